@@ -1,0 +1,196 @@
+"""What a packet is about: the values that packets, schemes and transports share.
+
+They live below all of these, so that packets know no scheme and transports compute no sketch.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from blake3 import blake3
+
+from qis.errors import InputError, SchemeMismatchError
+
+SKETCH_SIZE = 32
+SCHEME_ID_SIZE = 8
+ROUTING_KEY_SIZE = 8
+MAX_ROUTING_KEYS = 48
+"""Most routing keys of one packet or interest: 42 bands of 6 bits, and some studies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """A semantic fingerprint: what an outcome or an interest is about.
+
+    A fingerprint is not anonymous: see docs/fingerprints.md for what can be recovered from one.
+
+    Parameters
+    ----------
+    sketch
+        32 bytes, comparable only with sketches of the same scheme.
+    scheme_id
+        8 bytes that identify everything that decides the sketch's bits.
+
+    Raises
+    ------
+    InputError
+        If a field is not `bytes` of its size.
+
+    """
+
+    sketch: bytes
+    scheme_id: bytes
+
+    def __post_init__(self) -> None:
+        _check_size(self.sketch, "sketch", SKETCH_SIZE)
+        _check_size(self.scheme_id, "scheme_id", SCHEME_ID_SIZE)
+
+    def __repr__(self) -> str:
+        return f"Fingerprint(sketch={self.sketch.hex()!r}, scheme_id={self.scheme_id.hex()!r})"
+
+
+def bit_agreement(a: Fingerprint, b: Fingerprint) -> float:
+    """Share of equal bits of two sketches of one scheme, in [0, 1]; 0.5 is chance.
+
+    Raises
+    ------
+    SchemeMismatchError
+        If the two are of different schemes.
+
+    """
+    require_same_scheme(a.scheme_id, b.scheme_id)
+    differing = (
+        int.from_bytes(a.sketch, "little") ^ int.from_bytes(b.sketch, "little")
+    ).bit_count()
+    return 1.0 - differing / (8 * SKETCH_SIZE)
+
+
+def require_same_scheme(a: bytes, b: bytes) -> None:
+    """Raise `SchemeMismatchError` unless the two scheme ids are equal."""
+    if a != b:
+        raise SchemeMismatchError(
+            f"fingerprints of scheme {a.hex()} and scheme {b.hex()} cannot be compared: "
+            "make both with one scheme (same kind, parameters, ontology release and secret)",
+            field="scheme_id",
+            actual=b.hex(),
+            limit=a.hex(),
+        )
+
+
+def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
+    """The distinct routing keys, sorted.
+
+    Raises
+    ------
+    InputError
+        If a key is not 8 bytes, or there are more than `MAX_ROUTING_KEYS`.
+
+    """
+    distinct = set(keys)
+    for key in distinct:
+        _check_size(key, "routing key", ROUTING_KEY_SIZE)
+    if len(distinct) > MAX_ROUTING_KEYS:
+        raise InputError(
+            f"{len(distinct)} routing keys; at most {MAX_ROUTING_KEYS} fit a datagram: "
+            "use a scheme with fewer bands or keys",
+            field="routing_keys",
+            actual=len(distinct),
+            limit=MAX_ROUTING_KEYS,
+        )
+    return tuple(sorted(distinct))
+
+
+def routing_commitment(keys: Iterable[bytes]) -> bytes:
+    """First 8 bytes of BLAKE3 over the sorted, distinct routing keys."""
+    return blake3(b"".join(sorted(set(keys)))).digest(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """A standing query: which packets a subscriber wants to receive.
+
+    A packet matches if it belongs to one of `studies`, whatever its similarity; or if it shares a
+    routing key and its relevance is at least `min_similarity`. Schemes build interests
+    (`scheme.interest`) with the relevance that fits them.
+
+    Parameters
+    ----------
+    fingerprint
+        What the subscriber works on.
+    routing_keys
+        Rendezvous points to register at, 8 bytes each, at most `MAX_ROUTING_KEYS`.
+    min_similarity
+        Smallest relevance that matches, in [0, 1].
+    studies
+        Ids (8 bytes each) of studies of which everything is wanted.
+    share_sketch
+        Whether the sketch may be registered at other nodes, beside the routing keys.
+    relevance
+        Relevance in [0, 1] of a fingerprint to this interest, without noise and for ever the same;
+        default: the share of equal bits, which is `VectorScheme`'s similarity.
+
+    Raises
+    ------
+    InputError
+        If a key or study id is not 8 bytes, there are too many, or `min_similarity` is not in
+        [0, 1].
+
+    """
+
+    fingerprint: Fingerprint
+    routing_keys: tuple[bytes, ...]
+    min_similarity: float
+    studies: tuple[bytes, ...] = ()
+    share_sketch: bool = field(default=False, kw_only=True)
+    relevance: Callable[[Fingerprint], float] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        for study in self.studies:
+            _check_size(study, "study id", ROUTING_KEY_SIZE)
+        object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
+        object.__setattr__(self, "studies", tuple(sorted(set(self.studies))))
+        canonical_routing_keys(self.all_keys)
+        if not 0.0 <= self.min_similarity <= 1.0:
+            raise InputError(
+                f"min_similarity is {self.min_similarity!r}; it is a similarity in [0, 1]",
+                field="min_similarity",
+                actual=self.min_similarity,
+                limit=(0.0, 1.0),
+            )
+
+    @property
+    def all_keys(self) -> tuple[bytes, ...]:
+        """Routing keys and study ids: everything this interest is registered under."""
+        return tuple(sorted({*self.routing_keys, *self.studies}))
+
+    def matches(
+        self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]
+    ) -> bool:
+        """Whether a packet with this fingerprint, study id and routing keys is wanted.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If it is not of a wanted study and its fingerprint is of another scheme.
+
+        """
+        if study in self.studies:
+            return True
+        require_same_scheme(self.fingerprint.scheme_id, fingerprint.scheme_id)
+        if not set(self.routing_keys).intersection(routing_keys):
+            return False
+        if self.relevance is not None:
+            return self.relevance(fingerprint) >= self.min_similarity
+        return bit_agreement(self.fingerprint, fingerprint) >= self.min_similarity
+
+
+def _check_size(value: object, name: str, size: int) -> None:
+    if type(value) is not bytes or len(value) != size:
+        actual = len(value) if isinstance(value, bytes) else type(value).__name__
+        raise InputError(
+            f"{name} must be exactly {size} bytes, not {actual}",
+            field=name,
+            actual=actual,
+            limit=size,
+        )

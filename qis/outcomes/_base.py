@@ -1,0 +1,141 @@
+"""What all outcomes have in common: the study they belong to, a cohort, and a body on the wire.
+
+A body is a CBOR map with integer keys in ascending order. The keys below are fixed for ever
+(docs/packet-format.md); a kind uses those that it needs. Reals travel as little-endian IEEE 754
+in one byte string, never as CBOR floats, whose decoders disagree.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from typing import Any, ClassVar, Final, Self
+
+from qis.errors import InputError
+from qis.outcomes._text import normal_text
+from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, STUDY_ID_SIZE, Study
+
+KEY_STUDY: Final = 0
+KEY_QUESTION: Final = 1
+KEY_COHORT: Final = 2
+KEY_MEASURE: Final = 3
+KEY_N: Final = 4
+KEY_EVENTS: Final = 5
+KEY_REALS: Final = 6
+KEY_COUNTS: Final = 7
+KEY_DETAIL: Final = 8
+
+MAX_COUNT: Final = 2**32 - 1
+"""Largest number of people or events."""
+
+Body = dict[int, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """Base of all outcomes: frozen, valid once constructed.
+
+    Parameters
+    ----------
+    study
+        The `Study` that the outcome belongs to; or give `question`.
+    question
+        Short for ``Study(question=question)``.
+    cohort
+        Which of the site's disjoint groups of people this is; at most 24 bytes of UTF-8.
+    study_id
+        The study's id where only that is known, as on the wire.
+
+    """
+
+    kind: ClassVar[int]
+
+    study: InitVar[Study | None] = None
+    question: str = ""
+    cohort: str = ""
+    study_id: bytes = b""
+
+    def __post_init__(self, study: Study | None) -> None:
+        if study is not None:
+            if self.question or self.study_id:
+                raise InputError("give a study or a question, not both", field="study")
+            if not isinstance(study, Study):
+                raise InputError(
+                    f"study is a {type(study).__name__}; it must be a qis.Study", field="study"
+                )
+            object.__setattr__(self, "question", study.question)
+            object.__setattr__(self, "study_id", study.id)
+            measure = getattr(self, "measure", None)
+            if study.measure is not None and measure is not None and measure != study.measure:
+                raise InputError(
+                    f"the study measures {study.measure}, this outcome {measure}",
+                    field="measure",
+                    actual=measure,
+                    limit=study.measure,
+                )
+        elif self.study_id:
+            if type(self.study_id) is not bytes or len(self.study_id) != STUDY_ID_SIZE:
+                raise InputError(f"study_id must be {STUDY_ID_SIZE} bytes", field="study_id")
+            object.__setattr__(
+                self, "question", normal_text(self.question, "question", QUESTION_SIZE)
+            )
+        else:
+            bare = Study(question=self.question)
+            object.__setattr__(self, "question", bare.question)
+            object.__setattr__(self, "study_id", bare.id)
+        if self.cohort:
+            object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
+        elif self.cohort != "":
+            raise InputError("cohort must be a string", field="cohort")
+
+    def body(self) -> Body:
+        """The body map as it travels, keys ascending. Each kind adds its own entries."""
+        common: Body = {KEY_STUDY: self.study_id, KEY_QUESTION: self.question}
+        if self.cohort:
+            common[KEY_COHORT] = self.cohort
+        return common
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The outcome that a body stands for; the inverse of `body`.
+
+        Entries that are missing, unknown or of the wrong type may pass unnoticed here or raise
+        anything: the caller encodes the result again and compares (see `qis.packet`).
+        """
+        raise NotImplementedError
+
+
+def common_fields(body: Mapping[int, Any]) -> dict[str, Any]:
+    """The constructor's arguments that every kind shares, from a body."""
+    return {
+        "study_id": body[KEY_STUDY],
+        "question": body[KEY_QUESTION],
+        "cohort": body.get(KEY_COHORT, ""),
+    }
+
+
+def check_count(value: object, field: str, low: int = 0, high: int = MAX_COUNT) -> None:
+    """Raise `InputError` unless `value` is an `int` in [low, high]."""
+    if type(value) is not int or not low <= value <= high:
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be a whole number from {low} to {high}",
+            field=field,
+            actual=value,
+            limit=(low, high),
+        )
+
+
+def check_real(value: object, field: str, low: float = -1e300, high: float = 1e300) -> float:
+    """`value` as a finite float in [low, high]; -0.0 becomes 0.0. Raise `InputError` if not."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be a number", field=field, actual=value
+        )
+    number = float(value)
+    if not math.isfinite(number) or not low <= number <= high:
+        raise InputError(
+            f"{field} is {number!r}; it must be finite and from {low:g} to {high:g}",
+            field=field,
+            actual=number,
+            limit=(low, high),
+        )
+    return number + 0.0

@@ -1,0 +1,147 @@
+"""An estimate with its standard error: what most sites have, and enough for all but small ones."""
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, ClassVar, Self
+
+from qis.errors import InputError
+from qis.outcomes._base import (
+    KEY_MEASURE,
+    KEY_N,
+    KEY_REALS,
+    Body,
+    Outcome,
+    check_count,
+    check_real,
+    common_fields,
+)
+from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
+from qis.outcomes.study import Study
+
+_REALS = struct.Struct("<2d")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effect(Outcome):
+    """An estimate of an effect measure and its standard error.
+
+    Parameters
+    ----------
+    measure
+        A name from `qis.outcomes.MEASURES`.
+    estimate
+        On the natural log scale for ratio measures, else in the measure's units.
+    standard_error
+        Of `estimate`; positive and finite.
+    n
+        Number of people, if known.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite or out of range.
+
+    """
+
+    kind: ClassVar[int] = 1
+
+    measure: str
+    estimate: float
+    standard_error: float
+    n: int | None = None
+
+    def __post_init__(self, study: Study | None) -> None:
+        Outcome.__post_init__(self, study)
+        bounds = measure_named(self.measure).bounds
+        limits = (max(bounds[0], -1e300), min(bounds[1], 1e300))
+        object.__setattr__(self, "estimate", check_real(self.estimate, "estimate", *limits))
+        error = check_real(self.standard_error, "standard_error", 1e-150, 1e150)
+        object.__setattr__(self, "standard_error", error)
+        if self.n is not None:
+            check_count(self.n, "n", 1)
+
+    @classmethod
+    def from_ratio(
+        cls,
+        *,
+        measure: str,
+        ratio: float,
+        lower: float,
+        upper: float,
+        level: float = 0.95,
+        n: int | None = None,
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """From a published ratio and its confidence interval.
+
+        Parameters
+        ----------
+        measure
+            A ratio measure.
+        ratio, lower, upper
+            On the ratio scale, ``0 < lower < ratio < upper``. The standard error is the width of
+            the interval on the log scale, divided by twice the normal quantile.
+        level
+            Coverage of the interval, in (0, 1).
+        n, study, question, cohort
+            As for the class.
+
+        Raises
+        ------
+        InputError
+            If the measure is no ratio, or the numbers are not in that order. Not if the ratio is
+            off the middle of its interval on the log scale, which rounding does to published ones.
+
+        """
+        if not measure_named(measure).is_ratio:
+            raise InputError(
+                f"{measure} is no ratio; build the Effect from estimate and standard_error",
+                field="measure",
+            )
+        numbers = [
+            check_real(v, k) for v, k in ((lower, "lower"), (ratio, "ratio"), (upper, "upper"))
+        ]
+        if not 0.0 < numbers[0] < numbers[1] < numbers[2]:
+            raise InputError(
+                f"need 0 < lower < ratio < upper, not {lower!r}, {ratio!r}, {upper!r}",
+                field="ratio",
+                actual=(lower, ratio, upper),
+            )
+        if not 0.0 < check_real(level, "level") < 1.0:
+            raise InputError(f"level is {level!r}; it must lie in (0, 1)", field="level")
+        quantile = NormalDist().inv_cdf(0.5 + level / 2.0)
+        return cls(
+            study=study,
+            question=question,
+            cohort=cohort,
+            measure=measure,
+            estimate=math.log(numbers[1]),
+            standard_error=(math.log(numbers[2]) - math.log(numbers[0])) / (2.0 * quantile),
+            n=n,
+        )
+
+    def body(self) -> Body:
+        """The body map as it travels."""
+        body = Outcome.body(self)
+        body[KEY_MEASURE] = MEASURES[self.measure].code
+        if self.n is not None:
+            body[KEY_N] = self.n
+        body[KEY_REALS] = _REALS.pack(self.estimate, self.standard_error)
+        return body
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The inverse of `body`."""
+        estimate, standard_error = _REALS.unpack(body[KEY_REALS])
+        return cls(
+            **common_fields(body),
+            measure=MEASURES_BY_CODE[body[KEY_MEASURE]].name,
+            estimate=estimate,
+            standard_error=standard_error,
+            n=body.get(KEY_N),
+        )

@@ -1,0 +1,83 @@
+"""The effect measures that outcomes are stated in, with metafor's codes.
+
+The wire code of a measure is fixed for ever; new measures get new codes.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from qis.errors import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """An effect measure.
+
+    Parameters
+    ----------
+    name
+        metafor's code, or HR for hazard ratios.
+    code
+        The number on the wire, 1–255.
+    label
+        The name in words.
+    is_ratio
+        Whether estimates travel as natural logarithms and are shown exponentiated.
+    default_tau_scale
+        Scale of the half-normal prior on the between-site standard deviation, in the measure's
+        own units; `None` where it has units, so that the analyst must say.
+    bounds
+        Domain of the parameter on the scale that it travels in.
+
+    """
+
+    name: str
+    code: int
+    label: str
+    is_ratio: bool
+    default_tau_scale: float | None
+    bounds: tuple[float, float] = (-float("inf"), float("inf"))
+
+
+_ALL: Final = (
+    Measure("OR", 1, "odds ratio", is_ratio=True, default_tau_scale=0.5),
+    Measure("RR", 2, "risk ratio", is_ratio=True, default_tau_scale=0.5),
+    Measure("HR", 3, "hazard ratio", is_ratio=True, default_tau_scale=0.5),
+    Measure("IRR", 4, "incidence rate ratio", is_ratio=True, default_tau_scale=0.5),
+    Measure("ROM", 5, "ratio of means", is_ratio=True, default_tau_scale=0.5),
+    Measure("PLO", 6, "log odds of a proportion", is_ratio=False, default_tau_scale=0.5),
+    Measure("IRLN", 7, "log incidence rate", is_ratio=False, default_tau_scale=0.5),
+    Measure("SMD", 8, "standardised mean difference", is_ratio=False, default_tau_scale=0.5),
+    Measure("MD", 9, "mean difference", is_ratio=False, default_tau_scale=None),
+    Measure("MN", 10, "mean", is_ratio=False, default_tau_scale=None),
+    Measure(
+        "RD", 11, "risk difference", is_ratio=False, default_tau_scale=None, bounds=(-1.0, 1.0)
+    ),
+    Measure("PR", 12, "proportion", is_ratio=False, default_tau_scale=None, bounds=(0.0, 1.0)),
+    Measure("IRD", 13, "incidence rate difference", is_ratio=False, default_tau_scale=None),
+    Measure("COR", 14, "correlation", is_ratio=False, default_tau_scale=None, bounds=(-1.0, 1.0)),
+    Measure("ZCOR", 15, "Fisher's z of a correlation", is_ratio=False, default_tau_scale=None),
+)
+
+MEASURES: Final = {measure.name: measure for measure in _ALL}
+MEASURES_BY_CODE: Final = {measure.code: measure for measure in _ALL}
+
+
+def measure_named(name: str) -> Measure:
+    """The measure of that name.
+
+    Raises
+    ------
+    InputError
+        If there is none; the message lists the names.
+
+    """
+    found = MEASURES.get(name)
+    if found is None:
+        raise InputError(
+            f"unknown measure {name!r:.60}; known are {', '.join(MEASURES)}",
+            field="measure",
+            actual=name,
+            limit=tuple(MEASURES),
+        )
+    return found
