@@ -48,7 +48,7 @@ def normal_text(text: object, field: str, limit: int) -> str:
 
 def _refuse_size(field: str, size: int, limit: int) -> None:
     raise OutcomeTooLargeError(
-        f"{field} takes {size} bytes of UTF-8; the limit is {limit}: shorten it, nothing is cut off",
+        f"{field} takes {size} bytes of UTF-8; the limit is {limit}: shorten it",
         field=field,
         actual=size,
         limit=limit,

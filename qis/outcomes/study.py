@@ -103,7 +103,7 @@ class Study:
         if self.valid_from is not None and self.valid_until is not None:  # noqa: SIM102
             if self.valid_from >= self.valid_until:
                 raise InputError(
-                    f"valid_until ({self.valid_until}) must be after valid_from ({self.valid_from})",
+                    f"valid_until ({self.valid_until}) is not after valid_from ({self.valid_from})",
                     field="valid_until",
                     actual=self.valid_until,
                     limit=self.valid_from,
