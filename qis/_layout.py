@@ -1,0 +1,78 @@
+"""Where everything lies in a packet's 512 bytes (docs/packet-format.md; RFC 9052, RFC 8392).
+
+Heads are fixed, so that a router reads issuer, times, sketch and scheme by slicing, and checks a
+signature without parsing anything.
+"""
+
+from typing import Final
+
+PACKET_SIZE: Final = 512
+"""Size of every packet in bytes, whatever it carries."""
+
+PREFIX: Final = bytes.fromhex("d284 5826 a2 01 27 04 5820")  # tag 18, array, {alg: EdDSA, kid: …
+ISSUER: Final = slice(10, 42)
+PAYLOAD: Final = slice(46, 446)
+EXPIRES_AT: Final = slice(49, 53)
+ISSUED_AT: Final = slice(55, 59)
+SKETCH: Final = slice(68, 100)
+SCHEME_ID: Final = slice(102, 110)
+KIND: Final = 111
+SEQUENCE: Final = slice(114, 122)
+BODY_START: Final = 122
+CONTENT: Final = slice(0, 446)  # what the packet id covers
+SIGNATURE: Final = slice(448, 512)
+
+# Constant bytes between the fields; the first is in the envelope, the others in the claims.
+BETWEEN: Final = (
+    (slice(0, 10), PREFIX),
+    (slice(42, 49), bytes.fromhex("a0 590190 a3 04 1a")),
+    (slice(53, 55), bytes.fromhex("06 1a")),
+    (slice(59, 64), bytes.fromhex("3a 00010000")),
+    (slice(65, 68), bytes.fromhex("00 5820")),
+    (slice(100, 102), bytes.fromhex("01 48")),
+    (slice(110, 111), bytes.fromhex("02")),
+    (slice(112, 114), bytes.fromhex("03 1b")),
+    (slice(122, 123), bytes.fromhex("04")),
+    (slice(446, 448), bytes.fromhex("58 40")),
+)
+
+SIGNED_HEAD: Final = b"\x84\x6aSignature1"  # Sig_structure, RFC 9052 section 4.4
+SIGNED_MIDDLE: Final = b"\x40"  # empty external_aad
+
+
+def signed_bytes(packet: bytes) -> bytes:
+    """The 456 bytes that the signature of a packet covers: the Sig_structure of RFC 9052."""
+    return SIGNED_HEAD + packet[2:42] + SIGNED_MIDDLE + packet[43:446]
+
+
+PAYLOAD_SIZE: Final = 400
+BODY_ROOM: Final = 311
+"""Bytes left for the body and, in derived packets, key and byte string of the lineage."""
+
+
+def padding(size: int) -> bytes:
+    """The one padding entry of exactly `size` bytes, 2 ≤ size ≤ 400: a map key and zero bytes.
+
+    Key -1 wherever the head sizes of CBOR byte strings allow, else key -25, which is a byte longer.
+    """
+    for key in (b"\x20", b"\x38\x18"):
+        for head in (1, 2, 3):
+            zeros = size - len(key) - head
+            if zeros >= 0 and _head_size(zeros) == head:
+                return key + _byte_string_head(zeros) + bytes(zeros)
+    raise ValueError(f"no padding of {size} bytes")
+
+
+def _head_size(length: int) -> int:
+    return 1 if length < 24 else 2 if length < 256 else 3
+
+
+def _byte_string_head(length: int) -> bytes:
+    if length < 24:
+        return bytes([0x40 + length])
+    if length < 256:
+        return bytes([0x58, length])
+    return b"\x59" + length.to_bytes(2, "big")
+
+
+PADDINGS: Final = tuple(padding(size) if size >= 2 else b"" for size in range(PAYLOAD_SIZE))
