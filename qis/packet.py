@@ -314,6 +314,11 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
     return data
 
 
+def issuer_key(data: bytes) -> bytes:
+    """The 32-byte issuer key of bytes that passed `screen`; nothing is verified yet."""
+    return data[_layout.ISSUER]
+
+
 def content_id(data: bytes) -> bytes:
     """The id that these 512 bytes have if they are a packet. Store it only once they verified."""
     return blake3(data[_layout.CONTENT]).digest()

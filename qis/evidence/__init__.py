@@ -1,0 +1,20 @@
+"""Evidence: what was received, who is believed, and what of it counts."""
+
+from qis.evidence.memory import MemoryStore
+from qis.evidence.review import Excluded, Reason, Review
+from qis.evidence.roster import Roster, Site, SiteKey
+from qis.evidence.rules import Admission
+from qis.evidence.store import Equivocation, EvidenceStore
+
+__all__ = [
+    "Admission",
+    "Equivocation",
+    "EvidenceStore",
+    "Excluded",
+    "MemoryStore",
+    "Reason",
+    "Review",
+    "Roster",
+    "Site",
+    "SiteKey",
+]

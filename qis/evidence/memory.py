@@ -1,0 +1,154 @@
+"""Evidence in memory: for simulations, tests and short-lived processes."""
+
+from qis.evidence.eviction import Worth, shares, to_free
+from qis.evidence.review import Head
+from qis.evidence.roster import Roster
+from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
+from qis.evidence.store import Equivocation, EvidenceStore
+from qis.identity import Issuer
+from qis.packet import Packet
+
+_Slot = tuple[bytes, int]
+_NONE: frozenset[bytes] = frozenset()
+
+
+class MemoryStore(EvidenceStore):
+    """An `EvidenceStore` that forgets when the process ends.
+
+    Parameters
+    ----------
+    roster
+        Who is believed.
+    capacity
+        Most packets held; one takes some 3 kB.
+
+    """
+
+    def __init__(self, *, roster: Roster, capacity: int = 100_000) -> None:
+        super().__init__(roster=roster, capacity=capacity)
+        self._by_id: dict[bytes, Packet] = {}
+        self._by_slot: dict[_Slot, dict[bytes, Packet]] = {}
+        self._by_issuer: dict[bytes, dict[bytes, Packet]] = {}
+        self._heads_of: dict[bytes, dict[EvidenceKey, Packet]] = {}
+        self._double: set[_Slot] = set()
+        self._floors: dict[bytes, int] = {}
+
+    def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
+        """Ids of the packets held under (issuer, sequence)."""
+        found = self._by_slot.get((issuer, sequence))
+        return frozenset(found) if found else _NONE
+
+    def head_sequence(self, key: EvidenceKey) -> int | None:
+        """Highest sequence held under a key."""
+        head = self._heads_of.get(key.study_id, {}).get(key)
+        return None if head is None else head.sequence
+
+    def floor(self, issuer: bytes) -> int:
+        """Highest sequence of the issuer that was evicted, or 0."""
+        return self._floors.get(issuer, 0)
+
+    def equivocations(self) -> list[Equivocation]:
+        """All proofs of equivocation, sorted by issuer and sequence."""
+        proofs = []
+        for slot in sorted(self._double):
+            packets = self._by_slot[slot]
+            first, second, *_ = sorted(packets)
+            proofs.append(Equivocation(Issuer(slot[0]), packets[first], packets[second]))
+        return proofs
+
+    def studies(self) -> list[bytes]:
+        """Ids of the studies of which packets are held, sorted."""
+        return sorted(self._heads_of)
+
+    def packets(self) -> list[Packet]:
+        """All packets held, superseded ones too, in the order of their ids."""
+        return [self._by_id[packet_id] for packet_id in sorted(self._by_id)]
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __contains__(self, packet_id: object) -> bool:
+        return packet_id in self._by_id
+
+    def close(self) -> None:
+        """Nothing to release."""
+
+    def _add_all(self, packets: list[Packet], now: float) -> list[Admission]:
+        return [self._add(packet, now) for packet in packets]
+
+    def _add(self, packet: Packet, now: float) -> Admission:
+        refusal = refusal_by_time(packet, now)
+        if refusal is not None:
+            return refusal
+        key = evidence_key(packet)
+        admission = verdict(packet, key, self)
+        if not admission.kept or admission is Admission.DUPLICATE:
+            return admission
+        self._insert(packet, key)
+        if len(self._by_id) > self.capacity:
+            self._evict()
+            if packet.id not in self._by_id:
+                return Admission.EVICTED
+        return admission
+
+    def _insert(self, packet: Packet, key: EvidenceKey) -> None:
+        slot = (key.issuer, packet.sequence)
+        self._by_id[packet.id] = packet
+        self._by_issuer.setdefault(key.issuer, {})[packet.id] = packet
+        at = self._by_slot.setdefault(slot, {})
+        at[packet.id] = packet
+        if len(at) > 1:
+            self._double.add(slot)
+        heads = self._heads_of.setdefault(key.study_id, {})
+        head = heads.get(key)
+        if head is None or _rank(packet) > _rank(head):
+            heads[key] = packet
+
+    def _evict(self) -> None:
+        held = {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
+        needed = to_free(len(self._by_id), self.capacity)
+        for issuer, lost in shares(held, self.roster, needed).items():
+            packets = self._by_issuer[issuer].values()
+            going = sorted((self._worth(packet), packet.sequence, packet.id) for packet in packets)
+            for worth, sequence, packet_id in going[:lost]:
+                self._drop(packet_id)
+                if worth is not Worth.SUPERSEDED:
+                    self._floors[issuer] = max(self.floor(issuer), sequence)
+        self.statistics.evicted += needed
+
+    def _worth(self, packet: Packet) -> Worth:
+        key = evidence_key(packet)
+        if (key.issuer, packet.sequence) in self._double:
+            return Worth.PROOF
+        if self._heads_of[key.study_id].get(key) is packet:
+            return Worth.DECIDING
+        return Worth.SUPERSEDED
+
+    def _drop(self, packet_id: bytes) -> None:
+        packet = self._by_id.pop(packet_id)
+        key = evidence_key(packet)
+        slot = (key.issuer, packet.sequence)
+        at = self._by_slot[slot]
+        del at[packet_id]
+        if not at:
+            del self._by_slot[slot]
+        of_issuer = self._by_issuer[key.issuer]
+        del of_issuer[packet_id]
+        if not of_issuer:
+            del self._by_issuer[key.issuer]
+        heads = self._heads_of[key.study_id]
+        if heads.get(key) is packet:
+            del heads[key]
+            if not heads:
+                del self._heads_of[key.study_id]
+
+    def _heads(self, study_id: bytes) -> list[Head]:
+        return [
+            Head(packet, (key.issuer, packet.sequence) in self._double)
+            for key, packet in self._heads_of.get(study_id, {}).items()
+        ]
+
+
+def _rank(packet: Packet) -> tuple[int, bytes]:
+    """Orders the packets of one evidence key; the greatest is the head."""
+    return packet.sequence, bytes(255 - byte for byte in packet.id)

@@ -1,0 +1,262 @@
+"""What counts for a study, and what does not and why: judged when read, never when received.
+
+Trust, overlap and validity change with the roster and the clock, while the packets stay. So a store
+keeps packets, and this turns those under one study into evidence.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from qis.errors import InputError
+from qis.evidence.roster import Roster
+from qis.evidence.rules import (
+    KIND_RETRACTION,
+    KIND_SUPPRESSED,
+    MAX_COHORTS,
+    Role,
+    evidence_key,
+)
+from qis.outcomes import Study
+from qis.outcomes.study import STUDY_ID_SIZE
+from qis.packet import Packet
+
+
+class Reason(Enum):
+    """Why a packet is no evidence. `sentence` says it in words."""
+
+    UNTRUSTED = ("untrusted", "The roster does not list its issuer.")
+    REVOKED = ("revoked", "The roster has revoked its issuer.")
+    KEY_NOT_VALID = ("key not valid", "It was issued outside the validity of its key.")
+    NOT_ENROLLED = ("not enrolled", "Its site is not enrolled in the study.")
+    EQUIVOCATION = ("equivocation", "Its issuer signed two packets under one sequence.")
+    REPLACED = (
+        "replaced",
+        "A newer packet of its site, under another of the site's keys, decides.",
+    )
+    RETRACTED = ("retracted", "The site has withdrawn what it had published.")
+    SUPPRESSED = ("suppressed", "The site has data that its disclosure rules keep back.")
+    NOT_STARTED = ("not started", "The study's validity has not begun.")
+    ENDED = ("ended", "The study's validity has ended.")
+    TOO_MANY_COHORTS = ("too many cohorts", f"Its site has more than {MAX_COHORTS} cohorts.")
+    OVERLAPPING = ("overlapping", "Its site shares patients with a site that counts.")
+    DERIVED = ("derived", "A synthesis of other packets, which would count them twice.")
+    INCOMPLETE = ("incomplete", "A synthesis that does not list all that it was made from.")
+    LEAF_UNKNOWN = ("unknown leaf", "A synthesis of an issuer that the roster does not accept.")
+    LEAF_WITHDRAWN = ("withdrawn leaf", "A synthesis of something that was since withdrawn.")
+    LEAF_COUNTED = ("counted leaf", "A synthesis of a site that counts already.")
+    LEAF_EXPIRED = ("expired leaf", "A synthesis whose validity has ended.")
+
+    def __init__(self, label: str, sentence: str) -> None:
+        self.label = label
+        self.sentence = sentence
+
+    def __str__(self) -> str:
+        return self.label
+
+
+class Excluded(NamedTuple):
+    """A packet that does not count, and why."""
+
+    packet: Packet
+    reason: Reason
+    site: str | None
+    """Name of its site; `None` if the roster has none for it."""
+
+
+class Head(NamedTuple):
+    """A packet of the highest sequence under its evidence key, as a store hands it over."""
+
+    packet: Packet
+    equivocal: bool
+    """Whether another packet has its issuer and sequence."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Review:
+    """The evidence of one study, beside everything that a reader of it must see.
+
+    Packets are in the order of their ids, so that all nodes with the same packets and roster sum
+    in the same order.
+
+    Parameters
+    ----------
+    study_id
+        8 bytes.
+    evidence
+        The packets that count.
+    anchors
+        Points of expansion, for quadratic likelihoods.
+    excluded
+        Packets that do not count, with the reason.
+    site_names
+        Packet id → name of its site, of evidence and anchors.
+    enrolled
+        Names of the sites enrolled in the study, in the roster's order (none if it is open).
+    roster_digest
+        Names the roster by which this was judged.
+
+    """
+
+    study_id: bytes
+    evidence: tuple[Packet, ...]
+    anchors: tuple[Packet, ...]
+    excluded: tuple[Excluded, ...]
+    site_names: Mapping[bytes, str]
+    enrolled: tuple[str, ...]
+    roster_digest: bytes
+
+    @property
+    def sites(self) -> tuple[str, ...]:
+        """Names of the sites that count, sorted."""
+        return tuple(sorted({self.site_names[packet.id] for packet in self.evidence}))
+
+    @property
+    def silent(self) -> tuple[str, ...]:
+        """Names of the enrolled sites of which there is nothing at all."""
+        heard = {*self.site_names.values(), *(left.site for left in self.excluded)}
+        return tuple(name for name in self.enrolled if name not in heard)
+
+    def excluded_for(self, reason: Reason) -> tuple[Packet, ...]:
+        """The packets that are left out for one reason."""
+        return tuple(left.packet for left in self.excluded if left.reason is reason)
+
+
+def study_id_of(study: Study | bytes | str) -> bytes:
+    """The id of a study given as a `Study`, an id of 8 bytes, or a bare question."""
+    if isinstance(study, Study):
+        return study.id
+    if isinstance(study, str):
+        return Study(question=study).id
+    if type(study) is not bytes or len(study) != STUDY_ID_SIZE:
+        raise InputError(
+            f"give a Study, its id ({STUDY_ID_SIZE} bytes) or a question, not {study!r:.60}",
+            field="study",
+        )
+    return study
+
+
+def judge(
+    heads: Iterable[Head], *, study: Study | bytes | str, roster: Roster, now: float
+) -> Review:
+    """Turn the heads of one study into evidence and the rest.
+
+    Parameters
+    ----------
+    heads
+        The packets of the highest sequence under each evidence key of the study.
+    study
+        The study; its validity is judged only if it is given whole, since an id says nothing of it.
+    roster
+        Who is believed.
+    now
+        Unix seconds.
+
+    """
+    excluded: list[Excluded] = []
+    deciding: dict[tuple[str, str, Role], Head] = {}
+    for head in sorted(heads, key=lambda head: (head.packet.sequence, head.packet.id)):
+        packet = head.packet
+        site = roster.site_of(packet.issuer)
+        if site is None:
+            excluded.append(Excluded(packet, Reason.UNTRUSTED, None))
+            continue
+        if (reason := distrust(packet, roster)) is not None:
+            excluded.append(Excluded(packet, reason, site.name))
+            continue
+        key = evidence_key(packet)
+        place = (site.name, key.cohort, key.role)
+        if (former := deciding.get(place)) is not None:
+            excluded.append(Excluded(former.packet, Reason.REPLACED, site.name))
+        deciding[place] = head
+    named = [(place[0], place[2], head) for place, head in deciding.items()]
+    evidence: list[tuple[str, Packet]] = []
+    anchors: list[tuple[str, Packet]] = []
+    closed = _closed(study, now)
+    for name, role, head in named:
+        if (reason := _withheld(head, role) or closed) is not None:
+            excluded.append(Excluded(head.packet, reason, name))
+        else:
+            (anchors if role is Role.ANCHOR else evidence).append((name, head.packet))
+    evidence = _limit_cohorts(evidence, excluded)
+    evidence = _drop_overlaps(evidence, roster, excluded)
+    study_id = study_id_of(study)
+    return Review(
+        study_id=study_id,
+        evidence=tuple(sorted((packet for _, packet in evidence), key=_by_id)),
+        anchors=tuple(sorted((packet for _, packet in anchors), key=_by_id)),
+        excluded=tuple(sorted(excluded, key=lambda left: left.packet.id)),
+        site_names={packet.id: name for name, packet in (*evidence, *anchors)},
+        enrolled=tuple(site.name for site in roster.enrolled(study_id)),
+        roster_digest=roster.digest,
+    )
+
+
+_KIND_REASONS: Final = {KIND_RETRACTION: Reason.RETRACTED, KIND_SUPPRESSED: Reason.SUPPRESSED}
+
+
+def _by_id(packet: Packet) -> bytes:
+    return packet.id
+
+
+def distrust(packet: Packet, roster: Roster) -> Reason | None:
+    """Why the roster does not let this packet count, if so."""
+    key, site = roster.key_of(packet.issuer), roster.site_of(packet.issuer)
+    if site is None or key is None:
+        return Reason.UNTRUSTED
+    if key.revoked:
+        return Reason.REVOKED
+    if not key.covers(packet.issued_at):
+        return Reason.KEY_NOT_VALID
+    if not site.enrolled_in(packet.outcome.study_id):
+        return Reason.NOT_ENROLLED
+    return None
+
+
+def _withheld(head: Head, role: Role) -> Reason | None:
+    """Why this deciding packet is itself no evidence, if so."""
+    if head.equivocal:
+        return Reason.EQUIVOCATION
+    if role is Role.DERIVED:
+        return Reason.DERIVED
+    return _KIND_REASONS.get(head.packet.outcome.kind)
+
+
+def _closed(study: Study | bytes | str, now: float) -> Reason | None:
+    if isinstance(study, Study):
+        if study.valid_from is not None and now < study.valid_from:
+            return Reason.NOT_STARTED
+        if study.valid_until is not None and now >= study.valid_until:
+            return Reason.ENDED
+    return None
+
+
+def _limit_cohorts(
+    evidence: list[tuple[str, Packet]], excluded: list[Excluded]
+) -> list[tuple[str, Packet]]:
+    """All but the first 64 cohorts of each site, by name, are left out."""
+    kept: list[tuple[str, Packet]] = []
+    count: dict[str, int] = {}
+    for name, packet in sorted(evidence, key=lambda item: (item[0], item[1].outcome.cohort)):
+        count[name] = count.get(name, 0) + 1
+        if count[name] > MAX_COHORTS:
+            excluded.append(Excluded(packet, Reason.TOO_MANY_COHORTS, name))
+        else:
+            kept.append((name, packet))
+    return kept
+
+
+def _drop_overlaps(
+    evidence: list[tuple[str, Packet]], roster: Roster, excluded: list[Excluded]
+) -> list[tuple[str, Packet]]:
+    """Of sites that share patients, the one listed first in the roster counts."""
+    kept: list[tuple[str, Packet]] = []
+    counting: set[str] = set()
+    for name, packet in sorted(evidence, key=lambda item: roster.rank_of(item[1].issuer)):
+        if counting.isdisjoint(roster.overlaps_of(name)):
+            counting.add(name)
+            kept.append((name, packet))
+        else:
+            excluded.append(Excluded(packet, Reason.OVERLAPPING, name))
+    return kept

@@ -1,0 +1,244 @@
+"""Who is believed: the sites that one accepts, with their keys.
+
+Packets are signed by keys, evidence comes from sites. A roster says which keys speak for which
+site, so that a site that changes its key does not count twice. There is no default: whoever wants
+to believe everybody says so, with `Roster.open()`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from blake3 import blake3
+
+from qis._canonical import encode_sorted
+from qis.errors import InputError
+from qis.identity import Issuer
+
+TAG_SIZE: Final = 8
+"""Bytes of an issuer that a leaf carries."""
+_STUDY_ID_SIZE: Final = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteKey:
+    """A key that speaks for a site.
+
+    Parameters
+    ----------
+    issuer
+        The public key.
+    valid_from, valid_until
+        Unix seconds: packets issued in [from, until) are believed; `None`: no bound. A key that
+        was replaced by another gets an end: what it signed before stays evidence.
+    revoked
+        Nothing that the key ever signed is believed, since whoever has it can sign with any date.
+
+    """
+
+    issuer: Issuer
+    valid_from: int | None = None
+    valid_until: int | None = None
+    revoked: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.issuer, Issuer):
+            raise InputError("a site's key is a qis.Issuer", field="issuer")
+        start, end = self.valid_from, self.valid_until
+        if start is not None and end is not None and start >= end:
+            raise InputError(
+                f"valid_until ({end}) is not after valid_from ({start})",
+                field="valid_until",
+                actual=end,
+                limit=start,
+            )
+
+    def covers(self, issued_at: int) -> bool:
+        """Whether a packet issued then lies in the key's validity."""
+        return (self.valid_from is None or self.valid_from <= issued_at) and (
+            self.valid_until is None or issued_at < self.valid_until
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A site on a roster.
+
+    Parameters
+    ----------
+    name
+        Unique in the roster.
+    keys
+        The keys that speak for it, former ones too.
+    studies
+        Ids of the studies that it is enrolled in; `None`: in all.
+    shares_patients_with
+        Names of the sites that may hold the same people (a registry and its hospitals).
+
+    """
+
+    name: str
+    keys: tuple[SiteKey, ...]
+    studies: frozenset[bytes] | None = None
+    shares_patients_with: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        if type(self.name) is not str or not self.name or not self.name.isprintable():
+            raise InputError(
+                f"a site's name is printable text, not {self.name!r:.60}", field="name"
+            )
+        object.__setattr__(self, "keys", tuple(self.keys))
+        if self.studies is not None:
+            object.__setattr__(self, "studies", frozenset(self.studies))
+            for study in self.studies:
+                if type(study) is not bytes or len(study) != _STUDY_ID_SIZE:
+                    raise InputError("a study id is 8 bytes", field="studies", actual=study)
+        if isinstance(self.shares_patients_with, str):
+            raise InputError("shares_patients_with is a set of names", field="shares_patients_with")
+        object.__setattr__(self, "shares_patients_with", frozenset(self.shares_patients_with))
+
+    @classmethod
+    def of(cls, name: str, *issuers: Issuer) -> Self:
+        """A site with these keys, valid always, enrolled in all studies."""
+        return cls(name=name, keys=tuple(SiteKey(issuer=issuer) for issuer in issuers))
+
+    def enrolled_in(self, study_id: bytes) -> bool:
+        """Whether the site takes part in the study."""
+        return self.studies is None or study_id in self.studies
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """The sites that are believed, in the order in which they count where they share patients.
+
+    Parameters
+    ----------
+    sites
+        First listed counts first: of two sites that share patients, the later one is left out.
+    is_open
+        Whether everybody is believed, each key as a site of its own. Anybody can make any number
+        of keys, so an open roster is for trials and simulations.
+
+    Raises
+    ------
+    InputError
+        If two sites have one name, two keys one 8-byte tag, or a site shares patients with an
+        unknown one.
+
+    """
+
+    sites: tuple[Site, ...] = ()
+    is_open: bool = field(default=False, kw_only=True)
+    digest: bytes = field(init=False, compare=False, repr=False)
+    _by_key: dict[bytes, tuple[int, SiteKey]] = field(init=False, compare=False, repr=False)
+    _overlaps: dict[str, frozenset[str]] = field(init=False, compare=False, repr=False)
+    _by_tag: dict[bytes, bytes] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sites", tuple(self.sites))
+        if self.is_open and self.sites:
+            raise InputError("an open roster lists no sites", field="sites")
+        by_key: dict[bytes, tuple[int, SiteKey]] = {}
+        by_tag: dict[bytes, bytes] = {}
+        for rank, site in enumerate(self.sites):
+            for key in site.keys:
+                tag = key.issuer.key[:TAG_SIZE]
+                if tag in by_tag:
+                    raise InputError(
+                        f"{site.name!r}: the first 8 bytes of key {key.issuer} are on the roster "
+                        "already, so leaves could not tell the two keys apart: make a new key",
+                        field="keys",
+                        actual=str(key.issuer),
+                    )
+                by_tag[tag] = key.issuer.key
+                by_key[key.issuer.key] = (rank, key)
+        object.__setattr__(self, "_by_key", by_key)
+        object.__setattr__(self, "_by_tag", by_tag)
+        object.__setattr__(self, "_overlaps", _symmetric_overlaps(self.sites))
+        object.__setattr__(self, "digest", blake3(encode_sorted(self._content())).digest())
+
+    @classmethod
+    def open(cls) -> Self:
+        """Believe everybody; each key is a site of its own."""
+        return cls(is_open=True)
+
+    def accepts(self, issuer: Issuer) -> bool:
+        """Whether an issuer is on the roster and not revoked."""
+        if self.is_open:
+            return True
+        found = self._by_key.get(issuer.key)
+        return found is not None and not found[1].revoked
+
+    def site_of(self, issuer: Issuer) -> Site | None:
+        """The site that a key speaks for (an open roster makes one up), or `None`."""
+        if self.is_open:
+            return Site.of(str(issuer), issuer)
+        found = self._by_key.get(issuer.key)
+        return None if found is None else self.sites[found[0]]
+
+    def key_of(self, issuer: Issuer) -> SiteKey | None:
+        """The roster's entry for a key."""
+        if self.is_open:
+            return SiteKey(issuer=issuer)
+        found = self._by_key.get(issuer.key)
+        return None if found is None else found[1]
+
+    def rank_of(self, issuer: Issuer) -> int:
+        """Place of the issuer's site in the roster; 0 in an open one."""
+        return 0 if self.is_open else self._by_key[issuer.key][0]
+
+    def issuer_of_tag(self, tag: bytes) -> Issuer | None:
+        """The issuer on the roster whose key begins with these 8 bytes."""
+        key = self._by_tag.get(tag)
+        return None if key is None else Issuer(key)
+
+    def overlaps_of(self, name: str) -> frozenset[str]:
+        """Names of the sites that share patients with this one, whichever of the two said so."""
+        return self._overlaps.get(name, frozenset())
+
+    def enrolled(self, study_id: bytes) -> tuple[Site, ...]:
+        """The sites that take part in a study, revoked ones left out."""
+        return tuple(
+            site
+            for site in self.sites
+            if site.enrolled_in(study_id) and not all(key.revoked for key in site.keys)
+        )
+
+    def _content(self) -> dict[str, Any]:
+        """What the roster says, for the digest."""
+        return {
+            "open": self.is_open,
+            "sites": [
+                {
+                    "name": site.name,
+                    "keys": [
+                        [key.issuer.key, key.valid_from, key.valid_until, key.revoked]
+                        for key in site.keys
+                    ],
+                    "studies": None if site.studies is None else sorted(site.studies),
+                    "shares": sorted(site.shares_patients_with),
+                }
+                for site in self.sites
+            ],
+        }
+
+
+def _symmetric_overlaps(sites: Iterable[Site]) -> dict[str, frozenset[str]]:
+    names: set[str] = set()
+    shared: dict[str, set[str]] = {}
+    sites = tuple(sites)
+    for site in sites:
+        if site.name in names:
+            raise InputError(f"two sites are named {site.name!r}", field="name", actual=site.name)
+        names.add(site.name)
+    for site in sites:
+        for other in site.shares_patients_with:
+            if other not in names or other == site.name:
+                raise InputError(
+                    f"{site.name!r} shares patients with {other!r}, which is no other site here",
+                    field="shares_patients_with",
+                    actual=other,
+                )
+            shared.setdefault(site.name, set()).add(other)
+            shared.setdefault(other, set()).add(site.name)
+    return {name: frozenset(others) for name, others in shared.items()}

@@ -1,0 +1,172 @@
+"""What every evidence store offers, over the few questions that storage must answer."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from qis.errors import InputError
+from qis.evidence.review import Head, Reason, Review, distrust, judge, study_id_of
+from qis.evidence.roster import Roster
+from qis.evidence.rules import Admission
+from qis.identity import Issuer
+from qis.outcomes import Study
+from qis.packet import Packet
+
+_DECIDING: Final = frozenset({Admission.ACCEPTED, Admission.DERIVED})
+
+
+class Equivocation(NamedTuple):
+    """Proof that an issuer signed two contents under one sequence; anyone can verify it."""
+
+    issuer: Issuer
+    first: Packet
+    second: Packet
+
+
+@dataclass(slots=True)
+class StoreStatistics:
+    """What a store has done since it was opened."""
+
+    admitted: int = 0
+    refused: int = 0
+    evicted: int = 0
+
+
+class EvidenceStore(ABC):
+    """Packets that were received, and what of them counts.
+
+    The state is the set of the packets admitted; what counts follows from it (`qis.evidence.rules`
+    and `qis.evidence.review`), whatever order they came in. A store takes packets, which were
+    verified when they were made; it never takes bytes.
+
+    Not promised: that a packet stays. A store holds at most `capacity` packets. Above that it drops
+    packets of the issuers that the roster does not accept, then of the issuer that has most, and of
+    one issuer first what was superseded, then what has the lowest sequence; proofs of equivocation
+    go last. It remembers what it dropped, so that nothing older than that comes back, and counts it
+    in `statistics`. Until something is dropped, stores that saw the same packets hold the same.
+
+    Parameters
+    ----------
+    roster
+        Who is believed. May be replaced at any time; it is judged by when evidence is read.
+    capacity
+        Most packets held.
+
+    """
+
+    roster: Roster
+    statistics: StoreStatistics
+
+    def __init__(self, *, roster: Roster, capacity: int) -> None:
+        if not isinstance(roster, Roster):
+            raise InputError(
+                "a store needs a roster; to believe everybody, say qis.Roster.open()",
+                field="roster",
+            )
+        if type(capacity) is not int or capacity < 1:
+            raise InputError("capacity is a positive number of packets", field="capacity")
+        self.roster = roster
+        self.capacity = capacity
+        self.statistics = StoreStatistics()
+
+    def add(self, packet: Packet, *, now: float) -> Admission:
+        """Offer a packet; what is kept is on disk, if the store has one, when this returns.
+
+        Parameters
+        ----------
+        packet
+            A verified packet.
+        now
+            Unix seconds, of its arrival.
+
+        """
+        return self.add_many((packet,), now=now)[0]
+
+    def add_many(self, packets: Iterable[Packet], *, now: float) -> list[Admission]:
+        """Offer packets, in one transaction; their verdicts, in the same order."""
+        packets = list(packets)
+        for packet in packets:
+            if not isinstance(packet, Packet):
+                raise InputError(
+                    f"a store takes packets, not {type(packet).__name__}: Packet.parse verifies "
+                    "bytes",
+                    field="packet",
+                )
+        verdicts = self._add_all(packets, now)
+        kept = sum(admission.kept for admission in verdicts)
+        self.statistics.admitted += kept
+        self.statistics.refused += len(verdicts) - kept
+        return [
+            self._read_verdict(packet, admission, now) if admission in _DECIDING else admission
+            for packet, admission in zip(packets, verdicts, strict=True)
+        ]
+
+    def evidence(self, study: Study | bytes | str, *, now: float) -> list[Packet]:
+        """The packets that count for a study, in the order of their ids.
+
+        Parameters
+        ----------
+        study
+            A `Study`, its id, or the question of a study that says nothing else.
+        now
+            Unix seconds.
+
+        """
+        return list(self.review(study, now=now).evidence)
+
+    def review(self, study: Study | bytes | str, *, now: float) -> Review:
+        """The evidence of a study beside everything that does not count, with the reasons."""
+        return judge(self._heads(study_id_of(study)), study=study, roster=self.roster, now=now)
+
+    @property
+    def flagged(self) -> frozenset[Issuer]:
+        """The issuers of which there is proof of equivocation."""
+        return frozenset(proof.issuer for proof in self.equivocations())
+
+    def _read_verdict(self, packet: Packet, admission: Admission, now: float) -> Admission:
+        """The verdict on a packet that now decides, in the light of the roster."""
+        roster = self.roster
+        if roster.is_open:
+            return admission
+        site = roster.site_of(packet.issuer)
+        if site is None or distrust(packet, roster) is not None:
+            return Admission.UNTRUSTED
+        if admission is Admission.DERIVED or not roster.overlaps_of(site.name):
+            return admission
+        review = self.review(packet.outcome.study_id, now=now)
+        if packet in review.excluded_for(Reason.OVERLAPPING):
+            return Admission.OVERLAPPING
+        return admission
+
+    @abstractmethod
+    def equivocations(self) -> list[Equivocation]:
+        """All proofs of equivocation, sorted by issuer and sequence."""
+
+    @abstractmethod
+    def studies(self) -> Sequence[bytes]:
+        """Ids of the studies of which packets are held, sorted."""
+
+    @abstractmethod
+    def packets(self) -> list[Packet]:
+        """All packets held, superseded ones too, in the order of their ids."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """How many packets are held, superseded ones too."""
+
+    @abstractmethod
+    def __contains__(self, packet_id: object) -> bool:
+        """Whether the packet of this id (32 bytes) is held."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release what the store holds open."""
+
+    @abstractmethod
+    def _add_all(self, packets: list[Packet], now: float) -> list[Admission]:
+        """Admit packets in one transaction, by `refusal_by_time` and `verdict`."""
+
+    @abstractmethod
+    def _heads(self, study_id: bytes) -> list[Head]:
+        """The head of each evidence key of a study; of several at the top, the smallest id."""

@@ -1,0 +1,122 @@
+"""What every transport is: publish, subscribe, close.
+
+Not promised: that a packet arrives, in which order, or how often the network carries it. Promised:
+whatever a subscription yields has been verified, was admitted by the roster, travels under the
+routing keys that its issuer signed, matches the subscription's interest, and is yielded once.
+"""
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from qis.about import Interest
+from qis.errors import InputError
+from qis.packet import Packet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """A packet that matched an interest.
+
+    Parameters
+    ----------
+    packet
+        The verified packet.
+    hops
+        How many nodes it went through, the publisher not counted: 1 if it came straight.
+    received_at
+        Unix seconds on this node's clock.
+
+    """
+
+    packet: Packet
+    hops: int
+    received_at: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Statistics:
+    """What a transport has done since it was opened.
+
+    `refused` counts arrivals by the name of the error that refused them; `dropped` those that a
+    full inbox kept out; `unmatched` verified packets that no interest here wants.
+    """
+
+    published: int = 0
+    delivered: int = 0
+    duplicates: int = 0
+    unmatched: int = 0
+    dropped: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+    refused: Counter[str] = field(default_factory=Counter)
+
+
+class Transport(ABC):
+    """Carries packets to whoever's interest they match. An async context manager."""
+
+    @property
+    @abstractmethod
+    def statistics(self) -> Statistics:
+        """Counters since the transport was opened."""
+
+    @abstractmethod
+    async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
+        """Hand a packet to the network.
+
+        Returns when this transport has taken responsibility for it, not when anyone has it.
+
+        Raises
+        ------
+        InputError
+            If the packet was signed for other routing keys.
+        TransportError
+            If the transport is closed or the machine refuses.
+
+        """
+
+    @abstractmethod
+    def subscribe(self, interest: Interest) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Register an interest on entry, take it back on exit; yields what matches between."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Leave the network and free everything; idempotent. Open subscriptions end."""
+
+    async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002, ASYNC109  in-process: at once
+        """Wait until the network has taken all that was published; whether it has in time."""
+        return True
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+
+def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[bytes, ...]:
+    """All keys that the packet travels under: the given ones and its study's id.
+
+    Raises
+    ------
+    InputError
+        If they are not those that the packet was signed for.
+
+    """
+    keys = tuple(sorted({*routing_keys, packet.outcome.study_id}))
+    if not packet.travels_under(keys):
+        raise InputError(
+            "the packet was signed for other routing keys: pass the same keys to Packet.sign "
+            "and to publish",
+            field="routing_keys",
+        )
+    return keys
