@@ -257,7 +257,7 @@ class Peers:
         """Check a record that came from a proven address; whether its sender is a peer now."""
         if record is None or record.issuer == self._identity.issuer.key:
             return False
-        if not self._roster.accepts(Issuer(record.issuer), now=now):
+        if not self._roster.accepts(Issuer(record.issuer)):
             self._refuse("UntrustedIssuerError")
             return False
         peer = self.peers.get(address)
