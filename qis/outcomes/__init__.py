@@ -6,11 +6,13 @@ from qis.errors import InputError
 from qis.outcomes._base import Outcome
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import MEASURES, Measure, measure_named
+from qis.outcomes.profile import LikelihoodProfile
 from qis.outcomes.study import Study
 
 __all__ = [
     "MEASURES",
     "Effect",
+    "LikelihoodProfile",
     "Measure",
     "Outcome",
     "Study",
@@ -18,7 +20,7 @@ __all__ = [
     "outcome_from_body",
 ]
 
-_KINDS: dict[int, type[Outcome]] = {cls.kind: cls for cls in (Effect,)}
+_KINDS: dict[int, type[Outcome]] = {cls.kind: cls for cls in (Effect, LikelihoodProfile)}
 
 
 def outcome_from_body(kind: int, body: Any) -> Outcome:

@@ -1,0 +1,331 @@
+"""A site's whole log-likelihood in nine points: what a small site knows and no estimate can say.
+
+Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
+
+=====  =============  ==========================================================================
+key    content        meaning
+=====  =============  ==========================================================================
+3      uint           code of the measure
+4      uint           number of people; absent if not known
+5      uint           number of events; absent if not known
+6      bstr(88 / 92)  22 or 23 little-endian float32: lower end, upper end, limiting slope below,
+                      limiting slope above, place of the maximum (only among 23), 9 values,
+                      9 gradients
+=====  =============  ==========================================================================
+
+With 23 reals the points are 8 equally spaced ones from end to end and the maximum among them, in
+ascending order; with 22, 9 equally spaced ones. Point k of m is ``lower + (upper - lower) * k /
+(m - 1)`` in float64. The largest value is 0.
+"""
+
+import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qis.errors import InputError
+from qis.outcomes._base import (
+    KEY_EVENTS,
+    KEY_MEASURE,
+    KEY_N,
+    KEY_REALS,
+    Body,
+    Outcome,
+    check_count,
+    check_real,
+    common_fields,
+)
+from qis.outcomes._curves import POINTS, Curves
+from qis.outcomes._sampling import CAP, Sample, points, sample, well_apart
+from qis.outcomes.cox import PartialLikelihood
+from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
+from qis.outcomes.study import Study
+
+_HEAD = 4
+_END = CAP + 1.0
+_LARGEST = 1e12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LikelihoodProfile(Outcome):
+    """Log-likelihood of a ratio measure at nine points, on the natural log scale.
+
+    Build one with `from_function` or `from_survival`. Between the points the log-likelihood is a
+    cubic Hermite curve; at distance d beyond an end with outward slope s and limiting slope t it
+    is ``L + t*d + (s - t)*(1 - exp(-d))``.
+
+    Parameters
+    ----------
+    measure
+        A ratio measure from `qis.outcomes.MEASURES`.
+    lower, upper
+        Ends of the grid, within ±8; exact in float32, like all reals here.
+    maximum
+        Where the log-likelihood is largest; `None` if it rises for ever towards one side
+        (`is_monotone`) or is the same everywhere (not `is_informative`).
+    slope_below, slope_above
+        Limiting slopes outwards, not positive; 0 on a side towards which it rises.
+    values
+        Log-likelihoods at the 9 points, relative to the largest, which is 0.
+    gradients
+        Their derivatives.
+    n, events
+        Numbers of people and of events, if known.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite or out of range, or the curve has no such shape.
+
+    """
+
+    kind: ClassVar[int] = 4
+
+    measure: str
+    lower: float
+    upper: float
+    maximum: float | None
+    slope_below: float
+    slope_above: float
+    values: tuple[float, ...]
+    gradients: tuple[float, ...]
+    n: int | None = None
+    events: int | None = None
+
+    def __post_init__(self, study: Study | None) -> None:
+        Outcome.__post_init__(self, study)
+        if not measure_named(self.measure).is_ratio:
+            raise InputError(
+                f"a LikelihoodProfile is of a ratio measure, {self.measure} is none; "
+                "send an Effect",
+                field="measure",
+                actual=self.measure,
+            )
+        for field, low, high in (
+            ("lower", -_END, _END),
+            ("upper", -_END, _END),
+            ("slope_below", -_LARGEST, 0.0),
+            ("slope_above", -_LARGEST, 0.0),
+        ):
+            object.__setattr__(self, field, _single(getattr(self, field), field, low, high))
+        if self.maximum is not None:
+            place = _single(self.maximum, "maximum", -_END, _END)
+            object.__setattr__(self, "maximum", place)
+        for field, high in (("values", 0.0), ("gradients", _LARGEST)):
+            rounded = _singles(getattr(self, field), field, -_LARGEST, high)
+            object.__setattr__(self, field, rounded)
+        for field in ("n", "events"):
+            if getattr(self, field) is not None:
+                check_count(getattr(self, field), field)
+        self._check_shape()
+
+    def _check_shape(self) -> None:
+        if not self.upper - self.lower >= 0.1:
+            raise InputError(
+                f"upper ({self.upper:g}) must exceed lower ({self.lower:g}) by 0.1 or more",
+                field="upper",
+            )
+        falls = -self.gradients[0] <= 0.0, self.gradients[-1] <= 0.0
+        if self.maximum is not None:
+            if not well_apart(self.lower, self.upper, self.maximum):
+                raise InputError("the maximum is outside, or on another point", field="maximum")
+            if not all(falls) or self.values[self.points.tolist().index(self.maximum)] != 0.0:
+                raise InputError("values and gradients do not peak at the maximum", field="maximum")
+            return
+        up = falls[0] and self.gradients[-1] >= 0.0 and self.slope_above == self.values[-1] == 0.0
+        down = falls[1] and self.gradients[0] <= 0.0 and self.slope_below == self.values[0] == 0.0
+        if not up and not down:
+            raise InputError(
+                "without a maximum, values and gradients must rise to one end", field="values"
+            )
+
+    @classmethod
+    def from_function(
+        cls,
+        *,
+        measure: str,
+        log_likelihood: Callable[[float], float],
+        gradient: Callable[[float], float] | None = None,
+        n: int | None = None,
+        events: int | None = None,
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """From any log-likelihood of one log ratio; nuisance parameters profiled or conditioned.
+
+        Parameters
+        ----------
+        measure
+            A ratio measure; the argument of `log_likelihood` is its natural logarithm.
+        log_likelihood
+            Finite within ±7.1; any constant may be added. It has one maximum, or rises for ever.
+        gradient
+            Its derivative; by default central differences.
+        n, events, study, question, cohort
+            As for the class.
+
+        Raises
+        ------
+        InputError
+            If the function is not finite or has several maxima.
+
+        """
+        return cls._of(
+            sample(log_likelihood, gradient),
+            measure=measure,
+            n=n,
+            events=events,
+            study=study,
+            question=question,
+            cohort=cohort,
+        )
+
+    @classmethod
+    def from_survival(
+        cls,
+        *,
+        times: ArrayLike,
+        events: ArrayLike,
+        treated: ArrayLike,
+        strata: ArrayLike | None = None,
+        entry: ArrayLike | None = None,
+        ties: Literal["efron", "breslow"] = "efron",
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """The log hazard ratio, treated against control, from Cox's partial likelihood.
+
+        Parameters
+        ----------
+        times, events, treated, strata, entry, ties
+            As for `qis.outcomes.cox.PartialLikelihood.from_times`.
+        study, question, cohort
+            As for the class. A study that fixes `ties` must agree.
+
+        Raises
+        ------
+        InputError
+            As `PartialLikelihood.from_times`, or if the study handles ties otherwise.
+
+        """
+        if study is not None and study.ties and study.ties != ties:
+            raise InputError(
+                f"the study handles ties by {study.ties}, not {ties}",
+                field="ties",
+                actual=ties,
+                limit=study.ties,
+            )
+        cox = PartialLikelihood.from_times(
+            times=times, events=events, treated=treated, strata=strata, entry=entry, ties=ties
+        )
+        found = sample(
+            lambda b: float(cox.value(b)), lambda b: float(cox.gradient(b)), cox.limiting_slopes
+        )
+        return cls._of(
+            found,
+            measure="HR",
+            n=cox.n,
+            events=cox.events,
+            study=study,
+            question=question,
+            cohort=cohort,
+        )
+
+    @classmethod
+    def _of(cls, found: Sample, **others: Any) -> Self:
+        return cls(
+            lower=found.lower,
+            upper=found.upper,
+            maximum=found.maximum,
+            slope_below=found.slope_below,
+            slope_above=found.slope_above,
+            values=found.values,
+            gradients=found.gradients,
+            **others,
+        )
+
+    @property
+    def points(self) -> NDArray[np.float64]:
+        """The 9 points, ascending, float64 of shape (9,)."""
+        return points(self.lower, self.upper, self.maximum)
+
+    @property
+    def is_informative(self) -> bool:
+        """Whether the likelihood depends on the parameter at all."""
+        return any(self.gradients) or any(self.values)
+
+    @property
+    def is_monotone(self) -> bool:
+        """Whether the likelihood rises for ever towards one side."""
+        return self.maximum is None and self.is_informative
+
+    def log_likelihood(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """Log-likelihoods, relative to the largest value on the grid, in the shape of `theta`.
+
+        Towards the side on which a monotone likelihood rises they exceed 0 by a little.
+        """
+        where = np.asarray(theta, dtype=np.float64)
+        curve: NDArray[np.float64] = curves_of([self]).value(where.ravel())[0]
+        return curve.reshape(where.shape)
+
+    def body(self) -> Body:
+        """The body map as it travels."""
+        body = Outcome.body(self)
+        body[KEY_MEASURE] = MEASURES[self.measure].code
+        if self.n is not None:
+            body[KEY_N] = self.n
+        if self.events is not None:
+            body[KEY_EVENTS] = self.events
+        reals = [self.lower, self.upper, self.slope_below, self.slope_above]
+        if self.maximum is not None:
+            reals.append(self.maximum)
+        reals += [*self.values, *self.gradients]
+        body[KEY_REALS] = struct.pack(f"<{len(reals)}f", *reals)
+        return body
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The inverse of `body`."""
+        packed = body[KEY_REALS]
+        peaks = len(packed) == 4 * (_HEAD + 1 + 2 * POINTS)
+        head = _HEAD + peaks
+        reals = struct.unpack(f"<{head + 2 * POINTS}f", packed)
+        return cls(
+            **common_fields(body),
+            measure=MEASURES_BY_CODE[body[KEY_MEASURE]].name,
+            lower=reals[0],
+            upper=reals[1],
+            slope_below=reals[2],
+            slope_above=reals[3],
+            maximum=reals[4] if peaks else None,
+            values=reals[head : head + POINTS],
+            gradients=reals[head + POINTS :],
+            n=body.get(KEY_N),
+            events=body.get(KEY_EVENTS),
+        )
+
+
+def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
+    """The profiles' curves, one a row in the order given; at least one."""
+    return Curves(
+        points=np.array([p.points for p in profiles]),
+        values=np.array([p.values for p in profiles]),
+        gradients=np.array([p.gradients for p in profiles]),
+        below=np.array([p.slope_below for p in profiles]),
+        above=np.array([p.slope_above for p in profiles]),
+    )
+
+
+def _single(value: object, field: str, low: float, high: float) -> float:
+    return float(np.float32(check_real(value, field, low, high))) + 0.0
+
+
+def _singles(values: object, field: str, low: float, high: float) -> tuple[float, ...]:
+    if not isinstance(values, (tuple, list)) or len(values) != POINTS:
+        raise InputError(f"{field} must be a tuple of {POINTS} numbers", field=field)
+    return tuple(_single(value, field, low, high) for value in values)

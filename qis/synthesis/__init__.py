@@ -1,0 +1,1 @@
+"""Synthesis: what the evidence of many sites says together."""
