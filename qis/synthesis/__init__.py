@@ -1,0 +1,6 @@
+"""Synthesis: what the sites' outcomes say together."""
+
+from qis.synthesis.asymmetry import EggerTest, egger_test
+from qis.synthesis.inverse_variance import Pooled, inverse_variance
+
+__all__ = ["EggerTest", "Pooled", "egger_test", "inverse_variance"]
