@@ -146,6 +146,21 @@ def check_scale(value: Any, field: str) -> float:
     return number
 
 
+def check_number(value: Any, field: str) -> float:
+    """`value` as a float within ± 1e150; else raise `InputError`."""
+    number = math.nan
+    if not isinstance(value, bool) and isinstance(value, (int, float, np.floating, np.integer)):
+        number = float(value)
+    if not abs(number) <= _LARGEST:
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be a number within {_LARGEST:g}",
+            field=field,
+            actual=value,
+            limit=_LARGEST,
+        )
+    return number + 0.0
+
+
 def _vector(values: ArrayLike, field: str) -> Floats:
     try:
         array = np.asarray(values, dtype=np.float64)
