@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
-from qis.synthesis._mixture import NormalMixture
+from qis.synthesis._mixture import NormalMixture, interpolated_quantile
 from qis.synthesis._sites import (
     Floats,
     Sites,
@@ -292,34 +292,10 @@ def _tau_marginal(
     mean = total(mass * tau) if moments > 1 else math.inf
     sd = math.sqrt(total(mass * (tau - mean) ** 2)) if moments > 2 else math.inf
     low, middle, high = (
-        math.exp(_quantile(nodes.log_tau, mass, p)) * unit
+        math.exp(interpolated_quantile(nodes.log_tau, mass, p)) * unit
         for p in (0.5 - level / 2.0, 0.5, 0.5 + level / 2.0)
     )
     return Marginal(mean=mean * unit, sd=sd * unit, median=middle, interval=(low, high))
-
-
-def _quantile(x: Floats, mass: Floats, probability: float) -> float:
-    """The quantile of a density given at equally spaced points, its ends negligible.
-
-    The distribution function between two points is the cubic with the density as its slope at
-    both; its values at the points come from the trapezoid rule with the end correction.
-    """
-    slope = np.gradient(mass)
-    steps = 0.5 * (mass[1:] + mass[:-1]) + (slope[:-1] - slope[1:]) / 12.0
-    cdf = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
-    cdf /= cdf[-1]
-    i = min(max(int(np.searchsorted(cdf, probability)) - 1, 0), len(x) - 2)
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        u = 0.5 * (low + high)
-        value = (
-            cdf[i] * (1.0 + 2.0 * u) * (1.0 - u) ** 2
-            + cdf[i + 1] * u * u * (3.0 - 2.0 * u)
-            + mass[i] * u * (1.0 - u) ** 2
-            - mass[i + 1] * u * u * (1.0 - u)
-        )
-        low, high = (u, high) if value < probability else (low, u)
-    return float(x[i] + 0.5 * (low + high) * (x[i + 1] - x[i]))
 
 
 def _shrinkage(sites: Sites, nodes: _Nodes, mass: Floats) -> tuple[Floats, Floats]:
