@@ -1,1 +1,63 @@
 """Outcome routing: signed 512-byte outcomes, peer to peer, by similarity, synthesised locally."""
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from qis._layout import PACKET_SIZE
+from qis.about import Fingerprint, Interest
+from qis.errors import InputError, PeerError, QISError, TransportError
+from qis.identity import Identity, Issuer
+from qis.outcomes import Effect, Study
+from qis.packet import Packet
+
+if TYPE_CHECKING:
+    from qis.evidence import Admission, MemoryStore, Roster
+    from qis.fingerprint import VectorScheme
+    from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
+
+__all__ = [
+    "PACKET_SIZE",
+    "Admission",
+    "Delivery",
+    "Effect",
+    "Fingerprint",
+    "Identity",
+    "InputError",
+    "Interest",
+    "Issuer",
+    "MemoryNetwork",
+    "MemoryStore",
+    "MemoryTransport",
+    "Packet",
+    "PeerError",
+    "QISError",
+    "Roster",
+    "Study",
+    "Transport",
+    "TransportError",
+    "UDPTransport",
+    "VectorScheme",
+]
+
+logging.getLogger("qis").addHandler(logging.NullHandler())
+
+_LAZY = {
+    "Admission": "qis.evidence",
+    "Delivery": "qis.transport",
+    "MemoryNetwork": "qis.transport",
+    "MemoryStore": "qis.evidence",
+    "MemoryTransport": "qis.transport",
+    "Roster": "qis.evidence",
+    "Transport": "qis.transport",
+    "UDPTransport": "qis.transport",
+    "VectorScheme": "qis.fingerprint",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # numpy, asyncio and sockets are loaded by those who use them (PEP 562).
+    if name in _LAZY:
+        from importlib import import_module  # noqa: PLC0415
+
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

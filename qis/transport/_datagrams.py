@@ -122,9 +122,9 @@ class Datagram:
                 return head + bytes([len(self.ids)]) + b"".join(self.ids)
 
 
-def decode(data: bytes) -> Datagram | None:
+def decode(data: bytes) -> Datagram | None:  # noqa: PLR0911  one arm a kind
     """The datagram that these bytes are, or `None`. Never raises."""
-    if len(data) > DATAGRAM_SIZE or len(data) < 6 or data[:4] != MAGIC:
+    if len(data) > DATAGRAM_SIZE or len(data) < 7 or data[:4] != MAGIC:
         return None
     try:
         kind = Kind(data[4])

@@ -138,6 +138,11 @@ class Peers:
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
+        self._repeat_calls(now)
+        self._refresh_peers(now)
+        self._repeat_packets(now)
+
+    def _repeat_calls(self, now: float) -> None:
         for address, call in list(self._calls.items()):
             if call.at <= now:
                 self._hello(address, call.token)
@@ -145,6 +150,8 @@ class Peers:
                 if call.pause_s >= LAST_HELLO_S and not call.for_ever:
                     del self._calls[address]
                 call.pause_s = min(2.0 * call.pause_s, LAST_HELLO_S)
+
+    def _refresh_peers(self, now: float) -> None:
         for address, peer in list(self.peers.items()):
             if now - peer.heard_at > 2.5 * REFRESH_S:
                 self._forget(address)
@@ -153,6 +160,8 @@ class Peers:
             elif peer.hello_at <= now:
                 self._call(address, now)
                 peer.hello_at = now + REFRESH_S * self._rng.uniform(0.8, 1.2)
+
+    def _repeat_packets(self, now: float) -> None:
         for key, sending in list(self._sending.items()):
             if sending.at <= now:
                 if sending.tries >= TRIES:
@@ -187,7 +196,9 @@ class Peers:
         """Whether no packet is under way to a peer."""
         return not self._sending
 
-    def receive(self, data: bytes, address: Address, now: float) -> None:
+    def receive(  # noqa: C901, PLR0912  one arm a kind of datagram
+        self, data: bytes, address: Address, now: float
+    ) -> None:
         """Take a datagram. Never raises, whatever the bytes."""
         datagram = decode(data)
         if datagram is None:
@@ -242,11 +253,14 @@ class Peers:
                 hints = self._rng.sample(hints, HINTS_LIMIT)
             welcome = Datagram(kind=Kind.WELCOME, record=self._record, hints=tuple(hints))
             self._out.append((welcome.encode(), address))
+            # After the welcome: before it, the other would take the offer for a stranger's.
+            self._offer(self.peers[address], now)
 
     def _on_welcome(self, datagram: Datagram, address: Address, now: float) -> None:
         if address not in self._calls or not self._meet(datagram.record, address, now):
             return  # nobody asked
         del self._calls[address]
+        self._offer(self.peers[address], now)
         for hint in datagram.hints:
             other = _address_of(hint[32:])
             is_new = other is not None and other not in self.peers and other not in self._calls
@@ -257,7 +271,7 @@ class Peers:
         """Check a record that came from a proven address; whether its sender is a peer now."""
         if record is None or record.issuer == self._identity.issuer.key:
             return False
-        if not self._roster.accepts(Issuer(record.issuer), now=now):
+        if not self._roster.accepts(Issuer(record.issuer)):
             self._refuse("UntrustedIssuerError")
             return False
         peer = self.peers.get(address)
@@ -280,7 +294,6 @@ class Peers:
             peer.known.clear()  # it has started anew and may have lost what it had
         peer.record = record
         peer.heard_at = now
-        self._offer(peer, now)
         return True
 
     def _move_in(self, record: Record, address: Address) -> None:

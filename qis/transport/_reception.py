@@ -136,7 +136,7 @@ class Reception:
             if content_id(data) in self._held:
                 self._statistics.duplicates += 1
                 return Verdict.DUPLICATE
-            if not self._roster.accepts(Issuer(issuer_key(data)), now=now):
+            if not self._roster.accepts(Issuer(issuer_key(data))):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
             packet = Packet.parse(data)
             if not packet.travels_under(keys):

@@ -87,7 +87,7 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Leave the network and free everything; idempotent. Open subscriptions end."""
 
-    async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002, ASYNC109  in-process: at once
+    async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  in-process: at once
         """Wait until the network has taken all that was published; whether it has in time."""
         return True
 

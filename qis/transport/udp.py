@@ -14,6 +14,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Self
 
 from qis.about import Interest
 from qis.errors import InputError, TransportError
@@ -103,7 +104,7 @@ class UDPTransport(Transport):
         """Number of peers known now."""
         return len(self._peers.peers) if self._peers is not None else 0
 
-    async def __aenter__(self) -> "UDPTransport":
+    async def __aenter__(self) -> Self:
         if self._socket is None:
             self._socket = self._listen()
             self._peers = Peers(
@@ -138,7 +139,7 @@ class UDPTransport(Transport):
             yield inbox
         self._tell_interests()
 
-    async def flush(self, timeout_s: float) -> bool:  # noqa: ASYNC109  part of the interface
+    async def flush(self, timeout_s: float) -> bool:
         """Wait until every peer has acknowledged what was sent to it; whether it has in time."""
         try:
             async with asyncio.timeout(timeout_s):
@@ -170,7 +171,7 @@ class UDPTransport(Transport):
         family = socket.AF_INET6 if ":" in self._bind[0] else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_DGRAM)
         try:
-            listening.setblocking(False)
+            listening.setblocking(False)  # noqa: FBT003  the socket's own signature
             listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
             listening.bind(self._bind)
         except OSError as error:

@@ -1,0 +1,150 @@
+"""What every scheme offers: features in, a 32-byte sketch and a few routing keys out.
+
+A scheme's id is a hash of everything that decides a bit: kind, version, parameters, secret.
+Constants come from BLAKE3's extendable output, never from a random generator whose stream may
+change between versions.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from typing import Any, Generic, TypeVar
+
+from blake3 import blake3
+
+from qis._canonical import encode
+from qis.about import (
+    ROUTING_KEY_SIZE,
+    SCHEME_ID_SIZE,
+    Fingerprint,
+    Interest,
+    require_same_scheme,
+)
+from qis.errors import InputError
+
+SECRET_SIZE = 32
+Features = TypeVar("Features")
+
+
+class Scheme(ABC, Generic[Features]):
+    """Turns features of one kind into fingerprints and routing keys.
+
+    Parameters
+    ----------
+    parameters
+        Everything that decides a bit, as CBOR-encodable values, the kind's name and version first.
+    secret
+        32 bytes shared by a consortium. Without it sketches and routing keys are meaningless to
+        others; with none, whoever knows the parameters can test guesses of the features.
+
+    """
+
+    default_min_similarity: float
+
+    def __init__(self, parameters: list[Any], *, secret: bytes | None) -> None:
+        if secret is not None and (type(secret) is not bytes or len(secret) != SECRET_SIZE):
+            raise InputError(
+                f"a secret is {SECRET_SIZE} random bytes", field="secret", limit=SECRET_SIZE
+            )
+        self._context = encode(parameters)
+        self._secret = secret
+        self._id = self._derive(b"id", SCHEME_ID_SIZE)
+
+    @property
+    def id(self) -> bytes:
+        """8 bytes that name this scheme with all its parameters and its secret."""
+        return self._id
+
+    @property
+    def is_keyed(self) -> bool:
+        """Whether the scheme has a secret."""
+        return self._secret is not None
+
+    @abstractmethod
+    def fingerprints(self, batch: Any) -> list[Fingerprint]:
+        """The fingerprints of many feature sets at once."""
+
+    def fingerprint(self, features: Features) -> Fingerprint:
+        """The fingerprint of one feature set."""
+        return self.fingerprints([features])[0]
+
+    @abstractmethod
+    def routing_keys(self, features: Features) -> tuple[bytes, ...]:
+        """The routing keys of one feature set, 8 bytes each, sorted."""
+
+    @abstractmethod
+    def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
+        """Similarity of two fingerprints, in [0, 1].
+
+        Raises
+        ------
+        SchemeMismatchError
+            If one of them is of another scheme.
+
+        """
+
+    @abstractmethod
+    def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
+        """Similarity in [0, 1] of a fingerprint to features that are known in full."""
+
+    @abstractmethod
+    def percentile(self, similarity: float) -> float:
+        """Share of random pairs that are less similar, in [0, 1]: .98 is the top 2 %."""
+
+    @abstractmethod
+    def similarity_at(self, top_fraction: float) -> float:
+        """The similarity that only this fraction of random pairs reaches."""
+
+    def interest(
+        self,
+        features: Features,
+        *,
+        min_similarity: float | None = None,
+        top_fraction: float | None = None,
+        studies: Iterable[bytes] = (),
+    ) -> Interest:
+        """A standing query for whatever is similar to these features.
+
+        Parameters
+        ----------
+        features
+            What the subscriber works on.
+        min_similarity, top_fraction
+            From which relevance on; or which fraction of random pairs. At most one of the two;
+            default: the scheme's `default_min_similarity`.
+        studies
+            Ids of studies of which everything is wanted.
+
+        Raises
+        ------
+        InputError
+            If both are given, or one is out of (0, 1].
+
+        """
+        if min_similarity is not None and top_fraction is not None:
+            raise InputError("give min_similarity or top_fraction, not both", field="top_fraction")
+        if top_fraction is not None:
+            min_similarity = self.similarity_at(top_fraction)
+        return Interest(
+            self.fingerprint(features),
+            self.routing_keys(features),
+            self.default_min_similarity if min_similarity is None else min_similarity,
+            tuple(studies),
+            relevance=lambda fingerprint: self.relevance(features, fingerprint),
+        )
+
+    def _require_own(self, *fingerprints: Fingerprint) -> None:
+        for fingerprint in fingerprints:
+            require_same_scheme(self._id, fingerprint.scheme_id)
+
+    def _derive(self, purpose: bytes, size: int) -> bytes:
+        """`size` bytes from parameters, secret and purpose; without the secret nobody has them."""
+        message = len(purpose).to_bytes(1, "big") + purpose + self._context
+        if self._secret is None:
+            return blake3(message).digest(size)
+        return blake3(message, key=self._secret).digest(size)
+
+    def _routing_key(self, band: int, content: bytes) -> bytes:
+        message = self._id + band.to_bytes(2, "big") + content
+        if self._secret is None:
+            return blake3(message).digest(ROUTING_KEY_SIZE)
+        return blake3(message, key=self._secret).digest(ROUTING_KEY_SIZE)
