@@ -22,6 +22,7 @@ from qis.synthesis._sites import Floats, Sites, total
 TAU2_METHODS: Final = ("FE", "DL", "REML", "PM", "ML", "EB", "HE", "HS", "SJ")
 
 _STEPS: Final = 200
+_CONVERGED: Final = 1e-14
 _GRID_START: Final = 1e-9
 _GRID_PER_DECADE: Final = 4
 
@@ -36,64 +37,68 @@ class Weighted:
         ``1 / (v + tau2)``, shape (k,).
     sum1
         Sum of the weights.
-    rest
-        ``sum1 - weights``, without cancellation where one site outweighs all others.
     mean
         Weighted mean of the estimates.
     residuals
         Estimates less `mean`.
-    q
-        ``sum(weights * residuals**2)``.
+    add
+        How sums are made: correctly rounded, or plainly inside a search.
 
     """
 
     weights: Floats
     sum1: float
-    rest: Floats
     mean: float
     residuals: Floats
-    q: float
+    add: Callable[[Floats], float]
+
+    @property
+    def q(self) -> float:
+        """``sum(weights * residuals**2)``."""
+        return self.add(self.weights * self.residuals * self.residuals)
 
     @property
     def trace(self) -> float:
         """Trace of ``P = W - W 1 (1' W 1)^-1 1' W``."""
-        return total(self.weights * (self.rest / self.sum1))
+        return self.add(self.weights * (_sums_of_others(self.weights, self.add) / self.sum1))
 
     @property
     def trace_square(self) -> float:
         """Trace of ``P P``."""
         squares = self.weights * self.weights
-        diagonal = (self.weights * self.rest / self.sum1) ** 2
-        off_diagonal = squares * (_sums_of_others(squares) / self.sum1**2)
-        return total(diagonal) + total(off_diagonal)
+        diagonal = (self.weights * (_sums_of_others(self.weights, self.add) / self.sum1)) ** 2
+        off_diagonal = squares * (_sums_of_others(squares, self.add) / self.sum1**2)
+        return self.add(diagonal) + self.add(off_diagonal)
 
 
-def _sums_of_others(values: Floats) -> Floats:
+def _sums_of_others(values: Floats, add: Callable[[Floats], float]) -> Floats:
     """For each of the positive values the sum of the others, also where one outweighs all."""
-    rest = total(values) - values
+    rest = add(values) - values
     largest = int(np.argmax(values))
-    rest[largest] = total(np.delete(values, largest))
+    rest[largest] = add(np.delete(values, largest))
     return rest
 
 
-def weighted(sites: Sites, tau2: float) -> Weighted:
+def weighted(sites: Sites, tau2: float, *, add: Callable[[Floats], float] = total) -> Weighted:
     """The sums at `tau2`, which is in units of ``sites.scale ** 2``."""
     weights = 1.0 / (sites.variances + tau2)
-    sum1 = total(weights)
-    heaviest = int(np.argmax(weights))
+    sum1 = add(weights)
     # The mean as an offset from the heaviest site: exact where there is one site only.
-    origin = float(sites.estimates[heaviest])
+    origin = float(sites.estimates[np.argmax(weights)])
     offsets = sites.estimates - origin
-    shift = total(weights * offsets) / sum1
-    residuals = offsets - shift
+    shift = add(weights * offsets) / sum1
     return Weighted(
         weights=weights,
         sum1=sum1,
-        rest=_sums_of_others(weights),
         mean=origin + shift,
-        residuals=residuals,
-        q=total(weights * residuals * residuals),
+        residuals=offsets - shift,
+        add=add,
     )
+
+
+def _plain(values: Floats) -> float:
+    """A sum whose last bits depend on the order: of sorted sites, so on nothing."""
+    return float(values.sum())
 
 
 def estimate_tau2(sites: Sites, method: str) -> tuple[float, float]:
@@ -113,9 +118,9 @@ def estimate_tau2(sites: Sites, method: str) -> tuple[float, float]:
     return tau2, _STANDARD_ERRORS[method](sites, tau2)
 
 
-def typical_variance(sites: Sites) -> float:
+def typical_variance(null: Weighted) -> float:
     """The within-site variance that I² compares tau2 to: ``(k - 1) / trace(P)`` at tau2 = 0."""
-    return (sites.k - 1) / weighted(sites, 0.0).trace
+    return (len(null.weights) - 1) / null.trace
 
 
 def q_profile(sites: Sites, level: float) -> tuple[float, float]:
@@ -186,17 +191,18 @@ def _solve_q(sites: Sites, target: float) -> float:
     low, high = 0.0, total(deviations**2) / target
     tau2 = 0.0
     for _ in range(_STEPS):
-        at = weighted(sites, tau2)
-        if at.q > target:
+        at = weighted(sites, tau2, add=_plain)
+        q = at.q
+        if q > target:
             low = tau2
         else:
             high = tau2
-        slope = total((at.weights * at.residuals) ** 2)
-        step = (at.q / target - 1.0) * at.q / slope if slope > 0.0 else 0.0
+        slope = _plain((at.weights * at.residuals) ** 2)
+        step = (q / target - 1.0) * q / slope if slope > 0.0 else 0.0
         previous, tau2 = tau2, tau2 + step
         if not low < tau2 < high:
             tau2 = 0.5 * (low + high)
-        if abs(tau2 - previous) <= 1e-15 * tau2:
+        if abs(tau2 - previous) <= _CONVERGED * tau2:
             break
     return tau2
 
@@ -233,7 +239,7 @@ def _maximise(sites: Sites, *, restricted: bool) -> float:
         previous, tau2 = tau2, tau2 + step
         if not low < tau2 < high:
             tau2 = 0.5 * (low + high)
-        if abs(tau2 - previous) <= 1e-14 * tau2 or tau2 < 1e-15:
+        if abs(tau2 - previous) <= _CONVERGED * tau2 or tau2 < 1e-15:
             break
     return tau2 if tau2 >= 1e-15 else 0.0
 
@@ -249,12 +255,12 @@ def _log_likelihood(sites: Sites, tau2: float, *, restricted: bool) -> float:
 
 def _scoring_step(sites: Sites, tau2: float, *, restricted: bool) -> tuple[float, float]:
     """The score and the Fisher scoring step it asks for (each without its factor of one half)."""
-    at = weighted(sites, tau2)
-    fit = total((at.weights * at.residuals) ** 2)
+    at = weighted(sites, tau2, add=_plain)
+    fit = _plain((at.weights * at.residuals) ** 2)
     if restricted:
         score, information = fit - at.trace, at.trace_square
     else:
-        score, information = fit - at.sum1, total(at.weights**2)
+        score, information = fit - at.sum1, _plain(at.weights**2)
     return score, score / information if information > 0.0 else 0.0
 
 

@@ -19,6 +19,7 @@ from qis.synthesis._quantiles import chi2_tail, normal_quantile, normal_two_side
 from qis.synthesis._sites import Sites, check_choice, check_level, check_sites
 from qis.synthesis.heterogeneity import (
     TAU2_METHODS,
+    Weighted,
     estimate_tau2,
     q_profile,
     restricted_log_likelihood,
@@ -175,7 +176,7 @@ class Pooled:
 
     def i2_interval(self) -> Interval:
         """Limits of I², per cent, that correspond to `tau2_interval`."""
-        typical = typical_variance(self._sites) * self._sites.scale**2
+        typical = typical_variance(weighted(self._sites, 0.0)) * self._sites.scale**2
         low, high = self.tau2_interval()
         return 100.0 * low / (low + typical), 100.0 * high / (high + typical)
 
@@ -282,8 +283,9 @@ def inverse_variance(
     error = classical * _widening(factor, interval)
     probability = 0.5 + level / 2.0
     quantile = normal_quantile(probability) if interval == "z" else t_quantile(probability, k - 1)
-    q = weighted(sites, 0.0).q
-    i2, h2 = _relative_heterogeneity(sites, tau2, between, q)
+    null = weighted(sites, 0.0)
+    q = null.q
+    i2, h2 = _relative_heterogeneity(null, tau2, between, q)
     return Pooled(
         estimate=at.mean * unit,
         standard_error=error * unit,
@@ -312,15 +314,15 @@ def _widening(factor: float, interval: str) -> float:
 
 
 def _relative_heterogeneity(
-    sites: Sites, method: str, tau2: float, q: float
+    null: Weighted, method: str, tau2: float, q: float
 ) -> tuple[float, float]:
     """I² in per cent and H²."""
-    df = sites.k - 1
+    df = len(null.weights) - 1
     if df == 0:
         return 0.0, 1.0
     if method == "FE":
         return (100.0 * (q - df) / q if q > df else 0.0), q / df
-    typical = typical_variance(sites)
+    typical = typical_variance(null)
     return 100.0 * tau2 / (tau2 + typical), tau2 / typical + 1.0
 
 
