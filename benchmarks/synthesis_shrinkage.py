@@ -87,7 +87,7 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
         axes.plot(
             [row["distance"] for row in rows],
             [row[way] for row in rows],
-            style,
+            linestyle=style,
             color=colours.get(way, "#4f9bd9"),
             label=way,
             linewidth=2,
