@@ -67,6 +67,7 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
 
     mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "qis"
+    mpl.rcParams["svg.fonttype"] = "none"
     from matplotlib import pyplot as plt  # noqa: PLC0415  (after the backend)
 
     figure, axes = plt.subplots(figsize=(6.4, 3.8), layout="constrained")
@@ -94,7 +95,7 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
         )
     axes.set_xlabel("distance of the small site's true effect from the others' (log scale)")
     axes.set_ylabel("root mean square error")
-    axes.set_ylim(0, 2.2)
+    axes.set_ylim(0, 4.2)
     axes.set_title("Error of a site with 11 patients beside 847 and 612", fontsize=10)
     axes.legend(frameon=False)
     axes.spines[["top", "right"]].set_visible(False)

@@ -1,6 +1,6 @@
 """The variance between sites: nine estimators, their standard errors, and the Q-profile interval.
 
-On one set of data the estimators differ up to a hundredfold, so the one that was used is part of
+On one set of data the estimators differ many times over, so the one that was used is part of
 every result. All are the method-of-moments or likelihood estimators for the model
 ``y_i ~ N(mu, v_i + tau2)`` with known ``v_i``, truncated at zero.
 
