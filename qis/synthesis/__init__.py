@@ -1,1 +1,43 @@
-"""Synthesis: what the evidence of many sites says together."""
+"""Synthesis: what the sites' outcomes say together."""
+
+from qis.synthesis.asymmetry import EggerTest, egger_test
+from qis.synthesis.bayes import Marginal, Posterior, bayes
+from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
+from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
+from qis.synthesis.inverse_variance import Pooled, inverse_variance
+from qis.synthesis.profiles import PooledProfiles, pool_profiles
+from qis.synthesis.robust import (
+    InfluenceTable,
+    MedianEstimate,
+    SiteInfluence,
+    influence,
+    weighted_median,
+)
+from qis.synthesis.sequence import anytime_interval, mixing_scale_for
+from qis.synthesis.shrinkage import Shrunken, shrink
+
+__all__ = [
+    "EggerTest",
+    "HeavyTailed",
+    "InfluenceTable",
+    "Marginal",
+    "MedianEstimate",
+    "Pooled",
+    "PooledCounts",
+    "PooledProfiles",
+    "Posterior",
+    "Shrunken",
+    "SiteInfluence",
+    "anytime_interval",
+    "bayes",
+    "egger_test",
+    "heavy_tailed",
+    "influence",
+    "inverse_variance",
+    "mantel_haenszel",
+    "mixing_scale_for",
+    "peto",
+    "pool_profiles",
+    "shrink",
+    "weighted_median",
+]

@@ -1,0 +1,106 @@
+"""Quantiles of what a quadrature leaves: a mixture of normals, or a density at equal steps."""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qis.synthesis._sites import Floats, total
+
+_ROOT_HALF: Final = math.sqrt(0.5)
+_STEPS: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NormalMixture:
+    """Weights, means and standard deviations; shape (components,).
+
+    Parameters
+    ----------
+    mass
+        Non-negative; need not add up to 1.
+    means, sds
+        Of the components; the standard deviations are positive.
+
+    """
+
+    mass: Floats
+    means: Floats
+    sds: Floats
+
+    @property
+    def mean(self) -> float:
+        """The weighted mean of the means; exactly theirs if all are equal."""
+        origin = float(self.means[0])
+        return origin + total(self.mass * (self.means - origin)) / total(self.mass)
+
+    @property
+    def sd(self) -> float:
+        """Standard deviation."""
+        spread = self.sds**2 + (self.means - self.mean) ** 2
+        return math.sqrt(total(self.mass * spread) / total(self.mass))
+
+    def cdf(self, x: float) -> float:
+        """P(X ≤ x)."""
+        return self._tail((self.means - x) / self.sds)
+
+    def above(self, x: float) -> float:
+        """P(X > x), without loss in the upper tail."""
+        return self._tail((x - self.means) / self.sds)
+
+    def quantile(self, probability: float) -> float:
+        """The x with P(X ≤ x) = `probability`: Newton steps inside a bracket."""
+        width = float(self.sds.max()) * 40.0
+        low, high = float(self.means.min()) - width, float(self.means.max()) + width
+        x = self.mean
+        for _ in range(_STEPS):
+            gap = self.cdf(x) - probability
+            if gap == 0.0:
+                return x
+            if gap < 0.0:
+                low = x
+            else:
+                high = x
+            density = self._density(x)
+            step = -gap / density if density > 0.0 else 0.0
+            previous, x = x, x + step
+            if not low < x < high:
+                x = 0.5 * (low + high)
+            if abs(x - previous) <= 1e-14 * (abs(x) + high - low):
+                break
+        return x
+
+    def _tail(self, z: Floats) -> float:
+        scaled = (z * _ROOT_HALF).tolist()
+        parts = [m * math.erfc(s) for m, s in zip(self.mass.tolist(), scaled, strict=True)]
+        return 0.5 * math.fsum(parts) / total(self.mass)
+
+    def _density(self, x: float) -> float:
+        z = (x - self.means) / self.sds
+        values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
+        return total(values) / (total(self.mass) * math.sqrt(2.0 * math.pi))
+
+
+def interpolated_quantile(x: Floats, mass: Floats, probability: float) -> float:
+    """The quantile of a density given at equally spaced points, its ends negligible.
+
+    The distribution function between two points is the cubic with the density as its slope at
+    both; its values at the points come from the trapezoid rule with the end correction.
+    """
+    slope = np.gradient(mass)
+    steps = 0.5 * (mass[1:] + mass[:-1]) + (slope[:-1] - slope[1:]) / 12.0
+    cdf = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
+    cdf /= cdf[-1]
+    i = min(max(int(np.searchsorted(cdf, probability)) - 1, 0), len(x) - 2)
+    low, high = 0.0, 1.0
+    for _ in range(60):
+        u = 0.5 * (low + high)
+        value = (
+            cdf[i] * (1.0 + 2.0 * u) * (1.0 - u) ** 2
+            + cdf[i + 1] * u * u * (3.0 - 2.0 * u)
+            + mass[i] * u * (1.0 - u) ** 2
+            - mass[i + 1] * u * u * (1.0 - u)
+        )
+        low, high = (u, high) if value < probability else (low, u)
+    return float(x[i] + 0.5 * (low + high) * (x[i + 1] - x[i]))

@@ -1,0 +1,180 @@
+"""What every method here takes: one estimate and one standard error a site, checked once.
+
+The sites are sorted by value and brought to a common scale before anything is added up. So the
+order in which they came changes no bit of any result, and neither do units that make the numbers
+very large or very small. The scale is a power of two: dividing by it rounds nothing.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qis.errors import InputError
+
+Floats = NDArray[np.float64]
+
+_LARGEST: Final = 1e150
+"""Of any number; the squares must be finite."""
+
+_LARGEST_RATIO: Final = 1e70
+"""Of two standard errors, or of an estimate to one: beyond it their squares leave float64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sites:
+    """Checked estimates and variances, ascending by (estimate, standard error).
+
+    Parameters
+    ----------
+    estimates, variances
+        Shape (k,), in units of `scale` and of its square.
+    scale
+        A power of two, at most the smallest standard error and more than half of it.
+    order
+        `order[i]` is the place of the i-th sorted site in what the caller passed.
+
+    """
+
+    estimates: Floats
+    variances: Floats
+    scale: float
+    order: NDArray[np.intp]
+
+    @property
+    def k(self) -> int:
+        """Number of sites."""
+        return len(self.estimates)
+
+    def as_given(self, values: Floats) -> tuple[float, ...]:
+        """Per-site values in the caller's order."""
+        placed = np.empty_like(values)
+        placed[self.order] = values
+        return tuple(placed.tolist())
+
+
+def total(values: Floats) -> float:
+    """The sum, correctly rounded, so that it does not depend on the order."""
+    return math.fsum(values.tolist())
+
+
+def check_sites(estimates: ArrayLike, standard_errors: ArrayLike) -> Sites:
+    """Check and sort.
+
+    Raises
+    ------
+    InputError
+        If there is no site, the lengths differ, a number is not finite, a standard error is not
+        positive, numbers are beyond 1e150, or differ by more than a factor of
+        1e70.
+
+    """
+    y = _vector(estimates, "estimates")
+    s = _vector(standard_errors, "standard_errors")
+    if len(y) != len(s):
+        raise InputError(
+            f"{len(y)} estimates and {len(s)} standard errors; give one of each a site",
+            field="standard_errors",
+            actual=len(s),
+            limit=len(y),
+        )
+    if not len(y):
+        raise InputError("no site was given; at least one is needed", field="estimates", actual=0)
+    if not (s > 0.0).all():
+        raise InputError(
+            "each standard error must be positive; leave out sites that can give none, "
+            "or use their likelihood profiles",
+            field="standard_errors",
+            actual=float(s.min()),
+            limit=0.0,
+        )
+    smallest = float(s.min())
+    largest = max(float(s.max()), float(np.abs(y).max()))
+    if largest > _LARGEST or smallest < 1.0 / _LARGEST:
+        raise InputError(
+            f"estimates and standard errors must lie within {_LARGEST:g} and standard errors "
+            f"above {1.0 / _LARGEST:g}; choose other units",
+            field="estimates",
+            actual=largest if largest > _LARGEST else smallest,
+            limit=_LARGEST,
+        )
+    if largest / _LARGEST_RATIO > smallest:
+        raise InputError(
+            f"numbers as different as {largest:g} and {smallest:g} cannot be combined; "
+            "a standard error this small is probably an error",
+            field="standard_errors",
+            actual=smallest,
+            limit=largest / _LARGEST_RATIO,
+        )
+    scale = math.ldexp(1.0, math.frexp(smallest)[1] - 1)
+    order = np.lexsort((s, y))
+    scaled = s[order] / scale
+    return Sites(estimates=y[order] / scale, variances=scaled * scaled, scale=scale, order=order)
+
+
+def check_level(level: float) -> float:
+    """`level` if it lies in (0, 1); else raise `InputError`."""
+    if not 0.0 < check_scale(level, "level") < 1.0:
+        raise InputError(f"level is {level!r}; it must lie in (0, 1)", field="level", actual=level)
+    return float(level)
+
+
+def check_choice(value: str, field: str, known: Sequence[str]) -> str:
+    """`value` if it is one of `known`; else raise `InputError` that lists them."""
+    if value not in known:
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be one of {', '.join(known)}",
+            field=field,
+            actual=value,
+            limit=tuple(known),
+        )
+    return value
+
+
+def check_scale(value: Any, field: str) -> float:
+    """`value` as a positive finite float; else raise `InputError`."""
+    number = 0.0
+    if not isinstance(value, bool) and isinstance(value, (int, float, np.floating, np.integer)):
+        number = float(value)
+    if not 0.0 < number < math.inf:
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be positive and finite", field=field, actual=value
+        )
+    return number
+
+
+def check_number(value: Any, field: str) -> float:
+    """`value` as a float within ± 1e150; else raise `InputError`."""
+    number = math.nan
+    if not isinstance(value, bool) and isinstance(value, (int, float, np.floating, np.integer)):
+        number = float(value)
+    if not abs(number) <= _LARGEST:
+        raise InputError(
+            f"{field} is {value!r:.60}; it must be a number within {_LARGEST:g}",
+            field=field,
+            actual=value,
+            limit=_LARGEST,
+        )
+    return number + 0.0
+
+
+def _vector(values: ArrayLike, field: str) -> Floats:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{field} must be numbers, one a site", field=field) from error
+    if array.ndim != 1:
+        raise InputError(
+            f"{field} has {array.ndim} dimensions; it must have one", field=field, limit=1
+        )
+    if not np.isfinite(array).all():
+        where = int(np.flatnonzero(~np.isfinite(array))[0])
+        raise InputError(
+            f"{field}[{where}] is {array[where]}; it must be finite",
+            field=field,
+            actual=float(array[where]),
+        )
+    return array + 0.0  # a copy, and -0.0 becomes 0.0

@@ -1,0 +1,216 @@
+"""What a forest plot shows, apart from how it is drawn: rows, summaries, an axis and its ticks.
+
+`qis.synthesis.forest_svg` draws it as a small inline SVG, `qis.synthesis.forest_figure` with
+matplotlib; both from the same `Forest`, so that they cannot differ.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+from qis.errors import InputError
+from qis.outcomes import measure_named
+
+Interval = tuple[float, float]
+
+_RATIO_STEPS: Final = (1.0, 2.0, 5.0)
+_MOST_TICKS: Final = 7
+_SHOWN_HALF_WIDTHS: Final = 4.0
+"""The axis shows this many typical half-widths around the summaries; the rest gets arrows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForestRow:
+    """One site.
+
+    Parameters
+    ----------
+    label
+        Shown as text, whatever it contains.
+    estimate
+        On the scale of the synthesis (logarithm for ratios); None if the site has none.
+    interval
+        Limits on the same scale, which may be infinite; None if the site says nothing.
+    weight
+        Share of the synthesis, 0-1, if it has one.
+    n
+        People, if known.
+
+    """
+
+    label: str
+    estimate: float | None
+    interval: Interval | None
+    weight: float | None = None
+    n: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForestSummary:
+    """One diamond.
+
+    Parameters
+    ----------
+    label
+        For example "Fixed effect".
+    estimate, interval
+        As for a row; without an estimate the interval is drawn as a line.
+    prediction
+        Prediction interval, drawn as a thin line through the diamond, if there is one.
+
+    """
+
+    label: str
+    estimate: float | None
+    interval: Interval
+    prediction: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forest:
+    """All that a forest plot shows.
+
+    Parameters
+    ----------
+    title
+        The question.
+    measure
+        A name from `qis.outcomes.MEASURES`; ratios get a logarithmic axis.
+    rows, summaries
+        From top to bottom; one row or more.
+    note
+        A line under the plot, such as tau and I².
+    level
+        Coverage of the intervals.
+
+    """
+
+    title: str
+    measure: str
+    rows: tuple[ForestRow, ...]
+    summaries: tuple[ForestSummary, ...]
+    note: str = ""
+    level: float = 0.95
+
+    def __post_init__(self) -> None:
+        measure_named(self.measure)
+        if not self.rows:
+            raise InputError("a forest plot needs one row or more", field="rows", actual=0, limit=1)
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether the axis shows exponentials of the estimates."""
+        return measure_named(self.measure).is_ratio
+
+    @property
+    def heading(self) -> str:
+        """The heading of the column of numbers, for example "OR [95 %]"."""
+        return f"{self.measure} [{100 * self.level:g} %]"
+
+    @property
+    def axis_label(self) -> str:
+        """The measure in words, with its scale."""
+        words = measure_named(self.measure).label
+        return f"{words} (logarithmic scale)" if self.is_ratio else words
+
+    @property
+    def shows_n(self) -> bool:
+        """Whether any row knows its number of people."""
+        return any(row.n is not None for row in self.rows)
+
+    @property
+    def shows_weights(self) -> bool:
+        """Whether any row has a weight."""
+        return any(row.weight is not None for row in self.rows)
+
+    def numbers(self, estimate: float | None, interval: Interval | None) -> str:
+        """Estimate and limits as text on the shown scale."""
+        if interval is None:
+            return "no information"
+        low, high = (self.number(limit) for limit in interval)
+        middle = "no estimate" if estimate is None else self.number(estimate)
+        return f"{middle} [{low}, {high}]"
+
+    def number(self, value: float) -> str:
+        """One value as text on the shown scale, with three digits or two decimals."""
+        shown = math.exp(min(value, 700.0)) if self.is_ratio else value
+        if math.isinf(value):
+            return ("0" if self.is_ratio else "−∞") if value < 0 else "∞"
+        size = abs(shown)
+        if size and not 0.01 <= size < 1e5:
+            text = f"{shown:.2g}"
+        elif size < 10.0:
+            text = f"{shown:.2f}"
+        else:
+            text = f"{shown:.1f}" if size < 100.0 else f"{shown:.0f}"
+        return text.replace("-", "−")
+
+    def axis(self) -> Interval:
+        """The ends of the axis: no effect, all summaries, and what is near enough of the rows."""
+        shown = [0.0]
+        for summary in self.summaries:
+            limits = (*summary.interval, *(summary.prediction or ()))
+            shown += [x for x in limits if math.isfinite(x)]
+            if summary.estimate is not None:
+                shown.append(summary.estimate)
+        estimates = [row.estimate for row in self.rows if row.estimate is not None]
+        shown += estimates
+        limits_of_rows = [x for row in self.rows for x in row.interval or () if math.isfinite(x)]
+        widths = sorted(
+            0.5 * (row.interval[1] - row.interval[0])
+            for row in self.rows
+            if row.interval is not None and all(map(math.isfinite, row.interval))
+        )
+        reach = _SHOWN_HALF_WIDTHS * widths[len(widths) // 2] if widths else 1.0
+        low, high = min(shown), max(shown)
+        inside = [x for x in limits_of_rows if low - reach <= x <= high + reach]
+        low, high = min([low, *inside]), max([high, *inside])
+        if not high > low:
+            low, high = low - 1.0, high + 1.0
+        margin = 0.04 * (high - low)
+        return low - margin, high + margin
+
+    def ticks(self) -> tuple[tuple[float, str], ...]:
+        """Places on the axis (on the scale of the estimates) with their labels."""
+        low, high = self.axis()
+        places = _ratio_ticks(low, high) if self.is_ratio else _linear_ticks(low, high)
+        return tuple((place, _tick_label(place, ratio=self.is_ratio)) for place in places)
+
+
+def thousands(count: int) -> str:
+    """A count with thin spaces between its thousands."""
+    return f"{count:,}".replace(",", "\u202f")
+
+
+def _ratio_ticks(low: float, high: float) -> list[float]:
+    ln10 = math.log(10.0)
+    decades = range(math.floor(low / ln10), math.ceil(high / ln10) + 1)
+    inside: list[float] = []
+    for steps in (_RATIO_STEPS, (1.0, 3.0), (1.0,)):
+        places = [math.log(step) + ln10 * decade for decade in decades for step in steps]
+        inside = [place for place in places if low <= place <= high]
+        if len(inside) <= _MOST_TICKS:
+            break
+    if len(inside) > _MOST_TICKS:
+        stride = math.ceil(len(inside) / _MOST_TICKS)
+        zero = min(range(len(inside)), key=lambda i: abs(inside[i]))
+        inside = inside[zero % stride :: stride]
+    if len(inside) >= 3:
+        return inside
+    return [
+        math.log(shown)
+        for shown in _linear_ticks(math.exp(low), math.exp(high))
+        if shown > 0.0 and low <= math.log(shown) <= high
+    ]
+
+
+def _linear_ticks(low: float, high: float) -> list[float]:
+    rough = (high - low) / (_MOST_TICKS - 1)
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(power * m for m in (1.0, 2.0, 5.0, 10.0) if power * m >= rough * (1.0 - 1e-9))
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [i * step for i in range(first, last + 1)]
+
+
+def _tick_label(place: float, *, ratio: bool) -> str:
+    return f"{math.exp(place) if ratio else place:.8g}".replace("-", "−")

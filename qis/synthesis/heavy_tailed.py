@@ -1,0 +1,254 @@
+"""Random effects with heavy tails: a far-off site widens the tails instead of moving the mean.
+
+``y_i ~ N(theta_i, v_i)``, ``theta_i ~ mu + tau t(df)`` with a flat prior on mu and a half-normal
+one on tau (Lee & Thompson 2008; Baker & Jackson 2008). The t distribution is a normal one whose
+precision is mixed over a gamma distribution, so each site's likelihood is a mixture of normals.
+The integrals over that mixture, mu and tau are trapezoid rules over smooth functions that decay
+at both ends: deterministic, and refined until the result no longer changes.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from qis.errors import InputError
+from qis.synthesis._mixture import interpolated_quantile
+from qis.synthesis._sites import Floats, Sites, check_level, check_scale, check_sites, total
+from qis.synthesis.robust import FEWEST_SITES, verdict_for
+
+_MEAN_NODES: Final = 81
+_MOST_MEAN_NODES: Final = 20_000
+_ROWS: Final = 256
+_TAU_NODES: Final = 81
+_MIXING_NODES: Final = 48
+_NEGLIGIBLE: Final = 25.0
+_SAME: Final = 1e-5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeavyTailed:
+    """The result of `heavy_tailed`, on the scale of the estimates.
+
+    Parameters
+    ----------
+    mean, median, sd, interval
+        Of mu, the middle of the sites' true effects; the interval is central.
+    tau_median
+        Of the scale (not the standard deviation) of their t distribution.
+    df, tau_scale, level
+        As asked for.
+    k
+        Number of sites.
+
+    """
+
+    mean: float
+    median: float
+    sd: float
+    interval: tuple[float, float]
+    tau_median: float
+    df: float
+    tau_scale: float
+    level: float
+    k: int
+
+    @property
+    def can_tell(self) -> bool:
+        """Whether there are enough sites for robustness to mean anything."""
+        return self.k >= FEWEST_SITES
+
+    @property
+    def verdict(self) -> str:
+        """`can_tell` in words."""
+        return verdict_for(self.k)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mixing:
+    """Nodes of the gamma distribution: inverse precisions and log weights."""
+
+    spread: Floats
+    log_weight: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Grid:
+    """Equal steps in u, where ``mu = centre + width sinh(u)``, and in log tau."""
+
+    u: Floats
+    log_tau: Floats
+
+
+def heavy_tailed(
+    estimates: ArrayLike,
+    standard_errors: ArrayLike,
+    *,
+    tau_scale: float = 0.5,
+    df: float = 3.0,
+    level: float = 0.95,
+) -> HeavyTailed:
+    """Pool estimates whose true effects have a t distribution.
+
+    Parameters
+    ----------
+    estimates, standard_errors
+        Shape (k,), as for `inverse_variance`; their order changes no bit. The cost is
+        proportional to k, about a second for 40 sites.
+    tau_scale
+        Scale of the half-normal prior on tau, in the units of the estimates.
+    df
+        Degrees of freedom, above 2 and at most 100; the fewer, the less an outlier counts.
+    level
+        Probability inside the interval.
+
+    Raises
+    ------
+    InputError
+        If a number is out of range, or the estimates contradict the prior so much that the
+        integrals cannot be computed.
+
+    """
+    check_level(level)
+    scale_of_tau = check_scale(tau_scale, "tau_scale")
+    if not 2.0 < check_scale(df, "df") <= 100.0:
+        raise InputError(
+            f"df is {df!r}; it must be above 2 and at most 100", field="df", actual=df, limit=100
+        )
+    sites = check_sites(estimates, standard_errors)
+    unit = sites.scale
+    model = _Model(sites, _mixing_nodes(float(df)), scale_of_tau / unit)
+    mean, sd, quantiles, tau = model.integrate((0.5 - level / 2.0, 0.5, 0.5 + level / 2.0))
+    low, middle, high = quantiles
+    return HeavyTailed(
+        mean=mean * unit,
+        median=middle * unit,
+        sd=sd * unit,
+        interval=(low * unit, high * unit),
+        tau_median=tau * unit,
+        df=float(df),
+        tau_scale=scale_of_tau,
+        level=float(level),
+        k=sites.k,
+    )
+
+
+def _mixing_nodes(df: float) -> _Mixing:
+    """Precision lambda ~ gamma(df/2, rate df/2), by the trapezoid rule over log lambda."""
+    half = 0.5 * df
+    low = -2.0 * _NEGLIGIBLE / df - 1.0
+    high = math.log(1.0 + 2.0 * _NEGLIGIBLE / half)
+    log_precision = np.linspace(low, high, _MIXING_NODES)
+    log_weight = half * (log_precision - np.exp(log_precision))
+    log_weight -= log_weight.max()
+    return _Mixing(
+        spread=np.exp(-log_precision), log_weight=log_weight - math.log(np.exp(log_weight).sum())
+    )
+
+
+class _Model:
+    """The posterior of (mu, tau), in scaled units."""
+
+    def __init__(self, sites: Sites, mixing: _Mixing, tau_scale: float) -> None:
+        self._sites = sites
+        self._mixing = mixing
+        self._tau_scale = tau_scale
+        # The grid is densest at the median of the estimates, in steps as small as may be needed.
+        self._centre = float(sites.estimates[(sites.k - 1) // 2])
+        self._width = 1.0 / math.sqrt(total(1.0 / sites.variances))
+
+    def integrate(
+        self, probabilities: tuple[float, ...]
+    ) -> tuple[float, float, tuple[float, ...], float]:
+        """Mean, sd and quantiles of mu, and the median of tau."""
+        grid = self._zoom()
+        count = _MEAN_NODES
+        previous: tuple[float, ...] | None = None
+        while True:
+            mass = _masses(self._log_density(grid))
+            of_mean, of_tau = mass.sum(axis=1), mass.sum(axis=0)
+            offsets = self._width * np.sinh(grid.u)
+            shift = total(of_mean * offsets)
+            sd = math.sqrt(total(of_mean * (offsets - shift) ** 2))
+            quantiles = tuple(
+                self._centre + self._width * math.sinh(interpolated_quantile(grid.u, of_mean, p))
+                for p in probabilities
+            )
+            tau = math.exp(interpolated_quantile(grid.log_tau, of_tau, 0.5))
+            found = (self._centre + shift, sd, *quantiles)
+            if previous is not None and _close(found, previous, _SAME * sd):
+                return self._centre + shift, sd, quantiles, tau
+            if count > _MOST_MEAN_NODES:
+                raise InputError(
+                    "the sites are too far apart for their precision to be pooled this way",
+                    field="standard_errors",
+                )
+            previous = found
+            count = 2 * count - 1
+            grid = _Grid(u=np.linspace(grid.u[0], grid.u[-1], count), log_tau=grid.log_tau)
+
+    def _zoom(self) -> _Grid:
+        spread = float(self._sites.estimates[-1] - self._sites.estimates[0])
+        widest = max(spread, math.sqrt(float(self._sites.variances.max())))
+        reach = math.asinh((spread + 1e4 * max(widest, self._tau_scale)) / self._width)
+        low = math.log(min(self._tau_scale, 1.0)) - _NEGLIGIBLE - 2.0
+        high = math.log(max(self._tau_scale, widest)) + 3.0
+        u, log_tau = (-reach, reach), (low, high)
+        while True:
+            grid = _Grid(u=np.linspace(*u, _MEAN_NODES), log_tau=np.linspace(*log_tau, _TAU_NODES))
+            density = self._log_density(grid)
+            kept = density > density.max() - _NEGLIGIBLE
+            closer_u = _around(grid.u, kept.any(axis=1))
+            closer_tau = _around(grid.log_tau, kept.any(axis=0))
+            done = _narrowed(u, closer_u) > 0.8 and _narrowed(log_tau, closer_tau) > 0.8
+            if done:
+                return grid
+            u, log_tau = closer_u, closer_tau
+
+    def _log_density(self, grid: _Grid) -> Floats:
+        """Shape (len(u), len(log_tau)), with the Jacobians of both."""
+        offsets = self._sites.estimates - self._centre
+        moves = self._width * np.sinh(grid.u)
+        out = np.zeros((len(grid.u), len(grid.log_tau)))
+        tau2 = np.exp(2.0 * grid.log_tau)
+        for y, v in zip(offsets.tolist(), self._sites.variances.tolist(), strict=True):
+            for start in range(0, len(moves), _ROWS):
+                part = slice(start, start + _ROWS)
+                out[part] += self._site(y - moves[part], v, tau2)
+        ratio = np.minimum(grid.log_tau - math.log(self._tau_scale), 300.0)
+        prior = grid.log_tau - 0.5 * np.exp(2.0 * ratio)
+        return out + prior + np.log(np.cosh(grid.u))[:, None]
+
+    def _site(self, residuals: Floats, variance: float, tau2: Floats) -> Floats:
+        """Log-likelihood of one site at each (mu, tau)."""
+        variances = variance + tau2[:, None] * self._mixing.spread
+        constant = self._mixing.log_weight - 0.5 * np.log(variances)
+        log_terms = constant - 0.5 * (residuals * residuals)[:, None, None] / variances
+        highest = log_terms.max(axis=2)
+        np.exp(log_terms - highest[:, :, None], out=log_terms)
+        log_likelihood: Floats = highest + np.log(log_terms.sum(axis=2))
+        return log_likelihood
+
+
+def _masses(log_density: Floats) -> Floats:
+    density: Floats = np.exp(log_density - log_density.max())
+    density /= density.sum()
+    return density
+
+
+def _around(
+    nodes: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+) -> tuple[float, float]:
+    places = np.flatnonzero(kept)
+    first, last = max(int(places[0]) - 1, 0), min(int(places[-1]) + 1, len(nodes) - 1)
+    return float(nodes[first]), float(nodes[last])
+
+
+def _narrowed(before: tuple[float, float], after: tuple[float, float]) -> float:
+    return (after[1] - after[0]) / (before[1] - before[0])
+
+
+def _close(found: tuple[float, ...], previous: tuple[float, ...], tolerance: float) -> bool:
+    return all(abs(a - b) <= tolerance for a, b in zip(found, previous, strict=True))

@@ -1,0 +1,177 @@
+"""What one site should believe of itself, given what the others found.
+
+Neither its own estimate alone, which is noisy where it is small, nor the pooled one, which is
+wrong for it where it differs: each site's estimate is drawn towards the mean of all as far as its
+own error outweighs the variance between sites (Robbins 1956; Efron & Morris 1975; Morris 1983).
+
+With few sites the variance between them is hardly known, and its usual estimate is often zero:
+then a site would be told the pooled value with a precision that it has not. By default tau is
+therefore averaged over its posterior under a half-normal prior, so that the interval tells how
+little is known; with "REML" or another estimator the variance is plugged in, as is classical.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qis.errors import IncompatibleEvidenceError, InputError
+from qis.outcomes import Effect, measure_named
+from qis.synthesis._quantiles import normal_quantile
+from qis.synthesis._sites import check_choice, check_level, check_sites
+from qis.synthesis.bayes import bayes
+from qis.synthesis.heterogeneity import TAU2_METHODS
+from qis.synthesis.inverse_variance import inverse_variance
+
+Site = Effect | tuple[float, float]
+
+SHRINK_METHODS: Final = ("bayes", *(name for name in TAU2_METHODS if name != "FE"))
+
+_DEFAULT_TAU_SCALE: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shrunken:
+    """The result of `shrink`, on the scale of the estimates.
+
+    Parameters
+    ----------
+    estimate, standard_error, interval
+        Of the site's own true effect. The interval is normal about `estimate`.
+    own_estimate, own_standard_error
+        What the site found by itself.
+    centre
+        The mean of all sites, which `estimate` is drawn towards.
+    own_weight
+        How much of `estimate` is the site's own: 1 is all of it, 0 is `centre`.
+    tau
+        Standard deviation between sites: estimated, or its posterior median.
+    method
+        "bayes" or the estimator of tau².
+    level
+        Coverage aimed at.
+
+    """
+
+    estimate: float
+    standard_error: float
+    interval: tuple[float, float]
+    own_estimate: float
+    own_standard_error: float
+    centre: float
+    own_weight: float
+    tau: float
+    method: str
+    level: float
+
+
+def shrink(
+    own: Site,
+    others: Iterable[Site],
+    *,
+    method: str = "bayes",
+    tau_scale: float | None = None,
+    level: float = 0.95,
+) -> Shrunken:
+    """Estimate one site's own effect with the help of the others.
+
+    Parameters
+    ----------
+    own
+        The site's `Effect`, or a pair (estimate, standard error).
+    others
+        The other sites' effects or pairs; all of one kind, and of one study and measure.
+    method
+        "bayes", or an estimator of tau² as in `inverse_variance`, whose standard error takes
+        tau² as known and is too small with few sites.
+    tau_scale
+        Scale of the half-normal prior on tau for "bayes", in the measure's units. Default 0.5 for
+        pairs and for effects whose measure has no units; else it must be given.
+    level
+        Coverage of the interval.
+
+    Returns
+    -------
+    Shrunken
+        Without others exactly the site's own estimate and standard error.
+
+    Raises
+    ------
+    InputError
+        If a number or option is out of range, or `tau_scale` is missing.
+    IncompatibleEvidenceError
+        If effects differ in study or measure, or effects and pairs are mixed.
+
+    """
+    check_choice(method, "method", SHRINK_METHODS)
+    check_level(level)
+    sites = [own, *others]
+    scale = _tau_scale(sites, tau_scale)
+    pairs = [_pair(site) for site in sites]
+    estimates, errors = [y for y, _ in pairs], [s for _, s in pairs]
+    check_sites(estimates, errors)
+    if len(sites) == 1:
+        estimate, error, centre, tau = estimates[0], errors[0], estimates[0], 0.0
+    elif method == "bayes":
+        posterior = bayes(estimates, errors, tau_scale=scale, level=level)
+        estimate, error = posterior.shrinkage_means[0], posterior.shrinkage_sds[0]
+        centre, tau = posterior.mean, posterior.tau.median
+    else:
+        pooled = inverse_variance(estimates, errors, tau2=method, level=level)
+        means, sds = pooled.blups()
+        estimate, error, centre, tau = means[0], sds[0], pooled.estimate, pooled.tau
+    half = normal_quantile(0.5 + level / 2.0) * error
+    distance = estimates[0] - centre
+    return Shrunken(
+        estimate=estimate,
+        standard_error=error,
+        interval=(estimate - half, estimate + half),
+        own_estimate=estimates[0],
+        own_standard_error=errors[0],
+        centre=centre,
+        own_weight=(estimate - centre) / distance if distance else 1.0,
+        tau=tau,
+        method=method,
+        level=float(level),
+    )
+
+
+def _pair(site: Site) -> tuple[float, float]:
+    if isinstance(site, Effect):
+        return site.estimate, site.standard_error
+    try:
+        estimate, error = site
+        return float(estimate), float(error)
+    except (TypeError, ValueError) as cause:
+        raise InputError(
+            "a site must be an Effect or a pair (estimate, standard error)", field="others"
+        ) from cause
+
+
+def _tau_scale(sites: list[Site], given: float | None) -> float:
+    """The prior's scale, once it is sure that the sites may be compared."""
+    effects = [site for site in sites if isinstance(site, Effect)]
+    if not effects:
+        return _DEFAULT_TAU_SCALE if given is None else given
+    if len(effects) < len(sites):
+        raise IncompatibleEvidenceError(
+            "some sites are effects and some are pairs, which say nothing of their measure; "
+            "give all of them as effects",
+            field="others",
+        )
+    first = effects[0]
+    for effect in effects[1:]:
+        if (effect.study_id, effect.measure) != (first.study_id, first.measure):
+            raise IncompatibleEvidenceError(
+                f"{effect.measure} of {effect.question!r} cannot be combined with "
+                f"{first.measure} of {first.question!r}",
+                field="others",
+                actual=(effect.study_id, effect.measure),
+                limit=(first.study_id, first.measure),
+            )
+    default = measure_named(first.measure).default_tau_scale
+    if given is None and default is None:
+        raise InputError(
+            f"{first.measure} has units, so say how far sites may differ: give tau_scale",
+            field="tau_scale",
+        )
+    return given if given is not None else default or _DEFAULT_TAU_SCALE
