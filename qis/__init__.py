@@ -13,6 +13,15 @@ from qis.packet import Packet
 if TYPE_CHECKING:
     from qis.evidence import Admission, MemoryStore, Roster
     from qis.fingerprint import VectorScheme
+    from qis.outcomes import LikelihoodProfile
+    from qis.synthesis import (
+        Pooled,
+        Posterior,
+        bayes,
+        inverse_variance,
+        pool_profiles,
+        shrink,
+    )
     from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
 
 __all__ = [
@@ -25,11 +34,14 @@ __all__ = [
     "InputError",
     "Interest",
     "Issuer",
+    "LikelihoodProfile",
     "MemoryNetwork",
     "MemoryStore",
     "MemoryTransport",
     "Packet",
     "PeerError",
+    "Pooled",
+    "Posterior",
     "QISError",
     "Roster",
     "Study",
@@ -37,6 +49,10 @@ __all__ = [
     "TransportError",
     "UDPTransport",
     "VectorScheme",
+    "bayes",
+    "inverse_variance",
+    "pool_profiles",
+    "shrink",
 ]
 
 logging.getLogger("qis").addHandler(logging.NullHandler())
@@ -51,6 +67,13 @@ _LAZY = {
     "Transport": "qis.transport",
     "UDPTransport": "qis.transport",
     "VectorScheme": "qis.fingerprint",
+    "LikelihoodProfile": "qis.outcomes",
+    "Pooled": "qis.synthesis",
+    "Posterior": "qis.synthesis",
+    "bayes": "qis.synthesis",
+    "inverse_variance": "qis.synthesis",
+    "pool_profiles": "qis.synthesis",
+    "shrink": "qis.synthesis",
 }
 
 

@@ -1,13 +1,17 @@
 """Outcomes: what a site distils from its own data, in one of ten kinds."""
 
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from qis.errors import InputError
 from qis.outcomes._base import Outcome
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import MEASURES, Measure, measure_named
-from qis.outcomes.profile import LikelihoodProfile
 from qis.outcomes.study import Study
+
+if TYPE_CHECKING:
+    from qis.outcomes.profile import LikelihoodProfile
 
 __all__ = [
     "MEASURES",
@@ -20,7 +24,25 @@ __all__ = [
     "outcome_from_body",
 ]
 
-_KINDS: dict[int, type[Outcome]] = {cls.kind: cls for cls in (Effect, LikelihoodProfile)}
+# Kinds that compute need numpy, whose import takes longer than all else: on first use (PEP 562).
+_KINDS = {
+    1: ("qis.outcomes.effect", "Effect"),
+    4: ("qis.outcomes.profile", "LikelihoodProfile"),
+}
+_LAZY = {name: module for module, name in _KINDS.values()}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+@cache
+def _class_of(kind: int) -> type[Outcome]:
+    module, name = _KINDS[kind]
+    cls: type[Outcome] = getattr(import_module(module), name)
+    return cls
 
 
 def outcome_from_body(kind: int, body: Any) -> Outcome:
@@ -34,8 +56,7 @@ def outcome_from_body(kind: int, body: Any) -> Outcome:
         If the body lacks an entry or holds a wrong one.
 
     """
-    cls = _KINDS.get(kind)
-    if cls is None:
+    if kind not in _KINDS:
         raise InputError(
             f"kind {kind} is unknown here; known are {sorted(_KINDS)}",
             field="kind",
@@ -44,4 +65,4 @@ def outcome_from_body(kind: int, body: Any) -> Outcome:
         )
     if type(body) is not dict:
         raise InputError("the body is no map", field="body", actual=type(body).__name__)
-    return cls.from_body(body)
+    return _class_of(kind).from_body(body)
