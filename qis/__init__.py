@@ -11,16 +11,19 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster
+    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
     from qis.fingerprint import VectorScheme
-    from qis.outcomes import LikelihoodProfile
+    from qis.loop import SynthesisLoop
+    from qis.outcomes import LikelihoodProfile, Retraction
     from qis.synthesis import (
         Pooled,
         Posterior,
+        Synthesis,
         bayes,
         inverse_variance,
         pool_profiles,
         shrink,
+        synthesise,
     )
     from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
 
@@ -43,8 +46,13 @@ __all__ = [
     "Pooled",
     "Posterior",
     "QISError",
+    "Retraction",
     "Roster",
+    "Site",
+    "SiteKey",
     "Study",
+    "Synthesis",
+    "SynthesisLoop",
     "Transport",
     "TransportError",
     "UDPTransport",
@@ -53,11 +61,18 @@ __all__ = [
     "inverse_variance",
     "pool_profiles",
     "shrink",
+    "synthesise",
 ]
 
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Retraction": "qis.outcomes",
+    "SiteKey": "qis.evidence",
+    "Site": "qis.evidence",
+    "SynthesisLoop": "qis.loop",
+    "synthesise": "qis.synthesis",
+    "Synthesis": "qis.synthesis",
     "Admission": "qis.evidence",
     "Delivery": "qis.transport",
     "MemoryNetwork": "qis.transport",

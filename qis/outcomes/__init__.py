@@ -12,6 +12,7 @@ from qis.outcomes.study import Study
 
 if TYPE_CHECKING:
     from qis.outcomes.profile import LikelihoodProfile
+    from qis.outcomes.retraction import Retraction
 
 __all__ = [
     "MEASURES",
@@ -19,6 +20,7 @@ __all__ = [
     "LikelihoodProfile",
     "Measure",
     "Outcome",
+    "Retraction",
     "Study",
     "measure_named",
     "outcome_from_body",
@@ -28,6 +30,7 @@ __all__ = [
 _KINDS = {
     1: ("qis.outcomes.effect", "Effect"),
     4: ("qis.outcomes.profile", "LikelihoodProfile"),
+    9: ("qis.outcomes.retraction", "Retraction"),
 }
 _LAZY = {name: module for module, name in _KINDS.values()}
 

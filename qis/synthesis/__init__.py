@@ -1,11 +1,13 @@
 """Synthesis: what the sites' outcomes say together."""
 
 from qis.synthesis.asymmetry import EggerTest, egger_test
-from qis.synthesis.bayes import Marginal, Posterior, bayes
+from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
+from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
-from qis.synthesis.inverse_variance import Pooled, inverse_variance
+from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
+from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.robust import (
     InfluenceTable,
     MedianEstimate,
@@ -15,19 +17,24 @@ from qis.synthesis.robust import (
 )
 from qis.synthesis.sequence import anytime_interval, mixing_scale_for
 from qis.synthesis.shrinkage import Shrunken, shrink
+from qis.synthesis.synthesising import synthesise
 
 __all__ = [
     "EggerTest",
     "HeavyTailed",
     "InfluenceTable",
+    "LeftOut",
     "Marginal",
     "MedianEstimate",
     "Pooled",
     "PooledCounts",
     "PooledProfiles",
     "Posterior",
+    "Reach",
     "Shrunken",
     "SiteInfluence",
+    "SiteResult",
+    "Synthesis",
     "anytime_interval",
     "bayes",
     "egger_test",
@@ -39,5 +46,6 @@ __all__ = [
     "peto",
     "pool_profiles",
     "shrink",
+    "synthesise",
     "weighted_median",
 ]

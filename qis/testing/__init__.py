@@ -1,0 +1,32 @@
+"""For those who test code built on qis: hypothesis strategies, a clock, conformance suites.
+
+Needs the extra `[test]`.
+"""
+
+from qis.testing.clock import VirtualClock
+from qis.testing.strategies import (
+    effects,
+    fingerprints,
+    identities,
+    mutations,
+    outcomes,
+    packets,
+    profiles,
+    questions,
+    routing_keys,
+)
+from qis.testing.transports import check_transport
+
+__all__ = [
+    "VirtualClock",
+    "check_transport",
+    "effects",
+    "fingerprints",
+    "identities",
+    "mutations",
+    "outcomes",
+    "packets",
+    "profiles",
+    "questions",
+    "routing_keys",
+]

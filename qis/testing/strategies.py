@@ -1,0 +1,147 @@
+"""Hypothesis strategies that draw from everything that can be made, not from what is typical."""
+
+import math
+import struct
+import unicodedata
+
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn, SearchStrategy
+
+from qis.about import MAX_ROUTING_KEYS, Fingerprint
+from qis.identity import Identity
+from qis.outcomes import MEASURES, Effect, LikelihoodProfile, Outcome
+from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE
+from qis.packet import MAX_LIFETIME_S, Packet
+
+_FIRST_TIME, _LAST_TIME = 2**16, 2**32 - 1
+_RATIOS = sorted(name for name, measure in MEASURES.items() if measure.is_ratio)
+
+
+def identities() -> SearchStrategy[Identity]:
+    """Signing keys."""
+    return st.binary(min_size=32, max_size=32).map(Identity.from_seed)
+
+
+def fingerprints(scheme_id: bytes | None = None) -> SearchStrategy[Fingerprint]:
+    """Fingerprints with any bits, of one scheme or of any."""
+    ids = st.binary(min_size=8, max_size=8) if scheme_id is None else st.just(scheme_id)
+    return st.builds(Fingerprint, st.binary(min_size=32, max_size=32), ids)
+
+
+def routing_keys() -> SearchStrategy[tuple[bytes, ...]]:
+    """Sets of routing keys that leave room for the study's id."""
+    key = st.binary(min_size=8, max_size=8)
+    return st.lists(key, max_size=MAX_ROUTING_KEYS - 1, unique=True).map(tuple)
+
+
+def questions() -> SearchStrategy[str]:
+    """Questions up to the limit, in any script."""
+    return _texts(QUESTION_SIZE, min_size=1)
+
+
+@st.composite
+def effects(draw: DrawFn) -> Effect:
+    """Effects of every measure, with every finite estimate in its domain."""
+    measure = MEASURES[draw(st.sampled_from(sorted(MEASURES)))]
+    low, high = max(measure.bounds[0], -1e300), min(measure.bounds[1], 1e300)
+    return Effect(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        measure=measure.name,
+        estimate=draw(st.floats(low, high)),
+        standard_error=draw(st.floats(1e-150, 1e150)),
+        n=draw(st.none() | st.integers(1, 2**32 - 1)),
+    )
+
+
+@st.composite
+def profiles(draw: DrawFn) -> LikelihoodProfile:
+    """Profiles of binomial shape: with a maximum, monotone to either side, or level."""
+    successes = draw(st.integers(0, 30))
+    failures = draw(st.integers(0, 30))
+    shift = draw(st.floats(-3.0, 3.0))
+
+    def log_likelihood(theta: float) -> float:
+        x = theta - shift
+        up = max(x, 0.0) + math.log1p(math.exp(-abs(x)))
+        return successes * x - (successes + failures) * up
+
+    return LikelihoodProfile.from_function(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        measure=draw(st.sampled_from(_RATIOS)),
+        log_likelihood=log_likelihood,
+        n=draw(st.none() | st.integers(0, 2**32 - 1)),
+        events=draw(st.none() | st.integers(0, 2**32 - 1)),
+    )
+
+
+def outcomes() -> SearchStrategy[Outcome]:
+    """Outcomes of every kind."""
+    return effects() | profiles()
+
+
+@st.composite
+def packets(
+    draw: DrawFn,
+    *,
+    of: SearchStrategy[Outcome] | None = None,
+    by: SearchStrategy[Identity] | None = None,
+) -> Packet:
+    """Signed packets; by default with every kind of outcome, by any key, at any time.
+
+    Parameters
+    ----------
+    draw
+        Passed by hypothesis.
+    of, by
+        Where to draw outcomes and keys from.
+
+    """
+    issued_at = draw(st.integers(_FIRST_TIME, _LAST_TIME - 1))
+    lifetime_s = draw(st.integers(1, min(MAX_LIFETIME_S, _LAST_TIME - issued_at)))
+    return Packet.sign(
+        draw(identities() if by is None else by),
+        outcome=draw(outcomes() if of is None else of),
+        fingerprint=draw(fingerprints()),
+        issued_at=issued_at,
+        lifetime_s=lifetime_s,
+        sequence=draw(st.integers(2**32, 2**64 - 1)),
+        routing_keys=draw(routing_keys()),
+    )
+
+
+@st.composite
+def mutations(draw: DrawFn, data: bytes) -> bytes:
+    """Bytes that differ from `data`: bits flipped, pieces cut, doubled, swapped or overwritten."""
+    mutated = bytearray(data)
+    for _ in range(draw(st.integers(1, 3))):
+        start = draw(st.integers(0, len(mutated)))
+        end = draw(st.integers(start, min(len(mutated), start + 64)))
+        kind = draw(st.sampled_from(("flip", "cut", "double", "overwrite", "number")))
+        if kind == "flip" and start < len(mutated):
+            mutated[start] ^= 1 << draw(st.integers(0, 7))
+        elif kind == "cut":
+            del mutated[start:end]
+        elif kind == "double":
+            mutated[end:end] = mutated[start:end]
+        elif kind == "overwrite":
+            mutated[start:end] = draw(st.binary(min_size=end - start, max_size=end - start))
+        elif kind == "number" and start + 8 <= len(mutated):
+            extreme = draw(st.sampled_from((math.nan, -0.0, math.inf, 1e308)))
+            mutated[start : start + 8] = struct.pack("<d", extreme)
+    if bytes(mutated) == data:
+        mutated.append(0)
+    return bytes(mutated)
+
+
+def _texts(size: int, *, min_size: int = 0) -> SearchStrategy[str]:
+    """Text as the fields of outcomes keep it, of at most `size` bytes of UTF-8."""
+    letters = st.characters(exclude_categories=("C", "Z")) | st.just(" ")
+
+    def kept(text: str) -> str:
+        folded = " ".join(unicodedata.normalize("NFC", text).split())
+        return folded.encode()[:size].decode(errors="ignore").strip()
+
+    texts = st.text(letters, min_size=min_size, max_size=size).map(kept)
+    return texts.filter(lambda text: len(text) >= min_size)
