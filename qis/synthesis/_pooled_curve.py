@@ -19,6 +19,8 @@ _MARGIN: Final = 40.0
 _STEP: Final = 0.05
 _LONGEST: Final = 20_000
 """Most places of the scan; wider spans are scanned in wider steps."""
+_PARTS: Final = 32
+_CUTS: Final = 11
 
 
 class PooledCurve:
@@ -54,8 +56,7 @@ class PooledCurve:
             return place, max(low_limit, high_limit)
         low = float(self._scan[max(best - 1, 0)])
         high = float(self._scan[min(best + 1, self._scan.size - 1)])
-        gradient = self._likelihood.gradient
-        place = border(lambda x: float(gradient(np.array([x]))[0]) > 0.0, low, high)
+        place = border(lambda x: self._likelihood.gradient(x) > 0.0, low, high)
         return place, max(self._at(place), float(self._heights[best]))
 
     def crossing(self, start: float, level: float, side: int) -> float:
@@ -79,7 +80,7 @@ class PooledCurve:
             while self._at(inside + side * reach) >= level:
                 reach *= 2.0
             outside = inside + side * reach
-        return border(lambda x: self._at(x) >= level, inside, outside)
+        return border(lambda x: self._likelihood.value(x) >= level, inside, outside)
 
     def far(self, side: int) -> float:
         """A place beyond which all curves have run straight or level for long."""
@@ -96,14 +97,15 @@ def maximum_of(likelihood: Likelihood) -> tuple[float, float]:
     return PooledCurve(likelihood).maximum()
 
 
-def border(holds: Callable[[float], bool], inside: float, outside: float) -> float:
-    """Where a condition that holds at `inside` ceases to hold on the way to `outside`."""
-    for _ in range(200):
-        middle = (inside + outside) / 2.0
-        if middle in (inside, outside):
-            break
-        if holds(middle):
-            inside = middle
-        else:
-            outside = middle
+def border(holds: Callable[[Floats], NDArray[np.bool_]], inside: float, outside: float) -> float:
+    """Where a condition that holds at `inside` first ceases to on the way to `outside`.
+
+    To the last bit or so; `holds` takes an array, so that each call rules out all but one part
+    in 32.
+    """
+    for _ in range(_CUTS):
+        places = np.linspace(inside, outside, _PARTS + 1)
+        fails = np.flatnonzero(~holds(places[1:-1]))
+        first = int(fails[0]) if fails.size else _PARTS - 1
+        inside, outside = float(places[first]), float(places[first + 1])
     return (inside + outside) / 2.0

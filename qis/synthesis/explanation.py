@@ -51,6 +51,7 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
         yield f"Common effect, valid however often one looks: {limits}."
 
 
+_LONGEST_NAME = 24
 _MODELS = {
     "fixed": ("Fixed effect", "the one effect that all sites share, if they do share one"),
     "random": ("Random effects", "the mean of the effects of sites like these, which differ"),
@@ -70,14 +71,18 @@ def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None)
     weight = "" if site.weight is None else f", weight {site.weight:.1%}"
     without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
     ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)
-    return f"{site.name}: {people}{says}{weight}{without}; packet {ids}"
+    return f"{_short(site.name)}: {people}{says}{weight}{without}; packet {ids}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME - 1]}…"
 
 
 def _missing(synthesis: Synthesis) -> Iterator[str]:
     if synthesis.excluded:
         yield "Left out:"
     for left in synthesis.excluded:
-        who = left.site or str(left.packet.issuer)
+        who = _short(left.site or str(left.packet.issuer))
         yield f"  {who}: {left.reason}. {left.sentence} Packet {left.packet.id.hex()[:16]}"
     if synthesis.reach.enrolled is not None:
         yield f"{synthesis.reach.sites} of {synthesis.reach.enrolled} enrolled sites count."

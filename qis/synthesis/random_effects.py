@@ -128,17 +128,21 @@ def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, si
     prior[0] *= 0.5
     prior /= prior.sum()
 
-    def height(mean: float) -> float:
-        logs = evidence.log_marginal(_Grid(np.array([mean]), taus))[:, 0]
-        top = float(logs.max())
-        return top + math.log(float((prior * np.exp(logs - top)).sum()))
+    def heights(means: Floats) -> Floats:
+        logs = evidence.log_marginal(_Grid(means, taus))
+        top = logs.max(axis=0)
+        integrated: Floats = top + np.log((prior[:, np.newaxis] * np.exp(logs - top)).sum(axis=0))
+        return integrated
+
+    def holds(means: Floats) -> NDArray[np.bool_]:
+        return heights(means) >= limit - drop
 
     ends = [place for site in sites for place in site.span]
-    far = (max(ends) if side > 0 else min(ends)) + side * (40.0 + _REACH * taus[-1])
+    far = (max(ends) if side > 0 else min(ends)) + side * (40.0 + _REACH * float(taus[-1]))
     near = far - side
-    while height(near) >= limit - drop:
+    while holds(np.array([near]))[0]:
         near -= side * max(1.0, abs(far - near))
-    return border(lambda x: height(x) >= limit - drop, far, near)
+    return border(holds, far, near)
 
 
 class _Grid(NamedTuple):
