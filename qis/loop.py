@@ -105,7 +105,13 @@ class SynthesisLoop:
         if store is not None and roster is not None and store.roster is not roster:
             raise InputError("the store has its own roster: give one or the other", field="roster")
         self.statistics = LoopStatistics()
-        self.store = store or MemoryStore(roster=roster or Roster.open())
+        if store is None:  # an empty store is false
+            store = MemoryStore(roster=Roster.open() if roster is None else roster)
+        self.store = store
+        if not isinstance(interest, Interest):
+            raise InputError(
+                "interest is a qis.Interest: scheme.interest(features)", field="interest"
+            )
         self._studies = {study.id: study for study in studies}
         self._interest = _with_studies(interest, self._studies)
         self._transport = transport
@@ -244,14 +250,17 @@ class SynthesisLoop:
 
     async def __aiter__(self) -> AsyncIterator[Synthesis]:
         seen = 0
-        while self._running is not None:
-            self._require_open()
+        while True:
             fresh = [found for found in self._latest.values() if found[0] > seen]
             for version, synthesis in fresh:
                 seen = version
                 yield synthesis
-            if not fresh:
-                await self._changed.wait()
+            if fresh:
+                continue
+            if self._running is None:
+                return
+            self._require_open()
+            await self._changed.wait()
 
     async def _run(self, deliveries: AsyncIterator[Delivery]) -> None:
         async with asyncio.TaskGroup() as tasks:

@@ -75,7 +75,7 @@ def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None)
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME - 1]}…"
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
 def _missing(synthesis: Synthesis) -> Iterator[str]:

@@ -34,6 +34,9 @@ _WIDEST_TAU: Final = 6.5
 """In units of the prior's scale: beyond lies 1e-10 of it."""
 _NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(15)
 _REACH: Final = 8.5
+"""Standard deviations about a mean beyond which nothing is left."""
+_LONGEST: Final = 1 << 16
+"""Most places at which sites' likelihoods are evaluated."""
 _CELLS: Final = 1 << 22
 
 
@@ -190,8 +193,12 @@ class _Evidence:
         parabolas = [site for site in sites if site.is_parabola]
         self._centres = np.array([site.centre for site in parabolas])
         self._variances = np.array([1.0 / site.precision for site in parabolas])
-        self._curved = [site for site in sites if not site.is_parabola]
-        self._finest = min((site.finest for site in self._curved), default=math.inf)
+        by_sharpness: dict[int, list[Likelihood]] = {}
+        for site in sites:
+            if not site.is_parabola:
+                octave = math.frexp(min(site.finest, 1.0))[1]
+                by_sharpness.setdefault(octave, []).append(site)
+        self._curved = [_Curved(by_sharpness[octave]) for octave in sorted(by_sharpness)]
         self._total = Likelihood.sum(sites)
 
     def first_means(self, tau_scale: float, mean_scale: float | None) -> Floats:
@@ -213,30 +220,41 @@ class _Evidence:
         total = np.repeat(total, grid.means.size, axis=1)
         for centre, variances in zip(self._centres, spread, strict=True):
             total -= 0.5 * (grid.means - centre) ** 2 / variances[:, np.newaxis]
-        if self._curved:
-            smooth = grid.taus <= 0.5 * self._finest
-            for row in np.flatnonzero(smooth):
-                total[row] += self._by_hermite(grid.means, float(grid.taus[row]))
-            if not smooth.all():
-                total[~smooth] += self._by_trapezoid(grid.means, grid.taus[~smooth])
+        for curved in self._curved:
+            total += curved.log_marginal(grid)
+        return total
+
+
+class _Curved:
+    """Sites that are not normal and about equally sharp, so that one step suits them all."""
+
+    def __init__(self, sites: list[Likelihood]) -> None:
+        self._sites = sites
+        self._finest = min(1.0, *(site.finest for site in sites))
+
+    def log_marginal(self, grid: _Grid) -> Floats:
+        """Summed over these sites, shape (taus, means)."""
+        total = np.empty((grid.taus.size, grid.means.size))
+        smooth = grid.taus <= 0.5 * self._finest
+        for row in np.flatnonzero(smooth):
+            total[row] = self._by_hermite(grid.means, float(grid.taus[row]))
+        if not smooth.all():
+            total[~smooth] = self._by_trapezoid(grid.means, grid.taus[~smooth])
         return total
 
     def _by_hermite(self, means: Floats, tau: float) -> Floats:
         theta = (means[:, np.newaxis] + math.sqrt(2.0) * tau * _NODES).ravel()
         weights = np.log(_WEIGHTS / math.sqrt(math.pi))
         total = np.zeros_like(means)
-        for site in self._curved:
+        for site in self._sites:
             logs = site.value(theta).reshape(means.size, _NODES.size) + weights
             top = logs.max(axis=1)
             total += top + np.log(np.exp(logs - top[:, np.newaxis]).sum(axis=1))
         return total
 
     def _by_trapezoid(self, means: Floats, taus: Floats) -> Floats:
-        reach = _REACH * float(taus[-1])
-        step = 0.4 * min(self._finest, 1.0)
-        count = math.ceil((float(means[-1] - means[0]) + 2.0 * reach) / step)
-        theta: Floats = float(means[0]) - reach + step * np.arange(count + 1, dtype=np.float64)
-        logs = np.array([site.value(theta) for site in self._curved])
+        theta, step = self._places(means, float(taus.max()))
+        logs = np.array([site.value(theta) for site in self._sites])
         tops = logs.max(axis=1, keepdims=True)
         heights = np.exp(logs - tops)
         total = np.empty((taus.size, means.size))
@@ -248,6 +266,20 @@ class _Evidence:
                 logs = np.log(integrals) + tops
             total[row] = logs.sum(axis=0) + len(heights) * math.log(step)
         return total
+
+    def _places(self, means: Floats, tau: float) -> tuple[Floats, float]:
+        """Equally spaced places of theta, wherever any site's likelihood is not negligible."""
+        reach = _REACH * tau
+        rough = np.linspace(float(means.min()) - reach, float(means.max()) + reach, 1001)
+        logs = np.array([site.value(rough) for site in self._sites])
+        near = (logs > logs.max(axis=1, keepdims=True) - 2.0 * _NEGLIGIBLE).any(axis=0)
+        matters = np.flatnonzero(near)
+        first = rough[max(int(matters[0]) - 1, 0)]
+        last = rough[min(int(matters[-1]) + 1, rough.size - 1)]
+        # The bound on memory is reached only by profiles sharper than any that a site can sample.
+        count = min(math.ceil(float(last - first) / (0.4 * self._finest)) + 1, _LONGEST)
+        theta = np.linspace(first, last, count + 1)
+        return theta, float(theta[1] - theta[0])
 
 
 def _kernels(theta: Floats, means: Floats, tau: float) -> Iterator[Floats]:

@@ -16,8 +16,8 @@ effects = st.builds(
     question=st.text(st.characters(codec="ascii", categories=["L", "N"]), min_size=1, max_size=48),
     cohort=st.text(st.characters(codec="ascii", categories=["L"]), max_size=24),
     measure=st.sampled_from(["OR", "HR", "MD", "SMD"]),
-    estimate=st.floats(-1e6, 1e6),
-    standard_error=st.floats(1e-6, 1e6),
+    estimate=st.floats(-50, 50),
+    standard_error=st.floats(1e-6, 1e4),
     n=st.none() | st.integers(1, 2**32 - 1),
 )
 
