@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
     from qis.fingerprint import VectorScheme
     from qis.loop import SynthesisLoop
-    from qis.outcomes import LikelihoodProfile, Retraction
+    from qis.outcomes import Counts, LikelihoodProfile, Retraction
     from qis.synthesis import (
         Pooled,
         Posterior,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PACKET_SIZE",
     "Admission",
+    "Counts",
     "Delivery",
     "Effect",
     "Fingerprint",
@@ -67,6 +68,7 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Counts": "qis.outcomes",
     "Retraction": "qis.outcomes",
     "SiteKey": "qis.evidence",
     "Site": "qis.evidence",

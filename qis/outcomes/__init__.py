@@ -11,11 +11,13 @@ from qis.outcomes.measures import MEASURES, Measure, measure_named
 from qis.outcomes.study import Study
 
 if TYPE_CHECKING:
+    from qis.outcomes.counts import Counts
     from qis.outcomes.profile import LikelihoodProfile
     from qis.outcomes.retraction import Retraction
 
 __all__ = [
     "MEASURES",
+    "Counts",
     "Effect",
     "LikelihoodProfile",
     "Measure",
@@ -29,6 +31,7 @@ __all__ = [
 # Kinds that compute need numpy, whose import takes longer than all else: on first use (PEP 562).
 _KINDS = {
     1: ("qis.outcomes.effect", "Effect"),
+    2: ("qis.outcomes.counts", "Counts"),
     4: ("qis.outcomes.profile", "LikelihoodProfile"),
     9: ("qis.outcomes.retraction", "Retraction"),
 }

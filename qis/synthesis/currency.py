@@ -6,15 +6,17 @@ people add up. So outcomes of different kinds pool, as long as study and measure
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import fsum, inf
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeIs
 
 from qis._canonical import encode
 from qis.errors import IncompatibleEvidenceError, InputError
-from qis.outcomes import Effect, LikelihoodProfile
+from qis.outcomes import Counts, Effect, LikelihoodProfile
 from qis.outcomes._curves import Curves
 from qis.outcomes.profile import curves_of
 from qis.synthesis._sites import check_sites
@@ -23,7 +25,7 @@ Floats = NDArray[np.float64]
 _CELLS: Final = 1 << 20
 """Numbers computed at once."""
 
-Poolable = Effect | LikelihoodProfile
+Poolable = Effect | LikelihoodProfile | Counts
 
 
 def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
@@ -39,32 +41,59 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
     """
     if not outcomes:
         raise InputError("there is no outcome to pool", field="outcomes", actual=0, limit=1)
-    found: dict[str, set[object]] = {"study_id": set(), "measure": set()}
+    study_ids: set[bytes] = set()
+    measures: set[str] = set()
     for outcome in outcomes:
-        if not isinstance(outcome, Poolable):
+        if not is_poolable(outcome):
             raise InputError(
-                f"a {type(outcome).__name__} has no log-likelihood of one effect; pool Effects and "
-                "LikelihoodProfiles",
+                f"this {type(outcome).__name__} has no log-likelihood of one effect; pool Effects, "
+                "LikelihoodProfiles and Counts of two arms",
                 field="outcomes",
                 actual=type(outcome).__name__,
             )
-        found["study_id"].add(outcome.study_id)
-        found["measure"].add(outcome.measure)
-    for field, values in found.items():
-        if len(values) > 1:
+        study_ids.add(outcome.study_id)
+        measures.add(measure_of(outcome))
+    for field, several in (("study_id", len(study_ids) > 1), ("measure", len(measures) > 1)):
+        if several:
             raise IncompatibleEvidenceError(
                 f"the outcomes differ in {field}; only those of one study and measure are pooled",
                 field=field,
-                actual=tuple(sorted(map(str, values))),
+                actual=tuple(sorted(study_ids if field == "study_id" else measures)),
             )
-    first = outcomes[0]
-    assert isinstance(first, Poolable)  # noqa: S101  checked above
-    return first.study_id, first.measure
+    return study_ids.pop(), measures.pop()
+
+
+def is_poolable(outcome: object) -> TypeIs[Poolable]:
+    """Whether it has a log-likelihood of one effect: counts of a single arm have none."""
+    if isinstance(outcome, Counts):
+        return outcome.measure is not None
+    return isinstance(outcome, Effect | LikelihoodProfile)
+
+
+def measure_of(outcome: Poolable) -> str:
+    """What it pools as."""
+    return outcome.measure or ""
+
+
+def events_of(outcome: Poolable) -> int | None:
+    """Events in all arms, if known."""
+    if isinstance(outcome, Counts):
+        return outcome.all_events
+    return outcome.events if isinstance(outcome, LikelihoodProfile) else None
 
 
 def is_informative(outcome: Poolable) -> bool:
     """Whether the likelihood depends on the effect at all."""
-    return isinstance(outcome, Effect) or outcome.is_informative
+    return isinstance(outcome, Effect) or _profile_of(outcome).is_informative
+
+
+def _profile_of(outcome: Counts | LikelihoodProfile) -> LikelihoodProfile:
+    return outcome if isinstance(outcome, LikelihoodProfile) else _profile_of_counts(outcome)
+
+
+@lru_cache(maxsize=4096)  # a synthesis is made again with every packet, from the same counts
+def _profile_of_counts(counts: Counts) -> LikelihoodProfile:
+    return counts.profile()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +125,7 @@ class Likelihood:
         """
         ordered = sorted(outcomes, key=lambda outcome: encode(outcome.body()))
         effects = [outcome for outcome in ordered if isinstance(outcome, Effect)]
-        profiles = [outcome for outcome in ordered if isinstance(outcome, LikelihoodProfile)]
+        profiles = [_profile_of(outcome) for outcome in ordered if not isinstance(outcome, Effect)]
         informative = [profile for profile in profiles if profile.is_informative]
         precision, centre = _parabola(effects)
         return cls(

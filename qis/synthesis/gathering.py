@@ -9,12 +9,12 @@ from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
 from qis.outcomes import MEASURES, Study
 from qis.packet import Packet
-from qis.synthesis.currency import Poolable
+from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
 _UNPOOLABLE: Final = (
     "not poolable",
-    "Its kind has no log-likelihood of one effect; quadratic likelihoods are combined by "
-    "combine_quadratics.",
+    "It has no log-likelihood of one effect (counts of one arm, a model's quadratic likelihood, "
+    "a record): other functions read it.",
 )
 
 
@@ -51,7 +51,7 @@ class SiteEvidence:
     @property
     def events(self) -> int | None:
         """Events, if every cohort's number is known."""
-        return _sum_known(getattr(outcome, "events", None) for outcome in self.outcomes)
+        return _sum_known(events_of(outcome) for outcome in self.outcomes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
     ]
     poolable: list[tuple[Packet, Poolable]] = []
     for packet in review.evidence:
-        if isinstance(packet.outcome, Poolable):
+        if is_poolable(packet.outcome):
             poolable.append((packet, packet.outcome))
         else:
             name = review.site_names[packet.id]
@@ -117,7 +117,7 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
     for packet, outcome in poolable:
         name = review.site_names[packet.id]
-        if outcome.measure == measure:
+        if measure_of(outcome) == measure:
             sites.setdefault(name, []).append((packet, outcome))
         else:
             left_out.append(LeftOut(packet, name, *_of_another_measure(outcome, measure)))
@@ -167,14 +167,14 @@ def _prevailing(study: Study | None, outcomes: list[Poolable]) -> str | None:
     """The study's measure; if it fixes none, what most packets have, of equals the lowest code."""
     if study is not None and study.measure is not None:
         return study.measure
-    found = Counter(outcome.measure for outcome in outcomes)
+    found = Counter(measure_of(outcome) for outcome in outcomes)
     return min(found, key=lambda name: (-found[name], MEASURES[name].code), default=None)
 
 
 def _of_another_measure(outcome: Poolable, measure: str | None) -> tuple[str, str]:
     return (
         "another measure",
-        f"It is of {outcome.measure}; this synthesis is of {measure}. They are never pooled.",
+        f"It is of {measure_of(outcome)}; this synthesis is of {measure}. They are never pooled.",
     )
 
 

@@ -5,6 +5,7 @@ Needs the extra `[test]`.
 
 from qis.testing.clock import VirtualClock
 from qis.testing.strategies import (
+    counts,
     effects,
     fingerprints,
     identities,
@@ -13,6 +14,7 @@ from qis.testing.strategies import (
     packets,
     profiles,
     questions,
+    retractions,
     routing_keys,
 )
 from qis.testing.transports import check_transport
@@ -20,6 +22,7 @@ from qis.testing.transports import check_transport
 __all__ = [
     "VirtualClock",
     "check_transport",
+    "counts",
     "effects",
     "fingerprints",
     "identities",
@@ -28,5 +31,6 @@ __all__ = [
     "packets",
     "profiles",
     "questions",
+    "retractions",
     "routing_keys",
 ]

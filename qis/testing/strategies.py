@@ -3,13 +3,15 @@
 import math
 import struct
 import unicodedata
+from typing import Any
 
 from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn, SearchStrategy
 
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
 from qis.identity import Identity
-from qis.outcomes import MEASURES, Effect, LikelihoodProfile, Outcome
+from qis.outcomes import MEASURES, Counts, Effect, LikelihoodProfile, Outcome, Retraction
+from qis.outcomes.retraction import RETRACTION_REASONS
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE
 from qis.packet import MAX_LIFETIME_S, Packet
 
@@ -75,9 +77,42 @@ def profiles(draw: DrawFn) -> LikelihoodProfile:
     )
 
 
+@st.composite
+def counts(draw: DrawFn) -> Counts:
+    """Counts of one arm or two, with and without person-time, zero and full cells included."""
+    arms = draw(st.integers(1, 2))
+    timed = draw(st.booleans())
+    sizes = st.sampled_from((10, 1000, 2**32 - 1))
+    totals = [draw(sizes.flatmap(lambda size: st.integers(1, size))) for _ in range(arms)]
+    events = [draw(st.integers(0, 2**32 - 1 if timed else total)) for total in totals]
+    times = [draw(st.floats(1e-12, 1e15)) if timed else None for _ in totals]
+    rest: dict[str, Any] = {}
+    if arms == 2:
+        rest = {"control_events": events[1], "control_total": totals[1]}
+        rest["control_person_time"] = times[1]
+    return Counts(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        events=events[0],
+        total=totals[0],
+        person_time=times[0],
+        **rest,
+    )
+
+
+@st.composite
+def retractions(draw: DrawFn) -> Retraction:
+    """Retractions for every reason."""
+    return Retraction(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        reason=draw(st.sampled_from(sorted(RETRACTION_REASONS))),
+    )
+
+
 def outcomes() -> SearchStrategy[Outcome]:
     """Outcomes of every kind."""
-    return effects() | profiles()
+    return effects() | profiles() | counts() | retractions()
 
 
 @st.composite
