@@ -88,6 +88,8 @@ class Counts(Outcome):
             self._check_arm(
                 "control_", self.control_events, self.control_total, self.control_person_time
             )
+        check_count(self.n, "total, both arms together,", 1)
+        check_count(self.all_events, "events, both arms together,")
         needs_time = self.person_time is not None and self.control_events is not None
         if needs_time != (self.control_person_time is not None):
             raise InputError(

@@ -82,9 +82,9 @@ def counts(draw: DrawFn) -> Counts:
     """Counts of one arm or two, with and without person-time, zero and full cells included."""
     arms = draw(st.integers(1, 2))
     timed = draw(st.booleans())
-    sizes = st.sampled_from((10, 1000, 2**32 - 1))
+    sizes = st.sampled_from((10, 1000, 2**31 - 1))
     totals = [draw(sizes.flatmap(lambda size: st.integers(1, size))) for _ in range(arms)]
-    events = [draw(st.integers(0, 2**32 - 1 if timed else total)) for total in totals]
+    events = [draw(st.integers(0, 2**31 - 1 if timed else total)) for total in totals]
     times = [draw(st.floats(1e-12, 1e15)) if timed else None for _ in totals]
     rest: dict[str, Any] = {}
     if arms == 2:
