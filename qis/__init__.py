@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
     from qis.fingerprint import VectorScheme
     from qis.loop import SynthesisLoop
-    from qis.outcomes import Counts, LikelihoodProfile, Retraction
+    from qis.outcomes import (
+        Anchor,
+        Counts,
+        LikelihoodProfile,
+        QuadraticLikelihood,
+        Retraction,
+    )
     from qis.synthesis import (
         Pooled,
         Posterior,
         Synthesis,
         bayes,
+        combine_quadratics,
         inverse_variance,
+        next_anchor,
         pool_profiles,
         shrink,
         synthesise,
@@ -30,6 +38,7 @@ if TYPE_CHECKING:
 __all__ = [
     "PACKET_SIZE",
     "Admission",
+    "Anchor",
     "Counts",
     "Delivery",
     "Effect",
@@ -47,6 +56,7 @@ __all__ = [
     "Pooled",
     "Posterior",
     "QISError",
+    "QuadraticLikelihood",
     "Retraction",
     "Roster",
     "Site",
@@ -59,7 +69,9 @@ __all__ = [
     "UDPTransport",
     "VectorScheme",
     "bayes",
+    "combine_quadratics",
     "inverse_variance",
+    "next_anchor",
     "pool_profiles",
     "shrink",
     "synthesise",
@@ -68,6 +80,10 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Anchor": "qis.outcomes",
+    "QuadraticLikelihood": "qis.outcomes",
+    "combine_quadratics": "qis.synthesis",
+    "next_anchor": "qis.synthesis",
     "Counts": "qis.outcomes",
     "Retraction": "qis.outcomes",
     "SiteKey": "qis.evidence",

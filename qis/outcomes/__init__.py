@@ -11,17 +11,21 @@ from qis.outcomes.measures import MEASURES, Measure, measure_named
 from qis.outcomes.study import Study
 
 if TYPE_CHECKING:
+    from qis.outcomes.anchor import Anchor
     from qis.outcomes.counts import Counts
     from qis.outcomes.profile import LikelihoodProfile
+    from qis.outcomes.quadratic import QuadraticLikelihood
     from qis.outcomes.retraction import Retraction
 
 __all__ = [
     "MEASURES",
+    "Anchor",
     "Counts",
     "Effect",
     "LikelihoodProfile",
     "Measure",
     "Outcome",
+    "QuadraticLikelihood",
     "Retraction",
     "Study",
     "measure_named",
@@ -33,6 +37,8 @@ _KINDS = {
     1: ("qis.outcomes.effect", "Effect"),
     2: ("qis.outcomes.counts", "Counts"),
     4: ("qis.outcomes.profile", "LikelihoodProfile"),
+    5: ("qis.outcomes.quadratic", "QuadraticLikelihood"),
+    7: ("qis.outcomes.anchor", "Anchor"),
     9: ("qis.outcomes.retraction", "Retraction"),
 }
 _LAZY = {name: module for module, name in _KINDS.values()}

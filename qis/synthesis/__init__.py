@@ -7,6 +7,7 @@ from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
+from qis.synthesis.quadratics import CombinedQuadratics, combine_quadratics, next_anchor
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.robust import (
     InfluenceTable,
@@ -20,6 +21,7 @@ from qis.synthesis.shrinkage import Shrunken, shrink
 from qis.synthesis.synthesising import synthesise
 
 __all__ = [
+    "CombinedQuadratics",
     "EggerTest",
     "HeavyTailed",
     "InfluenceTable",
@@ -37,12 +39,14 @@ __all__ = [
     "Synthesis",
     "anytime_interval",
     "bayes",
+    "combine_quadratics",
     "egger_test",
     "heavy_tailed",
     "influence",
     "inverse_variance",
     "mantel_haenszel",
     "mixing_scale_for",
+    "next_anchor",
     "peto",
     "pool_profiles",
     "shrink",

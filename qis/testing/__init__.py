@@ -5,6 +5,7 @@ Needs the extra `[test]`.
 
 from qis.testing.clock import VirtualClock
 from qis.testing.strategies import (
+    anchors,
     counts,
     effects,
     fingerprints,
@@ -13,6 +14,7 @@ from qis.testing.strategies import (
     outcomes,
     packets,
     profiles,
+    quadratics,
     questions,
     retractions,
     routing_keys,
@@ -21,6 +23,7 @@ from qis.testing.transports import check_transport
 
 __all__ = [
     "VirtualClock",
+    "anchors",
     "check_transport",
     "counts",
     "effects",
@@ -30,6 +33,7 @@ __all__ = [
     "outcomes",
     "packets",
     "profiles",
+    "quadratics",
     "questions",
     "retractions",
     "routing_keys",

@@ -10,7 +10,17 @@ from hypothesis.strategies import DrawFn, SearchStrategy
 
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
 from qis.identity import Identity
-from qis.outcomes import MEASURES, Counts, Effect, LikelihoodProfile, Outcome, Retraction
+from qis.outcomes import (
+    MEASURES,
+    Anchor,
+    Counts,
+    Effect,
+    LikelihoodProfile,
+    Outcome,
+    QuadraticLikelihood,
+    Retraction,
+)
+from qis.outcomes.anchor import MODELS
 from qis.outcomes.retraction import RETRACTION_REASONS
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE
 from qis.packet import MAX_LIFETIME_S, Packet
@@ -101,6 +111,43 @@ def counts(draw: DrawFn) -> Counts:
 
 
 @st.composite
+def quadratics(draw: DrawFn) -> QuadraticLikelihood:
+    """Quadratic likelihoods of up to 12 coefficients, nearly collinear ones included."""
+    size = draw(st.integers(1, 12))
+    number = st.floats(-3.0, 3.0, width=16)
+    rows = [draw(st.lists(number, min_size=size, max_size=size)) for _ in range(2)]
+    ridge = draw(st.sampled_from((1e-3, 1.0, 1e6)))
+    # A sum of squares plus a diagonal is an information matrix whatever the numbers are.
+    information = [
+        [sum(row[i] * row[j] for row in rows) + ridge * (i == j) for j in range(size)]
+        for i in range(size)
+    ]
+    return QuadraticLikelihood.from_terms(
+        question=draw(questions()),
+        cohort=draw(_texts(6)),
+        model=draw(st.sampled_from(sorted(MODELS))),
+        score=draw(st.lists(number, min_size=size, max_size=size)),
+        information=information,
+        anchor=draw(st.lists(number, min_size=size, max_size=size)),
+        n=draw(st.integers(1, 2**16 - 1)),
+        events=draw(st.none() | st.integers(0, 2**16 - 1)),
+    )
+
+
+@st.composite
+def anchors(draw: DrawFn) -> Anchor:
+    """Anchors of up to 14 coefficients."""
+    numbers = st.floats(-1e30, 1e30)
+    return Anchor(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        model=draw(st.sampled_from(sorted(MODELS))),
+        coefficients=tuple(draw(st.lists(numbers, min_size=1, max_size=14))),
+        names_hash=draw(st.binary(min_size=8, max_size=8)),
+    )
+
+
+@st.composite
 def retractions(draw: DrawFn) -> Retraction:
     """Retractions for every reason."""
     return Retraction(
@@ -112,7 +159,7 @@ def retractions(draw: DrawFn) -> Retraction:
 
 def outcomes() -> SearchStrategy[Outcome]:
     """Outcomes of every kind."""
-    return effects() | profiles() | counts() | retractions()
+    return effects() | profiles() | counts() | quadratics() | anchors() | retractions()
 
 
 @st.composite
