@@ -17,9 +17,13 @@ if TYPE_CHECKING:
     from qis.outcomes import (
         Anchor,
         Counts,
+        Derived,
         LikelihoodProfile,
+        Moments,
         QuadraticLikelihood,
+        Record,
         Retraction,
+        Suppressed,
     )
     from qis.synthesis import (
         Pooled,
@@ -41,6 +45,7 @@ __all__ = [
     "Anchor",
     "Counts",
     "Delivery",
+    "Derived",
     "Effect",
     "Fingerprint",
     "Identity",
@@ -51,17 +56,20 @@ __all__ = [
     "MemoryNetwork",
     "MemoryStore",
     "MemoryTransport",
+    "Moments",
     "Packet",
     "PeerError",
     "Pooled",
     "Posterior",
     "QISError",
     "QuadraticLikelihood",
+    "Record",
     "Retraction",
     "Roster",
     "Site",
     "SiteKey",
     "Study",
+    "Suppressed",
     "Synthesis",
     "SynthesisLoop",
     "Transport",
@@ -80,6 +88,10 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Suppressed": "qis.outcomes",
+    "Derived": "qis.outcomes",
+    "Record": "qis.outcomes",
+    "Moments": "qis.outcomes",
     "Anchor": "qis.outcomes",
     "QuadraticLikelihood": "qis.outcomes",
     "combine_quadratics": "qis.synthesis",

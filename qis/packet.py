@@ -199,7 +199,7 @@ class Packet:
 
     def _payload(self) -> bytes:
         """The 400 bytes of claims for this content."""
-        body = _canonical.encode(self.outcome.body())
+        body = self.outcome.encoded()
         lineage = _canonical.encode({5: b"".join(self.leaves)})[1:] if self.leaves else b""
         room = _layout.BODY_ROOM - len(body) - len(lineage)
         if room < 0:
@@ -252,6 +252,17 @@ class Packet:
     def travels_under(self, routing_keys: Iterable[bytes]) -> bool:
         """Whether these, with the study's id, are the routing keys that the issuer signed."""
         return routing_commitment((*routing_keys, self.outcome.study_id)) == self.routing_commitment
+
+    def explain(self) -> str:
+        """Every field in words, one a line."""
+        from qis._packet_words import text_of  # noqa: PLC0415  for people, not for the hot path
+
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        from qis._packet_words import html_of  # noqa: PLC0415  for people, not for the hot path
+
+        return html_of(self)
 
     def __bytes__(self) -> bytes:
         return self._raw

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass
 from typing import Any, ClassVar, Final, Self
 
+from qis._canonical import encode
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, STUDY_ID_SIZE, Study
@@ -93,6 +94,10 @@ class Outcome:
         if self.cohort:
             common[KEY_COHORT] = self.cohort
         return common
+
+    def encoded(self) -> bytes:
+        """The body in deterministic CBOR."""
+        return encode(self.body())
 
     @classmethod
     def from_body(cls, body: Mapping[int, Any]) -> Self:

@@ -28,7 +28,7 @@ MODELS_BY_CODE: Final = {code: model for model, code in MODELS.items()}
 MAX_COEFFICIENTS: Final = 14
 ID_SIZE: Final = 8
 _NAME_SIZE: Final = 1000
-_LARGEST: Final = 1e30
+_LARGEST: Final = 2.0**100  # exact in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ class Anchor(Outcome):
     model
         "logistic", "poisson", "linear" or "cox".
     coefficients
-        1 to 14 numbers within ±1e30; kept in float32, as they travel.
+        1 to 14 numbers within ±2¹⁰⁰; kept in float32, as they travel.
     names_hash
         8 bytes from `names_hash_of`; all zero: the names are not said.
 
@@ -132,4 +132,5 @@ def rounded(coefficients: Any) -> tuple[float, ...]:
             limit=MAX_COEFFICIENTS,
         )
     checked = [check_real(float(c), "coefficients", -_LARGEST, _LARGEST) for c in given]
-    return struct.unpack(f"<{len(checked)}f", struct.pack(f"<{len(checked)}f", *checked))
+    singles = struct.unpack(f"<{len(checked)}f", struct.pack(f"<{len(checked)}f", *checked))
+    return tuple(single + 0.0 for single in singles)  # what rounds to -0.0 is 0.0

@@ -58,7 +58,7 @@ from qis.outcomes.study import Study
 
 Floats = NDArray[np.float64]
 
-_LARGEST: Final = 1e30
+_LARGEST: Final = 2.0**100  # exact in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeIs
 
-from qis._canonical import encode
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Counts, Effect, LikelihoodProfile
 from qis.outcomes._curves import Curves
@@ -123,7 +122,7 @@ class Likelihood:
             If estimates or standard errors are too far apart for float64.
 
         """
-        ordered = sorted(outcomes, key=lambda outcome: encode(outcome.body()))
+        ordered = sorted(outcomes, key=lambda outcome: outcome.encoded())
         effects = [outcome for outcome in ordered if isinstance(outcome, Effect)]
         profiles = [_profile_of(outcome) for outcome in ordered if not isinstance(outcome, Effect)]
         informative = [profile for profile in profiles if profile.is_informative]

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qis._canonical import encode
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes import Anchor, QuadraticLikelihood
 from qis.outcomes.anchor import rounded
@@ -98,7 +97,7 @@ def combine_quadratics(
     if ridge:
         check_scale(ridge, "ridge")
     places = _places(anchors)
-    ordered = sorted(outcomes, key=lambda outcome: encode(outcome.body()))
+    ordered = sorted(outcomes, key=lambda outcome: outcome.encoded())
     informations, naturals = [], []
     for outcome in ordered:
         place = places.get(outcome.anchor_id)

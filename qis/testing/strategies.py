@@ -14,15 +14,19 @@ from qis.outcomes import (
     MEASURES,
     Anchor,
     Counts,
+    Derived,
     Effect,
     LikelihoodProfile,
+    Moments,
     Outcome,
     QuadraticLikelihood,
+    Record,
     Retraction,
+    Suppressed,
 )
 from qis.outcomes.anchor import MODELS
 from qis.outcomes.retraction import RETRACTION_REASONS
-from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE
+from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, Model
 from qis.packet import MAX_LIFETIME_S, Packet
 
 _FIRST_TIME, _LAST_TIME = 2**16, 2**32 - 1
@@ -137,7 +141,7 @@ def quadratics(draw: DrawFn) -> QuadraticLikelihood:
 @st.composite
 def anchors(draw: DrawFn) -> Anchor:
     """Anchors of up to 14 coefficients."""
-    numbers = st.floats(-1e30, 1e30)
+    numbers = st.floats(-(2.0**100), 2.0**100)
     return Anchor(
         question=draw(questions()),
         cohort=draw(_texts(COHORT_SIZE)),
@@ -145,6 +149,57 @@ def anchors(draw: DrawFn) -> Anchor:
         coefficients=tuple(draw(st.lists(numbers, min_size=1, max_size=14))),
         names_hash=draw(st.binary(min_size=8, max_size=8)),
     )
+
+
+@st.composite
+def moments(draw: DrawFn) -> Moments:
+    """Moments of one arm or two."""
+    reals, squares = st.floats(-1e60, 1e60), st.floats(0.0, 1e120)
+    arms = {"total": st.integers(1, 2**31 - 1), "mean": reals, "squares": squares}
+    given: dict[str, Any] = {name: draw(strategy) for name, strategy in arms.items()}
+    if draw(st.booleans()):
+        given |= {f"control_{name}": draw(strategy) for name, strategy in arms.items()}
+    return Moments(question=draw(questions()), cohort=draw(_texts(COHORT_SIZE)), **given)
+
+
+@st.composite
+def records(draw: DrawFn) -> Record:
+    """Records of nested maps and lists that fit a packet."""
+    leaf = (
+        st.none()
+        | st.booleans()
+        | st.integers(-(2**53) + 1, 2**53 - 1)
+        | st.floats(-1e300, 1e300).filter(lambda x: abs(x) < 2**53)
+        | _texts(12)
+        | st.binary(max_size=12)
+    )
+    inner = st.lists(leaf, max_size=3) | st.dictionaries(_texts(6), leaf, max_size=3)
+    return Record(
+        question=draw(_texts(16, min_size=1)),
+        content=draw(st.dictionaries(_texts(6), leaf | inner, max_size=4)),
+    )
+
+
+@st.composite
+def derivations(draw: DrawFn) -> Derived:
+    """Derived outcomes under both models."""
+    measure = MEASURES[draw(st.sampled_from(sorted(MEASURES)))]
+    model: Model = draw(st.sampled_from(("fixed", "random")))
+    return Derived(
+        question=draw(questions()),
+        cohort=draw(_texts(COHORT_SIZE)),
+        measure=measure.name,
+        model=model,
+        estimate=draw(st.floats(*measure.bounds)),
+        standard_error=draw(st.floats(*measure.errors)),
+        tau2=0.0 if model == "fixed" else draw(st.floats(0.0, measure.errors[1])),
+        sites=draw(st.integers(1, 2**32 - 1)),
+    )
+
+
+def suppressions() -> SearchStrategy[Suppressed]:
+    """Outcomes that are kept back."""
+    return st.builds(Suppressed, question=questions(), cohort=_texts(COHORT_SIZE))
 
 
 @st.composite
@@ -159,7 +214,18 @@ def retractions(draw: DrawFn) -> Retraction:
 
 def outcomes() -> SearchStrategy[Outcome]:
     """Outcomes of every kind."""
-    return effects() | profiles() | counts() | quadratics() | anchors() | retractions()
+    return st.one_of(
+        effects(),
+        counts(),
+        moments(),
+        profiles(),
+        quadratics(),
+        records(),
+        anchors(),
+        derivations(),
+        retractions(),
+        suppressions(),
+    )
 
 
 @st.composite
@@ -179,16 +245,19 @@ def packets(
         Where to draw outcomes and keys from.
 
     """
+    outcome = draw(outcomes() if of is None else of)
+    leaf = st.binary(min_size=12, max_size=12)
     issued_at = draw(st.integers(_FIRST_TIME, _LAST_TIME - 1))
     lifetime_s = draw(st.integers(1, min(MAX_LIFETIME_S, _LAST_TIME - issued_at)))
     return Packet.sign(
         draw(identities() if by is None else by),
-        outcome=draw(outcomes() if of is None else of),
+        outcome=outcome,
         fingerprint=draw(fingerprints()),
         issued_at=issued_at,
         lifetime_s=lifetime_s,
         sequence=draw(st.integers(2**32, 2**64 - 1)),
         routing_keys=draw(routing_keys()),
+        leaves=draw(st.lists(leaf, max_size=8)) if isinstance(outcome, Derived) else (),
     )
 
 

@@ -68,6 +68,19 @@ def test_one_content_has_one_encoding_even_for_whoever_holds_a_key(data):
     assert qis.Packet.parse(bytes(parsed)) == parsed
 
 
+@given(packets())
+def test_every_packet_can_be_explained_and_shown(packet):
+    words, html = packet.explain(), packet._repr_html_()
+    assert packet.id.hex() in words
+    assert packet.outcome.question in words
+    assert len(words) < 4000
+    assert html.count("<tr>") == len(words.splitlines())
+    # Nothing of the packet's own becomes markup.
+    assert html.count("<") == 1 + 1 + 6 * html.count("<tr>")
+    assert len(repr(packet)) < 300
+    assert len(repr(packet.outcome)) < 4000
+
+
 @given(st.binary(max_size=1500))
 def test_arbitrary_bytes_raise_nothing_but_ours(data):
     with pytest.raises(PeerError):

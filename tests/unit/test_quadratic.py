@@ -339,6 +339,10 @@ def test_what_cannot_be_combined_says_why():
         )
 
 
+def test_what_rounds_to_the_edge_or_to_minus_zero_still_travels():
+    received(Anchor(model="cox", coefficients=(2.0**100, -(2.0**100), -1e-60, -0.0), **QUESTION))
+
+
 def test_names_tell_anchors_apart():
     names = names_hash_of(["age", "sex", "cp"])
     anchor = Anchor(model="logistic", coefficients=AT, names_hash=names, **QUESTION)
