@@ -7,9 +7,9 @@ key    content            meaning
 =====  =================  ======================================================================
 4      uint               number of people
 5      uint               number of events; absent for linear models
-6      bstr(8 + 6p +      anchor id; score in units of its standard deviation, p float16;
-       p(p - 1))          diagonal of the information, p float32; correlations in units of
-                          1/32767, int16, the lower triangle by rows. All little-endian
+6      bstr(9 + 6p +      anchor id; int8 exponent and p int16: whitened score; p times four bytes:
+       p(p - 1))          int8 exponent of the row, upper three bytes of the float32 on the
+                          diagonal; int16 below the diagonal, by rows. All little-endian
 8      uint               code of the model
 =====  =================  ======================================================================
 """
@@ -37,11 +37,12 @@ from qis.outcomes._base import (
 )
 from qis.outcomes._expansions import FromModels, place_of
 from qis.outcomes._quadratic_coding import (
-    FLOOR,
-    MOST_DRAWN,
     UNIT,
+    Coded,
+    check_scaled,
     coded,
-    coefficients_in,
+    pack,
+    unpack,
     unpacked,
 )
 from qis.outcomes._regression import Terms
@@ -65,7 +66,8 @@ _LARGEST: Final = 2.0**100  # exact in float32
 class QuadraticLikelihood(FromModels, Outcome):
     """A model's log-likelihood to second order about an anchor. Build one with a `from_…`.
 
-    The fields are exactly what travels; `score` and `information` are what they stand for.
+    The fields are exactly what travels; `score` and `information` are what they stand for: with
+    the lower triangular factor L, L z and L Lᵀ.
 
     Parameters
     ----------
@@ -73,14 +75,18 @@ class QuadraticLikelihood(FromModels, Outcome):
         "logistic", "poisson", "linear" or "cox".
     anchor_id
         8 bytes that name the anchor.
-    scaled_score
-        Score in units of its standard deviation, float16 numbers, shape (p,), 1 ≤ p ≤ 14. A
-        packet has room for 14 with a question of at most 10 bytes, for 12 with any.
+    score_exponent, whitened
+        z in units of 2**exponent / 32767, integers of shape (p,), 1 ≤ p ≤ 14; the largest is at
+        least 16384 unless all are zero. A packet has room for 14 with a question of at most 10
+        bytes, for 12 with any.
     diagonal
-        Of the information, float32 numbers, not negative. Zero: this site says nothing of that
-        coefficient, and its score and correlations are zero.
-    correlations
-        Of the information, integers within ±32767, lower triangle by rows, shape (p(p − 1)/2,).
+        Of L: float32 numbers of 16 significant bits, not negative, shape (p,). Zero: given the
+        coefficients before it, this site says nothing of that one, and z is zero there.
+    exponents
+        Powers of two that scale the rows of L below the diagonal, in [-126, 126], shape (p,).
+    factors
+        L below the diagonal by rows, integers within ±32767 in units of 2**exponent / 32767, the
+        largest of a row at least 16384 unless all are zero, shape (p(p − 1)/2,).
     n
         Number of people.
     events
@@ -89,8 +95,7 @@ class QuadraticLikelihood(FromModels, Outcome):
     Raises
     ------
     InputError
-        If numbers are out of range or the information is not positive definite (apart from
-        coefficients of which nothing is said).
+        If numbers are out of range or not in the one form that travels.
 
     """
 
@@ -98,9 +103,11 @@ class QuadraticLikelihood(FromModels, Outcome):
 
     model: str
     anchor_id: bytes
-    scaled_score: tuple[float, ...]
+    score_exponent: int
+    whitened: tuple[int, ...]
     diagonal: tuple[float, ...]
-    correlations: tuple[int, ...]
+    exponents: tuple[int, ...]
+    factors: tuple[int, ...]
     n: int
     events: int | None = None
 
@@ -113,82 +120,83 @@ class QuadraticLikelihood(FromModels, Outcome):
         if self.events is not None:
             check_count(self.events, "events")
         size = len(self.diagonal)
-        if not 1 <= size <= MAX_COEFFICIENTS or len(self.scaled_score) != size:
+        if not 1 <= size <= MAX_COEFFICIENTS:
             raise InputError(
-                f"{len(self.scaled_score)} scores and {size} diagonal elements; give one of each "
-                f"for 1 to {MAX_COEFFICIENTS} coefficients",
+                f"{size} coefficients; from 1 to {MAX_COEFFICIENTS} fit",
                 field="diagonal",
                 actual=size,
                 limit=MAX_COEFFICIENTS,
             )
-        if len(self.correlations) != size * (size - 1) // 2:
-            raise InputError(
-                f"{len(self.correlations)} correlations for {size} coefficients",
-                field="correlations",
-                actual=len(self.correlations),
-                limit=size * (size - 1) // 2,
-            )
-        scores = [check_real(u, "scaled_score", -65_504, 65_504) for u in self.scaled_score]
-        halves = struct.unpack(f"<{size}e", struct.pack(f"<{size}e", *scores))
-        object.__setattr__(self, "scaled_score", tuple(u + 0.0 for u in halves))
-        sizes = [check_real(d, "diagonal", 0.0, _LARGEST) for d in self.diagonal]
-        singles = struct.unpack(f"<{size}f", struct.pack(f"<{size}f", *sizes))
-        object.__setattr__(self, "diagonal", singles)
-        for correlation in self.correlations:
-            check_count(correlation, "correlations", -UNIT, UNIT)
-        object.__setattr__(self, "correlations", tuple(self.correlations))
-        self._check_definite()
+        for field, count in (
+            ("whitened", size),
+            ("exponents", size),
+            ("factors", size * (size - 1) // 2),
+        ):
+            if len(getattr(self, field)) != count:
+                raise InputError(
+                    f"{len(getattr(self, field))} {field} for {size} coefficients; give {count}",
+                    field=field,
+                    actual=len(getattr(self, field)),
+                    limit=count,
+                )
+        self._check_numbers()
 
-    def _check_definite(self) -> None:
-        said = np.array(self.diagonal) > 0.0
-        full = unpacked(self.correlations, len(self.diagonal))
-        silent = ~said
-        rest = full[silent] - np.eye(len(self.diagonal))[silent]
-        if rest.any() or any(np.array(self.scaled_score)[silent]):
-            raise InputError(
-                "a coefficient without information has a score or a correlation", field="diagonal"
-            )
-        part = full[np.ix_(said, said)]
-        if part.size and float(np.linalg.eigvalsh(part)[0]) < FLOOR / 2.0:
-            raise InputError(
-                "the information is not positive definite; features that are sums of others "
-                "must be left out",
-                field="correlations",
-            )
+    def _check_numbers(self) -> None:
+        for entry, z in zip(self.diagonal, self.whitened, strict=True):
+            check_real(entry, "diagonal", 0.0, _LARGEST)
+            packed = struct.pack("<f", entry)
+            if packed[0] or struct.unpack("<f", packed) != (entry,):
+                raise InputError("the diagonal has more than 16 bits", field="diagonal")
+            if z and not entry:
+                raise InputError("z is not 0 where there is no information", field="whitened")
+        check_scaled(self.score_exponent, self.whitened, "whitened")
+        start = 0
+        for row, exponent in enumerate(self.exponents):
+            check_scaled(exponent, self.factors[start : start + row], "factors")
+            start += row
+
+    @property
+    def factor(self) -> Floats:
+        """The lower triangular L, float64 of shape (p, p)."""
+        return unpacked(self.diagonal, self.exponents, self.factors)
 
     @property
     def score(self) -> Floats:
         """First derivative of the log-likelihood at the anchor, float64 of shape (p,)."""
-        score: Floats = np.array(self.scaled_score) * np.sqrt(np.array(self.diagonal))
+        score: Floats = self.factor @ self.z
         return score
 
     @property
+    def z(self) -> Floats:
+        """The whitened score: the pull of this site's data in standard errors, shape (p,)."""
+        z: Floats = np.array(self.whitened, dtype=np.float64) * (2.0**self.score_exponent / UNIT)
+        return z
+
+    @property
     def information(self) -> Floats:
-        """Minus the second derivative, float64 of shape (p, p), symmetric."""
-        scale = np.sqrt(np.array(self.diagonal))
-        correlations = unpacked(self.correlations, len(self.diagonal))
-        information: Floats = correlations * np.outer(scale, scale)
+        """Minus the second derivative, positive semidefinite, float64 of shape (p, p)."""
+        factor = self.factor
+        information: Floats = factor @ factor.T
         return information
 
     @property
     def loss_bound(self) -> float:
         """How far 16-bit numbers may have moved this site's own maximum, in standard errors.
 
-        A bound on the distance in the metric of the information, from what travels alone: of
-        float16 scores (relative 2⁻¹¹) and of correlations rounded to 1/32767 and, where they were
-        nearly singular, drawn towards zero by at most 1e-3.
+        A bound to first order, from what travels alone: of z and of L below the diagonal half a
+        unit, of L on the diagonal 2⁻¹⁷ of it. The score itself is off by what z is only, so that
+        rounds of packets still come to the pooled fit.
         """
-        said = np.array(self.diagonal) > 0.0
-        part = unpacked(self.correlations, len(self.diagonal))[np.ix_(said, said)]
-        if not part.size:
+        if not any(self.whitened):
             return 0.0
-        u = np.array(self.scaled_score)[said]
-        smallest = float(np.linalg.eigvalsh(part)[0])
-        step = np.linalg.solve(part, u)
-        of_scores = float(np.linalg.norm(2.0**-11 * np.abs(u) + 2.0**-25))
-        drawn = MOST_DRAWN if smallest < 2.0 * MOST_DRAWN else 0.0
-        of_correlations = (len(u) * 0.5 / UNIT + drawn) * float(np.linalg.norm(step))
-        return (of_scores + of_correlations) / math.sqrt(smallest)
+        z, factor = self.z, self.factor
+        inverse = np.linalg.pinv(factor)
+        half_units = np.exp2(np.array(self.exponents, dtype=np.float64)) * 0.5 / UNIT
+        errors = np.tril(np.repeat(half_units[:, np.newaxis], len(z), axis=1), -1)
+        np.fill_diagonal(errors, np.array(self.diagonal) * 2.0**-17)
+        of_score = math.sqrt(len(z)) * 2.0**self.score_exponent * 0.5 / UNIT
+        of_factor = errors.T @ np.abs(inverse.T @ z), np.abs(inverse) @ errors @ np.abs(z)
+        return of_score + sum(float(np.linalg.norm(part)) for part in of_factor)
 
     @classmethod
     def from_terms(
@@ -221,8 +229,9 @@ class QuadraticLikelihood(FromModels, Outcome):
         Raises
         ------
         InputError
-            If shapes differ, a number is not finite, or the score is more than 65,000 standard
-            deviations from zero (the anchor is too far from what the data say).
+            If shapes differ, a number is not finite, the information is not positive semidefinite,
+            or the score pulls where there is no information (the anchor is too far from what the
+            data say).
 
         """
         check_model(model)
@@ -240,16 +249,18 @@ class QuadraticLikelihood(FromModels, Outcome):
             )
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             raise InputError("score or information is not finite", field="score")
-        scaled, diagonal, correlations = coded(first, second)
+        parts = coded(first, second)
         return cls(
             study=study,
             question=question,
             cohort=cohort,
             model=model,
             anchor_id=anchor_id_of(model, place, names_hash),
-            scaled_score=scaled,
-            diagonal=diagonal,
-            correlations=correlations,
+            score_exponent=parts.score_exponent,
+            whitened=parts.whitened,
+            diagonal=parts.diagonal,
+            exponents=parts.exponents,
+            factors=parts.factors,
             n=n,
             events=events,
         )
@@ -279,12 +290,14 @@ class QuadraticLikelihood(FromModels, Outcome):
         body[KEY_N] = self.n
         if self.events is not None:
             body[KEY_EVENTS] = self.events
-        size = len(self.diagonal)
-        body[KEY_REALS] = self.anchor_id + struct.pack(
-            f"<{size}e{size}f{len(self.correlations)}h",
-            *self.scaled_score,
-            *self.diagonal,
-            *self.correlations,
+        body[KEY_REALS] = self.anchor_id + pack(
+            Coded(
+                score_exponent=self.score_exponent,
+                whitened=self.whitened,
+                diagonal=self.diagonal,
+                exponents=self.exponents,
+                factors=self.factors,
+            )
         )
         body[KEY_DETAIL] = MODELS[self.model]
         return body
@@ -293,16 +306,16 @@ class QuadraticLikelihood(FromModels, Outcome):
     def from_body(cls, body: Mapping[int, Any]) -> Self:
         """The inverse of `body`."""
         packed = body[KEY_REALS]
-        size = coefficients_in(len(packed) - ID_SIZE)
-        pairs = size * (size - 1) // 2
-        numbers = struct.unpack(f"<{size}e{size}f{pairs}h", packed[ID_SIZE:])
+        parts = unpack(packed[ID_SIZE:])
         return cls(
             **common_fields(body),
             model=MODELS_BY_CODE[body[KEY_DETAIL]],
             anchor_id=packed[:ID_SIZE],
-            scaled_score=numbers[:size],
-            diagonal=numbers[size : 2 * size],
-            correlations=numbers[2 * size :],
+            score_exponent=parts.score_exponent,
+            whitened=parts.whitened,
+            diagonal=parts.diagonal,
+            exponents=parts.exponents,
+            factors=parts.factors,
             n=body[KEY_N],
             events=body.get(KEY_EVENTS),
         )
