@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.outcomes._curves import Curves
 from qis.synthesis._density import Density
 from qis.synthesis._pooled_curve import border, maximum_of
 from qis.synthesis.bayesian import bayes
@@ -32,7 +33,7 @@ _NEGLIGIBLE: Final = 22.0
 """Where the log posterior is this far under its largest value, it is left out."""
 _WIDEST_TAU: Final = 6.5
 """In units of the prior's scale: beyond lies 1e-10 of it."""
-_NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(15)
+_NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(9)
 _REACH: Final = 8.5
 """Standard deviations about a mean beyond which nothing is left."""
 _LONGEST: Final = 1 << 16
@@ -229,8 +230,18 @@ class _Curved:
     """Sites that are not normal and about equally sharp, so that one step suits them all."""
 
     def __init__(self, sites: list[Likelihood]) -> None:
-        self._sites = sites
+        self._curves = Curves.stacked([site.curves for site in sites if site.curves is not None])
+        sizes = [0 if site.curves is None else len(site.curves.points) for site in sites]
+        self._starts = np.concatenate(([0], np.add.accumulate(sizes)[:-1]))
+        self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
+        self._centres = np.array([site.centre for site in sites])[:, np.newaxis]
         self._finest = min(1.0, *(site.finest for site in sites))
+
+    def _values(self, theta: Floats) -> Floats:
+        """Log-likelihoods, shape (sites, m)."""
+        curves = np.add.reduceat(self._curves.value(theta), self._starts, axis=0)
+        values: Floats = curves - 0.5 * self._precisions * (theta - self._centres) ** 2
+        return values
 
     def log_marginal(self, grid: _Grid) -> Floats:
         """Summed over these sites, shape (taus, means)."""
@@ -243,18 +254,21 @@ class _Curved:
         return total
 
     def _by_hermite(self, means: Floats, tau: float) -> Floats:
-        theta = (means[:, np.newaxis] + math.sqrt(2.0) * tau * _NODES).ravel()
         weights = np.log(_WEIGHTS / math.sqrt(math.pi))
-        total = np.zeros_like(means)
-        for site in self._sites:
-            logs = site.value(theta).reshape(means.size, _NODES.size) + weights
-            top = logs.max(axis=1)
-            total += top + np.log(np.exp(logs - top[:, np.newaxis]).sum(axis=1))
+        width = max(_CELLS // (8 * len(self._precisions) * _NODES.size), 1)
+        total = np.empty_like(means)
+        for start in range(0, means.size, width):
+            some = means[start : start + width]
+            theta = (some[:, np.newaxis] + math.sqrt(2.0) * tau * _NODES).ravel()
+            logs = self._values(theta).reshape(-1, some.size, _NODES.size) + weights
+            top = logs.max(axis=2, keepdims=True)
+            sums = top[:, :, 0] + np.log(np.exp(logs - top).sum(axis=2))
+            total[start : start + width] = sums.sum(axis=0)
         return total
 
     def _by_trapezoid(self, means: Floats, taus: Floats) -> Floats:
         theta, step = self._places(means, float(taus.max()))
-        logs = np.array([site.value(theta) for site in self._sites])
+        logs = self._values(theta)
         tops = logs.max(axis=1, keepdims=True)
         heights = np.exp(logs - tops)
         total = np.empty((taus.size, means.size))
@@ -271,7 +285,7 @@ class _Curved:
         """Equally spaced places of theta, wherever any site's likelihood is not negligible."""
         reach = _REACH * tau
         rough = np.linspace(float(means.min()) - reach, float(means.max()) + reach, 1001)
-        logs = np.array([site.value(rough) for site in self._sites])
+        logs = self._values(rough)
         near = (logs > logs.max(axis=1, keepdims=True) - 2.0 * _NEGLIGIBLE).any(axis=0)
         matters = np.flatnonzero(near)
         first = rough[max(int(matters[0]) - 1, 0)]
