@@ -7,7 +7,8 @@ from typing import Final, NamedTuple
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
-from qis.outcomes import MEASURES, Study
+from qis.evidence.review import study_id_of
+from qis.outcomes import MEASURES, Outcome, Study
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
@@ -106,12 +107,15 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
         LeftOut(left.packet, left.site, left.reason.label, left.reason.sentence)
         for left in review.excluded
     ]
+    question = _question(review, study)
     poolable: list[tuple[Packet, Poolable]] = []
     for packet in review.evidence:
-        if is_poolable(packet.outcome):
-            poolable.append((packet, packet.outcome))
+        outcome, name = packet.outcome, review.site_names[packet.id]
+        if outcome.question != question:
+            left_out.append(LeftOut(packet, name, *_of_another_question(outcome, question)))
+        elif is_poolable(outcome):
+            poolable.append((packet, outcome))
         else:
-            name = review.site_names[packet.id]
             left_out.append(LeftOut(packet, name, *_UNPOOLABLE))
     measure = _prevailing(study, [outcome for _, outcome in poolable])
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
@@ -121,10 +125,9 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
             sites.setdefault(name, []).append((packet, outcome))
         else:
             left_out.append(LeftOut(packet, name, *_of_another_measure(outcome, measure)))
-    questions = sorted(packet.outcome.question for packet in review.evidence)
     return Gathered(
         study_id=review.study_id,
-        question=study.question if study is not None else next(iter(questions), ""),
+        question=question,
         measure=measure,
         sites=tuple(
             SiteEvidence(
@@ -161,6 +164,26 @@ def _review(packets: list[Packet], study: Study | None) -> Review:
         store.add(packet, now=packet.issued_at)
     latest = max((packet.issued_at for packet in packets), default=0)
     return store.review(study if study is not None else ids.pop(), now=latest)
+
+
+def _question(review: Review, study: Study | None) -> str:
+    """The study's question; if only the id is known, the one that has this id or most packets."""
+    if study is not None:
+        return study.question
+    found = Counter(packet.outcome.question for packet in review.evidence)
+    found.update(left.packet.outcome.question for left in review.excluded if not found)
+    for question in sorted(found):
+        if question and study_id_of(question) == review.study_id:
+            return question
+    return min(found, key=lambda question: (-found[question], question), default="")
+
+
+def _of_another_question(outcome: Outcome, question: str) -> tuple[str, str]:
+    return (
+        "another question",
+        f"It carries this study's id but asks {outcome.question!r}; this synthesis is of "
+        f"{question!r}. They are never pooled.",
+    )
 
 
 def _prevailing(study: Study | None, outcomes: list[Poolable]) -> str | None:

@@ -121,6 +121,23 @@ def test_several_measures_are_never_pooled_and_the_others_are_listed():
     assert "never pooled" in found.explain()
 
 
+@pytest.mark.parametrize("declared", [True, False])
+def test_another_question_under_a_studys_id_is_listed_and_never_pooled(declared):
+    study = qis.Study(question=QUESTION)
+    reversed_arms = qis.Effect(
+        question="b vs a | death",
+        study_id=study.id,
+        measure="OR",
+        estimate=5.0,
+        standard_error=0.01,
+    )
+    packets = [sign(1, effect()), *(sign(i, reversed_arms) for i in (2, 3))]
+    found = qis.synthesise(packets, model="fixed", study=study if declared else None)
+    assert (found.question, found.estimate) == (QUESTION, -0.3)
+    assert [left.reason for left in found.excluded] == ["another question"] * 2
+    assert "b vs a | death" in found.explain()
+
+
 def test_measures_with_units_need_a_scale_for_random_effects_only():
     packets = [sign(i, effect(3.0 + i, measure="MD")) for i in (1, 2)]
     assert qis.synthesise(packets, model="fixed").random is None
