@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         Retraction,
         Suppressed,
     )
+    from qis.packet_file import read_packets, write_packets
     from qis.synthesis import (
         Pooled,
         Posterior,
@@ -81,13 +82,17 @@ __all__ = [
     "inverse_variance",
     "next_anchor",
     "pool_profiles",
+    "read_packets",
     "shrink",
     "synthesise",
+    "write_packets",
 ]
 
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "read_packets": "qis.packet_file",
+    "write_packets": "qis.packet_file",
     "Suppressed": "qis.outcomes",
     "Derived": "qis.outcomes",
     "Record": "qis.outcomes",

@@ -22,6 +22,7 @@ from qis.errors import (
     NotYetValidError,
     OutcomeTooLargeError,
     PacketSizeError,
+    PeerError,
     QISError,
 )
 from qis.identity import Identity, Issuer, verify
@@ -196,6 +197,31 @@ class Packet:
         ) as error:
             raise MalformedPacketError(f"the content is not valid: {error}") from None
         raise MalformedPacketError("the content is not in its one deterministic encoding")
+
+    @classmethod
+    def verify_many(
+        cls, buffers: Iterable[bytes], *, now: float | None = None, workers: int | None = None
+    ) -> "list[Packet | PeerError]":
+        """Read and verify many packets over threads.
+
+        Parameters
+        ----------
+        buffers
+            Bytes from anywhere.
+        now
+            As for `parse`.
+        workers
+            Threads; default: as many as the process may use processors.
+
+        Returns
+        -------
+        list
+            In the order of the buffers: the packet, or the error that refuses it (not raised).
+
+        """
+        from qis._batch import verify_many  # noqa: PLC0415  threads are for those who use them
+
+        return verify_many(buffers, now=now, workers=workers)
 
     def _payload(self) -> bytes:
         """The 400 bytes of claims for this content."""
