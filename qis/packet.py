@@ -8,13 +8,13 @@ so each content has exactly one encoding.
 
 import struct
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from blake3 import blake3
 
 from qis import _canonical, _layout
 from qis._layout import PACKET_SIZE
-from qis.about import Fingerprint, canonical_routing_keys, routing_commitment
+from qis.about import Fingerprint, checked_commitment, routing_commitment
 from qis.errors import (
     ExpiredError,
     InputError,
@@ -127,7 +127,6 @@ class Packet:
                 actual=sequence,
                 limit=(_FIRST_SEQUENCE, _END_SEQUENCE - 1),
             )
-        keys = canonical_routing_keys((*routing_keys, outcome.study_id))
         self = cls.__new__(cls)
         self.outcome = outcome
         self.fingerprint = fingerprint
@@ -135,7 +134,7 @@ class Packet:
         self.expires_at = expires_at
         self.sequence = sequence
         self.leaves = _checked_leaves(outcome, leaves)
-        self.routing_commitment = routing_commitment(keys)
+        self.routing_commitment = checked_commitment((*routing_keys, outcome.study_id))
         content = b"".join(
             (_layout.PREFIX, identity.issuer.key, b"\xa0\x59\x01\x90", self._payload())
         )
@@ -322,20 +321,14 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             limit=PACKET_SIZE,
         )
     data = bytes(data)
-    for place, constant in _layout.BETWEEN:
-        if data[place] != constant:
-            raise MalformedPacketError(
-                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
-                field="layout",
-                actual=data[place],
-                limit=constant,
-            )
+    if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
+        _refuse_layout(data)
     if now is not None:
         expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
         issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
         if expires_at <= now:
             raise ExpiredError(
-                f"expired at {expires_at}, now is {now:.0f}",
+                f"expired at {expires_at}, now is {now}",
                 field="expires_at",
                 actual=expires_at,
                 limit=now,
@@ -349,6 +342,18 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
                 limit=now + CLOCK_TOLERANCE_S,
             )
     return data
+
+
+def _refuse_layout(data: bytes) -> NoReturn:
+    for place, constant in _layout.BETWEEN:
+        if data[place] != constant:
+            raise MalformedPacketError(
+                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
+                field="layout",
+                actual=data[place],
+                limit=constant,
+            )
+    raise AssertionError("the frame is that of a packet")
 
 
 def issuer_key(data: bytes) -> bytes:
