@@ -12,7 +12,7 @@ from qis.packet import Packet
 
 if TYPE_CHECKING:
     from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
-    from qis.fingerprint import VectorScheme
+    from qis.fingerprint import Ontology, TermScheme, VectorScheme
     from qis.loop import SynthesisLoop
     from qis.outcomes import (
         Anchor,
@@ -58,6 +58,7 @@ __all__ = [
     "MemoryStore",
     "MemoryTransport",
     "Moments",
+    "Ontology",
     "Packet",
     "PeerError",
     "Pooled",
@@ -73,6 +74,7 @@ __all__ = [
     "Suppressed",
     "Synthesis",
     "SynthesisLoop",
+    "TermScheme",
     "Transport",
     "TransportError",
     "UDPTransport",
@@ -91,6 +93,8 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Ontology": "qis.fingerprint",
+    "TermScheme": "qis.fingerprint",
     "read_packets": "qis.packet_file",
     "write_packets": "qis.packet_file",
     "Suppressed": "qis.outcomes",
