@@ -2,6 +2,7 @@
 
 from qis.about import Fingerprint, Interest
 from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.sets import SetScheme
 from qis.fingerprint.vectors import VectorScheme
 
-__all__ = ["Fingerprint", "Interest", "Scheme", "VectorScheme"]
+__all__ = ["Fingerprint", "Interest", "Scheme", "SetScheme", "VectorScheme"]
