@@ -12,7 +12,13 @@ from qis.packet import Packet
 
 if TYPE_CHECKING:
     from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
-    from qis.fingerprint import Ontology, TermScheme, VectorScheme
+    from qis.fingerprint import (
+        FingerprintIndex,
+        Ontology,
+        SetScheme,
+        TermScheme,
+        VectorScheme,
+    )
     from qis.loop import SynthesisLoop
     from qis.outcomes import (
         Anchor,
@@ -49,6 +55,7 @@ __all__ = [
     "Derived",
     "Effect",
     "Fingerprint",
+    "FingerprintIndex",
     "Identity",
     "InputError",
     "Interest",
@@ -68,6 +75,7 @@ __all__ = [
     "Record",
     "Retraction",
     "Roster",
+    "SetScheme",
     "Site",
     "SiteKey",
     "Study",
@@ -93,6 +101,8 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "FingerprintIndex": "qis.fingerprint",
+    "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",
     "TermScheme": "qis.fingerprint",
     "read_packets": "qis.packet_file",

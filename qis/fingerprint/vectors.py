@@ -5,25 +5,22 @@ float32, so neither the order of summation nor the BLAS can change a bit.
 """
 
 from collections.abc import Sequence
-from functools import cache
-from math import comb
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from qis.about import SKETCH_SIZE, Fingerprint, bit_agreement
+from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
-from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
 
-SKETCH_BITS = 8 * SKETCH_SIZE
 MAX_DIMENSIONS = 65_536
 _EXACT = 2**24  # integers up to here are exact in float32
 
 Vector = Sequence[float] | npt.NDArray[Any]
 
 
-class VectorScheme(Scheme[Vector]):
+class VectorScheme(FieldScheme[Vector]):
     """Fingerprints of real vectors by the signs of 256 random projections.
 
     `similarity` is the share of equal bits, 1 − d/256 at d differing bits. For independent
@@ -48,6 +45,8 @@ class VectorScheme(Scheme[Vector]):
 
     """
 
+    field_bits = 1
+    similarities = tuple(equal / SKETCH_BITS for equal in range(SKETCH_BITS + 1))
     default_min_similarity = 1.0 - 80 / SKETCH_BITS
 
     def __init__(
@@ -109,32 +108,6 @@ class VectorScheme(Scheme[Vector]):
             keys.add(self._routing_key(band, (bits >> shift & mask).to_bytes(size, "big")))
         return tuple(sorted(keys))
 
-    def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
-        """Share of equal bits, in [0, 1]; unrelated vectors have 0.5."""
-        self._require_own(a, b)
-        return bit_agreement(a, b)
-
-    def relevance(self, features: Vector, fingerprint: Fingerprint) -> float:
-        """As `similarity`: the bits of known features say no more about a sketch."""
-        return self.similarity(self.fingerprint(features), fingerprint)
-
-    def percentile(self, similarity: float) -> float:
-        """Share of independent random directions that are less similar, in [0, 1]."""
-        if not 0.0 <= similarity <= 1.0:
-            raise InputError(f"similarity is {similarity!r}; it lies in [0, 1]", field="similarity")
-        equal = int(np.ceil(similarity * SKETCH_BITS - 1e-9))
-        return _binomial_below()[equal]
-
-    def similarity_at(self, top_fraction: float) -> float:
-        """The smallest similarity that at most this fraction of random directions reaches."""
-        if not 0.0 < top_fraction <= 1.0:
-            raise InputError(
-                f"top_fraction is {top_fraction!r}; it lies in (0, 1]", field="top_fraction"
-            )
-        below = _binomial_below()
-        equal = next(k for k, share in enumerate(below) if 1.0 - share <= top_fraction)
-        return min(equal, SKETCH_BITS) / SKETCH_BITS
-
     def _sketches(self, batch: Any) -> list[bytes]:
         try:
             values = np.asarray(batch, dtype=np.float64)
@@ -158,14 +131,3 @@ class VectorScheme(Scheme[Vector]):
         bits = (quantised @ self._planes) > 0.0  # an exact zero gives a 0
         packed = np.packbits(bits, axis=1)
         return [row.tobytes() for row in packed]
-
-
-@cache
-def _binomial_below() -> tuple[float, ...]:
-    """P(fewer than k of 256 fair bits are equal) for k = 0 … 257, from exact integers."""
-    total = 0
-    shares = [0.0]
-    for k in range(SKETCH_BITS + 1):
-        total += comb(SKETCH_BITS, k)
-        shares.append(total / 2**SKETCH_BITS)
-    return tuple(shares)
