@@ -1,0 +1,44 @@
+"""Which of the keys that packet and subscription share carry it: the same at every node.
+
+Rendezvous nodes do not talk to each other. Both key lists are known at each, so all rank the shared
+keys by one hash and each forwards only under a key that is chosen. The rank depends on packet and
+subscriber, so that load spreads; ranked by key order, the busiest node would send ten times as
+much. Two keys survive one bad node; the receiver drops the second copy.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+from blake3 import blake3
+
+CHOSEN_KEYS: Final = 2
+
+
+def chosen_keys(
+    packet_id: bytes,
+    salt: int,
+    subscriber: bytes,
+    packet_keys: Iterable[bytes],
+    subscribed_keys: Iterable[bytes],
+    *,
+    count: int = CHOSEN_KEYS,
+) -> list[bytes]:
+    """The min(count, shared) shared keys under which a packet goes to a subscriber.
+
+    Parameters
+    ----------
+    packet_id, subscriber
+        32 bytes each: the content's id, and the subscriber's public key.
+    salt
+        In [0, 255]; another one chooses anew when a packet is published again.
+    packet_keys, subscribed_keys
+        Routing keys, 8 bytes each.
+    count
+        Most keys to choose.
+
+    """
+    shared = set(packet_keys).intersection(subscribed_keys)
+    if len(shared) <= count:
+        return sorted(shared)
+    prefix = packet_id + bytes([salt]) + subscriber
+    return sorted(shared, key=lambda key: blake3(prefix + key).digest(8))[:count]

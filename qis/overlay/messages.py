@@ -1,0 +1,329 @@
+"""The overlay's datagrams: encode beside decode, at most 1,200 bytes, strict.
+
+Each starts with `MAGIC`, a kind and the 8-byte number that ties an answer to its request. Decoding
+is total: bytes that are not exactly one message give `None`.
+"""
+
+import struct
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from qis._layout import PACKET_SIZE
+from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE
+from qis.overlay.record import RECORD_SIZE
+from qis.overlay.subscription import Subscription
+
+MAGIC: Final = b"qis\x02"
+DATAGRAM_SIZE: Final = 1_200
+TOKEN_SIZE: Final = 16
+NO_TOKEN: Final = bytes(TOKEN_SIZE)
+RECORDS_LIMIT: Final = 8
+_HEAD = struct.Struct(">4sB8s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Which subscribers of a key a holder knows: how many, and the XOR of 8 bytes of each id.
+
+    Two holders with equal values know the same ones, but for a chance of 2⁻⁶⁴.
+    """
+
+    FORMAT: ClassVar = struct.Struct(">H8s")
+    count: int = 0
+    xor: bytes = bytes(8)
+
+    def encode(self) -> bytes:
+        """The 10 bytes that travel."""
+        return self.FORMAT.pack(self.count, self.xor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What every message has."""
+
+    KIND: ClassVar[int] = 0
+    request: bytes
+
+    def encode(self) -> bytes:
+        """The message as it travels."""
+        return _HEAD.pack(MAGIC, self.KIND, self.request) + self._body()
+
+    def _body(self) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Find(Message):
+    """Name the nodes closest to a place. Padded while unproven: no answer is larger."""
+
+    KIND: ClassVar[int] = 1
+    token: bytes
+    record: bytes
+    target: int
+
+    def _body(self) -> bytes:
+        content = self.token + self.record + self.target.to_bytes(32)
+        if self.token == NO_TOKEN:
+            return content.ljust(DATAGRAM_SIZE - _HEAD.size, b"\x00")
+        return content
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found(Message):
+    """The closest nodes' records, and a token that proves the asker's address from now on."""
+
+    KIND: ClassVar[int] = 2
+    token: bytes
+    records: tuple[bytes, ...]
+
+    def _body(self) -> bytes:
+        return self.token + b"".join(self.records)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribe(Message):
+    """Hold this subscription under those of its keys whose bits are set in `places`.
+
+    `seen_epoch` and `seen_count` say what of the holder's retained packets has come already; with
+    `wants_replay` it sends the others.
+    """
+
+    KIND: ClassVar[int] = 3
+    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sQ?8sQ")
+    token: bytes
+    places: int
+    wants_replay: bool
+    seen_epoch: bytes
+    seen_count: int
+    subscription: Subscription
+
+    def _body(self) -> bytes:
+        head = self.FORMAT.pack(
+            self.token, self.places, self.wants_replay, self.seen_epoch, self.seen_count
+        )
+        return head + self.subscription.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed(Message):
+    """The subscription is held; (`epoch`, `count`) is what is retained here by now."""
+
+    KIND: ClassVar[int] = 4
+    epoch: bytes
+    count: int
+
+    def _body(self) -> bytes:
+        return self.epoch + self.count.to_bytes(8)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publish(Message):
+    """Be the holder of `keys[place]` for this packet; forward, unless the same are `known`."""
+
+    KIND: ClassVar[int] = 5
+    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBBB{Known.FORMAT.size}s")
+    token: bytes
+    salt: int
+    hops: int
+    place: int
+    known: Known
+    keys: tuple[bytes, ...]
+    packet: bytes
+
+    def _body(self) -> bytes:
+        head = self.FORMAT.pack(
+            self.token, self.salt, self.hops, self.place, len(self.keys), self.known.encode()
+        )
+        return head + b"".join(self.keys) + self.packet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published(Message):
+    """The packet is held; for how many seconds this node has known the key, and whom it knows."""
+
+    KIND: ClassVar[int] = 6
+    age_s: int
+    known: Known
+
+    def _body(self) -> bytes:
+        return self.age_s.to_bytes(4) + self.known.encode()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deliver(Message):
+    """A packet that a subscriber may want."""
+
+    KIND: ClassVar[int] = 7
+    hops: int
+    keys: tuple[bytes, ...]
+    packet: bytes
+
+    def _body(self) -> bytes:
+        return bytes([self.hops, len(self.keys)]) + b"".join(self.keys) + self.packet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivered(Message):
+    """The packet has come."""
+
+    KIND: ClassVar[int] = 8
+
+    def _body(self) -> bytes:
+        return b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prove(Message):
+    """Ask again with this token, which proves your address."""
+
+    KIND: ClassVar[int] = 9
+    token: bytes
+
+    def _body(self) -> bytes:
+        return self.token
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leave(Message):
+    """The node whose record (of port 0) this is leaves."""
+
+    KIND: ClassVar[int] = 10
+    record: bytes
+
+    def _body(self) -> bytes:
+        return self.record
+
+
+def decode(data: bytes) -> Message | None:
+    """The message that these bytes are, or `None`. Never raises."""
+    if not _HEAD.size <= len(data) <= DATAGRAM_SIZE:
+        return None
+    magic, kind, request = _HEAD.unpack_from(data)
+    reader = _READERS.get(kind)
+    if magic != MAGIC or reader is None:
+        return None
+    return reader(request, data[_HEAD.size :])
+
+
+def _find(request: bytes, body: bytes) -> Find | None:
+    token, content = body[:TOKEN_SIZE], body[TOKEN_SIZE:]
+    size = RECORD_SIZE + 32
+    if token == NO_TOKEN and len(body) == DATAGRAM_SIZE - _HEAD.size and not any(content[size:]):
+        content = content[:size]
+    if len(content) != size or (token == NO_TOKEN and len(body) == TOKEN_SIZE + size):
+        return None
+    target = int.from_bytes(content[RECORD_SIZE:])
+    return Find(request=request, token=token, record=content[:RECORD_SIZE], target=target)
+
+
+def _found(request: bytes, body: bytes) -> Found | None:
+    records = _split(body[TOKEN_SIZE:], RECORD_SIZE, RECORDS_LIMIT)
+    if len(body) < TOKEN_SIZE or records is None:
+        return None
+    return Found(request=request, token=body[:TOKEN_SIZE], records=records)
+
+
+def _subscribe(request: bytes, body: bytes) -> Subscribe | None:
+    size = Subscribe.FORMAT.size
+    if len(body) < size or body[24] > 1:
+        return None
+    subscription = Subscription.decode(body[size:])
+    token, places, wants_replay, seen_epoch, seen_count = Subscribe.FORMAT.unpack_from(body)
+    if subscription is None or places >> len(subscription.keys):
+        return None
+    return Subscribe(
+        request=request,
+        token=token,
+        places=places,
+        wants_replay=wants_replay,
+        seen_epoch=seen_epoch,
+        seen_count=seen_count,
+        subscription=subscription,
+    )
+
+
+def _subscribed(request: bytes, body: bytes) -> Subscribed | None:
+    if len(body) != 16:
+        return None
+    return Subscribed(request=request, epoch=body[:8], count=int.from_bytes(body[8:]))
+
+
+def _publish(request: bytes, body: bytes) -> Publish | None:
+    size = Publish.FORMAT.size
+    if len(body) < size:
+        return None
+    token, salt, hops, place, count, known = Publish.FORMAT.unpack_from(body)
+    carried = _carried(body[size:], count)
+    if carried is None or place >= count:
+        return None
+    return Publish(
+        request=request,
+        token=token,
+        salt=salt,
+        hops=hops,
+        place=place,
+        known=_known(known),
+        keys=carried[0],
+        packet=carried[1],
+    )
+
+
+def _published(request: bytes, body: bytes) -> Published | None:
+    if len(body) != 4 + Known.FORMAT.size:
+        return None
+    return Published(request=request, age_s=int.from_bytes(body[:4]), known=_known(body[4:]))
+
+
+def _deliver(request: bytes, body: bytes) -> Deliver | None:
+    carried = _carried(body[2:], body[1]) if len(body) >= 2 else None
+    if carried is None:
+        return None
+    return Deliver(request=request, hops=body[0], keys=carried[0], packet=carried[1])
+
+
+def _delivered(request: bytes, body: bytes) -> Delivered | None:
+    return None if body else Delivered(request=request)
+
+
+def _prove(request: bytes, body: bytes) -> Prove | None:
+    return Prove(request=request, token=body) if len(body) == TOKEN_SIZE else None
+
+
+def _leave(request: bytes, body: bytes) -> Leave | None:
+    return Leave(request=request, record=body) if len(body) == RECORD_SIZE else None
+
+
+_READERS: Final = {
+    Find.KIND: _find,
+    Found.KIND: _found,
+    Subscribe.KIND: _subscribe,
+    Subscribed.KIND: _subscribed,
+    Publish.KIND: _publish,
+    Published.KIND: _published,
+    Deliver.KIND: _deliver,
+    Delivered.KIND: _delivered,
+    Prove.KIND: _prove,
+    Leave.KIND: _leave,
+}
+
+
+def _known(data: bytes) -> Known:
+    count, xor = Known.FORMAT.unpack(data)
+    return Known(count=count, xor=xor)
+
+
+def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:
+    if len(data) % size or len(data) > size * limit:
+        return None
+    return tuple(data[i : i + size] for i in range(0, len(data), size))
+
+
+def _carried(data: bytes, count: int) -> tuple[tuple[bytes, ...], bytes] | None:
+    """Keys and packet; whether the packet is one is for the gate to say."""
+    end = count * ROUTING_KEY_SIZE
+    if len(data) != end + PACKET_SIZE:
+        return None
+    keys = _split(data[:end], ROUTING_KEY_SIZE, MAX_ROUTING_KEYS)
+    if keys is None or list(keys) != sorted(set(keys)):
+        return None
+    return keys, data[end:]

@@ -1,0 +1,122 @@
+"""The routing table: few contacts far away, all of them nearby (Kademlia, section 2.4).
+
+Contacts are kept by the length of the prefix that they share with this node. A full bucket keeps
+whom it has (who has been there long stays longest) and holds newcomers in reserve; when a contact
+dies, the newest in reserve takes its place.
+"""
+
+from collections.abc import Iterator
+from typing import Final
+
+from qis.overlay.addresses import subnet_of
+from qis.overlay.ids import ID_BITS
+from qis.overlay.record import Contact
+
+BUCKET_SIZE: Final = 8
+RESERVE_SIZE: Final = 8
+"""Newcomers held per full bucket; the one heard of longest ago goes first."""
+
+
+class _Bucket:
+    __slots__ = ("contacts", "reserve")
+
+    def __init__(self) -> None:
+        self.contacts: dict[int, Contact] = {}
+        self.reserve: dict[int, Contact] = {}
+
+
+class RoutingTable:
+    """At most 256 buckets of 8 contacts and 8 in reserve.
+
+    Parameters
+    ----------
+    own_id
+        This node's place; it is never in its own table.
+    subnet_limit
+        Most contacts of one subnet in a bucket; `None` where nodes share a network on purpose.
+
+    """
+
+    def __init__(self, own_id: int, *, subnet_limit: int | None = None) -> None:
+        self._own_id = own_id
+        self._subnet_limit = subnet_limit
+        self._buckets: dict[int, _Bucket] = {}
+
+    def __len__(self) -> int:
+        return sum(len(bucket.contacts) for bucket in self._buckets.values())
+
+    def __iter__(self) -> Iterator[Contact]:
+        for bucket in self._buckets.values():
+            yield from bucket.contacts.values()
+
+    def __contains__(self, node: int) -> bool:
+        return self.get(node) is not None
+
+    def get(self, node: int) -> Contact | None:
+        """The contact at this place, if the table has it (reserves not counted)."""
+        bucket = self._buckets.get(self._index(node))
+        return bucket.contacts.get(node) if bucket else None
+
+    def add(self, contact: Contact) -> bool:
+        """Take in a node that has answered; whether it is in the table now.
+
+        A record with a lower sequence than the known one changes nothing.
+        """
+        if contact.id == self._own_id:
+            return False
+        bucket = self._buckets.setdefault(self._index(contact.id), _Bucket())
+        known = bucket.contacts.get(contact.id)
+        if known is not None:
+            if contact.record.sequence > known.record.sequence:
+                bucket.contacts[contact.id] = contact
+            return True
+        if len(bucket.contacts) < BUCKET_SIZE and self._subnet_allows(bucket, contact):
+            bucket.contacts[contact.id] = contact
+            bucket.reserve.pop(contact.id, None)
+            return True
+        bucket.reserve.pop(contact.id, None)
+        bucket.reserve[contact.id] = contact
+        if len(bucket.reserve) > RESERVE_SIZE:
+            del bucket.reserve[next(iter(bucket.reserve))]
+        return False
+
+    def remove(self, node: int) -> None:
+        """Let go of a node that does not answer; the newest admissible in reserve follows."""
+        bucket = self._buckets.get(self._index(node))
+        if bucket is None:
+            return
+        bucket.reserve.pop(node, None)
+        if bucket.contacts.pop(node, None) is None:
+            return
+        for heir in reversed(list(bucket.reserve.values())):
+            if self._subnet_allows(bucket, heir):
+                del bucket.reserve[heir.id]
+                bucket.contacts[heir.id] = heir
+                return
+
+    def closest(self, target: int, count: int) -> list[Contact]:
+        """The `count` contacts closest to a place, closest first."""
+        # Buckets by their least distance to the target: all that share bit i with it come as one.
+        own = self._own_id ^ target
+        found: list[Contact] = []
+        order = sorted(self._buckets, key=lambda index: self._least_distance(index, own))
+        for index in order:
+            bucket = self._buckets[index].contacts.values()
+            found += sorted(bucket, key=lambda contact: contact.id ^ target)
+            if len(found) >= count:
+                break
+        return found[:count]
+
+    def _least_distance(self, index: int, own: int) -> int:
+        low = ID_BITS - 1 - index
+        return ((own >> low) ^ 1) << low
+
+    def _index(self, node: int) -> int:
+        return ID_BITS - (node ^ self._own_id).bit_length()
+
+    def _subnet_allows(self, bucket: _Bucket, contact: Contact) -> bool:
+        if self._subnet_limit is None:
+            return True
+        subnet = subnet_of(contact.record.address)
+        same = sum(subnet_of(c.record.address) == subnet for c in bucket.contacts.values())
+        return same < self._subnet_limit

@@ -1,0 +1,45 @@
+"""What has to be done later, in order of time and, at the same time, of asking."""
+
+import heapq
+from collections.abc import Callable
+from itertools import count
+
+
+class Timer:
+    """Something to be done at a time, unless cancelled."""
+
+    __slots__ = ("action",)
+
+    def __init__(self, action: Callable[[float], None]) -> None:
+        self.action: Callable[[float], None] | None = action
+
+    def cancel(self) -> None:
+        """Forget it."""
+        self.action = None
+
+
+class Timers:
+    """A queue of timers; its owners bound how many they start."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Timer]] = []
+        self._order = count()
+
+    def start(self, at: float, action: Callable[[float], None]) -> Timer:
+        """Have `action(now)` called once `at` (Unix seconds) has come."""
+        timer = Timer(action)
+        heapq.heappush(self._heap, (at, next(self._order), timer))
+        return timer
+
+    def next_at(self) -> float | None:
+        """When the first is due."""
+        while self._heap and self._heap[0][2].action is None:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def run(self, now: float) -> None:
+        """Do what is due."""
+        while (at := self.next_at()) is not None and at <= now:
+            action = heapq.heappop(self._heap)[2].action
+            if action is not None:
+                action(now)
