@@ -55,6 +55,11 @@ class Subscription:
         """The subscriber's 32-byte public key."""
         return self.record[:32]
 
+    @property
+    def address(self) -> bytes:
+        """Where the subscriber is, 18 bytes."""
+        return self.record[40:58]
+
     def _content(self) -> bytes:
         head = _HEAD.pack(self.record, self.sequence, self.lifetime_s, len(self.keys))
         return head + b"".join(self.keys)

@@ -1,0 +1,30 @@
+"""How much work one source may cause: a leaky bucket each, so that one cannot starve others."""
+
+from typing import Final
+
+from qis.overlay.addresses import subnet_of
+
+RATE: Final = 1_000.0
+"""Datagrams a second that a subnet may send for long."""
+BURST: Final = 4_000.0
+"""Datagrams at once."""
+SOURCES_LIMIT: Final = 4_096
+"""Sources remembered; the one heard of longest ago goes first, and starts again with all."""
+
+
+class Budgets:
+    """Counts datagrams by subnet."""
+
+    def __init__(self) -> None:
+        self._spent: dict[bytes, tuple[float, float]] = {}
+
+    def allows(self, address: bytes, now: float) -> bool:
+        """Whether a datagram from this address may be looked at."""
+        source = subnet_of(address)
+        spent, at = self._spent.pop(source, (0.0, now))
+        spent = max(0.0, spent - RATE * max(0.0, now - at))
+        allowed = spent < BURST
+        self._spent[source] = (spent + allowed, max(at, now))
+        if len(self._spent) > SOURCES_LIMIT:
+            del self._spent[next(iter(self._spent))]
+        return allowed

@@ -1,0 +1,91 @@
+"""Finding the live nodes closest to a place, and thereby learning of others."""
+
+from collections.abc import Callable
+
+from qis.overlay.links import Links
+from qis.overlay.lookup import Lookup
+from qis.overlay.messages import RECORDS_LIMIT, Find, Found
+from qis.overlay.record import Admission, Contact
+from qis.overlay.table import RoutingTable
+
+Finished = Callable[[list[Contact], float], None]
+
+
+class Finder:
+    """Runs lookups for one node; `own` is its contact, which results include."""
+
+    def __init__(
+        self, own: Contact, table: RoutingTable, admission: Admission, links: Links
+    ) -> None:
+        self.own = own
+        self._table = table
+        self._admission = admission
+        self._links = links
+        self.finished: Callable[[Lookup], None] = lambda _: None
+
+    def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
+        """Call `then` with the closest live nodes, this one included, closest first."""
+        start = self._table.closest(target, RECORDS_LIMIT)
+        lookup = Lookup(target, start, width=width, own_id=self.own.id)
+        self._go_on(lookup, then, now)
+
+    def call(self, stranger: Contact, *, now: float, then: Callable[[float], None]) -> None:
+        """Ask a node whose record is not known for itself, and take it into the table."""
+
+        def on_answer(found: Found, at: float) -> None:
+            for contact in self._contacts(found):
+                if contact.id == stranger.id:
+                    self._table.add(contact)
+            then(at)
+
+        self._ask(stranger, stranger.id, now, on_answer, then)
+
+    def closest(self, target: int) -> list[Contact]:
+        """The closest nodes that this one knows without asking, itself included."""
+        known = [*self._table.closest(target, RECORDS_LIMIT), self.own]
+        return sorted(known, key=lambda contact: contact.id ^ target)[:RECORDS_LIMIT]
+
+    def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
+        for contact in lookup.to_ask():
+            self._ask_for(lookup, contact, then, now)
+        if lookup.is_done:
+            self.finished(lookup)
+            result = [*lookup.result(), self.own]
+            then(sorted(result, key=lambda contact: contact.id ^ lookup.target), now)
+
+    def _ask_for(self, lookup: Lookup, contact: Contact, then: Finished, now: float) -> None:
+        def on_answer(found: Found, at: float) -> None:
+            self._table.add(contact)
+            if not lookup.is_done:  # what comes later is learnt from, but ends nothing twice
+                lookup.answered(contact.id, self._contacts(found))
+                self._go_on(lookup, then, at)
+
+        def on_silence(at: float) -> None:
+            self._table.remove(contact.id)
+            if not lookup.is_done:  # what comes later is learnt from, but ends nothing twice
+                lookup.failed(contact.id)
+                self._go_on(lookup, then, at)
+
+        self._ask(contact, lookup.target, now, on_answer, on_silence)
+
+    def _ask(
+        self,
+        contact: Contact,
+        target: int,
+        now: float,
+        on_answer: Callable[[Found, float], None],
+        on_silence: Callable[[float], None],
+    ) -> None:
+        own = self.own.record.encode()
+        self._links.ask(
+            lambda request, token: Find(request=request, token=token, record=own, target=target),
+            contact.record.address,
+            now,
+            expects=Found,
+            on_answer=on_answer,
+            on_silence=on_silence,
+        )
+
+    def _contacts(self, found: Found) -> list[Contact]:
+        contacts = (self._admission.contact(record) for record in found.records)
+        return [c for c in contacts if c is not None and not c.record.is_leaving]

@@ -1,0 +1,99 @@
+"""What a rendezvous node holds: subscriptions as soft state, each key for as long as refreshed.
+
+Nothing live is evicted silently: when the store is full, a newcomer is refused, hears nothing, and
+turns to the next node. A withdrawal is remembered until the subscription would have expired, so
+that an older one under way does not bring it back.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final
+
+from qis.overlay.messages import Known
+from qis.overlay.subscription import Subscription
+
+SUBSCRIBERS_LIMIT: Final = 16_384
+"""Subscribers held at once, of at most 48 keys each; some 20 MiB."""
+LIFETIME_S: Final = 1_500
+"""Longest a subscription lasts without refresh: 2.5 periods of 600 s."""
+
+
+@dataclass(slots=True)
+class _Held:
+    subscription: Subscription
+    forgotten_at: float
+    expires_at: dict[bytes, float] = field(default_factory=dict)
+
+
+class Holdings:
+    """Subscriptions by key and by subscriber."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, _Held] = {}
+        self._by_key: dict[bytes, dict[bytes, None]] = {}
+        self._first_at: dict[bytes, float] = {}
+
+    def __len__(self) -> int:
+        return sum(len(held.expires_at) for held in self._held.values())
+
+    def is_stale(self, subscription: Subscription) -> bool:
+        """Whether a newer one of this subscriber has come already."""
+        held = self._held.get(subscription.subscriber)
+        return held is not None and held.subscription.sequence > subscription.sequence
+
+    def put(self, subscription: Subscription, places: int, now: float) -> bool:
+        """Hold a verified subscription under the keys whose bits are set; whether it is held.
+
+        Keys that a newer subscription no longer names are let go.
+        """
+        if self.is_stale(subscription):
+            return False
+        subscriber = subscription.subscriber
+        if subscriber not in self._held and len(self._held) >= SUBSCRIBERS_LIMIT:
+            self.expire(now)
+            if len(self._held) >= SUBSCRIBERS_LIMIT:
+                return False
+        lifetime_s = min(subscription.lifetime_s, LIFETIME_S)
+        held = self._held.setdefault(subscriber, _Held(subscription, now))
+        held.subscription = subscription
+        held.forgotten_at = max(held.forgotten_at, now + (lifetime_s or LIFETIME_S))
+        for key in set(held.expires_at).difference(subscription.keys if lifetime_s else ()):
+            self._drop(held, key)
+        if lifetime_s:
+            for place, key in enumerate(subscription.keys):
+                if places >> place & 1:
+                    held.expires_at[key] = now + lifetime_s
+                    self._by_key.setdefault(key, {})[subscriber] = None
+                    self._first_at.setdefault(key, now)
+        return True
+
+    def under(self, key: bytes, now: float) -> list[Subscription]:
+        """The live subscriptions that are held under a key, oldest first."""
+        found = (self._held[subscriber] for subscriber in self._by_key.get(key, ()))
+        return [held.subscription for held in found if held.expires_at[key] > now]
+
+    def known(self, key: bytes, now: float) -> Known:
+        """Which subscribers of a key are known here."""
+        subscriptions = self.under(key, now)
+        xor = 0
+        for subscription in subscriptions:
+            xor ^= int.from_bytes(subscription.subscriber[:8])
+        return Known(count=min(len(subscriptions), 65_535), xor=xor.to_bytes(8))
+
+    def age_s(self, key: bytes, now: float) -> int:
+        """Whole seconds since this node was first given a subscription of the key; 0 if never."""
+        return max(0, int(now - self._first_at.get(key, now)))
+
+    def expire(self, now: float) -> None:
+        """Let go of what was not refreshed."""
+        for subscriber, held in list(self._held.items()):
+            for key in [key for key, at in held.expires_at.items() if at <= now]:
+                self._drop(held, key)
+            if not held.expires_at and held.forgotten_at <= now:
+                del self._held[subscriber]
+
+    def _drop(self, held: _Held, key: bytes) -> None:
+        del held.expires_at[key]
+        subscribers = self._by_key[key]
+        del subscribers[held.subscription.subscriber]
+        if not subscribers:
+            del self._by_key[key], self._first_at[key]

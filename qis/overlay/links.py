@@ -1,0 +1,115 @@
+"""Requests and their answers: numbered, tried three times, tied to the address that was asked."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from qis.overlay.messages import NO_TOKEN, Found, Message, Prove
+from qis.overlay.timers import Timer, Timers
+
+TRY_AFTER_S: Final = (0.5, 1.0, 2.0)
+"""How long each try waits for an answer, ± 20 %."""
+PROOFS_LIMIT: Final = 2
+"""How often one request is sent again because the token was refused."""
+UNDER_WAY_LIMIT: Final = 16_384
+"""Requests under way; beyond these a request fails as if nobody had answered."""
+TOKENS_LIMIT: Final = 4_096
+"""Tokens remembered for other nodes; the oldest goes first."""
+
+Build = Callable[[bytes, bytes], Message]
+"""Makes the message from its number and the token for the address."""
+_Answer = TypeVar("_Answer", bound=Message)
+
+
+@dataclass(slots=True)
+class _UnderWay:
+    build: Build
+    address: bytes
+    expects: type[Message]
+    on_answer: Callable[[Any, float], None]
+    on_silence: Callable[[float], None]
+    tries: int = 0
+    proofs: int = 0
+    timer: Timer | None = None
+
+
+class Links:
+    """All that one node sends, and the requests that wait for answers."""
+
+    def __init__(self, timers: Timers, rng: random.Random) -> None:
+        self._timers = timers
+        self._rng = rng
+        self._under_way: dict[bytes, _UnderWay] = {}
+        self._tokens: dict[bytes, bytes] = {}
+        self._out: list[tuple[bytes, bytes]] = []
+
+    def take(self) -> list[tuple[bytes, bytes]]:
+        """What is to be sent, as (datagram, address); taken once."""
+        out, self._out = self._out, []
+        return out
+
+    def send(self, message: Message, address: bytes) -> None:
+        """Send something once."""
+        self._out.append((message.encode(), address))
+
+    def ask(
+        self,
+        build: Build,
+        address: bytes,
+        now: float,
+        *,
+        expects: type[_Answer],
+        on_answer: Callable[[_Answer, float], None],
+        on_silence: Callable[[float], None],
+    ) -> None:
+        """Send a request until its answer comes or the last try has run out."""
+        if len(self._under_way) >= UNDER_WAY_LIMIT:
+            self._timers.start(now, on_silence)
+            return
+        number = self._rng.randbytes(8)
+        self._under_way[number] = _UnderWay(build, address, expects, on_answer, on_silence)
+        self._try(number, now)
+
+    def hear(self, message: Message, address: bytes, now: float) -> bool:
+        """Take an answer in; whether it was one to a request that is under way."""
+        request = self._under_way.get(message.request)
+        if request is None or request.address != address:
+            return False
+        if isinstance(message, (Found, Prove)):
+            self._remember(address, message.token)
+        if isinstance(message, Prove) and request.proofs < PROOFS_LIMIT:
+            request.proofs += 1
+            request.tries -= 1
+            self._try(message.request, now)
+            return True
+        if not isinstance(message, request.expects):
+            return False
+        del self._under_way[message.request]
+        if request.timer is not None:
+            request.timer.cancel()
+        request.on_answer(message, now)
+        return True
+
+    def _try(self, number: bytes, now: float) -> None:
+        request = self._under_way.get(number)
+        if request is None:
+            return
+        if request.timer is not None:
+            request.timer.cancel()
+        if request.tries >= len(TRY_AFTER_S):
+            del self._under_way[number]
+            request.on_silence(now)
+            return
+        pause_s = TRY_AFTER_S[request.tries] * self._rng.uniform(0.8, 1.2)
+        request.tries += 1
+        self.send(
+            request.build(number, self._tokens.get(request.address, NO_TOKEN)), request.address
+        )
+        request.timer = self._timers.start(now + pause_s, lambda at: self._try(number, at))
+
+    def _remember(self, address: bytes, token: bytes) -> None:
+        self._tokens.pop(address, None)
+        self._tokens[address] = token
+        if len(self._tokens) > TOKENS_LIMIT:
+            del self._tokens[next(iter(self._tokens))]

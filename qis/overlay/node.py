@@ -1,0 +1,292 @@
+"""One node: what comes in goes to the part that it concerns; what is to be sent comes out."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qis.identity import Issuer
+from qis.overlay.budgets import Budgets
+from qis.overlay.finder import Finder
+from qis.overlay.holder import Holder, Inspect
+from qis.overlay.ids import ID_BITS, node_id
+from qis.overlay.links import Links
+from qis.overlay.messages import (
+    RECORDS_LIMIT,
+    Deliver,
+    Delivered,
+    Find,
+    Found,
+    Leave,
+    Message,
+    Prove,
+    Publish,
+    Subscribe,
+    decode,
+)
+from qis.overlay.publisher import Publisher
+from qis.overlay.record import Admission, Contact, Credentials, NodeRecord
+from qis.overlay.retained import Carried
+from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
+from qis.overlay.table import RoutingTable
+from qis.overlay.timers import Timers
+from qis.overlay.tokens import Tokens
+
+Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
+"""The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What a node is made of.
+
+    Parameters
+    ----------
+    credentials
+        Its key.
+    address
+        Where others reach it, 18 bytes.
+    inspect, receive
+        How packets are verified before they are passed on, and where they are delivered.
+    accepts
+        Whom it talks to; a roster's `accepts`.
+    salt
+        Shared by the members of a roster, see `node_id`.
+    holders
+        Holders of each key.
+    subnet_limit
+        As in `RoutingTable`.
+
+    """
+
+    credentials: Credentials
+    address: bytes
+    inspect: Inspect
+    receive: Receive
+    accepts: Callable[[Issuer], bool]
+    salt: bytes = b""
+    holders: int = HOLDERS
+    subnet_limit: int | None = None
+
+
+class OverlayNode:
+    """The state machine of one node.
+
+    Parameters
+    ----------
+    settings
+        What it is made of.
+    rng
+        All its chance: one seed, one history.
+    now
+        Unix seconds.
+    admission
+        Verified records, if several nodes of one process share their memory of them.
+
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        rng: random.Random,
+        now: float,
+        admission: Admission | None = None,
+    ) -> None:
+        credentials = settings.credentials
+        self.refused: Counter[str] = Counter()
+        self._settings = settings
+        self._rng = rng
+        self._admission = admission or Admission(
+            credentials.verify, settings.accepts, settings.salt
+        )
+        self._timers = Timers()
+        self._tokens = Tokens(rng)
+        self._budgets = Budgets()
+        record = credentials.record(settings.address, int(now * 1_000_000))
+        own = Contact(node_id(credentials.key, settings.salt), record)
+        self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
+        self._links = Links(self._timers, rng)
+        self.finder = Finder(own, self.table, self._admission, self._links)
+        self.holder = Holder(
+            credentials=credentials,
+            admission=self._admission,
+            links=self._links,
+            inspect=settings.inspect,
+            deliver_here=self._deliver_here,
+            rng=rng,
+        )
+        self.subscriber = Subscriber(
+            credentials=credentials,
+            finder=self.finder,
+            links=self._links,
+            timers=self._timers,
+            rng=rng,
+            hold_here=self.holder.subscribe,
+            salt=settings.salt,
+            holders=settings.holders,
+        )
+        self.publisher = Publisher(
+            finder=self.finder,
+            links=self._links,
+            timers=self._timers,
+            hold_here=self.holder.publish,
+            salt=settings.salt,
+            holders=settings.holders,
+        )
+        self._timers.start(now + REFRESH_S, self._tidy)
+
+    # --- what the adapter calls -------------------------------------------------------------
+
+    @property
+    def contact(self) -> Contact:
+        """The signed record and the place of this node."""
+        return self.finder.own
+
+    def datagrams(self) -> list[tuple[bytes, bytes]]:
+        """What has to be sent now, as (datagram, address); taken once."""
+        return self._links.take()
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` has to be called next, in Unix seconds."""
+        return self._timers.next_at()
+
+    def handle_timer(self, now: float) -> None:
+        """Do what is due."""
+        self._timers.run(now)
+
+    def receive_datagram(self, data: bytes, address: bytes, now: float) -> None:
+        """Take in a datagram. Never raises, whatever the bytes."""
+        if not self._budgets.allows(address, now):
+            self.refused["budget"] += 1
+            return
+        message = decode(data)
+        if message is None:
+            self.refused["malformed"] += 1
+            return
+        handler = _HANDLERS.get(type(message))
+        if handler is not None:
+            handler(self, message, address, now)
+        elif not self._links.hear(message, address, now):
+            self.refused["unasked"] += 1
+
+    def join(
+        self,
+        bootstrap: Iterable[tuple[bytes, bytes]],
+        now: float,
+        *,
+        then: Callable[[float], None] = lambda _: None,
+    ) -> None:
+        """Enter the network by known peers, given as (key, address); `then` once it is done."""
+        waiting = 0
+
+        def called(at: float) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if not waiting:
+                self.finder.find(
+                    self.contact.id,
+                    width=RECORDS_LIMIT,
+                    now=at,
+                    then=lambda _, end: self._explore(end, then),
+                )
+
+        peers = list(bootstrap)
+        waiting = len(peers)
+        for key, address in peers:
+            record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
+            stranger = Contact(node_id(key, self._settings.salt), record)
+            self.finder.call(stranger, now=now, then=called)
+
+    def leave(self, now: float) -> None:
+        """Withdraw all subscriptions and say good-bye to everybody in the table."""
+        self.subscriber.want((), now)
+        gone = self._settings.address[:16] + bytes(2)
+        sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
+        record = self._settings.credentials.record(gone, sequence)
+        for contact in self.table:
+            message = Leave(request=self._rng.randbytes(8), record=record.encode())
+            self._links.send(message, contact.record.address)
+
+    # --- its parts --------------------------------------------------------------------------
+
+    def _explore(self, now: float, then: Callable[[float], None]) -> None:
+        """Look for one place in each distance that is farther than the closest contact."""
+        closest = self.table.closest(self.contact.id, 1)
+        nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
+        for bits in range(nearest, ID_BITS):
+            target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
+            self.finder.find(target, width=1, now=now, then=lambda _found, _at: None)
+        then(now)
+
+    def _tidy(self, now: float) -> None:
+        self.holder.holdings.expire(now)
+        self.holder.retained.expire(now)
+        self._timers.start(now + REFRESH_S, self._tidy)
+
+    def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:
+        self._settings.receive(carried.packet, carried.keys, hops, now)
+
+    def _on_find(self, message: Find, address: bytes, now: float) -> None:
+        asker = self._admission.contact(message.record)
+        if asker is None or asker.record.is_leaving:
+            self.refused["record"] += 1
+            return
+        is_proven = self._tokens.proves(address, message.token, now)
+        if not is_proven and any(message.token):
+            self._ask_for_proof(message, address, now)
+            return
+        if is_proven and asker.record.address == address:
+            self.table.add(asker)
+        records = tuple(c.record.encode() for c in self.finder.closest(message.target))
+        token = self._tokens.token(address, now)
+        self._links.send(Found(request=message.request, token=token, records=records), address)
+
+    def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
+        if message.subscription.address != address:  # or a victim could be subscribed
+            self.refused["address"] += 1
+        elif self._proves(message, message.token, address, now):
+            self._answer(self.holder.subscribe(message, now), address)
+
+    def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
+        if self._proves(message, message.token, address, now):
+            self._answer(self.holder.publish(message, now), address)
+
+    def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
+        if self._settings.receive(message.packet, message.keys, message.hops, now):
+            self._links.send(Delivered(request=message.request), address)
+
+    def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
+        contact = self._admission.contact(message.record)
+        if contact is None or not contact.record.is_leaving:
+            self.refused["record"] += 1
+            return
+        known = self.table.get(contact.id)
+        if known is not None and contact.record.sequence > known.record.sequence:
+            self.table.remove(contact.id)
+
+    def _proves(self, message: Message, token: bytes, address: bytes, now: float) -> bool:
+        if self._tokens.proves(address, token, now):
+            return True
+        self._ask_for_proof(message, address, now)
+        return False
+
+    def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
+        token = self._tokens.token(address, now)
+        self._links.send(Prove(request=message.request, token=token), address)
+
+    def _answer(self, answer: Message | None, address: bytes) -> None:
+        if answer is None:
+            self.refused["request"] += 1
+        else:
+            self._links.send(answer, address)
+
+
+_HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
+    Find: OverlayNode._on_find,  # noqa: SLF001  the table of this class's own handlers
+    Subscribe: OverlayNode._on_subscribe,  # noqa: SLF001
+    Publish: OverlayNode._on_publish,  # noqa: SLF001
+    Deliver: OverlayNode._on_deliver,  # noqa: SLF001
+    Leave: OverlayNode._on_leave,  # noqa: SLF001
+}

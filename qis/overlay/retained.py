@@ -1,0 +1,68 @@
+"""Packets that a rendezvous node keeps while they live, for subscribers that come later.
+
+Bounded; when full, the issuer with most packets loses its oldest, so that nobody's flood displaces
+the others. A count that only grows says what came after what, so that a refresh repeats nothing.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+RETAINED_LIMIT: Final = 4_096
+"""Packets kept per node, with their keys some 5 MiB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Carried:
+    """A verified packet with the keys that it travels under."""
+
+    id: bytes
+    issuer: bytes
+    expires_at: float
+    keys: tuple[bytes, ...]
+    packet: bytes
+
+
+class Retained:
+    """The packets kept by one node."""
+
+    def __init__(self, limit: int = RETAINED_LIMIT) -> None:
+        self._limit = limit
+        self._packets: dict[bytes, tuple[int, Carried]] = {}
+        self._by_issuer: dict[bytes, dict[bytes, None]] = {}
+        self.count = 0
+
+    def __len__(self) -> int:
+        return len(self._packets)
+
+    def put(self, carried: Carried, now: float) -> None:
+        """Keep a packet, once."""
+        if carried.id in self._packets or carried.expires_at <= now:
+            return
+        self.count += 1
+        self._packets[carried.id] = (self.count, carried)
+        self._by_issuer.setdefault(carried.issuer, {})[carried.id] = None
+        if len(self._packets) > self._limit:
+            self.expire(now)
+        if len(self._packets) > self._limit:
+            heaviest = max(self._by_issuer.values(), key=len)
+            self._drop(next(iter(heaviest)))
+
+    def after(self, count: int, keys: frozenset[bytes], now: float) -> Iterator[Carried]:
+        """The live packets that came after the count-th and share one of the keys, in order."""
+        for number, carried in list(self._packets.values()):
+            if number > count and carried.expires_at > now and not keys.isdisjoint(carried.keys):
+                yield carried
+
+    def expire(self, now: float) -> None:
+        """Let go of packets whose time is over."""
+        for packet_id, (_, carried) in list(self._packets.items()):
+            if carried.expires_at <= now:
+                self._drop(packet_id)
+
+    def _drop(self, packet_id: bytes) -> None:
+        _, carried = self._packets.pop(packet_id)
+        ids = self._by_issuer[carried.issuer]
+        del ids[packet_id]
+        if not ids:
+            del self._by_issuer[carried.issuer]

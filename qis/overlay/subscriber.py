@@ -1,0 +1,184 @@
+"""The part of a subscriber: keep its keys registered at the closest live nodes of each.
+
+All keys are looked up, then each holder gets one message for all keys that it is closest to. Who
+does not answer is replaced by the next closest. A changed interest is a new sequence: the new
+holders are told first, and the old ones then let go of what it no longer names.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qis.overlay.finder import Finder
+from qis.overlay.holdings import LIFETIME_S
+from qis.overlay.ids import rendezvous_id
+from qis.overlay.links import Links
+from qis.overlay.messages import Message, Subscribe, Subscribed
+from qis.overlay.record import Contact, Credentials
+from qis.overlay.subscription import Subscription
+from qis.overlay.timers import Timer, Timers
+
+HOLDERS: Final = 3
+"""Holders of each key; 4 where interests share only one key as a rule."""
+REFRESH_S: Final = 600.0
+"""Time between refreshes, ± 20 %."""
+
+
+@dataclass(slots=True)
+class _Round:
+    """One registration of all keys: who may hold each, closest first."""
+
+    subscription: Subscription
+    waiting: int
+    holders: dict[bytes, list[Contact]]
+    told: dict[int, Contact]
+
+
+class Subscriber:
+    """Registers one node's keys, and refreshes them while there are any."""
+
+    def __init__(
+        self,
+        *,
+        credentials: Credentials,
+        finder: Finder,
+        links: Links,
+        timers: Timers,
+        rng: random.Random,
+        hold_here: Callable[[Subscribe, float], object],
+        salt: bytes,
+        holders: int = HOLDERS,
+    ) -> None:
+        self.keys: tuple[bytes, ...] = ()
+        self.lookups_under_way = 0
+        self._credentials = credentials
+        self._finder = finder
+        self._links = links
+        self._timers = timers
+        self._rng = rng
+        self._hold_here = hold_here
+        self._salt = salt
+        self._holders = holders
+        self._sequence = 0
+        self._told: dict[int, Contact] = {}
+        self._seen: dict[int, tuple[bytes, int]] = {}
+        self._refresh: Timer | None = None
+
+    def want(self, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys from now on, instead of any before."""
+        self.keys = tuple(sorted(set(keys)))
+        self._register(now)
+
+    def _register(self, now: float) -> None:
+        if self._refresh is not None:
+            self._refresh.cancel()
+            self._refresh = None
+        self._sequence = max(self._sequence + 1, int(now * 1_000_000))
+        subscription = Subscription.signed(
+            self._credentials,
+            record=self._finder.own.record.encode(),
+            sequence=self._sequence,
+            lifetime_s=LIFETIME_S if self.keys else 0,
+            keys=self.keys,
+        )
+        current = _Round(subscription, len(self.keys), {}, {})
+        if not self.keys:
+            self._withdraw(current, now)
+            return
+        pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
+        self._refresh = self._timers.start(now + pause_s, self._register)
+        for key in self.keys:
+            self._find(current, key, now)
+
+    def _find(self, current: _Round, key: bytes, now: float) -> None:
+        def then(found: list[Contact], at: float) -> None:
+            current.holders[key] = found
+            current.waiting -= 1
+            if not current.waiting and current.subscription.sequence == self._sequence:
+                self._tell_all(current, at)
+
+        place = rendezvous_id(key, self._salt)
+        self._finder.find(place, width=self._holders, now=now, then=then)
+
+    def _tell_all(self, current: _Round, now: float) -> None:
+        places: defaultdict[int, int] = defaultdict(int)
+        replay: set[int] = set()
+        contacts: dict[int, Contact] = {}
+        for place, key in enumerate(current.subscription.keys):
+            for rank, contact in enumerate(current.holders[key][: self._holders]):
+                contacts[contact.id] = contact
+                places[contact.id] |= 1 << place
+                if rank == 0:
+                    replay.add(contact.id)
+        for node, contact in contacts.items():
+            self._tell(current, contact, places[node], now, wants_replay=node in replay)
+        self._withdraw(current, now)
+
+    def _withdraw(self, current: _Round, now: float) -> None:
+        """Tell the holders of before that are none now."""
+        for node in set(self._told).difference(current.told):
+            self._tell(current, self._told[node], 0, now, wants_replay=False)
+        self._told = {
+            node: contact
+            for node, contact in current.told.items()
+            if current.subscription.lifetime_s
+        }
+
+    def _tell(
+        self, current: _Round, contact: Contact, places: int, now: float, *, wants_replay: bool
+    ) -> None:
+        if places:
+            current.told[contact.id] = contact
+        epoch, count = self._seen.get(contact.id, (bytes(8), 0))
+
+        def build(request: bytes, token: bytes) -> Message:
+            return message(request, token)
+
+        def message(request: bytes, token: bytes) -> Subscribe:
+            return Subscribe(
+                request=request,
+                token=token,
+                places=places,
+                wants_replay=wants_replay,
+                seen_epoch=epoch,
+                seen_count=count,
+                subscription=current.subscription,
+            )
+
+        def on_answer(answer: Subscribed, _: float) -> None:
+            if wants_replay:
+                self._seen[contact.id] = (answer.epoch, answer.count)
+
+        def on_silence(at: float) -> None:
+            self._seen.pop(contact.id, None)
+            if places:
+                self._replace(current, contact, places, at, wants_replay=wants_replay)
+
+        if contact.id == self._finder.own.id:
+            self._hold_here(message(bytes(8), bytes(16)), now)
+            return
+        self._links.ask(
+            build,
+            contact.record.address,
+            now,
+            expects=Subscribed,
+            on_answer=on_answer,
+            on_silence=on_silence,
+        )
+
+    def _replace(
+        self, current: _Round, dead: Contact, places: int, now: float, *, wants_replay: bool
+    ) -> None:
+        """Give the keys of a holder that did not answer to the next closest."""
+        current.told.pop(dead.id, None)
+        self._told.pop(dead.id, None)
+        for place, key in enumerate(current.subscription.keys):
+            holders = current.holders.get(key, [])
+            if places >> place & 1 and dead in holders:
+                holders.remove(dead)
+                if len(holders) >= self._holders:
+                    heir = holders[self._holders - 1]
+                    self._tell(current, heir, 1 << place, now, wants_replay=wants_replay)
+                    self._told[heir.id] = heir

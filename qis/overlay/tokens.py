@@ -1,0 +1,30 @@
+"""Proof of address without state: only who receives at an address knows its token."""
+
+import random
+from typing import Final
+
+from blake3 import blake3
+
+from qis.overlay.messages import TOKEN_SIZE
+
+TOKEN_PERIOD_S: Final = 600
+"""A token is good in the period that it was made in and in the next."""
+
+
+class Tokens:
+    """Makes and checks the tokens of one node."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._key = rng.randbytes(32)
+
+    def token(self, address: bytes, now: float) -> bytes:
+        """The 16 bytes that prove this address to this node."""
+        return self._token(address, int(now // TOKEN_PERIOD_S))
+
+    def proves(self, address: bytes, token: bytes, now: float) -> bool:
+        """Whether whoever sent the token has received at this address lately."""
+        period = int(now // TOKEN_PERIOD_S)
+        return token in (self._token(address, period), self._token(address, period - 1))
+
+    def _token(self, address: bytes, period: int) -> bytes:
+        return blake3(address + period.to_bytes(8), key=self._key).digest(TOKEN_SIZE)
