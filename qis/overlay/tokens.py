@@ -27,4 +27,4 @@ class Tokens:
         return token in (self._token(address, period), self._token(address, period - 1))
 
     def _token(self, address: bytes, period: int) -> bytes:
-        return blake3(address + period.to_bytes(8), key=self._key).digest(TOKEN_SIZE)
+        return blake3(address + period.to_bytes(8, signed=True), key=self._key).digest(TOKEN_SIZE)

@@ -1,0 +1,137 @@
+"""The overlay's datagrams: every message comes back as it went, nothing else is one."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from qis.about import MAX_ROUTING_KEYS
+from qis.identity import Identity
+from qis.overlay.addresses import pack_address, subnet_of, unpack_address
+from qis.overlay.messages import (
+    DATAGRAM_SIZE,
+    NO_TOKEN,
+    Deliver,
+    Delivered,
+    Find,
+    Found,
+    Known,
+    Leave,
+    Prove,
+    Publish,
+    Published,
+    Subscribe,
+    Subscribed,
+    decode,
+)
+from qis.overlay.record import RECORD_SIZE, Admission, Credentials, NodeRecord
+from qis.overlay.subscription import Subscription
+
+SITE = Credentials.of(Identity.from_seed(bytes(32)))
+ADDRESS = pack_address("192.0.2.1", 4_000)
+RECORD = SITE.record(ADDRESS, 7)
+KEYS = tuple(i.to_bytes(8) for i in range(MAX_ROUTING_KEYS))
+R, TOKEN, PACKET = b"r" * 8, b"t" * 16, b"p" * 512
+SUBSCRIPTION = Subscription.signed(
+    SITE, record=RECORD.encode(), sequence=9, lifetime_s=1_500, keys=KEYS
+)
+MESSAGES = [
+    Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
+    Find(request=R, token=NO_TOKEN, record=RECORD.encode(), target=0),
+    Found(request=R, token=TOKEN, records=(RECORD.encode(),) * 8),
+    Found(request=R, token=TOKEN, records=()),
+    Subscribe(
+        request=R,
+        token=TOKEN,
+        places=2**48 - 1,
+        wants_replay=True,
+        seen_epoch=b"e" * 8,
+        seen_count=3,
+        subscription=SUBSCRIPTION,
+    ),
+    Subscribed(request=R, epoch=b"e" * 8, count=5),
+    Publish(
+        request=R,
+        token=TOKEN,
+        salt=255,
+        hops=1,
+        place=47,
+        known=Known(count=3, xor=b"x" * 8),
+        keys=KEYS,
+        packet=PACKET,
+    ),
+    Published(request=R, age_s=600, known=Known()),
+    Deliver(request=R, hops=2, keys=KEYS, packet=PACKET),
+    Delivered(request=R),
+    Prove(request=R, token=TOKEN),
+    Leave(request=R, record=RECORD.encode()),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda m: type(m).__name__)
+def test_a_message_comes_back_as_it_went_and_fits(message):
+    data = message.encode()
+    assert len(data) <= DATAGRAM_SIZE
+    assert decode(data) == message
+    assert all(decode(data[:end]) != message for end in range(len(data)))
+    assert decode(data + b"\x00") is None
+
+
+def test_mutated_datagrams_never_raise_and_have_one_encoding():
+    rng = random.Random(1)
+    for _ in range(20_000):
+        data = bytearray(rng.choice(MESSAGES).encode())
+        for _ in range(rng.randint(1, 4)):
+            data[rng.randrange(len(data))] = rng.randrange(256)
+        mutated = bytes(data[: rng.randint(0, len(data))] if rng.random() < 0.2 else data)
+        message = decode(mutated)
+        assert message is None or message.encode() == mutated
+
+
+def test_no_answer_to_an_unproven_question_is_larger():
+    ask = Find(request=R, token=NO_TOKEN, record=RECORD.encode(), target=0).encode()
+    assert max(len(m.encode()) for m in MESSAGES if isinstance(m, (Found, Prove))) <= len(ask)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1", "255.255.255.255"])
+def test_addresses_come_back(host):
+    assert unpack_address(pack_address(host, 65_535)) == (host, 65_535)
+
+
+@pytest.mark.parametrize(("host", "port"), [("example.org", 1), ("1.2.3.4", 0), ("::1", 65_536)])
+def test_what_is_no_address_is_refused(host, port):
+    with pytest.raises(ValueError, match=r"port|numeric"):
+        pack_address(host, port)
+
+
+def test_subnets():
+    assert subnet_of(pack_address("192.0.2.1", 1)) == subnet_of(pack_address("192.0.2.9", 2))
+    assert subnet_of(pack_address("192.0.2.1", 1)) != subnet_of(pack_address("192.0.3.1", 1))
+    assert subnet_of(pack_address("2001:db8::1", 1)) == subnet_of(pack_address("2001:db8::2", 1))
+
+
+@pytest.mark.parametrize("byte", range(RECORD_SIZE))
+def test_a_record_changed_anywhere_is_not_believed(byte):
+    admission = Admission(SITE.verify, lambda _: True)
+    data = bytearray(RECORD.encode())
+    assert admission.contact(bytes(data)).record == RECORD
+    data[byte] ^= 1
+    assert admission.contact(bytes(data)) is None
+
+
+def test_who_is_not_on_the_roster_is_not_believed():
+    assert Admission(SITE.verify, lambda _: False).contact(RECORD.encode()) is None
+
+
+def test_a_salt_moves_everyone():
+    ids = [
+        Admission(SITE.verify, lambda _: True, s).contact(RECORD.encode()).id for s in (b"", b"s")
+    ]
+    assert ids[0] != ids[1]
+
+
+def test_a_record_signed_by_another_is_not_believed():
+    other = Credentials.of(Identity.from_seed(b"1" * 32))
+    stolen = replace(other.record(ADDRESS, 8), key=SITE.key)
+    assert isinstance(stolen, NodeRecord)
+    assert Admission(SITE.verify, lambda _: True).contact(stolen.encode()) is None

@@ -1,0 +1,167 @@
+"""What rendezvous nodes keep: subscriptions, packets, tokens, budgets, requests."""
+
+import random
+
+import pytest
+
+from qis.overlay import holdings as holdings_module
+from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
+from qis.overlay.holdings import LIFETIME_S, Holdings
+from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
+from qis.overlay.messages import NO_TOKEN, Find, Found, Prove, decode
+from qis.overlay.retained import Carried, Retained
+from qis.overlay.subscription import Subscription
+from qis.overlay.timers import Timers
+from qis.overlay.tokens import TOKEN_PERIOD_S, Tokens
+
+A, B, C = (bytes([i]) * 8 for i in (1, 2, 3))
+
+
+def subscription(sequence=1, keys=(A, B), lifetime_s=LIFETIME_S, who=b"s"):
+    return Subscription(
+        record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys, signature=b"x" * 64
+    )
+
+
+def test_a_subscription_is_held_under_the_named_places_until_it_expires():
+    held = Holdings()
+    assert held.put(subscription(), 0b10, now=0.0)
+    assert held.under(A, 1.0) == []
+    assert held.under(B, LIFETIME_S - 1.0) == [subscription()]
+    assert held.under(B, LIFETIME_S) == []
+    held.expire(LIFETIME_S)
+    assert len(held) == 0
+
+
+def test_a_withdrawal_outlives_older_subscriptions_under_way():
+    held = Holdings()
+    held.put(subscription(1), 0b11, now=0.0)
+    held.put(subscription(2, keys=(), lifetime_s=0), 0, now=1.0)
+    assert not held.put(subscription(1), 0b11, now=2.0)
+    assert held.under(A, 3.0) == []
+
+
+def test_a_newer_subscription_lets_go_of_keys_that_it_does_not_name():
+    held = Holdings()
+    held.put(subscription(1), 0b11, now=0.0)
+    held.put(subscription(2, keys=(B, C)), 0b10, now=1.0)
+    assert [bool(held.under(key, 2.0)) for key in (A, B, C)] == [False, True, True]
+
+
+def test_a_full_store_refuses_newcomers_and_evicts_nobody(monkeypatch):
+    monkeypatch.setattr(holdings_module, "SUBSCRIBERS_LIMIT", 2)
+    held = Holdings()
+    assert held.put(subscription(who=b"1"), 1, now=0.0)
+    assert held.put(subscription(who=b"2"), 1, now=0.0)
+    assert not held.put(subscription(who=b"3"), 1, now=0.0)
+    assert len(held.under(A, 1.0)) == 2
+    assert held.put(subscription(who=b"3"), 1, now=LIFETIME_S)
+
+
+def test_equal_knowledge_and_age():
+    one, other = Holdings(), Holdings()
+    for who in (b"1", b"2"):
+        one.put(subscription(who=who), 1, now=100.0)
+    for who in (b"2", b"1"):
+        other.put(subscription(who=who), 1, now=700.0)
+    assert one.known(A, 800.0) == other.known(A, 800.0)
+    assert (one.age_s(A, 800.0), other.age_s(A, 800.0), other.age_s(C, 800.0)) == (700, 100, 0)
+    other.put(subscription(who=b"3"), 1, now=700.0)
+    assert one.known(A, 800.0) != other.known(A, 800.0)
+
+
+def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
+    return Carried(
+        id=number.to_bytes(32), issuer=issuer, expires_at=expires_at, keys=keys, packet=b""
+    )
+
+
+def test_retained_packets_come_in_order_after_a_count_and_once():
+    kept = Retained()
+    for number in (1, 2, 2, 3):
+        kept.put(carried(number), now=0.0)
+    kept.put(carried(4, keys=(B,)), now=0.0)
+    assert [c.id[-1] for c in kept.after(1, frozenset([A]), 1.0)] == [2, 3]
+    assert kept.count == 4
+    assert list(kept.after(0, frozenset([A, B]), 100.0)) == []
+    kept.expire(100.0)
+    assert len(kept) == 0
+
+
+def test_a_flood_displaces_only_its_own_issuer():
+    kept = Retained(limit=10)
+    kept.put(carried(1, issuer=b"quiet"), now=0.0)
+    for number in range(2, 50):
+        kept.put(carried(number, issuer=b"loud"), now=0.0)
+    ids = [c.id[-1] for c in kept.after(0, frozenset([A]), 1.0)]
+    assert ids == [1, *range(41, 50)]
+
+
+def test_a_token_proves_one_address_for_its_period_and_the_next():
+    tokens = Tokens(random.Random(1))
+    token = tokens.token(b"a" * 18, 0.0)
+    assert tokens.proves(b"a" * 18, token, 2 * TOKEN_PERIOD_S - 1.0)
+    assert not tokens.proves(b"a" * 18, token, 2.0 * TOKEN_PERIOD_S)
+    assert not tokens.proves(b"b" * 18, token, 0.0)
+    assert not Tokens(random.Random(2)).proves(b"a" * 18, token, 0.0)
+
+
+def test_a_flood_from_one_subnet_is_refused_and_starves_nobody():
+    budgets = Budgets()
+    flood, other = bytes(10) + b"\xff\xff\x01\x01\x01\x01\x00\x01", b"\x20" + bytes(17)
+    allowed = sum(budgets.allows(flood, 0.0) for _ in range(int(BURST) + 500))
+    assert allowed == int(BURST)
+    assert budgets.allows(other, 0.0)
+    assert sum(budgets.allows(flood, 1.0) for _ in range(int(BURST))) == int(RATE)
+    for i in range(SOURCES_LIMIT + 10):
+        budgets.allows(i.to_bytes(2) + bytes(16), 2.0)
+    assert len(budgets._spent) == SOURCES_LIMIT
+
+
+@pytest.fixture
+def asked():
+    """A request under way, and what became of it."""
+    timers, outcome = Timers(), []
+    links = Links(timers, random.Random(1))
+    links.ask(
+        lambda request, token: Find(request=request, token=token, record=b"r" * 122, target=1),
+        b"a" * 18,
+        0.0,
+        expects=Found,
+        on_answer=lambda answer, at: outcome.append((answer, at)),
+        on_silence=lambda at: outcome.append((None, at)),
+    )
+    return links, timers, outcome
+
+
+def test_three_tries_then_silence_once(asked):
+    links, timers, outcome = asked
+    sent = len(links.take())
+    while (at := timers.next_at()) is not None:
+        timers.run(at)
+        sent += len(links.take())
+    assert sent == len(TRY_AFTER_S)
+    assert [answer for answer, _ in outcome] == [None]
+
+
+def test_only_the_asked_address_answers_and_once(asked):
+    links, timers, outcome = asked
+    ask = decode(links.take()[0][0])
+    answer = Found(request=ask.request, token=b"t" * 16, records=())
+    assert not links.hear(answer, b"b" * 18, 0.1)
+    assert links.hear(answer, b"a" * 18, 0.2)
+    assert not links.hear(answer, b"a" * 18, 0.3)
+    timers.run(100.0)
+    assert outcome == [(answer, 0.2)]
+    assert links.take() == []
+
+
+def test_a_refused_token_is_replaced_but_not_for_ever(asked):
+    links, _, outcome = asked
+    first = decode(links.take()[0][0])
+    assert first.token == NO_TOKEN
+    for number in range(1, PROOFS_LIMIT + 3):
+        links.hear(Prove(request=first.request, token=bytes([number]) * 16), b"a" * 18, 0.1)
+    again = [decode(data) for data, _ in links.take()]
+    assert [message.token[0] for message in again] == [1, 2]
+    assert outcome == []
