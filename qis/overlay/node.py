@@ -33,6 +33,9 @@ from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
 
+REJOIN_S: Final = 5.0
+"""Pause between calls of peers of which none has answered."""
+
 Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
 """The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
 
@@ -101,6 +104,7 @@ class OverlayNode:
         self._admission = admission or Admission(
             credentials.verify, settings.accepts, settings.salt
         )
+        self._bootstrap: list[tuple[bytes, bytes]] = []
         self._timers = Timers()
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
@@ -178,13 +182,20 @@ class OverlayNode:
         *,
         then: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Enter the network by known peers, given as (key, address); `then` once it is done."""
+        """Enter the network by known peers, given as (key, address); `then` once it is done.
+
+        Calls again until one answers, and whenever the table has run empty.
+        """
         waiting = 0
 
         def called(at: float) -> None:
             nonlocal waiting
             waiting -= 1
-            if not waiting:
+            if waiting:
+                return
+            if not len(self.table):
+                self._timers.start(at + REJOIN_S, lambda later: self.join(peers, later, then=then))
+            else:
                 self.finder.find(
                     self.contact.id,
                     width=RECORDS_LIMIT,
@@ -192,7 +203,7 @@ class OverlayNode:
                     then=lambda _, end: self._explore(end, then),
                 )
 
-        peers = list(bootstrap)
+        self._bootstrap = peers = list(bootstrap)
         waiting = len(peers)
         for key, address in peers:
             record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
@@ -223,6 +234,8 @@ class OverlayNode:
     def _tidy(self, now: float) -> None:
         self.holder.holdings.expire(now)
         self.holder.retained.expire(now)
+        if not len(self.table) and self._bootstrap:
+            self.join(self._bootstrap, now)
         self._timers.start(now + REFRESH_S, self._tidy)
 
     def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:

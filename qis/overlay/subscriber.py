@@ -125,6 +125,7 @@ class Subscriber:
             for node, contact in current.told.items()
             if current.subscription.lifetime_s
         }
+        self._seen = {node: seen for node, seen in self._seen.items() if node in self._told}
 
     def _tell(
         self, current: _Round, contact: Contact, places: int, now: float, *, wants_replay: bool

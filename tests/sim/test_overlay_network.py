@@ -95,3 +95,30 @@ def test_after_a_partition_heals_everyone_is_reached_within_two_refreshes(wanted
     packet = network.publish(0, wanted[0])
     network.run(60.0)
     assert network.receivers(packet) == expected(wanted, 0, wanted[0])
+
+
+def test_a_node_calls_until_its_bootstrap_peer_is_there(wanted):
+    network = Simulation(wanted[:3], seed=7)
+    network.kill([0])
+    network.join_all()
+    assert len(network.nodes[1].table) == 0
+    network.dead.clear()
+    network.run(30.0)
+    assert len(network.nodes[1].table) > 0
+
+
+def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
+    network = settled(wanted[:20], seed=8)
+    gone = network.nodes[5]
+    knew = [network.nodes[network._index[c.record.address]] for c in gone.table]
+    gone.leave(network.now)
+    network._flush(5)
+    network.run(5.0)
+    assert knew
+    assert all(gone.contact.id not in node.table for node in knew)
+    assert all(
+        s.subscriber != gone.contact.record.key
+        for node in network.nodes
+        for key in wanted[5]
+        for s in node.holder.holdings.under(key, network.now)
+    )

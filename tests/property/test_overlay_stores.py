@@ -1,0 +1,68 @@
+"""The store of subscriptions against a dict of (subscriber, key) to expiry."""
+
+from hypothesis import settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from qis.overlay.holdings import LIFETIME_S, Holdings
+from qis.overlay.subscription import Subscription
+
+KEYS = [bytes([i]) * 8 for i in range(4)]
+
+
+class HoldingsAgainstDict(RuleBasedStateMachine):
+    """Subscriptions in any order, old and new, withdrawn, expired and tidied."""
+
+    def __init__(self):
+        super().__init__()
+        self.now = 0.0
+        self.holdings = Holdings()
+        self.model = {}
+        self.newest = {}
+
+    @rule(
+        who=st.sampled_from([b"1", b"2", b"3"]),
+        sequence=st.integers(1, 6),
+        keys=st.sets(st.sampled_from(KEYS)).map(lambda k: tuple(sorted(k))),
+        lifetime_s=st.sampled_from([0, 100, LIFETIME_S, 60_000]),
+        places=st.integers(0, 15),
+    )
+    def put(self, who, sequence, keys, lifetime_s, places):
+        subscription = Subscription(
+            record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys
+        )
+        newest, until = self.newest.get(who, (0, 0.0))
+        held = self.holdings.put(subscription, places, self.now)
+        # Within the longest lifetime no older one comes back; afterwards it may.
+        if sequence < newest and self.now < until:
+            assert not held
+        if not held:
+            assert sequence < newest
+            return
+        life = min(lifetime_s, LIFETIME_S)
+        until = max(until, self.now + (life or LIFETIME_S))
+        self.newest[who] = (sequence, until)
+        for pair in [p for p in self.model if p[0] == who and (not life or p[1] not in keys)]:
+            del self.model[pair]
+        if life:
+            for place, key in enumerate(keys):
+                if places >> place & 1:
+                    self.model[who, key] = self.now + life
+
+    @rule(seconds=st.floats(0.0, 2_000.0))
+    def wait(self, seconds):
+        self.now += seconds
+
+    @rule()
+    def tidy(self):
+        self.holdings.expire(self.now)
+        assert len(self.holdings) == sum(at > self.now for at in self.model.values())
+
+    @invariant()
+    def the_same_are_held(self):
+        for key in KEYS:
+            found = {s.subscriber[:1] for s in self.holdings.under(key, self.now)}
+            assert found == {w for (w, k), at in self.model.items() if k == key and at > self.now}
+
+
+TestHoldings = HoldingsAgainstDict.TestCase
+TestHoldings.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
