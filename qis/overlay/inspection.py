@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
+from qis.about import routing_commitment
 from qis.errors import PeerError
 from qis.identity import Issuer
 from qis.overlay.retained import Carried
@@ -38,7 +39,7 @@ class Inspector:
             parsed = Packet.parse(data)
         except PeerError:
             return None
-        if not parsed.travels_under(keys):
+        if routing_commitment(keys) != parsed.routing_commitment:  # all, the study's id included
             return None
         carried = Carried(
             id=content_id(data),
