@@ -63,7 +63,7 @@ class Subscriber:
         self._holders = holders
         self._sequence = 0
         self._told: dict[int, Contact] = {}
-        self._seen: dict[int, tuple[bytes, int]] = {}
+        self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
         self._refresh: Timer | None = None
 
     def want(self, keys: Iterable[bytes], now: float) -> None:
@@ -132,7 +132,12 @@ class Subscriber:
     ) -> None:
         if places:
             current.told[contact.id] = contact
-        epoch, count = self._seen.get(contact.id, (bytes(8), 0))
+        keys = frozenset(
+            key for place, key in enumerate(current.subscription.keys) if places >> place & 1
+        )
+        epoch, count, seen_keys = self._seen.get(contact.id, (bytes(8), 0, frozenset()))
+        if not keys <= seen_keys:  # what is old under the others may be new under these
+            count = 0
 
         def build(request: bytes, token: bytes) -> Message:
             return message(request, token)
@@ -150,7 +155,7 @@ class Subscriber:
 
         def on_answer(answer: Subscribed, _: float) -> None:
             if wants_replay:
-                self._seen[contact.id] = (answer.epoch, answer.count)
+                self._seen[contact.id] = (answer.epoch, answer.count, keys)
 
         def on_silence(at: float) -> None:
             self._seen.pop(contact.id, None)

@@ -122,3 +122,16 @@ def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
         for key in wanted[5]
         for s in node.holder.holdings.under(key, network.now)
     )
+
+
+def test_a_key_added_later_brings_what_was_published_under_it_before():
+    first, second = b"a" * 8, b"b" * 8
+    network = settled([[first], [first], [first]], seed=9)
+    packet = network.publish(0, [second])
+    other = network.publish(0, [first])
+    network.run(1_600.0)  # refreshed since, so the first key is up to date
+    assert 2 in network.receivers(other)
+    assert 2 not in network.receivers(packet)
+    network._want(2, (first, second))
+    network.run(10.0)
+    assert 2 in network.receivers(packet)
