@@ -124,14 +124,14 @@ def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
     )
 
 
-def test_a_key_added_later_brings_what_was_published_under_it_before():
-    first, second = b"a" * 8, b"b" * 8
-    network = settled([[first], [first], [first]], seed=9)
-    packet = network.publish(0, [second])
-    other = network.publish(0, [first])
-    network.run(1_600.0)  # refreshed since, so the first key is up to date
-    assert 2 in network.receivers(other)
-    assert 2 not in network.receivers(packet)
-    network._want(2, (first, second))
+def test_keys_added_later_bring_what_was_published_under_them_before():
+    old, new = ([(base + i).to_bytes(8) for i in range(20)] for base in (100, 200))
+    network = settled([old] * 12, seed=9)
+    under_old = [network.publish(0, [key]) for key in old]
+    under_new = [network.publish(0, [key]) for key in new]
+    network.run(1_600.0)  # refreshed since, so the old keys are known to be up to date
+    assert all(2 in network.receivers(packet) for packet in under_old)
+    assert not any(2 in network.receivers(packet) for packet in under_new)
+    network._want(2, (*old, *new))
     network.run(10.0)
-    assert 2 in network.receivers(packet)
+    assert all(2 in network.receivers(packet) for packet in under_new)
