@@ -125,8 +125,10 @@ def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
 
 
 def test_keys_added_later_bring_what_was_published_under_them_before():
-    old, new = ([(base + i).to_bytes(8) for i in range(20)] for base in (100, 200))
-    network = settled([old] * 12, seed=9)
+    old, new = (
+        [(base + i).to_bytes(8) for i in range(size)] for base, size in ((100, 40), (200, 8))
+    )
+    network = settled([old] * 8, seed=9)
     under_old = [network.publish(0, [key]) for key in old]
     under_new = [network.publish(0, [key]) for key in new]
     network.run(1_600.0)  # refreshed since, so the old keys are known to be up to date
