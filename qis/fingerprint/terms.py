@@ -55,7 +55,7 @@ class TermScheme(Scheme[Terms]):
 
     """
 
-    default_min_similarity = 0.25
+    default_min_similarity = 0.2
 
     def __init__(
         self,
