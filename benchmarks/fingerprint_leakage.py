@@ -33,6 +33,7 @@ class Attack:
     ) -> None:
         self._ontology = ontology
         self._make = make
+        self._telling = [term for term in ontology.terms if ontology.information(term) > 0.0]
 
     def recover(self, stolen: Fingerprint) -> Terms:
         """The terms that the attacker believes are in it."""
@@ -40,7 +41,7 @@ class Attack:
         found: Terms = frozenset()
         agreement = 0
         for _ in range(MOST_STEPS):
-            candidates = [found | {term} for term in self._ontology.terms if term not in found]
+            candidates = [found | {term} for term in self._telling if term not in found]
             scores = np.concatenate(
                 [
                     self._agreements(candidates[start : start + _CHUNK], target)
