@@ -4,6 +4,7 @@ Heads are fixed, so that a router reads issuer, times, sketch and scheme by slic
 signature without parsing anything.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 PACKET_SIZE: Final = 512
@@ -35,6 +36,20 @@ BETWEEN: Final = (
     (slice(122, 123), bytes.fromhex("04")),
     (slice(446, 448), bytes.fromhex("58 40")),
 )
+
+# The same as one comparison: the integer of bytes 0–123, masked, against this.
+HEAD: Final = slice(0, 124)
+
+
+def _in_head(byte_of: Callable[[bytes], bytes]) -> int:
+    head = bytearray(HEAD.stop)
+    for place, constant in BETWEEN[:-1]:
+        head[place.start : place.stop] = byte_of(constant)
+    return int.from_bytes(head, "big")
+
+
+HEAD_CONSTANTS: Final = _in_head(bytes)
+HEAD_MASK: Final = _in_head(lambda constant: b"\xff" * len(constant))
 
 SIGNED_HEAD: Final = b"\x84\x6aSignature1"  # Sig_structure, RFC 9052 section 4.4
 SIGNED_MIDDLE: Final = b"\x40"  # empty external_aad

@@ -8,7 +8,7 @@ so each content has exactly one encoding.
 
 import struct
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from blake3 import blake3
 
@@ -322,6 +322,31 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             limit=PACKET_SIZE,
         )
     data = bytes(data)
+    head = int.from_bytes(data[_layout.HEAD], "big")
+    if head & _layout.HEAD_MASK != _layout.HEAD_CONSTANTS or data[446:448] != b"\x58\x40":
+        _refuse_layout(data)
+    if now is not None:
+        expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
+        issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
+        if not now < expires_at:
+            raise ExpiredError(
+                f"expired at {expires_at}, now is {now}",
+                field="expires_at",
+                actual=expires_at,
+                limit=now,
+            )
+        if not issued_at <= now + CLOCK_TOLERANCE_S:
+            raise NotYetValidError(
+                f"issued at {issued_at}, {issued_at - now} s from now; "
+                f"clocks may differ by {CLOCK_TOLERANCE_S} s",
+                field="issued_at",
+                actual=issued_at,
+                limit=now + CLOCK_TOLERANCE_S,
+            )
+    return data
+
+
+def _refuse_layout(data: bytes) -> NoReturn:
     for place, constant in _layout.BETWEEN:
         if data[place] != constant:
             raise MalformedPacketError(
@@ -330,25 +355,7 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
                 actual=data[place],
                 limit=constant,
             )
-    if now is not None:
-        expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
-        issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if expires_at <= now:
-            raise ExpiredError(
-                f"expired at {expires_at}, now is {now:.0f}",
-                field="expires_at",
-                actual=expires_at,
-                limit=now,
-            )
-        if issued_at > now + CLOCK_TOLERANCE_S:
-            raise NotYetValidError(
-                f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
-                f"clocks may differ by {CLOCK_TOLERANCE_S} s",
-                field="issued_at",
-                actual=issued_at,
-                limit=now + CLOCK_TOLERANCE_S,
-            )
-    return data
+    raise AssertionError("the head differs, and none of its parts")
 
 
 def issuer_key(data: bytes) -> bytes:
