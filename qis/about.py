@@ -100,8 +100,25 @@ def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
 
 
 def routing_commitment(keys: Iterable[bytes]) -> bytes:
-    """First 8 bytes of BLAKE3 over the sorted, distinct routing keys."""
+    """First 8 bytes of BLAKE3 over the sorted, distinct routing keys, whatever they are."""
     return blake3(b"".join(sorted(set(keys)))).digest(8)
+
+
+def checked_commitment(keys: Iterable[bytes]) -> bytes:
+    """`routing_commitment` of keys that `canonical_routing_keys` does not refuse.
+
+    It is on the way of every signature, hence no call for each key unless something is wrong.
+    """
+    distinct = set(keys)
+    if len(distinct) > MAX_ROUTING_KEYS or set(map(len, distinct)) != _KEY_SIZES:
+        distinct = set(canonical_routing_keys(distinct))
+    try:
+        return blake3(b"".join(sorted(distinct))).digest(8)
+    except TypeError:
+        return routing_commitment(canonical_routing_keys(distinct))
+
+
+_KEY_SIZES = {ROUTING_KEY_SIZE}
 
 
 @dataclass(frozen=True, slots=True)

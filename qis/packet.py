@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from qis import _canonical, _layout
 from qis._layout import PACKET_SIZE
-from qis.about import Fingerprint, canonical_routing_keys, routing_commitment
+from qis.about import Fingerprint, checked_commitment, routing_commitment
 from qis.errors import (
     ExpiredError,
     InputError,
@@ -127,7 +127,6 @@ class Packet:
                 actual=sequence,
                 limit=(_FIRST_SEQUENCE, _END_SEQUENCE - 1),
             )
-        keys = canonical_routing_keys((*routing_keys, outcome.study_id))
         self = cls.__new__(cls)
         self.outcome = outcome
         self.fingerprint = fingerprint
@@ -135,7 +134,7 @@ class Packet:
         self.expires_at = expires_at
         self.sequence = sequence
         self.leaves = _checked_leaves(outcome, leaves)
-        self.routing_commitment = routing_commitment(keys)
+        self.routing_commitment = checked_commitment((*routing_keys, outcome.study_id))
         content = b"".join(
             (_layout.PREFIX, identity.issuer.key, b"\xa0\x59\x01\x90", self._payload())
         )
@@ -322,13 +321,12 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             limit=PACKET_SIZE,
         )
     data = bytes(data)
-    head = int.from_bytes(data[_layout.HEAD], "big")
-    if head & _layout.HEAD_MASK != _layout.HEAD_CONSTANTS or data[446:448] != b"\x58\x40":
+    if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
         _refuse_layout(data)
     if now is not None:
         expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
         issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if not now < expires_at:
+        if not now < expires_at:  # also where `now` is not a number
             raise ExpiredError(
                 f"expired at {expires_at}, now is {now}",
                 field="expires_at",
@@ -337,7 +335,7 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             )
         if not issued_at <= now + CLOCK_TOLERANCE_S:
             raise NotYetValidError(
-                f"issued at {issued_at}, {issued_at - now} s from now; "
+                f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
                 f"clocks may differ by {CLOCK_TOLERANCE_S} s",
                 field="issued_at",
                 actual=issued_at,
@@ -355,7 +353,7 @@ def _refuse_layout(data: bytes) -> NoReturn:
                 actual=data[place],
                 limit=constant,
             )
-    raise AssertionError("the head differs, and none of its parts")
+    raise AssertionError("the frame is that of a packet")
 
 
 def issuer_key(data: bytes) -> bytes:

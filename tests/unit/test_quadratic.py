@@ -1,8 +1,6 @@
 """Quadratic likelihoods: derivatives, coding that keeps them, sums that are the fit."""
 
-import importlib.util
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -177,11 +175,10 @@ def test_repeated_rounds_come_to_the_pooled_fit():
 
 
 @pytest.mark.shared
-def test_four_hospitals_one_packet_for_the_ranking_three_for_the_coefficients(shared_data):
-    path = Path(__file__).parents[2] / "benchmarks" / "heart_disease.py"
-    spec = importlib.util.spec_from_file_location("heart_disease", path)
-    heart_disease = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(heart_disease)
+def test_four_hospitals_one_packet_for_the_ranking_three_for_the_coefficients(
+    shared_data, load_benchmark
+):
+    heart_disease = load_benchmark("heart_disease")
     found = heart_disease.figures(shared_data / "synthesis")
     assert found["uci_auc_gap_one_packet"] < 0.005
     assert found["uci_coefficient_gap_three_packets"] < 0.002
