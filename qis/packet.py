@@ -194,7 +194,7 @@ class Packet:
             AttributeError,
             struct.error,
         ) as error:
-            raise MalformedPacketError(f"the content is not valid: {error}") from None
+            raise MalformedPacketError(f"the content is not valid: {error!s:.200}") from None
         raise MalformedPacketError("the content is not in its one deterministic encoding")
 
     @classmethod

@@ -7,10 +7,10 @@ key    content            meaning
 =====  =================  ======================================================================
 4      uint               number of people
 5      uint               number of events; absent for linear models
-6      bstr(9 + 6p +      anchor id; int8 exponent and p int16: whitened score; p times four bytes:
-       p(p - 1))          int8 exponent of the row, upper three bytes of the float32 on the
-                          diagonal; int16 below the diagonal, by rows. All little-endian
-8      uint               code of the model
+6      bstr(10 + 6p +     anchor id; uint8 code of the model; int8 exponent and p int16: whitened
+       p(p - 1))          score; p times four bytes: int8 exponent of the row, upper three bytes
+                          of the float32 on the diagonal; int16 below the diagonal, by rows. All
+                          little-endian
 =====  =================  ======================================================================
 """
 
@@ -25,7 +25,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from qis.errors import InputError
 from qis.outcomes._base import (
-    KEY_DETAIL,
     KEY_EVENTS,
     KEY_N,
     KEY_REALS,
@@ -290,26 +289,29 @@ class QuadraticLikelihood(FromModels, Outcome):
         body[KEY_N] = self.n
         if self.events is not None:
             body[KEY_EVENTS] = self.events
-        body[KEY_REALS] = self.anchor_id + pack(
-            Coded(
-                score_exponent=self.score_exponent,
-                whitened=self.whitened,
-                diagonal=self.diagonal,
-                exponents=self.exponents,
-                factors=self.factors,
+        body[KEY_REALS] = (
+            self.anchor_id
+            + bytes([MODELS[self.model]])
+            + pack(
+                Coded(
+                    score_exponent=self.score_exponent,
+                    whitened=self.whitened,
+                    diagonal=self.diagonal,
+                    exponents=self.exponents,
+                    factors=self.factors,
+                )
             )
         )
-        body[KEY_DETAIL] = MODELS[self.model]
         return body
 
     @classmethod
     def from_body(cls, body: Mapping[int, Any]) -> Self:
         """The inverse of `body`."""
         packed = body[KEY_REALS]
-        parts = unpack(packed[ID_SIZE:])
+        parts = unpack(packed[ID_SIZE + 1 :])
         return cls(
             **common_fields(body),
-            model=MODELS_BY_CODE[body[KEY_DETAIL]],
+            model=MODELS_BY_CODE[packed[ID_SIZE]],
             anchor_id=packed[:ID_SIZE],
             score_exponent=parts.score_exponent,
             whitened=parts.whitened,
