@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CORPUS = Path(__file__).parents[1] / "tests" / "vectors" / "packets.json"
-MOST_CALLS = 4_000
+MOST_CALLS = 1_000
 """Function calls of Python and C that one parse may make."""
-MOST_MEMORY = 256 * 1024
+MOST_MEMORY = 128 * 1024
 """Bytes that one parse may hold at once."""
 SITE = qis.Identity.from_seed(bytes(range(32)))
 EXTREMES: tuple[Any, ...] = (
