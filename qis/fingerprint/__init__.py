@@ -4,6 +4,7 @@ from qis.about import Fingerprint, Interest
 from qis.fingerprint.index import FingerprintIndex, Match
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
+from qis.fingerprint.transformers import SimilarityTransformer, SketchTransformer
 from qis.fingerprint.vectors import VectorScheme
 
 __all__ = [
@@ -13,5 +14,7 @@ __all__ = [
     "Match",
     "Scheme",
     "SetScheme",
+    "SimilarityTransformer",
+    "SketchTransformer",
     "VectorScheme",
 ]
