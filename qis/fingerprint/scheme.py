@@ -101,6 +101,11 @@ class Scheme(ABC, Generic[Features]):
     def similarity_at(self, top_fraction: float) -> float:
         """The similarity that only this fraction of random pairs reaches."""
 
+    def explain(self, features: Features, fingerprint: Fingerprint) -> str:
+        """In words, how relevant a fingerprint is; schemes that know more say more."""
+        score = self.relevance(features, fingerprint)
+        return f"relevance {score:.2f}, above {self.percentile(score):.1%} of random pairs"
+
     def interest(
         self,
         features: Features,

@@ -226,8 +226,7 @@ class TermScheme(Scheme[Terms]):
         found = self.resolve(features)
         own = self.ontology.closure(found.terms)
         theirs = self.ontology.closure(self.terms_of(fingerprint))
-        score = self.relevance(features, fingerprint)
-        lines = [f"relevance {score:.2f}, above {self.percentile(score):.1%} of random profiles"]
+        lines = [super().explain(features, fingerprint)]
         for heading, terms in (
             ("shared", own & theirs),
             ("only here", own - theirs),
