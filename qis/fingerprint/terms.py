@@ -240,6 +240,10 @@ class TermScheme(Scheme[Terms]):
         lines += found.warnings
         return "\n".join(lines)
 
+    def squared_weights(self, sketch: bytes) -> tuple[Mapping[str, int], int]:
+        """Squared weight of every term that a sketch implies, and their sum, in whole units."""
+        return self._squares(frozenset(self._term[code] for code in self.codes(sketch)))
+
     def _squares(self, terms: frozenset[str]) -> tuple[Mapping[str, int], int]:
         """Squared weight of each term of the closure, and their sum."""
         squares = {term: self._square[term] for term in self.ontology.closure(terms)}
