@@ -4,8 +4,10 @@
 data sets in tests/data/synthesis are used; DIR may name a folder with more files of that format.
 `worst_inverse_variance_error` is the largest |found - reference| / (1 + |reference|) over every
 number of every estimator; `worst_bayes_error_sd` the largest difference in posterior standard
-deviations. Both include the references' own error: metafor iterates tau² to 1e-5 and bayesmeta
-works on a grid.
+deviations; `worst_profile_error` the largest difference of pooled profiles of counts, as they come
+out of a packet, from the exact conditional estimate and from the exact hypergeometric
+random-effects model, on the log scale. With --data also the gaps of benchmarks/heart_disease.py.
+All include the references' own error: metafor iterates tau² to 1e-5 and bayesmeta works on a grid.
 """
 
 import argparse
@@ -15,7 +17,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from qis.synthesis import Pooled, bayes, inverse_variance
+import heart_disease
+
+import qis
+from qis.outcomes import LikelihoodProfile
+from qis.synthesis import Pooled, bayes, inverse_variance, pool_profiles
 
 HERE = Path(__file__).parents[1] / "tests" / "data" / "synthesis"
 METHODS = {"fixed": "FE"} | {m: m for m in ("DL", "REML", "PM", "ML", "EB", "SJ", "HE", "HS")}
@@ -88,6 +94,46 @@ def bayes_errors(folder: Path) -> Iterator[tuple[float, str]]:
                     yield error, f"{content['name']} {key} {part} {name}"
 
 
+def profile_errors(folder: Path) -> Iterator[tuple[float, str]]:
+    """Error and name of each number, on the log scale."""
+    for content, _, _ in read(folder):
+        if content["kind"] != "2x2":
+            continue
+        table = content["data"]
+        sites = [
+            received(events=a, total=n, control_events=c, control_total=m)
+            for a, n, c, m in zip(*(table[key] for key in ("ai", "n1i", "ci", "n2i")), strict=True)
+        ]
+        name = content["name"]
+        exact = content["expected"]["counts"]["exact_conditional_FE"]["log_or"]
+        fixed = pool_profiles(sites)
+        yield abs((fixed.estimate or math.inf) - exact), f"{name} fixed"
+        block = content["expected"]["exact_bayes_nch"]
+        mean = pool_profiles(sites, model="random", tau_scale=0.5, mean_scale=2.0)
+        for found, key in (
+            (mean.estimate, "mu_median"),
+            (mean.standard_error, "mu_sd"),
+            (mean.interval[0], "mu_q025"),
+            (mean.interval[1], "mu_q975"),
+            (mean.tau, "tau_median"),
+        ):
+            yield abs((found or 0.0) - block[key]), f"{name} random {key}"
+
+
+def received(**table: int) -> LikelihoodProfile:
+    """A site's profile as it comes out of a packet."""
+    packet = qis.Packet.sign(
+        qis.Identity.from_seed(bytes(32)),
+        outcome=qis.Counts(question="q", **table).profile(),
+        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+        issued_at=1_800_000_000,
+        lifetime_s=60,
+    )
+    outcome = qis.Packet.parse(bytes(packet)).outcome
+    assert isinstance(outcome, LikelihoodProfile)  # noqa: S101  we made it
+    return outcome
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -99,7 +145,11 @@ def main() -> None:
     worst = {
         "worst_inverse_variance_error": max(inverse_variance_errors(folder)),
         "worst_bayes_error_sd": max(bayes_errors(folder)),
+        "worst_profile_error": max(profile_errors(folder)),
     }
+    if reference.is_dir():
+        gaps = heart_disease.figures(options.data / "synthesis")
+        worst |= {key: (gap, "four hospitals") for key, gap in gaps.items()}
     if options.json:
         print(json.dumps({key: error for key, (error, _) in worst.items()}))
         return

@@ -11,25 +11,51 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster
-    from qis.fingerprint import VectorScheme
-    from qis.outcomes import LikelihoodProfile
+    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
+    from qis.fingerprint import (
+        FingerprintIndex,
+        Ontology,
+        SetScheme,
+        TermScheme,
+        VectorScheme,
+    )
+    from qis.loop import SynthesisLoop
+    from qis.outcomes import (
+        Anchor,
+        Counts,
+        Derived,
+        LikelihoodProfile,
+        Moments,
+        QuadraticLikelihood,
+        Record,
+        Retraction,
+        Suppressed,
+    )
+    from qis.packet_file import read_packets, write_packets
     from qis.synthesis import (
         Pooled,
         Posterior,
+        Synthesis,
         bayes,
+        combine_quadratics,
         inverse_variance,
+        next_anchor,
         pool_profiles,
         shrink,
+        synthesise,
     )
     from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
 
 __all__ = [
     "PACKET_SIZE",
     "Admission",
+    "Anchor",
+    "Counts",
     "Delivery",
+    "Derived",
     "Effect",
     "Fingerprint",
+    "FingerprintIndex",
     "Identity",
     "InputError",
     "Interest",
@@ -38,26 +64,64 @@ __all__ = [
     "MemoryNetwork",
     "MemoryStore",
     "MemoryTransport",
+    "Moments",
+    "Ontology",
     "Packet",
     "PeerError",
     "Pooled",
     "Posterior",
     "QISError",
+    "QuadraticLikelihood",
+    "Record",
+    "Retraction",
     "Roster",
+    "SetScheme",
+    "Site",
+    "SiteKey",
     "Study",
+    "Suppressed",
+    "Synthesis",
+    "SynthesisLoop",
+    "TermScheme",
     "Transport",
     "TransportError",
     "UDPTransport",
     "VectorScheme",
     "bayes",
+    "combine_quadratics",
     "inverse_variance",
+    "next_anchor",
     "pool_profiles",
+    "read_packets",
     "shrink",
+    "synthesise",
+    "write_packets",
 ]
 
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "FingerprintIndex": "qis.fingerprint",
+    "SetScheme": "qis.fingerprint",
+    "Ontology": "qis.fingerprint",
+    "TermScheme": "qis.fingerprint",
+    "read_packets": "qis.packet_file",
+    "write_packets": "qis.packet_file",
+    "Suppressed": "qis.outcomes",
+    "Derived": "qis.outcomes",
+    "Record": "qis.outcomes",
+    "Moments": "qis.outcomes",
+    "Anchor": "qis.outcomes",
+    "QuadraticLikelihood": "qis.outcomes",
+    "combine_quadratics": "qis.synthesis",
+    "next_anchor": "qis.synthesis",
+    "Counts": "qis.outcomes",
+    "Retraction": "qis.outcomes",
+    "SiteKey": "qis.evidence",
+    "Site": "qis.evidence",
+    "SynthesisLoop": "qis.loop",
+    "synthesise": "qis.synthesis",
+    "Synthesis": "qis.synthesis",
     "Admission": "qis.evidence",
     "Delivery": "qis.transport",
     "MemoryNetwork": "qis.transport",

@@ -4,6 +4,7 @@ Heads are fixed, so that a router reads issuer, times, sketch and scheme by slic
 signature without parsing anything.
 """
 
+import struct
 from typing import Final
 
 PACKET_SIZE: Final = 512
@@ -35,6 +36,10 @@ BETWEEN: Final = (
     (slice(122, 123), bytes.fromhex("04")),
     (slice(446, 448), bytes.fromhex("58 40")),
 )
+
+FRAME: Final = struct.Struct("10s32x7s4x2s4x5s1x3s32x2s8x1s1x2s8x1s323x2s64x")
+"""Unpacks the constant bytes of a packet, and nothing else, in one call."""
+FRAME_CONTENT: Final = tuple(constant for _, constant in BETWEEN)
 
 SIGNED_HEAD: Final = b"\x84\x6aSignature1"  # Sig_structure, RFC 9052 section 4.4
 SIGNED_MIDDLE: Final = b"\x40"  # empty external_aad

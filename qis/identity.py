@@ -4,25 +4,18 @@ A site's key is its name. Whoever reads the key file can sign as the site, so it
 mode 0600, never overwritten, and not read when others could have read or changed it.
 """
 
-import base64
-import binascii
 import os
-import stat
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Self
 
 from nacl import bindings
 from nacl.exceptions import CryptoError
 
-from qis.errors import InputError, KeyFileError, SignatureError
+from qis import _key_file
+from qis.errors import InputError, SignatureError
 
 KEY_SIZE = 32
-# PrivateKeyInfo of RFC 8410 up to the 32 bytes of the seed: what `openssl genpkey` writes.
-_PKCS8_HEAD = bytes.fromhex("302e020100300506032b657004220420")
-_PEM_BEGIN = "-----BEGIN PRIVATE KEY-----"
-_PEM_END = "-----END PRIVATE KEY-----"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -88,52 +81,43 @@ class Identity:
         return cls(seed)
 
     @classmethod
-    def load(cls, path: str | PathLike[str]) -> Self:
+    def load(cls, path: str | PathLike[str], *, passphrase: str | None = None) -> Self:
         """Read the key that `save` or ``openssl genpkey -algorithm ed25519`` wrote.
 
-        Raises
-        ------
-        KeyFileError
-            If the file is missing, readable or writable by others, or not such a key.
-
-        """
-        try:
-            with Path(path).open(encoding="ascii") as file:
-                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-                if os.name == "posix" and mode & 0o077:
-                    raise KeyFileError(
-                        f"{path} has mode {mode:04o}, so others can read the key: "
-                        f"if nobody did, run chmod 600 {path}; else make a new key",
-                        field="mode",
-                        actual=mode,
-                        limit=0o600,
-                    )
-                text = file.read(4096)
-        except OSError as error:
-            raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error
-        except UnicodeDecodeError:
-            raise KeyFileError(f"{path} is no key file: it is not text", field="path") from None
-        return cls(_seed_from_pem(text, path))
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the key as PKCS #8 PEM (RFC 8410) with mode 0600; never overwrites.
+        Parameters
+        ----------
+        path
+            Of the key file.
+        passphrase
+            What the file was sealed with, if it was.
 
         Raises
         ------
         KeyFileError
-            If the file exists or cannot be written.
+            If the file is missing, readable or writable by others, or not such a key; or the
+            passphrase is missing, wrong or not asked for.
 
         """
-        der = _PKCS8_HEAD + self._secret[:KEY_SIZE]
-        text = f"{_PEM_BEGIN}\n{base64.b64encode(der).decode()}\n{_PEM_END}\n"
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        except OSError as error:
-            raise KeyFileError(f"{path} is not written: {error.strerror}", field="path") from error
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        return cls(_key_file.read_seed(path, passphrase))
+
+    def save(self, path: str | PathLike[str], *, passphrase: str | None = None) -> None:
+        """Write the key with mode 0600; never overwrites.
+
+        Parameters
+        ----------
+        path
+            Of the file to make.
+        passphrase
+            Seal the key with it (Argon2id, then XSalsa20-Poly1305). Without one the file is PKCS #8
+            PEM (RFC 8410), which openssl reads.
+
+        Raises
+        ------
+        KeyFileError
+            If the file exists or cannot be written, or the passphrase is empty.
+
+        """
+        _key_file.write_seed(path, self._secret[:KEY_SIZE], passphrase)
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of a message."""
@@ -163,16 +147,3 @@ def verify(issuer: bytes, message: bytes, signature: bytes) -> None:
             "or somebody else signed them",
             field="signature",
         ) from None
-
-
-def _seed_from_pem(text: str, path: str | PathLike[str]) -> bytes:
-    lines = [line.strip() for line in text.strip().splitlines()]
-    if len(lines) < 3 or lines[0] != _PEM_BEGIN or lines[-1] != _PEM_END:
-        raise KeyFileError(f"{path} is no PKCS #8 key in PEM form", field="path")
-    try:
-        der = base64.b64decode("".join(lines[1:-1]), validate=True)
-    except binascii.Error:
-        raise KeyFileError(f"{path} is damaged: its base64 does not decode", field="path") from None
-    if len(der) != len(_PKCS8_HEAD) + KEY_SIZE or not der.startswith(_PKCS8_HEAD):
-        raise KeyFileError(f"{path} holds a key of another kind than Ed25519", field="path")
-    return der[len(_PKCS8_HEAD) :]

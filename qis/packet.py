@@ -8,13 +8,13 @@ so each content has exactly one encoding.
 
 import struct
 from collections.abc import Iterable
-from typing import Final, Self
+from typing import Final, NoReturn, Self
 
 from blake3 import blake3
 
 from qis import _canonical, _layout
 from qis._layout import PACKET_SIZE
-from qis.about import Fingerprint, canonical_routing_keys, routing_commitment
+from qis.about import Fingerprint, checked_commitment, routing_commitment
 from qis.errors import (
     ExpiredError,
     InputError,
@@ -22,6 +22,7 @@ from qis.errors import (
     NotYetValidError,
     OutcomeTooLargeError,
     PacketSizeError,
+    PeerError,
     QISError,
 )
 from qis.identity import Identity, Issuer, verify
@@ -126,7 +127,6 @@ class Packet:
                 actual=sequence,
                 limit=(_FIRST_SEQUENCE, _END_SEQUENCE - 1),
             )
-        keys = canonical_routing_keys((*routing_keys, outcome.study_id))
         self = cls.__new__(cls)
         self.outcome = outcome
         self.fingerprint = fingerprint
@@ -134,7 +134,7 @@ class Packet:
         self.expires_at = expires_at
         self.sequence = sequence
         self.leaves = _checked_leaves(outcome, leaves)
-        self.routing_commitment = routing_commitment(keys)
+        self.routing_commitment = checked_commitment((*routing_keys, outcome.study_id))
         content = b"".join(
             (_layout.PREFIX, identity.issuer.key, b"\xa0\x59\x01\x90", self._payload())
         )
@@ -194,12 +194,37 @@ class Packet:
             AttributeError,
             struct.error,
         ) as error:
-            raise MalformedPacketError(f"the content is not valid: {error}") from None
+            raise MalformedPacketError(f"the content is not valid: {error!s:.200}") from None
         raise MalformedPacketError("the content is not in its one deterministic encoding")
+
+    @classmethod
+    def verify_many(
+        cls, buffers: Iterable[bytes], *, now: float | None = None, workers: int | None = None
+    ) -> "list[Packet | PeerError]":
+        """Read and verify many packets over threads.
+
+        Parameters
+        ----------
+        buffers
+            Bytes from anywhere.
+        now
+            As for `parse`.
+        workers
+            Threads; default: as many as the process may use processors.
+
+        Returns
+        -------
+        list
+            In the order of the buffers: the packet, or the error that refuses it (not raised).
+
+        """
+        from qis._batch import verify_many  # noqa: PLC0415  threads are for those who use them
+
+        return verify_many(buffers, now=now, workers=workers)
 
     def _payload(self) -> bytes:
         """The 400 bytes of claims for this content."""
-        body = _canonical.encode(self.outcome.body())
+        body = self.outcome.encoded()
         lineage = _canonical.encode({5: b"".join(self.leaves)})[1:] if self.leaves else b""
         room = _layout.BODY_ROOM - len(body) - len(lineage)
         if room < 0:
@@ -253,6 +278,17 @@ class Packet:
         """Whether these, with the study's id, are the routing keys that the issuer signed."""
         return routing_commitment((*routing_keys, self.outcome.study_id)) == self.routing_commitment
 
+    def explain(self) -> str:
+        """Every field in words, one a line."""
+        from qis._packet_words import text_of  # noqa: PLC0415  for people, not for the hot path
+
+        return text_of(self)
+
+    def _repr_html_(self) -> str:
+        from qis._packet_words import html_of  # noqa: PLC0415  for people, not for the hot path
+
+        return html_of(self)
+
     def __bytes__(self) -> bytes:
         return self._raw
 
@@ -285,25 +321,19 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             limit=PACKET_SIZE,
         )
     data = bytes(data)
-    for place, constant in _layout.BETWEEN:
-        if data[place] != constant:
-            raise MalformedPacketError(
-                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
-                field="layout",
-                actual=data[place],
-                limit=constant,
-            )
+    if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
+        _refuse_layout(data)
     if now is not None:
         expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
         issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if expires_at <= now:
+        if not now < expires_at:  # also where `now` is not a number
             raise ExpiredError(
-                f"expired at {expires_at}, now is {now:.0f}",
+                f"expired at {expires_at}, now is {now}",
                 field="expires_at",
                 actual=expires_at,
                 limit=now,
             )
-        if issued_at > now + CLOCK_TOLERANCE_S:
+        if not issued_at <= now + CLOCK_TOLERANCE_S:
             raise NotYetValidError(
                 f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
                 f"clocks may differ by {CLOCK_TOLERANCE_S} s",
@@ -312,6 +342,18 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
                 limit=now + CLOCK_TOLERANCE_S,
             )
     return data
+
+
+def _refuse_layout(data: bytes) -> NoReturn:
+    for place, constant in _layout.BETWEEN:
+        if data[place] != constant:
+            raise MalformedPacketError(
+                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
+                field="layout",
+                actual=data[place],
+                limit=constant,
+            )
+    raise AssertionError("the frame is that of a packet")
 
 
 def issuer_key(data: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Where the shared data are, and one hypothesis profile for every machine."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -23,6 +24,20 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.get_closest_marker("shared"):
             item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def load_benchmark():
+    """Imports a file of benchmarks/, whose measurements some tests hold to their bars."""
+
+    def load(name):
+        path = ROOT / "benchmarks" / f"{name}.py"
+        spec = importlib.util.spec_from_file_location(name, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ expired and when it withdraws something, so that nothing older ever comes back.
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple, Protocol
 
+from qis.outcomes import Outcome
 from qis.packet import CLOCK_TOLERANCE_S, Packet
 
 KIND_ANCHOR: Final = 7
@@ -117,16 +118,18 @@ class Held(Protocol):
         """Highest sequence of the issuer that was evicted, or 0."""
 
 
+def role_of(outcome: Outcome) -> Role:
+    """What an outcome is in the argument."""
+    return _ROLES.get(outcome.kind, Role.PRIMARY)
+
+
+_ROLES: Final = {KIND_DERIVED: Role.DERIVED, KIND_ANCHOR: Role.ANCHOR}
+
+
 def evidence_key(packet: Packet) -> EvidenceKey:
     """The key under which a packet counts, replaces and is replaced."""
     outcome = packet.outcome
-    kind = outcome.kind
-    role = Role.PRIMARY
-    if kind == KIND_DERIVED:
-        role = Role.DERIVED
-    elif kind == KIND_ANCHOR:
-        role = Role.ANCHOR
-    return EvidenceKey(outcome.study_id, packet.issuer.key, outcome.cohort, role)
+    return EvidenceKey(outcome.study_id, packet.issuer.key, outcome.cohort, role_of(outcome))
 
 
 def refusal_by_time(packet: Packet, now: float) -> Admission | None:

@@ -2,8 +2,10 @@
 
 from qis.about import Fingerprint, Interest
 from qis.fingerprint.index import FingerprintIndex, Match
+from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
+from qis.fingerprint.terms import TermScheme
 from qis.fingerprint.transformers import SimilarityTransformer, SketchTransformer
 from qis.fingerprint.vectors import VectorScheme
 
@@ -12,9 +14,12 @@ __all__ = [
     "FingerprintIndex",
     "Interest",
     "Match",
+    "Ontology",
+    "Resolution",
     "Scheme",
     "SetScheme",
     "SimilarityTransformer",
     "SketchTransformer",
+    "TermScheme",
     "VectorScheme",
 ]

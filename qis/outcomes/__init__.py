@@ -11,15 +11,31 @@ from qis.outcomes.measures import MEASURES, Measure, measure_named
 from qis.outcomes.study import Study
 
 if TYPE_CHECKING:
+    from qis.outcomes.anchor import Anchor
+    from qis.outcomes.counts import Counts
+    from qis.outcomes.derived import Derived
+    from qis.outcomes.moments import Moments
     from qis.outcomes.profile import LikelihoodProfile
+    from qis.outcomes.quadratic import QuadraticLikelihood
+    from qis.outcomes.record import Record
+    from qis.outcomes.retraction import Retraction
+    from qis.outcomes.suppressed import Suppressed
 
 __all__ = [
     "MEASURES",
+    "Anchor",
+    "Counts",
+    "Derived",
     "Effect",
     "LikelihoodProfile",
     "Measure",
+    "Moments",
     "Outcome",
+    "QuadraticLikelihood",
+    "Record",
+    "Retraction",
     "Study",
+    "Suppressed",
     "measure_named",
     "outcome_from_body",
 ]
@@ -27,7 +43,15 @@ __all__ = [
 # Kinds that compute need numpy, whose import takes longer than all else: on first use (PEP 562).
 _KINDS = {
     1: ("qis.outcomes.effect", "Effect"),
+    2: ("qis.outcomes.counts", "Counts"),
+    3: ("qis.outcomes.moments", "Moments"),
     4: ("qis.outcomes.profile", "LikelihoodProfile"),
+    5: ("qis.outcomes.quadratic", "QuadraticLikelihood"),
+    6: ("qis.outcomes.record", "Record"),
+    7: ("qis.outcomes.anchor", "Anchor"),
+    8: ("qis.outcomes.derived", "Derived"),
+    9: ("qis.outcomes.retraction", "Retraction"),
+    10: ("qis.outcomes.suppressed", "Suppressed"),
 }
 _LAZY = {name: module for module, name in _KINDS.values()}
 

@@ -4,7 +4,9 @@ Plain straight lines beyond the ends diverge for odds ratios under 0.1 and bias 
 the slope bends from the one at the end to the limiting one, by a factor e for each unit.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +35,16 @@ class Curves:
     gradients: Floats
     below: Floats
     above: Floats
+
+    @classmethod
+    def stacked(cls, parts: Sequence["Curves"]) -> Self:
+        """All rows of one or more, in order."""
+        return cls(
+            **{
+                field.name: np.concatenate([getattr(part, field.name) for part in parts])
+                for field in fields(cls)
+            }
+        )
 
     def value(self, theta: Floats) -> Floats:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
@@ -93,5 +105,5 @@ class Curves:
 
     @staticmethod
     def _at(rows: Floats, piece: NDArray[np.intp]) -> Floats:
-        taken: Floats = np.take_along_axis(rows, piece, axis=1)
+        taken: Floats = rows[np.arange(len(rows))[:, np.newaxis], piece]
         return taken

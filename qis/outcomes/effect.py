@@ -42,7 +42,7 @@ class Effect(Outcome):
     Raises
     ------
     InputError
-        If a number is not finite or out of range.
+        If a number is not finite or outside the measure's bounds.
 
     """
 
@@ -55,10 +55,9 @@ class Effect(Outcome):
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
-        bounds = measure_named(self.measure).bounds
-        limits = (max(bounds[0], -1e300), min(bounds[1], 1e300))
-        object.__setattr__(self, "estimate", check_real(self.estimate, "estimate", *limits))
-        error = check_real(self.standard_error, "standard_error", 1e-150, 1e150)
+        measure = measure_named(self.measure)
+        object.__setattr__(self, "estimate", check_real(self.estimate, "estimate", *measure.bounds))
+        error = check_real(self.standard_error, "standard_error", *measure.errors)
         object.__setattr__(self, "standard_error", error)
         if self.n is not None:
             check_count(self.n, "n", 1)

@@ -27,7 +27,11 @@ class Measure:
         Scale of the half-normal prior on the between-site standard deviation, in the measure's
         own units; `None` where it has units, so that the analyst must say.
     bounds
-        Domain of the parameter on the scale that it travels in.
+        Domain of the parameter on the scale that it travels in. Without units it ends at ±50,
+        with units at ±1e30: beyond that a number is a mistake or an attack, and pooling it with
+        others would leave float64.
+    errors
+        Smallest and largest standard error, for the same reason.
 
     """
 
@@ -36,8 +40,11 @@ class Measure:
     label: str
     is_ratio: bool
     default_tau_scale: float | None
-    bounds: tuple[float, float] = (-float("inf"), float("inf"))
+    bounds: tuple[float, float] = (-50.0, 50.0)
+    errors: tuple[float, float] = (1e-8, 1e4)
 
+
+_UNITS: Final = {"bounds": (-1e30, 1e30), "errors": (1e-30, 1e30)}
 
 _ALL: Final = (
     Measure("OR", 1, "odds ratio", is_ratio=True, default_tau_scale=0.5),
@@ -48,13 +55,20 @@ _ALL: Final = (
     Measure("PLO", 6, "log odds of a proportion", is_ratio=False, default_tau_scale=0.5),
     Measure("IRLN", 7, "log incidence rate", is_ratio=False, default_tau_scale=0.5),
     Measure("SMD", 8, "standardised mean difference", is_ratio=False, default_tau_scale=0.5),
-    Measure("MD", 9, "mean difference", is_ratio=False, default_tau_scale=None),
-    Measure("MN", 10, "mean", is_ratio=False, default_tau_scale=None),
+    Measure("MD", 9, "mean difference", is_ratio=False, default_tau_scale=None, **_UNITS),
+    Measure("MN", 10, "mean", is_ratio=False, default_tau_scale=None, **_UNITS),
     Measure(
         "RD", 11, "risk difference", is_ratio=False, default_tau_scale=None, bounds=(-1.0, 1.0)
     ),
     Measure("PR", 12, "proportion", is_ratio=False, default_tau_scale=None, bounds=(0.0, 1.0)),
-    Measure("IRD", 13, "incidence rate difference", is_ratio=False, default_tau_scale=None),
+    Measure(
+        "IRD",
+        13,
+        "incidence rate difference",
+        is_ratio=False,
+        default_tau_scale=None,
+        **_UNITS,
+    ),
     Measure("COR", 14, "correlation", is_ratio=False, default_tau_scale=None, bounds=(-1.0, 1.0)),
     Measure("ZCOR", 15, "Fisher's z of a correlation", is_ratio=False, default_tau_scale=None),
 )

@@ -223,11 +223,10 @@ class LikelihoodProfile(Outcome):
         cox = PartialLikelihood.from_times(
             times=times, events=events, treated=treated, strata=strata, entry=entry, ties=ties
         )
-        found = sample(
-            lambda b: float(cox.value(b)), lambda b: float(cox.gradient(b)), cox.limiting_slopes
-        )
-        return cls._of(
-            found,
+        return cls.from_likelihood(
+            lambda b: float(cox.value(b)),
+            lambda b: float(cox.gradient(b)),
+            cox.limiting_slopes,
             measure="HR",
             n=cox.n,
             events=cox.events,
@@ -235,6 +234,20 @@ class LikelihoodProfile(Outcome):
             question=question,
             cohort=cohort,
         )
+
+    @classmethod
+    def from_likelihood(
+        cls,
+        value: Callable[[float], float],
+        gradient: Callable[[float], float],
+        limiting_slopes: tuple[float, float],
+        **others: Any,
+    ) -> Self:
+        """From a log-likelihood whose derivative and slopes at both infinities are known.
+
+        `others` are the remaining fields of the class.
+        """
+        return cls._of(sample(value, gradient, limiting_slopes), **others)
 
     @classmethod
     def _of(cls, found: Sample, **others: Any) -> Self:

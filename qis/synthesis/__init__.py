@@ -1,11 +1,14 @@
 """Synthesis: what the sites' outcomes say together."""
 
 from qis.synthesis.asymmetry import EggerTest, egger_test
-from qis.synthesis.bayes import Marginal, Posterior, bayes
+from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
+from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
-from qis.synthesis.inverse_variance import Pooled, inverse_variance
+from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
+from qis.synthesis.quadratics import CombinedQuadratics, combine_quadratics, next_anchor
+from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.robust import (
     InfluenceTable,
     MedianEstimate,
@@ -15,29 +18,38 @@ from qis.synthesis.robust import (
 )
 from qis.synthesis.sequence import anytime_interval, mixing_scale_for
 from qis.synthesis.shrinkage import Shrunken, shrink
+from qis.synthesis.synthesising import synthesise
 
 __all__ = [
+    "CombinedQuadratics",
     "EggerTest",
     "HeavyTailed",
     "InfluenceTable",
+    "LeftOut",
     "Marginal",
     "MedianEstimate",
     "Pooled",
     "PooledCounts",
     "PooledProfiles",
     "Posterior",
+    "Reach",
     "Shrunken",
     "SiteInfluence",
+    "SiteResult",
+    "Synthesis",
     "anytime_interval",
     "bayes",
+    "combine_quadratics",
     "egger_test",
     "heavy_tailed",
     "influence",
     "inverse_variance",
     "mantel_haenszel",
     "mixing_scale_for",
+    "next_anchor",
     "peto",
     "pool_profiles",
     "shrink",
+    "synthesise",
     "weighted_median",
 ]

@@ -1,4 +1,4 @@
-"""Pooling of likelihood profiles: small and zero-count sites count with all that they know."""
+"""Pooling of log-likelihoods: small and zero-count sites count with all that they know."""
 
 import math
 from collections.abc import Sequence
@@ -6,143 +6,250 @@ from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Literal
 
-from qis.errors import IncompatibleEvidenceError, InputError
-from qis.outcomes._curves import Curves
-from qis.outcomes.profile import LikelihoodProfile, curves_of
+from qis.errors import InputError
+from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.synthesis._pooled_curve import PooledCurve
+from qis.synthesis._sites import check_choice, check_level, check_scale
+from qis.synthesis.currency import Likelihood, Poolable, check_poolable, is_informative
+from qis.synthesis.random_effects import open_limit, posterior_of_mean
+
+Interval = tuple[float, float]
+Model = Literal["fixed", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledProfiles:
-    """What several profiles say together.
+    """What several sites say together, on the natural log scale for ratio measures.
 
     Parameters
     ----------
     measure, model, level
         As given.
     estimate
-        Where the summed log-likelihood is largest, on the log scale; `None` if no finite value
-        is, because all informative sites rise to the same side or none is informative.
+        Fixed: where the summed log-likelihood is largest. Random: the posterior median of the mean
+        effect. `None` if no finite value is, as `note` then explains.
+    standard_error
+        Fixed: half the distance between the two values at which the log-likelihood is 1/2 under
+        its largest, which is the standard error where it is normal. Random: the posterior standard
+        deviation. `None` where it is not finite.
     interval
-        All values whose summed log-likelihood is within half the chi-squared quantile (1 degree
-        of freedom) of its largest value, or of its limit on the side where it rises for ever:
-        one end is then infinite, and both are if the sites say nothing.
+        Fixed: all values whose summed log-likelihood is within half the chi-squared quantile (1
+        degree of freedom) of its largest value, or of its limit on the side where it rises for
+        ever: one end is then infinite, and both are if the sites say nothing. Random: the central
+        posterior interval; without a posterior, the same rule as for fixed, on the likelihood of
+        the mean with tau integrated against its prior.
+    tau, tau_interval
+        Random: posterior median and central interval of the standard deviation between sites.
     informative, uninformative
-        Positions, in the sequence given, of the profiles that do and do not depend on the effect.
+        Positions, in the sequence given, of the outcomes that do and do not depend on the effect.
     note
         In words, what stands in the way of an estimate; empty if nothing does.
 
     """
 
     measure: str
-    model: Literal["fixed"]
+    model: Model
     level: float
     estimate: float | None
-    interval: tuple[float, float]
+    standard_error: float | None
+    interval: Interval
+    tau: float | None
+    tau_interval: Interval | None
     informative: tuple[int, ...]
     uninformative: tuple[int, ...]
     note: str
 
 
 def pool_profiles(
-    profiles: Sequence[LikelihoodProfile], *, model: Literal["fixed"], level: float = 0.95
+    profiles: Sequence[Poolable],
+    *,
+    model: Model = "fixed",
+    tau_scale: float | None = None,
+    mean_scale: float | None = None,
+    level: float = 0.95,
 ) -> PooledProfiles:
-    """Add up the log-likelihoods of sites that estimate one effect.
+    """Pool likelihood profiles, and whatever else has a log-likelihood of the same effect.
 
     Parameters
     ----------
     profiles
-        One or more of the same study and measure, one from each group of people. Their order
-        changes no bit of the result.
+        One or more outcomes of the same study and measure, one from each group of people. Their
+        order changes no bit of the result.
     model
-        ``"fixed"``: one common effect.
+        ``"fixed"``: one common effect. ``"random"``: effects vary about a mean, each outcome is a
+        site.
+    tau_scale
+        Random: scale of the half-normal prior on tau in the measure's units (log scale for
+        ratios); default 0.5 where the measure has no units.
+    mean_scale
+        Random: standard deviation of a normal prior on the mean about 0; `None`: flat.
     level
         Coverage of the interval, in (0, 1).
 
     Raises
     ------
     InputError
-        If there is no profile, or an argument is out of range.
+        If there is no outcome, an argument is out of range, or the measure has units and no
+        tau_scale was given.
     IncompatibleEvidenceError
         If studies or measures differ.
 
     """
-    if model != "fixed":
-        raise InputError(
-            f"model is {model!r:.40}; it must be 'fixed'",
-            field="model",
-            actual=model,
-            limit=("fixed",),
-        )
-    _check_level(level)
-    _check_compatible(profiles)
-    informative = tuple(k for k, p in enumerate(profiles) if p.is_informative)
-    uninformative = tuple(k for k, p in enumerate(profiles) if not p.is_informative)
-    estimate, interval, note = None, (-math.inf, math.inf), _SILENT
-    if informative:
-        estimate, interval, note = _fixed(_ordered([profiles[k] for k in informative]), level)
-    return PooledProfiles(
-        measure=profiles[0].measure,
-        model=model,
+    check_choice(model, "model", ("fixed", "random"))
+    check_level(level)
+    _, measure = check_poolable(profiles)
+    scale = tau_scale_of(measure, tau_scale) if model == "random" else None
+    if mean_scale is not None:
+        check_scale(mean_scale, "mean_scale")
+    return pool_sites(
+        [(outcome,) for outcome in profiles],
+        measure=measure,
+        tau_scale=scale,
+        mean_scale=mean_scale,
         level=level,
-        estimate=estimate,
-        interval=interval,
+    )
+
+
+def tau_scale_of(measure: str, given: float | None) -> float:
+    """The scale of the prior on tau.
+
+    Raises
+    ------
+    InputError
+        If it is not positive, or not given though the measure has units.
+
+    """
+    if given is not None:
+        return check_scale(given, "tau_scale")
+    default = measure_named(measure).default_tau_scale
+    if default is None:
+        raise InputError(
+            f"{measure} has units, so a random-effects model needs tau_scale=: how much sites' "
+            "effects may plausibly differ, in those units",
+            field="tau_scale",
+        )
+    return default
+
+
+def pool_sites(
+    sites: Sequence[Sequence[Poolable]],
+    *,
+    measure: str,
+    tau_scale: float | None,
+    mean_scale: float | None = None,
+    level: float = 0.95,
+) -> PooledProfiles:
+    """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect."""
+    informative = tuple(k for k, site in enumerate(sites) if any(map(is_informative, site)))
+    uninformative = tuple(k for k in range(len(sites)) if k not in set(informative))
+    says = [[o for o in sites[k] if is_informative(o)] for k in informative]
+    answer = _Answer(note=_SILENT)
+    if says and tau_scale is None:
+        answer = _fixed([outcome for site in says for outcome in site], level)
+    elif says and tau_scale is not None:
+        answer = _random([Likelihood.of(site) for site in says], tau_scale, mean_scale, level)
+    return PooledProfiles(
+        measure=measure,
+        model="fixed" if tau_scale is None else "random",
+        level=level,
+        estimate=answer.estimate,
+        standard_error=answer.standard_error,
+        interval=answer.interval,
+        tau=answer.tau,
+        tau_interval=answer.tau_interval,
         informative=informative,
         uninformative=uninformative,
+        note=answer.note,
+    )
+
+
+_SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Answer:
+    estimate: float | None = None
+    standard_error: float | None = None
+    interval: Interval = (-math.inf, math.inf)
+    tau: float | None = None
+    tau_interval: Interval | None = None
+    note: str = ""
+
+
+def _fixed(outcomes: list[Poolable], level: float) -> _Answer:
+    pooled = Likelihood.of(outcomes)
+    quantile = NormalDist().inv_cdf(0.5 + level / 2.0)
+    if pooled.is_parabola:
+        error = pooled.precision**-0.5
+        if len(outcomes) == 1 and isinstance(outcomes[0], Effect):
+            error = outcomes[0].standard_error
+        ends = (pooled.centre - quantile * error, pooled.centre + quantile * error)
+        return _Answer(estimate=pooled.centre, standard_error=error, interval=ends)
+    search = PooledCurve(pooled)
+    drop = quantile**2 / 2.0
+    place, height = search.maximum()
+    if math.isinf(place):
+        return _open(1 if place > 0.0 else -1, drop, search, height)
+    if len(outcomes) == 1 and isinstance(outcomes[0], LikelihoodProfile):
+        place = place if outcomes[0].maximum is None else outcomes[0].maximum
+    low, high = (search.crossing(place, height - drop, side) for side in (-1, 1))
+    one_below = [search.crossing(place, height - 0.5, side) for side in (-1, 1)]
+    error = (one_below[1] - one_below[0]) / 2.0
+    note = "" if math.isfinite(high - low) else _OPEN
+    return _Answer(
+        estimate=place,
+        standard_error=error if math.isfinite(error) else None,
+        interval=(low, high),
         note=note,
     )
 
 
-_SILENT = "No profile depends on the effect (no events, or all people at risk in one arm)."
+_OPEN = "The log-likelihood does not drop far enough on one side: the interval is open there."
 
 
-def _fixed(curves: Curves, level: float) -> tuple[float | None, tuple[float, float], str]:
-    pooled = PooledCurve(curves)
-    drop = NormalDist().inv_cdf(0.5 + level / 2.0) ** 2 / 2.0
-    place, height = pooled.maximum()
-    if math.isfinite(place):
-        low, high = (pooled.crossing(place, height - drop, side) for side in (-1, 1))
-        return place, (low, high), _open_note(low, high)
-    side = 1 if place > 0.0 else -1
+def _open(side: int, drop: float, search: PooledCurve, height: float) -> _Answer:
     # Wherever the walk starts out on the level side, it ends at the same border.
-    border = pooled.crossing(pooled.far(side), height - drop, -side)
-    interval = (border, math.inf) if side > 0 else (-math.inf, border)
-    way = "larger" if side > 0 else "smaller"
-    bound = "lower" if side > 0 else "upper"
-    note = (
-        f"All informative profiles together favour ever {way} values, so there is no finite "
+    border = search.crossing(search.far(side), height - drop, -side)
+    return _Answer(
+        interval=(border, math.inf) if side > 0 else (-math.inf, border),
+        note=_one_sided(side, drop),
+    )
+
+
+def _one_sided(side: int, drop: float) -> str:
+    way, bound = ("larger", "lower") if side > 0 else ("smaller", "upper")
+    return (
+        f"All informative outcomes together favour ever {way} values, so there is no finite "
         f"estimate; the {bound} limit is where the log-likelihood is {drop:.2f} under its limit."
     )
-    return None, interval, note
 
 
-def _open_note(low: float, high: float) -> str:
-    if math.isfinite(low) and math.isfinite(high):
-        return ""
-    return "The log-likelihood does not drop far enough on one side: the interval is open there."
+def _random(
+    sites: list[Likelihood], tau_scale: float, mean_scale: float | None, level: float
+) -> _Answer:
+    limits = [math.fsum(site.limits[end] for site in sites) for end in (0, 1)]
+    level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
+    if mean_scale is None and len(level_ends) == 2:
+        return _Answer(note=_UNBOUNDED)
+    if mean_scale is None and level_ends:
+        side = 1 if level_ends[0] else -1
+        drop = NormalDist().inv_cdf(0.5 + level / 2.0) ** 2 / 2.0
+        border = open_limit(sites, tau_scale=tau_scale, drop=drop, side=side)
+        return _Answer(
+            interval=(border, math.inf) if side > 0 else (-math.inf, border),
+            note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
+        )
+    found = posterior_of_mean(sites, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
+    return _Answer(
+        estimate=found.median,
+        standard_error=found.sd,
+        interval=found.interval,
+        tau=found.tau,
+        tau_interval=found.tau_interval,
+    )
 
 
-def _ordered(profiles: Sequence[LikelihoodProfile]) -> Curves:
-    def numbers(p: LikelihoodProfile) -> tuple[object, ...]:
-        ends = (p.lower, p.upper, p.slope_below, p.slope_above)
-        return (ends, p.values, p.gradients, () if p.maximum is None else (p.maximum,))
-
-    return curves_of(sorted(profiles, key=numbers))
-
-
-def _check_level(level: object) -> None:
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0.0 < level < 1.0:
-        raise InputError(f"level is {level!r:.40}; it must lie in (0, 1)", field="level")
-
-
-def _check_compatible(profiles: Sequence[LikelihoodProfile]) -> None:
-    if not profiles:
-        raise InputError("there is no profile to pool", field="profiles")
-    for field in ("study_id", "measure"):
-        found = {getattr(profile, field) for profile in profiles}
-        if len(found) > 1:
-            raise IncompatibleEvidenceError(
-                f"the profiles differ in {field}; only those of one study and measure are pooled",
-                field=field,
-                actual=tuple(sorted(found)),
-            )
+_UNBOUNDED = (
+    "The likelihood of the mean does not fall to nothing on either side, so it has no posterior "
+    "under a flat prior; give mean_scale."
+)

@@ -18,9 +18,9 @@ from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Effect, measure_named
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_sites
-from qis.synthesis.bayes import bayes
+from qis.synthesis.bayesian import bayes
 from qis.synthesis.heterogeneity import TAU2_METHODS
-from qis.synthesis.inverse_variance import inverse_variance
+from qis.synthesis.normal_pooling import inverse_variance
 
 Site = Effect | tuple[float, float]
 

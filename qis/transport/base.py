@@ -60,6 +60,11 @@ class Transport(ABC):
     """Carries packets to whoever's interest they match. An async context manager."""
 
     @property
+    def is_open(self) -> bool:
+        """Whether it may publish now; those that need no opening are open from the start."""
+        return True
+
+    @property
     @abstractmethod
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""

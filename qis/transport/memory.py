@@ -138,6 +138,11 @@ class MemoryTransport(Transport):
         network._join(self)  # noqa: SLF001
 
     @property
+    def is_open(self) -> bool:
+        """Whether `aclose` has not been called."""
+        return self._is_open
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics

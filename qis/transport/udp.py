@@ -82,6 +82,11 @@ class UDPTransport(Transport):
         self._idle.set()
 
     @property
+    def is_open(self) -> bool:
+        """Whether the socket is bound."""
+        return self._socket is not None
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics

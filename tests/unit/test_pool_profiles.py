@@ -9,8 +9,8 @@ import pytest
 
 from qis import _canonical
 from qis.errors import IncompatibleEvidenceError, InputError
-from qis.outcomes import LikelihoodProfile, outcome_from_body
-from qis.synthesis.profiles import pool_profiles
+from qis.outcomes import Effect, LikelihoodProfile, outcome_from_body
+from qis.synthesis import bayes, pool_profiles
 
 
 def normal(mean, error, **others):
@@ -159,3 +159,53 @@ def test_refuses():
     for other in (normal(0.0, 1.0, question="r"), normal(0.0, 1.0, measure="RR")):
         with pytest.raises(IncompatibleEvidenceError):
             pool_profiles([good, other], model="fixed")
+
+
+CASES = {
+    "agreeing": ([0.2, 0.1, 0.3], [0.3, 0.2, 0.4]),
+    "conflicting": ([-2.0, 2.0], [0.2, 0.2]),
+    "one sharp": ([0.5, -0.5, 0.2, 0.0], [0.05, 0.5, 0.6, 0.4]),
+    "wide": ([1.0, -1.0, 0.0], [1.5, 2.0, 1.0]),
+}
+
+
+@pytest.mark.parametrize("kinds", ["profiles", "mixed"])
+@pytest.mark.parametrize("mean_scale", [None, 2.0])
+@pytest.mark.parametrize("name", CASES)
+def test_random_effects_of_normal_likelihoods_are_those_of_their_estimates(name, mean_scale, kinds):
+    estimates, errors = CASES[name]
+    outcomes = [normal(y, s) for y, s in zip(estimates, errors, strict=True)]
+    if kinds == "mixed":
+        outcomes[0] = Effect(
+            question="q", measure="OR", estimate=estimates[0], standard_error=errors[0]
+        )
+    pooled = pool_profiles(outcomes, model="random", mean_scale=mean_scale)
+    posterior = bayes(estimates, errors, tau_scale=0.5, mean_scale=mean_scale)
+    close = {"abs": 2e-3 * posterior.sd}
+    assert pooled.estimate == pytest.approx(posterior.median, **close)
+    assert pooled.standard_error == pytest.approx(posterior.sd, **close)
+    assert pooled.interval == pytest.approx(posterior.interval, **close)
+    assert pooled.tau == pytest.approx(posterior.tau.median, abs=2e-3)
+    assert pooled.tau_interval == pytest.approx(posterior.tau.interval, abs=2e-3)
+
+
+def test_a_prior_on_the_mean_gives_monotone_evidence_an_estimate():
+    up = binomial(3, 3)
+    assert up.is_monotone
+    bare = pool_profiles([up, up], model="random")
+    assert bare.estimate is None
+    assert "mean_scale" in bare.note
+    found = pool_profiles([up, up], model="random", mean_scale=2.0)
+    assert 0.0 < found.estimate < 4.0
+    assert math.isfinite(found.interval[0])
+    assert math.isfinite(found.interval[1])
+
+
+def test_evidence_that_pulls_apart_without_end_has_no_mean():
+    # One site rises to either side for ever: the sum peaks, and its ends are level.
+    up, down = binomial(3, 3), binomial(0, 3)
+    fixed = pool_profiles([up, down], model="fixed")
+    assert fixed.estimate == pytest.approx(0.0, abs=0.01)
+    assert pool_profiles([up, down], model="random").estimate == pytest.approx(0.0, abs=0.01)
+    silent = pool_profiles([binomial(0, 0)], model="random")
+    assert (silent.estimate, silent.interval) == (None, (-math.inf, math.inf))

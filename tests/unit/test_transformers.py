@@ -1,5 +1,6 @@
 """The transformers, alone and in scikit-learn's own Pipeline, clone, grid search and tags."""
 
+import importlib
 import pickle
 
 import numpy as np
@@ -84,9 +85,9 @@ def test_what_is_not_fitted_or_has_no_fields_says_so():
 
 @pytest.mark.parametrize("scheme", [VECTORS, SETS])
 def test_in_a_pipeline_they_tell_two_groups_apart(scheme):
-    pipeline = pytest.importorskip("sklearn.pipeline")
-    neighbors = pytest.importorskip("sklearn.neighbors")
-    svm = pytest.importorskip("sklearn.svm")
+    pipeline = importlib.import_module("sklearn.pipeline")
+    neighbors = importlib.import_module("sklearn.neighbors")
+    svm = importlib.import_module("sklearn.svm")
     features, labels = two_groups(scheme)
     steps = [
         (SketchTransformer(scheme), neighbors.KNeighborsClassifier(metric="hamming")),
@@ -102,11 +103,11 @@ def test_in_a_pipeline_they_tell_two_groups_apart(scheme):
 
 @pytest.mark.parametrize("kind", [SketchTransformer, SimilarityTransformer])
 def test_clone_tags_and_search_over_schemes(kind):
-    base = pytest.importorskip("sklearn.base")
-    selection = pytest.importorskip("sklearn.model_selection")
-    pipeline = pytest.importorskip("sklearn.pipeline")
-    linear = pytest.importorskip("sklearn.linear_model")
-    utils = pytest.importorskip("sklearn.utils")
+    base = importlib.import_module("sklearn.base")
+    selection = importlib.import_module("sklearn.model_selection")
+    pipeline = importlib.import_module("sklearn.pipeline")
+    linear = importlib.import_module("sklearn.linear_model")
+    utils = importlib.import_module("sklearn.utils")
     features, labels = two_groups(VECTORS)
     fitted = kind(VECTORS).fit(features)
     cloned = base.clone(fitted)

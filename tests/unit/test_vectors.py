@@ -162,3 +162,9 @@ def test_another_parameter_or_secret_is_another_scheme():
     assert not set(keyed.routing_keys(vector)) & set(other.routing_keys(vector))
     with pytest.raises(SchemeMismatchError):
         SCHEME.similarity(SCHEME.fingerprint(vector), keyed.fingerprint(vector))
+
+
+def test_an_explanation_says_how_relevant_and_how_rare_that_is():
+    vector = [1.0, 2.0, -3.0, 4.0, 5.0, -6.0]
+    words = SCHEME.explain(vector, SCHEME.fingerprint(vector))
+    assert words == "relevance 1.00, above 100.0% of random pairs"

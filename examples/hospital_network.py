@@ -1,0 +1,350 @@
+"""Thirteen hospitals exchange packets about a rare disease and each synthesises, on this machine.
+
+A trial of interferon gamma in chronic granulomatous disease, as it was: 128 patients in 13
+hospitals. Every hospital is a process of its own (`hospital_site.py`) that reads its own patients
+only. Two lung-cancer institutions are on the same network. This program only starts and stops
+processes and reads what they print; it takes no part in the exchange. It exits with 1 if the
+hospitals' synthesis is not the analysis of the pooled patients.
+"""
+
+import csv
+import json
+import math
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import qis
+from qis.outcomes.cox import PartialLikelihood
+
+HERE = Path(__file__).parent
+DEADLINE_S = 60.0
+TOLERANCE = 0.003
+PUBLISHED = (-1.1404, -1.842, -0.493)
+"""Cox model stratified by hospital (R, survival): log hazard ratio and profile limits."""
+FIELDS = ("days", "event", "treated", "age", "female", "diagnosis")
+Patients = list[dict[str, Any]]
+
+
+def cgd_patients() -> dict[str, Patients]:
+    """The trial's patients, by hospital."""
+    hospitals: dict[str, Patients] = defaultdict(list)
+    with (HERE / "data" / "cgd.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            values = (
+                row["days"],
+                row["infection"],
+                int(row["treatment"] == "interferon gamma"),
+                row["age"],
+                int(row["sex"] == "female"),
+                "immune deficiency",
+            )
+            hospitals[row["hospital"]].append(dict(zip(FIELDS, values, strict=True)))
+    return dict(hospitals)
+
+
+def lung_patients() -> dict[str, Patients]:
+    """The patients of the two largest lung-cancer institutions."""
+    institutions: dict[str, Patients] = defaultdict(list)
+    with (HERE / "data" / "lung_ncctg.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            female = int(row["sex"] == "2")
+            death = int(row["status"] == "2")
+            values = (row["time"], death, female, row["age"], female, "lung cancer")
+            name = f"Lung institution {row['inst']}"
+            institutions[name].append(dict(zip(FIELDS, values, strict=True)))
+    largest = sorted(institutions, key=lambda name: -len(institutions[name]))[:2]
+    return {name: institutions[name] for name in largest}
+
+
+@dataclass
+class Site:
+    """A site's folder and, while it runs, its process."""
+
+    name: str
+    folder: Path
+    process: subprocess.Popen[str] | None = None
+    address: str = ""
+    latest: dict[str, Any] = field(default_factory=dict)
+    closing: dict[str, Any] = field(default_factory=dict)
+    bytes_sent: Counter[int] = field(default_factory=Counter)
+
+
+class World:
+    """Starts, kills and reads the sites' processes; nothing of the exchange goes through it."""
+
+    def __init__(self, sites: dict[str, Site]) -> None:
+        self.sites = sites
+        self._lines: queue.Queue[tuple[str, int, str]] = queue.Queue()
+        self._ends_at = time.monotonic() + DEADLINE_S
+
+    def start(self, name: str, peers: list[str]) -> None:
+        """Start one site's process, with the addresses of some nodes that are up."""
+        site = self.sites[name]
+        command = [sys.executable, str(HERE / "hospital_site.py"), str(site.folder), *peers]
+        site.address, site.latest = "", {}
+        site.process = subprocess.Popen(  # noqa: S603  our own script
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._read, args=(name, site.process), daemon=True).start()
+
+    def kill(self, name: str) -> None:
+        """End a process at once, without a word to the others."""
+        process = self.sites[name].process
+        if process is not None:
+            process.kill()
+            process.wait()
+            self.sites[name].process = None
+
+    def stop(self) -> None:
+        """Close every site's input, so that it says goodbye and ends."""
+        running = [site.process for site in self.sites.values() if site.process is not None]
+        for process in running:
+            if process.stdin is not None:
+                process.stdin.close()
+        for process in running:
+            try:
+                process.wait(timeout=10.0)
+            except subprocess.TimeoutExpired:
+                process.kill()
+        self._take_waiting()
+
+    def wait_until(self, done: Callable[[], bool], what: str) -> None:
+        """Take in what the sites print until something holds; exit if it does not come to."""
+        while not done():
+            try:
+                self._take(*self._lines.get(timeout=max(0.0, self._ends_at - time.monotonic())))
+            except queue.Empty:
+                sys.exit(f"after {DEADLINE_S:.0f} s: {what} has not come about")
+
+    def _read(self, name: str, process: subprocess.Popen[str]) -> None:
+        for line in process.stdout or ():
+            self._lines.put((name, process.pid, line))
+
+    def _take_waiting(self) -> None:
+        for site in self.sites.values():
+            if site.process is not None and not site.closing:
+                self.wait_until(lambda site=site: bool(site.closing), f"{site.name} closing")
+
+    def _take(self, name: str, pid: int, line: str) -> None:
+        site = self.sites[name]
+        said = json.loads(line)
+        site.bytes_sent[pid] = max(site.bytes_sent[pid], said.get("bytes_sent", 0))
+        if site.process is None or site.process.pid != pid:
+            return
+        if said["event"] == "open":
+            site.address = said["address"]
+        elif said["event"] == "synthesis":
+            site.latest = said
+        elif said["event"] == "closing":
+            site.closing = said
+
+
+def enrol(root: Path, patients: dict[str, Patients], study_of: dict[str, str]) -> dict[str, Site]:
+    """Give every site a folder with its key, the roster, its study and its own patients."""
+    sites, roster = {}, {}
+    for number, (name, own) in enumerate(patients.items()):
+        folder = root / f"site-{number}"
+        folder.mkdir()
+        identity = qis.Identity.generate()
+        identity.save(folder / "key.pem")
+        declared = (HERE / "data" / study_of[name]).read_text(encoding="utf-8")
+        (folder / "study.toml").write_text(declared, encoding="utf-8")
+        study = qis.Study.load(folder / "study.toml")
+        roster[name] = {"key": str(identity.issuer), "study": study.id.hex()}
+        with (folder / "patients.csv").open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            writer.writeheader()
+            writer.writerows(own)
+        sites[name] = Site(name, folder)
+    for site in sites.values():
+        (site.folder / "roster.json").write_text(json.dumps(roster), encoding="utf-8")
+    return sites
+
+
+def likelihood_of(patients: Patients, strata: list[str] | None = None) -> PartialLikelihood:
+    """Cox's partial likelihood of treatment."""
+    return PartialLikelihood.from_times(
+        times=[float(p["days"]) for p in patients],
+        events=[int(p["event"]) for p in patients],
+        treated=[p["treated"] for p in patients],
+        strata=strata,
+    )
+
+
+def pooled_reference(hospitals: dict[str, Patients]) -> tuple[float, float, float]:
+    """Estimate and profile limits from all patients together, stratified by hospital."""
+    everyone = [patient for own in hospitals.values() for patient in own]
+    cox = likelihood_of(everyone, [name for name, own in hospitals.items() for _ in own])
+    best = border(lambda b: float(cox.gradient(b)) > 0.0, -8.0, 8.0)
+    level = float(cox.value(best)) - 3.841458820694124 / 2.0  # chi-squared, 1 df, 95 %
+    inside = lambda b: float(cox.value(b)) >= level  # noqa: E731
+    return best, border(inside, best, -8.0), border(inside, best, 8.0)
+
+
+def border(holds: Callable[[float], bool], inside: float, outside: float) -> float:
+    """Where a condition that holds at `inside` and not at `outside` ceases to."""
+    for _ in range(80):
+        middle = (inside + outside) / 2.0
+        inside, outside = (middle, outside) if holds(middle) else (inside, middle)
+    return inside
+
+
+def conventional(hospitals: dict[str, Patients]) -> tuple[qis.Pooled, int]:
+    """Inverse-variance pooling of estimates and standard errors, and of how many hospitals."""
+    estimates, errors = [], []
+    for own in hospitals.values():
+        cox = likelihood_of(own)
+        below, above = cox.limiting_slopes
+        if below > 0.0 and above < 0.0:
+            b = border(lambda b, cox=cox: float(cox.gradient(b)) > 0.0, -8.0, 8.0)
+            slope = float(cox.gradient(b - 1e-4) - cox.gradient(b + 1e-4)) / 2e-4
+            estimates.append(b)
+            errors.append(1.0 / math.sqrt(slope))
+    return qis.inverse_variance(estimates, errors, tau2="FE"), len(estimates)
+
+
+def ratio(estimate: float | None, low: float, high: float, otherwise: str = "") -> str:
+    """A log hazard ratio as people read it."""
+    if estimate is None:
+        return otherwise
+    return f"{math.exp(estimate):.2f} [{math.exp(low):.2f}, {math.exp(high):.2f}]"
+
+
+def own_words(own: list[float | None]) -> str:
+    """A hospital's own estimate, or that none can be given."""
+    estimate, low, high = own
+    if estimate is not None and low is not None and high is not None:
+        return ratio(estimate, low, high)
+    return "none can be given"
+
+
+def table(sites: dict[str, Site], hospitals: dict[str, Patients]) -> Iterator[str]:
+    """One line a hospital."""
+    heads = ("hospital", "patients", "infected", "hazard ratio, alone", "synthesis there", "sites")
+    widths = (22, 8, 8, 20, 20, 5)
+    yield "  ".join(head.ljust(width) for head, width in zip(heads, widths, strict=True))
+    for name, own in hospitals.items():
+        latest = sites[name].latest
+        known = any(site.latest for site in sites.values())
+        source = latest or next(s.latest for s in sites.values() if s.latest) if known else {}
+        cells = (
+            name,
+            str(len(own)),
+            str(sum(int(p["event"]) for p in own)),
+            own_words(source["sites"][name]),
+            ratio(latest["estimate"], *latest["interval"]) if latest else "(killed)",
+            str(len(latest["sites"])) if latest else "-",
+        )
+        yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+
+
+def pairs_reached(sites: dict[str, Site], names: list[str]) -> int:
+    """Pairs of hospitals each of which has the other in its synthesis."""
+    seen = {name: set(sites[name].latest.get("sites", ())) for name in names}
+    return sum(b in seen[a] and a in seen[b] for i, a in enumerate(names) for b in names[i + 1 :])
+
+
+def agree(sites: dict[str, Site], names: list[str], count: int) -> bool:
+    """Whether these sites' newest syntheses hold `count` sites and have one digest."""
+    latest = [sites[name].latest for name in names]
+    digests = {said.get("digest") for said in latest}
+    return len(digests) == 1 and all(len(said.get("sites", ())) == count for said in latest)
+
+
+def main() -> int:
+    """Run the network, disturb it, and print what came of it; 0 if the checks hold."""
+    started = time.monotonic()
+    hospitals, lung = cgd_patients(), lung_patients()
+    names = list(hospitals)
+    study_of = dict.fromkeys(names, "cgd_study.toml") | dict.fromkeys(lung, "lung_study.toml")
+    with tempfile.TemporaryDirectory() as root:
+        sites = enrol(Path(root), hospitals | lung, study_of)
+        world = World(sites)
+        try:
+            first, second = names[:2]
+            world.start(first, [])
+            world.wait_until(lambda: bool(sites[first].address), f"{first} opening")
+            for name in (*names[1:], *lung):
+                world.start(name, [sites[first].address])
+            world.wait_until(lambda: agree(sites, names, 13), "one synthesis in 13 hospitals")
+            print("\n".join(table(sites, hospitals)))
+            pairs, before = pairs_reached(sites, names), sites[second].latest["digest"]
+            result = sites[second].latest
+
+            world.kill(first)
+            world.kill(second)
+            world.start(second, [sites[name].address for name in names[2:5]])
+            living = names[1:]
+            world.wait_until(
+                lambda: agree(sites, living, 13) and sites[names[2]].latest["digest"] != before,
+                "one synthesis in the living hospitals",
+            )
+            again = sites[second].latest
+        finally:
+            world.stop()
+    print(
+        f"\n{first} was killed; {second} was killed and restarted, published anew, and has the\n"
+        "synthesis of all 13 again, as have the other 11: "
+        f"{ratio(again['estimate'], *again['interval'])}."
+    )
+    return report(sites, hospitals, list(lung), (result, pairs, time.monotonic() - started))
+
+
+def report(
+    sites: dict[str, Site],
+    hospitals: dict[str, Patients],
+    lung: list[str],
+    outcome: tuple[dict[str, Any], int, float],
+) -> int:
+    """Print the comparison with the pooled patients and what was sent; 0 if the checks hold."""
+    result, pairs, seconds = outcome
+    found = (result["estimate"], *result["interval"])
+    reference = pooled_reference(hospitals)
+    contrast, usable = conventional(hospitals)
+    n = len(hospitals)
+    received = [set(sites[name].latest.get("sites", ())) & set(hospitals) for name in lung]
+    carried = sum(sites[name].closing["unmatched"] for name in lung)
+    sent = sum(sum(site.bytes_sent.values()) for site in sites.values())
+    print("\nlog hazard ratio of interferon gamma against placebo [95 %]")
+    for label, numbers in (
+        ("sum of 13 packets", found),
+        ("all patients together, Cox stratified by hospital", reference),
+        ("the same, published", PUBLISHED),
+        (
+            f"inverse variance of {usable} hospitals with an estimate",
+            (contrast.estimate, *contrast.interval),
+        ),
+    ):
+        print(f"  {label:52} {numbers[0]:8.4f} [{numbers[1]:.3f}, {numbers[2]:.3f}]")
+    print(f"{sent / 1e6:.2f} MB sent by {len(sites)} sites; packets are 512 bytes.")
+    print(f"{pairs} of {n * (n - 1) // 2} pairs of hospitals had each other's evidence.")
+    print(
+        f"The lung-cancer sites received {sum(map(len, received))} of the hospitals' packets "
+        f"({carried} on the wire)."
+    )
+    print(f"{seconds:.1f} s.")
+    worst = max(
+        abs(a - b) for other in (reference, PUBLISHED) for a, b in zip(found, other, strict=True)
+    )
+    checks = {
+        f"packets and pooled patients differ by {worst:.4f}, more than {TOLERANCE}": worst
+        > TOLERANCE,
+        "some pairs of hospitals did not reach each other": pairs != n * (n - 1) // 2,
+        "lung-cancer sites received packets of the hospitals": any(received) or carried > 0,
+    }
+    for fault in (words for words, failed in checks.items() if failed):
+        print(f"FAILED: {fault}")
+    return int(any(checks.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

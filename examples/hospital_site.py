@@ -1,0 +1,109 @@
+"""What one hospital runs: its own patients in, one packet out, a synthesis of whatever arrives.
+
+Usage: hospital_site.py FOLDER [key@host:port ...]
+
+The folder is the hospital's own: key.pem, roster.json, study.toml, patients.csv. The addresses are
+those of any nodes that are up. Events are printed as lines of JSON. It ends when its input does.
+"""
+
+import asyncio
+import csv
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import qis
+
+SCHEME = qis.VectorScheme(dimensions=4)
+
+
+def read_patients(path: Path) -> dict[str, list[Any]]:
+    """Columns of the hospital's own file."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = ("days", "event", "treated", "age", "female")
+    columns: dict[str, list[Any]] = {key: [float(row[key]) for row in rows] for key in numbers}
+    columns["diagnosis"] = [row["diagnosis"] for row in rows]
+    return columns
+
+
+def describe(patients: dict[str, list[Any]]) -> list[float]:
+    """The cohort as the study's baseline features, each from about -1 to 1."""
+    n = len(patients["age"])
+    of_lung = sum(diagnosis == "lung cancer" for diagnosis in patients["diagnosis"]) / n
+    return [
+        1.0 - 2.0 * of_lung,
+        2.0 * of_lung - 1.0,
+        sum(patients["age"]) / n / 40.0 - 1.0,
+        2.0 * sum(patients["female"]) / n - 1.0,
+    ]
+
+
+def read_roster(path: Path) -> qis.Roster:
+    """The sites that take part, with their keys and the studies that they are enrolled in."""
+    return qis.Roster(
+        tuple(
+            qis.Site(
+                name=name,
+                keys=(qis.SiteKey(issuer=qis.Issuer(bytes.fromhex(entry["key"]))),),
+                studies=frozenset({bytes.fromhex(entry["study"])}),
+            )
+            for name, entry in json.loads(path.read_text(encoding="utf-8")).items()
+        )
+    )
+
+
+def report(event: str, **what: Any) -> None:
+    """One line of JSON."""
+    print(json.dumps({"event": event, **what}), flush=True)
+
+
+async def show_syntheses(loop: qis.SynthesisLoop, transport: qis.UDPTransport) -> None:
+    """Print each new synthesis as it comes."""
+    async for synthesis in loop:
+        report(
+            "synthesis",
+            question=synthesis.question,
+            estimate=synthesis.estimate,
+            interval=synthesis.interval,
+            sites={site.name: [site.estimate, *site.interval] for site in synthesis.sites},
+            digest=synthesis.digest.hex(),
+            bytes_sent=transport.statistics.bytes_sent,
+        )
+
+
+async def until_input_ends() -> None:
+    """Return at the end of standard input, as when whoever started this is gone."""
+    await asyncio.to_thread(sys.stdin.read)
+
+
+async def run(folder: Path, peers: list[str]) -> None:
+    """Take part until the input ends."""
+    identity = qis.Identity.load(folder / "key.pem")
+    roster = read_roster(folder / "roster.json")
+    study = qis.Study.load(folder / "study.toml")
+    patients = read_patients(folder / "patients.csv")
+    profile = qis.LikelihoodProfile.from_survival(
+        study=study,
+        times=patients["days"],
+        events=patients["event"],
+        treated=patients["treated"],
+    )
+    transport = qis.UDPTransport(identity, roster=roster, bootstrap=peers)
+    about = describe(patients)
+    loop = qis.SynthesisLoop(
+        identity, transport, SCHEME, interest=SCHEME.interest(about), studies=[study], roster=roster
+    )
+    async with transport, loop:
+        report("open", address=transport.address)
+        await loop.publish(profile, about=about)
+        showing = asyncio.create_task(show_syntheses(loop, transport))
+        await until_input_ends()
+        showing.cancel()
+        statistics = transport.statistics
+        report("closing", bytes_sent=statistics.bytes_sent, unmatched=statistics.unmatched)
+
+
+if __name__ == "__main__":
+    asyncio.run(run(Path(sys.argv[1]), sys.argv[2:]))

@@ -1,0 +1,154 @@
+"""Key files: PKCS #8 in PEM form as openssl writes it, or sealed with a passphrase."""
+
+import base64
+import binascii
+import os
+import stat
+from os import PathLike
+from pathlib import Path
+from typing import Final
+
+from nacl import pwhash, secret, utils
+from nacl.exceptions import CryptoError
+
+from qis.errors import KeyFileError
+
+SEED_SIZE: Final = 32
+# PrivateKeyInfo of RFC 8410 up to the 32 bytes of the seed: what `openssl genpkey` writes.
+_PKCS8_HEAD: Final = bytes.fromhex("302e020100300506032b657004220420")
+_PLAIN: Final = "PRIVATE KEY"
+_SEALED: Final = "QIS SEALED PRIVATE KEY"
+_LARGEST: Final = 4096
+# Argon2id (RFC 9106) with libsodium's moderate limits: some 0.7 s and 256 MiB for each guess. They
+# are in the file, so that later versions may raise them; a file may not ask for more than this.
+_OPERATIONS: Final = pwhash.argon2id.OPSLIMIT_MODERATE
+_MEMORY: Final = pwhash.argon2id.MEMLIMIT_MODERATE
+_MOST_OPERATIONS: Final = 16
+_MOST_MEMORY: Final = 2**30
+_SALT_SIZE: Final = pwhash.argon2id.SALTBYTES
+
+
+def write_seed(path: str | PathLike[str], seed: bytes, passphrase: str | None) -> None:
+    """Write a seed with mode 0600; never overwrites.
+
+    Raises
+    ------
+    KeyFileError
+        If the file exists or cannot be written, or the passphrase is empty.
+
+    """
+    if passphrase is None:
+        text = _pem(_PLAIN, _PKCS8_HEAD + seed)
+    else:
+        text = _pem(_SEALED, _sealed(seed, passphrase))
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    except OSError as error:
+        raise KeyFileError(f"{path} is not written: {error.strerror}", field="path") from error
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
+    """Read a seed.
+
+    Raises
+    ------
+    KeyFileError
+        If the file is missing, readable or writable by others, or not such a key; or the
+        passphrase is missing, wrong or not asked for.
+
+    """
+    label, content = _unpem(_text_of(path), path)
+    if label == _SEALED:
+        if passphrase is None:
+            raise KeyFileError(f"{path} is sealed: give its passphrase=", field="passphrase")
+        return _unsealed(content, passphrase, path)
+    if passphrase is not None:
+        raise KeyFileError(
+            f"{path} is not sealed, so a passphrase protects nothing: leave it out, or save the "
+            "key anew with one",
+            field="passphrase",
+        )
+    if len(content) != len(_PKCS8_HEAD) + SEED_SIZE or not content.startswith(_PKCS8_HEAD):
+        raise KeyFileError(f"{path} holds a key of another kind than Ed25519", field="path")
+    return content[len(_PKCS8_HEAD) :]
+
+
+def _text_of(path: str | PathLike[str]) -> str:
+    try:
+        with Path(path).open(encoding="ascii") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise KeyFileError(
+                    f"{path} has mode {mode:04o}, so others can read the key: "
+                    f"if nobody did, run chmod 600 {path}; else make a new key",
+                    field="mode",
+                    actual=mode,
+                    limit=0o600,
+                )
+            return file.read(_LARGEST)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error
+    except UnicodeDecodeError:
+        raise KeyFileError(f"{path} is no key file: it is not text", field="path") from None
+
+
+def _pem(label: str, content: bytes) -> str:
+    encoded = base64.b64encode(content).decode()
+    lines = [encoded[start : start + 64] for start in range(0, len(encoded), 64)]
+    return "\n".join([f"-----BEGIN {label}-----", *lines, f"-----END {label}-----", ""])
+
+
+def _unpem(text: str, path: str | PathLike[str]) -> tuple[str, bytes]:
+    lines = [line.strip() for line in text.strip().splitlines()]
+    for label in (_PLAIN, _SEALED):
+        ends = (f"-----BEGIN {label}-----", f"-----END {label}-----")
+        if len(lines) >= 3 and (lines[0], lines[-1]) == ends:
+            try:
+                return label, base64.b64decode("".join(lines[1:-1]), validate=True)
+            except binascii.Error:
+                raise KeyFileError(
+                    f"{path} is damaged: its base64 does not decode", field="path"
+                ) from None
+    raise KeyFileError(f"{path} is no PKCS #8 key in PEM form", field="path")
+
+
+def _sealed(seed: bytes, passphrase: str) -> bytes:
+    if not passphrase:
+        raise KeyFileError("the passphrase is empty", field="passphrase")
+    salt = utils.random(_SALT_SIZE)
+    box = _box(passphrase, salt, _OPERATIONS, _MEMORY)
+    head = bytes([_OPERATIONS]) + _MEMORY.to_bytes(4, "big") + salt
+    return head + bytes(box.encrypt(seed))
+
+
+def _unsealed(content: bytes, passphrase: str, path: str | PathLike[str]) -> bytes:
+    operations, memory = content[0] if content else 0, int.from_bytes(content[1:5], "big")
+    salt, box = content[5 : 5 + _SALT_SIZE], content[5 + _SALT_SIZE :]
+    size = SEED_SIZE + secret.SecretBox.NONCE_SIZE + secret.SecretBox.MACBYTES
+    least = pwhash.argon2id.MEMLIMIT_MIN
+    if not 1 <= operations <= _MOST_OPERATIONS or not least <= memory <= _MOST_MEMORY:
+        raise KeyFileError(f"{path} is damaged, or asks for too much work", field="path")
+    if len(box) != size:
+        raise KeyFileError(f"{path} is damaged: it has another length", field="path")
+    try:
+        return bytes(_box(passphrase, salt, operations, memory).decrypt(box))
+    except CryptoError:
+        raise KeyFileError(
+            f"{path} does not open: the passphrase is another, or the file was changed",
+            field="passphrase",
+        ) from None
+
+
+def _box(passphrase: str, salt: bytes, operations: int, memory: int) -> secret.SecretBox:
+    key = pwhash.argon2id.kdf(
+        secret.SecretBox.KEY_SIZE,
+        passphrase.encode(),
+        salt,
+        opslimit=operations,
+        memlimit=memory,
+    )
+    return secret.SecretBox(key)

@@ -1,0 +1,150 @@
+"""The loop without `async`, for batch pipelines and notebooks: its own thread, the same names."""
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from qis import loop
+from qis.errors import InputError
+from qis.fingerprint import Scheme
+from qis.identity import Identity
+from qis.outcomes import Outcome, Study
+from qis.packet import Packet
+from qis.synthesis import Synthesis
+from qis.transport import Transport
+
+Result = TypeVar("Result")
+
+
+class SynthesisLoop:
+    """`qis.SynthesisLoop` in a thread of its own. A context manager.
+
+    Parameters
+    ----------
+    identity, transport, scheme, options
+        As for `qis.SynthesisLoop`. The transport must not be open yet, since it belongs to the
+        thread that opens it.
+
+    Raises
+    ------
+    InputError
+        As `qis.SynthesisLoop`.
+
+    """
+
+    def __init__(
+        self, identity: Identity, transport: Transport, scheme: Scheme[Any], **options: Any
+    ) -> None:
+        self._make: Callable[[], loop.SynthesisLoop] = lambda: loop.SynthesisLoop(
+            identity, transport, scheme, **options
+        )
+        self._make()  # so that wrong arguments are refused here and not in the thread
+        self._events: asyncio.AbstractEventLoop | None = None
+        self._loop: loop.SynthesisLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._leave: asyncio.Event | None = None
+
+    def __enter__(self) -> Self:
+        opened: Future[None] = Future()
+        self._thread = threading.Thread(
+            target=lambda: asyncio.run(self._live(opened)), name="qis", daemon=True
+        )
+        self._thread.start()
+        try:
+            opened.result()
+        except BaseException:
+            self._thread.join()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._events is not None and self._leave is not None and self._thread is not None:
+            self._events.call_soon_threadsafe(self._leave.set)
+            self._thread.join()
+            self._events = None
+
+    def publish(self, outcome: Outcome, *, about: Any) -> Packet:
+        """As `qis.SynthesisLoop.publish`."""
+        return self._do(lambda inner: inner.publish(outcome, about=about))
+
+    def observe(self, record: Any) -> Packet | None:
+        """As `qis.SynthesisLoop.observe`."""
+        return self._do(lambda inner: inner.observe(record))
+
+    def retract(
+        self,
+        study: Study | bytes | str,
+        cohort: str = "",
+        *,
+        reason: str = "withdrawn",
+        about: Any = None,
+    ) -> Packet:
+        """As `qis.SynthesisLoop.retract`."""
+        return self._do(lambda inner: inner.retract(study, cohort, reason=reason, about=about))
+
+    def flush(self, timeout_s: float) -> bool:
+        """As `qis.SynthesisLoop.flush`."""
+        return self._do(lambda inner: inner.flush(timeout_s))
+
+    def latest(self, study: Study | bytes | str) -> Synthesis | None:
+        """As `qis.SynthesisLoop.latest`."""
+
+        async def look(inner: loop.SynthesisLoop) -> Synthesis | None:
+            return inner.latest(study)
+
+        return self._do(look)
+
+    def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
+        """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never)."""
+        events, inner = self._require_open()
+        fresh = aiter(inner)
+
+        async def following() -> Synthesis | None:
+            return await anext(fresh, None)
+
+        while True:
+            waiting = asyncio.run_coroutine_threadsafe(following(), events)
+            try:
+                synthesis = waiting.result(timeout_s)
+            except FutureTimeoutError:
+                waiting.cancel()
+                return
+            if synthesis is None:
+                return
+            yield synthesis
+
+    def __iter__(self) -> Iterator[Synthesis]:
+        return self.syntheses()
+
+    async def _live(self, opened: "Future[None]") -> None:
+        self._events = asyncio.get_running_loop()
+        self._leave = asyncio.Event()
+        try:
+            async with self._make() as self._loop:
+                opened.set_result(None)
+                await self._leave.wait()
+        except BaseException as error:
+            if opened.done():
+                raise
+            opened.set_exception(error)
+
+    def _do(self, what: Callable[[loop.SynthesisLoop], Awaitable[Result]]) -> Result:
+        events, inner = self._require_open()
+
+        async def doing() -> Result:
+            return await what(inner)
+
+        return asyncio.run_coroutine_threadsafe(doing(), events).result()
+
+    def _require_open(self) -> tuple[asyncio.AbstractEventLoop, loop.SynthesisLoop]:
+        if self._events is None or self._loop is None:
+            raise InputError("the loop is not open: use it in 'with'", field="loop")
+        return self._events, self._loop

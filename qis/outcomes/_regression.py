@@ -1,0 +1,247 @@
+"""Score and information of regression models at a given point: what a quadratic likelihood is of.
+
+Each function gives the first derivative of the log-likelihood, shape (p,), and minus the second,
+shape (p, p), both float64.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qis.errors import InputError
+
+Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
+Terms = tuple[Floats, Floats]
+Model = Callable[[Floats, Floats, Floats], Terms]
+"""Of features, what the model is of, and coefficients."""
+
+_FARTHEST: Final = 500.0
+"""No fitted probability or rate is nearer to zero than exp of minus this."""
+_ROUNDING: Final = 1e-12
+
+
+def logistic(features: Floats, labels: Floats, at: Floats) -> Terms:
+    """Binary outcomes with log odds linear in the features."""
+    eta = features @ at
+    small = np.exp(-np.abs(eta))
+    fitted = np.where(eta > 0.0, 1.0, small) / (1.0 + small)
+    return _weighted(features, labels - fitted, small / (1.0 + small) ** 2)
+
+
+def poisson(features: Floats, events: Floats, exposure: Floats, at: Floats) -> Terms:
+    """Event counts whose log rate per unit of exposure is linear in the features."""
+    fitted = exposure * np.exp(features @ at)
+    return _weighted(features, events - fitted, fitted)
+
+
+def linear(features: Floats, responses: Floats, variance: float, at: Floats) -> Terms:
+    """Normal responses of known residual variance; quadratic, so exact wherever it is taken."""
+    residuals = (responses - features @ at) / variance
+    return _weighted(features, residuals, np.full(len(responses), 1.0 / variance))
+
+
+def cox(
+    features: Floats,
+    times: Floats,
+    events: Bools,
+    at: Floats,
+    *,
+    strata: list[Bools],
+    ties: Literal["efron", "breslow"],
+) -> Terms:
+    """Cox's partial likelihood, summed over strata."""
+    size = features.shape[1]
+    score, information = np.zeros(size), np.zeros((size, size))
+    for chosen in strata:
+        parts = _cox_terms(
+            features[chosen], times[chosen], events[chosen], at, efron=ties == "efron"
+        )
+        score += parts[0]
+        information += parts[1]
+    return score, information
+
+
+def _cox_terms(x: Floats, times: Floats, events: Bools, at: Floats, *, efron: bool) -> Terms:
+    eta = x @ at
+    risk = np.exp(eta - eta.max()) if eta.size else eta  # a common factor cancels
+    score = np.zeros(x.shape[1])
+    information = np.zeros((x.shape[1], x.shape[1]))
+    for time in np.unique(times[events]):
+        at_risk, dying = times >= time, events & (times == time)
+        sums = _moments(x[at_risk], risk[at_risk])
+        tied = _moments(x[dying], risk[dying])
+        deaths = int(dying.sum())
+        score += x[dying].sum(axis=0)
+        for nth in range(deaths):
+            share = nth / deaths if efron else 0.0
+            total, first, second = (a - share * b for a, b in zip(sums, tied, strict=True))
+            mean = first / total
+            score -= mean
+            information += second / total - np.outer(mean, mean)
+    return score, information
+
+
+def _moments(x: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
+    weighted = weights[:, np.newaxis] * x
+    return weights.sum(), weighted.sum(axis=0), weighted.T @ x
+
+
+def _weighted(features: Floats, residuals: Floats, weights: Floats) -> Terms:
+    information: Floats = features.T @ (weights[:, np.newaxis] * features)
+    return features.T @ residuals, information
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Design:
+    """Checked data of one site, and the place where derivatives are taken.
+
+    Parameters
+    ----------
+    x
+        Features, shape (n, p).
+    y
+        What the model is of, shape (n,).
+    at
+        Coefficients, shape (p,).
+
+    """
+
+    x: Floats
+    y: Floats
+    at: Floats
+
+    @classmethod
+    def of(cls, features: ArrayLike, y: ArrayLike, field: str, at: tuple[float, ...]) -> Self:
+        """Check shapes and numbers.
+
+        Raises
+        ------
+        InputError
+            If something is not finite, there is nobody, or lengths or widths differ.
+
+        """
+        x = _numbers(features, "features", 2)
+        if x.shape[1] != len(at):
+            raise InputError(
+                f"features have {x.shape[1]} columns, the anchor has {len(at)} coefficients",
+                field="features",
+                actual=x.shape,
+                limit=len(at),
+            )
+        design = cls(x=x, y=np.zeros(len(x)), at=np.array(at))
+        return cls(x=x, y=design.column(y, field), at=design.at)
+
+    def centred(self) -> Self:
+        """About the site's own means: what an intercept of its own leaves of a linear model."""
+        x, y = self.x - self.x.mean(axis=0), self.y - self.y.mean()
+        # A feature that is alike for all people here differs from its mean by rounding only.
+        x[:, np.abs(x).max(axis=0) <= _ROUNDING * np.abs(self.x).max(axis=0)] = 0.0
+        return type(self)(x=x, y=y, at=self.at)
+
+    @property
+    def n(self) -> int:
+        """Number of people."""
+        return len(self.x)
+
+    def column(self, values: ArrayLike, field: str) -> Floats:
+        """One number for each person."""
+        column = _numbers(values, field, 1)
+        if len(column) != self.n:
+            raise InputError(
+                f"{field} has {len(column)} entries for {self.n} people",
+                field=field,
+                actual=len(column),
+                limit=self.n,
+            )
+        return column
+
+    def terms(self, model: Model, *, own_intercept: bool = False) -> Terms:
+        """Score and information; with an intercept of the site's own taken out, if asked.
+
+        Raises
+        ------
+        InputError
+            If they are not finite: the anchor is too far from what the data say.
+
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            if own_intercept:
+                wide = np.column_stack((np.ones(self.n), self.x))
+                rest = self.x @ self.at
+                bounds = -float(rest.max()) - _FARTHEST, -float(rest.min()) + _FARTHEST
+                found = without_intercept(lambda b: model(wide, self.y, b), self.at, bounds)
+            else:
+                found = model(self.x, self.y, self.at)
+        if not all(np.isfinite(part).all() for part in found):
+            raise InputError(
+                "score or information is not finite at this anchor; take one nearer to the data",
+                field="anchor",
+            )
+        return found
+
+
+def _numbers(values: ArrayLike, field: str, dimensions: int) -> Floats:
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"{field} must be numbers", field=field) from None
+    if array.ndim != dimensions or not array.size:
+        raise InputError(
+            f"{field} has shape {array.shape}; it must have {dimensions} dimension(s) and not be "
+            "empty",
+            field=field,
+            actual=array.shape,
+        )
+    if not np.isfinite(array).all():
+        raise InputError(f"{field} holds a number that is not finite", field=field)
+    return array
+
+
+def without_intercept(
+    terms: Callable[[Floats], Terms], at: Floats, bounds: tuple[float, float]
+) -> Terms:
+    """Score and information of all coefficients but a first one, which is the site's own.
+
+    The intercept is set to where its score is zero, and its information is taken out (the Schur
+    complement), so that differences between sites do not enter the coefficients. A site where no
+    intercept fits (all labels alike) has nothing to say: both are zero.
+
+    Parameters
+    ----------
+    terms
+        Of all coefficients, the intercept first.
+    at
+        Coefficients without intercept, shape (p,).
+    bounds
+        Between which the intercept is looked for.
+
+    """
+    size = at.size
+
+    def score_at(intercept: float) -> float:
+        return float(terms(np.concatenate(([intercept], at)))[0][0])
+
+    low, high = bounds
+    if not score_at(low) > 0.0 > score_at(high):
+        return np.zeros(size), np.zeros((size, size))
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        if middle in (low, high):
+            break
+        low, high = (middle, high) if score_at(middle) > 0.0 else (low, middle)
+    score, information = terms(np.concatenate(([0.5 * (low + high)], at)))
+    own = information[0, 0]
+    if own <= 0.0:
+        return np.zeros(size), np.zeros((size, size))
+    cross = information[1:, 0]
+    rest = information[1:, 1:] - np.outer(cross, cross) / own
+    # A feature that is alike for all people here differs from the intercept by rounding only.
+    silent = rest.diagonal() <= _ROUNDING * information[1:, 1:].diagonal()
+    rest[silent], rest[:, silent] = 0.0, 0.0
+    first = score[1:] - cross * (score[0] / own)
+    first[silent] = 0.0
+    return first, rest

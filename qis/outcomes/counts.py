@@ -1,0 +1,268 @@
+"""Counts of one or two arms: the whole of a binary or rate outcome, where rules allow it out.
+
+Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
+
+=====  ==================  =====================================================================
+key    content             meaning
+=====  ==================  =====================================================================
+7      array of 2 or 4     events, total; then the control arm's
+       uint
+6      bstr(8 or 16)       person-time of the arm, or of both, little-endian float64; if given
+=====  ==================  =====================================================================
+"""
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from qis.errors import InputError, NoEstimateError
+from qis.outcomes._base import (
+    KEY_COUNTS,
+    KEY_REALS,
+    Body,
+    Outcome,
+    check_count,
+    check_real,
+    common_fields,
+)
+from qis.outcomes._conditional import EXACT_SUPPORT, Hypergeometric, Rates, TwoBinomials
+from qis.outcomes.effect import Effect
+from qis.outcomes.measures import measure_named
+from qis.outcomes.profile import LikelihoodProfile
+from qis.outcomes.study import Study
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Counts(Outcome):
+    """Events among people, in one arm or in two.
+
+    Two arms pool as an odds ratio, or as a rate ratio where person-times are given, with the
+    conditional likelihood: cells of zero need no correction. Any other measure has to be asked
+    for, with `effect`.
+
+    Parameters
+    ----------
+    events, total
+        People with the event, and all people, of the (treated) arm; with person-time, `events`
+        may count several of one person.
+    control_events, control_total
+        Of the control arm, both or neither.
+    person_time, control_person_time
+        Time at risk in the study's unit, positive; of every arm or of none.
+
+    Raises
+    ------
+    InputError
+        If a count is negative, there are more events than people (without person-time), or the
+        two arms are not both complete.
+
+    """
+
+    kind: ClassVar[int] = 2
+
+    events: int
+    total: int
+    control_events: int | None = None
+    control_total: int | None = None
+    person_time: float | None = None
+    control_person_time: float | None = None
+
+    def __post_init__(self, study: Study | None) -> None:
+        if isinstance(study, Study) and study.measure not in (None, self.measure):
+            raise InputError(
+                f"the study measures {study.measure}; these counts pool as {self.measure}: send "
+                f".effect({study.measure!r})",
+                field="measure",
+                actual=self.measure,
+                limit=study.measure,
+            )
+        Outcome.__post_init__(self, study)
+        self._check_arm("", self.events, self.total, self.person_time)
+        if (self.control_events is None) != (self.control_total is None):
+            raise InputError(
+                "give control_events and control_total both, or neither", field="control_total"
+            )
+        if self.control_events is not None:
+            self._check_arm(
+                "control_", self.control_events, self.control_total, self.control_person_time
+            )
+        check_count(self.n, "total, both arms together,", 1)
+        check_count(self.all_events, "events, both arms together,")
+        needs_time = self.person_time is not None and self.control_events is not None
+        if needs_time != (self.control_person_time is not None):
+            raise InputError(
+                "give the person-time of every arm or of none", field="control_person_time"
+            )
+
+    def _check_arm(self, arm: str, events: Any, total: Any, time: Any) -> None:
+        check_count(total, f"{arm}total", 1)
+        check_count(events, f"{arm}events", 0, *(() if time is not None else (total,)))
+        if time is not None:
+            real = check_real(time, f"{arm}person_time", 1e-12, 1e15)
+            object.__setattr__(self, f"{arm}person_time", real)
+
+    @property
+    def measure(self) -> str | None:
+        """What the counts pool as: OR, IRR with person-time, `None` with one arm."""
+        if self.control_events is None:
+            return None
+        return "OR" if self.person_time is None else "IRR"
+
+    @property
+    def n(self) -> int:
+        """People in all arms."""
+        return self.total + (self.control_total or 0)
+
+    @property
+    def all_events(self) -> int:
+        """Events in all arms."""
+        return self.events + (self.control_events or 0)
+
+    def profile(self) -> LikelihoodProfile:
+        """The conditional log-likelihood of the log odds ratio, or log rate ratio, as a profile.
+
+        Raises
+        ------
+        InputError
+            If there is one arm only.
+
+        """
+        if self.measure is None:
+            raise InputError("one arm has no ratio; use effect('PLO')", field="control_events")
+        likelihood = self._likelihood()
+        return LikelihoodProfile.from_likelihood(
+            likelihood.value,
+            likelihood.gradient,
+            likelihood.limiting_slopes,
+            measure=self.measure,
+            n=self.n,
+            events=self.all_events,
+            study_id=self.study_id,
+            question=self.question,
+            cohort=self.cohort,
+        )
+
+    def _likelihood(self) -> Hypergeometric | TwoBinomials | Rates:
+        control_events, control_total = self.control_events or 0, self.control_total or 0
+        if self.person_time is not None and self.control_person_time is not None:
+            ratio = math.log(self.person_time) - math.log(self.control_person_time)
+            return Rates(self.events, control_events, ratio)
+        table = (self.events, self.total, control_events, control_total)
+        margins = (self.all_events, self.n - self.all_events, self.total, control_total)
+        return Hypergeometric(*table) if min(margins) < EXACT_SUPPORT else TwoBinomials(*table)
+
+    def effect(self, measure: str) -> Effect:
+        """Estimate and standard error of a measure, by the usual large-sample formulas.
+
+        Parameters
+        ----------
+        measure
+            Two arms: "OR", "RR", "RD", or with person-time "IRR", "IRD". One arm: "PLO", "PR", or
+            with person-time "IRLN". Formulas as in metafor's `escalc`.
+
+        Raises
+        ------
+        NoEstimateError
+            If a cell is zero, so that estimate or standard error would not be what they claim;
+            `profile` needs no such cells.
+        InputError
+            If the measure does not fit the arms.
+
+        """
+        measure_named(measure)
+        cells = self._cells()
+        if measure not in cells:
+            raise InputError(
+                f"{measure} cannot be had from these counts; they give {', '.join(cells)}",
+                field="measure",
+                actual=measure,
+                limit=tuple(cells),
+            )
+        if 0 in cells[measure]:
+            raise NoEstimateError(
+                f"a cell is zero, so the {measure} has no estimate with a standard error; send the "
+                "Counts or their profile(), which lose nothing",
+                field="events",
+                actual=cells[measure],
+            )
+        estimate, variance = self._moments(measure)
+        return Effect(
+            study_id=self.study_id,
+            question=self.question,
+            cohort=self.cohort,
+            measure=measure,
+            estimate=estimate,
+            standard_error=math.sqrt(variance),
+            n=self.n,
+        )
+
+    def _cells(self) -> dict[str, tuple[int, ...]]:
+        """By measure, the cells that must not be zero."""
+        own = (self.events, self.total - self.events)
+        if self.control_events is None or self.control_total is None:
+            if self.person_time is not None:
+                return {"IRLN": (self.events,)}
+            return {"PLO": own, "PR": own}
+        if self.person_time is not None:
+            return dict.fromkeys(("IRR", "IRD"), (self.events, self.control_events))
+        others = (self.control_events, self.control_total - self.control_events)
+        return dict.fromkeys(("OR", "RR", "RD"), (*own, *others))
+
+    def _moments(self, measure: str) -> tuple[float, float]:
+        """Estimate and variance; no cell is zero."""
+        a, n = self.events, self.total
+        c, m = self.control_events or 0, self.control_total or 0
+        if self.person_time is not None:
+            return self._rate_moments(measure, self.person_time, self.control_person_time or 0.0)
+        p = a / n
+        if measure == "PLO":
+            return math.log(a) - math.log(n - a), 1 / a + 1 / (n - a)
+        if measure == "PR":
+            return p, p * (1 - p) / n
+        q = c / m
+        if measure == "OR":
+            odds = math.log(a) - math.log(n - a) - math.log(c) + math.log(m - c)
+            return odds, math.fsum((1 / a, 1 / (n - a), 1 / c, 1 / (m - c)))
+        if measure == "RR":
+            return math.log(p) - math.log(q), math.fsum((1 / a, -1 / n, 1 / c, -1 / m))
+        return p - q, p * (1 - p) / n + q * (1 - q) / m
+
+    def _rate_moments(self, measure: str, time: float, control_time: float) -> tuple[float, float]:
+        a, c = self.events, self.control_events or 0
+        if measure == "IRLN":
+            return math.log(a) - math.log(time), 1 / a
+        if measure == "IRR":
+            rates = math.log(a) - math.log(time), math.log(c) - math.log(control_time)
+            return rates[0] - rates[1], 1 / a + 1 / c
+        return a / time - c / control_time, a / time**2 + c / control_time**2
+
+    def body(self) -> Body:
+        """The body map as it travels."""
+        body = Outcome.body(self)
+        times = [t for t in (self.person_time, self.control_person_time) if t is not None]
+        if times:
+            body[KEY_REALS] = struct.pack(f"<{len(times)}d", *times)
+        arms = (self.events, self.total, self.control_events, self.control_total)
+        body[KEY_COUNTS] = [count for count in arms if count is not None]
+        return body
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The inverse of `body`."""
+        counts = body[KEY_COUNTS]
+        packed = body.get(KEY_REALS)
+        two = len(counts) == 4
+        times = (None, None)
+        if packed is not None:
+            times = (*struct.unpack("<2d" if two else "<d", packed), None)[:2]
+        return cls(
+            **common_fields(body),
+            events=counts[0],
+            total=counts[1],
+            control_events=counts[2] if two else None,
+            control_total=counts[3] if two else None,
+            person_time=times[0],
+            control_person_time=times[1],
+        )

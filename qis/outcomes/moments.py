@@ -1,0 +1,290 @@
+"""Means and sums of squares of one or two arms: what continuous outcomes merge by.
+
+Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
+
+=====  ===================  ====================================================================
+key    content              meaning
+=====  ===================  ====================================================================
+6      bstr(16 or 32)       mean and sum of squared deviations, little-endian float64; then the
+                            control arm's
+7      array of 1 or 2      people; then the control arm's
+       uint
+=====  ===================  ====================================================================
+"""
+
+import math
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar, Self
+
+from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
+from qis.outcomes._base import (
+    KEY_COUNTS,
+    KEY_REALS,
+    Body,
+    Outcome,
+    check_count,
+    check_real,
+    common_fields,
+)
+from qis.outcomes.effect import Effect
+from qis.outcomes.measures import measure_named
+from qis.outcomes.study import Study
+
+_LARGEST = 1e60
+_MOST_SQUARES = 1e120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moments(Outcome):
+    """Number, mean and sum of squared deviations from the mean, in one arm or in two.
+
+    Parameters
+    ----------
+    total
+        People in the (treated) arm.
+    mean
+        In the study's unit, within ±1e60.
+    squares
+        Sum of squared deviations from `mean`, not negative.
+    control_total, control_mean, control_squares
+        Of the control arm, all or none.
+
+    Raises
+    ------
+    InputError
+        If a number is not finite or out of range, or an arm is not complete.
+
+    """
+
+    kind: ClassVar[int] = 3
+
+    total: int
+    mean: float
+    squares: float
+    control_total: int | None = None
+    control_mean: float | None = None
+    control_squares: float | None = None
+
+    def __post_init__(self, study: Study | None) -> None:
+        Outcome.__post_init__(self, study)
+        control = (self.control_total, self.control_mean, self.control_squares)
+        if 0 < sum(part is not None for part in control) < len(control):
+            raise InputError(
+                "give all of control_total, control_mean and control_squares, or none",
+                field="control_total",
+            )
+        for arm in ("", "control_") if self.control_total is not None else ("",):
+            check_count(getattr(self, f"{arm}total"), f"{arm}total", 1)
+            for name, low, high in (("mean", -_LARGEST, _LARGEST), ("squares", 0.0, _MOST_SQUARES)):
+                real = check_real(getattr(self, arm + name), arm + name, low, high)
+                object.__setattr__(self, arm + name, real)
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Iterable[float],
+        control: Iterable[float] | None = None,
+        *,
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """From people's values, correctly rounded whatever their order.
+
+        Raises
+        ------
+        InputError
+            If there is no value in an arm, or one is not finite.
+
+        """
+        arms = [_arm_of(values, "values")]
+        if control is not None:
+            arms.append(_arm_of(control, "control"))
+        return cls(study=study, question=question, cohort=cohort, **_named(arms))
+
+    @property
+    def n(self) -> int:
+        """People in all arms."""
+        return self.total + (self.control_total or 0)
+
+    def effect(self, measure: str) -> Effect:
+        """Estimate and standard error of a measure, by the usual large-sample formulas.
+
+        Parameters
+        ----------
+        measure
+            Two arms: "MD", "SMD" (Hedges' g, with the exact correction) or "ROM"; one: "MN".
+            Formulas as in metafor's `escalc`, variances of the arms not assumed equal.
+
+        Raises
+        ------
+        NoEstimateError
+            If an arm has fewer than two people or does not vary, or a mean is not positive (ROM).
+        InputError
+            If the measure does not fit the arms.
+
+        """
+        measure_named(measure)
+        fitting = ("MN",) if self.control_total is None else ("MD", "SMD", "ROM")
+        if measure not in fitting:
+            raise InputError(
+                f"{measure} cannot be had from these moments; they give {', '.join(fitting)}",
+                field="measure",
+                actual=measure,
+                limit=fitting,
+            )
+        arms = [_Arm(self.total, self.mean, self.squares)]
+        if self.control_total is not None:
+            arms.append(
+                _Arm(self.control_total, self.control_mean or 0.0, self.control_squares or 0.0)
+            )
+        if any(arm.total < 2 or arm.squares <= 0.0 for arm in arms):
+            raise NoEstimateError(
+                "an arm has fewer than two people, or all have one value: there is no standard "
+                "error",
+                field="total",
+            )
+        if measure == "ROM" and any(arm.mean <= 0.0 for arm in arms):
+            raise NoEstimateError("a ratio of means needs positive means", field="mean")
+        estimate, variance = _FORMULAS[measure](*arms)
+        return Effect(
+            study_id=self.study_id,
+            question=self.question,
+            cohort=self.cohort,
+            measure=measure,
+            estimate=estimate,
+            standard_error=math.sqrt(variance),
+            n=self.n,
+        )
+
+    def body(self) -> Body:
+        """The body map as it travels."""
+        body = Outcome.body(self)
+        reals = [self.mean, self.squares, self.control_mean, self.control_squares]
+        given = [real for real in reals if real is not None]
+        body[KEY_REALS] = struct.pack(f"<{len(given)}d", *given)
+        counts = (self.total, self.control_total)
+        body[KEY_COUNTS] = [count for count in counts if count is not None]
+        return body
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The inverse of `body`."""
+        counts = body[KEY_COUNTS]
+        reals = struct.unpack(f"<{2 * len(counts)}d", body[KEY_REALS])
+        arms = [
+            _Arm(count, *reals[2 * place : 2 * place + 2]) for place, count in enumerate(counts)
+        ]
+        return cls(**common_fields(body), **_named(arms))
+
+
+@dataclass(frozen=True, slots=True)
+class _Arm:
+    total: int
+    mean: float
+    squares: float
+
+    @property
+    def variance(self) -> float:
+        return self.squares / (self.total - 1)
+
+
+def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
+    """The moments of all people together (Chan, Golub & LeVeque 1979), correctly rounded.
+
+    All parts are merged at once in exact arithmetic and rounded at the end, so that neither their
+    order nor how they were split changes a bit more than the parts' own rounding.
+
+    Parameters
+    ----------
+    parts
+        One or more of one study, of disjoint people, all with one arm or all with two.
+    cohort
+        Of the result.
+
+    Raises
+    ------
+    InputError
+        If there is no part, or people or numbers become too many.
+    IncompatibleEvidenceError
+        If studies differ, or some parts have one arm and some two.
+
+    """
+    if not parts:
+        raise InputError("there is nothing to merge", field="parts", actual=0, limit=1)
+    if len({part.study_id for part in parts}) > 1:
+        raise IncompatibleEvidenceError("the parts differ in study_id", field="study_id")
+    if len({part.control_total is None for part in parts}) > 1:
+        raise IncompatibleEvidenceError("some parts have one arm, some two", field="control_total")
+    arms = [_merged([_Arm(p.total, p.mean, p.squares) for p in parts])]
+    controls = [
+        _Arm(p.control_total, p.control_mean or 0.0, p.control_squares or 0.0)
+        for p in parts
+        if p.control_total is not None
+    ]
+    if controls:
+        arms.append(_merged(controls))
+    first = min(parts, key=lambda part: part.question)
+    return Moments(study_id=first.study_id, question=first.question, cohort=cohort, **_named(arms))
+
+
+def _merged(arms: Sequence[_Arm]) -> _Arm:
+    total = sum(arm.total for arm in arms)
+    mean = sum((arm.total * Fraction(arm.mean) for arm in arms), Fraction(0)) / total
+    squares = sum(
+        (Fraction(arm.squares) + arm.total * (Fraction(arm.mean) - mean) ** 2 for arm in arms),
+        Fraction(0),
+    )
+    return _Arm(total, float(mean), float(squares))
+
+
+def _arm_of(values: Iterable[float], field: str) -> _Arm:
+    checked = [check_real(float(value), field, -_LARGEST, _LARGEST) for value in values]
+    if not checked:
+        raise InputError(f"{field} is empty", field=field, actual=0, limit=1)
+    return _merged([_Arm(1, value, 0.0) for value in checked])
+
+
+def _named(arms: Sequence[_Arm]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for prefix, arm in zip(("", "control_"), arms, strict=False):
+        named[f"{prefix}total"] = arm.total
+        named[f"{prefix}mean"] = arm.mean
+        named[f"{prefix}squares"] = arm.squares
+    return named
+
+
+def _mean(arm: _Arm) -> tuple[float, float]:
+    return arm.mean, arm.variance / arm.total
+
+
+def _mean_difference(arm: _Arm, control: _Arm) -> tuple[float, float]:
+    return arm.mean - control.mean, arm.variance / arm.total + control.variance / control.total
+
+
+def _standardised(arm: _Arm, control: _Arm) -> tuple[float, float]:
+    """Hedges 1981: bias corrected with gamma functions, not with their approximation."""
+    freedom = arm.total + control.total - 2
+    deviation = math.sqrt((arm.squares + control.squares) / freedom)
+    correction = math.exp(
+        math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2) - math.lgamma((freedom - 1) / 2)
+    )
+    estimate = correction * (arm.mean - control.mean) / deviation
+    people = arm.total + control.total
+    return estimate, 1 / arm.total + 1 / control.total + estimate**2 / (2 * people)
+
+
+def _ratio_of_means(arm: _Arm, control: _Arm) -> tuple[float, float]:
+    variance = sum(a.variance / (a.total * a.mean**2) for a in (arm, control))
+    return math.log(arm.mean) - math.log(control.mean), variance
+
+
+_FORMULAS: dict[str, Any] = {
+    "MN": _mean,
+    "MD": _mean_difference,
+    "SMD": _standardised,
+    "ROM": _ratio_of_means,
+}

@@ -1,0 +1,71 @@
+"""The withdrawal of what a site has published under a study and cohort.
+
+Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort): key 8, the code of the reason,
+0 to 255. A code that this version does not know withdraws all the same: refusing the packet would
+leave in force what its issuer has taken back.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, Self
+
+from qis.errors import InputError
+from qis.outcomes._base import KEY_DETAIL, Body, Outcome, common_fields
+from qis.outcomes.study import Study
+
+RETRACTION_REASONS: Final = {
+    "withdrawn": 0,
+    "error": 1,
+    "consent": 2,
+    "superseded": 3,
+    "key compromised": 4,
+}
+"""Reasons with their codes on the wire, which are fixed for ever."""
+_CODES: Final = RETRACTION_REASONS | {
+    f"code {code}": code for code in range(len(RETRACTION_REASONS), 256)
+}
+_BY_CODE: Final = {code: reason for reason, code in _CODES.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retraction(Outcome):
+    """Nothing of the issuer counts any more under this study and cohort.
+
+    Parameters
+    ----------
+    reason
+        A key of `RETRACTION_REASONS`: "withdrawn" (no reason given), "error" (the analysis was
+        wrong), "consent" (people withdrew), "superseded" (published anew elsewhere),
+        "key compromised"; or "code 5" to "code 255" for one that a later version defines.
+
+    Raises
+    ------
+    InputError
+        If the reason is unknown.
+
+    """
+
+    kind: ClassVar[int] = 9
+
+    reason: str = "withdrawn"
+
+    def __post_init__(self, study: Study | None) -> None:
+        Outcome.__post_init__(self, study)
+        if type(self.reason) is not str or self.reason not in _CODES:
+            raise InputError(
+                f"reason is {self.reason!r:.60}; it is one of {', '.join(RETRACTION_REASONS)}",
+                field="reason",
+                actual=self.reason,
+                limit=tuple(RETRACTION_REASONS),
+            )
+
+    def body(self) -> Body:
+        """The body map as it travels."""
+        body = Outcome.body(self)
+        body[KEY_DETAIL] = _CODES[self.reason]
+        return body
+
+    @classmethod
+    def from_body(cls, body: Mapping[int, Any]) -> Self:
+        """The inverse of `body`."""
+        return cls(**common_fields(body), reason=_BY_CODE[body[KEY_DETAIL]])

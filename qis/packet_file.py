@@ -1,0 +1,166 @@
+"""Files of packets, one after another: read a million without parsing one."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from qis import _layout
+from qis._layout import PACKET_SIZE
+from qis.errors import InputError
+from qis.packet import Packet
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_log = logging.getLogger("qis.packet_file")
+
+FIELDS: Final = np.dtype(
+    {
+        "names": [
+            "issuer",
+            "expires_at",
+            "issued_at",
+            "sketch",
+            "scheme_id",
+            "kind",
+            "sequence",
+        ],
+        "formats": ["V32", ">u4", ">u4", ("u1", 32), "V8", "u1", ">u8"],
+        "offsets": [
+            _layout.ISSUER.start,
+            _layout.EXPIRES_AT.start,
+            _layout.ISSUED_AT.start,
+            _layout.SKETCH.start,
+            _layout.SCHEME_ID.start,
+            _layout.KIND,
+            _layout.SEQUENCE.start,
+        ],
+        "itemsize": PACKET_SIZE,
+    }
+)
+"""The fields at fixed places of a packet, as a numpy structured dtype of 512 bytes."""
+
+
+class PacketFile:
+    """The packets of a file, mapped into memory; nothing is verified until it is asked for.
+
+    Iterating, and indexing with an integer, parses and verifies. `fields` does not: it is for
+    choosing among many, by issuer, time, scheme or sketch, and its content is not to be trusted.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Raises
+    ------
+    OSError
+        If it cannot be read.
+
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        size = self.path.stat().st_size
+        count, self.torn_bytes = divmod(size, PACKET_SIZE)
+        if self.torn_bytes:
+            _log.warning(
+                "%s ends with %d bytes of a torn packet; the %d before it are read",
+                self.path,
+                self.torn_bytes,
+                count,
+            )
+        self.fields: NDArray[Any] = (
+            np.memmap(self.path, dtype=FIELDS, mode="r", shape=(count,))
+            if count
+            else np.empty(0, dtype=FIELDS)
+        )
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+    def raw(self, place: int) -> bytes:
+        """The 512 bytes at a place, unverified."""
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"{self.path} has {len(self)} packets, none at {place}")
+        raw: bytes = self.fields[place].tobytes()
+        return raw
+
+    def __getitem__(self, place: int) -> Packet:
+        return Packet.parse(self.raw(place))
+
+    def __iter__(self) -> Iterator[Packet]:
+        return (self[place] for place in range(len(self)))
+
+    def __repr__(self) -> str:
+        torn = f" and {self.torn_bytes} torn bytes" if self.torn_bytes else ""
+        return f"<PacketFile of {len(self)} packets{torn}: {self.path}>"
+
+
+def read_packets(path: str | PathLike[str]) -> PacketFile:
+    """Open a file of concatenated packets.
+
+    A last record that is torn (a writer was stopped) is reported, in `torn_bytes` and in the log,
+    and the rest is read.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+
+    """
+    return PacketFile(path)
+
+
+def write_packets(
+    path: str | PathLike[str], packets: Iterable[Packet], *, mode: Literal["new", "append"] = "new"
+) -> int:
+    """Write packets one after another; on disk when this returns.
+
+    Parameters
+    ----------
+    path
+        The file.
+    packets
+        What to write.
+    mode
+        ``"new"``: the file must not exist. ``"append"``: add to it.
+
+    Returns
+    -------
+    int
+        How many were written.
+
+    Raises
+    ------
+    InputError
+        If the file to append to ends in a torn packet: copy what `read_packets` gives first.
+    FileExistsError
+        If a new file exists already.
+    OSError
+        If it cannot be written.
+
+    """
+    if mode not in ("new", "append"):
+        raise InputError(f"mode is {mode!r:.40}; it is 'new' or 'append'", field="mode")
+    count = 0
+    with Path(path).open("xb" if mode == "new" else "ab") as file:
+        if (torn := file.tell() % PACKET_SIZE) != 0:
+            raise InputError(
+                f"{path} ends with {torn} bytes of a torn packet; copy the whole ones that "
+                "read_packets gives to a new file",
+                field="path",
+                actual=torn,
+                limit=0,
+            )
+        for packet in packets:
+            file.write(bytes(packet))
+            count += 1
+        file.flush()
+        os.fsync(file.fileno())
+    return count

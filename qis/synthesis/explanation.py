@@ -1,0 +1,90 @@
+"""A synthesis in plain words."""
+
+from collections.abc import Iterator
+
+from qis.outcomes import measure_named
+from qis.synthesis.profiles import PooledProfiles
+from qis.synthesis.result import SiteResult, Synthesis
+
+
+def explain(synthesis: Synthesis) -> str:
+    """Lines of text: the answer, both models, each site, each packet left out."""
+    return "\n".join(_lines(synthesis))
+
+
+def _lines(synthesis: Synthesis) -> Iterator[str]:
+    yield synthesis.question
+    if synthesis.measure is None or not synthesis.sites:
+        yield "No evidence counts."
+    else:
+        yield from _answer(synthesis)
+        yield "Sites: each alone, its weight, and the synthesis without it."
+        others = synthesis.leave_one_out()
+        for site in synthesis.sites:
+            yield f"  {_site(synthesis, site, others.get(site.name))}"
+    yield from _missing(synthesis)
+    yield (
+        f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}."
+    )
+
+
+def _answer(synthesis: Synthesis) -> Iterator[str]:
+    words = measure_named(synthesis.measure or "").label
+    declared = synthesis.study is not None and synthesis.study.model == synthesis.model
+    whose = "the study's model" if declared else "the model asked for"
+    yield f"{words[:1].upper()}{words[1:]} ({synthesis.measure}), {synthesis.level:.0%} intervals."
+    if synthesis.random is None:
+        yield "Random effects: not computed, since the measure has units; give tau_scale."
+    for result in (synthesis.fixed, synthesis.random):
+        if result is None:
+            continue
+        name, target = _MODELS[result.model]
+        mark = f", {whose}" if result.model == synthesis.model else ""
+        yield f"{name} ({target}{mark}): {_numbers(synthesis, result)}."
+        if result.note:
+            yield f"  {result.note}"
+        if result.tau is not None and result.tau_interval is not None:
+            low, high = result.tau_interval
+            yield f"  tau {result.tau:.3g} [{low:.3g}, {high:.3g}]"
+    if synthesis.confidence_sequence is not None and synthesis.fixed is not None:
+        limits = synthesis.forest().numbers(synthesis.fixed.estimate, synthesis.confidence_sequence)
+        yield f"Common effect, valid however often one looks: {limits}."
+
+
+_LONGEST_NAME = 24
+_MODELS = {
+    "fixed": ("Fixed effect", "the one effect that all sites share, if they do share one"),
+    "random": ("Random effects", "the mean of the effects of sites like these, which differ"),
+}
+
+
+def _numbers(synthesis: Synthesis, result: PooledProfiles) -> str:
+    return synthesis.forest().numbers(result.estimate, result.interval)
+
+
+def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None) -> str:
+    people = "" if site.n is None else f"n {site.n}, "
+    if not site.is_informative:
+        says = "its evidence does not depend on the effect (no events, or all in one arm)"
+    else:
+        says = synthesis.forest().numbers(site.estimate, site.interval)
+    weight = "" if site.weight is None else f", weight {site.weight:.1%}"
+    without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
+    ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)
+    return f"{_short(site.name)}: {people}{says}{weight}{without}; packet {ids}"
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+
+
+def _missing(synthesis: Synthesis) -> Iterator[str]:
+    if synthesis.excluded:
+        yield "Left out:"
+    for left in synthesis.excluded:
+        who = _short(left.site or str(left.packet.issuer))
+        yield f"  {who}: {left.reason}. {left.sentence} Packet {left.packet.id.hex()[:16]}"
+    if synthesis.reach.enrolled is not None:
+        yield f"{synthesis.reach.sites} of {synthesis.reach.enrolled} enrolled sites count."
+    if synthesis.silent:
+        yield f"Nothing came from: {', '.join(synthesis.silent)}."

@@ -1,0 +1,208 @@
+"""Which packets enter a synthesis, a site at a time, and why the others do not."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from qis.errors import IncompatibleEvidenceError, InputError
+from qis.evidence import MemoryStore, Reason, Review, Roster
+from qis.evidence.review import study_id_of
+from qis.outcomes import MEASURES, Outcome, Study
+from qis.packet import Packet
+from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
+
+_UNPOOLABLE: Final = (
+    "not poolable",
+    "It has no log-likelihood of one effect (counts of one arm, a model's quadratic likelihood, "
+    "a record): other functions read it.",
+)
+
+
+class LeftOut(NamedTuple):
+    """A packet that is not in the synthesis."""
+
+    packet: Packet
+    site: str | None
+    """Name of its site; `None` if the roster has none for it."""
+    reason: str
+    """In one or two words."""
+    sentence: str
+    """The reason in full."""
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the site took back what it had published."""
+        return self.reason == Reason.RETRACTED.label
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteEvidence:
+    """What one site has sent that counts: its cohorts, in the order of their packets' ids."""
+
+    name: str
+    packets: tuple[Packet, ...]
+    outcomes: tuple[Poolable, ...]
+
+    @property
+    def n(self) -> int | None:
+        """People, if every cohort's number is known."""
+        return _sum_known(outcome.n for outcome in self.outcomes)
+
+    @property
+    def events(self) -> int | None:
+        """Events, if every cohort's number is known."""
+        return _sum_known(events_of(outcome) for outcome in self.outcomes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gathered:
+    """The evidence of one study and measure.
+
+    Parameters
+    ----------
+    study_id, question
+        Of the study.
+    measure
+        What is pooled; `None` if nothing is.
+    sites
+        By name.
+    left_out
+        By packet id.
+    silent
+        Names of enrolled sites of which nothing came.
+    enrolled
+        Number of enrolled sites; `None` if the roster is open.
+    roster_digest
+        Names the roster.
+
+    """
+
+    study_id: bytes
+    question: str
+    measure: str | None
+    sites: tuple[SiteEvidence, ...]
+    left_out: tuple[LeftOut, ...]
+    silent: tuple[str, ...]
+    enrolled: int | None
+    roster_digest: bytes
+
+
+def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
+    """Sort what may be pooled from what may not.
+
+    Plain packets pass the same rules as in a store with an open roster: of one issuer, study and
+    cohort the packet of the highest sequence counts, once.
+
+    Raises
+    ------
+    InputError
+        If there is no packet and no study.
+    IncompatibleEvidenceError
+        If packets of several studies come without saying which one is meant.
+
+    """
+    review = packets if isinstance(packets, Review) else _review(list(packets), study)
+    left_out = [
+        LeftOut(left.packet, left.site, left.reason.label, left.reason.sentence)
+        for left in review.excluded
+    ]
+    question = _question(review, study)
+    poolable: list[tuple[Packet, Poolable]] = []
+    for packet in review.evidence:
+        outcome, name = packet.outcome, review.site_names[packet.id]
+        if outcome.question != question:
+            left_out.append(LeftOut(packet, name, *_of_another_question(outcome, question)))
+        elif is_poolable(outcome):
+            poolable.append((packet, outcome))
+        else:
+            left_out.append(LeftOut(packet, name, *_UNPOOLABLE))
+    measure = _prevailing(study, [outcome for _, outcome in poolable])
+    sites: dict[str, list[tuple[Packet, Poolable]]] = {}
+    for packet, outcome in poolable:
+        name = review.site_names[packet.id]
+        if measure_of(outcome) == measure:
+            sites.setdefault(name, []).append((packet, outcome))
+        else:
+            left_out.append(LeftOut(packet, name, *_of_another_measure(outcome, measure)))
+    return Gathered(
+        study_id=review.study_id,
+        question=question,
+        measure=measure,
+        sites=tuple(
+            SiteEvidence(
+                name=name,
+                packets=tuple(packet for packet, _ in found),
+                outcomes=tuple(outcome for _, outcome in found),
+            )
+            for name, found in sorted(sites.items())
+        ),
+        left_out=tuple(sorted(left_out, key=lambda left: left.packet.id)),
+        silent=review.silent,
+        enrolled=len(review.enrolled) or None,
+        roster_digest=review.roster_digest,
+    )
+
+
+def _review(packets: list[Packet], study: Study | None) -> Review:
+    ids = {packet.outcome.study_id for packet in packets}
+    if study is not None:
+        ids.add(study.id)
+    if not ids:
+        raise InputError("there is nothing to synthesise: no packet and no study", field="packets")
+    if len(ids) > 1:
+        questions = sorted({packet.outcome.question for packet in packets})
+        raise IncompatibleEvidenceError(
+            f"the packets belong to {len(ids)} studies ({', '.join(map(repr, questions[:5]))}"
+            f"{', …' if len(questions) > 5 else ''}); synthesise those of one at a time",
+            field="study_id",
+            actual=tuple(sorted(ids)),
+            limit=1,
+        )
+    store = MemoryStore(roster=Roster.open(), capacity=max(len(packets), 1))
+    for packet in packets:
+        store.add(packet, now=packet.issued_at)
+    latest = max((packet.issued_at for packet in packets), default=0)
+    return store.review(study if study is not None else ids.pop(), now=latest)
+
+
+def _question(review: Review, study: Study | None) -> str:
+    """The study's question; if only the id is known, the one that has this id or most packets."""
+    if study is not None:
+        return study.question
+    found = Counter(packet.outcome.question for packet in review.evidence)
+    found.update(left.packet.outcome.question for left in review.excluded if not found)
+    for question in sorted(found):
+        if question and study_id_of(question) == review.study_id:
+            return question
+    return min(found, key=lambda question: (-found[question], question), default="")
+
+
+def _of_another_question(outcome: Outcome, question: str) -> tuple[str, str]:
+    return (
+        "another question",
+        f"It carries this study's id but asks {outcome.question!r}; this synthesis is of "
+        f"{question!r}. They are never pooled.",
+    )
+
+
+def _prevailing(study: Study | None, outcomes: list[Poolable]) -> str | None:
+    """The study's measure; if it fixes none, what most packets have, of equals the lowest code."""
+    if study is not None and study.measure is not None:
+        return study.measure
+    found = Counter(measure_of(outcome) for outcome in outcomes)
+    return min(found, key=lambda name: (-found[name], MEASURES[name].code), default=None)
+
+
+def _of_another_measure(outcome: Poolable, measure: str | None) -> tuple[str, str]:
+    return (
+        "another measure",
+        f"It is of {measure_of(outcome)}; this synthesis is of {measure}. They are never pooled.",
+    )
+
+
+def _sum_known(numbers: Iterable[int | None]) -> int | None:
+    known = list(numbers)
+    if any(number is None for number in known):
+        return None
+    return sum(number for number in known if number is not None)

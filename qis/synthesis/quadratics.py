@@ -1,0 +1,272 @@
+"""Sums of quadratic likelihoods: one packet a site is nearly the pooled fit, three are the fit.
+
+A quadratic about anchor a with score s and information H is, up to a constant, that with natural
+parameters H and h = s + H a. Those add, also between anchors, and the sum is largest at H⁻¹ h: a
+step of Newton's method (Jordan, Lee & Yang 2019, who call it a surrogate likelihood).
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
+from qis.outcomes import Anchor, QuadraticLikelihood
+from qis.outcomes.anchor import rounded
+from qis.synthesis._sites import check_scale
+
+Floats = NDArray[np.float64]
+_SINGULAR = 1e-12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CombinedQuadratics:
+    """Coefficients and what is known of them. Unpacks into (coefficients, covariance).
+
+    Parameters
+    ----------
+    model
+        "logistic", "poisson", "linear" or "cox".
+    coefficients
+        Shape (p,).
+    covariance
+        Inverse of the summed information (with the ridge, if any), shape (p, p).
+    information, natural
+        Sums of H and of s + H a, without the ridge, shapes (p, p) and (p,).
+    is_about_zero
+        Whether every anchor was zero.
+    n, events
+        People and events of all sites; events `None` where a site has none to count.
+    sites
+        Number of outcomes.
+
+    """
+
+    model: str
+    coefficients: Floats
+    covariance: Floats
+    information: Floats
+    natural: Floats
+    is_about_zero: bool
+    n: int
+    events: int | None
+    sites: int
+
+    def __iter__(self) -> Iterator[Floats]:
+        return iter((self.coefficients, self.covariance))
+
+    @property
+    def standard_errors(self) -> Floats:
+        """Shape (p,)."""
+        errors: Floats = np.sqrt(self.covariance.diagonal())
+        return errors
+
+
+def combine_quadratics(
+    outcomes: Sequence[QuadraticLikelihood],
+    *,
+    anchors: Mapping[bytes, ArrayLike] | Iterable[Anchor],
+    ridge: float = 0.0,
+) -> CombinedQuadratics:
+    """Add up sites' quadratic likelihoods and solve for the coefficients.
+
+    Parameters
+    ----------
+    outcomes
+        One or more of one study, one from each group of people; their anchors may differ. Their
+        order changes no bit.
+    anchors
+        The anchors that they name: vectors by anchor id, or `Anchor`s.
+    ridge
+        Added once to the diagonal of the summed information: precision of a normal prior about
+        zero on every coefficient, in its own units.
+
+    Raises
+    ------
+    InputError
+        If there is no outcome, an anchor is missing, or the ridge is negative.
+    IncompatibleEvidenceError
+        If studies, models or numbers of coefficients differ.
+    NoEstimateError
+        If the data of all sites together do not determine the coefficients and there is no ridge.
+
+    """
+    _check_alike(outcomes)
+    if ridge:
+        check_scale(ridge, "ridge")
+    places = _places(anchors)
+    ordered = sorted(outcomes, key=lambda outcome: outcome.encoded())
+    informations, naturals = [], []
+    for outcome in ordered:
+        place = places.get(outcome.anchor_id)
+        if place is None:
+            raise InputError(
+                f"anchor {outcome.anchor_id.hex()} is not among those given; pass the Anchor that "
+                "the site used",
+                field="anchors",
+                actual=outcome.anchor_id.hex(),
+                limit=sorted(key.hex() for key in places),
+            )
+        if place.shape != outcome.score.shape:
+            raise InputError(
+                f"anchor {outcome.anchor_id.hex()} has {place.size} coefficients, the outcome "
+                f"{outcome.score.size}",
+                field="anchors",
+            )
+        information = outcome.information
+        informations.append(information)
+        naturals.append(outcome.score + information @ place)
+    information, natural = _summed(informations), _summed(naturals)
+    covariance, coefficients = _solved(information + ridge * np.eye(len(natural)), natural)
+    events = [outcome.events for outcome in ordered]
+    return CombinedQuadratics(
+        model=ordered[0].model,
+        coefficients=coefficients,
+        covariance=covariance,
+        information=information,
+        natural=natural,
+        is_about_zero=not any(places[outcome.anchor_id].any() for outcome in ordered),
+        n=sum(outcome.n for outcome in ordered),
+        events=None if None in events else sum(e for e in events if e is not None),
+        sites=len(ordered),
+    )
+
+
+def next_anchor(
+    combined: CombinedQuadratics,
+    *,
+    intercept: int | None = None,
+    question: str = "",
+    names_hash: bytes = bytes(8),
+    study_id: bytes = b"",
+) -> Anchor:
+    """The anchor for everybody's next packet.
+
+    It is the combined coefficients. But for a logistic model with a common intercept that was
+    expanded about zero it is Fisher's linear discriminant, which follows from the same sums and is
+    nearer to the fit than Newton's step: three packets then do what four would.
+
+    Parameters
+    ----------
+    combined
+        From `combine_quadratics`.
+    intercept
+        Position of the column of ones, if there is a common intercept.
+    question, study_id, names_hash
+        As for `Anchor`; those of the outcomes that were combined.
+
+    Raises
+    ------
+    InputError
+        If there is no coefficient at `intercept`.
+
+    """
+    coefficients = combined.coefficients
+    if intercept is not None:
+        if not 0 <= intercept < len(coefficients):
+            raise InputError(
+                f"intercept is {intercept!r}; it is a position among {len(coefficients)}",
+                field="intercept",
+                actual=intercept,
+                limit=len(coefficients) - 1,
+            )
+        if combined.model == "logistic" and combined.is_about_zero:
+            coefficients = _discriminant(combined, intercept)
+    return Anchor(
+        question=question,
+        study_id=study_id,
+        model=combined.model,
+        coefficients=tuple(coefficients.tolist()),
+        names_hash=names_hash,
+    )
+
+
+def _discriminant(combined: CombinedQuadratics, intercept: int) -> Floats:
+    """Fisher's linear discriminant, as log odds; the combined coefficients where it has none.
+
+    At zero every fitted probability is 1/2: the information is a quarter of the cross products of
+    the features, and the score is the sum of the features of the cases less half of all sums.
+    """
+    products = 4.0 * combined.information
+    n = products[intercept, intercept]
+    cases = combined.natural + 0.5 * products[intercept]
+    n_cases = cases[intercept]
+    others = np.arange(len(cases)) != intercept
+    sums = products[intercept, others]
+    if not 0.0 < n_cases < n:
+        return combined.coefficients
+    mean_cases = cases[others] / n_cases
+    mean_rest = (sums - cases[others]) / (n - n_cases)
+    within = products[np.ix_(others, others)]
+    within = within - n_cases * np.outer(mean_cases, mean_cases)
+    within = within - (n - n_cases) * np.outer(mean_rest, mean_rest)
+    try:
+        _, slopes = _solved(within / n, mean_cases - mean_rest)
+    except NoEstimateError:
+        return combined.coefficients
+    found = np.empty(len(cases))
+    found[others] = slopes
+    middle = 0.5 * float((mean_cases + mean_rest) @ slopes)
+    found[intercept] = math.log(n_cases / (n - n_cases)) - middle
+    return found
+
+
+def _check_alike(outcomes: Sequence[QuadraticLikelihood]) -> None:
+    if not outcomes:
+        raise InputError("there is nothing to combine", field="outcomes", actual=0, limit=1)
+    for outcome in outcomes:
+        if not isinstance(outcome, QuadraticLikelihood):
+            raise InputError(
+                f"a {type(outcome).__name__} is no QuadraticLikelihood", field="outcomes"
+            )
+    for field in ("study_id", "model"):
+        found = {getattr(outcome, field) for outcome in outcomes}
+        if len(found) > 1:
+            raise IncompatibleEvidenceError(
+                f"the outcomes differ in {field}; only those of one study and model add up",
+                field=field,
+                actual=tuple(sorted(found)),
+            )
+    if len({len(outcome.diagonal) for outcome in outcomes}) > 1:
+        raise IncompatibleEvidenceError(
+            "the outcomes have different numbers of coefficients", field="diagonal"
+        )
+
+
+def _places(anchors: Mapping[bytes, ArrayLike] | Iterable[Anchor]) -> dict[bytes, Floats]:
+    if isinstance(anchors, Mapping):
+        # What a site calls its anchor covers float32 numbers: so does what is solved with.
+        return {key: np.array(rounded(place)) for key, place in anchors.items()}
+    return {anchor.anchor_id: np.array(anchor.coefficients) for anchor in anchors}
+
+
+def _summed(parts: Sequence[Floats]) -> Floats:
+    stacked = np.array(parts)
+    flat = stacked.reshape(len(parts), -1)
+    return np.array([math.fsum(column) for column in flat.T.tolist()]).reshape(stacked.shape[1:])
+
+
+def _solved(total: Floats, natural: Floats) -> tuple[Floats, Floats]:
+    """Covariance and coefficients; scaled first, since features have units."""
+    diagonal = total.diagonal()
+    if not (diagonal > 0.0).all():
+        raise NoEstimateError(
+            "no site says anything of some coefficient; leave it out, or give a ridge",
+            field="outcomes",
+            actual=np.flatnonzero(diagonal <= 0.0).tolist(),
+        )
+    scale = np.sqrt(diagonal)
+    values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
+    if float(values[0]) < _SINGULAR:
+        raise NoEstimateError(
+            "the coefficients are not determined: some feature is a sum of others at all sites; "
+            "leave it out, or give a ridge",
+            field="outcomes",
+            actual=float(values[0]),
+            limit=_SINGULAR,
+        )
+    inverse = (vectors / values) @ vectors.T
+    covariance = inverse / np.outer(scale, scale)
+    return covariance, (inverse @ (natural / scale)) / scale

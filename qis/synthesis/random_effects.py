@@ -1,0 +1,308 @@
+"""Random effects for whole log-likelihoods: each site's own effect is integrated out.
+
+The model is ``theta_i ~ N(mu, tau²)`` with a half-normal prior on tau and a flat or normal one on
+mu. Given (mu, tau) a site contributes the integral of its likelihood against that normal density:
+in closed form if it is normal itself, else by Gauss-Hermite quadrature where tau is small beside
+its width and by the trapezoid rule, which converges geometrically, where tau is not. mu and tau
+live on a grid that is narrowed to where the posterior is. No random numbers: the same evidence,
+the same bits.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.outcomes._curves import Curves
+from qis.synthesis._density import Density
+from qis.synthesis._pooled_curve import border, maximum_of
+from qis.synthesis.bayesian import bayes
+from qis.synthesis.currency import Likelihood
+
+Floats = NDArray[np.float64]
+
+_COARSE_TAUS: Final = 13
+_COARSE: Final = (81, 13)
+_FINE: Final = (161, 41)
+"""Places of mu and of tau."""
+_MARGIN: Final = 20.0
+_NEGLIGIBLE: Final = 22.0
+"""Where the log posterior is this far under its largest value, it is left out."""
+_WIDEST_TAU: Final = 6.5
+"""In units of the prior's scale: beyond lies 1e-10 of it."""
+_NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(9)
+_REACH: Final = 8.5
+"""Standard deviations about a mean beyond which nothing is left."""
+_LONGEST: Final = 1 << 16
+"""Most places at which sites' likelihoods are evaluated."""
+_CELLS: Final = 1 << 22
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeanEffect:
+    """Posterior of the mean effect and of tau."""
+
+    median: float
+    mean: float
+    sd: float
+    interval: tuple[float, float]
+    tau: float
+    tau_interval: tuple[float, float]
+
+
+def posterior_of_mean(
+    sites: Sequence[Likelihood], *, tau_scale: float, mean_scale: float | None, level: float
+) -> MeanEffect:
+    """Posterior of mu and tau.
+
+    Parameters
+    ----------
+    sites
+        One informative log-likelihood a site, in an order that depends on content only. Together
+        they must fall on both sides, unless there is a prior on the mean.
+    tau_scale, mean_scale
+        Of the priors; `mean_scale` `None`: flat.
+    level
+        Of the central intervals.
+
+    """
+    if all(site.is_parabola for site in sites):
+        return _of_normal_sites(sites, tau_scale, mean_scale, level)
+    evidence = _Evidence(sites)
+    grid = _Grid(evidence.first_means(tau_scale, mean_scale), _taus(tau_scale, _COARSE_TAUS))
+    for count in (_COARSE, _COARSE, _FINE):
+        grid = _narrowed(grid, _log_density(evidence, grid, tau_scale, mean_scale), *count)
+    density = np.exp(_log_density(evidence, grid, tau_scale, mean_scale))
+    over_taus = density.copy()
+    over_taus[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    of_mean = Density(
+        start=float(grid.means[0]), step=grid.mean_step, heights=over_taus.sum(axis=0)
+    )
+    of_tau = Density(
+        start=float(grid.taus[0]),
+        step=float(grid.taus[1] - grid.taus[0]),
+        heights=density.sum(axis=1),
+        is_even=bool(grid.taus[0] == 0.0),
+    )
+    tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
+    mean, sd = of_mean.mean_and_sd
+    return MeanEffect(
+        median=of_mean.quantile(0.5),
+        mean=mean,
+        sd=sd,
+        interval=(of_mean.quantile(tails[0]), of_mean.quantile(tails[1])),
+        tau=of_tau.quantile(0.5),
+        tau_interval=(of_tau.quantile(tails[0]), of_tau.quantile(tails[1])),
+    )
+
+
+def _of_normal_sites(
+    sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None, level: float
+) -> MeanEffect:
+    found = bayes(
+        [site.centre for site in sites],
+        [site.precision**-0.5 for site in sites],
+        tau_scale=tau_scale,
+        mean_scale=mean_scale,
+        level=level,
+    )
+    return MeanEffect(
+        median=found.median,
+        mean=found.mean,
+        sd=found.sd,
+        interval=found.interval,
+        tau=found.tau.median,
+        tau_interval=found.tau.interval,
+    )
+
+
+def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, side: int) -> float:
+    """Where the integrated likelihood of mu is `drop` under its limit on a side it never falls on.
+
+    With tau integrated against its prior. As mu goes to that side, every site's contribution goes
+    to its own limit whatever tau is, so the limit is known exactly and no range enters.
+    """
+    evidence = _Evidence(sites)
+    limit = math.fsum(site.limits[0 if side < 0 else 1] for site in sites)
+    taus = _taus(tau_scale, _FINE[1])
+    prior = np.exp(-0.5 * (taus / tau_scale) ** 2)
+    prior[0] *= 0.5
+    prior /= prior.sum()
+
+    def heights(means: Floats) -> Floats:
+        logs = evidence.log_marginal(_Grid(means, taus))
+        top = logs.max(axis=0)
+        integrated: Floats = top + np.log((prior[:, np.newaxis] * np.exp(logs - top)).sum(axis=0))
+        return integrated
+
+    def holds(means: Floats) -> NDArray[np.bool_]:
+        return heights(means) >= limit - drop
+
+    ends = [place for site in sites for place in site.span]
+    far = (max(ends) if side > 0 else min(ends)) + side * (40.0 + _REACH * float(taus[-1]))
+    near = far - side
+    while holds(np.array([near]))[0]:
+        near -= side * max(1.0, abs(far - near))
+    return border(holds, far, near)
+
+
+class _Grid(NamedTuple):
+    """Places of mu, ascending and (but for the first grid) equally spaced, and of tau."""
+
+    means: Floats
+    taus: Floats
+
+    @property
+    def mean_step(self) -> float:
+        """Distance of the first two places of mu."""
+        return float(self.means[1] - self.means[0])
+
+
+def _taus(tau_scale: float, count: int) -> Floats:
+    return np.linspace(0.0, _WIDEST_TAU * tau_scale, count)
+
+
+def _log_density(
+    evidence: "_Evidence", grid: _Grid, tau_scale: float, mean_scale: float | None
+) -> Floats:
+    """Log posterior less its largest value, shape (taus, means)."""
+    logs = evidence.log_marginal(grid)
+    logs -= 0.5 * (grid.taus[:, np.newaxis] / tau_scale) ** 2
+    if mean_scale is not None:
+        logs -= 0.5 * (grid.means / mean_scale) ** 2
+    logs -= logs.max()
+    return logs
+
+
+def _narrowed(grid: _Grid, log_density: Floats, means: int, taus: int) -> _Grid:
+    """So many equally spaced places over the part that matters."""
+    ends = []
+    for places, axis in ((grid.means, 0), (grid.taus, 1)):
+        matters = np.flatnonzero(log_density.max(axis=axis) > -_NEGLIGIBLE)
+        first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, places.size - 1)
+        ends.append((float(places[first]), float(places[last])))
+    return _Grid(np.linspace(*ends[0], means), np.linspace(*ends[1], taus))
+
+
+class _Evidence:
+    """Sites' marginal likelihoods of (mu, tau)."""
+
+    def __init__(self, sites: Sequence[Likelihood]) -> None:
+        parabolas = [site for site in sites if site.is_parabola]
+        self._centres = np.array([site.centre for site in parabolas])
+        self._variances = np.array([1.0 / site.precision for site in parabolas])
+        by_sharpness: dict[int, list[Likelihood]] = {}
+        for site in sites:
+            if not site.is_parabola:
+                octave = math.frexp(min(site.finest, 1.0))[1]
+                by_sharpness.setdefault(octave, []).append(site)
+        self._curved = [_Curved(by_sharpness[octave]) for octave in sorted(by_sharpness)]
+        self._total = Likelihood.sum(sites)
+
+    def first_means(self, tau_scale: float, mean_scale: float | None) -> Floats:
+        """Places that surely hold the posterior's mass, close together where it may be sharp."""
+        low, high = self._total.span
+        margin = _MARGIN + 2.0 * _WIDEST_TAU * tau_scale
+        places = [np.linspace(low - margin, high + margin, 301)]
+        peak, _ = maximum_of(self._total)
+        if math.isfinite(peak):
+            places.append(peak + self._total.finest * np.linspace(-12.0, 12.0, 61))
+        if mean_scale is not None:
+            places.append(np.linspace(-9.0, 9.0, 101) * mean_scale)
+        return np.unique(np.concatenate(places))
+
+    def log_marginal(self, grid: _Grid) -> Floats:
+        """Summed over sites, shape (taus, means)."""
+        spread = self._variances[:, np.newaxis] + grid.taus**2
+        total = -0.5 * np.log(spread / self._variances[:, np.newaxis]).sum(axis=0)[:, np.newaxis]
+        total = np.repeat(total, grid.means.size, axis=1)
+        for centre, variances in zip(self._centres, spread, strict=True):
+            total -= 0.5 * (grid.means - centre) ** 2 / variances[:, np.newaxis]
+        for curved in self._curved:
+            total += curved.log_marginal(grid)
+        return total
+
+
+class _Curved:
+    """Sites that are not normal and about equally sharp, so that one step suits them all."""
+
+    def __init__(self, sites: list[Likelihood]) -> None:
+        self._curves = Curves.stacked([site.curves for site in sites if site.curves is not None])
+        sizes = [0 if site.curves is None else len(site.curves.points) for site in sites]
+        self._starts = np.concatenate(([0], np.add.accumulate(sizes)[:-1]))
+        self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
+        self._centres = np.array([site.centre for site in sites])[:, np.newaxis]
+        self._finest = min(1.0, *(site.finest for site in sites))
+
+    def _values(self, theta: Floats) -> Floats:
+        """Log-likelihoods, shape (sites, m)."""
+        curves = np.add.reduceat(self._curves.value(theta), self._starts, axis=0)
+        values: Floats = curves - 0.5 * self._precisions * (theta - self._centres) ** 2
+        return values
+
+    def log_marginal(self, grid: _Grid) -> Floats:
+        """Summed over these sites, shape (taus, means)."""
+        total = np.empty((grid.taus.size, grid.means.size))
+        smooth = grid.taus <= 0.5 * self._finest
+        for row in np.flatnonzero(smooth):
+            total[row] = self._by_hermite(grid.means, float(grid.taus[row]))
+        if not smooth.all():
+            total[~smooth] = self._by_trapezoid(grid.means, grid.taus[~smooth])
+        return total
+
+    def _by_hermite(self, means: Floats, tau: float) -> Floats:
+        weights = np.log(_WEIGHTS / math.sqrt(math.pi))
+        width = max(_CELLS // (8 * len(self._precisions) * _NODES.size), 1)
+        total = np.empty_like(means)
+        for start in range(0, means.size, width):
+            some = means[start : start + width]
+            theta = (some[:, np.newaxis] + math.sqrt(2.0) * tau * _NODES).ravel()
+            logs = self._values(theta).reshape(-1, some.size, _NODES.size) + weights
+            top = logs.max(axis=2, keepdims=True)
+            sums = top[:, :, 0] + np.log(np.exp(logs - top).sum(axis=2))
+            total[start : start + width] = sums.sum(axis=0)
+        return total
+
+    def _by_trapezoid(self, means: Floats, taus: Floats) -> Floats:
+        theta, step = self._places(means, float(taus.max()))
+        logs = self._values(theta)
+        tops = logs.max(axis=1, keepdims=True)
+        heights = np.exp(logs - tops)
+        total = np.empty((taus.size, means.size))
+        for row, tau in enumerate(taus.tolist()):
+            integrals = np.concatenate(
+                [heights @ kernel for kernel in _kernels(theta, means, tau)], axis=1
+            )
+            with np.errstate(divide="ignore"):
+                logs = np.log(integrals) + tops
+            total[row] = logs.sum(axis=0) + len(heights) * math.log(step)
+        return total
+
+    def _places(self, means: Floats, tau: float) -> tuple[Floats, float]:
+        """Equally spaced places of theta, wherever any site's likelihood is not negligible."""
+        reach = _REACH * tau
+        rough = np.linspace(float(means.min()) - reach, float(means.max()) + reach, 1001)
+        logs = self._values(rough)
+        near = (logs > logs.max(axis=1, keepdims=True) - 2.0 * _NEGLIGIBLE).any(axis=0)
+        matters = np.flatnonzero(near)
+        first = rough[max(int(matters[0]) - 1, 0)]
+        last = rough[min(int(matters[-1]) + 1, rough.size - 1)]
+        # The bound on memory is reached only by profiles sharper than any that a site can sample.
+        count = min(math.ceil(float(last - first) / (0.4 * self._finest)) + 1, _LONGEST)
+        theta = np.linspace(first, last, count + 1)
+        return theta, float(theta[1] - theta[0])
+
+
+def _kernels(theta: Floats, means: Floats, tau: float) -> Iterator[Floats]:
+    """Normal densities about the means at theta, shape (theta, some of the means)."""
+    width = max(_CELLS // theta.size, 1)
+    for start in range(0, means.size, width):
+        apart = (theta[:, np.newaxis] - means[start : start + width]) / tau
+        apart *= apart
+        apart *= -0.5
+        np.exp(apart, out=apart)
+        apart /= tau * math.sqrt(2.0 * math.pi)
+        yield apart

@@ -1,0 +1,278 @@
+"""The result of a synthesis: both models' answers, who is in it, who is not, and why."""
+
+import math
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from qis.outcomes import Study, measure_named
+from qis.packet import Packet
+from qis.synthesis.currency import Poolable
+from qis.synthesis.forest import Forest, ForestRow, ForestSummary
+from qis.synthesis.forest_svg import forest_svg
+from qis.synthesis.gathering import LeftOut
+from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SiteResult:
+    """One site in a synthesis.
+
+    Parameters
+    ----------
+    name
+        The roster's; the issuer's key in hexadecimal digits if the roster is open.
+    packets
+        Its packets, one a cohort.
+    outcomes
+        What they carry.
+    n, events
+        People and events, if the site said.
+    estimate, interval
+        What the site's own evidence says alone, under the fixed model.
+    weight
+        Its share, 0-1, of the curvature of the summed log-likelihood at the fixed estimate;
+        `None` if there is no estimate.
+    is_informative
+        Whether its evidence depends on the effect at all.
+
+    """
+
+    name: str
+    packets: tuple[Packet, ...]
+    outcomes: tuple[Poolable, ...]
+    n: int | None
+    events: int | None
+    estimate: float | None
+    interval: Interval
+    weight: float | None
+    is_informative: bool
+
+
+class Reach(NamedTuple):
+    """How far the exchange went, seen from here."""
+
+    sites: int
+    """Sites that count."""
+    enrolled: int | None
+    """Sites enrolled in the study; `None` if the roster is open."""
+
+    @property
+    def pairs(self) -> int:
+        """Pairs of sites whose evidence came together here."""
+        return self.sites * (self.sites - 1) // 2
+
+    @property
+    def pairs_possible(self) -> int:
+        """N(N-1)/2 of the enrolled sites, or of those that count if the roster is open."""
+        most = self.sites if self.enrolled is None else self.enrolled
+        return most * (most - 1) // 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Synthesis:
+    """What the evidence of one study says. Made by `synthesise`; equal evidence, equal `digest`.
+
+    Parameters
+    ----------
+    study_id, question
+        Of the study.
+    study
+        The study itself, where it was given.
+    measure
+        A name from `qis.outcomes.MEASURES`; `None` if there is nothing to pool.
+    model
+        Which of the two is the study's; `estimate`, `interval` and so on are this one's.
+    method
+        "likelihood".
+    fixed, random
+        Both models' results. `random` is `None` where the measure has units and no scale for tau
+        was given, or nothing counts. With one site both are that site's own.
+    tau_scale, mean_scale
+        Of the random model's priors, in the measure's units; `mean_scale` `None`: flat.
+    level
+        Coverage of all intervals.
+    sites
+        By name.
+    excluded
+        Packets that are not in it, with the reasons.
+    silent
+        Names of enrolled sites of which nothing came.
+    looks
+        How often this study has been synthesised here, this time included.
+    confidence_sequence
+        Interval for the common effect that may be looked at after every packet (width fixed by
+        the study's `mixing_scale`); `None` without a finite estimate.
+    reach
+        Sites and pairs.
+    digest
+        32 bytes over packet ids, method, roster and version: equal on all nodes with the same
+        evidence.
+
+    """
+
+    study_id: bytes
+    question: str
+    study: Study | None
+    measure: str | None
+    model: Model
+    method: str
+    fixed: PooledProfiles | None
+    random: PooledProfiles | None
+    tau_scale: float | None
+    mean_scale: float | None
+    level: float
+    sites: tuple[SiteResult, ...]
+    excluded: tuple[LeftOut, ...]
+    silent: tuple[str, ...]
+    looks: int
+    confidence_sequence: Interval | None
+    reach: Reach
+    digest: bytes
+
+    @property
+    def chosen(self) -> PooledProfiles | None:
+        """The result under the study's model; `None` if nothing counts."""
+        return self.random if self.model == "random" else self.fixed
+
+    @property
+    def estimate(self) -> float | None:
+        """Of the chosen model; natural log scale for ratio measures. `None` if there is none."""
+        return None if self.chosen is None else self.chosen.estimate
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the chosen model."""
+        return None if self.chosen is None else self.chosen.standard_error
+
+    @property
+    def interval(self) -> Interval:
+        """Of the chosen model; infinite on both sides if nothing counts."""
+        return (-math.inf, math.inf) if self.chosen is None else self.chosen.interval
+
+    @property
+    def note(self) -> str:
+        """What stands in the way of an estimate, in words."""
+        return "No evidence counts." if self.chosen is None else self.chosen.note
+
+    @property
+    def tau(self) -> float | None:
+        """Standard deviation between sites under the random model, whichever is chosen."""
+        return None if self.random is None else self.random.tau
+
+    @property
+    def back_transformed(self) -> tuple[float | None, float, float]:
+        """Estimate and limits as people read them: exponentials for ratio measures."""
+        low, high = self.interval
+        if self.measure is None or not measure_named(self.measure).is_ratio:
+            return self.estimate, low, high
+        middle = None if self.estimate is None else math.exp(self.estimate)
+        return middle, _exp(low), _exp(high)
+
+    def explain(self) -> str:
+        """Every number traced to packets and sites, and every packet left out, in plain words."""
+        from qis.synthesis.explanation import explain  # noqa: PLC0415  it describes this class
+
+        return explain(self)
+
+    def leave_one_out(self) -> dict[str, PooledProfiles]:
+        """By site, what all others say under the chosen model; empty with fewer than two sites."""
+        if self.chosen is None or len(self.sites) < 2:
+            return {}
+        return {
+            left.name: pool_sites(
+                [site.outcomes for site in self.sites if site is not left],
+                measure=self.chosen.measure,
+                tau_scale=self.tau_scale if self.model == "random" else None,
+                mean_scale=self.mean_scale,
+                level=self.level,
+            )
+            for left in self.sites
+        }
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns, one row a site, as pandas and polars take them."""
+        return {
+            "site": [site.name for site in self.sites],
+            "n": [site.n for site in self.sites],
+            "events": [site.events for site in self.sites],
+            "estimate": [site.estimate for site in self.sites],
+            "lower": [site.interval[0] for site in self.sites],
+            "upper": [site.interval[1] for site in self.sites],
+            "weight": [site.weight for site in self.sites],
+            "informative": [site.is_informative for site in self.sites],
+            "packets": [[packet.id.hex() for packet in site.packets] for site in self.sites],
+        }
+
+    def forest(self) -> Forest:
+        """What the forest plots show.
+
+        Raises
+        ------
+        InputError
+            If no site counts.
+
+        """
+        rows = tuple(
+            ForestRow(
+                label=site.name,
+                estimate=site.estimate,
+                interval=site.interval if site.is_informative else None,
+                weight=site.weight,
+                n=site.n,
+            )
+            for site in self.sites
+        )
+        summaries = tuple(
+            ForestSummary(label=label, estimate=result.estimate, interval=result.interval)
+            for label, result in (("Fixed effect", self.fixed), ("Random, mean", self.random))
+            if result is not None
+        )
+        note = "" if self.tau is None else f"tau {self.tau:.2f} (posterior median)"
+        return Forest(
+            title=self.question,
+            measure=self.measure or "",
+            rows=rows,
+            summaries=summaries,
+            note=note,
+            level=self.level,
+        )
+
+    def forest_plot(self) -> "Figure":
+        """A forest plot as a matplotlib figure.
+
+        Raises
+        ------
+        MissingExtraError
+            If matplotlib is not installed.
+        InputError
+            If no site counts.
+
+        """
+        from qis.synthesis.forest_figure import forest_figure  # noqa: PLC0415  an extra
+
+        figure: Figure = forest_figure(self.forest())
+        return figure
+
+    def __repr__(self) -> str:
+        numbers = self.forest().numbers(self.estimate, self.interval) if self.sites else "nothing"
+        return (
+            f"<Synthesis of {len(self.sites)} sites, {self.measure} {numbers}: {self.question!r}>"
+        )
+
+    def _repr_html_(self) -> str:
+        if not self.sites:
+            return f"<p>{escape(self.question)}: no evidence.</p>"
+        left = f" {len(self.excluded)} packets are left out." if self.excluded else ""
+        words = f"<p>{len(self.sites)} sites.{left} {escape(self.note)}</p>"
+        return f"<figure>{forest_svg(self.forest())}{words}</figure>"
+
+
+def _exp(value: float) -> float:
+    try:
+        return math.exp(value)
+    except OverflowError:
+        return math.inf

@@ -1,0 +1,216 @@
+"""From packets to a synthesis: a pure function of the evidence, alike on every node."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+from blake3 import blake3
+
+from qis._canonical import encode
+from qis.errors import IncompatibleEvidenceError, InputError
+from qis.evidence import Review
+from qis.outcomes import Study, measure_named
+from qis.packet import Packet
+from qis.synthesis._sites import check_choice, check_level, check_scale
+from qis.synthesis.currency import Likelihood
+from qis.synthesis.gathering import Gathered, SiteEvidence, gather
+from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
+from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.sequence import anytime_interval
+
+VERSION: Final = 1
+"""Of the method; part of every digest."""
+
+
+def synthesise(
+    packets: Iterable[Packet] | Review,
+    *,
+    model: Model | None = None,
+    study: Study | None = None,
+    method: str = "likelihood",
+    tau_scale: float | None = None,
+    mean_scale: float | None = None,
+    level: float = 0.95,
+    looks: int = 1,
+) -> Synthesis:
+    """Pool the evidence of one study, each site with its whole likelihood.
+
+    Parameters
+    ----------
+    packets
+        Verified packets of one study, in any order, repeated or not; or a store's review of it.
+        Of one issuer and cohort the packet of the highest sequence counts. The cohorts of one site
+        are combined first.
+    model
+        ``"fixed"``: one common effect, estimated where the summed log-likelihood is largest.
+        ``"random"``: the mean of effects that differ between sites, with a half-normal prior on
+        their standard deviation. Has no default unless the study declares it. Both are computed
+        and shown, whichever is chosen.
+    study
+        The study, if its declaration is at hand: it gives model, measure and prior scales.
+    method
+        ``"likelihood"``.
+    tau_scale, mean_scale
+        Random: scale of the prior on tau, and standard deviation of the prior on the mean (flat
+        if `None`), in the measure's units. Default: the study's; then 0.5 for tau where the
+        measure has no units.
+    level
+        Coverage of the intervals, in (0, 1).
+    looks
+        How often the study has been looked at, this time included.
+
+    Raises
+    ------
+    InputError
+        If the model is not declared or an argument is out of range.
+    IncompatibleEvidenceError
+        If the packets belong to several studies, or the model asked for is not the study's.
+
+    """
+    check_choice(method, "method", ("likelihood",))
+    check_level(level)
+    chosen = _chosen_model(model, study)
+    gathered = gather(packets, study)
+    if study is not None:
+        tau_scale = study.tau_scale if tau_scale is None else tau_scale
+        mean_scale = study.mean_scale if mean_scale is None else mean_scale
+    if mean_scale is not None:
+        check_scale(mean_scale, "mean_scale")
+    tau_scale = _tau_scale(gathered.measure, chosen, tau_scale)
+    fixed, random = _pool(gathered, tau_scale, mean_scale, level)
+    return Synthesis(
+        study_id=gathered.study_id,
+        question=gathered.question,
+        study=study,
+        measure=gathered.measure,
+        model=chosen,
+        method=method,
+        fixed=fixed,
+        random=random,
+        tau_scale=tau_scale,
+        mean_scale=mean_scale,
+        level=level,
+        sites=_sites(gathered, fixed),
+        excluded=gathered.left_out,
+        silent=gathered.silent,
+        looks=looks,
+        confidence_sequence=_sequence(fixed, gathered, tau_scale),
+        reach=Reach(len(gathered.sites), gathered.enrolled),
+        digest=_digest(gathered, [method, chosen, tau_scale, mean_scale, level]),
+    )
+
+
+def _chosen_model(model: Model | None, study: Study | None) -> Model:
+    declared = None if study is None else study.model
+    if model is not None:
+        check_choice(model, "model", ("fixed", "random"))
+        if declared is not None and model != declared:
+            raise IncompatibleEvidenceError(
+                f"the study declares the {declared}-effect model, not {model}; both are in every "
+                "synthesis, as .fixed and .random",
+                field="model",
+                actual=model,
+                limit=declared,
+            )
+        return model
+    if declared is None:
+        raise InputError(
+            "say model='fixed' (one common effect) or model='random' (effects that differ between "
+            "sites); it belongs to the study and has no default",
+            field="model",
+            limit=("fixed", "random"),
+        )
+    return declared
+
+
+def _tau_scale(measure: str | None, chosen: Model, given: float | None) -> float | None:
+    if measure is None:
+        return None
+    if chosen == "random" or given is not None:
+        return tau_scale_of(measure, given)
+    return measure_named(measure).default_tau_scale
+
+
+def _pool(
+    gathered: Gathered, tau_scale: float | None, mean_scale: float | None, level: float
+) -> tuple[PooledProfiles | None, PooledProfiles | None]:
+    if gathered.measure is None or not gathered.sites:
+        return None, None
+    outcomes = [site.outcomes for site in gathered.sites]
+    fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level)
+    if len(gathered.sites) == 1:
+        return fixed, replace(fixed, model="random", note=f"{fixed.note} {_ALONE}".strip())
+    if tau_scale is None:
+        return fixed, None
+    random = pool_sites(
+        outcomes,
+        measure=gathered.measure,
+        tau_scale=tau_scale,
+        mean_scale=mean_scale,
+        level=level,
+    )
+    return fixed, random
+
+
+_ALONE: Final = "One site tells nothing of how sites differ: this is that site's own estimate."
+
+
+def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult, ...]:
+    if fixed is None:
+        return ()
+    alone = [
+        pool_sites([site.outcomes], measure=fixed.measure, tau_scale=None, level=fixed.level)
+        for site in gathered.sites
+    ]
+    weights = _weights(gathered.sites, fixed)
+    return tuple(
+        SiteResult(
+            name=site.name,
+            packets=site.packets,
+            outcomes=site.outcomes,
+            n=site.n,
+            events=site.events,
+            estimate=own.estimate,
+            interval=own.interval,
+            weight=weight,
+            is_informative=bool(own.informative),
+        )
+        for site, own, weight in zip(gathered.sites, alone, weights, strict=True)
+    )
+
+
+def _weights(sites: Sequence[SiteEvidence], fixed: PooledProfiles) -> tuple[float | None, ...]:
+    """Shares of the curvature about the estimate, as a secant one standard error to each side."""
+    if fixed.estimate is None or fixed.standard_error is None:
+        return (None,) * len(sites)
+    ends = np.array([-1.0, 1.0]) * fixed.standard_error + fixed.estimate
+    bends = []
+    for site in sites:
+        slopes = Likelihood.of(site.outcomes).gradient(ends)
+        bends.append(max(float(slopes[0] - slopes[1]), 0.0))
+    total = sum(bends)
+    return tuple(bend / total if total > 0.0 else None for bend in bends)
+
+
+def _sequence(
+    fixed: PooledProfiles | None, gathered: Gathered, tau_scale: float | None
+) -> tuple[float, float] | None:
+    """The confidence sequence's interval; void once something that was used was withdrawn."""
+    if fixed is None or fixed.estimate is None or fixed.standard_error is None:
+        return None
+    mixing_scale = measure_named(fixed.measure).default_tau_scale or tau_scale
+    if mixing_scale is None or any(left.is_withdrawn for left in gathered.left_out):
+        return None
+    return anytime_interval(
+        fixed.estimate, fixed.standard_error, mixing_scale=mixing_scale, level=fixed.level
+    )
+
+
+def _digest(gathered: Gathered, asked: list[object]) -> bytes:
+    """Of what went in, not of the numbers, whose last bits differ between machines."""
+    ids = sorted(packet.id for site in gathered.sites for packet in site.packets)
+    out = sorted([left.packet.id, left.reason] for left in gathered.left_out)
+    return blake3(
+        encode([VERSION, gathered.study_id, asked, gathered.roster_digest, ids, out])
+    ).digest()

@@ -1,0 +1,159 @@
+"""Keys: files that others cannot read, passphrases, and openssl's keys."""
+
+import copy
+import pickle
+import shutil
+import subprocess
+
+import pytest
+
+import qis
+from qis import _key_file
+from qis.errors import InputError, KeyFileError
+
+# RFC 8410, section 10.3: the example's private key, and its public key from section 10.1.
+RFC_8410 = """-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+-----END PRIVATE KEY-----
+"""
+RFC_8410_PUBLIC = "19bf44096984cdfe8541bac167dc3b96c85086aa30b6b6cb0c5c38ad703166e1"
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    return tmp_path / "site.pem"
+
+
+def test_saved_and_loaded_is_the_same_key_and_never_overwritten(key_file):
+    site = qis.Identity.generate()
+    site.save(key_file)
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    assert qis.Identity.load(key_file).issuer == site.issuer
+    with pytest.raises(KeyFileError, match="not written"):
+        site.save(key_file)
+
+
+def test_the_example_of_rfc_8410_loads(key_file):
+    key_file.write_text(RFC_8410, encoding="ascii")
+    key_file.chmod(0o600)
+    assert str(qis.Identity.load(key_file).issuer) == RFC_8410_PUBLIC
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
+def test_openssl_and_we_read_each_others_keys(key_file, tmp_path):
+    def openssl(*arguments):
+        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout  # noqa: S603, S607
+
+    key_file.write_bytes(openssl("genpkey", "-algorithm", "ed25519"))
+    key_file.chmod(0o600)
+    site = qis.Identity.load(key_file)
+    der = openssl("pkey", "-in", str(key_file), "-pubout", "-outform", "DER")
+    assert der[-32:] == bytes(site.issuer)
+    ours = tmp_path / "ours.pem"
+    qis.Identity.from_seed(bytes(range(32))).save(ours)
+    der = openssl("pkey", "-in", str(ours), "-pubout", "-outform", "DER")
+    assert der[-32:] == bytes(qis.Identity.from_seed(bytes(range(32))).issuer)
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])
+def test_a_key_that_others_may_touch_is_refused(key_file, mode):
+    qis.Identity.generate().save(key_file)
+    key_file.chmod(mode)
+    with pytest.raises(KeyFileError, match="chmod 600") as caught:
+        qis.Identity.load(key_file)
+    assert caught.value.actual == mode
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Argon2id's least work: the format is the same, the tests are fast."""
+    monkeypatch.setattr(_key_file, "_OPERATIONS", 1)
+    monkeypatch.setattr(_key_file, "_MEMORY", 8192)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_passphrase_seals_the_key(key_file):
+    site = qis.Identity.from_seed(bytes(range(32)))
+    site.save(key_file, passphrase="öffne dich")
+    content = key_file.read_text(encoding="ascii")
+    assert "SEALED" in content
+    assert qis.Identity.load(key_file, passphrase="öffne dich").issuer == site.issuer
+    for wrong, words in ((None, "give its passphrase"), ("anders", "does not open")):
+        with pytest.raises(KeyFileError, match=words):
+            qis.Identity.load(key_file, passphrase=wrong)
+    with pytest.raises(KeyFileError, match="empty"):
+        site.save(key_file.with_suffix(".2"), passphrase="")
+
+
+@pytest.mark.usefixtures("quick")
+def test_two_sealings_differ_and_any_change_is_found(key_file, tmp_path):
+    site = qis.Identity.from_seed(bytes(range(32)))
+    other = tmp_path / "other.pem"
+    site.save(key_file, passphrase="x")
+    site.save(other, passphrase="x")
+    assert key_file.read_text() != other.read_text()
+    lines = key_file.read_text().splitlines()
+    for position in range(0, len(lines[1]), 7):
+        changed = lines[1][:position] + ("A" if lines[1][position] != "A" else "B")
+        lines_changed = [lines[0], changed + lines[1][position + 1 :], *lines[2:]]
+        other.write_text("\n".join(lines_changed))
+        with pytest.raises(KeyFileError):
+            qis.Identity.load(other, passphrase="x")
+
+
+def test_the_work_for_a_guess_is_not_small():
+    assert _key_file._OPERATIONS >= 3
+    assert _key_file._MEMORY >= 2**28
+
+
+def test_a_passphrase_for_an_open_file_is_refused_since_it_protects_nothing(key_file):
+    qis.Identity.generate().save(key_file)
+    with pytest.raises(KeyFileError, match="protects nothing"):
+        qis.Identity.load(key_file, passphrase="x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        RFC_8410.replace("MC4C", "MC4D"),
+        RFC_8410.replace("MC4C", "MC%C"),
+        RFC_8410.replace("PRIVATE", "RSA PRIVATE"),
+        RFC_8410.replace("MC4C", ""),
+        "-----BEGIN QIS SEALED PRIVATE KEY-----\nAAAA\n-----END QIS SEALED PRIVATE KEY-----\n",
+        "-----BEGIN QIS SEALED PRIVATE KEY-----\n\n-----END QIS SEALED PRIVATE KEY-----\n",
+    ],
+)
+def test_what_is_no_key_file_is_refused(key_file, text):
+    key_file.write_text(text, encoding="ascii")
+    key_file.chmod(0o600)
+    with pytest.raises(KeyFileError):
+        qis.Identity.load(key_file, passphrase="x" if "SEALED" in text else None)
+
+
+def test_a_file_cannot_ask_for_any_amount_of_work(key_file):
+    greedy = bytes([255]) + b"\xff\xff\xff\xff" + bytes(16 + 72)
+    key_file.write_text(_key_file._pem("QIS SEALED PRIVATE KEY", greedy), encoding="ascii")
+    key_file.chmod(0o600)
+    with pytest.raises(KeyFileError, match="too much work"):
+        qis.Identity.load(key_file, passphrase="x")
+
+
+def test_binary_and_missing_files_are_refused(key_file):
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        qis.Identity.load(key_file)
+    key_file.write_bytes(bytes(range(256)))
+    key_file.chmod(0o600)
+    with pytest.raises(KeyFileError, match="not text"):
+        qis.Identity.load(key_file)
+
+
+def test_the_secret_is_not_shown_copied_or_pickled():
+    site = qis.Identity.from_seed(bytes(range(32)))
+    assert bytes(range(32)).hex() not in repr(site) + str(site)
+    for spread in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            spread(site)
+    with pytest.raises(InputError):
+        qis.Identity.from_seed(b"short")

@@ -1,0 +1,266 @@
+"""The loop: publish, receive, synthesise again, replace, withdraw; async and blocking alike."""
+
+import asyncio
+
+import pytest
+
+import qis
+from qis import blocking
+from qis.errors import InputError, TransportError
+from qis.testing import VirtualClock
+
+SCHEME = qis.VectorScheme(dimensions=3)
+ABOUT = [0.2, -1.0, 0.7]
+QUESTION = "beta blocker vs none | 30-day death"
+
+
+def site(number):
+    return qis.Identity.from_seed(bytes([number]) * 32)
+
+
+def effect(estimate, error=0.2, **others):
+    return qis.Effect(
+        **{"question": QUESTION, "measure": "OR", **others},
+        estimate=estimate,
+        standard_error=error,
+    )
+
+
+def loop_on(network, number, **options):
+    interest = options.pop("interest", SCHEME.interest(ABOUT))
+    transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
+    return qis.SynthesisLoop(site(number), transport, SCHEME, interest=interest, **options)
+
+
+async def synthesis_of(loop, done):
+    async with asyncio.timeout(20):
+        async for synthesis in loop:
+            if done(synthesis):
+                return synthesis
+    raise AssertionError("the loop has ended")
+
+
+def test_two_sites_come_to_the_same_synthesis_which_is_that_of_their_packets():
+    async def scenario():
+        network = qis.MemoryNetwork(seed=3, duplicate=0.5, reorder=0.5)
+        async with loop_on(network, 1) as first, loop_on(network, 2) as second:
+            packets = [
+                await first.publish(effect(-0.4), about=ABOUT),
+                await second.publish(effect(0.1, error=0.3), about=ABOUT),
+            ]
+            found = [
+                await synthesis_of(loop, lambda s: len(s.sites) == 2) for loop in (first, second)
+            ]
+            assert found[0].digest == found[1].digest
+            assert found[0].estimate == found[1].estimate
+            expected = qis.synthesise(packets, model="random")
+            assert found[0].random == expected.random
+            assert found[0].fixed == expected.fixed
+            assert first.latest(QUESTION) is not None
+            assert first.statistics.admissions["accepted"] == 1
+            assert await first.flush(5)
+
+    asyncio.run(scenario())
+
+
+def test_a_newer_outcome_replaces_and_a_retraction_withdraws():
+    async def scenario():
+        network, clock = qis.MemoryNetwork(now=1.8e9), VirtualClock(1.8e9)
+        async with (
+            loop_on(network, 1, clock=clock) as writer,
+            loop_on(network, 2, clock=clock) as reader,
+        ):
+            first = await writer.publish(effect(-0.4), about=ABOUT)
+            second = await writer.publish(effect(-0.5), about=ABOUT)
+            assert second.sequence == first.sequence + 1
+            found = await synthesis_of(reader, lambda s: s.estimate == -0.5)
+            assert [site.packets for site in found.sites] == [(second,)]
+            withdrawn = await writer.retract(QUESTION, reason="error")
+            found = await synthesis_of(reader, lambda s: not s.sites)
+            assert [(left.packet, left.reason) for left in found.excluded] == [
+                (withdrawn, "retracted")
+            ]
+            assert withdrawn.expires_at >= second.expires_at
+            with pytest.raises(InputError, match="in force"):
+                await writer.retract(QUESTION)
+
+    asyncio.run(scenario())
+
+
+def test_what_replaces_lives_as_long_as_what_it_replaces():
+    async def scenario():
+        network, clock = qis.MemoryNetwork(now=1.8e9), VirtualClock(1.8e9)
+        store = qis.MemoryStore(roster=qis.Roster.open())
+        async with loop_on(network, 1, clock=clock, store=store, lifetime_s=80_000) as loop:
+            former = await loop.publish(effect(-0.4), about=ABOUT)
+        async with loop_on(network, 1, clock=clock, store=store, lifetime_s=10) as loop:
+            later = await loop.publish(effect(-0.3), about=ABOUT)
+            assert later.sequence > former.sequence
+            assert later.expires_at == former.expires_at
+            with pytest.raises(InputError, match="about="):
+                await qis_retract_elsewhere(network, clock, store)
+
+    async def qis_retract_elsewhere(network, clock, store):
+        async with loop_on(network, 1, clock=clock, store=store) as other:
+            await other.retract(QUESTION)
+
+    asyncio.run(scenario())
+
+
+def test_one_key_stays_about_one_thing_until_it_is_retracted():
+    async def scenario():
+        async with loop_on(qis.MemoryNetwork(), 1) as loop:
+            await loop.publish(effect(-0.4), about=ABOUT)
+            with pytest.raises(InputError, match="retract it first"):
+                await loop.publish(effect(-0.4), about=[-1.0, 0.0, 0.0])
+            await loop.retract(QUESTION)
+            packet = await loop.publish(effect(-0.4), about=[-1.0, 0.0, 0.0])
+            assert packet.fingerprint == SCHEME.fingerprint([-1.0, 0.0, 0.0])
+
+    asyncio.run(scenario())
+
+
+class Failing(qis.MemoryTransport):
+    """A network that is down for the first attempts."""
+
+    failures = 2
+
+    async def publish(self, packet, routing_keys):
+        if self.failures:
+            self.failures -= 1
+            raise TransportError("the network is down")
+        await super().publish(packet, routing_keys)
+
+
+def test_what_the_network_did_not_take_is_sent_again(monkeypatch):
+    monkeypatch.setattr("qis._publisher._FIRST_RETRY_S", 0.001)
+
+    async def scenario():
+        network = qis.MemoryNetwork()
+        failing = Failing(network, site(1))
+        async with loop_on(network, 1, transport=failing) as writer, loop_on(network, 2) as reader:
+            await writer.publish(effect(-0.4), about=ABOUT)
+            assert not await writer.flush(0.0)
+            assert await writer.flush(10)
+            assert failing.failures == 0
+            found = await synthesis_of(reader, lambda s: len(s.sites) == 1)
+            assert found.estimate == -0.4
+
+    asyncio.run(scenario())
+
+
+def test_a_declared_study_brings_its_model_and_is_received_whole():
+    async def scenario():
+        study = qis.Study(question=QUESTION, measure="OR", model="fixed")
+        far = SCHEME.interest([-1.0, 1.0, -1.0])
+        network = qis.MemoryNetwork()
+        async with (
+            loop_on(network, 1, studies=[study]) as writer,
+            loop_on(network, 2, studies=[study], interest=far) as reader,
+        ):
+            outcome = qis.Effect(study=study, measure="OR", estimate=-0.4, standard_error=0.2)
+            await writer.publish(outcome, about=ABOUT)
+            found = await synthesis_of(reader, lambda s: len(s.sites) == 1)
+            assert (found.model, found.study) == ("fixed", study)
+            assert reader.latest(study.id) is found
+
+    asyncio.run(scenario())
+
+
+def test_observe_distils():
+    async def scenario():
+        def distil(record):
+            return None if record is None else (effect(record), ABOUT)
+
+        async with loop_on(qis.MemoryNetwork(), 1, distil=distil) as loop:
+            assert await loop.observe(None) is None
+            packet = await loop.observe(-0.25)
+            assert packet.outcome.estimate == -0.25
+        async with loop_on(qis.MemoryNetwork(), 1) as loop:
+            with pytest.raises(InputError, match="distil="):
+                await loop.observe(1)
+
+    asyncio.run(scenario())
+
+
+def test_a_study_that_cannot_be_synthesised_is_counted_and_the_loop_goes_on():
+    async def scenario():
+        async with loop_on(qis.MemoryNetwork(), 1) as loop:
+            await loop.publish(effect(3.0, question="length of stay", measure="MD"), about=ABOUT)
+            await loop.publish(effect(-0.4), about=ABOUT)
+            await synthesis_of(loop, lambda s: s.measure == "OR")
+            assert loop.statistics.failures == {"InputError": 1}
+            assert loop.latest("length of stay") is None
+
+    asyncio.run(scenario())
+
+
+def test_iteration_ends_with_the_loop_and_a_closed_loop_says_so():
+    async def scenario():
+        loop = loop_on(qis.MemoryNetwork(), 1)
+        with pytest.raises(InputError, match="not open"):
+            await loop.publish(effect(-0.4), about=ABOUT)
+        async with loop:
+            await loop.publish(effect(-0.4), about=ABOUT)
+            seen = []
+
+            async def reading():
+                seen.extend([synthesis async for synthesis in loop])
+
+            task = asyncio.create_task(reading())
+            await synthesis_of(loop, lambda s: True)
+        async with asyncio.timeout(20):
+            await task
+        assert len(seen) == 1
+        with pytest.raises(InputError, match="not open"):
+            await loop.flush(1)
+
+    asyncio.run(scenario())
+
+
+class Broken(qis.MemoryStore):
+    """A store whose disk fails when something arrives."""
+
+    def add(self, packet, *, now):
+        raise OSError("disk full")
+
+
+def test_a_store_that_fails_ends_the_loop_with_its_error():
+    async def scenario():
+        network = qis.MemoryNetwork()
+        broken = Broken(roster=qis.Roster.open())
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012  it ends where it is noticed
+                async with loop_on(network, 2, store=broken) as reader:
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await synthesis_of(reader, lambda s: True)
+            assert caught.group_contains(OSError, match="disk full")
+
+    asyncio.run(scenario())
+
+
+def test_two_rosters_are_refused():
+    store = qis.MemoryStore(roster=qis.Roster.open())
+    with pytest.raises(InputError, match="its own roster"):
+        loop_on(qis.MemoryNetwork(), 1, store=store, roster=qis.Roster.open())
+
+
+def test_the_blocking_loop_does_the_same_without_async():
+    first = qis.UDPTransport(site(1), roster=qis.Roster.open())
+    options = {"interest": SCHEME.interest(ABOUT)}
+    with blocking.SynthesisLoop(site(1), first, SCHEME, **options) as one:
+        second = qis.UDPTransport(site(2), roster=qis.Roster.open(), bootstrap=[first.address])
+        with blocking.SynthesisLoop(site(2), second, SCHEME, **options) as two:
+            one.publish(effect(-0.4), about=ABOUT)
+            two.publish(effect(0.1), about=ABOUT)
+            for loop in (one, two):
+                found = next(s for s in loop.syntheses(timeout_s=20) if len(s.sites) == 2)
+                assert loop.latest(QUESTION).digest == found.digest
+            assert one.flush(10)
+            assert list(one.syntheses(timeout_s=0.0)) == []
+            one.retract(QUESTION)
+            assert next(s for s in two.syntheses(timeout_s=20) if len(s.sites) == 1)
+    with pytest.raises(InputError, match="not open"):
+        one.latest(QUESTION)
+    with pytest.raises(InputError, match="interest"):
+        blocking.SynthesisLoop(site(1), first, SCHEME, interest=None)

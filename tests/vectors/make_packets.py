@@ -1,0 +1,142 @@
+"""Writes packets.json: made once, then frozen. Run it only to add vectors, never to change them."""
+
+import json
+import math
+from pathlib import Path
+
+import qis
+from qis import _layout
+from qis.outcomes import Anchor, Derived, Moments, QuadraticLikelihood, Record, Suppressed
+
+NOW = 1_800_000_000
+SEED = bytes(range(32))
+SITE = qis.Identity.from_seed(SEED)
+FINGERPRINT = qis.Fingerprint(bytes(range(100, 132)), b"scheme-1")
+KEYS = [bytes([n]) * 8 for n in (3, 1, 2)]
+Q = {"question": "a vs b | death"}
+
+VALID = {
+    "effect": qis.Effect(**Q, measure="OR", estimate=-0.3125, standard_error=0.125, n=212),
+    "effect without n, in a cohort": qis.Effect(
+        question="Wirkung | Tod nach 30 Tagen",
+        cohort="Süd",
+        measure="MD",
+        estimate=3.5,
+        standard_error=0.5,
+    ),
+    "counts": qis.Counts(**Q, events=3, total=20, control_events=5, control_total=22),
+    "counts with person-time": qis.Counts(
+        **Q,
+        events=12,
+        total=100,
+        control_events=7,
+        control_total=90,
+        person_time=250.0,
+        control_person_time=200.5,
+    ),
+    "moments": Moments(
+        **Q, total=3, mean=2.0, squares=2.0, control_total=2, control_mean=1.5, control_squares=0.5
+    ),
+    "profile with a maximum": qis.LikelihoodProfile.from_function(
+        **Q, measure="HR", log_likelihood=lambda x: -2.0 * (x - 0.25) ** 2, n=19, events=6
+    ),
+    "profile that rises for ever": qis.LikelihoodProfile.from_function(
+        **Q, measure="OR", log_likelihood=lambda x: -3.0 * math.log1p(math.exp(x)), n=11
+    ),
+    "quadratic": QuadraticLikelihood.from_terms(
+        question="age | death",
+        model="logistic",
+        score=[1.5, -0.25],
+        information=[[4.0, 1.0], [1.0, 2.0]],
+        anchor=[0.0, 0.0],
+        n=40,
+        events=11,
+    ),
+    "record": Record(**Q, content={"b": [1, 2.5, None], "a": {"x": True, "long": "é"}}),
+    "anchor": Anchor(question="age | death", model="logistic", coefficients=(0.5, -1.25)),
+    "retraction": qis.Retraction(**Q, reason="error"),
+    "suppressed": Suppressed(**Q, cohort="north"),
+}
+DERIVED = Derived(
+    **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3
+)
+
+
+def sign(outcome, **changes):
+    arguments = {
+        "issued_at": NOW,
+        "lifetime_s": 30 * 86_400,
+        "sequence": NOW * 10**6 + 7,
+        "routing_keys": KEYS,
+        **changes,
+    }
+    return qis.Packet.sign(SITE, outcome=outcome, fingerprint=FINGERPRINT, **arguments)
+
+
+def resigned(content):
+    return content + b"\x58\x40" + SITE.sign(_layout.signed_bytes(content))
+
+
+def invalid():
+    """Name, bytes, error class and reason of packets that must be refused."""
+    good = bytes(sign(VALID["effect"]))
+    content = good[:446]
+    yield "too short", good[:-1], "PacketSizeError", "511 bytes"
+    yield "another tag", b"\xd1" + good[1:], "MalformedPacketError", "tag 17 is no COSE_Sign1"
+    yield "one bit of the sketch", flipped(good, 70), "SignatureError", "the content was changed"
+    yield "one bit of S", flipped(good, 500), "SignatureError", "the signature was changed"
+    expired = resigned(content[:55] + (NOW + 40 * 86_400).to_bytes(4, "big") + content[59:])
+    yield "ends before it begins", expired, "MalformedPacketError", "exp is before iat"
+    kind = resigned(content[:111] + b"\x0b" + content[112:])
+    yield "unknown kind", kind, "MalformedPacketError", "kind 11 does not exist in version 1"
+    padded = resigned(content[:-1] + b"\x01")
+    yield "padding that is not zero", padded, "MalformedPacketError", "a second encoding"
+    at = content.index(b"\x18\xd4")
+    wide = content[:at] + b"\x19\x00\xd4" + content[at + 2 :]
+    wide = wide[:-1]  # the padding's zeros are one fewer, its head still says otherwise
+    yield "a number in a longer form", resigned(wide), "MalformedPacketError", "n is not minimal"
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def described(name, packet):
+    return {
+        "name": name,
+        "valid": True,
+        "seed": SEED.hex(),
+        "issued_at": packet.issued_at,
+        "expires_at": packet.expires_at,
+        "sequence": str(packet.sequence),
+        "sketch": packet.fingerprint.sketch.hex(),
+        "scheme_id": packet.fingerprint.scheme_id.hex(),
+        "routing_keys": sorted(key.hex() for key in (*KEYS, packet.outcome.study_id)),
+        "kind": packet.outcome.kind,
+        "body": packet.outcome.encoded().hex(),
+        "leaves": [leaf.hex() for leaf in packet.leaves],
+        "id": packet.id.hex(),
+        "packet": bytes(packet).hex(),
+    }
+
+
+def main():
+    vectors = [described(name, sign(outcome)) for name, outcome in VALID.items()]
+    leaves = [sign(VALID["effect"]).leaf, bytes(range(12))]
+    vectors.append(described("derived, with two leaves", sign(DERIVED, leaves=leaves)))
+    for name, data, error, reason in invalid():
+        vectors.append(
+            {
+                "name": name,
+                "valid": False,
+                "error": error,
+                "reason": reason,
+                "packet": data.hex(),
+            }
+        )
+    path = Path(__file__).parent / "packets.json"
+    path.write_text(json.dumps(vectors, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
