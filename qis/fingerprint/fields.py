@@ -6,8 +6,9 @@ that two sketches differ in as many fields as the OR of their planes' XORs has b
 
 from bisect import bisect_left
 from functools import cache
-from itertools import pairwise
+from itertools import pairwise, repeat
 from math import comb
+from struct import unpack
 from typing import ClassVar
 
 from qis.about import SKETCH_SIZE, Fingerprint
@@ -15,6 +16,8 @@ from qis.errors import InputError
 from qis.fingerprint.scheme import Features, Scheme
 
 SKETCH_BITS = 8 * SKETCH_SIZE
+_set_sketch = Fingerprint.__dict__["sketch"].__set__
+_set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
 
 
 class FieldScheme(Scheme[Features]):
@@ -75,6 +78,21 @@ class FieldScheme(Scheme[Features]):
             if reached > below and chance <= top_fraction:
                 return reached
         return self.similarities[-1]
+
+
+def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
+    """Fingerprints of sketches that lie one after the other, some three times as fast as singly."""
+    if len(sketches) <= SKETCH_SIZE:
+        return [Fingerprint(sketches, scheme_id)] if sketches else []
+    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id)]  # whose checks hold for the others
+    count = len(sketches) // SKETCH_SIZE
+    # Straight to the slots: `Fingerprint`'s checks cost more than a matrix product per sketch.
+    made += map(object.__new__, repeat(Fingerprint, count - 1))
+    parts = unpack(f"{SKETCH_SIZE}s" * count, sketches)
+    for fingerprint, sketch in zip(made, parts, strict=True):
+        _set_sketch(fingerprint, sketch)
+        _set_scheme_id(fingerprint, scheme_id)
+    return made
 
 
 @cache
