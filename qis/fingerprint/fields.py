@@ -18,6 +18,7 @@ from qis.fingerprint.scheme import Features, Scheme
 SKETCH_BITS = 8 * SKETCH_SIZE
 _set_sketch = Fingerprint.__dict__["sketch"].__set__
 _set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
+_set_warnings = Fingerprint.__dict__["warnings"].__set__
 
 
 class FieldScheme(Scheme[Features]):
@@ -92,6 +93,7 @@ def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
     for fingerprint, sketch in zip(made, parts, strict=True):
         _set_sketch(fingerprint, sketch)
         _set_scheme_id(fingerprint, scheme_id)
+        _set_warnings(fingerprint, ())
     return made
 
 
