@@ -1,7 +1,7 @@
-"""Speed of fingerprints as ratios to peers, interleaved in one run.
+"""Speed of fingerprints as ratios to peers, interleaved in one run on one thread.
 
 ``python benchmarks/fingerprint_speed.py [--json]`` needs datasketch and faiss-cpu (not dependencies
-of qis). numpy's BLAS runs with the threads that it takes by default, faiss with one.
+of qis). numpy's BLAS and faiss get one thread each, so that ratios do not depend on the machine's.
 `vector_batch_ratio`: 1,000 vectors of 512 dimensions against the raw float32 product of the same
 shape; `vector_single_ratio`: one of them. `term_vs_hashing`: a term fingerprint of 30 terms against
 hashing 30 strings with BLAKE3. `set_vs_datasketch`: a set of 300 strings against update_batch with
@@ -12,6 +12,10 @@ hashing 30 strings with BLAKE3. `set_vs_datasketch`: a set of 300 strings agains
 import argparse
 import json
 import math
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import faiss
 import numpy as np
