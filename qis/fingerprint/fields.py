@@ -5,7 +5,6 @@ that two sketches differ in as many fields as the OR of their planes' XORs has b
 """
 
 from bisect import bisect_left
-from dataclasses import fields
 from functools import cache
 from itertools import pairwise, repeat
 from math import comb
@@ -17,9 +16,9 @@ from qis.errors import InputError
 from qis.fingerprint.scheme import Features, Scheme
 
 SKETCH_BITS = 8 * SKETCH_SIZE
-_set_sketch, _set_scheme_id, _set_warnings = (
-    Fingerprint.__dict__[field.name].__set__ for field in fields(Fingerprint)
-)
+_set_sketch = Fingerprint.__dict__["sketch"].__set__
+_set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
+_set_warnings = Fingerprint.__dict__["warnings"].__set__
 
 
 class FieldScheme(Scheme[Features]):
