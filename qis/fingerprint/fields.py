@@ -40,12 +40,12 @@ class FieldScheme(Scheme[Features]):
         """
         self._require_own(a, b)
         differing = int.from_bytes(a.sketch, "big") ^ int.from_bytes(b.sketch, "big")
-        fields = SKETCH_BITS // self.field_bits
+        count = SKETCH_BITS // self.field_bits
         folded = 0
         for _ in range(self.field_bits):
             folded |= differing
-            differing >>= fields
-        return self.similarities[fields - (folded & (1 << fields) - 1).bit_count()]
+            differing >>= count
+        return self.similarities[count - (folded & (1 << count) - 1).bit_count()]
 
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
         """As `similarity`: the fields of known features say no more about a sketch."""
@@ -100,10 +100,10 @@ def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
 @cache
 def _chance_of_at_least(field_bits: int) -> tuple[float, ...]:
     """P(at least k fields of two independent sketches are equal), k = 0 …, from exact integers."""
-    fields, values = SKETCH_BITS // field_bits, 1 << field_bits
+    count, values = SKETCH_BITS // field_bits, 1 << field_bits
     shares = []
     reached = 0
-    for equal in range(fields, -1, -1):
-        reached += comb(fields, equal) * (values - 1) ** (fields - equal)
-        shares.append(reached / values**fields)
+    for equal in range(count, -1, -1):
+        reached += comb(count, equal) * (values - 1) ** (count - equal)
+        shares.append(reached / values**count)
     return tuple(reversed(shares))

@@ -4,6 +4,7 @@ import math
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
@@ -85,6 +86,7 @@ def test_a_large_batch_has_the_bits_of_its_parts_and_leaves_its_input_alone():
     assert whole[17].sketch == by_integers(scheme, batch[17])
     assert hash(whole[3]) == hash(scheme.fingerprint(batch[3]))
     assert {fingerprint.scheme_id for fingerprint in whole} == {scheme.id}
+    assert {asdict(fingerprint)["warnings"] for fingerprint in whole} == {()}
 
 
 @pytest.mark.parametrize("threads", ["1", "2", "5"])
