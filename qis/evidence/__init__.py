@@ -4,6 +4,7 @@ from qis.evidence.memory import MemoryStore
 from qis.evidence.review import Excluded, Reason, Review
 from qis.evidence.roster import Roster, Site, SiteKey
 from qis.evidence.rules import Admission
+from qis.evidence.sqlite import SQLiteStore
 from qis.evidence.store import Equivocation, EvidenceStore
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Reason",
     "Review",
     "Roster",
+    "SQLiteStore",
     "Site",
     "SiteKey",
 ]
