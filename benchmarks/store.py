@@ -20,7 +20,7 @@ import qis
 from qis.evidence import EvidenceStore, MemoryStore, Roster, SQLiteStore
 
 NOW = 1_800_000_000
-BATCH = 1_000
+BATCHES = (1_000, 10_000)
 PER_QUESTION = 50
 
 
@@ -45,11 +45,11 @@ def packets(number: int) -> list[qis.Packet]:
     return made
 
 
-def added_per_second(store: EvidenceStore, made: list[qis.Packet]) -> float:
-    """Packets a second in batches, from the first to the last."""
+def added_per_second(store: EvidenceStore, made: list[qis.Packet], batch: int) -> float:
+    """Packets a second in batches, each of them durable, from the first to the last."""
     start = time.perf_counter()
-    for at in range(0, len(made), BATCH):
-        store.add_many(made[at : at + BATCH], now=NOW + len(made))
+    for at in range(0, len(made), batch):
+        store.add_many(made[at : at + batch], now=NOW + len(made))
     return len(made) / (time.perf_counter() - start)
 
 
@@ -74,29 +74,30 @@ def main() -> None:
     made = packets(arguments.packets)
     raw = bytes(made[0])
     verify_s = median_seconds({"verify": lambda: qis.Packet.parse(raw)})["verify"]
+    results: dict[str, float] = {"packets": arguments.packets}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        memory = added_per_second(MemoryStore(roster=Roster.open()), made)
-        path = Path(folder) / "store.db"
-        store = SQLiteStore(path, roster=Roster.open())
-        disk = added_per_second(store, made)
-        store.close()
+        for batch in BATCHES:
+            memory = added_per_second(MemoryStore(roster=Roster.open()), made, batch)
+            path = Path(folder) / f"store{batch}.db"
+            store = SQLiteStore(path, roster=Roster.open())
+            disk = added_per_second(store, made, batch)
+            store.close()
+            results |= {
+                f"sqlite_added_per_s_{batch}": round(disk),
+                f"memory_added_per_s_{batch}": round(memory),
+                f"sqlite_over_memory_seconds_{batch}": memory / disk,
+                f"sqlite_over_verification_seconds_{batch}": 1 / disk / verify_s,
+            }
         start = time.perf_counter()
         store = SQLiteStore(path, roster=Roster.open())
-        opened_s = time.perf_counter() - start
+        results["open_with_check_s"] = time.perf_counter() - start
         cold = query_ms(store, range(40))
-        warm = query_ms(store, range(40))
+        results |= {
+            "query_cold_ms": cold,
+            "query_cold_over_verification": cold / (1e3 * verify_s * PER_QUESTION),
+            "query_warm_ms": query_ms(store, range(40)),
+        }
         store.close()
-    results = {
-        "packets": arguments.packets,
-        "sqlite_added_per_s": round(disk),
-        "memory_added_per_s": round(memory),
-        "sqlite_over_memory_seconds": memory / disk,
-        "sqlite_over_verification_seconds": 1 / disk / verify_s,
-        "query_cold_ms": cold,
-        "query_warm_ms": warm,
-        "query_cold_over_verification": cold / (1e3 * verify_s * PER_QUESTION),
-        "open_with_check_s": opened_s,
-    }
     print(json.dumps(results) if arguments.json else "\n".join(map(str, results.items())))
 
 

@@ -20,11 +20,13 @@ _MIGRATIONS: Final = (
     """
     CREATE TABLE packets (
         place INTEGER PRIMARY KEY,
-        id BLOB NOT NULL UNIQUE,
+        id BLOB NOT NULL,
+        tag INTEGER NOT NULL,
         issuer BLOB NOT NULL,
         sequence BLOB NOT NULL,
         raw BLOB NOT NULL CHECK (length(raw) = 512)
     );
+    CREATE INDEX packets_by_tag ON packets (tag);
     CREATE INDEX packets_by_slot ON packets (issuer, sequence);
     CREATE TABLE heads (
         study BLOB NOT NULL,

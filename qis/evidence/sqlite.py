@@ -63,9 +63,13 @@ class SQLiteStore(EvidenceStore):
         self._count: int = self._database.execute("SELECT count(*) FROM packets").fetchone()[0]
         rows = self._database.execute("SELECT issuer, sequence FROM floors")
         self._floors = {issuer: _number(sequence) for issuer, sequence in rows}
+        rows = self._database.execute("SELECT issuer, max(sequence) FROM packets GROUP BY issuer")
+        self._tops = {issuer: _number(sequence) for issuer, sequence in rows}
 
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
         """Ids of the packets held under (issuer, sequence)."""
+        if sequence > self._tops.get(issuer, 0):  # as a rule, so no query
+            return _NONE
         rows = self._database.execute(_IDS_AT, (issuer, _key(sequence))).fetchall()
         return frozenset(row[0] for row in rows) if rows else _NONE
 
@@ -164,8 +168,9 @@ class SQLiteStore(EvidenceStore):
         return self._count
 
     def __contains__(self, packet_id: object) -> bool:
-        row = self._database.execute("SELECT 1 FROM packets WHERE id = ?", (packet_id,)).fetchone()
-        return row is not None
+        if not isinstance(packet_id, bytes):
+            return False
+        return self._database.execute(_RAW, (_tag(packet_id), packet_id)).fetchone() is not None
 
     def close(self) -> None:
         """Write the log back into the file and unlock it; idempotent."""
@@ -194,18 +199,20 @@ class SQLiteStore(EvidenceStore):
     def _insert(self, packet: Packet, key: EvidenceKey, admission: Admission) -> None:
         sequence = _key(packet.sequence)
         execute = self._database.execute
-        execute(_INSERT, (packet.id, key.issuer, sequence, bytes(packet)))
+        execute(_INSERT, (packet.id, _tag(packet.id), key.issuer, sequence, bytes(packet)))
         if admission is Admission.EQUIVOCATION:
             execute(_MARK, (key.issuer, sequence))
         if admission is not Admission.SUPERSEDED:
             execute(_LIFT, (*key, sequence, packet.id))
         self._count += 1
+        if packet.sequence > self._tops.get(key.issuer, 0):
+            self._tops[key.issuer] = packet.sequence
         self._remember(packet)
 
     def _drop(self, packet_id: bytes) -> None:
         packet = self._packet(packet_id)
         key = evidence_key(packet)
-        self._database.execute("DELETE FROM packets WHERE id = ?", (packet_id,))
+        self._database.execute(_DELETE, (_tag(packet_id), packet_id))
         self._database.execute(_LOWER, (*key, packet_id))
         if len(self.ids_at(key.issuer, packet.sequence)) < 2:
             self._database.execute(_UNMARK, (key.issuer, _key(packet.sequence)))
@@ -231,7 +238,7 @@ class SQLiteStore(EvidenceStore):
     def _packet(self, packet_id: bytes) -> Packet:
         packet = self._parsed.get(packet_id)
         if packet is None:
-            row = self._database.execute(_RAW, (packet_id,)).fetchone()
+            row = self._database.execute(_RAW, (_tag(packet_id), packet_id)).fetchone()
             if row is None:
                 raise self._damage(f"packet {packet_id.hex()} is missing")
             packet = self._verified(packet_id, row[0])
@@ -266,6 +273,11 @@ def _key(sequence: int) -> bytes:
     return sequence.to_bytes(8, "big")
 
 
+def _tag(packet_id: bytes) -> int:
+    """The first 8 bytes of an id: an index over these is a quarter as large, hence as fast."""
+    return int.from_bytes(packet_id[:8], "big", signed=True)
+
+
 def _number(key: bytes) -> int:
     return int.from_bytes(key, "big")
 
@@ -289,8 +301,9 @@ _HEAD_SEQUENCE: Final = (
 )
 _EQUIVOCATIONS: Final = "SELECT issuer, sequence FROM equivocations ORDER BY issuer, sequence"
 _STUDIES: Final = "SELECT DISTINCT study FROM heads ORDER BY study"
-_RAW: Final = "SELECT raw FROM packets WHERE id = ?"
-_INSERT: Final = "INSERT INTO packets (id, issuer, sequence, raw) VALUES (?, ?, ?, ?)"
+_RAW: Final = "SELECT raw FROM packets WHERE tag = ? AND id = ?"
+_DELETE: Final = "DELETE FROM packets WHERE tag = ? AND id = ?"
+_INSERT: Final = "INSERT INTO packets (id, tag, issuer, sequence, raw) VALUES (?, ?, ?, ?, ?)"
 _LIFT: Final = """
     INSERT INTO heads (study, issuer, cohort, role, sequence, id) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET sequence = excluded.sequence, id = excluded.id
