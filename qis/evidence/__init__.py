@@ -1,5 +1,7 @@
 """Evidence: what was received, who is believed, and what of it counts."""
 
+from qis.evidence.audit import AuditLog
+from qis.evidence.audit_entry import AuditHead, Entry
 from qis.evidence.memory import MemoryStore
 from qis.evidence.review import Excluded, Reason, Review
 from qis.evidence.roster import Roster, Site, SiteKey
@@ -9,6 +11,9 @@ from qis.evidence.store import Equivocation, EvidenceStore
 
 __all__ = [
     "Admission",
+    "AuditHead",
+    "AuditLog",
+    "Entry",
     "Equivocation",
     "EvidenceStore",
     "Excluded",

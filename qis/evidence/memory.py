@@ -64,6 +64,11 @@ class MemoryStore(EvidenceStore):
         """All packets held, superseded ones too, in the order of their ids."""
         return [self._by_id[packet_id] for packet_id in sorted(self._by_id)]
 
+    def packets_of(self, issuer: Issuer) -> list[Packet]:
+        """All packets of one issuer, superseded ones too, by sequence and id."""
+        found = self._by_issuer.get(issuer.key, {}).values()
+        return sorted(found, key=lambda packet: (packet.sequence, packet.id))
+
     def __len__(self) -> int:
         return len(self._by_id)
 

@@ -103,6 +103,12 @@ class SQLiteStore(EvidenceStore):
             ids = self._database.execute("SELECT id FROM packets ORDER BY id").fetchall()
             return [self._packet(packet_id) for (packet_id,) in ids]
 
+    def packets_of(self, issuer: Issuer) -> list[Packet]:
+        """All packets of one issuer, superseded ones too, by sequence and id."""
+        with translated(self.path):
+            ids = self._database.execute(_OF_ISSUER, (issuer.key,)).fetchall()
+            return [self._packet(packet_id) for (packet_id,) in ids]
+
     def verify(self) -> None:
         """Check the whole file: its structure, every index, and every packet's signature.
 
@@ -314,6 +320,7 @@ _LOWER: Final = (
 )
 _MARK: Final = "INSERT OR IGNORE INTO equivocations VALUES (?, ?)"
 _UNMARK: Final = "DELETE FROM equivocations WHERE issuer = ? AND sequence = ?"
+_OF_ISSUER: Final = "SELECT id FROM packets WHERE issuer = ? ORDER BY sequence, id"
 _KEPT_OF: Final = """
     SELECT sequence, id, id IN (SELECT id FROM heads WHERE issuer = ?1)
     FROM packets WHERE issuer = ?1

@@ -153,6 +153,10 @@ class EvidenceStore(ABC):
         """All packets held, superseded ones too, in the order of their ids."""
 
     @abstractmethod
+    def packets_of(self, issuer: Issuer) -> list[Packet]:
+        """All packets of one issuer, superseded ones too, by sequence and id."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """How many packets are held, superseded ones too."""
 

@@ -45,6 +45,7 @@ def state_of(store: EvidenceStore) -> object:
         store.equivocations(),
         store.flagged,
         [store.review(study, now=_NOW) for study in store.studies()],
+        [store.packets_of(identity.issuer) for identity in _SITES],
     )
 
 
