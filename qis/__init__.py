@@ -52,7 +52,14 @@ if TYPE_CHECKING:
         shrink,
         synthesise,
     )
-    from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
+    from qis.transport import (
+        Delivery,
+        DirectoryTransport,
+        MemoryNetwork,
+        MemoryTransport,
+        Transport,
+        UDPTransport,
+    )
 
 __all__ = [
     "PACKET_SIZE",
@@ -62,6 +69,7 @@ __all__ = [
     "Counts",
     "Delivery",
     "Derived",
+    "DirectoryTransport",
     "Effect",
     "Fingerprint",
     "FingerprintIndex",
@@ -111,6 +119,7 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "DirectoryTransport": "qis.transport",
     "AuditLog": "qis.evidence",
     "SQLiteStore": "qis.evidence",
     "FingerprintIndex": "qis.fingerprint",
