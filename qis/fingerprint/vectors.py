@@ -5,7 +5,7 @@ exact in float32, so neither the order of summation nor the BLAS can change a bi
 """
 
 from collections.abc import Sequence
-from math import isfinite
+from math import frexp, isfinite, ldexp
 from typing import Any, Literal
 
 import numpy as np
@@ -124,16 +124,22 @@ class VectorScheme(FieldScheme[Vector]):
         values = self._as_array(batch)
         quantised = np.abs(values)
         largest = quantised.max(axis=1)
-        exponents = np.frexp(largest)[1]
         if not _are_ordinary(largest.tolist()):
             _require_direction(largest)
+            largest, exponents = np.frexp(largest)
             values = np.ldexp(values, -exponents[:, None])
-            exponents.fill(0)
-        factors = np.ldexp(values.dtype.type(1), self._bits - exponents)
-        np.multiply(values, factors[:, None], out=quantised)
+        np.multiply(values, self._factors(largest), out=quantised)
         np.rint(quantised, out=quantised)
         exact: npt.NDArray[np.float32] = quantised.astype(np.float32, copy=False)
         return exact
+
+    def _factors(self, largest: npt.NDArray[Any]) -> float | npt.NDArray[Any]:
+        """What each vector is multiplied by: a column, or one number for one vector."""
+        if len(largest) == 1:  # plain floats are faster than arrays of one
+            return ldexp(1.0, self._bits - frexp(largest[0])[1])
+        exponents = np.frexp(largest)[1]
+        column: npt.NDArray[Any] = np.ldexp(largest.dtype.type(1), self._bits - exponents)
+        return column[:, None]
 
     def _as_array(self, batch: Any) -> npt.NDArray[Any]:
         """The batch as float32 if it is, else as float64."""
