@@ -11,7 +11,15 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
+    from qis.evidence import (
+        Admission,
+        AuditLog,
+        MemoryStore,
+        Roster,
+        Site,
+        SiteKey,
+        SQLiteStore,
+    )
     from qis.fingerprint import (
         FingerprintIndex,
         Ontology,
@@ -50,6 +58,7 @@ __all__ = [
     "PACKET_SIZE",
     "Admission",
     "Anchor",
+    "AuditLog",
     "Counts",
     "Delivery",
     "Derived",
@@ -75,6 +84,7 @@ __all__ = [
     "Record",
     "Retraction",
     "Roster",
+    "SQLiteStore",
     "SetScheme",
     "Site",
     "SiteKey",
@@ -101,6 +111,8 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "AuditLog": "qis.evidence",
+    "SQLiteStore": "qis.evidence",
     "FingerprintIndex": "qis.fingerprint",
     "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",

@@ -69,6 +69,10 @@ def test_batch_dtype_and_layout_change_no_bit(batch):
     assert SCHEME.fingerprints(np.asarray(batch, dtype=np.float32)) == alone
     assert SCHEME.fingerprints(np.asarray(batch, dtype=np.float32, order="F")) == alone
     assert SCHEME.fingerprints(np.asarray(batch)[::-1]) == alone[::-1]
+    # One float64 array alone takes a way of its own, to the same bits.
+    for scale in (1.0, 1e-300, 1e200):
+        scaled = np.array(batch) * scale
+        assert [SCHEME.fingerprint(vector) for vector in scaled] == SCHEME.fingerprints(scaled)
 
 
 def test_a_large_batch_has_the_bits_of_its_parts_and_leaves_its_input_alone():
