@@ -5,7 +5,8 @@ that two sketches differ in as many fields as the OR of their planes' XORs has b
 """
 
 from bisect import bisect_left
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from itertools import pairwise, repeat
 from math import comb
 from struct import unpack
@@ -50,6 +51,9 @@ class FieldScheme(Scheme[Features]):
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
         """As `similarity`: the fields of known features say no more about a sketch."""
         return self.similarity(self.fingerprint(features), fingerprint)
+
+    def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
+        return partial(self.similarity, self.fingerprint(features))
 
     def percentile(self, similarity: float) -> float:
         """Share of pairs that have nothing in common but chance and are less similar, in [0, 1]."""

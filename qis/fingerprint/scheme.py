@@ -6,7 +6,7 @@ change between versions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from blake3 import blake3
@@ -141,8 +141,12 @@ class Scheme(ABC, Generic[Features]):
             self.routing_keys(features),
             self.default_min_similarity if min_similarity is None else min_similarity,
             tuple(studies),
-            relevance=lambda fingerprint: self.relevance(features, fingerprint),
+            relevance=self._relevance_to(features),
         )
+
+    def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
+        """`relevance` to features that stay the same, so that schemes may prepare for them."""
+        return lambda fingerprint: self.relevance(features, fingerprint)
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
         for fingerprint in fingerprints:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import ceil, exp, log2, sqrt
-from typing import Final
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -101,6 +101,13 @@ class TermScheme(Scheme[Terms]):
         self._rank = {term: (-own, term) for term, (own, _) in steps.items()}
         self._nearness = {term: (abs(own - self._target), term) for term, (own, _) in steps.items()}
         self._squares_of = lru_cache(_CACHED)(self._squares)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_squares_of"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._squares_of = lru_cache(_CACHED)(self._squares)  # a cache cannot be pickled
 
     def resolve(self, terms: Terms) -> Resolution:
         """What of the terms is used, and what is not and why.

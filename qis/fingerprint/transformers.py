@@ -1,7 +1,8 @@
 """Fingerprints as steps of a scikit-learn pipeline, without needing scikit-learn.
 
 Both classes follow its interface by duck typing; `__sklearn_tags__`, which only scikit-learn
-calls, is what its version 1.7 and later ask of a step.
+calls, is what its version 1.7 and later ask of a step. A pickled transformer, like a pickled
+scheme, holds the scheme's secret.
 """
 
 from collections.abc import Iterable

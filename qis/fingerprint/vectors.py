@@ -5,7 +5,7 @@ exact in float32, so neither the order of summation nor the BLAS can change a bi
 """
 
 from collections.abc import Sequence
-from math import frexp, inf, isfinite, ldexp
+from math import frexp, isfinite, ldexp
 from typing import Any, Literal
 
 import numpy as np
@@ -18,9 +18,6 @@ from qis.fingerprint.fields import SKETCH_BITS, FieldScheme, fingerprints_of
 MAX_DIMENSIONS = 65_536
 _EXACT_BITS = 24  # integers up to 2²⁴ are exact in float32
 _SMALL = 2.0**-100  # below, a factor that makes the largest value near 2²⁴ may overflow
-
-_ROWS = 128
-"""Vectors quantised at once: what the processor's cache holds."""
 
 Vector = Sequence[float] | npt.NDArray[Any]
 
@@ -102,18 +99,6 @@ class VectorScheme(FieldScheme[Vector]):
         """
         return fingerprints_of(self._sketches(batch), self._id)
 
-    def fingerprint(self, features: Vector) -> Fingerprint:
-        """The fingerprint of one vector, of shape (dimensions,); otherwise as `fingerprints`."""
-        if type(features) is np.ndarray and features.ndim == 1 and features.dtype == np.float64:
-            largest = float(np.abs(features).max(initial=0.0))
-            if len(features) == self.dimensions and _SMALL <= largest < inf:
-                # The same whole numbers as in a batch; a vector is multiplied faster than a matrix.
-                whole = features * ldexp(1.0, self._bits - frexp(largest)[1])
-                np.rint(whole, out=whole)
-                bits = (whole.astype(np.float32) @ self._planes) > 0.0
-                return Fingerprint(np.packbits(bits).tobytes(), self._id)
-        return self.fingerprints([features])[0]
-
     def routing_keys(self, features: Vector) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""
         bits = int.from_bytes(self._sketches([features]), "big")
@@ -127,30 +112,34 @@ class VectorScheme(FieldScheme[Vector]):
 
     def _sketches(self, batch: Any) -> bytes:
         """All sketches, one after the other."""
-        values = self._as_array(batch)
-        quantised = np.empty(values.shape, np.float32)
-        for start in range(0, len(values), _ROWS):
-            quantised[start : start + _ROWS] = self._quantised(values[start : start + _ROWS])
-        bits = (quantised @ self._planes) > 0.0  # an exact zero gives a 0
+        bits = (self._quantised(batch) @ self._planes) > 0.0  # an exact zero gives a 0
         return np.packbits(bits, axis=1).tobytes()
 
-    def _quantised(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    def _quantised(self, batch: Any) -> npt.NDArray[np.float32]:
         """Integers that `dimensions` of can be added up to at most 2²⁴, shape (n, dimensions).
 
         Each vector is multiplied by the power of two that brings its largest value to the upper
         half of the range, and rounded half to even: both are exact in float32 as in float64.
         """
-        quantised: npt.NDArray[Any] = np.abs(values)
+        values = self._as_array(batch)
+        quantised = np.abs(values)
         largest = quantised.max(axis=1)
-        exponents = np.frexp(largest)[1]
         if not _are_ordinary(largest.tolist()):
             _require_direction(largest)
+            largest, exponents = np.frexp(largest)
             values = np.ldexp(values, -exponents[:, None])
-            exponents.fill(0)
-        factors = np.ldexp(values.dtype.type(1), self._bits - exponents)
-        np.multiply(values, factors[:, None], out=quantised)
+        np.multiply(values, self._factors(largest), out=quantised)
         np.rint(quantised, out=quantised)
-        return quantised
+        exact: npt.NDArray[np.float32] = quantised.astype(np.float32, copy=False)
+        return exact
+
+    def _factors(self, largest: npt.NDArray[Any]) -> float | npt.NDArray[Any]:
+        """What each vector is multiplied by: a column, or one number for one vector."""
+        if len(largest) == 1:  # plain floats are faster than arrays of one
+            return ldexp(1.0, self._bits - frexp(largest[0])[1])
+        exponents = np.frexp(largest)[1]
+        column: npt.NDArray[Any] = np.ldexp(largest.dtype.type(1), self._bits - exponents)
+        return column[:, None]
 
     def _as_array(self, batch: Any) -> npt.NDArray[Any]:
         """The batch as float32 if it is, else as float64."""

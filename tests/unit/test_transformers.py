@@ -8,15 +8,23 @@ import pytest
 
 from qis.errors import InputError
 from qis.fingerprint import (
-    Scheme,
+    Ontology,
     SetScheme,
     SimilarityTransformer,
     SketchTransformer,
+    TermScheme,
     VectorScheme,
 )
 
 VECTORS = VectorScheme(dimensions=5)
 SETS = SetScheme(secret=bytes(32))
+TERMS = TermScheme(
+    Ontology(
+        "two branches",
+        {f"T:{n}": [f"T:{2 - n % 2}" if n > 2 else "T:0"] for n in range(1, 40)},
+        {f"T:{n}": 0.0 if n == 0 else 1.0 if n < 3 else 4.0 for n in range(40)},
+    )
+)
 
 
 def two_groups(kind):
@@ -26,6 +34,9 @@ def two_groups(kind):
     if kind is VECTORS:
         centres = np.array([[3, 0, 0, -3, 1], [0, 3, -3, 0, 1]])
         return centres[labels] + rng.normal(size=(40, 5)), labels
+    if kind is TERMS:
+        numbers = [rng.choice(np.arange(3 + label, 40, 2), 6, replace=False) for label in labels]
+        return [[f"T:{n}" for n in drawn] for drawn in numbers], labels
     names = np.array([f"{group} {i}" for group in "ab" for i in range(30)]).reshape(2, 30)
     return [set(rng.choice(names[label], 20, replace=False)) for label in labels], labels
 
@@ -45,7 +56,7 @@ def test_equal_columns_are_what_similarity_goes_by(scheme, columns):
     assert len(transformer.get_feature_names_out()) == columns
 
 
-@pytest.mark.parametrize("scheme", [VECTORS, SETS])
+@pytest.mark.parametrize("scheme", [VECTORS, SETS, TERMS])
 def test_similarities_to_the_fitted_ones(scheme):
     features, _ = two_groups(scheme)
     transformer = SimilarityTransformer(scheme).fit(features[:10])
@@ -76,14 +87,12 @@ def test_what_is_not_fitted_or_has_no_fields_says_so():
     with pytest.raises(InputError, match="fit first"):
         transformer.get_feature_names_out()
 
-    class Strange(Scheme):
-        fingerprints = routing_keys = similarity = relevance = percentile = similarity_at = None
-
-    with pytest.raises(InputError, match="SimilarityTransformer"):
-        SketchTransformer(Strange(["strange"], secret=None)).fit([])
+    for call in (SketchTransformer(TERMS).fit, SketchTransformer(TERMS).transform):
+        with pytest.raises(InputError, match="SimilarityTransformer"):
+            call([["T:5"]])
 
 
-@pytest.mark.parametrize("scheme", [VECTORS, SETS])
+@pytest.mark.parametrize("scheme", [VECTORS, SETS, TERMS])
 def test_in_a_pipeline_they_tell_two_groups_apart(scheme):
     pipeline = importlib.import_module("sklearn.pipeline")
     neighbors = importlib.import_module("sklearn.neighbors")
@@ -93,6 +102,8 @@ def test_in_a_pipeline_they_tell_two_groups_apart(scheme):
         (SketchTransformer(scheme), neighbors.KNeighborsClassifier(metric="hamming")),
         (SimilarityTransformer(scheme), svm.SVC(kernel="precomputed")),
     ]
+    if scheme is TERMS:
+        del steps[0]  # its sketches have no fields
     for transformer, classifier in steps:
         model = pipeline.make_pipeline(transformer, classifier).fit(features[:30], labels[:30])
         assert model.score(features[30:], labels[30:]) == 1.0
