@@ -11,6 +11,7 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
+    from qis.disclosure import Disclosure
     from qis.evidence import (
         Admission,
         AuditLog,
@@ -70,6 +71,7 @@ __all__ = [
     "Delivery",
     "Derived",
     "DirectoryTransport",
+    "Disclosure",
     "Effect",
     "Fingerprint",
     "FingerprintIndex",
@@ -119,6 +121,7 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Disclosure": "qis.disclosure",
     "DirectoryTransport": "qis.transport",
     "AuditLog": "qis.evidence",
     "SQLiteStore": "qis.evidence",
