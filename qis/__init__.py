@@ -11,7 +11,15 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
+    from qis.evidence import (
+        Admission,
+        AuditLog,
+        MemoryStore,
+        Roster,
+        Site,
+        SiteKey,
+        SQLiteStore,
+    )
     from qis.fingerprint import (
         FingerprintIndex,
         Ontology,
@@ -44,15 +52,24 @@ if TYPE_CHECKING:
         shrink,
         synthesise,
     )
-    from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
+    from qis.transport import (
+        Delivery,
+        DirectoryTransport,
+        MemoryNetwork,
+        MemoryTransport,
+        Transport,
+        UDPTransport,
+    )
 
 __all__ = [
     "PACKET_SIZE",
     "Admission",
     "Anchor",
+    "AuditLog",
     "Counts",
     "Delivery",
     "Derived",
+    "DirectoryTransport",
     "Effect",
     "Fingerprint",
     "FingerprintIndex",
@@ -75,6 +92,7 @@ __all__ = [
     "Record",
     "Retraction",
     "Roster",
+    "SQLiteStore",
     "SetScheme",
     "Site",
     "SiteKey",
@@ -101,6 +119,9 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "DirectoryTransport": "qis.transport",
+    "AuditLog": "qis.evidence",
+    "SQLiteStore": "qis.evidence",
     "FingerprintIndex": "qis.fingerprint",
     "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",
