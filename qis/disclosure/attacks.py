@@ -6,6 +6,7 @@ attacks that are not here, nor about people who know part of the data already.
 
 import math
 from collections.abc import Callable, Iterator
+from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -20,6 +21,12 @@ TOLERANCE: Final = 1e-6
 _SLOPE_TOLERANCE: Final = 1e-3
 _MATRIX_TOLERANCE: Final = 1e-4
 """As `TOLERANCE`, for the 16-bit numbers of a matrix."""
+_SHOWN_TABLES: Final = 3
+_MOST_DECIMALS: Final = 7
+_FINE: Final = 1e-5
+_STEPS: Final = (0, -1, 1, -2, 2)
+"""Where rounding is coarser than `_FINE`, the neighbours of the solved cell are tried too."""
+_Z: Final = NormalDist().inv_cdf(0.975)
 _LARGEST_N: Final = 2_000_000
 """Above this no tables are searched: it would take more than ten seconds."""
 
@@ -124,9 +131,13 @@ def _of_effect(outcome: Effect, below: int) -> Iterator[Finding]:
         if outcome.n is None or least <= outcome.n:
             yield Finding("from the standard error", "events, about or more", math.ceil(least))
     yield from _events_of_rates(outcome, below)
-    for table in implied_cells(outcome, below=below):
+    tables = implied_cells(outcome, below=below)
+    attack = f"from {outcome.measure}, SE and n"
+    if len(tables) > 1:
+        attack += f", one of {len(tables)} tables with a small cell that fit"
+    for table in tables[:_SHOWN_TABLES]:
         for cell, count in table._asdict().items():
-            yield Finding(f"from {outcome.measure}, SE and n", cell.replace("_", " "), count)
+            yield Finding(attack, cell.replace("_", " "), count)
 
 
 def _events_of_rates(outcome: Effect, below: int) -> Iterator[Finding]:
@@ -152,12 +163,13 @@ def _is_whole(number: float) -> bool:
     return number > 0.5 and abs(number - round(number)) <= TOLERANCE * number
 
 
-def implied_cells(outcome: Effect, *, below: int, tolerance: float = TOLERANCE) -> list[Table]:
+def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
     """The 2×2 tables with a cell under `below` that give this estimate and standard error.
 
     For a crude OR, RR or RD whose n is known, arms unknown: a cell is tried from 1 on, the arms'
     sizes all, the other cells follow. Also with 0.5 added to every cell, as where one is zero. An
-    adjusted estimate comes from no table, so as a rule none is found.
+    adjusted estimate comes from no table, so as a rule none is found. Estimates that were rounded
+    are searched as widely as the rounding is: it is no protection where cells are small.
 
     Parameters
     ----------
@@ -165,20 +177,46 @@ def implied_cells(outcome: Effect, *, below: int, tolerance: float = TOLERANCE) 
         An effect; of another measure, or without n, it has no tables.
     below
         Cells of 1 to `below` − 1 are looked for.
-    tolerance
-        Relative, of estimate (absolute where it is under 1) and standard error.
 
     """
     if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > _LARGEST_N:
         return []
     found: set[Table] = set()
+    precision = _precision(outcome)
     for shift in (0.0, 0.5):
         for cell in range(1, below):
-            if outcome.measure == "OR" and 1.0 / (cell + shift) > 1.01 * outcome.standard_error**2:
+            if (
+                outcome.measure == "OR"
+                and 1.0 / (cell + shift) > (outcome.standard_error + 2 * precision[1]) ** 2
+            ):
                 continue  # the variance is a sum of reciprocals, this one among them
             for place in range(4):
-                found.update(_tables(outcome, cell, place, shift, tolerance))
+                found.update(_tables(outcome, cell, place, shift, precision))
     return sorted(found)
+
+
+def _precision(outcome: Effect) -> tuple[float, float]:
+    """How far rounding can have moved estimate and standard error: half a unit of what is said.
+
+    Either themselves, or ratio and limits of a 95 % interval, if the ratio is of few decimals.
+    """
+    estimate, error = outcome.estimate, outcome.standard_error
+    units = [_half_unit(estimate), _half_unit(error)]
+    ratio_unit = _half_unit(math.exp(estimate)) if outcome.measure in ("OR", "RR") else 0.0
+    if ratio_unit and abs(estimate) + _Z * error < 20.0:
+        units[0] = max(units[0], ratio_unit * math.exp(-estimate))
+        limits = [math.exp(estimate + side * _Z * error) for side in (-1, 1)]
+        units[1] = max(units[1], sum(ratio_unit / limit for limit in limits) / (2.0 * _Z))
+    floor = TOLERANCE * max(1.0, abs(estimate)), TOLERANCE * error
+    return max(units[0] * 1.01, floor[0]), max(units[1] * 1.01, floor[1])
+
+
+def _half_unit(number: float) -> float:
+    """Half a unit of the last decimal, if the number was rounded; else 0."""
+    for decimals in range(_MOST_DECIMALS):
+        if abs(number - round(number, decimals)) <= 1e-9 * max(1.0, abs(number)):
+            return 0.5 * 10.0 ** -max(decimals, 1)
+    return 0.0
 
 
 def _odds_ratio(risk: Floats, estimate: float) -> Floats:
@@ -194,32 +232,31 @@ _CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
 
 
 def _tables(
-    outcome: Effect, cell: int, place: int, shift: float, tolerance: float
+    outcome: Effect, cell: int, place: int, shift: float, precision: tuple[float, float]
 ) -> Iterator[Table]:
     """Tables whose cell at this place (as in `Table`) is known, for every size of its arm."""
     n, measure = outcome.n or 0, outcome.measure
     in_control = place >= 2
     estimate = -outcome.estimate if in_control else outcome.estimate
     size = np.arange(cell, n, dtype=np.float64)
-    other_size = n - size
     events = np.full_like(size, cell) if place % 2 == 0 else size - cell
-    whole, other_whole = size + 2 * shift, other_size + 2 * shift
     with np.errstate(all="ignore"):
-        risk = (events + shift) / whole
-        other = np.rint(_CONTROL_RISK[measure](risk, estimate) * other_whole - shift)
-        cells = [events, size - events, other, other_size - other]
-        if in_control:
-            cells = cells[2:] + cells[:2]
-        moved = [part + shift for part in cells]
-        gives, error = _estimate(measure, moved)
-        fits = (
-            (other >= 0)
-            & (other <= other_size)
-            & (np.abs(gives - outcome.estimate) <= tolerance * max(1.0, abs(estimate)))
-            & (np.abs(error / outcome.standard_error - 1.0) <= tolerance)
-        )
-    for at in np.flatnonzero(fits):
-        yield Table(*(int(part[at]) for part in cells))
+        risk = (events + shift) / (size + 2 * shift)
+        solved = _CONTROL_RISK[measure](risk, estimate) * (n - size + 2 * shift) - shift
+        for step in (0,) if precision[0] < _FINE else _STEPS:
+            other = np.rint(solved) + step
+            cells = [events, size - events, other, n - size - other]
+            if in_control:
+                cells = cells[2:] + cells[:2]
+            gives, error = _estimate(measure, [part + shift for part in cells])
+            fits = (
+                (other >= 0)
+                & (other <= n - size)
+                & (np.abs(gives - outcome.estimate) <= precision[0])
+                & (np.abs(error - outcome.standard_error) <= precision[1])
+            )
+            for at in np.flatnonzero(fits):
+                yield Table(*(int(part[at]) for part in cells))
 
 
 def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:

@@ -1,15 +1,16 @@
-"""Store and forward through a folder: a share, a stick, whatever a sync tool carries.
+"""Packets through a shared folder: a network drive, SFTP, a USB stick, object storage that syncs.
 
-A file is one packet with its routing keys and a hash of both, named after the packet's id. It is
-written under another name and moved into place, so nobody reads half of one; a copy that a sync
-tool has not finished fails its hash and is read again later. The folder is all the state there is:
-whoever opens it resumes where it stands.
+For sites that can open no port. Each packet is one file, named by its id, so that writing it twice
+is writing it once, and whoever copies the folder in any order copies the network. Files are made
+under another name and renamed when they are whole. A file that is still being copied does not
+verify, and is looked at again when it has changed.
 """
 
 import asyncio
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -17,43 +18,49 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Self
 
-from blake3 import blake3
-
 from qis._layout import PACKET_SIZE
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
 from qis.errors import InputError, PeerError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
-from qis.packet import Packet
+from qis.packet import Packet, content_id, issuer_key
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
 
-_HASH_SIZE: Final = 32
-_LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE + _HASH_SIZE
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
+_LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
+_ABANDONED_S: Final = 3600.0
+_TURN: Final = 256
+"""Files read before others get their turn."""
 
-_Stamp = tuple[int, int]
-"""Size in bytes and time of the last change in nanoseconds: what tells whether a file changed."""
+_Mark = tuple[int, int]
 
 
 class DirectoryTransport(Transport):
-    """A node that meets the others in a folder. Needs no port; an async context manager.
+    """A node whose network is a folder. Open it with ``async with``.
 
-    Not promised: when a packet arrives, which is up to whatever carries the folder. Everybody who
-    may write the folder can delete what is in it, and see all that is published.
+    The folder holds files ``<id>.qis``: the packet's 512 bytes and its routing keys, 8 bytes each.
+    All else in it is ignored, and nothing is ever deleted but this site's own files: packets that
+    have expired, and what a stopped process left half-written. Everybody who can write there can
+    delete there too: keep evidence in a store, not in the folder.
 
     Parameters
     ----------
     path
-        A folder that exists: one that is not mounted must not be mistaken for an empty one.
+        The folder; made if its parent exists.
     identity
-        This node's key. Only files that this key signed are ever deleted, once expired.
+        This site's key.
     roster
-        Whose packets are let through; default: everybody's.
+        Whose packets are taken; default: everybody's.
     poll_s
-        How often the folder is read, in seconds.
+        Seconds between two looks at the folder while somebody subscribes.
     clock
         Gives Unix seconds.
+
+    Raises
+    ------
+    InputError
+        If `poll_s` is not positive.
 
     """
 
@@ -66,22 +73,22 @@ class DirectoryTransport(Transport):
         poll_s: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if not poll_s > 0.0:
-            raise InputError(f"poll_s is {poll_s!r}; it must be positive", field="poll_s")
+        if not 0.0 < poll_s < 1e6:
+            raise InputError(f"poll_s is {poll_s!r:.40}; it is positive", field="poll_s")
         self.path = Path(path)
-        self.issuer = identity.issuer
+        self._identity = identity
         self._poll_s = poll_s
         self._clock = clock
         self._statistics = Statistics()
-        self._reception = Reception(Roster.open() if roster is None else roster, self._statistics)
-        self._read: dict[str, _Stamp] = {}
-        self._reader: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
+        self._reception = Reception(roster or Roster.open(), self._statistics)
+        self._seen: dict[str, _Mark] = {}
+        self._polling: asyncio.Task[None] | None = None
+        self._is_open = False
 
     @property
     def is_open(self) -> bool:
-        """Whether it was entered, and not closed since."""
-        return self._reader is not None
+        """Whether the folder is in use."""
+        return self._is_open
 
     @property
     def statistics(self) -> Statistics:
@@ -89,159 +96,174 @@ class DirectoryTransport(Transport):
         return self._statistics
 
     async def __aenter__(self) -> Self:
-        if not self.path.is_dir():
-            raise TransportError(f"{self.path} is no folder: make it, or mount what holds it")
-        await asyncio.to_thread(self._tidy)
-        self._reader = asyncio.create_task(self._keep_reading())
+        if not self._is_open:
+            with _translated(self.path):
+                self.path.mkdir(exist_ok=True)
+                self._tidy()
+            self._is_open = True
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Put a packet into the folder; it is on the folder's disk when this returns."""
-        self._require_open()
+        """Put a packet into the folder; on disk when this returns."""
         keys = require_signed_keys(packet, routing_keys)
-        content = bytes(packet) + b"".join(keys)
-        try:
-            await asyncio.to_thread(self._write, packet, content + blake3(content).digest())
-        except OSError as error:
-            raise TransportError(
-                f"{self.path}: {error.strerror or error}; not published"
-            ) from error
+        self._require_open()
         self._reception.hold(packet, keys)
+        name = f"{packet.id.hex()}.qis"
+        content = bytes(packet) + b"".join(keys)
+        with _translated(self.path):
+            if self._write(name, content):
+                self._statistics.bytes_sent += len(content)
+        self._seen.pop(name, None)
         self._statistics.published += 1
-        self._statistics.bytes_sent += len(content) + _HASH_SIZE
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
-        """Register an interest; what is in the folder already comes too."""
+        """Register an interest; what lies in the folder for it comes first."""
         self._require_open()
         with self._reception.inbox(interest, now=self._clock()) as inbox:
-            self._wake.set()
-            yield inbox
+            if self._polling is None:
+                self._polling = asyncio.create_task(self._poll())
+            try:
+                yield inbox
+            finally:
+                if not self._reception.interests[1:] and self._polling is not None:
+                    self._polling.cancel()
+                    self._polling = None
 
     async def aclose(self) -> None:
-        """Stop reading; what is in the folder stays."""
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await reader
-            self._reception.close()
+        """Stop looking; idempotent. The folder stays as it is."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._polling is not None:
+            self._polling.cancel()
+            self._polling = None
+        self._reception.close()
 
-    def _require_open(self) -> None:
-        if self._reader is None:
-            raise TransportError("the transport is closed; open it with 'async with'")
+    async def _poll(self) -> None:
+        while True:
+            with suppress(OSError):  # a share that is away comes back
+                await self._take_in()
+            await asyncio.sleep(self._poll_s)
 
-    def _write(self, packet: Packet, content: bytes) -> None:
-        target = self.path / _name_of(packet)
-        part = self.path / f"{self._part_prefix}{secrets.token_hex(8)}.part"
+    async def _take_in(self) -> None:
+        with os.scandir(self.path) as entries:
+            files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
+        taken = 0
+        for entry in files:
+            with suppress(FileNotFoundError):  # whose owner has just deleted it
+                try:
+                    taken += self._look_at(entry)
+                except PermissionError:  # one unreadable file must not hide the others
+                    self._statistics.refused["UnreadableFile"] += 1
+            if taken % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+
+    def _look_at(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether the file was new or had changed."""
+        found = entry.stat(follow_symlinks=False)
+        mark = (found.st_size, found.st_mtime_ns)
+        if self._seen.get(entry.name) == mark or not stat.S_ISREG(found.st_mode):
+            return False
+        self._seen[entry.name] = mark
+        if found.st_size > _LARGEST:
+            self._statistics.refused["ForeignFile"] += 1
+        elif not self._receive(entry):
+            del self._seen[entry.name]
+        return True
+
+    def _receive(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether the file is done with, as it is now."""
+        data = Path(entry.path).read_bytes()
+        packet, rest = data[:PACKET_SIZE], data[PACKET_SIZE:]
+        self._statistics.bytes_received += len(data)
+        whole = len(packet) == PACKET_SIZE and not len(rest) % ROUTING_KEY_SIZE
+        if not whole or entry.name != f"{content_id(packet).hex()}.qis":
+            self._statistics.refused["ForeignFile"] += 1
+            return True
+        if issuer_key(packet) == self._identity.issuer.key:
+            return True
+        keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
+        verdict = self._reception.receive(packet, keys, hops=1, now=self._clock())
+        return verdict is not Verdict.FULL
+
+    def _write(self, name: str, content: bytes) -> bool:
+        """Whether the file had to be written."""
+        target = self.path / name
+        with suppress(FileNotFoundError):
+            if target.read_bytes() == content:
+                return False
+        draft = self.path / f".{self._identity.issuer}.{secrets.token_hex(8)}.tmp"
         try:
-            with part.open("xb") as file:
+            with draft.open("xb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+            draft.replace(target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
         _sync_folder(self.path)
-
-    @property
-    def _part_prefix(self) -> str:
-        return f".qis-{str(self.issuer)[:16]}-"
+        return True
 
     def _tidy(self) -> None:
-        """Delete what a crash of ours left unfinished, and what we published and has expired."""
+        """Delete this site's own expired packets, and drafts that a stopped process left."""
         now = self._clock()
-        for entry in self._entries():
-            if entry.name.startswith(self._part_prefix) and entry.name.endswith(".part"):
-                Path(entry.path).unlink(missing_ok=True)
-            elif _NAME.fullmatch(entry.name):
-                packet = _own_packet(_content(Path(entry.path)), self.issuer.key)
-                if packet and packet.expires_at <= now and _name_of(packet) == entry.name:
-                    Path(entry.path).unlink(missing_ok=True)
+        own = f".{self._identity.issuer}."
+        with os.scandir(self.path) as entries:
+            found = list(entries)
+        for entry in found:
+            # Somebody else with this key may be at work: what is gone meanwhile is theirs. What
+            # may not be read is not ours.
+            with suppress(FileNotFoundError, PermissionError):
+                is_draft = entry.name.startswith(own) and entry.name.endswith(".tmp")
+                if is_draft:
+                    modified = entry.stat(follow_symlinks=False).st_mtime
+                    is_done = modified < time.time() - _ABANDONED_S
+                else:
+                    is_packet = _NAME.fullmatch(entry.name) is not None
+                    is_done = is_packet and self._is_own_and_expired(entry, now)
+                if is_done:
+                    Path(entry.path).unlink()
 
-    def _entries(self) -> list[os.DirEntry[str]]:
-        """The regular files of the folder; none if it cannot be read now."""
+    def _is_own_and_expired(self, entry: "os.DirEntry[str]", now: float) -> bool:
+        if entry.stat(follow_symlinks=False).st_size > _LARGEST or not entry.is_file(
+            follow_symlinks=False
+        ):
+            return False
+        data = Path(entry.path).read_bytes()[:PACKET_SIZE]
+        if len(data) != PACKET_SIZE or issuer_key(data) != self._identity.issuer.key:
+            return False
         try:
-            with os.scandir(self.path) as entries:
-                return [entry for entry in entries if entry.is_file(follow_symlinks=False)]
-        except OSError as error:  # a share that is away comes back
-            self._statistics.refused[type(error).__name__] += 1
-            return []
+            return Packet.parse(data).expires_at <= now
+        except PeerError:  # not signed by us, whatever key it names
+            return False
 
-    async def _keep_reading(self) -> None:
-        while True:
-            self._wake.clear()
-            for name, stamp, content in await asyncio.to_thread(self._news):
-                if self._receive(content):
-                    self._read[name] = stamp
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._poll_s)
-
-    def _news(self) -> list[tuple[str, _Stamp, bytes]]:
-        """Files that are new or changed since they were read, the oldest first."""
-        news: list[tuple[str, _Stamp, bytes]] = []
-        present: set[str] = set()
-        for entry in self._entries():
-            if not _NAME.fullmatch(entry.name):
-                continue
-            present.add(entry.name)
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
-            stamp = status.st_size, status.st_mtime_ns
-            if self._read.get(entry.name) != stamp:
-                news.append((entry.name, stamp, _content(Path(entry.path))))
-        for name in self._read.keys() - present:
-            del self._read[name]
-        return sorted(news, key=lambda item: (item[1][1], item[0]))
-
-    def _receive(self, content: bytes) -> bool:
-        """Judge a file's content; whether it need not be read again unless it changes."""
-        keys = _keys_of(content)
-        if keys is None:
-            self._statistics.refused["IncompleteFile"] += 1
-            return True
-        self._statistics.bytes_received += len(content)
-        verdict = self._reception.receive(content[:PACKET_SIZE], keys, hops=1, now=self._clock())
-        return verdict is not Verdict.FULL
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise TransportError("the transport is not open: use it in 'async with'")
 
 
-def _name_of(packet: Packet) -> str:
-    return f"{packet.id.hex()}.qis"
+class _translated:  # noqa: N801  reads as a statement
+    """Turn what the file system refuses into a `TransportError` that says where."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
 
-def _content(path: Path) -> bytes:
-    """At most one byte more than the largest file may have; empty if it cannot be read now."""
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST + 1)
-    except OSError:
-        return b""
+    def __enter__(self) -> None: ...
 
-
-def _keys_of(content: bytes) -> tuple[bytes, ...] | None:
-    """The routing keys in a whole file; `None` if it is not whole."""
-    keys = content[PACKET_SIZE:-_HASH_SIZE]
-    if not PACKET_SIZE + _HASH_SIZE <= len(content) <= _LARGEST or len(keys) % ROUTING_KEY_SIZE:
-        return None
-    if blake3(content[:-_HASH_SIZE]).digest() != content[-_HASH_SIZE:]:
-        return None
-    return tuple(keys[at : at + ROUTING_KEY_SIZE] for at in range(0, len(keys), ROUTING_KEY_SIZE))
-
-
-def _own_packet(content: bytes, key: bytes) -> Packet | None:
-    """The packet in a file, if this key signed it."""
-    try:
-        packet = Packet.parse(content[:PACKET_SIZE])
-    except PeerError:
-        return None
-    return packet if packet.issuer.key == key else None
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, TransportError):
+            raise TransportError(
+                f"{self._path}: {error.strerror or error}; nothing was published"
+            ) from error
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name durable, where the system lets us."""
-    if os.name == "posix":
+    """Make a new name durable, where the system lets us; network shares often do not."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

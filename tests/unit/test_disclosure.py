@@ -134,6 +134,32 @@ def test_a_small_cell_behind_a_crude_estimate_is_always_found(small, others, pla
         assert rule_of(behind) == "implied_cell"
 
 
+@pytest.mark.parametrize("decimals", [2, 3, 4, 6])
+@pytest.mark.parametrize("cells", [(3, 97, 40, 160), (60, 40, 9, 91), (7, 200, 30, 190)])
+def test_rounding_an_estimate_is_no_protection(cells, decimals):
+    a, b, c, d = cells
+    exact = counts(a, a + b, c, c + d).effect("OR")
+    rounded = effect(
+        estimate=round(exact.estimate, decimals),
+        standard_error=round(exact.standard_error, decimals),
+        n=exact.n,
+    )
+    assert cells in implied_cells(rounded, below=11)
+    assert rule_of(rounded) == "implied_cell"
+
+
+def test_published_ratios_are_searched_as_widely_as_they_were_rounded():
+    a, b, c, d = 3, 97, 40, 160
+    exact = counts(a, a + b, c, c + d).effect("OR")
+    low, middle, high = (
+        round(math.exp(exact.estimate + z * exact.standard_error), 2) for z in (-1.96, 0, 1.96)
+    )
+    published = Effect.from_ratio(
+        question=Q, measure="OR", ratio=middle, lower=low, upper=high, n=300
+    )
+    assert (a, b, c, d) in implied_cells(published, below=11)
+
+
 def test_small_cells_behind_a_corrected_zero_are_found():
     a, b, c, d = (cell + 0.5 for cell in (0, 60, 4, 56))
     behind = effect(
@@ -327,7 +353,10 @@ def test_one_hidden_table_is_never_alone():
 def test_preview_says_what_could_be_learnt_and_has_a_digest():
     gate = Disclosure.preset("cms")
     preview = gate.preview(counts(3, 100, 40, 100).effect("OR"))
-    assert "events: 3 (from OR, SE and n)" in str(preview)
+    # A table mirrored along either diagonal has the same odds ratio and standard error.
+    assert "events: 3 (from OR, SE and n, one of 4 tables" in str(preview)
+    behind_rr = gate.preview(counts(3, 100, 40, 100).effect("RR"))
+    assert "events: 3 (from RR, SE and n)" in str(behind_rr)
     assert preview.refusal
     other = gate.preview(effect())
     assert not other.refusal
