@@ -76,28 +76,41 @@ def by(reader, data):
         return f"the page: {error}"
 
 
-def test_what_was_once_accepted_against_the_page_is_refused(reader, load_benchmark):
-    valid = {vector["name"]: bytes.fromhex(vector["packet"]) for vector in VECTORS[:14]}
-    sign = load_benchmark("fuzz_packets").Fuzzer._signed
-    # The question is empty: 12 bytes fewer, which the padding takes up.
-    packet = valid["suppressed"]
-    body = packet[123:446].replace(b"\x01na vs b | death", b"\x01\x60").rstrip(b"\0")
-    assert len(body) < 323
-    start = body.rindex(b"\x20\x59")
-    room = 323 - start
-    padded = body[:start] + b"\x20\x59" + (room - 4).to_bytes(2, "big")
-    # The diagonal of a factor is -0.0, where the same packet with 0.0 is another encoding.
-    quadratic = valid["quadratic"]
-    outcome = qis.Packet.parse(quadratic).outcome
-    row = bytes([outcome.exponents[0] & 255]) + b"\0\0\0"
-    pull = quadratic.index(outcome.anchor_id) + 9 + 1
-    rows = pull + 2 * len(outcome.whitened)
-    zero = bytearray(quadratic)
-    zero[pull : pull + 2], zero[rows : rows + 4] = b"\0\0", row
-    minus = bytearray(zero)
-    minus[rows + 3] = 0x80
-    for forged in (packet[:123] + padded.ljust(323, b"\0"), bytes(minus)[:446]):
-        with pytest.raises(qis.PeerError):
-            qis.Packet.parse(sign(forged[:446]))
-        with pytest.raises(reader.Refused):
-            reader.read(sign(forged[:446]))
+@pytest.fixture(scope="module")
+def sign(load_benchmark):
+    return load_benchmark("fuzz_packets").Fuzzer._signed
+
+
+def packet_named(name):
+    (vector,) = [vector for vector in VECTORS if vector["name"] == name]
+    return bytes.fromhex(vector["packet"])
+
+
+def test_an_empty_question_is_refused(reader, sign):
+    packet = packet_named("suppressed")
+    question = packet[123:446].index(b"\x01\x6e") + 123
+    rest = packet[question + 16 : 446].rstrip(b"\0")[:-4]  # the padding is 20 59 and two bytes
+    head = packet[:question] + b"\x01\x60" + rest
+    forged = sign(head + reader.padding(446 - len(head)))
+    with pytest.raises(qis.PeerError, match="needs a question"):
+        qis.Packet.parse(forged)
+    with pytest.raises(reader.Refused, match="empty text"):
+        reader.read(forged)
+
+
+def test_minus_zero_on_the_diagonal_is_refused(reader, sign):
+    packet = packet_named("quadratic")
+    outcome = qis.Packet.parse(packet).outcome
+    last = len(outcome.whitened) - 1
+    pulls = packet.index(outcome.anchor_id) + 8 + 1 + 1
+    diagonal = pulls + 2 * len(outcome.whitened) + 4 * last + 1
+    changed = bytearray(packet[:446])
+    changed[pulls + 2 * last : pulls + 2 * last + 2] = bytes(2)  # no pull where nothing is known
+    changed[diagonal : diagonal + 3] = bytes(3)
+    assert qis.Packet.parse(sign(bytes(changed))).outcome.diagonal[last] == 0.0
+    assert reader.read(sign(bytes(changed)))
+    changed[diagonal + 2] = 0x80
+    with pytest.raises(qis.PeerError):
+        qis.Packet.parse(sign(bytes(changed)))
+    with pytest.raises(reader.Refused, match=r"-0\.0"):
+        reader.read(sign(bytes(changed)))
