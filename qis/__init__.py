@@ -11,8 +11,22 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
-    from qis.fingerprint import VectorScheme
+    from qis.evidence import (
+        Admission,
+        AuditLog,
+        MemoryStore,
+        Roster,
+        Site,
+        SiteKey,
+        SQLiteStore,
+    )
+    from qis.fingerprint import (
+        FingerprintIndex,
+        Ontology,
+        SetScheme,
+        TermScheme,
+        VectorScheme,
+    )
     from qis.loop import SynthesisLoop
     from qis.outcomes import (
         Anchor,
@@ -38,17 +52,27 @@ if TYPE_CHECKING:
         shrink,
         synthesise,
     )
-    from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
+    from qis.transport import (
+        Delivery,
+        DirectoryTransport,
+        MemoryNetwork,
+        MemoryTransport,
+        Transport,
+        UDPTransport,
+    )
 
 __all__ = [
     "PACKET_SIZE",
     "Admission",
     "Anchor",
+    "AuditLog",
     "Counts",
     "Delivery",
     "Derived",
+    "DirectoryTransport",
     "Effect",
     "Fingerprint",
+    "FingerprintIndex",
     "Identity",
     "InputError",
     "Interest",
@@ -58,6 +82,7 @@ __all__ = [
     "MemoryStore",
     "MemoryTransport",
     "Moments",
+    "Ontology",
     "Packet",
     "PeerError",
     "Pooled",
@@ -67,12 +92,15 @@ __all__ = [
     "Record",
     "Retraction",
     "Roster",
+    "SQLiteStore",
+    "SetScheme",
     "Site",
     "SiteKey",
     "Study",
     "Suppressed",
     "Synthesis",
     "SynthesisLoop",
+    "TermScheme",
     "Transport",
     "TransportError",
     "UDPTransport",
@@ -91,6 +119,13 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "DirectoryTransport": "qis.transport",
+    "AuditLog": "qis.evidence",
+    "SQLiteStore": "qis.evidence",
+    "FingerprintIndex": "qis.fingerprint",
+    "SetScheme": "qis.fingerprint",
+    "Ontology": "qis.fingerprint",
+    "TermScheme": "qis.fingerprint",
     "read_packets": "qis.packet_file",
     "write_packets": "qis.packet_file",
     "Suppressed": "qis.outcomes",

@@ -58,7 +58,7 @@ class Publisher:
         self._outbox: deque[tuple[Packet, tuple[bytes, ...]]] = deque()
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
-        for packet in store.packets():
+        for packet in store.packets_of(identity.issuer):
             self.notice(packet)
 
     def notice(self, packet: Packet) -> None:

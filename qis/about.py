@@ -29,6 +29,9 @@ class Fingerprint:
         32 bytes, comparable only with sketches of the same scheme.
     scheme_id
         8 bytes that identify everything that decides the sketch's bits.
+    warnings
+        What of the features was not used as it was given, in words. Stays here: it does not travel
+        and does not count in comparisons.
 
     Raises
     ------
@@ -39,6 +42,7 @@ class Fingerprint:
 
     sketch: bytes
     scheme_id: bytes
+    warnings: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         _check_size(self.sketch, "sketch", SKETCH_SIZE)
@@ -64,12 +68,28 @@ def bit_agreement(a: Fingerprint, b: Fingerprint) -> float:
     return 1.0 - differing / (8 * SKETCH_SIZE)
 
 
+_DESCRIPTIONS: dict[bytes, str] = {}
+_MOST_DESCRIPTIONS = 1_000
+
+
+def describe_scheme(scheme_id: bytes, description: str) -> None:
+    """Remember what a scheme of this process is, for the error that tells two of them apart."""
+    if len(_DESCRIPTIONS) < _MOST_DESCRIPTIONS:
+        _DESCRIPTIONS[scheme_id] = description
+
+
 def require_same_scheme(a: bytes, b: bytes) -> None:
-    """Raise `SchemeMismatchError` unless the two scheme ids are equal."""
+    """Raise `SchemeMismatchError`, which says how they differ, unless two scheme ids are equal."""
     if a != b:
+        one, other = (
+            f"{scheme.hex()} ({_DESCRIPTIONS.get(scheme, 'not made in this process')})"
+            for scheme in (a, b)
+        )
+        hint = "make both with one scheme (same kind, parameters, ontology release and secret)"
+        if a in _DESCRIPTIONS and _DESCRIPTIONS[a] == _DESCRIPTIONS.get(b):
+            hint = "they differ in the secret, or in an ontology of the same name"
         raise SchemeMismatchError(
-            f"fingerprints of scheme {a.hex()} and scheme {b.hex()} cannot be compared: "
-            "make both with one scheme (same kind, parameters, ontology release and secret)",
+            f"fingerprints of scheme {one} and scheme {other} cannot be compared: {hint}",
             field="scheme_id",
             actual=b.hex(),
             limit=a.hex(),

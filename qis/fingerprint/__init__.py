@@ -1,7 +1,25 @@
 """Fingerprints: what an outcome is about, in 32 bytes, and under which keys it travels."""
 
 from qis.about import Fingerprint, Interest
+from qis.fingerprint.index import FingerprintIndex, Match
+from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.sets import SetScheme
+from qis.fingerprint.terms import TermScheme
+from qis.fingerprint.transformers import SimilarityTransformer, SketchTransformer
 from qis.fingerprint.vectors import VectorScheme
 
-__all__ = ["Fingerprint", "Interest", "Scheme", "VectorScheme"]
+__all__ = [
+    "Fingerprint",
+    "FingerprintIndex",
+    "Interest",
+    "Match",
+    "Ontology",
+    "Resolution",
+    "Scheme",
+    "SetScheme",
+    "SimilarityTransformer",
+    "SketchTransformer",
+    "TermScheme",
+    "VectorScheme",
+]

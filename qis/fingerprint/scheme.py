@@ -6,7 +6,7 @@ change between versions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from blake3 import blake3
@@ -17,6 +17,7 @@ from qis.about import (
     SCHEME_ID_SIZE,
     Fingerprint,
     Interest,
+    describe_scheme,
     require_same_scheme,
 )
 from qis.errors import InputError
@@ -32,6 +33,8 @@ class Scheme(ABC, Generic[Features]):
     ----------
     parameters
         Everything that decides a bit, as CBOR-encodable values, the kind's name and version first.
+    description
+        In words, for errors; default: the parameters.
     secret
         32 bytes shared by a consortium. Without it sketches and routing keys are meaningless to
         others; with none, whoever knows the parameters can test guesses of the features.
@@ -40,7 +43,9 @@ class Scheme(ABC, Generic[Features]):
 
     default_min_similarity: float
 
-    def __init__(self, parameters: list[Any], *, secret: bytes | None) -> None:
+    def __init__(
+        self, parameters: list[Any], *, secret: bytes | None, description: str | None = None
+    ) -> None:
         if secret is not None and (type(secret) is not bytes or len(secret) != SECRET_SIZE):
             raise InputError(
                 f"a secret is {SECRET_SIZE} random bytes", field="secret", limit=SECRET_SIZE
@@ -48,6 +53,8 @@ class Scheme(ABC, Generic[Features]):
         self._context = encode(parameters)
         self._secret = secret
         self._id = self._derive(b"id", SCHEME_ID_SIZE)
+        what = description or ", ".join(map(str, parameters))
+        describe_scheme(self._id, f"{what}, {'without a' if secret is None else 'with a'} secret")
 
     @property
     def id(self) -> bytes:
@@ -94,6 +101,11 @@ class Scheme(ABC, Generic[Features]):
     def similarity_at(self, top_fraction: float) -> float:
         """The similarity that only this fraction of random pairs reaches."""
 
+    def explain(self, features: Features, fingerprint: Fingerprint) -> str:
+        """In words, how relevant a fingerprint is; schemes that know more say more."""
+        score = self.relevance(features, fingerprint)
+        return f"relevance {score:.2f}, above {self.percentile(score):.1%} of random pairs"
+
     def interest(
         self,
         features: Features,
@@ -129,8 +141,12 @@ class Scheme(ABC, Generic[Features]):
             self.routing_keys(features),
             self.default_min_similarity if min_similarity is None else min_similarity,
             tuple(studies),
-            relevance=lambda fingerprint: self.relevance(features, fingerprint),
+            relevance=self._relevance_to(features),
         )
+
+    def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
+        """`relevance` to features that stay the same, so that schemes may prepare for them."""
+        return lambda fingerprint: self.relevance(features, fingerprint)
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
         for fingerprint in fingerprints:

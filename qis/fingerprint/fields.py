@@ -1,0 +1,113 @@
+"""Sketches that are compared field by field: what vectors and sets have in common.
+
+The 256 bits are equally wide fields laid out in bit planes: plane j holds bit j of every field, so
+that two sketches differ in as many fields as the OR of their planes' XORs has bits.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable
+from functools import cache, partial
+from itertools import pairwise, repeat
+from math import comb
+from struct import unpack
+from typing import ClassVar
+
+from qis.about import SKETCH_SIZE, Fingerprint
+from qis.errors import InputError
+from qis.fingerprint.scheme import Features, Scheme
+
+SKETCH_BITS = 8 * SKETCH_SIZE
+_set_sketch = Fingerprint.__dict__["sketch"].__set__
+_set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
+_set_warnings = Fingerprint.__dict__["warnings"].__set__
+
+
+class FieldScheme(Scheme[Features]):
+    """A scheme whose similarity depends on the number of equal fields alone."""
+
+    field_bits: ClassVar[int]
+    """Bits of a field; 256 / field_bits fields fill a sketch."""
+    similarities: ClassVar[tuple[float, ...]]
+    """Similarity at 0, 1, … all fields equal: in [0, 1], never falling, 1 at the end."""
+
+    def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
+        """Similarity of two fingerprints, in [0, 1], from their number of equal fields.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If one of them is of another scheme.
+
+        """
+        self._require_own(a, b)
+        differing = int.from_bytes(a.sketch, "big") ^ int.from_bytes(b.sketch, "big")
+        count = SKETCH_BITS // self.field_bits
+        folded = 0
+        for _ in range(self.field_bits):
+            folded |= differing
+            differing >>= count
+        return self.similarities[count - (folded & (1 << count) - 1).bit_count()]
+
+    def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
+        """As `similarity`: the fields of known features say no more about a sketch."""
+        return self.similarity(self.fingerprint(features), fingerprint)
+
+    def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
+        return partial(self.similarity, self.fingerprint(features))
+
+    def percentile(self, similarity: float) -> float:
+        """Share of pairs that have nothing in common but chance and are less similar, in [0, 1]."""
+        if not 0.0 <= similarity <= 1.0:
+            raise InputError(
+                f"similarity is {similarity!r}; it lies in [0, 1]",
+                field="similarity",
+                actual=similarity,
+                limit=(0.0, 1.0),
+            )
+        equal = bisect_left(self.similarities, similarity - 1e-12)
+        return 1.0 - _chance_of_at_least(self.field_bits)[equal]
+
+    def similarity_at(self, top_fraction: float) -> float:
+        """The smallest similarity that at most this fraction of chance pairs reaches."""
+        if not 0.0 < top_fraction <= 1.0:
+            raise InputError(
+                f"top_fraction is {top_fraction!r}; it lies in (0, 1]",
+                field="top_fraction",
+                actual=top_fraction,
+                limit=(0.0, 1.0),
+            )
+        if top_fraction == 1.0:
+            return self.similarities[0]
+        chances = _chance_of_at_least(self.field_bits)[1:]
+        for chance, (below, reached) in zip(chances, pairwise(self.similarities), strict=False):
+            if reached > below and chance <= top_fraction:
+                return reached
+        return self.similarities[-1]
+
+
+def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
+    """Fingerprints of sketches that lie one after the other, some three times as fast as singly."""
+    if len(sketches) <= SKETCH_SIZE:
+        return [Fingerprint(sketches, scheme_id)] if sketches else []
+    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id)]  # whose checks hold for the others
+    count = len(sketches) // SKETCH_SIZE
+    # Straight to the slots: `Fingerprint`'s checks cost more than a matrix product per sketch.
+    made += map(object.__new__, repeat(Fingerprint, count - 1))
+    parts = unpack(f"{SKETCH_SIZE}s" * count, sketches)
+    for fingerprint, sketch in zip(made, parts, strict=True):
+        _set_sketch(fingerprint, sketch)
+        _set_scheme_id(fingerprint, scheme_id)
+        _set_warnings(fingerprint, ())
+    return made
+
+
+@cache
+def _chance_of_at_least(field_bits: int) -> tuple[float, ...]:
+    """P(at least k fields of two independent sketches are equal), k = 0 …, from exact integers."""
+    count, values = SKETCH_BITS // field_bits, 1 << field_bits
+    shares = []
+    reached = 0
+    for equal in range(count, -1, -1):
+        reached += comb(count, equal) * (values - 1) ** (count - equal)
+        shares.append(reached / values**count)
+    return tuple(reversed(shares))

@@ -1,0 +1,201 @@
+"""Many fingerprints to search: the most similar, or all that are similar enough, exactly."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from qis.about import SKETCH_SIZE, Fingerprint, require_same_scheme
+from qis.errors import InputError
+from qis.fingerprint import _index_file
+from qis.fingerprint._bit_index import BitIndex
+from qis.fingerprint._term_index import TermIndex
+from qis.fingerprint.fields import FieldScheme
+from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.terms import TermScheme
+
+Sketches = npt.NDArray[np.uint8]
+Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+
+
+class Match(NamedTuple):
+    """One result of a search."""
+
+    position: int
+    """What `FingerprintIndex.add` returned for it."""
+    similarity: float
+    """The scheme's similarity to what was searched for, in [0, 1]."""
+
+
+class _Rows(Protocol):
+    """Sketches in rows 0, 1, …, laid out so that one kind of scheme searches them fast."""
+
+    def extend(self, sketches: Sketches) -> None: ...
+    def keep(self, is_kept: npt.NDArray[np.bool_]) -> None: ...
+    def sketches(self) -> Sketches: ...
+    def nearest(self, sketch: bytes, k: int) -> Found: ...
+    def within(self, sketch: bytes, min_similarity: float) -> Found: ...
+
+
+class FingerprintIndex:
+    """Fingerprints of one scheme, for up to some 10⁶, in memory.
+
+    Results are exact in the scheme's own `similarity`, the most similar first; of equally similar
+    ones the one that was added first. Not safe for use by several threads while one changes it.
+
+    Parameters
+    ----------
+    scheme
+        The scheme whose fingerprints it holds.
+
+    """
+
+    def __init__(self, scheme: Scheme[Any]) -> None:
+        self._scheme_id = scheme.id
+        self._rows = _rows(scheme)
+        self._positions = np.empty(0, np.int64)
+        self._next = 0
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def __contains__(self, position: object) -> bool:
+        return isinstance(position, int) and bool(np.isin(position, self._positions))
+
+    def add(self, fingerprints: Iterable[Fingerprint]) -> range:
+        """Add fingerprints; equal ones may be added again.
+
+        Returns
+        -------
+        range
+            Their positions, in order. A position is never given twice, even after removal.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If one is of another scheme; then none is added.
+
+        """
+        added = list(fingerprints)
+        for fingerprint in added:
+            require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+        joined = b"".join([fingerprint.sketch for fingerprint in added])
+        self._rows.extend(np.frombuffer(joined, np.uint8).reshape(-1, SKETCH_SIZE))
+        positions = range(self._next, self._next + len(added))
+        self._positions = np.concatenate([self._positions, np.array(positions, np.int64)])
+        self._next = positions.stop
+        return positions
+
+    def remove(self, positions: Iterable[int]) -> None:
+        """Remove what was added under these positions; one call for many is much faster.
+
+        Raises
+        ------
+        InputError
+            If nothing is at one of them; then none is removed.
+
+        """
+        gone = np.unique(np.array(list(positions), np.int64))
+        is_gone = np.isin(self._positions, gone, assume_unique=True)
+        if np.count_nonzero(is_gone) != len(gone):
+            missing = np.setdiff1d(gone, self._positions)
+            raise InputError(
+                f"nothing is at {len(missing)} of the positions, the first is {missing[0]}",
+                field="positions",
+                actual=missing.tolist(),
+            )
+        self._rows.keep(~is_gone)
+        self._positions = self._positions[~is_gone]
+
+    def search(self, fingerprint: Fingerprint, k: int = 10) -> list[Match]:
+        """The k most similar fingerprints, fewer if the index holds fewer.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If the fingerprint is of another scheme.
+        InputError
+            If k is not a whole number from 1 on.
+
+        """
+        require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+        if type(k) is not int or k < 1:
+            raise InputError(
+                f"k is {k!r:.60}; it is a whole number from 1 on", field="k", actual=k, limit=1
+            )
+        return self._matches(self._rows.nearest(fingerprint.sketch, k))
+
+    def within(self, fingerprint: Fingerprint, min_similarity: float) -> list[Match]:
+        """All fingerprints that are at least this similar.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If the fingerprint is of another scheme.
+        InputError
+            If `min_similarity` is not in [0, 1].
+
+        """
+        require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+        if not 0.0 <= min_similarity <= 1.0:
+            raise InputError(
+                f"min_similarity is {min_similarity!r}; it lies in [0, 1]",
+                field="min_similarity",
+                actual=min_similarity,
+                limit=(0.0, 1.0),
+            )
+        return self._matches(self._rows.within(fingerprint.sketch, min_similarity))
+
+    def save(self, path: str | Path) -> None:
+        """Write the index to a file, which is replaced as a whole or, on failure, stays as it was.
+
+        The file holds the sketches as they are: keep it like the data they were made of.
+
+        Raises
+        ------
+        OSError
+            If it cannot be written.
+
+        """
+        contents = _index_file.Contents(self._next, self._positions, self._rows.sketches())
+        _index_file.write(Path(path), self._scheme_id, contents)
+
+    @classmethod
+    def load(cls, path: str | Path, scheme: Scheme[Any]) -> Self:
+        """The index that `save` wrote, with the same positions.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be read.
+        InputError
+            If it is no index, or damaged.
+        SchemeMismatchError
+            If it holds fingerprints of another scheme.
+
+        """
+        contents = _index_file.read(Path(path), scheme.id)
+        index = cls(scheme)
+        index._rows.extend(contents.sketches)
+        index._positions = contents.positions
+        index._next = contents.next_position
+        return index
+
+    def _matches(self, found: Found) -> list[Match]:
+        rows, similarities = found
+        pairs = zip(self._positions[rows].tolist(), similarities.tolist(), strict=True)
+        return [Match(position, similarity) for position, similarity in pairs]
+
+
+def _rows(scheme: Scheme[Any]) -> _Rows:
+    if isinstance(scheme, FieldScheme):
+        return BitIndex(scheme)
+    if isinstance(scheme, TermScheme):
+        return TermIndex(scheme)
+    raise InputError(
+        f"no index for the similarity of a {type(scheme).__name__}",
+        field="scheme",
+        actual=type(scheme).__name__,
+    )

@@ -1,0 +1,306 @@
+"""Ontologies: terms, what they are kinds of, and how much it says to have one.
+
+Information is kept in whole ten-thousandths of a nat, so that no rounding of a logarithm decides
+anything: the same release gives the same sketches on every machine.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+from os import PathLike
+from typing import Any, Final, Self
+
+from blake3 import blake3
+
+from qis._canonical import encode
+from qis.errors import InputError
+
+UNIT: Final = 10_000
+"""Whole numbers of information are in nats divided by this."""
+_MOST_INFORMATION: Final = 1_000.0
+_SHOWN: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of the terms that were given.
+
+    Parameters
+    ----------
+    terms
+        Those that are used: known, current, distinct, sorted.
+    replaced
+        Given id → the current id that the ontology gives for it (merged or replaced).
+    obsolete
+        Ids that the ontology has retired without a replacement; not used.
+    unknown
+        Ids that the release does not have; not used.
+
+    """
+
+    terms: tuple[str, ...]
+    replaced: Mapping[str, str] = field(default_factory=dict)
+    obsolete: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """In words, everything that was not used as it was given."""
+        said = [f"{old} was replaced by {new}" for old, new in sorted(self.replaced.items())]
+        said += [f"{term} is obsolete and has no replacement: not used" for term in self.obsolete]
+        said += [f"{term} is not in this release: not used" for term in self.unknown]
+        return tuple(said)
+
+
+class Ontology:
+    """A release of an ontology: a directed acyclic graph of terms with information content.
+
+    Parameters
+    ----------
+    release
+        Names the release, such as ``"hp/2025-01-16"``.
+    parents
+        Term → the terms that it is a kind of. Terms that are parents only need no entry.
+    information
+        Term → information content in nats, -log of the share of profiles that have the term or one
+        of its descendants; `None`: from the graph alone (Seco, Veale & Hayes 2004), which is a poor
+        substitute.
+    names
+        Term → its name, for people.
+    replacements
+        Merged or replaced id → current id.
+    obsolete
+        Ids that were retired.
+
+    Raises
+    ------
+    InputError
+        If there is no term, the graph has a cycle, a term lacks information, or a replacement leads
+        nowhere.
+
+    """
+
+    def __init__(
+        self,
+        release: str,
+        parents: Mapping[str, Iterable[str]],
+        information: Mapping[str, float] | None,
+        *,
+        names: Mapping[str, str] | None = None,
+        replacements: Mapping[str, str] | None = None,
+        obsolete: Iterable[str] = (),
+    ) -> None:
+        graph = {term: frozenset(above) for term, above in parents.items()}
+        for above in list(graph.values()):
+            for term in above:
+                graph.setdefault(term, frozenset())
+        if not graph:
+            raise InputError("an ontology needs terms", field="parents", actual=0, limit=1)
+        self.release = release
+        self.terms: tuple[str, ...] = tuple(sorted(graph))
+        self._parents = graph
+        self._ancestors = _ancestors(graph)
+        if information is None:
+            information = self._from_structure()
+        self._information = self._checked(information)
+        self._names = dict(names or {})
+        self._replacements = {
+            old: new for old, new in (replacements or {}).items() if old not in graph
+        }
+        self._obsolete = frozenset(obsolete) - graph.keys() - self._replacements.keys()
+        for old, new in self._replacements.items():
+            if new not in graph:
+                raise InputError(
+                    f"{old} is replaced by {new}, which is no term",
+                    field="replacements",
+                    actual=new,
+                )
+
+    @classmethod
+    def from_obographs(
+        cls,
+        path: str | PathLike[str],
+        annotations: str | PathLike[str] | Mapping[str, Iterable[str]] | None = None,
+        *,
+        release: str | None = None,
+    ) -> Self:
+        """Read an ontology in OBO Graphs JSON, such as ``hp.json``; also compressed (.gz).
+
+        Parameters
+        ----------
+        path
+            The file.
+        annotations
+            From which information follows: ``phenotype.hpoa``, or profiles as a map of name →
+            terms.
+        release
+            Default: as the file says.
+
+        Raises
+        ------
+        InputError
+            If a file is not of its form.
+        OSError
+            If it cannot be read.
+
+        """
+        from qis.fingerprint.ontology_files import read_obographs  # noqa: PLC0415  it makes these
+
+        return cls._from_file(read_obographs(path), annotations, release)
+
+    @classmethod
+    def from_obo(
+        cls,
+        path: str | PathLike[str],
+        annotations: str | PathLike[str] | Mapping[str, Iterable[str]] | None = None,
+        *,
+        release: str | None = None,
+    ) -> Self:
+        """Read an ontology in OBO format 1.2 or 1.4; otherwise as `from_obographs`."""
+        from qis.fingerprint.ontology_files import read_obo  # noqa: PLC0415  it makes these
+
+        return cls._from_file(read_obo(path), annotations, release)
+
+    @classmethod
+    def _from_file(
+        cls,
+        content: dict[str, Any],
+        annotations: str | PathLike[str] | Mapping[str, Iterable[str]] | None,
+        release: str | None,
+    ) -> Self:
+        from qis.fingerprint.ontology_files import read_annotations  # noqa: PLC0415
+
+        if release is not None:
+            content["release"] = release
+        bare = cls(**content, information=None)
+        if annotations is None:
+            return bare
+        if not isinstance(annotations, Mapping):
+            annotations = read_annotations(annotations)
+        return cls(**content, information=bare.information_from(annotations))
+
+    def information_from(self, profiles: Mapping[str, Iterable[str]]) -> dict[str, float]:
+        """Information content of each term from profiles that are annotated with terms.
+
+        ``log((N + 1) / (n + 1))`` with n the profiles that have the term or a descendant, of N.
+        Ids that were merged are followed; unknown ones do not count.
+        """
+        counts = dict.fromkeys(self.terms, 0)
+        for terms in profiles.values():
+            for term in self.closure(self.resolve(terms).terms):
+                counts[term] += 1
+        total = math.log(len(profiles) + 1)
+        return {term: total - math.log(count + 1) for term, count in counts.items()}
+
+    def resolve(self, terms: Iterable[str]) -> Resolution:
+        """Follow merged ids, and say what is obsolete or unknown."""
+        used: set[str] = set()
+        replaced: dict[str, str] = {}
+        obsolete: set[str] = set()
+        unknown: set[str] = set()
+        for term in terms:
+            if term in self._parents:
+                used.add(term)
+            elif term in self._replacements:
+                replaced[term] = self._replacements[term]
+                used.add(replaced[term])
+            else:
+                (obsolete if term in self._obsolete else unknown).add(term)
+        return Resolution(
+            tuple(sorted(used)), replaced, tuple(sorted(obsolete)), tuple(sorted(unknown, key=str))
+        )
+
+    def closure(self, terms: Iterable[str]) -> frozenset[str]:
+        """The terms and everything that they are kinds of; all must be in `terms`."""
+        return frozenset().union(*(self._ancestors[term] for term in terms))
+
+    def most_specific(self, terms: Iterable[str]) -> frozenset[str]:
+        """The terms that are no ancestor of another of them: they say all that the rest say."""
+        given = frozenset(terms)
+        above = frozenset().union(*(self._ancestors[term] - {term} for term in given))
+        return given - above
+
+    def information(self, term: str) -> float:
+        """Information content in nats."""
+        return self._information[term] / UNIT
+
+    def steps(self, term: str) -> tuple[int, int]:
+        """Information in whole units, and how much of it the term adds to its parents'."""
+        own = self._information[term]
+        above = max((self._information[parent] for parent in self._parents[term]), default=0)
+        return own, max(own - above, 0)
+
+    def name(self, term: str) -> str:
+        """The term's name, or its id where none is known."""
+        return self._names.get(term, term)
+
+    @cached_property
+    def digest(self) -> bytes:
+        """32 bytes over everything that decides a sketch: terms, parents and information.
+
+        Names do not count; neither does what the release is called.
+        """
+        hasher = blake3()
+        for term in self.terms:
+            above = sorted(self._parents[term])
+            hasher.update(encode([term, self._information[term], above]))
+        for old, new in sorted(self._replacements.items()):
+            hasher.update(encode([old, new]))
+        return hasher.digest()
+
+    def __len__(self) -> int:
+        return len(self.terms)
+
+    def __contains__(self, term: object) -> bool:
+        return term in self._parents
+
+    def __repr__(self) -> str:
+        return f"<Ontology {self.release}: {len(self)} terms>"
+
+    def _from_structure(self) -> dict[str, float]:
+        below = dict.fromkeys(self.terms, 0)
+        for above in self._ancestors.values():
+            for term in above:
+                below[term] += 1
+        return {term: math.log(len(self)) - math.log(count) for term, count in below.items()}
+
+    def _checked(self, information: Mapping[str, float]) -> dict[str, int]:
+        missing = [term for term in self.terms if term not in information]
+        if missing:
+            raise InputError(
+                f"{len(missing)} terms have no information, such as "
+                f"{', '.join(missing[:_SHOWN])}; give it for all, or None to take it from the "
+                "graph",
+                field="information",
+                actual=len(missing),
+                limit=0,
+            )
+        kept = {}
+        for term in self.terms:
+            nats = information[term]
+            if not 0.0 <= nats <= _MOST_INFORMATION:
+                raise InputError(
+                    f"{term} has information {nats!r:.40}; it is from 0 to {_MOST_INFORMATION:g}",
+                    field="information",
+                    actual=nats,
+                )
+            kept[term] = round(nats * UNIT)
+        return kept
+
+
+def _ancestors(graph: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
+    """Of each term: itself and all above it."""
+    found: dict[str, frozenset[str]] = {}
+    try:
+        for term in TopologicalSorter(graph).static_order():
+            found[term] = frozenset({term}).union(*(found[parent] for parent in graph[term]))
+    except CycleError as error:
+        circle = " is a ".join(map(str, error.args[1][: _SHOWN + 1]))
+        raise InputError(
+            f"the terms go in a circle: {circle}; a term cannot be a kind of itself",
+            field="parents",
+            actual=tuple(error.args[1]),
+        ) from None
+    return found
