@@ -80,6 +80,8 @@ class Outcome:
             object.__setattr__(
                 self, "question", normal_text(self.question, "question", QUESTION_SIZE)
             )
+            if not self.question:
+                raise InputError("a study needs a question", field="question")
         else:
             bare = Study(question=self.question)
             object.__setattr__(self, "question", bare.question)

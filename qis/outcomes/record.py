@@ -20,7 +20,6 @@ Value = None | bool | int | float | str | bytes | tuple["Value", ...] | Mapping[
 
 MAX_DEPTH: Final = 4
 """Maps and lists within each other, the outermost map counted."""
-_MAX_ITEMS: Final = 256
 _LARGEST_INT: Final = 2**53 - 1
 
 
@@ -97,11 +96,11 @@ class _Frozen:
 
     def value(self, given: Any, depth: int) -> Any:
         self._items += 1
-        if self._items > _MAX_ITEMS:
+        if self._items > BODY_ROOM:
             raise InputError(
-                f"content has more than {_MAX_ITEMS} items, which do not fit a packet",
+                f"content has more than {BODY_ROOM} items; each takes a byte or more of a packet",
                 field="content",
-                limit=_MAX_ITEMS,
+                limit=BODY_ROOM,
             )
         if given is None or type(given) is bool:
             return given
