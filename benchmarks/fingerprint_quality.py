@@ -94,6 +94,36 @@ def term_figures(folder: Path, limit: int | None = None) -> dict[str, float]:
     return _term_figures(Cases(folder, limit))[0]
 
 
+def draw_routing(folder: Path, path: Path) -> list[tuple[float, int, float, float]]:
+    """Recall against the share of pairs touched, by number of keys and target; drawn as SVG."""
+    import matplotlib as mpl  # noqa: PLC0415  the extra [plot]
+
+    mpl.use("svg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    mpl.rcParams["svg.hashsalt"] = "qis"
+    cases = Cases(folder, None)
+    rows = []
+    figure, axes = plt.subplots(figsize=(5.6, 3.6))
+    for target, colour in ((4.0, "#999999"), (5.5, "#1f4e8c")):
+        points = []
+        for keys in (2, 4, 8, 12, 16, 24, 32):
+            scheme = TermScheme(cases.ontology, keys=keys, target_information=target)
+            recall, touched = cases.routing([scheme.routing_keys(t) for t in cases.terms])
+            rows.append((target, keys, recall, touched))
+            points.append((100.0 * touched, recall))
+            axes.annotate(str(keys), points[-1], xytext=(4, -9), textcoords="offset points")
+        axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"target {target:g} nats")
+    axes.set_xlabel("agents touched, per cent of all pairs")
+    axes.set_ylabel("recall of same-disease cases")
+    axes.set_xlim(0.0, 25.0)
+    axes.set_ylim(0.0, 1.0)
+    axes.legend(frameon=False, loc="lower right")
+    figure.tight_layout()
+    figure.savefig(path, metadata={"Date": None})
+    return rows
+
+
 def _term_figures(cases: Cases) -> tuple[dict[str, float], Floats]:
     ontology = cases.ontology
     scheme = TermScheme(ontology)
@@ -196,7 +226,12 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=None)
+    parser.add_argument("--draw", type=Path, help="only draw recall against keys, to this SVG")
     options = parser.parse_args()
+    if options.draw is not None:
+        for target, keys, recall, touched in draw_routing(options.data, options.draw):
+            print(f"target {target:g}, {keys:2} keys: recall {recall:.3f}, touched {touched:.4f}")
+        return
     results = figures(options.data, options.cases)
     if options.json:
         print(json.dumps(results))

@@ -10,6 +10,7 @@ and the memory that parsing takes are counted and held to a bound; no clock is r
 import argparse
 import json
 import random
+import struct
 import sys
 import tracemalloc
 from collections import Counter
@@ -68,6 +69,23 @@ EXTREMES: tuple[Any, ...] = (
     cbor2.CBORTag(35, "(a+)+$"),
     cbor2.CBORSimpleValue(99),
 )
+REALS = (
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    1e-8,
+    1e4,
+    50.0,
+    -50.0,
+    8.0,
+    1e30,
+    float("nan"),
+    float("-inf"),
+    5e-324,
+)
+"""Edges of reals; those that no float32 holds are tried as float64 only."""
+WHOLE = {"<h": (0, 1, 16383, 16384, 32767, -32768), "<b": (0, 1, 126, 127, -126, -127, -128)}
 
 
 def corpus() -> list[bytes]:
@@ -85,11 +103,14 @@ class Fuzzer:
         self._corpus = corpus()
         self._whole = [packet for packet in self._corpus if len(packet) == qis.PACKET_SIZE]
         self._valid = [packet for packet in self._corpus if check(packet) == "parsed"]
+        bodies = [(packet, cbor2.loads(packet[_layout.PAYLOAD])) for packet in self._valid]
+        self._with_reals = [packet for packet, claims in bodies if 6 in claims[-65537][4]]
         self._kinds: tuple[tuple[str, Callable[[], bytes]], ...] = (
             ("bytes", self._mutated_bytes),
             ("claims", self._mutated_claims),
             ("body", self._mutated_body),
             ("structure", self._mutated_structure),
+            ("numbers", self._mutated_numbers),
         )
 
     def next(self) -> tuple[str, bytes]:
@@ -116,12 +137,32 @@ class Fuzzer:
     def _mutated_structure(self) -> bytes:
         """The body is decoded, changed as a structure and encoded again, and the padding fitted."""
         packet = self._random.choice(self._valid)
-        claims = cbor2.loads(packet[_layout.PAYLOAD])
-        outcome = claims[-65537]
+        outcome = cbor2.loads(packet[_layout.PAYLOAD])[-65537]
         kind = self._random.choice((outcome[2], self._random.randrange(12)))
         body = cbor2.dumps(self._varied(outcome[4]))
         if self._random.random() < 0.1:
             body = self._scrambled(body)
+        return self._with_body(packet, kind, body)
+
+    def _mutated_numbers(self) -> bytes:
+        """One number of the body is at an edge of what it may be, the rest as it was."""
+        packet = self._random.choice(self._with_reals)
+        outcome = cbor2.loads(packet[_layout.PAYLOAD])[-65537]
+        reals = bytearray(outcome[4][6])
+        form = self._random.choice(("<d", "<f", "<h", "<b"))
+        size = struct.calcsize(form)
+        slots = max(len(reals) // size, 1)
+        start = self._random.randrange(slots) * size + self._random.choice(
+            (0, 0, len(reals) % size)
+        )
+        edge = self._random.choice(REALS) if form in "<d<f" else self._random.choice(WHOLE[form])
+        reals[start : start + size] = struct.pack(form, edge)
+        outcome[4][6] = bytes(reals[: len(outcome[4][6])])
+        return self._with_body(packet, outcome[2], cbor2.dumps(outcome[4]))
+
+    def _with_body(self, packet: bytes, kind: int, body: bytes) -> bytes:
+        """The packet with another body, its padding fitted, signed."""
+        outcome = cbor2.loads(packet[_layout.PAYLOAD])[-65537]
         tail = b"".join(
             cbor2.dumps(key) + cbor2.dumps(outcome[key]) for key in (5, 6) if key in outcome
         )

@@ -92,11 +92,20 @@ async def run(folder: Path, peers: list[str]) -> None:
     )
     transport = qis.UDPTransport(identity, roster=roster, bootstrap=peers)
     about = describe(patients)
+    # The trial's data are published, so nothing has to stay here; of patients use "cms".
+    disclosure = qis.Disclosure.preset("none")
     loop = qis.SynthesisLoop(
-        identity, transport, SCHEME, interest=SCHEME.interest(about), studies=[study], roster=roster
+        identity,
+        transport,
+        SCHEME,
+        interest=SCHEME.interest(about),
+        studies=[study],
+        roster=roster,
+        disclosure=disclosure,
     )
     async with transport, loop:
-        report("open", address=transport.address)
+        kept_back = qis.Disclosure.preset("cms").preview(profile).refusal
+        report("open", address=transport.address, kept_back=kept_back)
         await loop.publish(profile, about=about)
         showing = asyncio.create_task(show_syntheses(loop, transport))
         await until_input_ends()

@@ -11,7 +11,16 @@ from qis.outcomes import Effect, Study
 from qis.packet import Packet
 
 if TYPE_CHECKING:
-    from qis.evidence import Admission, MemoryStore, Roster, Site, SiteKey
+    from qis.disclosure import Disclosure
+    from qis.evidence import (
+        Admission,
+        AuditLog,
+        MemoryStore,
+        Roster,
+        Site,
+        SiteKey,
+        SQLiteStore,
+    )
     from qis.fingerprint import (
         FingerprintIndex,
         Ontology,
@@ -44,15 +53,25 @@ if TYPE_CHECKING:
         shrink,
         synthesise,
     )
-    from qis.transport import Delivery, MemoryNetwork, MemoryTransport, Transport, UDPTransport
+    from qis.transport import (
+        Delivery,
+        DirectoryTransport,
+        MemoryNetwork,
+        MemoryTransport,
+        Transport,
+        UDPTransport,
+    )
 
 __all__ = [
     "PACKET_SIZE",
     "Admission",
     "Anchor",
+    "AuditLog",
     "Counts",
     "Delivery",
     "Derived",
+    "DirectoryTransport",
+    "Disclosure",
     "Effect",
     "Fingerprint",
     "FingerprintIndex",
@@ -75,6 +94,7 @@ __all__ = [
     "Record",
     "Retraction",
     "Roster",
+    "SQLiteStore",
     "SetScheme",
     "Site",
     "SiteKey",
@@ -101,6 +121,10 @@ __all__ = [
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
 _LAZY = {
+    "Disclosure": "qis.disclosure",
+    "DirectoryTransport": "qis.transport",
+    "AuditLog": "qis.evidence",
+    "SQLiteStore": "qis.evidence",
     "FingerprintIndex": "qis.fingerprint",
     "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",

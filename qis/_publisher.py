@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from qis.about import Fingerprint
+from qis.disclosure import Disclosure
+from qis.disclosure.ledger import Subjects
 from qis.errors import InputError, TransportError
 from qis.evidence import EvidenceStore
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, evidence_key, role_of
@@ -29,7 +31,7 @@ class Publisher:
 
     Parameters
     ----------
-    identity, transport, scheme, lifetime_s, clock
+    identity, transport, scheme, disclosure, lifetime_s, clock
         As for `qis.SynthesisLoop`.
     store
         Where the site's own packets are kept beside all others.
@@ -43,6 +45,7 @@ class Publisher:
         scheme: Scheme[Any],
         store: EvidenceStore,
         *,
+        disclosure: Disclosure,
         lifetime_s: int,
         clock: Callable[[], float],
     ) -> None:
@@ -50,6 +53,7 @@ class Publisher:
         self._transport = transport
         self._scheme = scheme
         self._store = store
+        self._disclosure = disclosure
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._last_sequence = 0
@@ -58,7 +62,7 @@ class Publisher:
         self._outbox: deque[tuple[Packet, tuple[bytes, ...]]] = deque()
         self._filled = asyncio.Event()
         self._taken = asyncio.Event()
-        for packet in store.packets():
+        for packet in store.packets_of(identity.issuer):
             self.notice(packet)
 
     def notice(self, packet: Packet) -> None:
@@ -71,8 +75,8 @@ class Publisher:
         if former is None or packet.sequence > former.sequence:
             self._own[key] = packet
 
-    async def publish(self, outcome: Outcome, about: Any) -> Packet:
-        """Sign an outcome, keep it, and put it into the outbox once there is room."""
+    async def publish(self, outcome: Outcome, about: Any, subjects: Subjects | None) -> Packet:
+        """Sign an outcome that may leave, keep it, and put it into the outbox."""
         fingerprint = self._scheme.fingerprint(about)
         keys = self._scheme.routing_keys(about)
         former = self._own.get(self._key_of(outcome))
@@ -84,7 +88,7 @@ class Publisher:
                     "that would not get this: retract it first, then publish anew",
                     field="about",
                 )
-        return await self._publish(outcome, fingerprint, keys)
+        return await self._publish(outcome, fingerprint, keys, subjects)
 
     async def retract(self, study_id: bytes, cohort: str, reason: str, about: Any) -> Packet:
         """Publish a withdrawal to everybody who got what it withdraws.
@@ -136,7 +140,11 @@ class Publisher:
             await self._next_taken()
 
     async def _publish(
-        self, outcome: Outcome, fingerprint: Fingerprint, keys: tuple[bytes, ...]
+        self,
+        outcome: Outcome,
+        fingerprint: Fingerprint,
+        keys: tuple[bytes, ...],
+        subjects: Subjects | None = None,
     ) -> Packet:
         while len(self._outbox) >= OUTBOX_LIMIT:
             await self._next_taken()
@@ -155,6 +163,8 @@ class Publisher:
             sequence=max(self._last_sequence + 1, int(now * 1e6)),
             routing_keys=keys,
         )
+        # Noted before it leaves, and after all else that could refuse it.
+        self._disclosure.release(outcome, now=now, subjects=subjects)
         admission = self._store.add(packet, now=now)
         if not admission.changes_evidence:
             raise InputError(

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from qis import loop
+from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
 from qis.fingerprint import Scheme
 from qis.identity import Identity
@@ -71,9 +72,9 @@ class SynthesisLoop:
             self._thread.join()
             self._events = None
 
-    def publish(self, outcome: Outcome, *, about: Any) -> Packet:
+    def publish(self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None) -> Packet:
         """As `qis.SynthesisLoop.publish`."""
-        return self._do(lambda inner: inner.publish(outcome, about=about))
+        return self._do(lambda inner: inner.publish(outcome, about=about, subjects=subjects))
 
     def observe(self, record: Any) -> Packet | None:
         """As `qis.SynthesisLoop.observe`."""

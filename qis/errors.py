@@ -19,7 +19,9 @@
     │   ├── NotYetValidError             issued in the future
     │   ├── RoutingKeysError             not the routing keys it was signed for
     │   └── UntrustedIssuerError         the roster does not list its issuer
-    └── TransportError (OSError)         the network's or the machine's
+    ├── TransportError (OSError)         the network's or the machine's
+    └── StorageError (OSError)           the disk's: full, read-only, locked by another process
+        └── StorageDamagedError          what is on it is not what was written
 
 Errors carry attributes (`field`, `actual`, `limit`) so that a program need not read the prose.
 """
@@ -116,3 +118,11 @@ class UntrustedIssuerError(PeerError):
 
 class TransportError(QISError, OSError):
     """The network or the machine failed; nothing that was acknowledged is lost."""
+
+
+class StorageError(QISError, OSError):
+    """A file could not be opened or written; what was not acknowledged is not in it."""
+
+
+class StorageDamagedError(StorageError):
+    """A file holds something else than what was written; it is left as it is."""

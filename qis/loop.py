@@ -12,6 +12,8 @@ from typing import Any, Final, Literal, Self
 
 from qis._publisher import Publisher
 from qis.about import Interest
+from qis.disclosure import Disclosure
+from qis.disclosure.ledger import Subjects
 from qis.errors import InputError, QISError
 from qis.evidence import EvidenceStore, MemoryStore, Roster
 from qis.evidence.review import study_id_of
@@ -68,6 +70,10 @@ class SynthesisLoop:
         Where evidence is kept; default: a `MemoryStore` with the `roster`.
     roster
         Whom to believe, for the default store; default: `Roster.open()`.
+    disclosure
+        What may leave the site; default: the preset "cms" (no cell of 1 to 10 people), with a
+        ledger that forgets when the process ends. To publish what is public already, say
+        ``Disclosure.preset("none")``.
     model
         Model of the studies that declare none.
     lifetime_s
@@ -96,6 +102,7 @@ class SynthesisLoop:
         studies: Iterable[Study] = (),
         store: EvidenceStore | None = None,
         roster: Roster | None = None,
+        disclosure: Disclosure | None = None,
         model: Literal["fixed", "random"] = "random",
         lifetime_s: int = 30 * 86_400,
         distil: Callable[[Any], tuple[Outcome, Any] | None] | None = None,
@@ -120,7 +127,13 @@ class SynthesisLoop:
         self._debounce_s = debounce_s
         self._clock = clock
         self._publisher = Publisher(
-            identity, transport, scheme, self.store, lifetime_s=lifetime_s, clock=clock
+            identity,
+            transport,
+            scheme,
+            self.store,
+            disclosure=Disclosure.preset("cms") if disclosure is None else disclosure,
+            lifetime_s=lifetime_s,
+            clock=clock,
         )
         self._due: set[bytes] = set()
         self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
@@ -157,7 +170,9 @@ class SynthesisLoop:
         if not running.cancelled() and (fault := running.exception()) is not None:
             raise fault
 
-    async def publish(self, outcome: Outcome, *, about: Any) -> Packet:
+    async def publish(
+        self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None
+    ) -> Packet:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
         A further outcome of the same study and cohort replaces the one before.
@@ -168,6 +183,9 @@ class SynthesisLoop:
             What was found.
         about
             Features of the scheme's kind.
+        subjects
+            Whom the outcome is made from (`qis.disclosure.subject_hashes`); stays here, to see a
+            few people added, removed or changed since the last release.
 
         Returns
         -------
@@ -179,12 +197,14 @@ class SynthesisLoop:
         InputError
             If the loop is not open, the features are wrong, or the packet that this one replaces
             was about something else (retract that one first, so that its readers learn of it).
+        DisclosureError
+            If a rule keeps the outcome at the site; the error names the rule and the ways out.
         OutcomeTooLargeError
             If the outcome does not fit a packet.
 
         """
         self._require_open()
-        packet = await self._publisher.publish(outcome, about)
+        packet = await self._publisher.publish(outcome, about, subjects)
         self.statistics.published += 1
         self._mark(outcome.study_id)
         return packet

@@ -326,14 +326,14 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
     if now is not None:
         expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
         issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if expires_at <= now:
+        if not now < expires_at:  # also where `now` is not a number
             raise ExpiredError(
                 f"expired at {expires_at}, now is {now}",
                 field="expires_at",
                 actual=expires_at,
                 limit=now,
             )
-        if issued_at > now + CLOCK_TOLERANCE_S:
+        if not issued_at <= now + CLOCK_TOLERANCE_S:
             raise NotYetValidError(
                 f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
                 f"clocks may differ by {CLOCK_TOLERANCE_S} s",

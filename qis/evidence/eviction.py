@@ -4,8 +4,10 @@ A bound that can be filled by one issuer is no bound for the others, so whoever 
 first, down to a common level.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from typing import NamedTuple
 
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
@@ -18,8 +20,27 @@ class Worth(IntEnum):
     """What a store loses with a packet, least first."""
 
     SUPERSEDED = 0
-    DECIDING = 1
-    PROOF = 2
+    SURPLUS = 1
+    """A third packet under one sequence: two prove the equivocation."""
+    DECIDING = 2
+    PROOF = 3
+
+
+class Kept(NamedTuple):
+    """A packet of one issuer, as far as eviction looks at it."""
+
+    sequence: int
+    id: bytes
+    decides: bool
+    """Whether it is the head of its evidence key."""
+
+
+class Loss(NamedTuple):
+    """A packet that may go; the smallest goes first."""
+
+    worth: Worth
+    sequence: int
+    id: bytes
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -42,6 +63,29 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
             needed -= sum(cut.values())
             lost.update(cut)
     return lost
+
+
+def losses(kept: Iterable[Kept], number: int) -> list[Loss]:
+    """What one issuer loses: `number` packets, and the other half of a proof that would be torn.
+
+    Half a proof would let evidence count that was refuted.
+    """
+    kept = sorted(kept)
+    at: Counter[int] = Counter(packet.sequence for packet in kept)
+    place: Counter[int] = Counter()
+    order: list[Loss] = []
+    for packet in kept:
+        place[packet.sequence] += 1
+        if at[packet.sequence] > 1:
+            worth = Worth.PROOF if place[packet.sequence] <= 2 else Worth.SURPLUS
+        else:
+            worth = Worth.DECIDING if packet.decides else Worth.SUPERSEDED
+        order.append(Loss(worth, packet.sequence, packet.id))
+    order.sort()
+    last = order[number - 1]
+    if number < len(order) and last.worth is Worth.PROOF:
+        number += order[number][:2] == last[:2]
+    return order[:number]
 
 
 def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:

@@ -1,9 +1,9 @@
 """Evidence in memory: for simulations, tests and short-lived processes."""
 
-from qis.evidence.eviction import Worth, shares, to_free
+from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
-from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
+from qis.evidence.rules import Admission, EvidenceKey, evidence_key
 from qis.evidence.store import Equivocation, EvidenceStore
 from qis.identity import Issuer
 from qis.packet import Packet
@@ -64,6 +64,11 @@ class MemoryStore(EvidenceStore):
         """All packets held, superseded ones too, in the order of their ids."""
         return [self._by_id[packet_id] for packet_id in sorted(self._by_id)]
 
+    def packets_of(self, issuer: Issuer) -> list[Packet]:
+        """All packets of one issuer, superseded ones too, by sequence and id."""
+        found = self._by_issuer.get(issuer.key, {}).values()
+        return sorted(found, key=lambda packet: (packet.sequence, packet.id))
+
     def __len__(self) -> int:
         return len(self._by_id)
 
@@ -73,56 +78,34 @@ class MemoryStore(EvidenceStore):
     def close(self) -> None:
         """Nothing to release."""
 
-    def _add_all(self, packets: list[Packet], now: float) -> list[Admission]:
-        return [self._add(packet, now) for packet in packets]
-
-    def _add(self, packet: Packet, now: float) -> Admission:
-        refusal = refusal_by_time(packet, now)
-        if refusal is not None:
-            return refusal
-        key = evidence_key(packet)
-        admission = verdict(packet, key, self)
-        if not admission.kept or admission is Admission.DUPLICATE:
-            return admission
-        self._insert(packet, key)
-        if len(self._by_id) > self.capacity:
-            self._evict()
-            if packet.id not in self._by_id:
-                return Admission.EVICTED
-        return admission
-
-    def _insert(self, packet: Packet, key: EvidenceKey) -> None:
+    def _insert(self, packet: Packet, key: EvidenceKey, admission: Admission) -> None:
         slot = (key.issuer, packet.sequence)
         self._by_id[packet.id] = packet
         self._by_issuer.setdefault(key.issuer, {})[packet.id] = packet
         at = self._by_slot.setdefault(slot, {})
         at[packet.id] = packet
-        if len(at) > 1:
+        if admission is Admission.EQUIVOCATION:
             self._double.add(slot)
         heads = self._heads_of.setdefault(key.study_id, {})
         head = heads.get(key)
         if head is None or _rank(packet) > _rank(head):
             heads[key] = packet
 
-    def _evict(self) -> None:
-        held = {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
-        needed = to_free(len(self._by_id), self.capacity)
-        for issuer, lost in shares(held, self.roster, needed).items():
-            packets = self._by_issuer[issuer].values()
-            going = sorted((self._worth(packet), packet.sequence, packet.id) for packet in packets)
-            for worth, sequence, packet_id in going[:lost]:
-                self._drop(packet_id)
-                if worth is not Worth.SUPERSEDED:
-                    self._floors[issuer] = max(self.floor(issuer), sequence)
-        self.statistics.evicted += needed
+    def _held_by_issuer(self) -> dict[bytes, int]:
+        return {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
 
-    def _worth(self, packet: Packet) -> Worth:
+    def _kept_of(self, issuer: bytes) -> list[Kept]:
+        return [
+            Kept(packet.sequence, packet.id, self._is_head(packet))
+            for packet in self._by_issuer[issuer].values()
+        ]
+
+    def _is_head(self, packet: Packet) -> bool:
         key = evidence_key(packet)
-        if (key.issuer, packet.sequence) in self._double:
-            return Worth.PROOF
-        if self._heads_of[key.study_id].get(key) is packet:
-            return Worth.DECIDING
-        return Worth.SUPERSEDED
+        return self._heads_of.get(key.study_id, {}).get(key) is packet
+
+    def _raise_floor(self, issuer: bytes, sequence: int) -> None:
+        self._floors[issuer] = sequence
 
     def _drop(self, packet_id: bytes) -> None:
         packet = self._by_id.pop(packet_id)
@@ -130,14 +113,16 @@ class MemoryStore(EvidenceStore):
         slot = (key.issuer, packet.sequence)
         at = self._by_slot[slot]
         del at[packet_id]
+        if len(at) < 2:
+            self._double.discard(slot)
         if not at:
             del self._by_slot[slot]
         of_issuer = self._by_issuer[key.issuer]
         del of_issuer[packet_id]
         if not of_issuer:
             del self._by_issuer[key.issuer]
-        heads = self._heads_of[key.study_id]
-        if heads.get(key) is packet:
+        if self._is_head(packet):
+            heads = self._heads_of[key.study_id]
             del heads[key]
             if not heads:
                 del self._heads_of[key.study_id]

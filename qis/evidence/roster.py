@@ -7,6 +7,7 @@ to believe everybody says so, with `Roster.open()`.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from os import PathLike
 from typing import Any, Final, Self
 
 from blake3 import blake3
@@ -161,6 +162,36 @@ class Roster:
     def open(cls) -> Self:
         """Believe everybody; each key is a site of its own."""
         return cls(is_open=True)
+
+    @classmethod
+    def load(
+        cls, path: str | PathLike[str], *, coordinators: Iterable[Issuer] = (), needed: int = 1
+    ) -> "Roster":
+        """Read a roster from a TOML file (`qis.evidence.roster_file` shows one).
+
+        To follow the file while running, use `qis.evidence.RosterFile`, which also remembers the
+        version, so that an old signed file does not bring back a revoked key.
+
+        Parameters
+        ----------
+        path
+            The file.
+        coordinators, needed
+            Keys that may sign it, and how many must have; no keys: it is believed as it is.
+
+        Raises
+        ------
+        InputError
+            If it is no roster.
+        SignatureError
+            If too few coordinators signed it.
+        StorageError
+            If it cannot be read.
+
+        """
+        from qis.evidence.roster_file import RosterFile  # noqa: PLC0415  it is built upon this
+
+        return RosterFile(path, coordinators=coordinators, needed=needed).roster
 
     def accepts(self, issuer: Issuer) -> bool:
         """Whether an issuer is on the roster and not revoked."""

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
+from qis.evidence.eviction import Kept, Worth, losses, shares, to_free
 from qis.evidence.review import Head, Reason, Review, distrust, judge, study_id_of
 from qis.evidence.roster import Roster
-from qis.evidence.rules import Admission
+from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
 from qis.identity import Issuer
 from qis.outcomes import Study
 from qis.packet import Packet
@@ -152,6 +153,10 @@ class EvidenceStore(ABC):
         """All packets held, superseded ones too, in the order of their ids."""
 
     @abstractmethod
+    def packets_of(self, issuer: Issuer) -> list[Packet]:
+        """All packets of one issuer, superseded ones too, by sequence and id."""
+
+    @abstractmethod
     def __len__(self) -> int:
         """How many packets are held, superseded ones too."""
 
@@ -163,9 +168,71 @@ class EvidenceStore(ABC):
     def close(self) -> None:
         """Release what the store holds open."""
 
-    @abstractmethod
     def _add_all(self, packets: list[Packet], now: float) -> list[Admission]:
-        """Admit packets in one transaction, by `refusal_by_time` and `verdict`."""
+        """Admit packets, all or (if this raises) none."""
+        return [self._add(packet, now) for packet in packets]
+
+    def _add(self, packet: Packet, now: float) -> Admission:
+        refusal = refusal_by_time(packet, now)
+        return self._keep(packet) if refusal is None else refusal
+
+    def _keep(self, packet: Packet) -> Admission:
+        """Admit a packet whatever the time is."""
+        key = evidence_key(packet)
+        admission = verdict(packet, key, self)
+        if not admission.kept or admission is Admission.DUPLICATE:
+            return admission
+        self._insert(packet, key, admission)
+        if len(self) > self.capacity:
+            self._evict()
+            if packet.id not in self:
+                return Admission.EVICTED
+        return admission
+
+    def _evict(self) -> None:
+        needed = to_free(len(self), self.capacity)
+        for issuer, number in shares(self._held_by_issuer(), self.roster, needed).items():
+            going = losses(self._kept_of(issuer), number)
+            for loss in going:
+                self._drop(loss.id)
+            floor = max(
+                (loss.sequence for loss in going if loss.worth > Worth.SUPERSEDED), default=0
+            )
+            if floor > self.floor(issuer):
+                self._raise_floor(issuer, floor)
+            self.statistics.evicted += len(going)
+
+    @abstractmethod
+    def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
+        """Ids of the packets held under (issuer, sequence)."""
+
+    @abstractmethod
+    def head_sequence(self, key: EvidenceKey) -> int | None:
+        """Highest sequence held under a key."""
+
+    @abstractmethod
+    def floor(self, issuer: bytes) -> int:
+        """Highest sequence of the issuer that was evicted, or 0."""
+
+    @abstractmethod
+    def _insert(self, packet: Packet, key: EvidenceKey, admission: Admission) -> None:
+        """Hold a packet that is not held; the head of its key is the newest, then smallest id."""
+
+    @abstractmethod
+    def _drop(self, packet_id: bytes) -> None:
+        """Let go of a packet; a key whose head it was has none."""
+
+    @abstractmethod
+    def _raise_floor(self, issuer: bytes, sequence: int) -> None:
+        """Remember that the issuer's packets up to this sequence were dropped."""
+
+    @abstractmethod
+    def _held_by_issuer(self) -> dict[bytes, int]:
+        """How many packets of each issuer are held."""
+
+    @abstractmethod
+    def _kept_of(self, issuer: bytes) -> list[Kept]:
+        """The packets of an issuer."""
 
     @abstractmethod
     def _heads(self, study_id: bytes) -> list[Head]:

@@ -6,6 +6,7 @@ from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
 from qis.fingerprint.terms import TermScheme
+from qis.fingerprint.transformers import SimilarityTransformer, SketchTransformer
 from qis.fingerprint.vectors import VectorScheme
 
 __all__ = [
@@ -17,6 +18,8 @@ __all__ = [
     "Resolution",
     "Scheme",
     "SetScheme",
+    "SimilarityTransformer",
+    "SketchTransformer",
     "TermScheme",
     "VectorScheme",
 ]

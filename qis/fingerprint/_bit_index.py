@@ -5,6 +5,7 @@ is compared by XOR and population count.
 """
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from qis.about import SKETCH_SIZE
 from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
 
 _BLOCK = 32_768
+_FIRST_BLOCK = 1_024  # small, so that the others come with a bound on what is near
 _WORDS = SKETCH_SIZE // 8
 _ROW_BITS = 40
 
@@ -25,8 +27,7 @@ class BitIndex:
     """Rows of sketches of a scheme that compares field by field."""
 
     def __init__(self, scheme: FieldScheme[Any]) -> None:
-        groups = _WORDS // scheme.field_bits
-        self._groups = [range(first, _WORDS, groups) for first in range(groups)]
+        self._planes = scheme.field_bits
         self._similarities = np.array(scheme.similarities[::-1])  # by number of differing fields
         self._farthest = int(np.argmin(self._similarities))  # from here on all are equally far
         self._columns = np.empty((_WORDS, 0), np.uint64)
@@ -58,8 +59,9 @@ class BitIndex:
         best = np.empty(0, np.int64)
         reach = self._farthest
         for start, differing in self._blocks(query):
-            best = np.concatenate([best, self._keys(query, start, differing, reach)])
-            if len(best) >= k:
+            found = self._keys(query, start, differing, reach)
+            best = np.concatenate([best, found])
+            if len(found) and len(best) >= k:
                 best = np.partition(best, k - 1)[:k]
                 reach = int(best[-1] >> _ROW_BITS) - 1  # later rows lose ties
                 if reach < 0:
@@ -76,21 +78,25 @@ class BitIndex:
 
     def _blocks(self, query: npt.NDArray[np.uint64]) -> Iterator[tuple[int, Sketches]]:
         """Numbers of differing fields, modulo 256, block by block from this row on."""
-        words = np.empty((2, min(_BLOCK, self._count)), np.uint64)
-        bytes_ = np.empty((2, min(_BLOCK, self._count)), np.uint8)
-        for start in range(0, self._count, _BLOCK):
-            columns = self._columns[:, start : min(start + _BLOCK, self._count)]
-            folded, other = words[:, : columns.shape[1]]
-            differing, bits = bytes_[:, : columns.shape[1]]
-            differing.fill(0)
-            for first, *rest in self._groups:
-                np.bitwise_xor(columns[first], query[first], out=folded)
-                for word in rest:
-                    np.bitwise_xor(columns[word], query[word], out=other)
-                    np.bitwise_or(folded, other, out=folded)
-                np.bitwise_count(folded, out=bits)
-                np.add(differing, bits, out=differing)
-            yield start, differing
+        block = min(_BLOCK, self._count)
+        groups = self._planes, _WORDS // self._planes
+        words = np.empty((*groups, block), np.uint64)
+        bits = np.empty((groups[1], block), np.uint8)
+        differing = np.empty(block, np.uint8)
+        starts = [0, *range(_FIRST_BLOCK, self._count, _BLOCK), self._count]
+        for start, stop in pairwise(starts):
+            columns = self._columns[:, start:stop]
+            part = slice(columns.shape[1])
+            np.bitwise_xor(
+                columns.reshape(*groups, columns.shape[1]),
+                query.reshape(*groups, 1),
+                out=words[..., part],
+            )
+            for plane in words[1:]:
+                np.bitwise_or(words[0, :, part], plane[:, part], out=words[0, :, part])
+            np.bitwise_count(words[0, :, part], out=bits[:, part])
+            np.add.reduce(bits[:, part], axis=0, dtype=np.uint8, out=differing[part])
+            yield start, differing[part]
 
     def _keys(
         self, query: npt.NDArray[np.uint64], start: int, differing: Sketches, reach: int

@@ -11,8 +11,10 @@ from qis.about import SKETCH_SIZE, Fingerprint, require_same_scheme
 from qis.errors import InputError
 from qis.fingerprint import _index_file
 from qis.fingerprint._bit_index import BitIndex
+from qis.fingerprint._term_index import TermIndex
 from qis.fingerprint.fields import FieldScheme
 from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.terms import TermScheme
 
 Sketches = npt.NDArray[np.uint8]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -190,6 +192,8 @@ class FingerprintIndex:
 def _rows(scheme: Scheme[Any]) -> _Rows:
     if isinstance(scheme, FieldScheme):
         return BitIndex(scheme)
+    if isinstance(scheme, TermScheme):
+        return TermIndex(scheme)
     raise InputError(
         f"no index for the similarity of a {type(scheme).__name__}",
         field="scheme",

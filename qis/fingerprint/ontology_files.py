@@ -41,7 +41,7 @@ def read_obo(path: str | PathLike[str]) -> dict[str, Any]:
     if "format-version" not in header:
         raise InputError(f"{path} is no OBO file: it has no format-version", field="path")
     if "data-version" in header:
-        found.release = header["data-version"][0]
+        found.release = _release(header["data-version"][0])
     for kind, tags in stanzas:
         if kind != "Term" or "id" not in tags:
             continue
@@ -148,7 +148,7 @@ def _short(identifier: str) -> str:
 
 
 def _release(version: str) -> str:
-    """``hp/2025-01-16`` from ``http://…/hp/releases/2025-01-16/hp.json``; others as they are."""
+    """``hp/2025-01-16`` from ``…/hp/releases/2025-01-16…``; others as they are."""
     parts = version.split("/")
     if "releases" in parts[1:-1]:
         place = parts.index("releases")

@@ -6,7 +6,7 @@ change between versions.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from blake3 import blake3
@@ -101,6 +101,11 @@ class Scheme(ABC, Generic[Features]):
     def similarity_at(self, top_fraction: float) -> float:
         """The similarity that only this fraction of random pairs reaches."""
 
+    def explain(self, features: Features, fingerprint: Fingerprint) -> str:
+        """In words, how relevant a fingerprint is; schemes that know more say more."""
+        score = self.relevance(features, fingerprint)
+        return f"relevance {score:.2f}, above {self.percentile(score):.1%} of random pairs"
+
     def interest(
         self,
         features: Features,
@@ -136,8 +141,12 @@ class Scheme(ABC, Generic[Features]):
             self.routing_keys(features),
             self.default_min_similarity if min_similarity is None else min_similarity,
             tuple(studies),
-            relevance=lambda fingerprint: self.relevance(features, fingerprint),
+            relevance=self._relevance_to(features),
         )
+
+    def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
+        """`relevance` to features that stay the same, so that schemes may prepare for them."""
+        return lambda fingerprint: self.relevance(features, fingerprint)
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
         for fingerprint in fingerprints:

@@ -84,7 +84,7 @@ class SetScheme(FieldScheme[Iterable[str]]):
         super().__init__(["qis sets 1", bands, rows], secret=secret)
         self.bands = bands
         self.rows = rows
-        self._hasher = blake3(key=self._derive(b"elements", 32))
+        self._element_key = self._derive(b"elements", 32)
 
     def fingerprints(self, batch: Iterable[Iterable[str]]) -> list[Fingerprint]:
         """The fingerprints of many sets.
@@ -124,7 +124,7 @@ class SetScheme(FieldScheme[Iterable[str]]):
 
     def _words(self, elements: Collection[bytes], rounds: int) -> Words:
         """Pseudo-random words, shape (rounds, elements)."""
-        copy, size = self._hasher.copy, _WORD * rounds
+        copy, size = blake3(key=self._element_key).copy, _WORD * rounds
         stream = b"".join([copy().update(element).digest(size) for element in elements])
         return np.frombuffer(stream, "<u8").reshape(len(elements), rounds).T
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from itertools import accumulate
 from math import ceil, exp, log2, sqrt
-from typing import Final
+from typing import Any, Final
 
 from blake3 import blake3
 
@@ -55,7 +55,7 @@ class TermScheme(Scheme[Terms]):
 
     """
 
-    default_min_similarity = 0.25
+    default_min_similarity = 0.2
 
     def __init__(
         self,
@@ -101,6 +101,13 @@ class TermScheme(Scheme[Terms]):
         self._rank = {term: (-own, term) for term, (own, _) in steps.items()}
         self._nearness = {term: (abs(own - self._target), term) for term, (own, _) in steps.items()}
         self._squares_of = lru_cache(_CACHED)(self._squares)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_squares_of"}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        vars(self).update(state)
+        self._squares_of = lru_cache(_CACHED)(self._squares)  # a cache cannot be pickled
 
     def resolve(self, terms: Terms) -> Resolution:
         """What of the terms is used, and what is not and why.
@@ -226,8 +233,7 @@ class TermScheme(Scheme[Terms]):
         found = self.resolve(features)
         own = self.ontology.closure(found.terms)
         theirs = self.ontology.closure(self.terms_of(fingerprint))
-        score = self.relevance(features, fingerprint)
-        lines = [f"relevance {score:.2f}, above {self.percentile(score):.1%} of random profiles"]
+        lines = [super().explain(features, fingerprint)]
         for heading, terms in (
             ("shared", own & theirs),
             ("only here", own - theirs),
@@ -240,6 +246,10 @@ class TermScheme(Scheme[Terms]):
             lines.append(f"{heading}: {', '.join(names) or 'nothing'}")
         lines += found.warnings
         return "\n".join(lines)
+
+    def squared_weights(self, sketch: bytes) -> tuple[Mapping[str, int], int]:
+        """Squared weight of every term that a sketch implies, and their sum, in whole units."""
+        return self._squares(frozenset(self._term[code] for code in self.codes(sketch)))
 
     def _squares(self, terms: frozenset[str]) -> tuple[Mapping[str, int], int]:
         """Squared weight of each term of the closure, and their sum."""

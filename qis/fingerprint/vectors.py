@@ -1,21 +1,23 @@
 """Sketches of vectors: random hyperplanes (SimHash; Charikar 2002), the same bits on every machine.
 
-The input is quantised to integers so small that every partial sum of a product with ±1 is exact in
-float32, so neither the order of summation nor the BLAS can change a bit.
+The input is quantised to integers so small that every partial sum of their products with ±1 is
+exact in float32, so neither the order of summation nor the BLAS can change a bit.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from math import frexp, isfinite, ldexp
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
-from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
+from qis.fingerprint.fields import SKETCH_BITS, FieldScheme, fingerprints_of
 
 MAX_DIMENSIONS = 65_536
-_EXACT = 2**24  # integers up to here are exact in float32
+_EXACT_BITS = 24  # integers up to 2²⁴ are exact in float32
+_SMALL = 2.0**-100  # below, a factor that makes the largest value near 2²⁴ may overflow
 
 Vector = Sequence[float] | npt.NDArray[Any]
 
@@ -76,7 +78,7 @@ class VectorScheme(FieldScheme[Vector]):
         self.dimensions = dimensions
         self.bands = bands
         self.band_bits = band_bits
-        self._scale = float(_EXACT // dimensions - 1)
+        self._bits = _EXACT_BITS - (dimensions - 1).bit_length()
         signs = np.frombuffer(self._derive(b"hyperplanes", dimensions * SKETCH_SIZE), np.uint8)
         planes = np.unpackbits(signs).reshape(dimensions, SKETCH_BITS).astype(np.float32)
         self._planes = np.multiply(planes, 2.0, dtype=np.float32) - np.float32(1.0)
@@ -95,11 +97,11 @@ class VectorScheme(FieldScheme[Vector]):
             If the shape is wrong, a value is not finite, or a vector is all zero.
 
         """
-        return [Fingerprint(sketch, self._id) for sketch in self._sketches(batch)]
+        return fingerprints_of(self._sketches(batch), self._id)
 
     def routing_keys(self, features: Vector) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""
-        bits = int.from_bytes(self._sketches([features])[0], "big")
+        bits = int.from_bytes(self._sketches([features]), "big")
         mask = (1 << self.band_bits) - 1
         size = (self.band_bits + 7) // 8
         keys = set()
@@ -108,11 +110,45 @@ class VectorScheme(FieldScheme[Vector]):
             keys.add(self._routing_key(band, (bits >> shift & mask).to_bytes(size, "big")))
         return tuple(sorted(keys))
 
-    def _sketches(self, batch: Any) -> list[bytes]:
+    def _sketches(self, batch: Any) -> bytes:
+        """All sketches, one after the other."""
+        bits = (self._quantised(batch) @ self._planes) > 0.0  # an exact zero gives a 0
+        return np.packbits(bits, axis=1).tobytes()
+
+    def _quantised(self, batch: Any) -> npt.NDArray[np.float32]:
+        """Integers that `dimensions` of can be added up to at most 2²⁴, shape (n, dimensions).
+
+        Each vector is multiplied by the power of two that brings its largest value to the upper
+        half of the range, and rounded half to even: both are exact in float32 as in float64.
+        """
+        values = self._as_array(batch)
+        quantised = np.abs(values)
+        largest = quantised.max(axis=1)
+        if not _are_ordinary(largest.tolist()):
+            _require_direction(largest)
+            largest, exponents = np.frexp(largest)
+            values = np.ldexp(values, -exponents[:, None])
+        np.multiply(values, self._factors(largest), out=quantised)
+        np.rint(quantised, out=quantised)
+        exact: npt.NDArray[np.float32] = quantised.astype(np.float32, copy=False)
+        return exact
+
+    def _factors(self, largest: npt.NDArray[Any]) -> float | npt.NDArray[Any]:
+        """What each vector is multiplied by: a column, or one number for one vector."""
+        if len(largest) == 1:  # plain floats are faster than arrays of one
+            return ldexp(1.0, self._bits - frexp(largest[0])[1])
+        exponents = np.frexp(largest)[1]
+        column: npt.NDArray[Any] = np.ldexp(largest.dtype.type(1), self._bits - exponents)
+        return column[:, None]
+
+    def _as_array(self, batch: Any) -> npt.NDArray[Any]:
+        """The batch as float32 if it is, else as float64."""
         try:
-            values = np.asarray(batch, dtype=np.float64)
+            values = np.asarray(batch)
+            if values.dtype != np.float32:
+                values = values.astype(np.float64, casting=_casting(values), copy=False)
         except (TypeError, ValueError) as error:
-            raise InputError(f"features are no numbers: {error}", field="features") from None
+            raise InputError(f"features are no real numbers: {error}", field="features") from None
         if values.ndim != 2 or values.shape[1] != self.dimensions:
             raise InputError(
                 f"features have shape {values.shape[1:]}; this scheme has {self.dimensions} "
@@ -121,13 +157,21 @@ class VectorScheme(FieldScheme[Vector]):
                 actual=values.shape,
                 limit=self.dimensions,
             )
-        largest = np.abs(values).max(axis=1, keepdims=True)
-        if not np.isfinite(largest).all():
-            raise InputError("features hold a value that is not finite", field="features")
-        if not largest.all():
-            raise InputError("a vector of zeros has no direction", field="features")
-        # Division before scaling: correctly rounded on every machine, and never out of range.
-        quantised = np.rint(values / largest * self._scale).astype(np.float32)
-        bits = (quantised @ self._planes) > 0.0  # an exact zero gives a 0
-        packed = np.packbits(bits, axis=1)
-        return [row.tobytes() for row in packed]
+        return values
+
+
+def _casting(values: npt.NDArray[Any]) -> Literal["same_kind", "unsafe"]:
+    """Refuse complex numbers, text and dates, which an unsafe cast would take for numbers."""
+    return "unsafe" if values.dtype == np.object_ else "same_kind"
+
+
+def _are_ordinary(largest: list[float]) -> bool:
+    """Whether all are finite and none is so small that its factor could overflow."""
+    return min(largest, default=1.0) >= _SMALL and isfinite(sum(largest))
+
+
+def _require_direction(largest: npt.NDArray[Any]) -> None:
+    if not np.isfinite(largest).all():
+        raise InputError("features hold a value that is not finite", field="features")
+    if not largest.all():
+        raise InputError("a vector of zeros has no direction", field="features")

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final, Self
 from qis._canonical import encode
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
+from qis.outcomes._words import rows_of, table_of
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, STUDY_ID_SIZE, Study
 
 KEY_STUDY: Final = 0
@@ -79,6 +80,8 @@ class Outcome:
             object.__setattr__(
                 self, "question", normal_text(self.question, "question", QUESTION_SIZE)
             )
+            if not self.question:
+                raise InputError("a study needs a question", field="question")
         else:
             bare = Study(question=self.question)
             object.__setattr__(self, "question", bare.question)
@@ -107,6 +110,9 @@ class Outcome:
         anything: the caller encodes the result again and compares (see `qis.packet`).
         """
         raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return table_of(rows_of(self))
 
 
 def common_fields(body: Mapping[int, Any]) -> dict[str, Any]:

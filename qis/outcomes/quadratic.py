@@ -141,8 +141,9 @@ class QuadraticLikelihood(FromModels, Outcome):
         self._check_numbers()
 
     def _check_numbers(self) -> None:
-        for entry, z in zip(self.diagonal, self.whitened, strict=True):
-            check_real(entry, "diagonal", 0.0, _LARGEST)
+        diagonal = tuple(check_real(entry, "diagonal", 0.0, _LARGEST) for entry in self.diagonal)
+        object.__setattr__(self, "diagonal", diagonal)
+        for entry, z in zip(diagonal, self.whitened, strict=True):
             packed = struct.pack("<f", entry)
             if packed[0] or struct.unpack("<f", packed) != (entry,):
                 raise InputError("the diagonal has more than 16 bits", field="diagonal")

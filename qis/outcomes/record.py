@@ -5,12 +5,13 @@ text, sorted as RFC 8949, section 4.2.1 says; reals are in their shortest exact 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, Self
 
 from qis._canonical import encode_sorted
-from qis.errors import InputError
+from qis._layout import BODY_ROOM
+from qis.errors import InputError, OutcomeTooLargeError
 from qis.outcomes._base import KEY_DETAIL, Body, Outcome, check_real, common_fields
 from qis.outcomes._text import normal_text
 from qis.outcomes.study import Study
@@ -19,12 +20,10 @@ Value = None | bool | int | float | str | bytes | tuple["Value", ...] | Mapping[
 
 MAX_DEPTH: Final = 4
 """Maps and lists within each other, the outermost map counted."""
-_MAX_ITEMS: Final = 256
-_SIZE: Final = 311
 _LARGEST_INT: Final = 2**53 - 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Record(Outcome):
     """A map of text keys to values.
 
@@ -40,13 +39,13 @@ class Record(Outcome):
     InputError
         If a key is no text, or a value is of another type or out of range.
     OutcomeTooLargeError
-        If a text is larger than a packet.
+        If the map takes more bytes than question and cohort leave.
 
     """
 
     kind: ClassVar[int] = 6
 
-    content: Mapping[str, Any] = field(hash=False)
+    content: Mapping[str, Any]
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
@@ -55,6 +54,16 @@ class Record(Outcome):
                 f"content is a {type(self.content).__name__}; it must be a map", field="content"
             )
         object.__setattr__(self, "content", _Frozen().value(self.content, 1))
+        size = len(encode_sorted(_plain(self.content)))
+        room = BODY_ROOM - len(self.encoded()) + size
+        if size > room:
+            raise OutcomeTooLargeError(
+                f"content takes {size} bytes; beside question and cohort there is room for {room} "
+                f"of {BODY_ROOM}: shorten keys and texts, or send several records",
+                field="content",
+                actual=size,
+                limit=room,
+            )
 
     def body(self) -> Body:
         """The body map as it travels."""
@@ -71,6 +80,13 @@ class Record(Outcome):
         """The inverse of `body`."""
         return cls(**common_fields(body), content=body[KEY_DETAIL])
 
+    # By the encoding, since for Python 1 and True are equal.
+    def __eq__(self, other: object) -> bool:
+        return self.encoded() == other.encoded() if isinstance(other, Record) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self.encoded())
+
 
 class _Frozen:
     """Checks and freezes a value, counting what it has seen so that no input takes long."""
@@ -80,16 +96,16 @@ class _Frozen:
 
     def value(self, given: Any, depth: int) -> Any:
         self._items += 1
-        if self._items > _MAX_ITEMS:
+        if self._items > BODY_ROOM:
             raise InputError(
-                f"content has more than {_MAX_ITEMS} items, which do not fit a packet",
+                f"content has more than {BODY_ROOM} items; each takes a byte or more of a packet",
                 field="content",
-                limit=_MAX_ITEMS,
+                limit=BODY_ROOM,
             )
         if given is None or type(given) is bool:
             return given
         if type(given) is str:
-            return normal_text(given, "content", _SIZE) if given else given
+            return normal_text(given, "content", BODY_ROOM) if given else given
         if type(given) is bytes:
             return given
         if type(given) in (int, float):
@@ -112,7 +128,7 @@ class _Frozen:
     def _map(self, given: Mapping[Any, Any], depth: int) -> Mapping[str, Any]:
         kept: dict[str, Any] = {}
         for key, item in given.items():
-            name = normal_text(key, "content", _SIZE) if key else key
+            name = normal_text(key, "content", BODY_ROOM) if key else key
             if type(name) is not str or name in kept:
                 raise InputError(
                     f"the keys of content are distinct texts, not {key!r:.60}", field="content"

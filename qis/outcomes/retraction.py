@@ -1,6 +1,8 @@
 """The withdrawal of what a site has published under a study and cohort.
 
-Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort): key 8, the code of the reason.
+Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort): key 8, the code of the reason,
+0 to 255. A code that this version does not know withdraws all the same: refusing the packet would
+leave in force what its issuer has taken back.
 """
 
 from collections.abc import Mapping
@@ -19,7 +21,10 @@ RETRACTION_REASONS: Final = {
     "key compromised": 4,
 }
 """Reasons with their codes on the wire, which are fixed for ever."""
-_BY_CODE: Final = {code: reason for reason, code in RETRACTION_REASONS.items()}
+_CODES: Final = RETRACTION_REASONS | {
+    f"code {code}": code for code in range(len(RETRACTION_REASONS), 256)
+}
+_BY_CODE: Final = {code: reason for reason, code in _CODES.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +36,7 @@ class Retraction(Outcome):
     reason
         A key of `RETRACTION_REASONS`: "withdrawn" (no reason given), "error" (the analysis was
         wrong), "consent" (people withdrew), "superseded" (published anew elsewhere),
-        "key compromised".
+        "key compromised"; or "code 5" to "code 255" for one that a later version defines.
 
     Raises
     ------
@@ -46,7 +51,7 @@ class Retraction(Outcome):
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
-        if self.reason not in RETRACTION_REASONS:
+        if type(self.reason) is not str or self.reason not in _CODES:
             raise InputError(
                 f"reason is {self.reason!r:.60}; it is one of {', '.join(RETRACTION_REASONS)}",
                 field="reason",
@@ -57,7 +62,7 @@ class Retraction(Outcome):
     def body(self) -> Body:
         """The body map as it travels."""
         body = Outcome.body(self)
-        body[KEY_DETAIL] = RETRACTION_REASONS[self.reason]
+        body[KEY_DETAIL] = _CODES[self.reason]
         return body
 
     @classmethod

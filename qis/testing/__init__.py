@@ -4,6 +4,7 @@ Needs the extra `[test]`.
 """
 
 from qis.testing.clock import VirtualClock
+from qis.testing.stores import check_store
 from qis.testing.strategies import (
     anchors,
     counts,
@@ -28,6 +29,7 @@ from qis.testing.transports import check_transport
 __all__ = [
     "VirtualClock",
     "anchors",
+    "check_store",
     "check_transport",
     "counts",
     "derivations",

@@ -5,11 +5,13 @@ from typing import TYPE_CHECKING, Any
 from qis.transport.base import Delivery, Statistics, Transport
 
 if TYPE_CHECKING:
+    from qis.transport.directory import DirectoryTransport
     from qis.transport.memory import MemoryNetwork, MemoryTransport
     from qis.transport.udp import UDPTransport
 
 __all__ = [
     "Delivery",
+    "DirectoryTransport",
     "MemoryNetwork",
     "MemoryTransport",
     "Statistics",
@@ -18,6 +20,7 @@ __all__ = [
 ]
 
 _LAZY = {
+    "DirectoryTransport": "qis.transport.directory",
     "MemoryNetwork": "qis.transport.memory",
     "MemoryTransport": "qis.transport.memory",
     "UDPTransport": "qis.transport.udp",

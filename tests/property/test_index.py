@@ -7,14 +7,24 @@ from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from qis.about import Fingerprint
-from qis.fingerprint import FingerprintIndex, SetScheme, VectorScheme
+from qis.fingerprint import FingerprintIndex, Ontology, SetScheme, TermScheme, VectorScheme
 
-SCHEMES = [VectorScheme(dimensions=4), SetScheme()]
+# Of 100 terms most have information; any bits are a sketch of some of them.
+PARENTS = {f"T:{n}": [f"T:{(n - 1) // 3}"] for n in range(1, 100)}
+TERMS = TermScheme(Ontology("toy", PARENTS, {f"T:{n}": n // 3 / 7 for n in range(100)}))
+SCHEMES = [VectorScheme(dimensions=4), SetScheme(), TERMS]
 # Sketches near each other, near the complement of each other, and anything else.
 near = st.integers(0, 255).map(lambda bit: (1 << bit).to_bytes(32, "big"))
 far = near.map(lambda sketch: bytes(255 - byte for byte in sketch))
+few = st.lists(st.integers(0, 99), min_size=1, max_size=17).map(
+    lambda numbers: TERMS.fingerprint([f"T:{n}" for n in numbers]).sketch
+)
 sketches = (
-    st.sampled_from([bytes(32), b"\xff" * 32]) | near | far | st.binary(min_size=32, max_size=32)
+    st.sampled_from([bytes(32), b"\xff" * 32])
+    | few
+    | near
+    | far
+    | st.binary(min_size=32, max_size=32)
 )
 
 

@@ -6,7 +6,7 @@ import pytest
 
 import qis
 from qis import blocking
-from qis.errors import InputError, TransportError
+from qis.errors import DisclosureError, InputError, TransportError
 from qis.testing import VirtualClock
 
 SCHEME = qis.VectorScheme(dimensions=3)
@@ -28,6 +28,7 @@ def effect(estimate, error=0.2, **others):
 
 def loop_on(network, number, **options):
     interest = options.pop("interest", SCHEME.interest(ABOUT))
+    options.setdefault("disclosure", qis.Disclosure.preset("none"))
     transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
     return qis.SynthesisLoop(site(number), transport, SCHEME, interest=interest, **options)
 
@@ -167,6 +168,37 @@ def test_a_declared_study_brings_its_model_and_is_received_whole():
     asyncio.run(scenario())
 
 
+def test_small_numbers_of_people_stay_at_the_site_unless_it_is_told_otherwise():
+    async def scenario():
+        transport = qis.MemoryTransport(qis.MemoryNetwork(), site(1))
+        loop = qis.SynthesisLoop(site(1), transport, SCHEME, interest=SCHEME.interest(ABOUT))
+        async with loop:
+            with pytest.raises(DisclosureError, match="minimum_n"):
+                await loop.publish(effect(-0.4, n=10), about=ABOUT)
+            with pytest.raises(DisclosureError, match="unknown"):
+                await loop.publish(effect(-0.4), about=ABOUT)
+            assert (len(loop.store), transport.statistics.published) == (0, 0)
+            await loop.publish(effect(-0.4, n=200), about=ABOUT)
+            # 201 people instead of 200: the difference is one patient.
+            with pytest.raises(DisclosureError, match="difference"):
+                await loop.publish(effect(-0.41, n=201), about=ABOUT)
+            await loop.publish(effect(-0.41, n=211), about=ABOUT)
+            await loop.retract(QUESTION)
+
+    asyncio.run(scenario())
+
+
+def test_what_cannot_be_published_is_not_noted_as_released():
+    async def scenario():
+        disclosure = qis.Disclosure.preset("cms")
+        async with loop_on(qis.MemoryNetwork(), 1, disclosure=disclosure) as loop:
+            with pytest.raises(InputError, match="dimensions"):
+                await loop.publish(effect(-0.4, n=200), about=[1.0])
+            await loop.publish(effect(-0.4, n=201), about=ABOUT)
+
+    asyncio.run(scenario())
+
+
 def test_observe_distils():
     async def scenario():
         def distil(record):
@@ -247,7 +279,10 @@ def test_two_rosters_are_refused():
 
 def test_the_blocking_loop_does_the_same_without_async():
     first = qis.UDPTransport(site(1), roster=qis.Roster.open())
-    options = {"interest": SCHEME.interest(ABOUT)}
+    options = {
+        "interest": SCHEME.interest(ABOUT),
+        "disclosure": qis.Disclosure.preset("none"),
+    }
     with blocking.SynthesisLoop(site(1), first, SCHEME, **options) as one:
         second = qis.UDPTransport(site(2), roster=qis.Roster.open(), bootstrap=[first.address])
         with blocking.SynthesisLoop(site(2), second, SCHEME, **options) as two:

@@ -131,7 +131,7 @@ def from_file(request, tmp_path):
     annotations.write_text(HPOA, encoding="utf-8")
     if request.param == "obo":
         path.write_text(OBO, encoding="utf-8")
-        return Ontology.from_obo(path, annotations, release="t/2026-01-01")
+        return Ontology.from_obo(path, annotations)
     content = json.dumps(obographs()).encode()
     path.write_bytes(gzip.compress(content) if request.param.endswith("gz") else content)
     return Ontology.from_obographs(path, annotations)

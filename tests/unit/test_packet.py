@@ -73,7 +73,11 @@ def test_arbitrary_bytes_raise_only_our_errors(data):
 
 @pytest.mark.parametrize(
     ("now", "error"),
-    [(NOW + 86_400, errors.ExpiredError), (NOW - 301, errors.NotYetValidError)],
+    [
+        (NOW + 86_400, errors.ExpiredError),
+        (NOW - 301, errors.NotYetValidError),
+        (float("nan"), errors.ExpiredError),
+    ],
 )
 def test_outside_its_validity_a_packet_is_refused(now, error):
     raw = bytes(signed(EFFECT))

@@ -78,9 +78,27 @@ def test_what_a_record_may_not_hold_is_refused(content):
 
 
 def test_a_record_that_does_not_fit_says_by_how_much():
-    with pytest.raises(OutcomeTooLargeError, match="311") as caught:
-        sign(record({"x": b"\0" * 300}))
-    assert caught.value.actual > caught.value.limit == 311
+    # 1 byte for the map, 10 for the study, 3 for the question "q", 1 for the key of the content.
+    room = 311 - 15
+    head = len(b"\xa1\x61x\x59\x01\x00")
+    assert sign(record({"x": b"\0" * (room - head)}))
+    with pytest.raises(OutcomeTooLargeError, match="296 of 311") as caught:
+        record({"x": b"\0" * (room - head + 1)})
+    assert (caught.value.field, caught.value.actual, caught.value.limit) == ("content", 297, room)
+
+
+@pytest.mark.parametrize("pair", [({"x": 1}, {"x": True}), ({"x": 0}, {"x": False})])
+def test_records_that_python_calls_equal_but_are_not_differ(pair):
+    assert record(pair[0]) != record(pair[1])
+    assert record(pair[0]) == record(dict(pair[0]))
+    assert sign(record(pair[0])) != sign(record(pair[1]))
+
+
+def test_an_outcome_is_shown_in_words_and_never_as_markup():
+    shown = record({"<b>": [1.5, {"x": "</td>"}], "long": "y" * 200})._repr_html_()
+    assert "&lt;b&gt;: [1.5, {x: &lt;/td&gt;}]" in shown
+    assert "y" * 121 not in shown
+    assert shown.count("<") == 2 + 6 * shown.count("<tr>")
 
 
 def test_hostile_maps_are_refused_by_the_packet():
@@ -152,3 +170,14 @@ def test_a_suppression_says_nothing_but_where():
 def test_a_retraction_needs_a_known_reason():
     with pytest.raises(InputError, match="withdrawn"):
         qis.Retraction(question="q", reason="whim")
+    with pytest.raises(InputError, match="withdrawn"):
+        qis.Retraction(question="q", reason=["error"])
+
+
+def test_a_retraction_for_a_reason_of_a_later_version_still_withdraws():
+    for reason in ("code 5", "code 255"):
+        found = qis.Packet.parse(bytes(sign(qis.Retraction(question="q", reason=reason)))).outcome
+        assert found.reason == reason
+    for reason in ("code 4", "code 05", "code 256"):
+        with pytest.raises(InputError, match="withdrawn"):
+            qis.Retraction(question="q", reason=reason)

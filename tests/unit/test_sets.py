@@ -141,6 +141,7 @@ def test_relevance_and_interest_go_by_similarity():
     assert relevance == SCHEME.similarity(SCHEME.fingerprint(mine), theirs)
     interest = SCHEME.interest(mine, top_fraction=1e-3)
     assert interest.min_similarity == SCHEME.similarity_at(1e-3)
+    assert interest.relevance(theirs) == relevance
     assert interest.matches(theirs, bytes(8), SCHEME.routing_keys(codes(20, 80)))
     assert not interest.matches(theirs, bytes(8), SCHEME.routing_keys(codes(900, 980)))
 

@@ -1,0 +1,151 @@
+"""What can be read back from a fingerprint of a patient's terms, with and without a secret.
+
+``python benchmarks/fingerprint_leakage.py --data DIR [--cases 12] [--json]``, data as for
+fingerprint_quality.py. The attacker knows the ontology and the scheme's parameters, not the secret.
+A term sketch is decoded. Bits of vectors (SimHash) and of sets (MinHash) are attacked greedily: the
+term whose addition makes the attacker's own fingerprint agree most with the stolen one is added,
+until none helps. Printed are the share of the patient's most specific terms that are found, and of
+those found that are right; and the same where an ancestor or descendant counts as found.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fingerprint_quality import Cases
+
+from qis.fingerprint import Fingerprint, Ontology, SetScheme, TermScheme, VectorScheme
+
+SECRET = bytes(range(32))
+MOST_STEPS = 16
+_CHUNK = 512
+Terms = frozenset[str]
+
+
+class Attack:
+    """Greedy reconstruction of a set of terms from a fingerprint that is made of it."""
+
+    def __init__(
+        self, ontology: Ontology, make: Callable[[list[Terms]], Sequence[Fingerprint]]
+    ) -> None:
+        self._ontology = ontology
+        self._make = make
+        self._telling = [term for term in ontology.terms if ontology.information(term) > 0.0]
+
+    def recover(self, stolen: Fingerprint) -> Terms:
+        """The terms that the attacker believes are in it."""
+        target = np.frombuffer(stolen.sketch, np.uint8)
+        found: Terms = frozenset()
+        agreement = 0
+        for _ in range(MOST_STEPS):
+            candidates = [found | {term} for term in self._telling if term not in found]
+            scores = np.concatenate(
+                [
+                    self._agreements(candidates[start : start + _CHUNK], target)
+                    for start in range(0, len(candidates), _CHUNK)
+                ]
+            )
+            best = int(scores.argmax())
+            if scores[best] <= agreement:
+                break
+            agreement, found = int(scores[best]), candidates[best]
+        return self._ontology.most_specific(found)
+
+    def _agreements(self, sets: list[Terms], target: Any) -> Any:
+        sketches = b"".join(f.sketch for f in self._make(sets))
+        bits = np.frombuffer(sketches, np.uint8).reshape(len(sets), -1) ^ target
+        return 256 - np.bitwise_count(bits).sum(axis=1, dtype=np.int64)
+
+
+def vectors_of(ontology: Ontology, sets: Iterable[Terms]) -> Any:
+    """Information of the ancestor-closed terms, shape (sets, terms)."""
+    place = {term: number for number, term in enumerate(ontology.terms)}
+    sets = list(sets)
+    rows = np.zeros((len(sets), len(place)), np.float32)
+    for row, terms in zip(rows, sets, strict=True):
+        for term in ontology.closure(terms):
+            row[place[term]] = ontology.information(term)
+    return rows
+
+
+def figures(folder: Path, count: int) -> dict[str, dict[str, float]]:
+    """Recall and precision of each attack."""
+    cases = Cases(folder, None)
+    ontology = cases.ontology
+    several = [terms for terms in cases.terms if 5 <= len(ontology.most_specific(terms)) <= 15]
+    patients = several[:: max(len(several) // count, 1)][:count]
+    found: dict[str, list[Terms]] = {}
+    for name, secret in (("without a secret", None), ("with a secret", SECRET)):
+        theirs = TermScheme(ontology, secret=secret)
+        ours = TermScheme(ontology)
+        found[f"terms, {name}"] = [
+            frozenset(ours.terms_of(Fingerprint(theirs.fingerprint(p).sketch, ours.id)))
+            for p in patients
+        ]
+        vectors = VectorScheme(len(ontology), secret=secret)
+        attack = Attack(ontology, _guessing_vectors(ontology))
+        found[f"vectors, {name}"] = [
+            attack.recover(vectors.fingerprints(vectors_of(ontology, [p]))[0]) for p in patients
+        ]
+        sets = SetScheme(secret=secret)
+        attack = Attack(ontology, _guessing_sets(ontology))
+        found[f"sets, {name}"] = [
+            attack.recover(sets.fingerprint(ontology.closure(p))) for p in patients
+        ]
+    return {name: _scored(ontology, patients, guesses) for name, guesses in found.items()}
+
+
+def _guessing_vectors(ontology: Ontology) -> Callable[[list[Terms]], Sequence[Fingerprint]]:
+    scheme = VectorScheme(len(ontology))
+    return lambda sets: scheme.fingerprints(vectors_of(ontology, sets))
+
+
+def _guessing_sets(ontology: Ontology) -> Callable[[list[Terms]], Sequence[Fingerprint]]:
+    scheme = SetScheme()
+    return lambda sets: scheme.fingerprints([ontology.closure(terms) for terms in sets])
+
+
+def _scored(ontology: Ontology, patients: list[Terms], guesses: list[Terms]) -> dict[str, float]:
+    exact = near = said = near_said = total = 0
+    for patient, guess in zip(patients, guesses, strict=True):
+        truth = ontology.most_specific(patient)
+        total += len(truth)
+        said += len(guess)
+        exact += len(truth & guess)
+        related = [
+            (t, g)
+            for t in truth
+            for g in guess
+            if t in ontology.closure([g]) or g in ontology.closure([t])
+        ]
+        near += len({t for t, _ in related})
+        near_said += len({g for _, g in related})
+    return {
+        "recall": exact / total,
+        "precision": exact / max(said, 1),
+        "recall_of_relatives": near / total,
+        "precision_of_relatives": near_said / max(said, 1),
+    }
+
+
+def main() -> None:
+    """Attack and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--cases", type=int, default=12)
+    options = parser.parse_args()
+    results = figures(options.data, options.cases)
+    if options.json:
+        print(json.dumps(results))
+        return
+    for name, scores in results.items():
+        numbers = "  ".join(f"{key} {value:.2f}" for key, value in scores.items())
+        print(f"{name:28}{numbers}")
+
+
+if __name__ == "__main__":
+    main()

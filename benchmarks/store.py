@@ -1,0 +1,105 @@
+"""Stores with 100,000 packets: additions a second, and a query by question.
+
+Packets are signed before the clock starts; adding verifies nothing, as after a transport. The
+ratios set the store beside what cannot be avoided: additions beside verifying a packet's signature,
+the disk beside memory.
+
+    python benchmarks/store.py --json
+"""
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from _ratio import median_seconds
+
+import qis
+from qis.evidence import EvidenceStore, MemoryStore, Roster, SQLiteStore
+
+NOW = 1_800_000_000
+BATCHES = (1_000, 10_000)
+PER_QUESTION = 50
+
+
+def packets(number: int) -> list[qis.Packet]:
+    """Packets of 50 sites, one of each under every question."""
+    sites = [qis.Identity.from_seed(i.to_bytes(32, "big")) for i in range(PER_QUESTION)]
+    about = qis.Fingerprint(bytes(32), bytes(8))
+    made = [
+        qis.Packet.sign(
+            sites[i % PER_QUESTION],
+            outcome=qis.Effect(
+                question=f"q{i // PER_QUESTION}", measure="OR", estimate=0.1, standard_error=1.0
+            ),
+            fingerprint=about,
+            issued_at=NOW + i,
+            lifetime_s=30 * 86_400,
+        )
+        for i in range(number)
+    ]
+    for packet in made:
+        _ = packet.id  # known from the transport's duplicate check
+    return made
+
+
+def added_per_second(store: EvidenceStore, made: list[qis.Packet], batch: int) -> float:
+    """Packets a second in batches, each of them durable, from the first to the last."""
+    start = time.perf_counter()
+    for at in range(0, len(made), batch):
+        store.add_many(made[at : at + batch], now=NOW + len(made))
+    return len(made) / (time.perf_counter() - start)
+
+
+def query_ms(store: EvidenceStore, questions: range) -> float:
+    """Median over questions that were not read since the store was opened."""
+    times = []
+    for number in questions:
+        start = time.perf_counter()
+        found = store.evidence(f"q{number}", now=NOW)
+        times.append(1e3 * (time.perf_counter() - start))
+        assert len(found) == PER_QUESTION  # noqa: S101  a benchmark of nothing would be fast
+    return statistics.median(times)
+
+
+def main() -> None:
+    """Print the measurements."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--packets", type=int, default=100_000)
+    parser.add_argument("--folder", help="a folder on the disk to measure")
+    arguments = parser.parse_args()
+    made = packets(arguments.packets)
+    raw = bytes(made[0])
+    verify_s = median_seconds({"verify": lambda: qis.Packet.parse(raw)})["verify"]
+    results: dict[str, float] = {"packets": arguments.packets}
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        for batch in BATCHES:
+            memory = added_per_second(MemoryStore(roster=Roster.open()), made, batch)
+            path = Path(folder) / f"store{batch}.db"
+            store = SQLiteStore(path, roster=Roster.open())
+            disk = added_per_second(store, made, batch)
+            store.close()
+            results |= {
+                f"sqlite_added_per_s_{batch}": round(disk),
+                f"memory_added_per_s_{batch}": round(memory),
+                f"sqlite_over_memory_seconds_{batch}": memory / disk,
+                f"sqlite_over_verification_seconds_{batch}": 1 / disk / verify_s,
+            }
+        start = time.perf_counter()
+        store = SQLiteStore(path, roster=Roster.open())
+        results["open_with_check_s"] = time.perf_counter() - start
+        cold = query_ms(store, range(40))
+        results |= {
+            "query_cold_ms": cold,
+            "query_cold_over_verification": cold / (1e3 * verify_s * PER_QUESTION),
+            "query_warm_ms": query_ms(store, range(40)),
+        }
+        store.close()
+    print(json.dumps(results) if arguments.json else "\n".join(map(str, results.items())))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""Disclosure control: what may leave the site, under which rule, and what it would reveal."""
+
+from qis.disclosure.attacks import Finding, implied_cells
+from qis.disclosure.control import Disclosure, Preview
+from qis.disclosure.ledger import EmissionLedger, subject_hashes
+from qis.disclosure.presets import PRESETS, Preset
+from qis.disclosure.suppression import complementary
+
+__all__ = [
+    "PRESETS",
+    "Disclosure",
+    "EmissionLedger",
+    "Finding",
+    "Preset",
+    "Preview",
+    "complementary",
+    "implied_cells",
+    "subject_hashes",
+]

@@ -1,0 +1,281 @@
+"""What an outsider can compute from an outcome: the attacks that we know, run on our own.
+
+None of these needs anything but the packet. That an attack finds nothing proves nothing about
+attacks that are not here, nor about people who know part of the data already.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from statistics import NormalDist
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
+
+Floats = NDArray[np.float64]
+
+TOLERANCE: Final = 1e-6
+"""Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
+_SLOPE_TOLERANCE: Final = 1e-3
+_MATRIX_TOLERANCE: Final = 1e-4
+"""As `TOLERANCE`, for the 16-bit numbers of a matrix."""
+_SHOWN_TABLES: Final = 3
+_MOST_DECIMALS: Final = 7
+_FINE: Final = 1e-5
+_STEPS: Final = (0, -1, 1, -2, 2)
+"""Where rounding is coarser than `_FINE`, the neighbours of the solved cell are tried too."""
+_Z: Final = NormalDist().inv_cdf(0.975)
+_LARGEST_N: Final = 2_000_000
+"""Above this no tables are searched: it would take more than ten seconds."""
+
+
+class Finding(NamedTuple):
+    """A count of people that an outcome shows or implies."""
+
+    attack: str
+    """Name of the attack."""
+    cell: str
+    """What is counted, in words."""
+    people: int
+
+    @property
+    def sentence(self) -> str:
+        """What an outsider learns."""
+        return f"{self.cell}: {self.people} ({self.attack})"
+
+
+class Table(NamedTuple):
+    """A 2×2 table: events and others of the treated and the control arm."""
+
+    events: int
+    others: int
+    control_events: int
+    control_others: int
+
+
+def findings(outcome: Outcome, *, below: int) -> list[Finding]:
+    """Every count of people that can be read from an outcome or computed from it.
+
+    Parameters
+    ----------
+    outcome
+        What is to be released.
+    below
+        Search estimates for tables with a cell of 1 to `below` − 1; larger cells are not searched.
+
+    """
+    for kind, attack in _ATTACKS.items():
+        if isinstance(outcome, kind):
+            return list(attack(outcome, below))
+    return []
+
+
+def _shown_counts(outcome: Counts, _below: int) -> Iterator[Finding]:
+    arms = [("treated", outcome.events, outcome.total)]
+    if outcome.control_events is not None and outcome.control_total is not None:
+        arms.append(("control", outcome.control_events, outcome.control_total))
+    for arm, events, total in arms:
+        yield Finding("written", f"people in the {arm} arm", total)
+        yield Finding("written", f"events in the {arm} arm", events)
+        if outcome.person_time is None:
+            yield Finding("by subtraction", f"without event in the {arm} arm", total - events)
+
+
+def _shown_moments(outcome: Moments, _below: int) -> Iterator[Finding]:
+    yield Finding("written", "people in the treated arm", outcome.total)
+    if outcome.control_total is not None:
+        yield Finding("written", "people in the control arm", outcome.control_total)
+
+
+def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
+    """Far from the maximum a partial or conditional likelihood falls by one a unit and event."""
+    yield from _written(outcome.n, outcome.events)
+    for arm, slope in (("treated", outcome.slope_below), ("control", outcome.slope_above)):
+        count = round(-slope)
+        if abs(-slope - count) <= _SLOPE_TOLERANCE:
+            yield Finding("from the profile's slopes", f"events in the {arm} arm", count)
+
+
+def _of_quadratic(outcome: QuadraticLikelihood, _below: int) -> Iterator[Finding]:
+    """At a zero anchor a yes/no feature has as information a quarter of those who have it."""
+    yield from _written(outcome.n, outcome.events)
+    factor = {"logistic": 4.0, "linear": 1.0, "poisson": 1.0}.get(outcome.model)
+    if factor is None:
+        return
+    for place, entry in enumerate(np.diag(outcome.information)):
+        having = factor * float(entry)
+        if 0.5 <= having <= outcome.n and abs(having - round(having)) <= _MATRIX_TOLERANCE * having:
+            yield Finding(
+                "from the information, if the anchor is zero and the feature yes/no",
+                f"people with feature {place + 1}",
+                round(having),
+            )
+
+
+def _written(n: int | None, events: int | None) -> Iterator[Finding]:
+    if n is not None:
+        yield Finding("written", "people", n)
+    if events is not None:
+        yield Finding("written", "events", events)
+        if n is not None and n >= events:
+            yield Finding("by subtraction", "people without event", n - events)
+
+
+def _of_effect(outcome: Effect, below: int) -> Iterator[Finding]:
+    if outcome.n is not None:
+        yield Finding("written", "people", outcome.n)
+    if outcome.measure == "HR":  # at most 1/4 of the events' number is informative
+        least = 4.0 / outcome.standard_error**2
+        if outcome.n is None or least <= outcome.n:
+            yield Finding("from the standard error", "events, about or more", math.ceil(least))
+    yield from _events_of_rates(outcome, below)
+    tables = implied_cells(outcome, below=below)
+    attack = f"from {outcome.measure}, SE and n"
+    if len(tables) > 1:
+        attack += f", one of {len(tables)} tables with a small cell that fit"
+    for table in tables[:_SHOWN_TABLES]:
+        for cell, count in table._asdict().items():
+            yield Finding(attack, cell.replace("_", " "), count)
+
+
+def _events_of_rates(outcome: Effect, below: int) -> Iterator[Finding]:
+    """The variance of a log rate ratio is 1/a + 1/c, of a log rate 1/a; of log odds, 1/a + 1/b."""
+    variance = outcome.standard_error**2
+    attack = f"from {outcome.measure} and SE"
+    if outcome.measure == "IRLN" and _is_whole(1.0 / variance):
+        yield Finding(attack, "events", round(1.0 / variance))
+    if outcome.measure == "PR" and outcome.n is not None:
+        events = outcome.estimate * outcome.n
+        if _is_whole(events) or events == 0.0:
+            yield Finding("from PR and n", "events", round(events))
+            yield Finding("from PR and n", "people without event", outcome.n - round(events))
+    if outcome.measure in ("IRR", "PLO"):
+        for one in range(1, below):
+            rest = variance - 1.0 / one
+            if rest > 0.0 and _is_whole(1.0 / rest):
+                yield Finding(attack, "events or others in one arm", one)
+                yield Finding(attack, "in the other", round(1.0 / rest))
+
+
+def _is_whole(number: float) -> bool:
+    return number > 0.5 and abs(number - round(number)) <= TOLERANCE * number
+
+
+def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
+    """The 2×2 tables with a cell under `below` that give this estimate and standard error.
+
+    For a crude OR, RR or RD whose n is known, arms unknown: a cell is tried from 1 on, the arms'
+    sizes all, the other cells follow. Also with 0.5 added to every cell, as where one is zero. An
+    adjusted estimate comes from no table, so as a rule none is found. Estimates that were rounded
+    are searched as widely as the rounding is: it is no protection where cells are small.
+
+    Parameters
+    ----------
+    outcome
+        An effect; of another measure, or without n, it has no tables.
+    below
+        Cells of 1 to `below` − 1 are looked for.
+
+    """
+    if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > _LARGEST_N:
+        return []
+    found: set[Table] = set()
+    precision = _precision(outcome)
+    for shift in (0.0, 0.5):
+        for cell in range(1, below):
+            if (
+                outcome.measure == "OR"
+                and 1.0 / (cell + shift) > (outcome.standard_error + 2 * precision[1]) ** 2
+            ):
+                continue  # the variance is a sum of reciprocals, this one among them
+            for place in range(4):
+                found.update(_tables(outcome, cell, place, shift, precision))
+    return sorted(found)
+
+
+def _precision(outcome: Effect) -> tuple[float, float]:
+    """How far rounding can have moved estimate and standard error: half a unit of what is said.
+
+    Either themselves, or ratio and limits of a 95 % interval, if the ratio is of few decimals.
+    """
+    estimate, error = outcome.estimate, outcome.standard_error
+    units = [_half_unit(estimate), _half_unit(error)]
+    ratio_unit = _half_unit(math.exp(estimate)) if outcome.measure in ("OR", "RR") else 0.0
+    if ratio_unit and abs(estimate) + _Z * error < 20.0:
+        units[0] = max(units[0], ratio_unit * math.exp(-estimate))
+        limits = [math.exp(estimate + side * _Z * error) for side in (-1, 1)]
+        units[1] = max(units[1], sum(ratio_unit / limit for limit in limits) / (2.0 * _Z))
+    floor = TOLERANCE * max(1.0, abs(estimate)), TOLERANCE * error
+    return max(units[0] * 1.01, floor[0]), max(units[1] * 1.01, floor[1])
+
+
+def _half_unit(number: float) -> float:
+    """Half a unit of the last decimal, if the number was rounded; else 0."""
+    for decimals in range(_MOST_DECIMALS):
+        if abs(number - round(number, decimals)) <= 1e-9 * max(1.0, abs(number)):
+            return 0.5 * 10.0 ** -max(decimals, 1)
+    return 0.0
+
+
+def _odds_ratio(risk: Floats, estimate: float) -> Floats:
+    odds = risk / (1.0 - risk) * math.exp(-estimate)
+    return odds / (1.0 + odds)
+
+
+_CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
+    "OR": _odds_ratio,
+    "RR": lambda risk, estimate: risk * math.exp(-estimate),
+    "RD": lambda risk, estimate: risk - estimate,
+}
+
+
+def _tables(
+    outcome: Effect, cell: int, place: int, shift: float, precision: tuple[float, float]
+) -> Iterator[Table]:
+    """Tables whose cell at this place (as in `Table`) is known, for every size of its arm."""
+    n, measure = outcome.n or 0, outcome.measure
+    in_control = place >= 2
+    estimate = -outcome.estimate if in_control else outcome.estimate
+    size = np.arange(cell, n, dtype=np.float64)
+    events = np.full_like(size, cell) if place % 2 == 0 else size - cell
+    with np.errstate(all="ignore"):
+        risk = (events + shift) / (size + 2 * shift)
+        solved = _CONTROL_RISK[measure](risk, estimate) * (n - size + 2 * shift) - shift
+        for step in (0,) if precision[0] < _FINE else _STEPS:
+            other = np.rint(solved) + step
+            cells = [events, size - events, other, n - size - other]
+            if in_control:
+                cells = cells[2:] + cells[:2]
+            gives, error = _estimate(measure, [part + shift for part in cells])
+            fits = (
+                (other >= 0)
+                & (other <= n - size)
+                & (np.abs(gives - outcome.estimate) <= precision[0])
+                & (np.abs(error - outcome.standard_error) <= precision[1])
+            )
+            for at in np.flatnonzero(fits):
+                yield Table(*(int(part[at]) for part in cells))
+
+
+def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:
+    """Estimate and standard error of a measure by the large-sample formulas."""
+    a, b, c, d = cells
+    first, second = a + b, c + d
+    if measure == "OR":
+        return np.log(a * d / (b * c)), np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
+    if measure == "RR":
+        variance = 1 / a - 1 / first + 1 / c - 1 / second
+        return np.log(a / first) - np.log(c / second), np.sqrt(variance)
+    variance = a * b / first**3 + c * d / second**3
+    return a / first - c / second, np.sqrt(variance)
+
+
+_ATTACKS: Final[dict[type[Outcome], Callable[..., Iterator[Finding]]]] = {
+    Counts: _shown_counts,
+    Moments: _shown_moments,
+    LikelihoodProfile: _of_profile,
+    QuadraticLikelihood: _of_quadratic,
+    Effect: _of_effect,
+}

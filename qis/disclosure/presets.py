@@ -1,0 +1,88 @@
+"""The presets: thresholds that others have set, with where they say so."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from qis.errors import InputError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """Thresholds of disclosure control.
+
+    Parameters
+    ----------
+    name
+        As in `PRESETS`.
+    minimum_cell
+        Smallest cell that may be read from an outcome, written or implied; a cell of zero may.
+        Also the smallest number of people, and by how many people two releases must differ.
+        0: no limit.
+    rounding
+        Every count that is written is a multiple of this.
+    people_per_coefficient
+        Fewest people per coefficient in a matrix.
+    source
+        Who set the cell threshold.
+
+    """
+
+    name: str
+    minimum_cell: int
+    rounding: int = 1
+    people_per_coefficient: int = 5
+    source: str
+
+    def __post_init__(self) -> None:
+        for field, low in (("minimum_cell", 0), ("rounding", 1), ("people_per_coefficient", 0)):
+            value = getattr(self, field)
+            if type(value) is not int or value < low:
+                raise InputError(
+                    f"{field} is {value!r:.40}; it is a whole number from {low}",
+                    field=field,
+                    actual=value,
+                    limit=low,
+                )
+
+    @property
+    def is_off(self) -> bool:
+        """Whether nothing is checked."""
+        return self.minimum_cell == 0
+
+
+_ALL: Final = (
+    Preset(
+        name="cms",
+        minimum_cell=11,
+        source="CMS cell size suppression policy (ResDAC): no cell of 1 to 10, shown or derivable",
+    ),
+    Preset(
+        name="acro",
+        minimum_cell=10,
+        source="ACRO / SACRO (UK safe-research facilities): default threshold of 10",
+    ),
+    Preset(
+        name="ohdsi",
+        minimum_cell=5,
+        source="OHDSI network studies: minimum cell count 5 by default in their packages",
+    ),
+    Preset(
+        name="datashield",
+        minimum_cell=3,
+        source="DataSHIELD: nfilter.tab = 3",
+    ),
+    Preset(
+        name="nhs",
+        minimum_cell=8,
+        rounding=5,
+        source="NHS Digital, Hospital Episode Statistics: 1 to 7 suppressed, others rounded to 5",
+    ),
+    Preset(
+        name="none",
+        minimum_cell=0,
+        people_per_coefficient=0,
+        source="nobody: for data that are public already, or under an agreement; say so and log it",
+    ),
+)
+
+PRESETS: Final = {preset.name: preset for preset in _ALL}

@@ -1,0 +1,71 @@
+"""Complementary suppression: one hidden table is what the total leaves over from the others."""
+
+from collections.abc import Sequence
+
+from qis.disclosure.presets import Preset
+from qis.errors import InputError
+from qis.outcomes import Counts, Suppressed
+
+
+def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Suppressed]:
+    """Suppress the tables that the preset refuses, and as many more as hide them.
+
+    For the cohorts of one site in one study, whose total others may know: what is suppressed is
+    never one table alone, and its sum has no cell of 1 to the limit either. More are taken from
+    the smallest up, so little evidence is lost.
+
+    Parameters
+    ----------
+    tables
+        Disjoint cohorts of one study.
+    preset
+        Whose smallest cell holds.
+
+    Returns
+    -------
+    In the order given: the table, or `Suppressed` in its place.
+
+    Raises
+    ------
+    InputError
+        If the tables are of several studies, or two are of one cohort.
+
+    """
+    tables = list(tables)
+    if len({table.study_id for table in tables}) > 1:
+        raise InputError("the tables are of several studies", field="tables")
+    if len({table.cohort for table in tables}) < len(tables):
+        raise InputError("two tables are of one cohort", field="tables")
+    order = sorted(range(len(tables)), key=lambda place: (tables[place].n, tables[place].cohort))
+    hidden = {place for place in order if _is_small(cells_of(tables[place]), preset)}
+    if hidden:
+        for place in order:
+            if not _gives_away([tables[at] for at in sorted(hidden)], preset):
+                break
+            hidden.add(place)
+    return [
+        Suppressed(study_id=table.study_id, question=table.question, cohort=table.cohort)
+        if place in hidden
+        else table
+        for place, table in enumerate(tables)
+    ]
+
+
+def cells_of(table: Counts) -> tuple[int, ...]:
+    """The cells of a table: events and others of each arm, or events and people of a rate."""
+    rate = table.person_time is not None
+    cells = [table.events, table.total if rate else table.total - table.events]
+    if table.control_events is not None and table.control_total is not None:
+        events, total = table.control_events, table.control_total
+        cells += [events, total if rate else total - events]
+    return tuple(cells)
+
+
+def _is_small(cells: Sequence[int], preset: Preset) -> bool:
+    return any(0 < cell < preset.minimum_cell for cell in cells)
+
+
+def _gives_away(hidden: Sequence[Counts], preset: Preset) -> bool:
+    """Whether the hidden tables' sum, which the total gives, shows a small cell or one table."""
+    sums = [sum(column) for column in zip(*map(cells_of, hidden), strict=False)]
+    return len(hidden) == 1 or _is_small(sums, preset)

@@ -1,0 +1,151 @@
+"""When a synthesis of others may count: only if nothing in it counts already.
+
+Pooling syntheses as if they were new evidence counts their leaves again with every turn of the
+loop, and intervals shrink around nothing. A derived packet lists its leaves, so that a reader can
+tell.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Final
+
+from qis.errors import InputError
+from qis.evidence.review import Excluded, Reason, Review
+from qis.evidence.roster import TAG_SIZE, Roster
+from qis.outcomes import Derived
+from qis.packet import Packet
+
+_WITHDRAWN: Final = frozenset(
+    {Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION, Reason.KEY_NOT_VALID}
+)
+
+
+def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
+    """The flattened leaves of what goes into a synthesis: of derived packets, theirs."""
+    leaves: set[bytes] = set()
+    for packet in packets:
+        leaves.update(packet.leaves if isinstance(packet.outcome, Derived) else (packet.leaf,))
+    return tuple(sorted(leaves))
+
+
+def expiry_of(packets: Iterable[Packet]) -> int:
+    """When a synthesis of these expires: with the first of them, in Unix seconds.
+
+    Raises
+    ------
+    InputError
+        If there are none.
+
+    """
+    ends = [packet.expires_at for packet in packets]
+    if not ends:
+        raise InputError("a synthesis of nothing", field="packets")
+    return min(ends)
+
+
+def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
+    """Let derived packets count, each of which adds sites that do not count yet.
+
+    Only for fixed-effect syntheses: what a derived packet carries is one estimate of a common
+    effect, of which the sites' own heterogeneity cannot be had again. A derived packet counts if it
+    is of the fixed model and lives, lists a leaf for each of its sites, all leaves are of sites on
+    the roster, none was withdrawn, and neither these sites nor any that shares patients with them
+    counts already. Of several, those of more sites come first.
+
+    Parameters
+    ----------
+    review
+        From a store, of the study.
+    roster
+        By which it was judged. An open roster knows no sites, so nothing derived counts.
+    now
+        Unix seconds.
+
+    Returns
+    -------
+    The review, with the derived packets among the evidence or excluded with a reason. Their name
+    in `site_names` is that of all their sites.
+
+    """
+    derived = sorted(
+        (left for left in review.excluded if left.reason is Reason.DERIVED),
+        key=lambda left: (-len(left.packet.leaves), left.packet.id),
+    )
+    counting = set(review.sites)
+    names = dict(review.site_names)
+    evidence = list(review.evidence)
+    excluded = [left for left in review.excluded if left.reason is not Reason.DERIVED]
+    withdrawn = _withdrawn(review)
+    for left in derived:
+        sites = _sites_of(left.packet, roster)
+        reason = _own_fault(left.packet, sites, roster, now)
+        reason = reason or _clash(left.packet, sites, counting, withdrawn, roster)
+        if reason is None:
+            counting |= sites
+            evidence.append(left.packet)
+            names[left.packet.id] = " + ".join(sorted(sites))
+        else:
+            excluded.append(Excluded(left.packet, reason, left.site))
+    return replace(
+        review,
+        evidence=tuple(sorted(evidence, key=lambda packet: packet.id)),
+        excluded=tuple(sorted(excluded, key=lambda left: left.packet.id)),
+        site_names=names,
+    )
+
+
+def _withdrawn(review: Review) -> dict[bytes, int]:
+    """Tag of each issuer that took something back → up to which second its leaves have fallen."""
+    ends: dict[bytes, int] = {}
+    for left in review.excluded:
+        if left.reason in _WITHDRAWN:
+            tag, second = _split(left.packet.leaf)
+            ends[tag] = max(second, ends.get(tag, 0))
+    return ends
+
+
+def _split(leaf: bytes) -> tuple[bytes, int]:
+    return leaf[:TAG_SIZE], int.from_bytes(leaf[TAG_SIZE:], "big")
+
+
+def _sites_of(packet: Packet, roster: Roster) -> set[str]:
+    """Names of the sites behind the leaves, as far as the roster accepts them."""
+    names = set()
+    for leaf in packet.leaves:
+        issuer = roster.issuer_of_tag(leaf[:TAG_SIZE])
+        site = None if issuer is None or not roster.accepts(issuer) else roster.site_of(issuer)
+        if site is not None and site.enrolled_in(packet.outcome.study_id):
+            names.add(site.name)
+    return names
+
+
+def _own_fault(packet: Packet, sites: set[str], roster: Roster, now: float) -> Reason | None:
+    """Why a derived packet would not count even alone, if so."""
+    outcome = packet.outcome
+    if not isinstance(outcome, Derived) or outcome.model != "fixed":
+        return Reason.DERIVED
+    if packet.expires_at <= now:
+        return Reason.LEAF_EXPIRED
+    if len(packet.leaves) < outcome.sites:
+        return Reason.INCOMPLETE
+    issuers = [roster.issuer_of_tag(leaf[:TAG_SIZE]) for leaf in packet.leaves]
+    if not all(issuer is not None and roster.accepts(issuer) for issuer in issuers):
+        return Reason.LEAF_UNKNOWN
+    return Reason.INCOMPLETE if len(sites) != outcome.sites else None
+
+
+def _clash(
+    packet: Packet,
+    sites: set[str],
+    counting: set[str],
+    withdrawn: dict[bytes, int],
+    roster: Roster,
+) -> Reason | None:
+    """Why a derived packet does not count beside what else there is, if so."""
+    leaves = map(_split, packet.leaves)
+    if any(second <= withdrawn.get(tag, -1) for tag, second in leaves):
+        return Reason.LEAF_WITHDRAWN
+    taken = counting | sites
+    if sites & counting or any(roster.overlaps_of(site) & taken for site in sites):
+        return Reason.LEAF_COUNTED
+    return None

@@ -1,0 +1,64 @@
+"""An outcome in words: every field, in text and in HTML, whatever a stranger has put into it."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from html import escape
+from typing import TYPE_CHECKING, Any, Final
+
+from qis.outcomes.measures import MEASURES
+
+if TYPE_CHECKING:
+    from qis.outcomes._base import Outcome
+
+_LONGEST: Final = 120
+"""Letters of one value that are shown; the rest is an ellipsis."""
+_COMMON: Final = frozenset({"study", "question", "cohort", "study_id"})
+
+
+def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
+    """Name and value of each field, in words."""
+    yield "kind", f"{outcome.kind}, {type(outcome).__name__}"
+    yield "question", outcome.question
+    yield "study", outcome.study_id.hex()
+    if outcome.cohort:
+        yield "cohort", outcome.cohort
+    for field in fields(outcome):
+        if field.name not in _COMMON:
+            yield field.name.replace("_", " "), _shown(field.name, getattr(outcome, field.name))
+
+
+def table_of(rows: Iterable[tuple[str, str]]) -> str:
+    """An HTML table of two columns, without markup of the rows' own."""
+    lines = "".join(
+        f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
+        for name, value in rows
+    )
+    return f"<table>{lines}</table>"
+
+
+def _shown(name: str, value: Any) -> str:
+    if value is None:
+        return "not said"
+    if name == "measure":
+        measure = MEASURES[value]
+        scale = ", on the natural log scale" if measure.is_ratio else ""
+        return f"{value}, {measure.label}{scale}"
+    if isinstance(value, bytes):
+        shown = value.hex()
+    elif isinstance(value, Mapping):
+        shown = ", ".join(f"{key}: {_nested(item)}" for key, item in value.items())
+    elif isinstance(value, tuple):
+        shown = ", ".join(map(_nested, value))
+    else:
+        shown = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
+
+
+def _nested(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {_nested(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_nested, value)) + "]"
+    return value if isinstance(value, str) else repr(value)

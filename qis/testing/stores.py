@@ -1,0 +1,196 @@
+"""The conformance suite of evidence stores: one behaviour, wherever the packets are kept."""
+
+from collections.abc import Callable, Sequence
+from itertools import permutations
+from typing import Final
+
+from qis.about import Fingerprint
+from qis.errors import InputError
+from qis.evidence import Admission, EvidenceStore, Reason, Roster, Site, SiteKey
+from qis.identity import Identity
+from qis.outcomes import Effect, Retraction
+from qis.packet import CLOCK_TOLERANCE_S, Packet
+
+StoreFactory = Callable[[Roster, int], EvidenceStore]
+"""Makes an empty store with this roster and capacity."""
+
+_NOW: Final = 1_800_000_000
+_QUESTION: Final = "conformance"
+_SITES: Final = tuple(Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
+_ABOUT: Final = Fingerprint(bytes(32), bytes(8))
+
+
+def check_store(factory: StoreFactory) -> None:
+    """Run every check of the contract, each on stores of its own.
+
+    Parameters
+    ----------
+    factory
+        Makes an empty store with a given roster and capacity.
+
+    Raises
+    ------
+    AssertionError
+        If a promise is broken; the message names it.
+
+    """
+    for check in _CHECKS:
+        check(factory)
+
+
+def state_of(store: EvidenceStore) -> object:
+    """All that a reader can see of a store, to compare two."""
+    return (
+        store.packets(),
+        store.equivocations(),
+        store.flagged,
+        [store.review(study, now=_NOW) for study in store.studies()],
+        [store.packets_of(identity.issuer) for identity in _SITES],
+    )
+
+
+def _packet(
+    site: int, second: int = 0, *, estimate: float = 0.0, cohort: str = "", question: str = ""
+) -> Packet:
+    effect = Effect(
+        question=question or _QUESTION,
+        cohort=cohort,
+        measure="OR",
+        estimate=estimate,
+        standard_error=1.0,
+    )
+    return _sign(site, effect, second)
+
+
+def _sign(site: int, outcome: Effect | Retraction, second: int) -> Packet:
+    return Packet.sign(
+        _SITES[site], outcome=outcome, fingerprint=_ABOUT, issued_at=_NOW + second, lifetime_s=3600
+    )
+
+
+def _open(
+    factory: StoreFactory, packets: Sequence[Packet] = (), capacity: int = 100
+) -> EvidenceStore:
+    store = factory(Roster.open(), capacity)
+    assert len(store) == 0, "the factory makes empty stores"
+    store.add_many(packets, now=_NOW)
+    return store
+
+
+def _gives_a_reason_for_every_verdict(factory: StoreFactory) -> None:
+    store = _open(factory)
+    new = _packet(0, 1)
+    for packet, now, verdict in (
+        (new, _NOW, Admission.ACCEPTED),
+        (new, _NOW, Admission.DUPLICATE),
+        (_packet(0, 0), _NOW, Admission.SUPERSEDED),
+        (_packet(0, 1, estimate=1.0), _NOW, Admission.EQUIVOCATION),
+        (_packet(1, 0), _NOW + 3600, Admission.EXPIRED),
+        (_packet(1, CLOCK_TOLERANCE_S + 1), _NOW, Admission.NOT_YET_VALID),
+    ):
+        got = store.add(packet, now=now)
+        assert got is verdict, f"expected {verdict}, got {got}"
+        assert (packet.id in store) is verdict.kept, f"{verdict}: kept is what it says"
+        assert verdict.sentence, "every verdict has a reason in words"
+    assert len(store) == 3, "duplicates and refused packets are not held"
+    assert bytes(32) not in store, "what was never added is not held"
+
+
+def _keeps_one_state_whatever_the_order(factory: StoreFactory) -> None:
+    packets = [
+        _packet(0, 0),
+        _packet(0, 1),
+        _packet(0, 1, estimate=0.5),
+        _packet(0, 1, estimate=0.7, cohort="other"),
+        _sign(1, Retraction(question=_QUESTION), 1),
+    ]
+    states = []
+    for order in permutations(packets):
+        store = _open(factory, (*order, *order[:2]))
+        states.append(state_of(store))
+        store.close()
+    assert all(state == states[0] for state in states), "order and repetition change nothing"
+
+
+def _keeps_equivocation_as_proof(factory: StoreFactory) -> None:
+    pair = [_packet(0, 1, estimate=estimate) for estimate in (0.1, 0.2)]
+    elsewhere = _packet(0, 1, question="another question")
+    store = _open(factory, [_packet(0, 0), *pair, elsewhere])
+    assert store.evidence(_QUESTION, now=_NOW) == [], "refuted evidence does not count"
+    assert store.evidence("another question", now=_NOW) == [], "nor in another study"
+    (proof,) = store.equivocations()
+    assert proof.issuer == _SITES[0].issuer, "the proof names the issuer"
+    assert {proof.first, proof.second} < {*pair, elsewhere}, "the proof is two of the packets"
+    assert store.flagged == {_SITES[0].issuer}, "the issuer is flagged"
+    last = _packet(0, 2)
+    assert store.add(last, now=_NOW) is Admission.ACCEPTED, "a higher sequence is accepted"
+    assert store.evidence(_QUESTION, now=_NOW) == [last], "and decides"
+    assert len(store.equivocations()) == 1, "the proof stays"
+
+
+def _lets_a_late_retraction_withdraw(factory: StoreFactory) -> None:
+    store = _open(factory, [_packet(0, 0)])
+    later = _NOW + 10_000
+    assert store.evidence(_QUESTION, now=later) == [_packet(0, 0)], "accepted evidence stays"
+    withdrawal = _sign(0, Retraction(question=_QUESTION), 1)
+    assert store.add(withdrawal, now=later) is Admission.ACCEPTED, "a late retraction counts"
+    review = store.review(_QUESTION, now=later)
+    assert review.evidence == (), "what is withdrawn does not count"
+    assert review.excluded_for(Reason.RETRACTED) == (withdrawal,), "and is listed"
+    store.add(_packet(0, 0), now=_NOW)
+    assert store.evidence(_QUESTION, now=_NOW) == [], "nothing older comes back"
+
+
+def _judges_trust_when_it_is_read(factory: StoreFactory) -> None:
+    north, south = (Site.of(name, _SITES[n].issuer) for n, name in enumerate(("north", "south")))
+    store = factory(Roster((north,)), 100)
+    assert store.add(_packet(0), now=_NOW) is Admission.ACCEPTED, "a listed site is believed"
+    assert store.add(_packet(1), now=_NOW) is Admission.UNTRUSTED, "another is not"
+    store.roster = Roster((north, south))
+    assert len(store.evidence(_QUESTION, now=_NOW)) == 2, "a site that is listed later counts"
+    revoked = Site(name="north", keys=(SiteKey(issuer=_SITES[0].issuer, revoked=True),))
+    store.roster = Roster((revoked, south))
+    review = store.review(_QUESTION, now=_NOW)
+    assert review.evidence == (_packet(1),), "revoked evidence leaves"
+    assert review.excluded_for(Reason.REVOKED) == (_packet(0),), "and is listed with the reason"
+
+
+def _is_bounded_fairly(factory: StoreFactory) -> None:
+    flood = [_packet(0, second, cohort=f"{second}") for second in range(60)]
+    store = _open(factory, [_packet(1), *flood], capacity=20)
+    assert len(store) <= 20, "a store never holds more than its capacity"
+    assert _packet(1).id in store, "the heaviest issuer loses first"
+    assert flood[-1].id in store, "the newest of an issuer stays"
+    assert store.add(flood[0], now=_NOW) is Admission.EVICTED, "what was evicted stays out"
+    assert store.statistics.evicted == 61 - len(store), "evictions are counted"
+
+
+def _never_tears_a_proof(factory: StoreFactory) -> None:
+    pairs = [_packet(0, second, estimate=e) for second in range(20) for e in (0.1, 0.2)]
+    store = _open(factory, pairs, capacity=9)
+    assert len(store) <= 9, "proofs too are bounded"
+    assert 2 * len(store.equivocations()) == len(store), "a proof is kept whole or not at all"
+    assert store.evidence(_QUESTION, now=_NOW) == [], "eviction makes nothing count again"
+
+
+def _takes_packets_only(factory: StoreFactory) -> None:
+    store = _open(factory)
+    for wrong in (bytes(_packet(0)), None):
+        try:
+            store.add(wrong, now=_NOW)  # type: ignore[arg-type]
+        except InputError:
+            continue
+        raise AssertionError("a store takes packets, which were verified, and nothing else")
+    assert len(store) == 0, "a refused call leaves nothing"
+
+
+_CHECKS: Final = (
+    _gives_a_reason_for_every_verdict,
+    _keeps_one_state_whatever_the_order,
+    _keeps_equivocation_as_proof,
+    _lets_a_late_retraction_withdraw,
+    _judges_trust_when_it_is_read,
+    _is_bounded_fairly,
+    _never_tears_a_proof,
+    _takes_packets_only,
+)

@@ -1,0 +1,271 @@
+"""Packets through a shared folder: a network drive, SFTP, a USB stick, object storage that syncs.
+
+For sites that can open no port. Each packet is one file, named by its id, so that writing it twice
+is writing it once, and whoever copies the folder in any order copies the network. Files are made
+under another name and renamed when they are whole. A file that is still being copied does not
+verify, and is looked at again when it has changed.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+import stat
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import Final, Self
+
+from qis._layout import PACKET_SIZE
+from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
+from qis.errors import InputError, PeerError, TransportError
+from qis.evidence.roster import Roster
+from qis.identity import Identity
+from qis.packet import Packet, content_id, issuer_key
+from qis.transport._reception import Reception, Verdict
+from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
+
+_NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
+_LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
+_ABANDONED_S: Final = 3600.0
+_TURN: Final = 256
+"""Files read before others get their turn."""
+
+_Mark = tuple[int, int]
+
+
+class DirectoryTransport(Transport):
+    """A node whose network is a folder. Open it with ``async with``.
+
+    The folder holds files ``<id>.qis``: the packet's 512 bytes and its routing keys, 8 bytes each.
+    All else in it is ignored, and nothing is ever deleted but this site's own files: packets that
+    have expired, and what a stopped process left half-written. Everybody who can write there can
+    delete there too: keep evidence in a store, not in the folder.
+
+    Parameters
+    ----------
+    path
+        The folder; made if its parent exists.
+    identity
+        This site's key.
+    roster
+        Whose packets are taken; default: everybody's.
+    poll_s
+        Seconds between two looks at the folder while somebody subscribes.
+    clock
+        Gives Unix seconds.
+
+    Raises
+    ------
+    InputError
+        If `poll_s` is not positive.
+
+    """
+
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        identity: Identity,
+        *,
+        roster: Roster | None = None,
+        poll_s: float = 1.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if not 0.0 < poll_s < 1e6:
+            raise InputError(f"poll_s is {poll_s!r:.40}; it is positive", field="poll_s")
+        self.path = Path(path)
+        self._identity = identity
+        self._poll_s = poll_s
+        self._clock = clock
+        self._statistics = Statistics()
+        self._reception = Reception(roster or Roster.open(), self._statistics)
+        self._seen: dict[str, _Mark] = {}
+        self._polling: asyncio.Task[None] | None = None
+        self._is_open = False
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the folder is in use."""
+        return self._is_open
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters since the transport was opened."""
+        return self._statistics
+
+    async def __aenter__(self) -> Self:
+        if not self._is_open:
+            with _translated(self.path):
+                self.path.mkdir(exist_ok=True)
+                self._tidy()
+            self._is_open = True
+        return self
+
+    async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
+        """Put a packet into the folder; on disk when this returns."""
+        keys = require_signed_keys(packet, routing_keys)
+        self._require_open()
+        self._reception.hold(packet, keys)
+        name = f"{packet.id.hex()}.qis"
+        content = bytes(packet) + b"".join(keys)
+        with _translated(self.path):
+            if self._write(name, content):
+                self._statistics.bytes_sent += len(content)
+        self._seen.pop(name, None)
+        self._statistics.published += 1
+
+    @asynccontextmanager
+    async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
+        """Register an interest; what lies in the folder for it comes first."""
+        self._require_open()
+        with self._reception.inbox(interest, now=self._clock()) as inbox:
+            if self._polling is None:
+                self._polling = asyncio.create_task(self._poll())
+            try:
+                yield inbox
+            finally:
+                if not self._reception.interests[1:] and self._polling is not None:
+                    self._polling.cancel()
+                    self._polling = None
+
+    async def aclose(self) -> None:
+        """Stop looking; idempotent. The folder stays as it is."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._polling is not None:
+            self._polling.cancel()
+            self._polling = None
+        self._reception.close()
+
+    async def _poll(self) -> None:
+        while True:
+            with suppress(OSError):  # a share that is away comes back
+                await self._take_in()
+            await asyncio.sleep(self._poll_s)
+
+    async def _take_in(self) -> None:
+        with os.scandir(self.path) as entries:
+            files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
+        taken = 0
+        for entry in files:
+            with suppress(FileNotFoundError):  # whose owner has just deleted it
+                try:
+                    taken += self._look_at(entry)
+                except PermissionError:  # one unreadable file must not hide the others
+                    self._statistics.refused["UnreadableFile"] += 1
+            if taken % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+
+    def _look_at(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether the file was new or had changed."""
+        found = entry.stat(follow_symlinks=False)
+        mark = (found.st_size, found.st_mtime_ns)
+        if self._seen.get(entry.name) == mark or not stat.S_ISREG(found.st_mode):
+            return False
+        self._seen[entry.name] = mark
+        if found.st_size > _LARGEST:
+            self._statistics.refused["ForeignFile"] += 1
+        elif not self._receive(entry):
+            del self._seen[entry.name]
+        return True
+
+    def _receive(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether the file is done with, as it is now."""
+        data = Path(entry.path).read_bytes()
+        packet, rest = data[:PACKET_SIZE], data[PACKET_SIZE:]
+        self._statistics.bytes_received += len(data)
+        whole = len(packet) == PACKET_SIZE and not len(rest) % ROUTING_KEY_SIZE
+        if not whole or entry.name != f"{content_id(packet).hex()}.qis":
+            self._statistics.refused["ForeignFile"] += 1
+            return True
+        if issuer_key(packet) == self._identity.issuer.key:
+            return True
+        keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
+        verdict = self._reception.receive(packet, keys, hops=1, now=self._clock())
+        return verdict is not Verdict.FULL
+
+    def _write(self, name: str, content: bytes) -> bool:
+        """Whether the file had to be written."""
+        target = self.path / name
+        with suppress(FileNotFoundError):
+            if target.read_bytes() == content:
+                return False
+        draft = self.path / f".{self._identity.issuer}.{secrets.token_hex(8)}.tmp"
+        try:
+            with draft.open("xb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(target)
+        except BaseException:
+            draft.unlink(missing_ok=True)
+            raise
+        _sync_folder(self.path)
+        return True
+
+    def _tidy(self) -> None:
+        """Delete this site's own expired packets, and drafts that a stopped process left."""
+        now = self._clock()
+        own = f".{self._identity.issuer}."
+        with os.scandir(self.path) as entries:
+            found = list(entries)
+        for entry in found:
+            # Somebody else with this key may be at work: what is gone meanwhile is theirs. What
+            # may not be read is not ours.
+            with suppress(FileNotFoundError, PermissionError):
+                is_draft = entry.name.startswith(own) and entry.name.endswith(".tmp")
+                if is_draft:
+                    modified = entry.stat(follow_symlinks=False).st_mtime
+                    is_done = modified < time.time() - _ABANDONED_S
+                else:
+                    is_packet = _NAME.fullmatch(entry.name) is not None
+                    is_done = is_packet and self._is_own_and_expired(entry, now)
+                if is_done:
+                    Path(entry.path).unlink()
+
+    def _is_own_and_expired(self, entry: "os.DirEntry[str]", now: float) -> bool:
+        if entry.stat(follow_symlinks=False).st_size > _LARGEST or not entry.is_file(
+            follow_symlinks=False
+        ):
+            return False
+        data = Path(entry.path).read_bytes()[:PACKET_SIZE]
+        if len(data) != PACKET_SIZE or issuer_key(data) != self._identity.issuer.key:
+            return False
+        try:
+            return Packet.parse(data).expires_at <= now
+        except PeerError:  # not signed by us, whatever key it names
+            return False
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise TransportError("the transport is not open: use it in 'async with'")
+
+
+class _translated:  # noqa: N801  reads as a statement
+    """Turn what the file system refuses into a `TransportError` that says where."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError) and not isinstance(error, TransportError):
+            raise TransportError(
+                f"{self._path}: {error.strerror or error}; nothing was published"
+            ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a new name durable, where the system lets us; network shares often do not."""
+    if os.name != "posix":
+        return
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

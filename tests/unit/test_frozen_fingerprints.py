@@ -1,0 +1,31 @@
+"""Frozen fingerprints: the same features give the same bits on every machine, for ever."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from qis.fingerprint import Ontology, TermScheme, VectorScheme
+
+PATH = Path(__file__).parents[1] / "vectors" / "fingerprints.json"
+FROZEN = json.loads(PATH.read_text(encoding="utf-8"))
+ONTOLOGY = Ontology("toy", FROZEN["ontology"]["parents"], FROZEN["ontology"]["information"])
+
+
+def made(kind, parameters):
+    parameters = dict(parameters)
+    secret = parameters.pop("secret", None)
+    parameters["secret"] = None if secret is None else bytes.fromhex(secret)
+    return VectorScheme(**parameters) if kind == "vectors" else TermScheme(ONTOLOGY, **parameters)
+
+
+@pytest.mark.parametrize(
+    ("kind", "vector"),
+    [(kind, vector) for kind in ("vectors", "terms") for vector in FROZEN[kind]],
+)
+def test_the_bits_are_those_that_were_frozen(kind, vector):
+    scheme = made(kind, vector["parameters"])
+    assert scheme.id.hex() == vector["scheme_id"]
+    assert scheme.fingerprint(vector["features"]).sketch.hex() == vector["sketch"]
+    keys = [key.hex() for key in scheme.routing_keys(vector["features"])]
+    assert keys == vector["routing_keys"]

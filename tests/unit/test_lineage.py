@@ -1,0 +1,134 @@
+"""Derived packets count once or not at all, and gossip under the rule keeps its coverage."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+import qis
+from qis.evidence import MemoryStore, Reason, Roster, Site, SiteKey, expiry_of, with_derived
+from qis.outcomes import Derived, Retraction
+
+NOW = 1_800_000_000
+SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in range(1, 6)]
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+def roster(*, revoked=(), shares=()):
+    return Roster(
+        tuple(
+            Site(
+                name=name,
+                keys=(SiteKey(issuer=key.issuer, revoked=name in revoked),),
+                shares_patients_with=frozenset(shares) if name == "a" else frozenset(),
+            )
+            for name, key in zip(NAMES, SITES, strict=True)
+        )
+    )
+
+
+def sign(site, outcome, second=0, **options):
+    options.setdefault("lifetime_s", 3600)
+    return qis.Packet.sign(
+        SITES[site],
+        outcome=outcome,
+        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+        issued_at=NOW + second,
+        **options,
+    )
+
+
+def primary(site, second=0):
+    effect = qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=1.0)
+    return sign(site, effect, second)
+
+
+def derived(site, *leaves, second=5, model="fixed", sites=None, **options):
+    outcome = Derived(
+        question="q",
+        measure="OR",
+        model=model,
+        estimate=0.1,
+        standard_error=0.5,
+        sites=len(leaves) if sites is None else sites,
+    )
+    return sign(site, outcome, second, leaves=[leaf.leaf for leaf in leaves], **options)
+
+
+def judged(packets, *, by=None, now=NOW + 10):
+    by = by or roster()
+    store = MemoryStore(roster=by)
+    store.add_many(packets, now=NOW + 10)
+    return with_derived(store.review("q", now=now), by, now=now)
+
+
+def test_a_synthesis_of_others_counts_beside_ones_own():
+    other = derived(1, primary(1), primary(2))
+    review = judged([primary(0), other])
+    assert set(review.evidence) == {primary(0), other}
+    assert review.site_names[other.id] == "b + c"
+    assert review.excluded == ()
+
+
+@pytest.mark.parametrize(
+    ("packets", "options", "reason"),
+    [
+        ([primary(1), derived(1, primary(1), primary(2))], {}, Reason.LEAF_COUNTED),
+        ([derived(1, primary(1), primary(2), model="random")], {}, Reason.DERIVED),
+        ([derived(1, primary(1), primary(2), sites=3)], {}, Reason.INCOMPLETE),
+        ([derived(1, primary(1), primary(1, 1), sites=2)], {}, Reason.INCOMPLETE),
+        ([derived(1, primary(1), primary(2), lifetime_s=10)], {"now": NOW + 20},
+         Reason.LEAF_EXPIRED),
+        ([derived(1, primary(1), primary(2))], {"by": roster(revoked=["c"])},
+         Reason.LEAF_UNKNOWN),
+        ([derived(1, primary(1), primary(2)), sign(2, Retraction(question="q"), 3)], {},
+         Reason.LEAF_WITHDRAWN),
+        ([primary(0), derived(1, primary(1), primary(2))], {"by": roster(shares=["c"])},
+         Reason.LEAF_COUNTED),
+        ([derived(1, primary(0), primary(2))], {"by": roster(shares=["c"])},
+         Reason.LEAF_COUNTED),
+    ],
+)  # fmt: skip
+def test_why_a_synthesis_does_not_count(packets, options, reason):
+    review = judged(packets, **options)
+    assert [left.reason for left in review.excluded if isinstance(
+        left.packet.outcome, Derived)] == [reason]  # fmt: skip
+    assert not any(isinstance(packet.outcome, Derived) for packet in review.evidence)
+
+
+def test_a_leaf_published_after_its_site_had_withdrawn_an_older_one_counts():
+    again = primary(2, 4)
+    synthesis = derived(1, primary(1), again)
+    review = judged([sign(2, Retraction(question="q"), 3), synthesis])
+    assert synthesis in review.evidence
+
+
+def test_of_two_syntheses_with_a_site_in_common_the_larger_counts_whatever_the_order():
+    large = derived(3, primary(1), primary(2), primary(3))
+    small = derived(4, primary(3), primary(4))
+    for packets in ([large, small], [small, large]):
+        review = judged(packets)
+        assert review.evidence == (large,)
+        assert review.excluded_for(Reason.LEAF_COUNTED) == (small,)
+
+
+def test_an_open_roster_knows_no_sites_so_nothing_derived_counts():
+    review = judged([derived(1, primary(1), primary(2))], by=Roster.open())
+    assert review.excluded[0].reason is Reason.LEAF_UNKNOWN
+
+
+def test_a_synthesis_expires_with_its_first_leaf():
+    assert expiry_of([primary(0, 7), primary(1)]) == NOW + 3600
+    with pytest.raises(qis.InputError):
+        expiry_of([])
+
+
+def test_gossip_keeps_its_coverage_and_the_naive_rule_loses_it():
+    path = Path(__file__).parents[2] / "benchmarks" / "lineage.py"
+    spec = importlib.util.spec_from_file_location("lineage_benchmark", path)
+    gossip = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gossip)
+    result = gossip.coverage(runs=40, rounds=6, seed=11)
+    assert 0.93 <= result["coverage"] <= 0.97
+    assert result["coverage_naive"] < 0.5
+    assert result["sites_in_a_synthesis"] > 10

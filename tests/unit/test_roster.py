@@ -1,0 +1,176 @@
+"""Rosters from files: what they say, who signed them, and what a change does to the evidence."""
+
+import os
+
+import pytest
+
+import qis
+from qis.errors import InputError, SignatureError, StorageError
+from qis.evidence import Reason, RosterFile, sign_roster
+
+NOW = 1_800_000_000
+SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3)]
+COORDINATORS = [qis.Identity.from_seed(bytes([n]) * 32) for n in (11, 12, 13)]
+KEYS = [identity.issuer for identity in COORDINATORS]
+STUDY = qis.Study(question="q")
+
+TEXT = f"""
+version = 1
+
+[[site]]
+name = "north"
+shares_patients_with = ["registry"]
+
+[[site.key]]
+issuer = "{SITES[0].issuer}"
+valid_from = 2027-01-15T08:00:00Z
+valid_until = 2027-06-01
+
+[[site]]
+name = "registry"
+studies = ["{STUDY.id.hex()}"]
+
+[[site.key]]
+issuer = "{SITES[1].issuer}"
+valid_from = 0
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    file = tmp_path / "roster.toml"
+    file.write_text(TEXT)
+    return file
+
+
+def change(path, old, new):
+    text = path.read_text().replace(old, new)
+    assert new in text
+    status = path.stat()
+    path.write_text(text)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1_000_000))
+
+
+def packet(site, second=0):
+    return qis.Packet.sign(
+        SITES[site],
+        outcome=qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=1.0),
+        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+        issued_at=NOW + second,
+        lifetime_s=3600,
+    )
+
+
+def test_a_file_says_what_a_roster_says(path):
+    roster = qis.Roster.load(path)
+    north, registry = roster.sites
+    assert (north.name, registry.name) == ("north", "registry")
+    assert north.keys[0].valid_from == NOW  # 2027-01-15 08:00 UTC
+    assert north.keys[0].valid_until == 1_811_808_000  # 2027-06-01 00:00 UTC
+    assert north.enrolled_in(bytes(8))
+    assert registry.enrolled_in(STUDY.id)
+    assert not registry.enrolled_in(bytes(8))
+    assert roster.overlaps_of("registry") == {"north"}
+    assert not roster.accepts(SITES[2].issuer)
+    assert not roster.is_open
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("version = 1", "versoin = 1", "unknown key 'versoin'"),
+        ("version = 1", "version = -1", "whole number"),
+        ("[[site.key]]", "[[site.keys]]", "unknown key 'keys'"),
+        ("valid_from = 0", "revoked = 1", "true or false"),
+        ("valid_from = 0", "valid_from = 2027-01-01T00:00:00", "zone"),
+        ("valid_from = 0", 'valid_from = "soon"', "whole number"),
+        (str(SITES[1].issuer), str(SITES[0].issuer), "first 8 bytes"),
+        (str(SITES[1].issuer), "abcd", "32 bytes"),
+        (str(SITES[1].issuer), "xyz", "hexadecimal"),
+        ('"registry"]', '"regisrty"]', "no other site"),
+        ('name = "registry"', 'name = "north"', "named 'north'"),
+        (STUDY.id.hex(), "00", "8 bytes"),
+        ("version = 1", "version = ", "TOML"),
+    ],
+)
+def test_what_is_no_roster_is_refused_with_the_place(path, old, new, says):
+    change(path, old, new)
+    with pytest.raises(InputError, match=says) as caught:
+        qis.Roster.load(path)
+    assert "roster.toml" in str(caught.value)
+
+
+def test_an_empty_or_missing_file_believes_nobody(path):
+    path.write_text("")
+    with pytest.raises(InputError, match=r"Roster\.open"):
+        qis.Roster.load(path)
+    path.unlink()
+    with pytest.raises(StorageError):
+        qis.Roster.load(path)
+
+
+def test_signatures(path):
+    def load(needed):
+        return qis.Roster.load(path, coordinators=KEYS, needed=needed)
+
+    with pytest.raises(SignatureError, match="0 coordinators"):
+        load(1)
+    sign_roster(path, COORDINATORS[0])
+    sign_roster(path, COORDINATORS[0])
+    sign_roster(path, SITES[0])
+    assert load(1).sites[0].name == "north"
+    with pytest.raises(SignatureError, match="1 coordinators"):
+        load(2)
+    sign_roster(path, COORDINATORS[2])
+    assert load(2).sites[0].name == "north"
+    change(path, "valid_from = 0", "valid_from = 1")
+    with pytest.raises(SignatureError, match="0 coordinators"):
+        load(1)
+    with pytest.raises(InputError, match="3 coordinators"):
+        load(4)
+
+
+def test_a_change_is_followed_and_revoked_evidence_leaves(path):
+    file = RosterFile(path)
+    store = qis.MemoryStore(roster=file.roster)
+    store.add_many([packet(0), packet(1)], now=NOW)
+    assert store.evidence("q", now=NOW) == [packet(0)]  # the registry shares its patients
+    assert not file.refresh()
+    change(path, "valid_from = 2027-01-15T08:00:00Z", "revoked = true")
+    assert file.refresh()
+    store.roster = file.roster
+    review = store.review("q", now=NOW)
+    assert review.evidence == (packet(1),)
+    assert review.excluded_for(Reason.REVOKED) == (packet(0),)
+    assert not file.refresh()
+
+
+def test_a_bad_change_leaves_the_roster_as_it_was(path):
+    file = RosterFile(path)
+    before = file.roster
+    change(path, "version = 1", "version = ")
+    for _ in range(2):
+        with pytest.raises(InputError):
+            file.refresh()
+        assert file.roster is before
+    path.unlink()
+    with pytest.raises(StorageError):
+        file.refresh()
+    assert file.roster is before
+
+
+def test_an_old_signed_roster_does_not_come_back(path):
+    old = path.read_text()
+    sign_roster(path, COORDINATORS[0])
+    signature = path.with_name("roster.toml.sig")
+    old_signature = signature.read_text()
+    change(path, "version = 1", "version = 2")
+    sign_roster(path, COORDINATORS[0])
+    file = RosterFile(path, coordinators=KEYS)
+    assert file.version == 2
+    signature.write_text(old_signature)
+    path.write_text(old)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(InputError, match="revoked key"):
+        file.refresh()
+    assert file.version == 2

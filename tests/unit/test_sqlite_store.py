@@ -1,0 +1,299 @@
+"""SQLiteStore: the one behaviour, and a disk that is cut, full, locked, old, new or damaged."""
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import qis
+from qis.errors import InputError, StorageDamagedError, StorageError
+from qis.evidence import Admission, MemoryStore, Roster, SQLiteStore, _database
+from qis.testing.stores import check_store, state_of
+
+NOW = 1_800_000_000
+SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3)]
+FINGERPRINT = qis.Fingerprint(bytes(32), bytes(8))
+
+
+def packet(number, *, site=0, estimate=0.0, cohort=None):
+    return qis.Packet.sign(
+        SITES[site],
+        outcome=qis.Effect(
+            question=f"q{number % 3}",
+            cohort=f"c{number}" if cohort is None else cohort,
+            measure="OR",
+            estimate=estimate,
+            standard_error=1.0,
+        ),
+        fingerprint=FINGERPRINT,
+        issued_at=NOW + number,
+        lifetime_s=3600,
+    )
+
+
+PACKETS = [packet(n, site=n % 3) for n in range(200)]
+
+
+def opened(path, **options):
+    return SQLiteStore(path, roster=Roster.open(), **options)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "evidence.db"
+
+
+@pytest.fixture
+def filled(path):
+    store = opened(path)
+    store.add_many([*PACKETS, packet(0, estimate=9.0)], now=NOW)
+    store.close()
+    return path
+
+
+def test_sqlite_store_conforms(tmp_path):
+    names = iter(range(10_000))
+
+    def factory(roster, capacity):
+        return SQLiteStore(tmp_path / f"{next(names)}.db", roster=roster, capacity=capacity)
+
+    check_store(factory)
+
+
+def test_what_was_added_is_there_after_reopening(filled):
+    memory = MemoryStore(roster=Roster.open())
+    memory.add_many([*PACKETS, packet(0, estimate=9.0)], now=NOW)
+    store = opened(filled)
+    assert state_of(store) == state_of(memory)
+    assert store.add(PACKETS[3], now=NOW) is Admission.DUPLICATE
+    store.verify()
+    store.close()
+
+
+def test_evictions_are_remembered_after_reopening(path):
+    store = opened(path, capacity=20)
+    store.add_many(PACKETS, now=NOW)
+    before = state_of(store)
+    store.close()
+    store = opened(path, capacity=20)
+    assert state_of(store) == before
+    assert store.add(PACKETS[0], now=NOW) is Admission.EVICTED
+    store.close()
+
+
+def test_sequences_beyond_signed_64_bits_keep_their_order(path):
+    def numbered(sequence):
+        return qis.Packet.sign(
+            SITES[0],
+            outcome=PACKETS[0].outcome,
+            fingerprint=FINGERPRINT,
+            issued_at=NOW,
+            lifetime_s=60,
+            sequence=sequence,
+        )
+
+    low, high, top = (numbered(n) for n in (2**32, 2**63 + 1, 2**64 - 1))
+    store = opened(path)
+    verdicts = store.add_many([high, low, top], now=NOW)
+    assert verdicts == [Admission.ACCEPTED, Admission.SUPERSEDED, Admission.ACCEPTED]
+    assert store.evidence("q0", now=NOW) == [top]
+    store.close()
+
+
+def test_one_writer(filled):
+    store = opened(filled)
+    with pytest.raises(StorageError, match="another process or store"):
+        opened(filled)
+    store.close()
+    opened(filled).close()
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "text", "other database"])
+def test_damage_is_named_and_nothing_is_changed(filled, damage):
+    if damage == "other database":
+        filled.unlink()
+        other = sqlite3.connect(filled)
+        other.execute("CREATE TABLE mine (x)")
+        other.commit()
+        other.close()
+    else:
+        size = filled.stat().st_size
+        old = filled.read_bytes()
+        filled.write_bytes(
+            {"empty": b"", "cut": old[: size // 2], "text": b"hello " * 1000}[damage]
+        )
+    before = filled.read_bytes()
+    with pytest.raises(StorageDamagedError, match=filled.name):
+        opened(filled)
+    assert filled.read_bytes() == before
+
+
+def test_a_lost_file_beside_its_log_is_not_begun_anew(filled):
+    filled.with_name(filled.name + "-wal").write_bytes(b"log")
+    filled.unlink()
+    with pytest.raises(StorageDamagedError, match="is gone"):
+        opened(filled)
+    assert not filled.exists()
+
+
+def test_a_packet_changed_on_disk_is_found_and_never_counts(filled):
+    data = filled.read_bytes()
+    at = data.index(bytes(PACKETS[7])) + 300
+    filled.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
+    store = opened(filled)
+    with pytest.raises(StorageDamagedError, match=PACKETS[7].id.hex()):
+        store.evidence(PACKETS[7].outcome.question, now=NOW)
+    with pytest.raises(StorageDamagedError):
+        store.verify()
+    store.close()
+
+
+def test_recovery_saves_all_but_the_damaged_pages(filled, tmp_path):
+    data = bytearray(filled.read_bytes())
+    data[:4096] = bytes(4096)
+    at = data.index(bytes(PACKETS[7]))
+    data[at + 100 : at + 110] = bytes(10)
+    filled.write_bytes(data)
+    with pytest.raises(StorageDamagedError):
+        opened(filled)
+    store = SQLiteStore.recover(filled, into=tmp_path / "saved.db", roster=Roster.open())
+    expected = {*PACKETS, packet(0, estimate=9.0)} - {PACKETS[7]}
+    assert set(store.packets()) == expected
+    assert len(store.equivocations()) == 1
+    assert filled.read_bytes() == data
+    store.close()
+
+
+def test_recovery_reads_the_log_of_a_lost_file(path, tmp_path):
+    store = opened(path)
+    store.add_many(PACKETS, now=NOW)
+    copy = tmp_path / "lost.db"
+    log = path.with_name(path.name + "-wal")
+    copy.with_name("lost.db-wal").write_bytes(log.read_bytes())
+    store.close()
+    saved = SQLiteStore.recover(copy, into=tmp_path / "saved.db", roster=Roster.open())
+    assert len(saved) == len(PACKETS)
+    saved.close()
+
+
+def test_recovery_overwrites_nothing_and_says_when_nothing_is_left(filled, tmp_path):
+    with pytest.raises(InputError, match="exists"):
+        SQLiteStore.recover(filled, into=filled, roster=Roster.open())
+    junk = tmp_path / "junk.db"
+    junk.write_bytes(b"junk" * 1000)
+    with pytest.raises(StorageError, match="no packet"):
+        SQLiteStore.recover(junk, into=tmp_path / "saved.db", roster=Roster.open())
+    assert not (tmp_path / "saved.db").exists()
+
+
+def test_a_newer_schema_is_left_alone(filled):
+    database = sqlite3.connect(filled)
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StorageError, match="version 99"):
+        opened(filled)
+
+
+def test_an_older_schema_is_migrated_all_or_nothing(filled, monkeypatch):
+    steps = _database._MIGRATIONS
+    bad = "CREATE TABLE notes (x); CREATE TABLE notes (x);"
+    monkeypatch.setattr(_database, "_MIGRATIONS", (*steps, bad))
+    with pytest.raises(StorageError, match="already exists"):
+        opened(filled)
+    monkeypatch.setattr(_database, "_MIGRATIONS", (*steps, "CREATE TABLE notes (x);"))
+    store = opened(filled)
+    assert len(store) == len(PACKETS) + 1
+    store.close()
+    database = sqlite3.connect(filled)
+    assert database.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+    database.close()
+
+
+def test_a_full_disk_writes_nothing_of_the_batch(path):
+    store = opened(path)
+    store.add(PACKETS[0], now=NOW)
+    before = state_of(store)
+    pages = store._database.execute("PRAGMA page_count").fetchone()[0]
+    store._database.execute(f"PRAGMA max_page_count = {pages + 4}")  # sqlite's own SQLITE_FULL
+    with pytest.raises(StorageError, match="free space"):
+        store.add_many(PACKETS, now=NOW)
+    assert state_of(store) == before
+    assert len(store) == 1
+    store._database.execute("PRAGMA max_page_count = 1000000")
+    store.add_many(PACKETS, now=NOW)
+    assert len(store) == len(PACKETS)
+    store.close()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+def test_a_folder_that_is_none_is_a_clear_error():
+    with pytest.raises(StorageError, match="/dev/full"):
+        opened("/dev/full/evidence.db")
+
+
+def test_a_read_only_file_is_a_clear_error(filled):
+    if os.geteuid() == 0:
+        script = f"""
+            import os, qis
+            from qis.evidence import Roster, SQLiteStore
+            os.seteuid(65534)
+            try:
+                SQLiteStore({str(filled)!r}, roster=Roster.open())
+            except qis.errors.StorageError as error:
+                print(error)
+        """
+        for folder in (filled.parent, *filled.parent.parents):
+            if folder.stat().st_uid == os.getuid() and folder.name.startswith("pytest"):
+                folder.chmod(0o755)
+        filled.parent.chmod(0o555)
+        filled.chmod(0o444)
+        out = _python(script).stdout
+        assert str(filled) in out
+    else:
+        filled.chmod(0o444)
+        with pytest.raises(StorageError, match=filled.name):
+            opened(filled)
+
+
+def test_kill_9_loses_nothing_acknowledged(path):
+    script = f"""
+        import sys
+        sys.path.insert(0, {str(Path(__file__).parent)!r})
+        from test_sqlite_store import NOW, PACKETS, opened
+        store = opened({str(path)!r})
+        for number, packet in enumerate(PACKETS):
+            store.add(packet, now=NOW)
+            print(number, flush=True)
+    """
+    for stop in (1, 23, 77, 140):
+        process = subprocess.Popen(  # noqa: S603  our own interpreter and script
+            [sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True
+        )
+        acknowledged = -1
+        for line in process.stdout:
+            acknowledged = int(line)
+            if acknowledged >= stop:
+                break
+        process.send_signal(signal.SIGKILL)
+        acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
+        process.stdout.close()
+        process.wait()
+        store = opened(path)
+        store.verify()
+        assert set(PACKETS[: acknowledged + 1]) <= set(store.packets())
+        store.close()
+
+
+def _python(script):
+    return subprocess.run(  # noqa: S603  our own interpreter and script
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+    )
