@@ -355,7 +355,7 @@ def test_preview_says_what_could_be_learnt_and_has_a_digest():
     preview = gate.preview(counts(3, 100, 40, 100).effect("OR"))
     # A table mirrored along either diagonal has the same odds ratio and standard error.
     assert "events: 3 (from OR, SE and n, one of 4 tables" in str(preview)
-    behind_rr = gate.preview(counts(3, 100, 40, 100).effect("RR"))
+    behind_rr = gate.preview(counts(3, 101, 41, 99).effect("RR"))
     assert "events: 3 (from RR, SE and n)" in str(behind_rr)
     assert preview.refusal
     other = gate.preview(effect())
