@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Retraction,
         Suppressed,
     )
-    from qis.packet_file import read_packets, write_packets
+    from qis.packet.file import read_packets, write_packets
     from qis.synthesis import (
         Pooled,
         Posterior,
@@ -129,8 +129,8 @@ _LAZY = {
     "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",
     "TermScheme": "qis.fingerprint",
-    "read_packets": "qis.packet_file",
-    "write_packets": "qis.packet_file",
+    "read_packets": "qis.packet.file",
+    "write_packets": "qis.packet.file",
     "Suppressed": "qis.outcomes",
     "Derived": "qis.outcomes",
     "Record": "qis.outcomes",
