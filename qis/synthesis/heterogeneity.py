@@ -135,7 +135,7 @@ def _restricted_maximum_likelihood(sites: Sites) -> float:
 
 
 def _maximise(sites: Sites, *, restricted: bool) -> float:
-    """The global maximum over tau2 ≥ 0: a grid finds its neighbourhood, scoring the place.
+    """The global maximum over tau2 ≥ 0: a grid finds all peaks, scoring the place of each.
 
     Fisher scoring alone can stop at the lesser of two maxima, and overshoots near zero.
     """
@@ -143,18 +143,21 @@ def _maximise(sites: Sites, *, restricted: bool) -> float:
     ceiling = 2.0 * spread + 2.0 * float(sites.variances.max())
     points = math.ceil(_GRID_PER_DECADE * math.log10(ceiling / _GRID_START))
     grid = np.concatenate([[0.0], np.geomspace(_GRID_START, ceiling, points)])
-    best = int(np.argmax([_log_likelihood(sites, t, restricted=restricted) for t in grid]))
-    low = float(grid[max(best - 1, 0)])
-    high = float(grid[min(best + 1, points)])
-    if best == 0 and _scoring_step(sites, 0.0, restricted=restricted)[0] <= 0.0:
-        return 0.0
-    found = passing_zero(
-        lambda tau2: _scoring_step(sites, tau2, restricted=restricted),
-        float(grid[best]),
-        low,
-        high,
-        floor=_ZERO,
-    )
+
+    def height(tau2: float) -> float:
+        return _log_likelihood(sites, tau2, restricted=restricted)
+
+    def step_at(tau2: float) -> tuple[float, float]:
+        return _scoring_step(sites, tau2, restricted=restricted)
+
+    heights = np.array([-math.inf, *map(height, grid), -math.inf])
+    peaks = np.flatnonzero((heights[1:-1] >= heights[:-2]) & (heights[1:-1] >= heights[2:]))
+    candidates = [0.0]
+    for peak in peaks.tolist():
+        low, high = float(grid[max(peak - 1, 0)]), float(grid[min(peak + 1, points)])
+        if peak or step_at(0.0)[0] > 0.0:
+            candidates.append(passing_zero(step_at, float(grid[peak]), low, high, floor=_ZERO))
+    found = max(candidates, key=height)
     return found if found >= _ZERO else 0.0
 
 

@@ -67,6 +67,7 @@ CIRCLED = [(0.0, 2.0), *[(0.0, 3.0)] * 6, (0.0, 5.0), (0.0, 7.0), (0.0, 0.125), 
 
 @given(SITES | ALIKE, st.sampled_from(("REML", "ML")))
 @example(CIRCLED, "REML")
+@example([(3.0, 2.0), (-3.0, 0.125), (-3.0, 0.5), (-3.0, 2.0)], "REML")  # two maxima
 def test_no_tau2_is_likelier_than_the_maximum_likelihood_estimate(sites, method):
     estimates, errors = (np.array(column) for column in zip(*sites, strict=True))
 
