@@ -75,6 +75,8 @@ class Gathered:
         Number of enrolled sites; `None` if the roster is open.
     roster_digest
         Names the roster.
+    now
+        Unix seconds: when it was judged.
 
     """
 
@@ -86,9 +88,12 @@ class Gathered:
     silent: tuple[str, ...]
     enrolled: int | None
     roster_digest: bytes
+    now: float
 
 
-def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
+def gather(
+    packets: Iterable[Packet] | Review, study: Study | None, now: float | None = None
+) -> Gathered:
     """Sort what may be pooled from what may not.
 
     Plain packets pass the same rules as in a store with an open roster: of one issuer, study and
@@ -102,7 +107,7 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
         If packets of several studies come without saying which one is meant.
 
     """
-    review = packets if isinstance(packets, Review) else _review(list(packets), study)
+    review = packets if isinstance(packets, Review) else _review(list(packets), study, now)
     left_out = [
         LeftOut(left.packet, left.site, left.reason.label, left.reason.sentence)
         for left in review.excluded
@@ -141,10 +146,11 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
         silent=review.silent,
         enrolled=len(review.enrolled) or None,
         roster_digest=review.roster_digest,
+        now=review.now,
     )
 
 
-def _review(packets: list[Packet], study: Study | None) -> Review:
+def _review(packets: list[Packet], study: Study | None, now: float | None) -> Review:
     ids = {packet.outcome.study_id for packet in packets}
     if study is not None:
         ids.add(study.id)
@@ -162,8 +168,9 @@ def _review(packets: list[Packet], study: Study | None) -> Review:
     store = MemoryStore(roster=Roster.open(), capacity=max(len(packets), 1))
     for packet in packets:
         store.add(packet, now=packet.issued_at)
-    latest = max((packet.issued_at for packet in packets), default=0)
-    return store.review(study if study is not None else ids.pop(), now=latest)
+    if now is None:
+        now = max((packet.issued_at for packet in packets), default=0)
+    return store.review(study if study is not None else ids.pop(), now=now)
 
 
 def _question(review: Review, study: Study | None) -> str:
