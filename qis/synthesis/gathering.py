@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
-from qis.evidence.review import study_id_of
-from qis.outcomes import MEASURES, Outcome, Study
+from qis.evidence.review import Excluded, study_id_of
+from qis.outcomes import MEASURES, Outcome, Retraction, Study
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
@@ -109,7 +109,7 @@ def gather(
     """
     review = packets if isinstance(packets, Review) else _review(list(packets), study, now)
     left_out = [
-        LeftOut(left.packet, left.site, left.reason.label, left.reason.sentence)
+        LeftOut(left.packet, left.site, left.reason.label, _sentence(left))
         for left in review.excluded
     ]
     question = _question(review, study)
@@ -171,6 +171,13 @@ def _review(packets: list[Packet], study: Study | None, now: float | None) -> Re
     if now is None:
         now = max((packet.issued_at for packet in packets), default=0)
     return store.review(study if study is not None else ids.pop(), now=now)
+
+
+def _sentence(left: Excluded) -> str:
+    """Why a store leaves a packet out, and a site's own reason where it gave one."""
+    outcome = left.packet.outcome
+    own = f" Its reason: {outcome.reason}." if isinstance(outcome, Retraction) else ""
+    return left.reason.sentence + own
 
 
 def _question(review: Review, study: Study | None) -> str:
