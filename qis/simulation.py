@@ -162,7 +162,7 @@ class Simulation:
 
     def _flush(self, index: int) -> None:
         node = self.nodes[index]
-        for data, address in node.datagrams():
+        for data, address, _ in node.datagrams():
             self._send(index, data, address)
         at = node.next_timer()
         if at is not None and at < self._timer_at.get(index, float("inf")):

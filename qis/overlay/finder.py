@@ -79,7 +79,7 @@ class Finder:
         own = self.own.record.encode()
         self._links.ask(
             lambda request, token: Find(request=request, token=token, record=own, target=target),
-            contact.record.address,
+            contact.record,
             now,
             expects=Found,
             on_answer=on_answer,

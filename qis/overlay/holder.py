@@ -107,7 +107,7 @@ class Holder:
                 keys=carried.keys,
                 packet=carried.packet,
             ),
-            contact.record.address,
+            contact.record,
             now,
             expects=Delivered,
             on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do

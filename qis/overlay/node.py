@@ -11,7 +11,7 @@ from qis.overlay.budgets import Budgets
 from qis.overlay.finder import Finder
 from qis.overlay.holder import Holder, Inspect
 from qis.overlay.ids import ID_BITS, node_id
-from qis.overlay.links import Links
+from qis.overlay.links import Datagram, Links
 from qis.overlay.messages import (
     RECORDS_LIMIT,
     Deliver,
@@ -148,8 +148,8 @@ class OverlayNode:
         """The signed record and the place of this node."""
         return self.finder.own
 
-    def datagrams(self) -> list[tuple[bytes, bytes]]:
-        """What has to be sent now, as (datagram, address); taken once."""
+    def datagrams(self) -> list[Datagram]:
+        """What has to be sent now: bytes, address, and the key expected there; taken once."""
         return self._links.take()
 
     def next_timer(self) -> float | None:
@@ -218,7 +218,7 @@ class OverlayNode:
         record = self._settings.credentials.record(gone, sequence)
         for contact in self.table:
             message = Leave(request=self._rng.randbytes(8), record=record.encode())
-            self._links.send(message, contact.record.address)
+            self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
 
@@ -254,7 +254,7 @@ class OverlayNode:
             self.table.add(asker)
         records = tuple(c.record.encode() for c in self.finder.closest(message.target))
         token = self._tokens.token(address, now)
-        self._links.send(Found(request=message.request, token=token, records=records), address)
+        self._links.answer(Found(request=message.request, token=token, records=records), address)
 
     def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
         if message.subscription.address != address:  # or a victim could be subscribed
@@ -268,7 +268,7 @@ class OverlayNode:
 
     def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
         if self._settings.receive(message.packet, message.keys, message.hops, now):
-            self._links.send(Delivered(request=message.request), address)
+            self._links.answer(Delivered(request=message.request), address)
 
     def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
         contact = self._admission.contact(message.record)
@@ -287,13 +287,13 @@ class OverlayNode:
 
     def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
         token = self._tokens.token(address, now)
-        self._links.send(Prove(request=message.request, token=token), address)
+        self._links.answer(Prove(request=message.request, token=token), address)
 
     def _answer(self, answer: Message | None, address: bytes) -> None:
         if answer is None:
             self.refused["request"] += 1
         else:
-            self._links.send(answer, address)
+            self._links.answer(answer, address)
 
 
 _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {

@@ -142,7 +142,7 @@ class Publisher:
         self.sent += 1
         self._links.ask(
             build,
-            contact.record.address,
+            contact.record,
             now,
             expects=Published,
             on_answer=on_answer,

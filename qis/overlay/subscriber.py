@@ -167,7 +167,7 @@ class Subscriber:
             return
         self._links.ask(
             build,
-            contact.record.address,
+            contact.record,
             now,
             expects=Subscribed,
             on_answer=on_answer,

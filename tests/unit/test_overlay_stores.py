@@ -9,6 +9,7 @@ from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
 from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
 from qis.overlay.messages import NO_TOKEN, Find, Found, Prove, decode
+from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
@@ -125,7 +126,7 @@ def asked():
     links = Links(timers, random.Random(1))
     links.ask(
         lambda request, token: Find(request=request, token=token, record=b"r" * 122, target=1),
-        b"a" * 18,
+        NodeRecord(key=b"k" * 32, sequence=1, address=b"a" * 18, signature=b""),
         0.0,
         expects=Found,
         on_answer=lambda answer, at: outcome.append((answer, at)),
@@ -162,6 +163,6 @@ def test_a_refused_token_is_replaced_but_not_for_ever(asked):
     assert first.token == NO_TOKEN
     for number in range(1, PROOFS_LIMIT + 3):
         links.hear(Prove(request=first.request, token=bytes([number]) * 16), b"a" * 18, 0.1)
-    again = [decode(data) for data, _ in links.take()]
+    again = [decode(data) for data, _, _ in links.take()]
     assert [message.token[0] for message in again] == [1, 2]
     assert outcome == []
