@@ -157,7 +157,7 @@ class Simulation:
         self._flush(index)
 
     def _want(self, index: int, keys: tuple[bytes, ...]) -> None:
-        self.nodes[index].subscriber.want(keys, self.now)
+        self.nodes[index].interests.want(keys, self.now)
         self._flush(index)
 
     def _flush(self, index: int) -> None:

@@ -7,14 +7,8 @@ from typing import Final
 from qis.overlay.choice import chosen_keys
 from qis.overlay.holdings import Holdings
 from qis.overlay.links import Links
-from qis.overlay.messages import (
-    Deliver,
-    Delivered,
-    Publish,
-    Published,
-    Subscribe,
-    Subscribed,
-)
+from qis.overlay.messages import Publish, Published, Subscribe, Subscribed
+from qis.overlay.outflow import Outflow
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
@@ -40,11 +34,11 @@ class Holder:
     ) -> None:
         self.holdings = Holdings()
         self.retained = Retained()
-        self.forwarded = 0
+        self.outflow = Outflow(links, self._count)
+        self.own_under_way = 0
         self._own_key = credentials.key
         self._verify = credentials.verify
         self._admission = admission
-        self._links = links
         self._inspect = inspect
         self._deliver_here = deliver_here
         self._epoch = rng.randbytes(8)
@@ -58,9 +52,14 @@ class Holder:
             return None
         if message.wants_replay and message.places:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
-            keys = (key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
-            for carried in self.retained.after(seen, frozenset(keys), now):
-                self._forward(carried, contact, 1, now)
+            held = (key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
+            keys = frozenset(held)
+            for carried in self.retained.after(seen, keys, now):
+                chosen = chosen_keys(
+                    carried.id, 0, subscription.subscriber, carried.keys, subscription.keys
+                )
+                if carried.issuer != subscription.subscriber and not keys.isdisjoint(chosen):
+                    self._forward(carried, contact, int(carried.issuer != self._own_key), now)
         return Subscribed(request=message.request, epoch=self._epoch, count=self.retained.count)
 
     def publish(self, message: Publish, now: float) -> Published | None:
@@ -98,21 +97,12 @@ class Holder:
     def _forward(self, carried: Carried, contact: Contact, hops: int, now: float) -> None:
         if contact.record.key == self._own_key:
             self._deliver_here(carried, hops, now)
-            return
-        self.forwarded += 1
-        self._links.ask(
-            lambda request, _: Deliver(
-                request=request,
-                hops=min(hops + 1, 255),
-                keys=carried.keys,
-                packet=carried.packet,
-            ),
-            contact.record,
-            now,
-            expects=Delivered,
-            on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
-            on_silence=lambda at: None,  # noqa: ARG005  the second chosen key is the way out
-        )
+        else:
+            self.outflow.send(carried, contact.record, hops, now)
+
+    def _count(self, carried: Carried, change: int) -> None:
+        if carried.issuer == self._own_key:
+            self.own_under_way += change
 
     def _subscriber_of(self, subscription: Subscription) -> Contact | None:
         contact = self._admission.contact(subscription.record)

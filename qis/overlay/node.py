@@ -11,6 +11,7 @@ from qis.overlay.budgets import Budgets
 from qis.overlay.finder import Finder
 from qis.overlay.holder import Holder, Inspect
 from qis.overlay.ids import ID_BITS, node_id
+from qis.overlay.interests import Interests
 from qis.overlay.links import Datagram, Links
 from qis.overlay.messages import (
     RECORDS_LIMIT,
@@ -35,6 +36,8 @@ from qis.overlay.tokens import Tokens
 
 REJOIN_S: Final = 5.0
 """Pause between calls of peers of which none has answered."""
+FORMER_LIMIT: Final = 32
+"""Contacts remembered, to be called when all have fallen silent."""
 
 Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
 """The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
@@ -105,6 +108,9 @@ class OverlayNode:
             credentials.verify, settings.accepts, settings.salt
         )
         self._bootstrap: list[tuple[bytes, bytes]] = []
+        self._changes_seen = 0
+        self._former: list[tuple[bytes, bytes]] = []
+        self._is_alone = True
         self._timers = Timers()
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
@@ -121,20 +127,24 @@ class OverlayNode:
             deliver_here=self._deliver_here,
             rng=rng,
         )
-        self.subscriber = Subscriber(
-            credentials=credentials,
-            finder=self.finder,
-            links=self._links,
-            timers=self._timers,
-            rng=rng,
-            hold_here=self.holder.subscribe,
-            salt=settings.salt,
-            holders=settings.holders,
+        self.interests = Interests(
+            lambda slot: Subscriber(
+                credentials=credentials,
+                finder=self.finder,
+                links=self._links,
+                timers=self._timers,
+                rng=rng,
+                hold_here=self.holder.subscribe,
+                salt=settings.salt,
+                holders=settings.holders,
+                slot=slot,
+            )
         )
         self.publisher = Publisher(
             finder=self.finder,
             links=self._links,
             timers=self._timers,
+            rng=rng,
             hold_here=self.holder.publish,
             salt=settings.salt,
             holders=settings.holders,
@@ -156,9 +166,16 @@ class OverlayNode:
         """When `handle_timer` has to be called next, in Unix seconds."""
         return self._timers.next_at()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has joined and all that was published here has been handed over."""
+        is_in = bool(len(self.table)) or not self._bootstrap
+        return is_in and self.publisher.is_idle and not self.holder.own_under_way
+
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._timers.run(now)
+        self._notice_changes(now)
 
     def receive_datagram(self, data: bytes, address: bytes, now: float) -> None:
         """Take in a datagram. Never raises, whatever the bytes."""
@@ -174,6 +191,7 @@ class OverlayNode:
             handler(self, message, address, now)
         elif not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
+        self._notice_changes(now)
 
     def join(
         self,
@@ -184,27 +202,30 @@ class OverlayNode:
     ) -> None:
         """Enter the network by known peers, given as (key, address); `then` once it is done.
 
-        Calls again until one answers, and whenever the table has run empty.
+        The first that answers is enough. Calls again until one does, and whenever the table has
+        run empty; then also those who were in it.
         """
-        waiting = 0
+        own_key = self.contact.record.key
+        self._bootstrap = peers = [peer for peer in bootstrap if peer[0] != own_key]
+        self._call([*peers, *self._former], now, then)
+
+    def _call(
+        self, peers: list[tuple[bytes, bytes]], now: float, then: Callable[[float], None]
+    ) -> None:
+        silent = 0
+        is_in = False
 
         def called(at: float) -> None:
-            nonlocal waiting
-            waiting -= 1
-            if waiting:
+            nonlocal silent, is_in
+            if len(self.table):
+                if not is_in:
+                    is_in = True
+                    self._explore(at, then)
                 return
-            if not len(self.table):
-                self._timers.start(at + REJOIN_S, lambda later: self.join(peers, later, then=then))
-            else:
-                self.finder.find(
-                    self.contact.id,
-                    width=RECORDS_LIMIT,
-                    now=at,
-                    then=lambda _, end: self._explore(end, then),
-                )
+            silent += 1
+            if silent == len(peers):
+                self._timers.start(at + REJOIN_S, lambda later: self._call(peers, later, then))
 
-        self._bootstrap = peers = list(bootstrap)
-        waiting = len(peers)
         for key, address in peers:
             record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
             stranger = Contact(node_id(key, self._settings.salt), record)
@@ -212,7 +233,7 @@ class OverlayNode:
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
-        self.subscriber.want((), now)
+        self.interests.want((), now)
         gone = self._settings.address[:16] + bytes(2)
         sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
         record = self._settings.credentials.record(gone, sequence)
@@ -222,20 +243,34 @@ class OverlayNode:
 
     # --- its parts --------------------------------------------------------------------------
 
+    def _notice_changes(self, now: float) -> None:
+        if len(self.table):
+            self._is_alone = False
+        elif not self._is_alone and (self._bootstrap or self._former):
+            self._is_alone = True
+            self._call([*self._bootstrap, *self._former], now, lambda _: None)
+        if self.table.changes != self._changes_seen:
+            self._former = [(c.record.key, c.record.address) for c in self.table][:FORMER_LIMIT]
+            self._changes_seen = self.table.changes
+            self.interests.neighbours_changed(now)
+            self.publisher.neighbours_changed(now)
+
     def _explore(self, now: float, then: Callable[[float], None]) -> None:
-        """Look for one place in each distance that is farther than the closest contact."""
-        closest = self.table.closest(self.contact.id, 1)
-        nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
-        for bits in range(nearest, ID_BITS):
-            target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
-            self.finder.find(target, width=1, now=now, then=lambda _found, _at: None)
-        then(now)
+        """Look for this node's own place, and for one in each distance beyond the closest."""
+
+        def outwards(_: list[Contact], at: float) -> None:
+            closest = self.table.closest(self.contact.id, 1)
+            nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
+            for bits in range(nearest, ID_BITS):
+                target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
+                self.finder.find(target, width=1, now=at, then=lambda _found, _at: None)
+            then(at)
+
+        self.finder.find(self.contact.id, width=RECORDS_LIMIT, now=now, then=outwards)
 
     def _tidy(self, now: float) -> None:
         self.holder.holdings.expire(now)
         self.holder.retained.expire(now)
-        if not len(self.table) and self._bootstrap:
-            self.join(self._bootstrap, now)
         self._timers.start(now + REFRESH_S, self._tidy)
 
     def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:

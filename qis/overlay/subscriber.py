@@ -2,7 +2,8 @@
 
 All keys are looked up, then each holder gets one message for all keys that it is closest to. Who
 does not answer is replaced by the next closest. A changed interest is a new sequence: the new
-holders are told first, and the old ones then let go of what it no longer names.
+holders are told first, and the old ones then let go of what it no longer names. When a node comes
+into the table that is closer to a key than its holders are, all are told again soon.
 """
 
 import random
@@ -15,8 +16,9 @@ from qis.overlay.finder import Finder
 from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import Message, Subscribe, Subscribed
+from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
+from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timer, Timers
 
@@ -50,9 +52,10 @@ class Subscriber:
         hold_here: Callable[[Subscribe, float], object],
         salt: bytes,
         holders: int = HOLDERS,
+        slot: int = 0,
     ) -> None:
         self.keys: tuple[bytes, ...] = ()
-        self.lookups_under_way = 0
+        self._slot = slot
         self._credentials = credentials
         self._finder = finder
         self._links = links
@@ -62,6 +65,8 @@ class Subscriber:
         self._salt = salt
         self._holders = holders
         self._sequence = 0
+        self._current: _Round | None = None
+        self._soon = Soon(timers, rng, self._reconsider)
         self._told: dict[int, Contact] = {}
         self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
         self._refresh: Timer | None = None
@@ -70,6 +75,27 @@ class Subscriber:
         """Register these keys from now on, instead of any before."""
         self.keys = tuple(sorted(set(keys)))
         self._register(now)
+
+    def neighbours_changed(self, now: float) -> None:
+        """Look again soon whether all holders are the closest nodes."""
+        if self.keys:
+            self._soon.ask(now)
+
+    def _reconsider(self, now: float) -> None:
+        """Tell nodes that have turned up closer than the holders; without any lookup."""
+        current = self._current
+        if current is None or current.waiting:
+            self._soon.ask(now)
+            return
+        places: defaultdict[Contact, int] = defaultdict(int)
+        for place, key in enumerate(current.subscription.keys):
+            closest = self._finder.closest(rendezvous_id(key, self._salt))[: self._holders]
+            for contact in set(closest).difference(current.holders[key]):
+                places[contact] |= 1 << place
+            current.holders[key] = merged(closest, current.holders[key])
+        for contact, bits in places.items():
+            self._tell(current, contact, bits, now)
+            self._told[contact.id] = contact
 
     def _register(self, now: float) -> None:
         if self._refresh is not None:
@@ -82,8 +108,9 @@ class Subscriber:
             sequence=self._sequence,
             lifetime_s=LIFETIME_S if self.keys else 0,
             keys=self.keys,
+            slot=self._slot,
         )
-        current = _Round(subscription, len(self.keys), {}, {})
+        self._current = current = _Round(subscription, len(self.keys), {}, {})
         if not self.keys:
             self._withdraw(current, now)
             return
@@ -104,22 +131,19 @@ class Subscriber:
 
     def _tell_all(self, current: _Round, now: float) -> None:
         places: defaultdict[int, int] = defaultdict(int)
-        replay: set[int] = set()
         contacts: dict[int, Contact] = {}
         for place, key in enumerate(current.subscription.keys):
-            for rank, contact in enumerate(current.holders[key][: self._holders]):
+            for contact in current.holders[key][: self._holders]:
                 contacts[contact.id] = contact
                 places[contact.id] |= 1 << place
-                if rank == 0:
-                    replay.add(contact.id)
         for node, contact in contacts.items():
-            self._tell(current, contact, places[node], now, wants_replay=node in replay)
+            self._tell(current, contact, places[node], now)
         self._withdraw(current, now)
 
     def _withdraw(self, current: _Round, now: float) -> None:
         """Tell the holders of before that are none now."""
         for node in set(self._told).difference(current.told):
-            self._tell(current, self._told[node], 0, now, wants_replay=False)
+            self._tell(current, self._told[node], 0, now)
         self._told = {
             node: contact
             for node, contact in current.told.items()
@@ -127,9 +151,7 @@ class Subscriber:
         }
         self._seen = {node: seen for node, seen in self._seen.items() if node in self._told}
 
-    def _tell(
-        self, current: _Round, contact: Contact, places: int, now: float, *, wants_replay: bool
-    ) -> None:
+    def _tell(self, current: _Round, contact: Contact, places: int, now: float) -> None:
         if places:
             current.told[contact.id] = contact
         keys = frozenset(
@@ -139,34 +161,31 @@ class Subscriber:
         if not keys <= seen_keys:  # what is old under the others may be new under these
             count = 0
 
-        def build(request: bytes, token: bytes) -> Message:
-            return message(request, token)
-
         def message(request: bytes, token: bytes) -> Subscribe:
             return Subscribe(
                 request=request,
                 token=token,
                 places=places,
-                wants_replay=wants_replay,
+                wants_replay=bool(places),
                 seen_epoch=epoch,
                 seen_count=count,
                 subscription=current.subscription,
             )
 
         def on_answer(answer: Subscribed, _: float) -> None:
-            if wants_replay:
+            if places:
                 self._seen[contact.id] = (answer.epoch, answer.count, keys)
 
         def on_silence(at: float) -> None:
             self._seen.pop(contact.id, None)
             if places:
-                self._replace(current, contact, places, at, wants_replay=wants_replay)
+                self._replace(current, contact, places, at)
 
         if contact.id == self._finder.own.id:
             self._hold_here(message(bytes(8), bytes(16)), now)
             return
         self._links.ask(
-            build,
+            message,
             contact.record,
             now,
             expects=Subscribed,
@@ -174,9 +193,7 @@ class Subscriber:
             on_silence=on_silence,
         )
 
-    def _replace(
-        self, current: _Round, dead: Contact, places: int, now: float, *, wants_replay: bool
-    ) -> None:
+    def _replace(self, current: _Round, dead: Contact, places: int, now: float) -> None:
         """Give the keys of a holder that did not answer to the next closest."""
         current.told.pop(dead.id, None)
         self._told.pop(dead.id, None)
@@ -186,5 +203,11 @@ class Subscriber:
                 holders.remove(dead)
                 if len(holders) >= self._holders:
                     heir = holders[self._holders - 1]
-                    self._tell(current, heir, 1 << place, now, wants_replay=wants_replay)
+                    self._tell(current, heir, 1 << place, now)
                     self._told[heir.id] = heir
+
+
+def merged(closest: list[Contact], holders: list[Contact]) -> list[Contact]:
+    """Holders by what is known now: first the closest, then those of before that remain."""
+    ids = {contact.id for contact in closest}
+    return [*closest, *(contact for contact in holders if contact.id not in ids)]

@@ -40,6 +40,8 @@ class RoutingTable:
     def __init__(self, own_id: int, *, subnet_limit: int | None = None) -> None:
         self._own_id = own_id
         self._subnet_limit = subnet_limit
+        self.changes = 0
+        """How often a node has come in, or come back with another record."""
         self._buckets: dict[int, _Bucket] = {}
 
     def __len__(self) -> int:
@@ -68,11 +70,13 @@ class RoutingTable:
         known = bucket.contacts.get(contact.id)
         if known is not None:
             if contact.record.sequence > known.record.sequence:
+                self.changes += 1
                 bucket.contacts[contact.id] = contact
             return True
         if len(bucket.contacts) < BUCKET_SIZE and self._subnet_allows(bucket, contact):
             bucket.contacts[contact.id] = contact
             bucket.reserve.pop(contact.id, None)
+            self.changes += 1
             return True
         bucket.reserve.pop(contact.id, None)
         bucket.reserve[contact.id] = contact
