@@ -66,6 +66,10 @@ class Holdings:
                     self._first_at.setdefault(key, now)
         return True
 
+    def keys(self) -> set[bytes]:
+        """The keys that are held."""
+        return set(self._by_key)
+
     def under(self, key: bytes, now: float) -> list[Subscription]:
         """The live subscriptions that are held under a key, oldest first."""
         found = (self._held[subscriber] for subscriber in self._by_key.get(key, ()))

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from qis.about import MAX_ROUTING_KEYS
 from qis.errors import InputError
+from qis.overlay.record import Contact
 from qis.overlay.subscriber import Subscriber
 from qis.overlay.subscription import SLOTS_LIMIT
 
@@ -66,7 +67,12 @@ class Interests:
             slot.want(new[:MAX_ROUTING_KEYS], now)
             new = new[MAX_ROUTING_KEYS:]
 
-    def neighbours_changed(self, now: float) -> None:
-        """As for each subscriber."""
+    def hears_from(self, address: bytes) -> bool:
+        """Whether a holder of one of the subscriptions is there."""
+        return any(slot.hears_from(address) for slot in self._slots)
+
+    def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:
+        """Register keys at a node too that is closer to them than a present holder."""
+        wanted = frozenset(keys)
         for slot in self._slots:
-            slot.neighbours_changed(now)
+            slot.closer(contact, wanted, now)

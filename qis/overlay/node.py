@@ -9,12 +9,14 @@ from typing import Final
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
 from qis.overlay.finder import Finder
+from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder, Inspect
 from qis.overlay.ids import ID_BITS, node_id
 from qis.overlay.interests import Interests
 from qis.overlay.links import Datagram, Links
 from qis.overlay.messages import (
     RECORDS_LIMIT,
+    Closer,
     Deliver,
     Delivered,
     Find,
@@ -108,9 +110,13 @@ class OverlayNode:
             credentials.verify, settings.accepts, settings.salt
         )
         self._bootstrap: list[tuple[bytes, bytes]] = []
-        self._changes_seen = 0
         self._former: list[tuple[bytes, bytes]] = []
         self._is_alone = True
+        # What is wanted and published before the first peer has answered waits: looked up among
+        # nobody, all of it would come to be held here.
+        self._is_in = True
+        self._wanted: frozenset[bytes] = frozenset()
+        self._unpublished: list[Carried] = []
         self._timers = Timers()
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
@@ -144,11 +150,23 @@ class OverlayNode:
             finder=self.finder,
             links=self._links,
             timers=self._timers,
-            rng=rng,
             hold_here=self.holder.publish,
             salt=settings.salt,
             holders=settings.holders,
         )
+        self.handover = Handover(
+            finder=self.finder,
+            links=self._links,
+            outflow=self.holder.outflow,
+            timers=self._timers,
+            rng=rng,
+            holdings=self.holder.holdings,
+            retained=self.holder.retained,
+            salt=settings.salt,
+            holders=settings.holders,
+            tell_here=self.interests.closer,
+        )
+        self.holder.news_for = self.handover.news
         self._timers.start(now + REFRESH_S, self._tidy)
 
     # --- what the adapter calls -------------------------------------------------------------
@@ -169,8 +187,9 @@ class OverlayNode:
     @property
     def is_idle(self) -> bool:
         """Whether it has joined and all that was published here has been handed over."""
-        is_in = bool(len(self.table)) or not self._bootstrap
-        return is_in and self.publisher.is_idle and not self.holder.own_under_way
+        is_in = self._is_in and (bool(len(self.table)) or not self._bootstrap)
+        is_held = self.publisher.is_idle and self.handover.is_idle
+        return is_in and is_held and not self.holder.outflow.own_under_way
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -193,6 +212,21 @@ class OverlayNode:
             self.refused["unasked"] += 1
         self._notice_changes(now)
 
+    def want(self, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys from now on, instead of any before; see `Interests.want`."""
+        wanted = frozenset(keys)
+        if self._is_in:
+            self.interests.want(wanted, now)
+        else:
+            self._wanted = wanted
+
+    def publish(self, carried: Carried, now: float) -> None:
+        """Hand a packet to the network, now and again while it lives."""
+        if self._is_in:
+            self.publisher.publish(carried, now)
+        else:
+            self._unpublished.append(carried)
+
     def join(
         self,
         bootstrap: Iterable[tuple[bytes, bytes]],
@@ -207,6 +241,7 @@ class OverlayNode:
         """
         own_key = self.contact.record.key
         self._bootstrap = peers = [peer for peer in bootstrap if peer[0] != own_key]
+        self._is_in = not peers
         self._call([*peers, *self._former], now, then)
 
     def _call(
@@ -224,12 +259,23 @@ class OverlayNode:
                 return
             silent += 1
             if silent == len(peers):
+                self._enter(at)
                 self._timers.start(at + REJOIN_S, lambda later: self._call(peers, later, then))
 
         for key, address in peers:
             record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
             stranger = Contact(node_id(key, self._settings.salt), record)
             self.finder.call(stranger, now=now, then=called)
+
+    def _enter(self, now: float) -> None:
+        """Do what has waited for the first peer."""
+        if self._is_in:
+            return
+        self._is_in = True
+        self.interests.want(self._wanted, now)
+        unpublished, self._unpublished = self._unpublished, []
+        for carried in unpublished:
+            self.publisher.publish(carried, now)
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
@@ -249,16 +295,18 @@ class OverlayNode:
         elif not self._is_alone and (self._bootstrap or self._former):
             self._is_alone = True
             self._call([*self._bootstrap, *self._former], now, lambda _: None)
-        if self.table.changes != self._changes_seen:
+        if news := self.table.take_news():
             self._former = [(c.record.key, c.record.address) for c in self.table][:FORMER_LIMIT]
-            self._changes_seen = self.table.changes
-            self.interests.neighbours_changed(now)
-            self.publisher.neighbours_changed(now)
+            self.handover.met(news, now)
 
     def _explore(self, now: float, then: Callable[[float], None]) -> None:
         """Look for this node's own place, and for one in each distance beyond the closest."""
 
-        def outwards(_: list[Contact], at: float) -> None:
+        def outwards(found: list[Contact], at: float) -> None:
+            for contact in found:  # by now they have given a token, so this is no stranger's word
+                if contact.id != self.contact.id:
+                    self.finder.call(contact, now=at, then=lambda _: None)
+            self._enter(at)
             closest = self.table.closest(self.contact.id, 1)
             nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
             for bits in range(nearest, ID_BITS):
@@ -271,6 +319,7 @@ class OverlayNode:
     def _tidy(self, now: float) -> None:
         self.holder.holdings.expire(now)
         self.holder.retained.expire(now)
+        self.handover.forget(now)
         self._timers.start(now + REFRESH_S, self._tidy)
 
     def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:
@@ -305,6 +354,17 @@ class OverlayNode:
         if self._settings.receive(message.packet, message.keys, message.hops, now):
             self._links.answer(Delivered(request=message.request), address)
 
+    def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
+        if not self.interests.hears_from(address):
+            self.refused["unasked"] += 1
+            return
+        contact = self.finder.contact(message.record)
+        if contact is None:
+            self.refused["record"] += 1
+            return
+        self._links.answer(Delivered(request=message.request), address)
+        self.interests.closer(contact, message.keys, now)
+
     def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
         contact = self._admission.contact(message.record)
         if contact is None or not contact.record.is_leaving:
@@ -337,4 +397,5 @@ _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
     Publish: OverlayNode._on_publish,  # noqa: SLF001
     Deliver: OverlayNode._on_deliver,  # noqa: SLF001
     Leave: OverlayNode._on_leave,  # noqa: SLF001
+    Closer: OverlayNode._on_closer,  # noqa: SLF001
 }

@@ -2,11 +2,10 @@
 
 Holders are remembered, so that a second publication under known keys needs no lookup. Each new
 publication of a packet starts at the next holder: this brings a packet to all of them, which keep
-it for those that come later, and reaches what a bad first holder left out. When a node comes into
-the table that is closer to a key than its holders are, it is handed what is published under it.
+it for those that come later, and reaches what a bad first holder left out. Holders name nodes that
+have turned up closer to the key; those are handed the packet too.
 """
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -17,8 +16,7 @@ from qis.overlay.links import Links
 from qis.overlay.messages import Known, Publish, Published
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
-from qis.overlay.soon import Soon
-from qis.overlay.subscriber import HOLDERS, REFRESH_S, merged
+from qis.overlay.subscriber import HOLDERS, REFRESH_S
 from qis.overlay.timers import Timers
 
 REPEAT_AFTER_S: Final = (30.0, 600.0, 3_600.0)
@@ -61,7 +59,6 @@ class Publisher:
         finder: Finder,
         links: Links,
         timers: Timers,
-        rng: random.Random,
         hold_here: Callable[[Publish, float], Published | None],
         salt: bytes,
         holders: int = HOLDERS,
@@ -73,7 +70,6 @@ class Publisher:
         self._hold_here = hold_here
         self._salt = salt
         self._holders = holders
-        self._soon = Soon(timers, rng, self._reconsider)
         self._known: dict[bytes, tuple[float, list[Contact]]] = {}
         self._publications: dict[bytes, _Publication] = {}
         self._under_way = 0
@@ -81,7 +77,7 @@ class Publisher:
     @property
     def is_idle(self) -> bool:
         """Whether all that was published has been handed over, as far as holders answer."""
-        return not self._under_way and not self._soon.is_due
+        return not self._under_way
 
     def publish(self, carried: Carried, now: float) -> None:
         """Hand a packet to the network, now and again while it lives."""
@@ -97,26 +93,6 @@ class Publisher:
             for place, kept_by in enumerate(publication.kept_by):
                 if len(kept_by) < self._holders:
                     self._publish_under(publication, place, 0, now, to_all=True)
-
-    def neighbours_changed(self, now: float) -> None:
-        """Look again soon whether all holders are the closest nodes."""
-        if self._publications:
-            self._soon.ask(now)
-
-    def _reconsider(self, now: float) -> None:
-        """Hand what lives to nodes that have turned up closer than its holders."""
-        changed: dict[bytes, list[Contact]] = {}
-        for key, (until, holders) in self._known.items():
-            closest = self._finder.closest(rendezvous_id(key, self._salt))[: self._holders]
-            if new := [contact for contact in closest if contact not in holders]:
-                self._known[key] = (until, merged(closest, holders)[: self._holders])
-                changed[key] = new
-        for publication in self._live(now) if changed else ():
-            for place, key in enumerate(publication.carried.keys):
-                if key in changed:
-                    self._under_way += 1
-                    handing = _Handing(publication, place, 0, changed[key], to_all=True)
-                    self._hand(handing, now)
 
     def _live(self, now: float) -> list[_Publication]:
         return [p for p in self._publications.values() if p.carried.expires_at > now]
@@ -182,8 +158,9 @@ class Publisher:
 
         def on_answer(answer: Published, at: float) -> None:
             handing.publication.kept_by[handing.place].add(contact.id)
+            self._take_news(handing, answer)
             # What only this node keeps is gone when it goes.
-            if handing.to_all or is_here or answer.age_s < REFRESH_S:
+            if handing.to_all or is_here or answer.news or answer.age_s < REFRESH_S:
                 handing.known = answer.known
                 self._hand(handing, at)
             else:
@@ -209,3 +186,15 @@ class Publisher:
             on_answer=on_answer,
             on_silence=on_silence,
         )
+
+    def _take_news(self, handing: _Handing, answer: Published) -> None:
+        """Go on with nodes that the holder knows to be closer than one of the holders."""
+        key = handing.publication.carried.keys[handing.place]
+        target = rendezvous_id(key, self._salt)
+        for contact in map(self._finder.contact, answer.news):
+            if contact is None or contact in handing.holders:
+                continue
+            ranked = sorted([*handing.holders, contact], key=lambda node: node.id ^ target)
+            if contact in ranked[: self._holders]:
+                handing.holders.append(contact)
+                self._known.pop(key, None)

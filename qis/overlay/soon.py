@@ -6,12 +6,8 @@ from typing import Final
 
 from qis.overlay.timers import Timers
 
-FIRST_S: Final = 0.25
-LAST_S: Final = 60.0
-"""Pauses double from the first to the last while occasions come, so that a network that grows
-without end causes less and less."""
-CALM_S: Final = 600.0
-"""After so long without an occasion the pauses begin anew."""
+PAUSE_S: Final = 0.25
+"""From the first occasion until it is done, ± 20 %: what comes meanwhile is done with it."""
 
 
 class Soon:
@@ -21,19 +17,13 @@ class Soon:
         self._timers = timers
         self._rng = rng
         self._action = action
-        self._pause_s = FIRST_S
-        self._asked_at = 0.0
         self.is_due = False
 
     def ask(self, now: float) -> None:
         """Have it done soon."""
-        if now - self._asked_at > CALM_S:
-            self._pause_s = FIRST_S
-        self._asked_at = now
         if not self.is_due:
             self.is_due = True
-            self._timers.start(now + self._pause_s * self._rng.uniform(0.8, 1.2), self._do)
-            self._pause_s = min(2.0 * self._pause_s, LAST_S)
+            self._timers.start(now + PAUSE_S * self._rng.uniform(0.8, 1.2), self._do)
 
     def _do(self, now: float) -> None:
         self.is_due = False

@@ -2,8 +2,8 @@
 
 All keys are looked up, then each holder gets one message for all keys that it is closest to. Who
 does not answer is replaced by the next closest. A changed interest is a new sequence: the new
-holders are told first, and the old ones then let go of what it no longer names. When a node comes
-into the table that is closer to a key than its holders are, all are told again soon.
+holders are told first, and the old ones then let go of what it no longer names. Holders say when a
+node has turned up that is closer to a key; then that one is told too.
 """
 
 import random
@@ -18,12 +18,13 @@ from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
 from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
-from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timer, Timers
 
 HOLDERS: Final = 3
 """Holders of each key; 4 where interests share only one key as a rule."""
+REPLAYERS: Final = 2
+"""How many of a key's holders are asked for what they keep."""
 REFRESH_S: Final = 600.0
 """Time between refreshes, ± 20 %."""
 
@@ -66,7 +67,6 @@ class Subscriber:
         self._holders = holders
         self._sequence = 0
         self._current: _Round | None = None
-        self._soon = Soon(timers, rng, self._reconsider)
         self._told: dict[int, Contact] = {}
         self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
         self._refresh: Timer | None = None
@@ -76,25 +76,28 @@ class Subscriber:
         self.keys = tuple(sorted(set(keys)))
         self._register(now)
 
-    def neighbours_changed(self, now: float) -> None:
-        """Look again soon whether all holders are the closest nodes."""
-        if self.keys:
-            self._soon.ask(now)
+    def hears_from(self, address: bytes) -> bool:
+        """Whether a holder of this subscription is there."""
+        return any(contact.record.address == address for contact in self._told.values())
 
-    def _reconsider(self, now: float) -> None:
-        """Tell nodes that have turned up closer than the holders; without any lookup."""
+    def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys at a node too if it is closer to them than a present holder."""
         current = self._current
-        if current is None or current.waiting:
-            self._soon.ask(now)
+        if current is None:
             return
-        places: defaultdict[Contact, int] = defaultdict(int)
-        for place, key in enumerate(current.subscription.keys):
-            closest = self._finder.closest(rendezvous_id(key, self._salt))[: self._holders]
-            for contact in set(closest).difference(current.holders[key]):
-                places[contact] |= 1 << place
-            current.holders[key] = merged(closest, current.holders[key])
-        for contact, bits in places.items():
-            self._tell(current, contact, bits, now)
+        places = 0
+        for key in set(keys).intersection(current.holders):
+            holders = current.holders[key]
+            if contact in holders:
+                continue
+            others = [holder for holder in holders if holder.id != contact.id]
+            target = rendezvous_id(key, self._salt)
+            ranked = sorted([*others, contact], key=lambda node: node.id ^ target)
+            if contact in ranked[: self._holders]:
+                current.holders[key] = ranked
+                places |= 1 << current.subscription.keys.index(key)
+        if places:
+            self._tell(current, contact, places, now)
             self._told[contact.id] = contact
 
     def _register(self, now: float) -> None:
@@ -131,13 +134,16 @@ class Subscriber:
 
     def _tell_all(self, current: _Round, now: float) -> None:
         places: defaultdict[int, int] = defaultdict(int)
+        replay: set[int] = set()
         contacts: dict[int, Contact] = {}
         for place, key in enumerate(current.subscription.keys):
-            for contact in current.holders[key][: self._holders]:
+            for rank, contact in enumerate(current.holders[key][: self._holders]):
                 contacts[contact.id] = contact
                 places[contact.id] |= 1 << place
+                if rank < REPLAYERS:
+                    replay.add(contact.id)
         for node, contact in contacts.items():
-            self._tell(current, contact, places[node], now)
+            self._tell(current, contact, places[node], now, wants_replay=node in replay)
         self._withdraw(current, now)
 
     def _withdraw(self, current: _Round, now: float) -> None:
@@ -151,7 +157,15 @@ class Subscriber:
         }
         self._seen = {node: seen for node, seen in self._seen.items() if node in self._told}
 
-    def _tell(self, current: _Round, contact: Contact, places: int, now: float) -> None:
+    def _tell(
+        self,
+        current: _Round,
+        contact: Contact,
+        places: int,
+        now: float,
+        *,
+        wants_replay: bool = True,
+    ) -> None:
         if places:
             current.told[contact.id] = contact
         keys = frozenset(
@@ -166,15 +180,16 @@ class Subscriber:
                 request=request,
                 token=token,
                 places=places,
-                wants_replay=bool(places),
+                wants_replay=wants_replay and bool(places),
                 seen_epoch=epoch,
                 seen_count=count,
                 subscription=current.subscription,
             )
 
-        def on_answer(answer: Subscribed, _: float) -> None:
-            if places:
+        def on_answer(answer: Subscribed, at: float) -> None:
+            if places and wants_replay:
                 self._seen[contact.id] = (answer.epoch, answer.count, keys)
+                self._take_news(answer, keys, at)
 
         def on_silence(at: float) -> None:
             self._seen.pop(contact.id, None)
@@ -193,6 +208,11 @@ class Subscriber:
             on_silence=on_silence,
         )
 
+    def _take_news(self, answer: Subscribed, keys: frozenset[bytes], now: float) -> None:
+        for found in map(self._finder.contact, answer.news):
+            if found is not None:
+                self.closer(found, keys, now)
+
     def _replace(self, current: _Round, dead: Contact, places: int, now: float) -> None:
         """Give the keys of a holder that did not answer to the next closest."""
         current.told.pop(dead.id, None)
@@ -205,9 +225,3 @@ class Subscriber:
                     heir = holders[self._holders - 1]
                     self._tell(current, heir, 1 << place, now)
                     self._told[heir.id] = heir
-
-
-def merged(closest: list[Contact], holders: list[Contact]) -> list[Contact]:
-    """Holders by what is known now: first the closest, then those of before that remain."""
-    ids = {contact.id for contact in closest}
-    return [*closest, *(contact for contact in holders if contact.id not in ids)]

@@ -137,7 +137,7 @@ class UDPTransport(Transport):
             keys=keys,
             packet=bytes(packet),
         )
-        node.publisher.publish(carried, time.time())
+        node.publish(carried, time.time())
         self._turn()
 
     @asynccontextmanager
@@ -193,7 +193,7 @@ class UDPTransport(Transport):
 
     def _register(self) -> None:
         if self._node is not None:
-            self._node.interests.want(self._reception.wanted_keys(), time.time())
+            self._node.want(self._reception.wanted_keys(), time.time())
             self._turn()
 
     def _receive(self, data: bytes, address: bytes) -> None:

@@ -80,20 +80,23 @@ def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
 def test_retained_packets_come_in_order_after_a_count_and_once():
     kept = Retained()
     for number in (1, 2, 2, 3):
-        kept.put(carried(number), now=0.0)
-    kept.put(carried(4, keys=(B,)), now=0.0)
+        kept.put(carried(number), A, now=0.0)
+    kept.put(carried(4, keys=(B,)), B, now=0.0)
     assert [c.id[-1] for c in kept.after(1, frozenset([A]), 1.0)] == [2, 3]
     assert kept.count == 4
     assert list(kept.after(0, frozenset([A, B]), 100.0)) == []
+    assert kept.keys() == {A, B}
+    assert [c.id[-1] for c in kept.under(A, 1.0)] == [1, 2, 3]
     kept.expire(100.0)
     assert len(kept) == 0
+    assert kept.keys() == set()
 
 
 def test_a_flood_displaces_only_its_own_issuer():
     kept = Retained(limit=10)
-    kept.put(carried(1, issuer=b"quiet"), now=0.0)
+    kept.put(carried(1, issuer=b"quiet"), A, now=0.0)
     for number in range(2, 50):
-        kept.put(carried(number, issuer=b"loud"), now=0.0)
+        kept.put(carried(number, issuer=b"loud"), A, now=0.0)
     ids = [c.id[-1] for c in kept.after(0, frozenset([A]), 1.0)]
     assert ids == [1, *range(41, 50)]
 
