@@ -19,8 +19,8 @@ from typing import Any, Final, Self
 
 from blake3 import blake3
 
+from qis._database import sync_folder
 from qis.errors import InputError, StorageDamagedError, StorageError
-from qis.evidence._database import sync_folder
 from qis.evidence.audit_entry import (
     EVENTS,
     AuditHead,
