@@ -7,6 +7,7 @@ from qis._layout import PACKET_SIZE
 from qis.about import Fingerprint, Interest
 from qis.errors import (
     DisclosureError,
+    EmbargoError,
     ExpiredError,
     IncompatibleEvidenceError,
     InputError,
@@ -97,6 +98,7 @@ __all__ = [
     "Disclosure",
     "DisclosureError",
     "Effect",
+    "EmbargoError",
     "ExpiredError",
     "Fingerprint",
     "FingerprintIndex",
