@@ -69,6 +69,13 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     return database
 
 
+def open_in_memory(schema: Schema) -> sqlite3.Connection:
+    """The same tables without a file."""
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _migrate(database, schema, 0)
+    return database
+
+
 @contextmanager
 def translated(path: Path, schema: Schema) -> Iterator[None]:
     """Turn what sqlite and the operating system raise into errors that say what to do."""
