@@ -25,6 +25,11 @@ SCHEMA: Final = Schema(
         packet BLOB NOT NULL CHECK (length(packet) = 512),
         keys BLOB NOT NULL
     );
+    CREATE TABLE looks (
+        study BLOB PRIMARY KEY,
+        state BLOB NOT NULL,
+        number INTEGER NOT NULL
+    ) WITHOUT ROWID;
     CREATE TABLE own (
         study BLOB NOT NULL,
         issuer BLOB NOT NULL,

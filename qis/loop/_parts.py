@@ -74,6 +74,7 @@ class Parts:
             model=options.model,
             monitor=options.monitor,
             debounce_s=options.debounce_s,
+            outbox=outbox,
             journal=self.journal,
             announcer=announcer,
             clock=clock,

@@ -5,7 +5,6 @@ So a process that dies at any point has either published a packet, which it will
 not made it at all.
 """
 
-import os
 import sqlite3
 import struct
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from qis._database import open_database, open_in_memory, translated
 from qis.errors import InputError, PeerError, QISError, StorageDamagedError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
+from qis.loop._key_lock import locked
 from qis.loop._outbox_rows import SCHEMA, keys_of, pending_of, row_of
 from qis.loop.approval import Pending
 from qis.packet import Packet
@@ -40,6 +40,14 @@ class Own(NamedTuple):
 
     packet: Packet
     routing_keys: tuple[bytes, ...]
+
+
+class Look(NamedTuple):
+    """A look at a study's synthesis, of which there may be many before a study is decided."""
+
+    state: bytes
+    """Names what was seen."""
+    number: int
 
 
 class Outbox:
@@ -116,7 +124,7 @@ class Outbox:
                 actual=issuer,
                 limit=Issuer(owner),
             )
-        with _locked(self.path, issuer):
+        with locked(self.path, issuer):
             if owner is None:
                 with self._transaction():
                     self._set("issuer", issuer.key)
@@ -255,6 +263,19 @@ class Outbox:
         with self._transaction():
             self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
 
+    def look(self, study_id: bytes) -> Look:
+        """The last look at a study's synthesis, in this process or one before."""
+        with self._translated():
+            row = self._execute(
+                "SELECT state, number FROM looks WHERE study = ?", (study_id,)
+            ).fetchone()
+        return Look(b"", 0) if row is None else Look(*row)
+
+    def looked(self, study_id: bytes, look: Look) -> None:
+        """Remember a look."""
+        with self._transaction():
+            self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
+
     def close(self) -> None:
         """Unlock the file; idempotent."""
         self._database.close()
@@ -314,31 +335,3 @@ class Outbox:
 
 def _place(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
     return key.study_id, key.issuer, key.cohort, int(key.role)
-
-
-@contextmanager
-def _locked(path: Path | None, issuer: Issuer) -> Iterator[None]:
-    """A lock on the key; the system lets go of it when the process ends, however it ends."""
-    if path is None or os.name != "posix":
-        yield
-        return
-    import fcntl  # noqa: PLC0415  there is none on Windows
-
-    name = path.with_name(f"{issuer}.lock")
-    try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageError(f"{name}: {error.strerror}", field="outbox") from error
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise StorageError(
-                f"{name}: another loop or process publishes with this key, and a key has one "
-                "writer",
-                field="outbox",
-                actual=issuer,
-            ) from error
-        yield
-    finally:
-        os.close(lock)

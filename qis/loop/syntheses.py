@@ -3,12 +3,14 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Final, Literal
 
 from qis.errors import QISError, StorageError
 from qis.evidence import EvidenceStore
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
+from qis.loop.outbox import Look, Outbox
 from qis.outcomes import Study
 from qis.synthesis import Synthesis, synthesise
 
@@ -23,7 +25,7 @@ class Syntheses:
     ----------
     store, studies, model, monitor, debounce_s, clock
         As for `qis.SynthesisLoop`; studies by id.
-    journal, announcer
+    outbox, journal, announcer
         The other parts of the loop.
 
     """
@@ -36,6 +38,7 @@ class Syntheses:
         model: Literal["fixed", "random"],
         monitor: bool,
         debounce_s: float,
+        outbox: Outbox,
         journal: Journal,
         announcer: Announcer,
         clock: Callable[[], float],
@@ -45,9 +48,16 @@ class Syntheses:
         self._model: Literal["fixed", "random"] = model
         self._monitor = monitor
         self._debounce_s = debounce_s
+        self._outbox = outbox
         self._journal = journal
         self._announcer = announcer
         self._clock = clock
+        self._moments = sorted(
+            (moment, study.id)
+            for study in studies.values()
+            for moment in (study.valid_from, study.valid_until, study.embargo_until)
+            if moment is not None and moment > clock()
+        )
         self._due: set[bytes] = set()
         self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
         self._version = 0
@@ -81,8 +91,7 @@ class Syntheses:
     async def run(self) -> None:
         """Synthesise what is due, for ever."""
         while True:
-            await self._work.wait()
-            self._work.clear()
+            await self._until_due()
             due, self._due = sorted(self._due), set()
             for study_id in due:
                 self._synthesise(study_id)
@@ -90,28 +99,35 @@ class Syntheses:
             if self._debounce_s:
                 await asyncio.sleep(self._debounce_s)
 
+    async def _until_due(self) -> None:
+        """Wait until evidence has changed, or time has changed what counts."""
+        while not self._due:
+            self._work.clear()
+            now = self._clock()
+            while self._moments and self._moments[0][0] <= now:
+                self.mark(self._moments.pop(0)[1])
+            wait_s = self._moments[0][0] - now if self._moments else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._work.wait()
+
     def _synthesise(self, study_id: bytes) -> None:
-        study = self._studies.get(study_id)
-        now = self._clock()
-        former = self.latest(study_id)
+        look = self._outbox.look(study_id)
         try:
-            synthesis = synthesise(
-                self._store.review(study or study_id, now=now),
-                study=study,
-                model=(study and study.model) or self._model,
-                looks=1 if former is None else former.looks + 1,
-                now=now,
-                monitor=self._monitor,
-            )
+            synthesis = self._made(study_id, look.number + 1)
+            if look.state == _state(synthesis):
+                if study_id in self._latest:
+                    return
+                if not synthesis.is_embargoed:  # which was no look
+                    synthesis = self._made(study_id, look.number)  # seen in a process before
         except StorageError:
             raise
         except QISError as error:
             self._announcer.statistics.failures[type(error).__name__] += 1
             self._announcer.tell("unsynthesised", study_id=study_id, reason=str(error))
             return
-        if former is not None and former.digest == synthesis.digest:
-            return
         self._journal.used(synthesis)
+        self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
         self._announcer.statistics.synthesised += 1
         self._version += 1
         self._latest[study_id] = (self._version, synthesis)
@@ -122,3 +138,19 @@ class Syntheses:
         if self.listener is not None:
             self.listener(synthesis)
         self.wake()
+
+    def _made(self, study_id: bytes, looks: int) -> Synthesis:
+        study, now = self._studies.get(study_id), self._clock()
+        return synthesise(
+            self._store.review(study or study_id, now=now),
+            study=study,
+            model=(study and study.model) or self._model,
+            looks=looks,
+            now=now,
+            monitor=self._monitor,
+        )
+
+
+def _state(synthesis: Synthesis) -> bytes:
+    """What a look sees: the evidence, and whether its numbers are hidden."""
+    return synthesis.digest + bytes((synthesis.is_embargoed,))
