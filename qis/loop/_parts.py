@@ -38,6 +38,7 @@ class Options:
     audit: AuditLog | None
     approve: Approval | None
     republish_interval_s: float | None
+    count_derived: bool
     monitor: bool
     model: Literal["fixed", "random"]
     lifetime_s: int
@@ -72,6 +73,7 @@ class Parts:
             store,
             options.studies,
             model=options.model,
+            count_derived=options.count_derived,
             monitor=options.monitor,
             debounce_s=options.debounce_s,
             outbox=outbox,

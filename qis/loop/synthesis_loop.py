@@ -71,6 +71,9 @@ class SynthesisLoop:
         do syntheses of what was published.
     republish
         Whether syntheses under the fixed-effect model are published as derived packets.
+    count_derived
+        Whether derived packets of others count in fixed-effect syntheses, each that adds only sites
+        that do not count yet (`qis.evidence.with_derived`); needs a roster.
     republish_interval_s
         Least seconds between two rounds of derived packets.
     on_event
@@ -111,6 +114,7 @@ class SynthesisLoop:
         approve: Approval | None = None,
         republish: bool = False,
         republish_interval_s: float = INTERVAL_S,
+        count_derived: bool = False,
         on_event: Callable[[Event], object] | None = None,
         monitor: bool = False,
         model: Literal["fixed", "random"] = "random",
@@ -143,6 +147,7 @@ class SynthesisLoop:
             audit=audit,
             approve=approve,
             republish_interval_s=republish_interval_s if republish else None,
+            count_derived=count_derived,
             monitor=monitor,
             model=model,
             lifetime_s=lifetime_s,
