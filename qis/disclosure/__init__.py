@@ -1,8 +1,10 @@
 """Disclosure control: what may leave the site, under which rule, and what it would reveal."""
 
-from qis.disclosure.attacks import Finding, implied_cells
+from qis.disclosure.attacks import implied_cells
 from qis.disclosure.control import Disclosure, Preview
+from qis.disclosure.finding import Finding
 from qis.disclosure.ledger import EmissionLedger, subject_hashes
+from qis.disclosure.membership import membership_auc
 from qis.disclosure.presets import PRESETS, Preset
 from qis.disclosure.suppression import complementary
 
@@ -15,5 +17,6 @@ __all__ = [
     "Preview",
     "complementary",
     "implied_cells",
+    "membership_auc",
     "subject_hashes",
 ]

@@ -8,6 +8,7 @@ from blake3 import blake3
 
 from qis.disclosure.attacks import findings
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
+from qis.disclosure.membership import membership_sentences
 from qis.disclosure.presets import PRESETS, Preset
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import (
@@ -164,6 +165,7 @@ class Disclosure:
         found = findings(outcome, below=max(self.rules.minimum_cell, 11))
         learns = [finding.sentence for finding in dict.fromkeys(found)]
         learns += _general(outcome)
+        learns += membership_sentences(outcome)
         learns += self._compared(Emission.of(outcome, subjects, at=0.0))
         return Preview(refusal, tuple(learns))
 
@@ -269,14 +271,6 @@ class Disclosure:
 
 def _general(outcome: Outcome) -> list[str]:
     """What a kind of outcome reveals whatever its numbers."""
-    if isinstance(outcome, QuadraticLikelihood):
-        size = len(outcome.diagonal)
-        numbers = size + size * (size + 1) // 2
-        return [
-            f"{numbers} numbers about {outcome.n} people: whoever knows a person's features can "
-            "test whether that person is among them, the better the fewer people "
-            f"({outcome.n / size:.1f} for each coefficient)"
-        ]
     if isinstance(outcome, LikelihoodProfile):
         return ["nine points fix the curve: with few events, all of the likelihood that they made"]
     if isinstance(outcome, Counts):
