@@ -1,11 +1,12 @@
 """Disclosure control: what may leave the site, under which rule, and what it would reveal."""
 
 from qis.disclosure.attacks import implied_cells
-from qis.disclosure.control import Disclosure, Preview
+from qis.disclosure.control import Disclosure
 from qis.disclosure.finding import Finding
 from qis.disclosure.ledger import EmissionLedger, subject_hashes
 from qis.disclosure.membership import membership_auc
 from qis.disclosure.presets import PRESETS, Preset
+from qis.disclosure.preview import Preview
 from qis.disclosure.suppression import complementary
 
 __all__ = [

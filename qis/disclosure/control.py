@@ -1,22 +1,21 @@
 """The gate: an outcome leaves the site only if no rule keeps it back."""
 
-from dataclasses import dataclass
 from os import PathLike
-from typing import Final, NoReturn, Self
+from typing import Any, Final, Self
 
-from blake3 import blake3
-
+from qis.about import Interest
+from qis.disclosure.about_rules import check_people_behind, check_secret
 from qis.disclosure.attacks import findings
+from qis.disclosure.differences import check_differences, compared
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
-from qis.disclosure.membership import membership_sentences
 from qis.disclosure.presets import PRESETS, Preset
+from qis.disclosure.preview import Preview, learnt_from
+from qis.disclosure.refusal import refuse
 from qis.errors import DisclosureError, InputError
+from qis.fingerprint.scheme import Scheme
 from qis.outcomes import (
     Anchor,
-    Counts,
     Derived,
-    Effect,
-    LikelihoodProfile,
     Moments,
     Outcome,
     QuadraticLikelihood,
@@ -26,37 +25,7 @@ from qis.outcomes import (
 )
 
 _WITHOUT_PATIENTS: Final = (Anchor, Derived, Retraction, Suppressed)
-_WAYS_OUT: Final = (
-    "Ways out: publish qis.Suppressed, so that others know; wait for more people; pool with "
-    "another site before the release; or, in a closed roster under an agreement, a lower preset. "
-    "A coarser profile or a rounded estimate is no protection."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What an outsider could learn from an outcome, in words.
-
-    Parameters
-    ----------
-    refusal
-        Why the preset keeps it back; empty if it does not.
-    learns
-        One sentence for everything that the known attacks find.
-
-    """
-
-    refusal: str
-    learns: tuple[str, ...]
-
-    @property
-    def digest(self) -> bytes:
-        """BLAKE3-256 of the words, for the record of an approval."""
-        return blake3("\n".join((self.refusal, *self.learns)).encode()).digest()
-
-    def __str__(self) -> str:
-        head = f"Kept back: {self.refusal}" if self.refusal else "May be released."
-        return "\n".join((head, "An outsider could learn:", *(f"- {line}" for line in self.learns)))
+_ABOUT_NOBODY: Final = (Anchor, Derived, Retraction)
 
 
 class Disclosure:
@@ -123,7 +92,81 @@ class Disclosure:
         self._check_cells(outcome)
         self._check_matrix(outcome)
         self._check_rounding(outcome)
-        self._check_differences(Emission.of(outcome, subjects, at=0.0))
+        new = Emission.of(outcome, subjects, at=0.0)
+        check_differences(self.rules, new, self.ledger.of_study(outcome.study_id))
+
+    def check_about(
+        self,
+        outcome: Outcome,
+        scheme: Scheme[Any],
+        *,
+        people: int | None = None,
+        leaves_machine: bool,
+    ) -> None:
+        """Raise unless the fingerprint that goes with an outcome may be released.
+
+        A fingerprint is no less about people than the outcome is: it is made from their features.
+
+        Parameters
+        ----------
+        outcome
+            What it goes with.
+        scheme
+            What it is made with.
+        people
+            How many people's features it is made from; 0: nobody's, it describes the study or a
+            disease. Default: the people of the outcome, and nobody for an `Anchor`, a `Derived`
+            or a `Retraction`. A `Suppressed` or a `Record` says how many.
+        leaves_machine
+            Whether the transport carries it beyond this machine.
+
+        Raises
+        ------
+        DisclosureError
+            If it is made from too few people, or without a scheme secret and would leave the
+            machine.
+
+        """
+        if self.rules.is_off:
+            return
+        if people is None:
+            people = 0 if isinstance(outcome, _ABOUT_NOBODY) else getattr(outcome, "n", None)
+        check_people_behind(self.rules, "fingerprint", people)
+        if leaves_machine:
+            check_secret(self.rules, "fingerprint", scheme)
+
+    def check_interest(
+        self,
+        interest: Interest,
+        scheme: Scheme[Any],
+        *,
+        people: int | None = None,
+        leaves_machine: bool,
+    ) -> None:
+        """Raise unless an interest may be registered at other nodes.
+
+        Parameters
+        ----------
+        interest
+            What is to be registered: its routing keys, and its sketch if it is shared. One of
+            studies only says nothing about people.
+        scheme, leaves_machine
+            As for `check_about`. On this machine nothing is registered elsewhere.
+        people
+            How many people's features it is made from; 0: nobody's, it describes a study or a
+            disease.
+
+        Raises
+        ------
+        DisclosureError
+            As `check_about`, and if the number of people is not told.
+
+        """
+        silent = not interest.routing_keys and not interest.share_sketch
+        if self.rules.is_off or silent or not leaves_machine:
+            return
+        check_people_behind(self.rules, "interest", people)
+        check_secret(self.rules, "interest", scheme)
 
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
         """Check, and note the release on disk before it is made.
@@ -162,11 +205,9 @@ class Disclosure:
             refusal = str(error)
         else:
             refusal = ""
-        found = findings(outcome, below=max(self.rules.minimum_cell, 11))
-        learns = [finding.sentence for finding in dict.fromkeys(found)]
-        learns += _general(outcome)
-        learns += membership_sentences(outcome)
-        learns += self._compared(Emission.of(outcome, subjects, at=0.0))
+        learns = learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
+        new = Emission.of(outcome, subjects, at=0.0)
+        learns += compared(new, self.ledger.of_study(outcome.study_id))
         return Preview(refusal, tuple(learns))
 
     def _check_people(self, outcome: Outcome, subjects: Subjects | None) -> None:
@@ -178,106 +219,37 @@ class Disclosure:
                 )
             n = len(subjects)
         if isinstance(outcome, Record):
-            self._refuse("record", "what a Record holds cannot be checked", None)
+            refuse(self.rules, "record", "what a Record holds cannot be checked", None)
         if n is None:
-            self._refuse("minimum_n", "the number of people is unknown: give n", None)
+            refuse(self.rules, "minimum_n", "the number of people is unknown: give n", None)
         if n < self.rules.minimum_cell:
-            self._refuse("minimum_n", f"it is made from {n} people", n)
+            refuse(self.rules, "minimum_n", f"it is made from {n} people", n)
 
     def _check_cells(self, outcome: Outcome) -> None:
         for finding in findings(outcome, below=self.rules.minimum_cell):
             if 0 < finding.people < self.rules.minimum_cell:
                 shown = finding.attack in ("written", "by subtraction")
                 rule = "minimum_cell" if shown else "implied_cell"
-                self._refuse(rule, finding.sentence, finding.people)
+                refuse(self.rules, rule, finding.sentence, finding.people)
         if isinstance(outcome, Moments) and 0.0 in (outcome.squares, outcome.control_squares):
-            self._refuse("no_variation", "everybody in an arm has the same value", 0)
+            refuse(self.rules, "no_variation", "everybody in an arm has the same value", 0)
 
     def _check_matrix(self, outcome: Outcome) -> None:
         if isinstance(outcome, QuadraticLikelihood):
             size = len(outcome.diagonal)
             least = self.rules.people_per_coefficient * size
             if outcome.n < least:
-                self._refuse(
+                refuse(
+                    self.rules,
                     "people_per_coefficient",
                     f"{outcome.n} people for {size} coefficients, at least {least} are needed",
                     outcome.n,
-                    least,
+                    limit=least,
                 )
 
     def _check_rounding(self, outcome: Outcome) -> None:
         base = self.rules.rounding
         for finding in findings(outcome, below=1) if base > 1 else ():
             if finding.attack == "written" and finding.people % base:
-                self._refuse("rounding", f"{finding.sentence} is no multiple of {base}", base, base)
-
-    def _check_differences(self, new: Emission) -> None:
-        for former in self.ledger.of_study(new.study_id):
-            if former.digest == new.digest:
-                continue
-            difference = new.difference(former)
-            if difference is None:
-                if former.cohort == new.cohort:
-                    self._compare_numbers(new, former)
-                continue
-            if former.cohort != new.cohort and not new.overlaps(former):
-                continue
-            for name, count in difference._asdict().items():
-                if 0 < count < self.rules.minimum_cell:
-                    self._refuse(
-                        "difference",
-                        f"it differs by {count} people {name} from what was released for cohort "
-                        f"{former.cohort!r}, so subtraction shows them",
-                        count,
-                    )
-
-    def _compare_numbers(self, new: Emission, former: Emission) -> None:
-        if new.n is None or former.n is None:
-            self._refuse("difference", "by how many people it differs is unknown", None)
-        apart = abs(new.n - former.n)
-        if apart == 0 and new.kind != former.kind:
-            return  # another summary of the same people, as far as can be told
-        if apart < self.rules.minimum_cell:
-            self._refuse(
-                "difference",
-                f"{former.n} people were released, now {new.n}, and who they are was not told "
-                "(subjects=)",
-                apart,
-            )
-
-    def _compared(self, new: Emission) -> list[str]:
-        """In words, by whom it differs from what was released before."""
-        lines = []
-        for former in self.ledger.of_study(new.study_id):
-            difference = new.difference(former)
-            if difference is not None and (new.overlaps(former) or former.cohort == new.cohort):
-                lines.append(
-                    f"by comparing with the release for cohort {former.cohort!r}, what "
-                    f"{difference.added} added, {difference.removed} removed and "
-                    f"{difference.changed} changed people have in sum"
-                )
-        return lines
-
-    def _refuse(self, rule: str, what: str, actual: object, limit: int | None = None) -> NoReturn:
-        least = self.rules.minimum_cell if limit is None else limit
-        raise DisclosureError(
-            f"{self.rules.name}, rule {rule}: {what}; the limit is {least} "
-            f"({self.rules.source}). {_WAYS_OUT}",
-            field=rule,
-            actual=actual,
-            limit=least,
-        )
-
-
-def _general(outcome: Outcome) -> list[str]:
-    """What a kind of outcome reveals whatever its numbers."""
-    if isinstance(outcome, LikelihoodProfile):
-        return ["nine points fix the curve: with few events, all of the likelihood that they made"]
-    if isinstance(outcome, Counts):
-        full = outcome.person_time is None and outcome.events == outcome.total
-        return ["everybody in the treated arm had the event"] if full else []
-    if isinstance(outcome, Moments):
-        return ["mean and variance of the values in each arm, exactly"]
-    if isinstance(outcome, Effect) and outcome.n is None:
-        return ["no table can be searched for without n; who knows n can"]
-    return []
+                what = f"{finding.sentence} is no multiple of {base}"
+                refuse(self.rules, "rounding", what, base, limit=base)
