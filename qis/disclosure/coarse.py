@@ -98,7 +98,7 @@ class CoarseOddsRatio:
                 actual=pairs,
                 limit=_MOST // (2 * half),
             )
-        grid = np.arange(-half, half + 1) * step
+        grid = np.arange(-half, half + 1, dtype=np.float64) * step
         inner = np.abs(grid) <= _REACH
         self._treated = _Tabulated.of(treated, grid, step)
         self._phi = grid[inner]
