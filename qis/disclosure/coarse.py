@@ -22,9 +22,9 @@ Floats = NDArray[np.float64]
 Whole = NDArray[np.int64]
 
 _REACH: Final = 40.0
-"""Log odds of the control arm from minus this to this; slopes at ratios of exp(22) too."""
-_BEYOND: Final = 8.0
-"""How much further the treated arm's reach."""
+"""Log odds of the control arm are integrated from minus this to this."""
+_CURVED: Final = 12.0
+"""An arm of n people bends within this plus log n; further out exp(-12) of a unit is left."""
 _COARSEST: Final = 0.05
 _BLOCK: Final = 1 << 21
 _MOST: Final = 1 << 29
@@ -85,24 +85,12 @@ class CoarseOddsRatio:
     """
 
     def __init__(self, treated: Arm, control: Arm) -> None:
-        pairs = max(len(treated.events), len(control.events))
         self._sizes = treated.size, control.size
         # A normal likelihood of unit information is summed to 1e-8 with a step of 1.
         step = min(_COARSEST, 1.0 / math.sqrt(treated.size + control.size))
-        half = math.ceil((_REACH + _BEYOND) / step)
-        if not min(len(treated.events), len(control.events)) or pairs * 2 * half > _MOST:
-            raise InputError(
-                f"{pairs} pairs of counts in an arm of {max(self._sizes)} people are none, or too "
-                "many to sum over: release fewer people at once, or with less noise",
-                field="counts",
-                actual=pairs,
-                limit=_MOST // (2 * half),
-            )
-        grid = np.arange(-half, half + 1, dtype=np.float64) * step
-        inner = np.abs(grid) <= _REACH
-        self._treated = _Tabulated.of(treated, grid, step)
-        self._phi = grid[inner]
-        self._control = control.log_likelihood(self._phi)[0]
+        self._phi = np.arange(-_REACH, _REACH, step)
+        self._treated = _Tabulated.of(treated, step)
+        self._control, _ = _Tabulated.of(control, step).at(self._phi)
         chance = _chance(self._phi)
         self._control_information = control.size * chance * (1.0 - chance)
 
@@ -141,7 +129,17 @@ class _Tabulated:
     step: float
 
     @classmethod
-    def of(cls, arm: Arm, grid: Floats, step: float) -> Self:
+    def of(cls, arm: Arm, step: float) -> Self:
+        half = math.ceil((_CURVED + math.log(max(1, arm.people.max(initial=0)))) / step)
+        if not len(arm.events) or 2 * half * len(arm.events) > _MOST:
+            raise InputError(
+                f"{len(arm.events)} pairs of counts in an arm of {arm.size} people are none, or "
+                "too many to sum over: release fewer people at once, or with less noise",
+                field="counts",
+                actual=len(arm.events),
+                limit=_MOST // (2 * half),
+            )
+        grid = np.arange(-half, half + 1, dtype=np.float64) * step
         values, slopes = arm.log_likelihood(grid)
         return cls(values, slopes, float(grid[0]), step)
 

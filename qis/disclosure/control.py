@@ -5,24 +5,17 @@ from typing import Any, Final, Self
 
 from qis.about import Interest
 from qis.disclosure.about_rules import check_people_behind, check_secret
-from qis.disclosure.attacks import findings
+from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.differences import check_differences, compared
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
+from qis.disclosure.outcome_rules import check_outcome
 from qis.disclosure.presets import PRESETS, Preset
-from qis.disclosure.preview import Preview, learnt_from
+from qis.disclosure.preview import Preview, learnt_from, learnt_from_noise
 from qis.disclosure.refusal import refuse
 from qis.errors import DisclosureError, InputError
+from qis.evidence.roster import Roster
 from qis.fingerprint.scheme import Scheme
-from qis.outcomes import (
-    Anchor,
-    Derived,
-    Moments,
-    Outcome,
-    QuadraticLikelihood,
-    Record,
-    Retraction,
-    Suppressed,
-)
+from qis.outcomes import Anchor, Derived, Outcome, Retraction, Suppressed
 
 _WITHOUT_PATIENTS: Final = (Anchor, Derived, Retraction, Suppressed)
 _ABOUT_NOBODY: Final = (Anchor, Derived, Retraction)
@@ -40,15 +33,37 @@ class Disclosure:
         The thresholds.
     ledger
         What was released before. One in memory forgets when the process ends.
+    budget
+        What was paid from it passes whatever the thresholds (`qis.disclosure.private_counts`).
+    agreement
+        By which rules lower than others' were agreed on, for the record; it binds those on a
+        closed roster only (`check_roster`).
 
     """
 
-    def __init__(self, rules: Preset, *, ledger: EmissionLedger | None = None) -> None:
+    def __init__(
+        self,
+        rules: Preset,
+        *,
+        ledger: EmissionLedger | None = None,
+        budget: PrivacyBudget | None = None,
+        agreement: str = "",
+    ) -> None:
         self.rules = rules
         self.ledger = EmissionLedger() if ledger is None else ledger
+        self.budget = budget
+        self.agreement = agreement
 
     @classmethod
-    def preset(cls, name: str, *, ledger: str | PathLike[str] | None = None) -> Self:
+    def preset(
+        cls,
+        name: str,
+        *,
+        ledger: str | PathLike[str] | None = None,
+        budget: PrivacyBudget | None = None,
+        agreement: str = "",
+        roster: Roster | None = None,
+    ) -> Self:
         """The rules of that name: "cms", "acro", "ohdsi", "datashield", "nhs" or "none".
 
         Parameters
@@ -57,6 +72,17 @@ class Disclosure:
             See `qis.disclosure.PRESETS` for thresholds and sources.
         ledger
             File of the emission ledger; `None`: in memory.
+        budget
+            As for the class.
+        agreement, roster
+            The agreement that allows these rules, and the roster of its parties.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset, or an agreement without a roster.
+        DisclosureError
+            If the roster is open: nobody knows who the parties are.
 
         """
         if name not in PRESETS:
@@ -66,7 +92,26 @@ class Disclosure:
                 actual=name,
                 limit=tuple(PRESETS),
             )
-        return cls(PRESETS[name], ledger=EmissionLedger(ledger))
+        gate = cls(PRESETS[name], ledger=EmissionLedger(ledger), budget=budget, agreement=agreement)
+        if agreement and roster is None:
+            raise InputError("an agreement needs the roster of its parties", field="roster")
+        if roster is not None:
+            gate.check_roster(roster)
+        return gate
+
+    def check_roster(self, roster: Roster) -> None:
+        """Raise `DisclosureError` if the rules rest on an agreement and the roster is open.
+
+        To be called with each roster that is put in force.
+        """
+        if self.agreement and roster.is_open:
+            refuse(
+                self.rules,
+                "agreement",
+                f"{self.agreement!r} binds its parties, and an open roster lets everybody in",
+                None,
+                ways_out="a roster that lists the parties' keys, or the preset for the public",
+            )
 
     def check(self, outcome: Outcome, *, subjects: Subjects | None = None) -> None:
         """Raise unless the outcome may be released.
@@ -86,12 +131,9 @@ class Disclosure:
             If a rule keeps it back; `field` names the rule.
 
         """
-        if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS):
+        if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
             return
-        self._check_people(outcome, subjects)
-        self._check_cells(outcome)
-        self._check_matrix(outcome)
-        self._check_rounding(outcome)
+        check_outcome(self.rules, outcome, subjects)
         new = Emission.of(outcome, subjects, at=0.0)
         check_differences(self.rules, new, self.ledger.of_study(outcome.study_id))
 
@@ -180,7 +222,7 @@ class Disclosure:
 
         """
         self.check(outcome, subjects=subjects)
-        if not isinstance(outcome, _WITHOUT_PATIENTS):
+        if not isinstance(outcome, _WITHOUT_PATIENTS) and not self._is_paid(outcome):
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
@@ -205,51 +247,12 @@ class Disclosure:
             refusal = str(error)
         else:
             refusal = ""
+        if self._is_paid(outcome):
+            return Preview(refusal, learnt_from_noise(outcome))
         learns = learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
         new = Emission.of(outcome, subjects, at=0.0)
         learns += compared(new, self.ledger.of_study(outcome.study_id))
         return Preview(refusal, tuple(learns))
 
-    def _check_people(self, outcome: Outcome, subjects: Subjects | None) -> None:
-        n = getattr(outcome, "n", None)
-        if subjects is not None:
-            if n is not None and n != len(subjects):
-                raise InputError(
-                    f"the outcome has {n} people, subjects has {len(subjects)}", field="subjects"
-                )
-            n = len(subjects)
-        if isinstance(outcome, Record):
-            refuse(self.rules, "record", "what a Record holds cannot be checked", None)
-        if n is None:
-            refuse(self.rules, "minimum_n", "the number of people is unknown: give n", None)
-        if n < self.rules.minimum_cell:
-            refuse(self.rules, "minimum_n", f"it is made from {n} people", n)
-
-    def _check_cells(self, outcome: Outcome) -> None:
-        for finding in findings(outcome, below=self.rules.minimum_cell):
-            if 0 < finding.people < self.rules.minimum_cell:
-                shown = finding.attack in ("written", "by subtraction")
-                rule = "minimum_cell" if shown else "implied_cell"
-                refuse(self.rules, rule, finding.sentence, finding.people)
-        if isinstance(outcome, Moments) and 0.0 in (outcome.squares, outcome.control_squares):
-            refuse(self.rules, "no_variation", "everybody in an arm has the same value", 0)
-
-    def _check_matrix(self, outcome: Outcome) -> None:
-        if isinstance(outcome, QuadraticLikelihood):
-            size = len(outcome.diagonal)
-            least = self.rules.people_per_coefficient * size
-            if outcome.n < least:
-                refuse(
-                    self.rules,
-                    "people_per_coefficient",
-                    f"{outcome.n} people for {size} coefficients, at least {least} are needed",
-                    outcome.n,
-                    limit=least,
-                )
-
-    def _check_rounding(self, outcome: Outcome) -> None:
-        base = self.rules.rounding
-        for finding in findings(outcome, below=1) if base > 1 else ():
-            if finding.attack == "written" and finding.people % base:
-                what = f"{finding.sentence} is no multiple of {base}"
-                refuse(self.rules, "rounding", what, base, limit=base)
+    def _is_paid(self, outcome: Outcome) -> bool:
+        return self.budget is not None and self.budget.covers(outcome)

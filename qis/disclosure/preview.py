@@ -54,6 +54,16 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
     ]
 
 
+def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
+    """The same of an outcome whose counts had calibrated noise added."""
+    protection = outcome.protection if isinstance(outcome, LikelihoodProfile) else ""
+    return (
+        f"no count of people, since none in it is a true one ({protection})",
+        "whether a person is in the data, with odds changed by a factor of at most exp(epsilon), "
+        "and of exp(the sum) by all releases paid from the budget together",
+    )
+
+
 def _whatever_its_numbers(outcome: Outcome) -> list[str]:
     if isinstance(outcome, LikelihoodProfile):
         return ["nine points fix the curve: with few events, all of the likelihood that they made"]
