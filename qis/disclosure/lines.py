@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from qis._database import sync_folder
 from qis.errors import StorageDamagedError, StorageError
-from qis.evidence._database import sync_folder
 
 Line = TypeVar("Line")
 
