@@ -1,6 +1,7 @@
 """The whole loop over UDP on loopback: how fast, at what cost, and in how much memory.
 
-Latency: four processes, each a `SynthesisLoop` with an `SQLiteStore`, publish in turn. Counted is
+Latency: four processes, each a `SynthesisLoop` with an `SQLiteStore`, publish in turn, each when
+all have synthesised what the one before published. Counted is
 the time from calling `publish` to the first synthesis with that packet in each of the three other
 processes (one clock: the system's monotonic one). That includes signing, the disk's sync at both
 ends and the synthesis.
@@ -121,6 +122,8 @@ async def _site(pipe: Connection, number: int, folder: str) -> None:
                 if word == "sites":
                     latest = loop.latest(study(0))
                     pipe.send(len(latest.sites) if latest else 0)
+                elif isinstance(word, bytes):
+                    pipe.send(word in seen)
                 else:
                     started = time.monotonic()
                     packet = await loop.publish(effect(0, word), about=ABOUT)
@@ -145,7 +148,7 @@ def latencies(folder: str) -> list[float]:
             time.sleep(PAUSE_S)
             packet_id, at = ask(pipes[nth % NODES], 0.1 + 1e-3 * nth)
             started[packet_id] = at
-        time.sleep(1.0)
+            wait_until(lambda wanted=packet_id: all(ask(pipe, wanted) for pipe in pipes))
         seen = [ask(pipe, "stop") for pipe in pipes]
     return sorted(
         1e3 * (seen[node][packet_id] - at)
