@@ -105,6 +105,7 @@ def translated(path: Path, schema: Schema) -> Iterator[None]:
 _ADVICE: Final = {
     sqlite3.SQLITE_BUSY: "another process or {name} has it open, and a {name} has one writer",
     sqlite3.SQLITE_FULL: "nothing of the last call was written: free space and call again",
+    sqlite3.SQLITE_IOERR: "is the disk full, read-only or away? The last call wrote nothing",
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written, and nothing was",
     sqlite3.SQLITE_CANTOPEN: "is it a folder, or are you not allowed to read and write here?",
 }

@@ -55,9 +55,14 @@ class Sender:
         """There is something in the outbox."""
         self._filled.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether the outbox can take no other packet."""
+        return self._outbox.unsent >= self._outbox.limit
+
     async def room(self) -> None:
         """Wait until the outbox can take another packet."""
-        while self._outbox.unsent >= self._outbox.limit:
+        while self.is_full:
             await self._next_taken()
 
     async def flush(self) -> None:

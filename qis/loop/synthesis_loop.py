@@ -234,8 +234,7 @@ class SynthesisLoop:
             If ledger, audit log, outbox or store cannot be written; then nothing leaves.
 
         """
-        parts = self._require_open()
-        await self._while_running(parts.sender.room())
+        parts = await self._with_room()
         published = parts.publisher.publish(outcome, about, subjects)
         return self._sending(parts, published)
 
@@ -274,8 +273,7 @@ class SynthesisLoop:
             As for `publish`.
 
         """
-        parts = self._require_open()
-        await self._while_running(parts.sender.room())
+        parts = await self._with_room()
         packet = parts.publisher.release(pending_id, approver)
         self._sending(parts, packet)
         return packet
@@ -321,8 +319,7 @@ class SynthesisLoop:
             If there is nothing to withdraw, or `about` is missing or another.
 
         """
-        parts = self._require_open()
-        await self._while_running(parts.sender.room())
+        parts = await self._with_room()
         packet = parts.publisher.retract(study_id_of(study), cohort, reason, about)
         self._sending(parts, packet)
         return packet
@@ -378,6 +375,13 @@ class SynthesisLoop:
 
     def _completed(self, interest: Interest) -> Interest:
         return replace(interest, studies=(*interest.studies, *self._studies))
+
+    async def _with_room(self) -> Parts:
+        """The open loop, once its outbox can take another packet."""
+        parts = self._require_open()
+        if parts.sender.is_full:
+            await self._while_running(parts.sender.room())
+        return parts
 
     async def _while_running(self, what: Awaitable[None]) -> None:
         """Wait for something that the loop's end would keep from happening."""

@@ -217,10 +217,18 @@ def test_observe_distils():
 
 def test_a_study_that_cannot_be_synthesised_is_counted_and_the_loop_goes_on():
     async def scenario():
-        async with loop_on(qis.MemoryNetwork(), 1) as loop:
+        failed = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "unsynthesised":
+                failed.set()
+
+        async with loop_on(qis.MemoryNetwork(), 1, on_event=watch) as loop:
             await loop.publish(effect(3.0, question="length of stay", measure="MD"), about=ABOUT)
             await loop.publish(effect(-0.4), about=ABOUT)
             await synthesis_of(loop, lambda s: s.measure == "OR")
+            async with asyncio.timeout(20):
+                await failed.wait()
             assert loop.statistics.failures == {"InputError": 1}
             assert loop.latest("length of stay") is None
 
