@@ -15,10 +15,10 @@ from qis.disclosure.refusal import refuse
 from qis.errors import DisclosureError, InputError
 from qis.evidence.roster import Roster
 from qis.fingerprint.scheme import Scheme
-from qis.outcomes import Anchor, Derived, Outcome, Retraction, Suppressed
+from qis.outcomes import Anchor, Derived, Outcome, Record, Retraction, Suppressed
 
 _WITHOUT_PATIENTS: Final = (Anchor, Derived, Retraction, Suppressed)
-_ABOUT_NOBODY: Final = (Anchor, Derived, Retraction)
+_OF_UNTOLD: Final = (Record, Suppressed)
 
 
 class Disclosure:
@@ -148,6 +148,7 @@ class Disclosure:
         """Raise unless the fingerprint that goes with an outcome may be released.
 
         A fingerprint is no less about people than the outcome is: it is made from their features.
+        As a rule they are the same people, and then `check` has counted them.
 
         Parameters
         ----------
@@ -157,8 +158,8 @@ class Disclosure:
             What it is made with.
         people
             How many people's features it is made from; 0: nobody's, it describes the study or a
-            disease. Default: the people of the outcome, and nobody for an `Anchor`, a `Derived`
-            or a `Retraction`. A `Suppressed` or a `Record` says how many.
+            disease. Default: those of the outcome. To be said where those are too few or not
+            known: with a `Suppressed`, a `Record`, or counts with calibrated noise.
         leaves_machine
             Whether the transport carries it beyond this machine.
 
@@ -171,9 +172,8 @@ class Disclosure:
         """
         if self.rules.is_off:
             return
-        if people is None:
-            people = 0 if isinstance(outcome, _ABOUT_NOBODY) else getattr(outcome, "n", None)
-        check_people_behind(self.rules, "fingerprint", people)
+        if people is not None or isinstance(outcome, _OF_UNTOLD) or self._is_paid(outcome):
+            check_people_behind(self.rules, "fingerprint", people)
         if leaves_machine:
             check_secret(self.rules, "fingerprint", scheme)
 

@@ -476,8 +476,6 @@ def about_rule(outcome=None, scheme=KEYED, preset="cms", **options):
         ({"scheme": OPEN, "leaves_machine": False}, None),
         ({"scheme": OPEN, "people": 1, "preset": "none"}, None),
         ({"people": 3, "preset": "datashield"}, None),
-        ({"outcome": effect(n=None)}, ("fingerprint", None)),
-        ({"outcome": effect(n=3, standard_error=2.0)}, ("fingerprint", 3)),
         ({"outcome": Suppressed(question=Q)}, ("fingerprint", None)),
         ({"outcome": Suppressed(question=Q), "people": 0}, None),
         ({"outcome": Suppressed(question=Q), "people": 4}, ("fingerprint", 4)),

@@ -19,6 +19,7 @@ from qis.disclosure.coarse import Arm, CoarseOddsRatio
 from qis.disclosure.privacy import profile_of_noisy_cells
 from qis.errors import DisclosureError, InputError, MissingExtraError, StorageDamagedError
 from qis.evidence import Roster, Site
+from qis.fingerprint import VectorScheme
 from qis.identity import Identity
 from qis.outcomes import Counts, LikelihoodProfile
 from qis.synthesis import pool_profiles
@@ -242,6 +243,11 @@ def test_the_gate_lets_pass_what_was_paid_for_and_nothing_that_only_says_so():
     preview = gate.preview(profile)
     assert not preview.refusal
     assert "noise, epsilon 1" in str(preview)
+    scheme = VectorScheme(dimensions=3)
+    with pytest.raises(DisclosureError) as caught:  # nobody knows of how few it is
+        gate.check_about(profile, scheme, leaves_machine=False)
+    assert caught.value.field == "fingerprint"
+    gate.check_about(profile, scheme, people=0, leaves_machine=False)
     # The noisy number of people is no former release to compare with.
     gate.check(counts(60, 200, 70, 200))
     forged = counts(3, 30, 12, 30).profile()
