@@ -77,10 +77,17 @@ class SynthesisLoop:
             self._events = None
 
     def publish(
-        self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
     ) -> Packet | Pending:
         """As `qis.SynthesisLoop.publish`."""
-        return self._do(lambda inner: inner.publish(outcome, about=about, subjects=subjects))
+        return self._do(
+            lambda inner: inner.publish(outcome, about=about, subjects=subjects, people=people)
+        )
 
     def observe(self, record: Any) -> Packet | Pending | None:
         """As `qis.SynthesisLoop.observe`."""
@@ -113,9 +120,9 @@ class SynthesisLoop:
         """As `qis.SynthesisLoop.dry_run`."""
         return self._ask(lambda inner: inner.dry_run(outcome, about=about, subjects=subjects))
 
-    def watch(self, interest: Interest) -> None:
+    def watch(self, interest: Interest, *, people: int | None = None) -> None:
         """As `qis.SynthesisLoop.watch`."""
-        self._do(lambda inner: inner.watch(interest))
+        self._do(lambda inner: inner.watch(interest, people=people))
 
     def unwatch(self, interest: Interest) -> None:
         """As `qis.SynthesisLoop.unwatch`."""

@@ -60,6 +60,7 @@ class Parts:
             store,
             disclosure=options.disclosure,
             approve=options.approve,
+            leaves_machine=options.transport.leaves_machine,
             signer=self.signer,
             outbox=outbox,
             journal=self.journal,

@@ -14,7 +14,7 @@ from qis.transport import Delivery, Transport
 
 QUEUE_LIMIT: Final = 1_024
 """Deliveries that wait for the store; above that the transport's own inbox fills."""
-BATCH: Final = 64
+BATCH: Final = 256
 """Deliveries taken in at one go, in one transaction, before others get their turn."""
 
 

@@ -32,6 +32,8 @@ class Publisher:
     ----------
     scheme, store, disclosure, approve, clock
         As for `qis.SynthesisLoop`.
+    leaves_machine
+        Whether the transport carries packets beyond this machine.
     signer, outbox, journal, announcer
         The other parts of the loop.
 
@@ -44,6 +46,7 @@ class Publisher:
         *,
         disclosure: Disclosure,
         approve: Approval | None,
+        leaves_machine: bool,
         signer: Signer,
         outbox: Outbox,
         journal: Journal,
@@ -54,13 +57,16 @@ class Publisher:
         self._store = store
         self._disclosure = disclosure
         self._approve = approve
+        self._leaves_machine = leaves_machine
         self._signer = signer
         self._outbox = outbox
         self._journal = journal
         self._announcer = announcer
         self._clock = clock
 
-    def publish(self, outcome: Outcome, about: Any, subjects: Subjects | None) -> Packet | Pending:
+    def publish(
+        self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
+    ) -> Packet | Pending:
         """Sign an outcome that may leave, or keep it until it is released."""
         draft = Draft(
             outcome=outcome,
@@ -69,6 +75,13 @@ class Publisher:
             subjects=subjects,
         )
         self._check_same_subject(draft)
+        try:
+            self._disclosure.check_about(
+                outcome, self._scheme, people=people, leaves_machine=self._leaves_machine
+            )
+        except DisclosureError as error:
+            self._withhold(draft, error)
+            raise
         return self._emit(draft) if self._approve is None else self._submit(draft, self._approve)
 
     def release(self, pending_id: str, approver: str) -> Packet:

@@ -48,6 +48,9 @@ class SynthesisLoop:
         Turns what an outcome is about into a fingerprint and routing keys.
     interest
         What to receive, one or several. All that belongs to `studies` is received besides.
+    interest_people
+        How many people's features the interests are made from, 0 if they describe a study or a
+        disease; to be said where the transport leaves the machine (`Disclosure.check_interest`).
     studies
         The studies whose evidence is wanted whole and whose declared model is used.
     store
@@ -95,6 +98,9 @@ class SynthesisLoop:
     ------
     InputError
         If an argument is wrong, or the store has another roster than the one given.
+    DisclosureError
+        On opening, if an interest may not be registered elsewhere, or the disclosure rules rest on
+        an agreement and the roster is open.
 
     """
 
@@ -105,6 +111,7 @@ class SynthesisLoop:
         scheme: Scheme[Any],
         *,
         interest: Interest | Iterable[Interest],
+        interest_people: int | None = None,
         studies: Iterable[Study] = (),
         store: EvidenceStore | None = None,
         roster: Roster | None = None,
@@ -134,6 +141,7 @@ class SynthesisLoop:
         self.store = store
         self._studies = {study.id: study for study in studies}
         self._interests = tuple(map(self._completed, _interests(interest)))
+        self._interest_people = interest_people
         self._distil = distil
         self._outbox = outbox
         self._announcer = Announcer(clock, on_event)
@@ -164,6 +172,9 @@ class SynthesisLoop:
         return self._announcer.statistics
 
     async def __aenter__(self) -> Self:
+        self._options.disclosure.check_roster(self.store.roster)
+        for interest in self._interests:
+            self._check_interest(interest, self._interest_people)
         async with AsyncExitStack() as closing_later:
             if self._outbox is None:
                 outbox = closing_later.enter_context(closing(Outbox()))
@@ -204,7 +215,12 @@ class SynthesisLoop:
             raise _alone(fault)
 
     async def publish(
-        self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
     ) -> Packet | Pending:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
@@ -219,6 +235,9 @@ class SynthesisLoop:
         subjects
             Whom the outcome is made from (`qis.disclosure.subject_hashes`); stays here, to see a
             few people added, removed or changed since the last release.
+        people
+            How many people's features `about` is made from; default: those of the outcome. 0: it
+            describes the study or a disease, and nobody.
 
         Returns
         -------
@@ -232,7 +251,8 @@ class SynthesisLoop:
             If the loop is not open, the features are wrong, or the packet that this one replaces
             was about something else (retract that one first, so that its readers learn of it).
         DisclosureError
-            If a rule keeps the outcome at the site; the error names the rule and the ways out.
+            If a rule keeps the outcome or its fingerprint at the site; the error names the rule
+            and the ways out.
         OutcomeTooLargeError
             If the outcome does not fit a packet.
         StorageError
@@ -240,7 +260,7 @@ class SynthesisLoop:
 
         """
         parts = await self._with_room()
-        published = parts.publisher.publish(outcome, about, subjects)
+        published = parts.publisher.publish(outcome, about, subjects, people)
         return self._sending(parts, published)
 
     async def observe(self, record: Any) -> Packet | Pending | None:
@@ -329,9 +349,13 @@ class SynthesisLoop:
         self._sending(parts, packet)
         return packet
 
-    async def watch(self, interest: Interest) -> None:
-        """Receive what matches another interest too; registered when this returns."""
+    async def watch(self, interest: Interest, *, people: int | None = None) -> None:
+        """Receive what matches another interest too; registered when this returns.
+
+        `people` as `interest_people` of the loop.
+        """
         (checked,) = _interests(interest)
+        self._check_interest(checked, people)
         await self._require_open().intake.watch(self._completed(checked))
 
     async def unwatch(self, interest: Interest) -> None:
@@ -341,6 +365,7 @@ class SynthesisLoop:
     def believe(self, roster: Roster) -> None:
         """Judge all evidence by another roster from now on, and synthesise again."""
         parts = self._require_open()
+        self._options.disclosure.check_roster(roster)
         self.store.roster = roster
         parts.begin()
 
@@ -377,6 +402,15 @@ class SynthesisLoop:
             parts.sender.wake()
             parts.syntheses.mark(published.outcome.study_id)
         return published
+
+    def _check_interest(self, interest: Interest, people: int | None) -> None:
+        options = self._options
+        options.disclosure.check_interest(
+            interest,
+            options.scheme,
+            people=people,
+            leaves_machine=options.transport.leaves_machine,
+        )
 
     def _completed(self, interest: Interest) -> Interest:
         return replace(interest, studies=(*interest.studies, *self._studies))

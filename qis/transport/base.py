@@ -65,6 +65,11 @@ class Transport(ABC):
         return True
 
     @property
+    def leaves_machine(self) -> bool:
+        """Whether others than this machine's programs may read what is published or registered."""
+        return True
+
+    @property
     @abstractmethod
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""

@@ -143,6 +143,11 @@ class MemoryTransport(Transport):
         return self._is_open
 
     @property
+    def leaves_machine(self) -> bool:
+        """Nothing leaves the process."""
+        return False
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics

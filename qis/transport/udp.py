@@ -87,6 +87,11 @@ class UDPTransport(Transport):
         return self._socket is not None
 
     @property
+    def leaves_machine(self) -> bool:
+        """Whether it is bound to more than loopback."""
+        return not ipaddress.ip_address(self._bind[0]).is_loopback
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics

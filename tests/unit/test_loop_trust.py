@@ -366,7 +366,7 @@ def test_a_full_set_of_fields_of_an_outcome_waits_and_comes_back(network):
     async def scenario():
         async with loop_on(network, 1, approve="manual") as loop:
             for outcome in outcomes:
-                pending = await loop.publish(outcome, about=ABOUT)
+                pending = await loop.publish(outcome, about=ABOUT, people=0)
                 assert loop.waiting()[0].outcome == outcome
                 packet = await loop.release(pending.id, approver="Dr Grey")
                 assert packet.outcome == outcome
