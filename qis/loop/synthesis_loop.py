@@ -307,12 +307,19 @@ class SynthesisLoop:
         """Drop an outcome that waited. Parameters and errors as for `release`."""
         self._require_open().publisher.reject(pending_id, approver, reason)
 
-    def dry_run(self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None) -> DryRun:
+    def dry_run(
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
+    ) -> DryRun:
         """The packet that `publish` would make now, and what an outsider could learn from it.
 
         Nothing is signed, kept or sent, and no sequence is used.
         """
-        return self._require_open().dry_run(outcome, about, subjects)
+        return self._require_open().dry_run(outcome, about, subjects, people)
 
     async def retract(
         self,
