@@ -51,6 +51,11 @@ class Links:
         self._tokens: dict[bytes, bytes] = {}
         self._out: list[Datagram] = []
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request is under way."""
+        return bool(self._under_way)
+
     def take(self) -> list[Datagram]:
         """What is to be sent; taken once."""
         out, self._out = self._out, []

@@ -191,6 +191,11 @@ class OverlayNode:
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.holder.outflow.own_under_way
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether it waits for an answer, or passes on what it holds."""
+        return self._links.is_waiting or not self.handover.is_idle
+
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._timers.run(now)

@@ -19,8 +19,8 @@ from qis.overlay.addresses import pack_address
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.overlay.retained import Carried
 from qis.packet import Packet
+from qis.transport._carriers import carried_of
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception, Verdict
 from qis.transport._socket import DatagramSocket
@@ -135,14 +135,7 @@ class UDPTransport(Transport):
         node = self._open_node()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        carried = Carried(
-            id=packet.id,
-            issuer=packet.issuer.key,
-            expires_at=packet.expires_at,
-            keys=keys,
-            packet=bytes(packet),
-        )
-        node.publish(carried, time.time())
+        node.publish(carried_of(packet, keys), time.time())
         self._turn()
 
     @asynccontextmanager
