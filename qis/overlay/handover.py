@@ -25,6 +25,8 @@ from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
 
+HEIRS_LIMIT: Final = 16
+"""Nodes that one packet is handed to under one key, when each names others."""
 NEWS_S: Final = 600.0
 """How long a node is new."""
 GIVERS: Final = 1
@@ -126,8 +128,7 @@ class Handover:
                 for heir in heirs:
                     told[subscription.place, heir.id].append(key)
             for carried in self._retained.under(key, now) if heirs else ():
-                for heir in heirs:
-                    self._hand(carried, key, heir, now)
+                self._hand(carried, key, heirs, now)
         for (place, node), keys in told.items():
             self._tell(subscriptions[place], new[node], tuple(keys), now)
 
@@ -144,7 +145,31 @@ class Handover:
         )
         return heirs if before < GIVERS else []
 
-    def _hand(self, carried: Carried, key: bytes, heir: Contact, now: float) -> None:
+    def _hand(
+        self,
+        carried: Carried,
+        key: bytes,
+        heirs: list[Contact],
+        now: float,
+        handed: frozenset[int] = frozenset(),
+    ) -> None:
+        """Hand a packet on, and on to whom the heirs name: they may have met them before."""
+        handed = handed.union(contact.id for contact in heirs)
+
+        def on_answer(answer: Published, at: float) -> None:
+            place, reach = self._reach_of(key)
+            named = [self._finder.contact(record) for record in answer.news]
+            further = [
+                contact
+                for contact in named
+                if contact is not None
+                and contact.id not in handed
+                and contact.id != self._finder.own.id
+                and contact.id ^ place <= reach
+            ]
+            if further and len(handed) < HEIRS_LIMIT:
+                self._hand(carried, key, further, at, handed)
+
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,
@@ -157,7 +182,10 @@ class Handover:
                 packet=carried.packet,
             )
 
-        self._outflow.send(carried, heir.record, build, Published, now)
+        for heir in heirs:
+            self._outflow.send(
+                carried, heir.record, build, now, expects=Published, on_answer=on_answer
+            )
 
     def _tell(
         self, subscription: Subscription, heir: Contact, keys: tuple[bytes, ...], now: float

@@ -50,15 +50,14 @@ class Holder:
         contact = self._subscriber_of(subscription)
         if contact is None or not self.holdings.put(subscription, message.places, now):
             return None
-        held = (key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
-        keys = frozenset(held)
+        keys = tuple(key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
         if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
-            for carried in self.retained.after(seen, keys, now):
+            for carried in self.retained.after(seen, frozenset(keys), now):
                 chosen = chosen_keys(
                     carried.id, 0, subscription.subscriber, carried.keys, subscription.keys
                 )
-                if carried.issuer != subscription.subscriber and not keys.isdisjoint(chosen):
+                if carried.issuer != subscription.subscriber and not set(chosen).isdisjoint(keys):
                     self._forward(carried, contact, int(carried.issuer != self._own_key), now)
         return Subscribed(
             request=message.request,

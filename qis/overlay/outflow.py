@@ -7,14 +7,16 @@ is back.
 """
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from qis.overlay.links import Build, Links
 from qis.overlay.messages import Deliver, Delivered, Message
 from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried
 
+_Answer = TypeVar("_Answer", bound=Message)
 WINDOW: Final = 32
 """Packets under way to one node."""
 WAITING_LIMIT: Final = 65_536
@@ -26,6 +28,7 @@ class _Item:
     carried: Carried
     build: Build
     expects: type[Message]
+    on_answer: Callable[[Any, float], None]
 
 
 @dataclass(slots=True)
@@ -66,14 +69,21 @@ class Outflow:
                 packet=carried.packet,
             )
 
-        self.send(carried, to, build, Delivered, now)
+        self.send(carried, to, build, now, expects=Delivered, on_answer=lambda _, at: None)  # noqa: ARG005
 
     def send(
-        self, carried: Carried, to: NodeRecord, build: Build, expects: type[Message], now: float
+        self,
+        carried: Carried,
+        to: NodeRecord,
+        build: Build,
+        now: float,
+        *,
+        expects: type[_Answer],
+        on_answer: Callable[[_Answer, float], None],
     ) -> None:
         """Send a packet in a message of some kind, after what waits for the same node already."""
         flow = self._flows.setdefault(to, _Flow())
-        item = _Item(carried, build, expects)
+        item = _Item(carried, build, expects, on_answer)
         if flow.under_way >= WINDOW and self._waiting >= WAITING_LIMIT:
             self.dropped += 1
             return
@@ -97,6 +107,10 @@ class Outflow:
             elif not flow.under_way:
                 self._flows.pop(to, None)
 
+        def answered(answer: Message, at: float) -> None:
+            item.on_answer(answer, at)
+            ended(at)
+
         def given_up(at: float) -> None:
             for waiting in flow.waiting:
                 self._count(waiting.carried, -1)
@@ -110,7 +124,7 @@ class Outflow:
             to,
             now,
             expects=item.expects,
-            on_answer=lambda _, at: ended(at),
+            on_answer=answered,
             on_silence=given_up,
         )
 
