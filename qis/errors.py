@@ -9,6 +9,7 @@
     │   ├── IncompatibleEvidenceError    outcomes that must not be pooled
     │   ├── NoEstimateError              the data determine no finite estimate
     │   ├── DisclosureError              a rule keeps this outcome at the site
+    │   ├── EmbargoError                 the study hides its syntheses until a date
     │   ├── KeyFileError                 a key file that cannot or must not be used
     │   └── MissingExtraError (ImportError)  an optional package is not installed
     ├── PeerError                        theirs: bytes that came from somebody else
@@ -74,6 +75,10 @@ class NoEstimateError(InputError):
 
 class DisclosureError(InputError):
     """A disclosure rule keeps the outcome at the site; `field` names the rule."""
+
+
+class EmbargoError(InputError):
+    """The study hides its syntheses until `limit` (Unix seconds); `field` is what was asked for."""
 
 
 class KeyFileError(InputError):

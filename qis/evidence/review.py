@@ -4,6 +4,7 @@ Trust, overlap and validity change with the roster and the clock, while the pack
 keeps packets, and this turns those under one study into evidence.
 """
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -39,6 +40,8 @@ class Reason(Enum):
     SUPPRESSED = ("suppressed", "The site has data that its disclosure rules keep back.")
     NOT_STARTED = ("not started", "The study's validity has not begun.")
     ENDED = ("ended", "The study's validity has ended.")
+    ISSUED_EARLY = ("issued early", "It was issued before the study's validity began.")
+    ISSUED_LATE = ("issued late", "It was issued after the study's validity had ended.")
     TOO_MANY_COHORTS = ("too many cohorts", f"Its site has more than {MAX_COHORTS} cohorts.")
     OVERLAPPING = ("overlapping", "Its site shares patients with a site that counts.")
     DERIVED = ("derived", "A synthesis of other packets, which would count them twice.")
@@ -96,6 +99,8 @@ class Review:
         Names of the sites enrolled in the study, in the roster's order (none if it is open).
     roster_digest
         Names the roster by which this was judged.
+    now
+        Unix seconds: when it was judged.
 
     """
 
@@ -106,6 +111,7 @@ class Review:
     site_names: Mapping[bytes, str]
     enrolled: tuple[str, ...]
     roster_digest: bytes
+    now: float
 
     @property
     def sites(self) -> tuple[str, ...]:
@@ -173,9 +179,9 @@ def judge(
     named = [(place[0], place[2], head) for place, head in deciding.items()]
     evidence: list[tuple[str, Packet]] = []
     anchors: list[tuple[str, Packet]] = []
-    closed = _closed(study, now)
     for name, role, head in named:
-        if (reason := _withheld(head, role) or closed) is not None:
+        reason = _withheld(head, role) or _outside_validity(study, head.packet.issued_at, now)
+        if reason is not None:
             excluded.append(Excluded(head.packet, reason, name))
         else:
             (anchors if role is Role.ANCHOR else evidence).append((name, head.packet))
@@ -190,6 +196,7 @@ def judge(
         site_names={packet.id: name for name, packet in (*evidence, *anchors)},
         enrolled=tuple(site.name for site in roster.enrolled(study_id)),
         roster_digest=roster.digest,
+        now=now,
     )
 
 
@@ -223,13 +230,19 @@ def _withheld(head: Head, role: Role) -> Reason | None:
     return _KIND_REASONS.get(head.packet.outcome.kind)
 
 
-def _closed(study: Study | bytes | str, now: float) -> Reason | None:
-    if isinstance(study, Study):
-        if study.valid_from is not None and now < study.valid_from:
-            return Reason.NOT_STARTED
-        if study.valid_until is not None and now >= study.valid_until:
-            return Reason.ENDED
-    return None
+def _outside_validity(study: Study | bytes | str, issued_at: int, now: float) -> Reason | None:
+    """Why the study's validity keeps a packet out, if so; nothing counts outside of it."""
+    if not isinstance(study, Study):
+        return None
+    start = -math.inf if study.valid_from is None else study.valid_from
+    end = math.inf if study.valid_until is None else study.valid_until
+    if now < start:
+        return Reason.NOT_STARTED
+    if now >= end:
+        return Reason.ENDED
+    if issued_at < start:
+        return Reason.ISSUED_EARLY
+    return Reason.ISSUED_LATE if issued_at >= end else None
 
 
 def _limit_cohorts(

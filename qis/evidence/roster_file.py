@@ -22,7 +22,6 @@ coordinator's key and the Ed25519 signature, in hexadecimal.
 import os
 import tomllib
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ from typing import Any, Final
 from qis.errors import InputError, SignatureError, StorageError
 from qis.evidence.roster import Roster, Site, SiteKey
 from qis.identity import Identity, Issuer, verify
+from qis.outcomes._times import unix_seconds
 
 _DOMAIN: Final = b"qis roster 1\n"
 _FILE_KEYS: Final = ("version", "site")
@@ -250,14 +250,4 @@ def _hex(value: object, field: str) -> bytes:
 
 
 def _time(value: object, field: str) -> int | None:
-    if value is None:
-        return None
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise InputError(
-                f"{field} has no zone: write {value.isoformat()}Z if it is UTC", field=field
-            )
-        return int(value.timestamp())
-    if isinstance(value, date):
-        return int(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp())
-    return _whole(value, field)
+    return None if value is None else unix_seconds(value, field)

@@ -5,9 +5,10 @@ import unicodedata
 from qis.errors import InputError, OutcomeTooLargeError
 
 # Control characters could forge log lines; bidirectional overrides could show a clinician another
-# order of the arms than the one that was signed. Surrogates cannot be encoded, and an unassigned
-# code point has no normal form that every version of Unicode agrees on.
-_REFUSED = frozenset({"Cc", "Cs", "Cn", "Co"})
+# order of the arms than the one that was signed. Surrogates cannot be encoded, and private use
+# means nothing to a stranger. What is merely unassigned passes: a newer Unicode than the
+# receiver's may have assigned it, and text in the newer NFC is in the older one too.
+_REFUSED = frozenset({"Cc", "Cs", "Co"})
 _BIDIRECTIONAL = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
@@ -19,7 +20,7 @@ def normal_text(text: object, field: str, limit: int) -> str:
     Raises
     ------
     InputError
-        If it is not a string or holds a control, bidirectional or unassigned character.
+        If it is not a string or holds a control, bidirectional, private-use or non-character.
     OutcomeTooLargeError
         If it takes more than `limit` bytes of UTF-8.
 
@@ -33,10 +34,14 @@ def normal_text(text: object, field: str, limit: int) -> str:
     if not folded.isascii() or not folded.isprintable():
         folded = unicodedata.normalize("NFC", folded)
         for character in folded:
-            if unicodedata.category(character) in _REFUSED or character in _BIDIRECTIONAL:
+            if (
+                unicodedata.category(character) in _REFUSED
+                or character in _BIDIRECTIONAL
+                or _is_noncharacter(ord(character))
+            ):
                 raise InputError(
                     f"{field} holds the character U+{ord(character):04X}; "
-                    "control, bidirectional and unassigned characters are refused",
+                    "control, bidirectional, private-use and non-characters are refused",
                     field=field,
                     actual=character,
                 )
@@ -44,6 +49,11 @@ def normal_text(text: object, field: str, limit: int) -> str:
     if size > limit:
         _refuse_size(field, size, limit)
     return folded
+
+
+def _is_noncharacter(code: int) -> bool:
+    """Whether Unicode promises never to assign it (The Unicode Standard, section 23.7)."""
+    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
 
 
 def _refuse_size(field: str, size: int, limit: int) -> None:

@@ -184,8 +184,8 @@ class QuadraticLikelihood(FromModels, Outcome):
         """How far 16-bit numbers may have moved this site's own maximum, in standard errors.
 
         A bound to first order, from what travels alone: of z and of L below the diagonal half a
-        unit, of L on the diagonal 2⁻¹⁷ of it. The score itself is off by what z is only, so that
-        rounds of packets still come to the pooled fit.
+        unit of their own, of L on the diagonal half a unit of its 16 bits. The score itself is off
+        by what z is only, so that rounds of packets still come to the pooled fit.
         """
         if not any(self.whitened):
             return 0.0
@@ -193,7 +193,7 @@ class QuadraticLikelihood(FromModels, Outcome):
         inverse = np.linalg.pinv(factor)
         half_units = np.exp2(np.array(self.exponents, dtype=np.float64)) * 0.5 / UNIT
         errors = np.tril(np.repeat(half_units[:, np.newaxis], len(z), axis=1), -1)
-        np.fill_diagonal(errors, np.array(self.diagonal) * 2.0**-17)
+        np.fill_diagonal(errors, np.exp2(np.frexp(np.array(self.diagonal))[1] - 17.0))
         of_score = math.sqrt(len(z)) * 2.0**self.score_exponent * 0.5 / UNIT
         of_factor = errors.T @ np.abs(inverse.T @ z), np.abs(inverse) @ errors @ np.abs(z)
         return of_score + sum(float(np.linalg.norm(part)) for part in of_factor)

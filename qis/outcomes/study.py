@@ -7,6 +7,7 @@ estimand and the same analysis ever pool.
 
 import math
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
@@ -16,8 +17,10 @@ from typing import Any, Literal, Self
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
+from qis.about import SCHEME_ID_SIZE
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
+from qis.outcomes._times import unix_seconds
 from qis.outcomes.measures import measure_named
 
 QUESTION_SIZE = 48
@@ -60,8 +63,12 @@ class Study:
         Names of the features that the fingerprint is made of, in order.
     min_similarity
         Similarity from which an outcome is relevant, in [0, 1].
-    valid_from, valid_until, embargo_until
-        Unix seconds. Outcomes count from, until; syntheses of arms are hidden until.
+    valid_from, valid_until
+        Unix seconds: outcomes issued in [from, until) count, and none from `valid_until` on, when
+        the study has no estimate any more. In TOML also a date or a time with its zone.
+    embargo_until
+        Unix seconds (as above): until then syntheses are hidden from all but a monitoring role.
+        An embargo among honest parties: each site holds the packets, and could compute it all.
     analysis_version
         Changes when the analysis changes.
 
@@ -119,6 +126,15 @@ class Study:
         }
         return blake3(encode_sorted(said)).digest(STUDY_ID_SIZE)
 
+    def is_embargoed(self, now: float) -> bool:
+        """Whether syntheses are hidden at `now` (Unix seconds)."""
+        return self.embargo_until is not None and now < self.embargo_until
+
+    def next_change(self, now: float) -> int | None:
+        """When, after `now`, the clock alone changes what counts or what is shown; if ever."""
+        times = (self.valid_from, self.valid_until, self.embargo_until)
+        return min((time for time in times if time is not None and time > now), default=None)
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read a study from a TOML file whose keys are the fields of this class.
@@ -135,55 +151,97 @@ class Study:
             table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise InputError(f"{path} is not a TOML file: {error}", field="path") from error
-        known = [field.name for field in fields(cls)]
-        for key in table:
-            if key not in known:
-                raise InputError(
-                    f"{path}: unknown key {key!r}; a study has {', '.join(known)}",
-                    field=key,
-                    limit=tuple(known),
-                )
-        if "question" not in table:
-            raise InputError(f"{path}: a study needs a question", field="question")
-        arguments: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in table.items()
-        }
-        return cls(**arguments)
+        try:
+            return cls(**_arguments(table, [field.name for field in fields(cls)]))
+        except InputError as error:
+            raise type(error)(
+                f"{path}: {error}", field=error.field, actual=error.actual, limit=error.limit
+            ) from error
+
+
+def _arguments(table: dict[str, Any], known: list[str]) -> dict[str, Any]:
+    """The constructor's arguments from a TOML table."""
+    for key in table:
+        if key not in known:
+            raise InputError(
+                f"unknown key {key!r:.60}; a study has {', '.join(known)}",
+                field=key,
+                limit=tuple(known),
+            )
+    if "question" not in table:
+        raise InputError("a study needs a question", field="question")
+    return {
+        key: unix_seconds(value, key) if key in _TIMES else value for key, value in table.items()
+    }
 
 
 _CHOICES = {"model": ("fixed", "random"), "ties": ("", "efron", "breslow", "exact")}
-_POSITIVE = ("tau_scale", "mean_scale")
+_LISTS = ("adjustment", "baseline_features")
 _TIMES = ("valid_from", "valid_until", "embargo_until")
+_RANGES = {
+    "min_similarity": (0.0, 1.0),
+    "tau_scale": (math.ulp(0.0), 1e6),
+    "mean_scale": (math.ulp(0.0), 1e6),
+}
 
 
-def _checked(name: str, value: Any) -> Any:  # noqa: PLR0911  one return a kind of field
+def _checked(name: str, value: Any) -> Any:
+    """A field's value in its one form; raises `InputError` if it has none."""
     if value is None and name != "question":
         return None
-    if name == "question":
-        return normal_text(value, name, QUESTION_SIZE)
-    if name == "measure":
-        return measure_named(value).name
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise InputError(
-                f"{name} is {value!r:.60}; it is one of {', '.join(_CHOICES[name])}",
-                field=name,
-                actual=value,
-                limit=_CHOICES[name],
-            )
-        return value
-    if name in _TIMES:
-        return _in_range(name, value, int, 0, 2**32 - 1)
-    if name == "min_similarity":
-        return float(_in_range(name, value, (int, float), 0.0, 1.0))
-    if name in _POSITIVE:
-        return float(_in_range(name, value, (int, float), math.ulp(0.0), 1e6))
-    if isinstance(value, (tuple, list)) and name in ("adjustment", "baseline_features"):
-        return tuple(normal_text(item, name, _TEXT_SIZE) for item in value)
-    return normal_text(value, name, _TEXT_SIZE)
+    form: Callable[[str, Any], Any] = _FORMS.get(name, _text)
+    return form(name, value)
 
 
-def _in_range(name: str, value: Any, kind: Any, low: float, high: float) -> Any:
+def _text(name: str, value: Any) -> str:
+    return normal_text(value, name, QUESTION_SIZE if name == "question" else _TEXT_SIZE)
+
+
+def _chosen(name: str, value: Any) -> Any:
+    if value not in _CHOICES[name]:
+        raise InputError(
+            f"{name} is {value!r:.60}; it is one of {', '.join(_CHOICES[name])}",
+            field=name,
+            actual=value,
+            limit=_CHOICES[name],
+        )
+    return value
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise InputError(f"{name} is a list of texts, not {value!r:.60}", field=name, actual=value)
+    return tuple(normal_text(item, name, _TEXT_SIZE) for item in value)
+
+
+def _measure(_: str, value: Any) -> str:
+    return measure_named(value).name
+
+
+def _time(name: str, value: Any) -> int:
+    _require_range(name, value, int, 0, 2**32 - 1)
+    return int(value)
+
+
+def _number(name: str, value: Any) -> float:
+    _require_range(name, value, (int, float), *_RANGES[name])
+    return float(value)
+
+
+def _scheme_id(name: str, value: Any) -> str:
+    digits = frozenset("0123456789abcdef")
+    is_id = type(value) is str and len(value) == 2 * SCHEME_ID_SIZE and digits.issuperset(value)
+    if value != "" and not is_id:
+        raise InputError(
+            f"scheme is {value!r:.60}; it is the scheme's id, {2 * SCHEME_ID_SIZE} hexadecimal "
+            "digits in small letters: scheme.id.hex()",
+            field=name,
+            actual=value,
+        )
+    return str(value)
+
+
+def _require_range(name: str, value: Any, kind: Any, low: float, high: float) -> None:
     if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
         raise InputError(
             f"{name} is {value!r:.60}; it must be a number from {low} to {high}",
@@ -191,4 +249,13 @@ def _in_range(name: str, value: Any, kind: Any, low: float, high: float) -> Any:
             actual=value,
             limit=(low, high),
         )
-    return value
+
+
+_FORMS: dict[str, Callable[[str, Any], Any]] = {
+    "measure": _measure,
+    "scheme": _scheme_id,
+    **dict.fromkeys(_CHOICES, _chosen),
+    **dict.fromkeys(_LISTS, _texts),
+    **dict.fromkeys(_TIMES, _time),
+    **dict.fromkeys(_RANGES, _number),
+}

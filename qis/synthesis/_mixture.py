@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
+from qis.synthesis._roots import passing_zero
 from qis.synthesis._sites import Floats, total
 
 _ROOT_HALF: Final = math.sqrt(0.5)
-_STEPS: Final = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,23 +53,13 @@ class NormalMixture:
         """The x with P(X ≤ x) = `probability`: Newton steps inside a bracket."""
         width = float(self.sds.max()) * 40.0
         low, high = float(self.means.min()) - width, float(self.means.max()) + width
-        x = self.mean
-        for _ in range(_STEPS):
-            gap = self.cdf(x) - probability
-            if gap == 0.0:
-                return x
-            if gap < 0.0:
-                low = x
-            else:
-                high = x
+
+        def newton(x: float) -> tuple[float, float]:
+            lacking = probability - self.cdf(x)
             density = self._density(x)
-            step = -gap / density if density > 0.0 else 0.0
-            previous, x = x, x + step
-            if not low < x < high:
-                x = 0.5 * (low + high)
-            if abs(x - previous) <= 1e-14 * (abs(x) + high - low):
-                break
-        return x
+            return lacking, lacking / density if density > 0.0 else 0.0
+
+        return passing_zero(newton, self.mean, low, high, floor=float(self.sds.min()))
 
     def _tail(self, z: Floats) -> float:
         scaled = (z * _ROOT_HALF).tolist()

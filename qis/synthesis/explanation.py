@@ -22,10 +22,7 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
         others = synthesis.leave_one_out()
         for site in synthesis.sites:
             yield f"  {_site(synthesis, site, others.get(site.name))}"
-    yield from _missing(synthesis)
-    yield (
-        f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}."
-    )
+    yield from missing(synthesis)
 
 
 def _answer(synthesis: Synthesis) -> Iterator[str]:
@@ -78,7 +75,8 @@ def _short(name: str) -> str:
     return name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
 
 
-def _missing(synthesis: Synthesis) -> Iterator[str]:
+def missing(synthesis: Synthesis) -> Iterator[str]:
+    """What every explanation ends with: who is not in it, and which synthesis this is."""
     if synthesis.excluded:
         yield "Left out:"
     for left in synthesis.excluded:
@@ -88,3 +86,6 @@ def _missing(synthesis: Synthesis) -> Iterator[str]:
         yield f"{synthesis.reach.sites} of {synthesis.reach.enrolled} enrolled sites count."
     if synthesis.silent:
         yield f"Nothing came from: {', '.join(synthesis.silent)}."
+    yield (
+        f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}."
+    )

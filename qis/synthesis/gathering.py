@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
-from qis.evidence.review import study_id_of
-from qis.outcomes import MEASURES, Outcome, Study
+from qis.evidence.review import Excluded, study_id_of
+from qis.outcomes import MEASURES, Outcome, Retraction, Study
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
@@ -75,6 +75,8 @@ class Gathered:
         Number of enrolled sites; `None` if the roster is open.
     roster_digest
         Names the roster.
+    now
+        Unix seconds: when it was judged.
 
     """
 
@@ -86,9 +88,12 @@ class Gathered:
     silent: tuple[str, ...]
     enrolled: int | None
     roster_digest: bytes
+    now: float
 
 
-def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
+def gather(
+    packets: Iterable[Packet] | Review, study: Study | None, now: float | None = None
+) -> Gathered:
     """Sort what may be pooled from what may not.
 
     Plain packets pass the same rules as in a store with an open roster: of one issuer, study and
@@ -102,9 +107,9 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
         If packets of several studies come without saying which one is meant.
 
     """
-    review = packets if isinstance(packets, Review) else _review(list(packets), study)
+    review = packets if isinstance(packets, Review) else _review(list(packets), study, now)
     left_out = [
-        LeftOut(left.packet, left.site, left.reason.label, left.reason.sentence)
+        LeftOut(left.packet, left.site, left.reason.label, _sentence(left))
         for left in review.excluded
     ]
     question = _question(review, study)
@@ -141,10 +146,11 @@ def gather(packets: Iterable[Packet] | Review, study: Study | None) -> Gathered:
         silent=review.silent,
         enrolled=len(review.enrolled) or None,
         roster_digest=review.roster_digest,
+        now=review.now,
     )
 
 
-def _review(packets: list[Packet], study: Study | None) -> Review:
+def _review(packets: list[Packet], study: Study | None, now: float | None) -> Review:
     ids = {packet.outcome.study_id for packet in packets}
     if study is not None:
         ids.add(study.id)
@@ -162,8 +168,16 @@ def _review(packets: list[Packet], study: Study | None) -> Review:
     store = MemoryStore(roster=Roster.open(), capacity=max(len(packets), 1))
     for packet in packets:
         store.add(packet, now=packet.issued_at)
-    latest = max((packet.issued_at for packet in packets), default=0)
-    return store.review(study if study is not None else ids.pop(), now=latest)
+    if now is None:
+        now = max((packet.issued_at for packet in packets), default=0)
+    return store.review(study if study is not None else ids.pop(), now=now)
+
+
+def _sentence(left: Excluded) -> str:
+    """Why a store leaves a packet out, and a site's own reason where it gave one."""
+    outcome = left.packet.outcome
+    own = f" Its reason: {outcome.reason}." if isinstance(outcome, Retraction) else ""
+    return left.reason.sentence + own
 
 
 def _question(review: Review, study: Study | None) -> str:

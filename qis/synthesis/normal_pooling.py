@@ -17,14 +17,13 @@ from numpy.typing import ArrayLike
 from qis.errors import InputError
 from qis.synthesis._quantiles import chi2_tail, normal_quantile, normal_two_sided_p, t_quantile
 from qis.synthesis._sites import Sites, check_choice, check_level, check_sites
+from qis.synthesis._weights import Weighted, weighted
 from qis.synthesis.heterogeneity import (
     TAU2_METHODS,
-    Weighted,
     estimate_tau2,
     q_profile,
     restricted_log_likelihood,
     typical_variance,
-    weighted,
 )
 
 INTERVALS: Final = ("z", "hksj", "hk")

@@ -105,7 +105,7 @@ class Synthesis:
         How often this study has been synthesised here, this time included.
     confidence_sequence
         Interval for the common effect that may be looked at after every packet (width fixed by
-        the study's `mixing_scale`); `None` without a finite estimate.
+        the measure's scale of tau); `None` without a finite estimate.
     reach
         Sites and pairs.
     digest
@@ -132,6 +132,11 @@ class Synthesis:
     confidence_sequence: Interval | None
     reach: Reach
     digest: bytes
+
+    @property
+    def is_embargoed(self) -> bool:
+        """Whether the study hides the numbers; then `EmbargoError` is raised instead of each."""
+        return False
 
     @property
     def chosen(self) -> PooledProfiles | None:

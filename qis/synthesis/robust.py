@@ -26,7 +26,8 @@ from qis.synthesis._sites import (
     check_sites,
     total,
 )
-from qis.synthesis.heterogeneity import TAU2_METHODS, estimate_tau2, weighted
+from qis.synthesis._weights import weighted
+from qis.synthesis.heterogeneity import TAU2_METHODS, estimate_tau2
 
 FEWEST_SITES: Final = 5
 """Below this many, no method can tell a lying site from sites that differ."""

@@ -14,6 +14,7 @@ from qis.outcomes import Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import Likelihood
+from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered, SiteEvidence, gather
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
 from qis.synthesis.result import Reach, SiteResult, Synthesis
@@ -33,6 +34,8 @@ def synthesise(
     mean_scale: float | None = None,
     level: float = 0.95,
     looks: int = 1,
+    now: float | None = None,
+    monitor: bool = False,
 ) -> Synthesis:
     """Pool the evidence of one study, each site with its whole likelihood.
 
@@ -59,11 +62,23 @@ def synthesise(
         Coverage of the intervals, in (0, 1).
     looks
         How often the study has been looked at, this time included.
+    now
+        Unix seconds, by which the study's embargo and, with plain packets, its validity are
+        judged. Default: the time of the review; needed with plain packets if the study ends or is
+        under embargo.
+    monitor
+        Whether it is for a monitoring role, which an embargo does not bind.
+
+    Returns
+    -------
+    Synthesis
+        Until the study's embargo ends, and unless it is for a monitoring role, one that lists the
+        sites and hides all numbers (`is_embargoed`).
 
     Raises
     ------
     InputError
-        If the model is not declared or an argument is out of range.
+        If the model is not declared, or an argument is out of range or missing.
     IncompatibleEvidenceError
         If the packets belong to several studies, or the model asked for is not the study's.
 
@@ -71,13 +86,30 @@ def synthesise(
     check_choice(method, "method", ("likelihood",))
     check_level(level)
     chosen = _chosen_model(model, study)
-    gathered = gather(packets, study)
+    if study is not None and now is None and not isinstance(packets, Review):
+        _require_time(study)
+    gathered = gather(packets, study, now)
     if study is not None:
         tau_scale = study.tau_scale if tau_scale is None else tau_scale
         mean_scale = study.mean_scale if mean_scale is None else mean_scale
     if mean_scale is not None:
         check_scale(mean_scale, "mean_scale")
     tau_scale = _tau_scale(gathered.measure, chosen, tau_scale)
+    digest = _digest(gathered, [method, chosen, tau_scale, mean_scale, level])
+    if (
+        study is not None
+        and not monitor
+        and study.is_embargoed(gathered.now if now is None else now)
+    ):
+        return embargoed(
+            gathered,
+            study,
+            model=chosen,
+            method=method,
+            level=level,
+            looks=looks,
+            digest=digest,
+        )
     fixed, random = _pool(gathered, tau_scale, mean_scale, level)
     return Synthesis(
         study_id=gathered.study_id,
@@ -97,8 +129,17 @@ def synthesise(
         looks=looks,
         confidence_sequence=_sequence(fixed, gathered, tau_scale),
         reach=Reach(len(gathered.sites), gathered.enrolled),
-        digest=_digest(gathered, [method, chosen, tau_scale, mean_scale, level]),
+        digest=digest,
     )
+
+
+def _require_time(study: Study) -> None:
+    if (study.valid_until, study.embargo_until) != (None, None):
+        raise InputError(
+            "the study ends or is under embargo, so it matters when this is: give now= (Unix "
+            "seconds)",
+            field="now",
+        )
 
 
 def _chosen_model(model: Model | None, study: Study | None) -> Model:

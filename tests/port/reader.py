@@ -210,7 +210,9 @@ def plain(text):
     need(" ".join(text.split()) == text, "white space")
     need(unicodedata.normalize("NFC", text) == text, "not NFC")
     for character in text:
-        need(unicodedata.category(character) not in ("Cc", "Cs", "Cn", "Co"), "character")
+        need(unicodedata.category(character) not in ("Cc", "Cs", "Co"), "character")
+        code = ord(character)
+        need(not 0xFDD0 <= code < 0xFDF0 and code % 0x10000 < 0xFFFE, "noncharacter")
         need(character not in BIDIRECTIONAL, "bidirectional character")
 
 

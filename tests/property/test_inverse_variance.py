@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from hypothesis import given, strategies as st
+from hypothesis import example, given, strategies as st
 
 from qis.synthesis import inverse_variance
 
@@ -54,6 +54,52 @@ def test_units_carry_through(sites, method, factor):
         unit = (len(sites) - 1) * math.log(factor)
         gap = scaled.restricted_log_likelihood + unit - plain.restricted_log_likelihood
         assert abs(gap) < 1e-6 or method == "ML"
+
+
+# Few distinct numbers, many of them alike: here iterations that only step can run in a circle.
+ALIKE = st.lists(
+    st.tuples(st.integers(-6, 6).map(float), st.sampled_from((0.125, 0.5, 1.0, 2.0, 3.0, 7.0))),
+    min_size=2,
+    max_size=15,
+)
+CIRCLED = [(0.0, 2.0), *[(0.0, 3.0)] * 6, (0.0, 5.0), (0.0, 7.0), (0.0, 0.125), (3.0, 1.0)]
+
+
+@given(SITES | ALIKE, st.sampled_from(("REML", "ML")))
+@example(CIRCLED, "REML")
+@example([(3.0, 2.0), (-3.0, 0.125), (-3.0, 0.5), (-3.0, 2.0)], "REML")  # two maxima
+def test_no_tau2_is_likelier_than_the_maximum_likelihood_estimate(sites, method):
+    estimates, errors = (np.array(column) for column in zip(*sites, strict=True))
+
+    def twice_log_likelihood(tau2):
+        weights = 1.0 / (errors**2 + tau2)
+        mean = (weights * estimates).sum() / weights.sum()
+        value = np.log(weights).sum() - (weights * (estimates - mean) ** 2).sum()
+        return value - np.log(weights.sum()) if method == "REML" else value
+
+    found = pool(sites, tau2=method).tau2
+    others = [0.0, *np.geomspace(1e-8, 400.0, 400), *(found * np.linspace(0.5, 1.5, 101))]
+    best = max(map(twice_log_likelihood, others))
+    if len(sites) > 1:
+        assert twice_log_likelihood(found) >= best - 1e-9 * (1.0 + abs(best))
+
+
+@given(SITES | ALIKE)
+@example(CIRCLED)
+def test_paule_and_mandels_q_is_its_expectation(sites):
+    estimates, errors = (np.array(column) for column in zip(*sites, strict=True))
+
+    def q(tau2):
+        weights = 1.0 / (errors**2 + tau2)
+        mean = (weights * estimates).sum() / weights.sum()
+        return (weights * (estimates - mean) ** 2).sum()
+
+    found = pool(sites, tau2="PM").tau2
+    expected = len(sites) - 1
+    if found > 0.0:
+        assert math.isclose(q(found), expected, rel_tol=1e-8)
+    else:
+        assert q(0.0) <= expected * (1.0 + 1e-9) + 1e-20
 
 
 @given(SITES, ESTIMATES, ERRORS)

@@ -16,6 +16,13 @@ def test_every_listed_name_is_there_and_the_list_is_sorted_and_unique():
         assert getattr(qis, name) is not None
 
 
+def test_every_error_is_public():
+    errors = {name for name, value in vars(qis.errors).items() if isinstance(value, type)}
+    assert {name for name in errors if issubclass(getattr(qis.errors, name), Exception)} <= set(
+        qis.__all__
+    )
+
+
 def test_the_readme_code_prints_what_it_says(capsys):
     text = README.read_text(encoding="utf-8")
     code, output = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)[:2]

@@ -64,6 +64,9 @@ def test_a_record_is_in_deterministic_cbor():
         {1: "x"},
         {"x": "\x00"},
         {"x": "\u202e"},
+        {"x": "\ue000"},  # private use
+        {"x": "\ufdd0"},  # noncharacters
+        {"x": "\U0010ffff"},
         {"x": [[[[1]]]]},
         {"x": {"y": {"z": {"w": {}}}}},
         {"x": [0] * 300},
@@ -75,6 +78,14 @@ def test_a_record_is_in_deterministic_cbor():
 def test_what_a_record_may_not_hold_is_refused(content):
     with pytest.raises(InputError):
         record(content)
+
+
+def test_letters_that_only_a_newer_unicode_knows_travel():
+    # Assigned in Unicode 16, which no Python before 3.14 has: what one site may write, another
+    # with an older Python must be able to read.
+    newer = "\U000105c9\U00011bc0"
+    packet = sign(record({"x": newer}))
+    assert qis.Packet.parse(bytes(packet)).outcome.content["x"] == newer
 
 
 def test_a_record_that_does_not_fit_says_by_how_much():

@@ -12,12 +12,12 @@ import numpy as np
 from qis import _layout
 from qis._layout import PACKET_SIZE
 from qis.errors import InputError
-from qis.packet import Packet
+from qis.packet.packet import Packet
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_log = logging.getLogger("qis.packet_file")
+_log = logging.getLogger("qis.packet.file")
 
 FIELDS: Final = np.dtype(
     {

@@ -7,40 +7,22 @@ so each content has exactly one encoding.
 """
 
 import struct
-from collections.abc import Iterable
-from typing import Final, NoReturn, Self
-
-from blake3 import blake3
+from collections.abc import Iterable, Iterator
+from typing import Self
 
 from qis import _canonical, _layout
-from qis._layout import PACKET_SIZE
 from qis.about import Fingerprint, checked_commitment, routing_commitment
-from qis.errors import (
-    ExpiredError,
-    InputError,
-    MalformedPacketError,
-    NotYetValidError,
-    OutcomeTooLargeError,
-    PacketSizeError,
-    PeerError,
-    QISError,
-)
+from qis.errors import MalformedPacketError, PeerError, QISError
 from qis.identity import Identity, Issuer, verify
 from qis.outcomes import Outcome, outcome_from_body
-
-CLOCK_TOLERANCE_S: Final = 300
-"""How far in the future a packet may say it was issued."""
-MAX_LIFETIME_S: Final = 400 * 86_400
-"""Longest validity of a packet."""
-LEAF_SIZE: Final = 12
-"""Bytes of a leaf: the issuer's first 8, and the sequence in whole seconds."""
-_FIRST_TIME: Final = 2**16  # below, CBOR would need fewer bytes and the offsets would move
-_END_TIME: Final = 2**32
-_FIRST_SEQUENCE: Final = 2**32
-_END_SEQUENCE: Final = 2**64
-
-_CLAIMS = struct.Struct(">3sI2sI6s3s32s2s8sBB2sQB")
-_DERIVED_KIND: Final = 8
+from qis.packet.claims import (
+    LEAF_SIZE,
+    check_sequence,
+    check_times,
+    checked_leaves,
+    payload_of,
+)
+from qis.packet.screening import content_id, screen
 
 
 class Packet:
@@ -119,21 +101,15 @@ class Packet:
         if sequence is None:
             sequence = issued_at * 1_000_000
         expires_at = issued_at + lifetime_s
-        _check_times(issued_at, expires_at)
-        if not _FIRST_SEQUENCE <= sequence < _END_SEQUENCE:
-            raise InputError(
-                f"sequence is {sequence}; it must be in [2**32, 2**64): Unix microseconds",
-                field="sequence",
-                actual=sequence,
-                limit=(_FIRST_SEQUENCE, _END_SEQUENCE - 1),
-            )
+        check_times(issued_at, expires_at)
+        check_sequence(sequence)
         self = cls.__new__(cls)
         self.outcome = outcome
         self.fingerprint = fingerprint
         self.issued_at = issued_at
         self.expires_at = expires_at
         self.sequence = sequence
-        self.leaves = _checked_leaves(outcome, leaves)
+        self.leaves = checked_leaves(outcome, leaves)
         self.routing_commitment = checked_commitment((*routing_keys, outcome.study_id))
         content = b"".join(
             (_layout.PREFIX, identity.issuer.key, b"\xa0\x59\x01\x90", self._payload())
@@ -177,12 +153,12 @@ class Packet:
         self.fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
         payload = data[_layout.PAYLOAD]
         try:
-            _check_times(self.issued_at, self.expires_at)
+            check_times(self.issued_at, self.expires_at)
             claims = _canonical.decode(payload)[-65537]
             self.outcome = outcome_from_body(data[_layout.KIND], claims[4])
             lineage = claims.get(5, b"")
             leaves = [lineage[i : i + LEAF_SIZE] for i in range(0, len(lineage), LEAF_SIZE)]
-            self.leaves = _checked_leaves(self.outcome, leaves)
+            self.leaves = checked_leaves(self.outcome, leaves)
             self.routing_commitment = claims[6]
             if type(self.routing_commitment) is bytes and self._payload() == payload:
                 return self
@@ -218,42 +194,25 @@ class Packet:
             In the order of the buffers: the packet, or the error that refuses it (not raised).
 
         """
-        from qis._batch import verify_many  # noqa: PLC0415  threads are for those who use them
+        from qis.packet.batch import over_threads  # noqa: PLC0415  threads are for who uses them
 
-        return verify_many(buffers, now=now, workers=workers)
+        def verified(raw: bytes) -> Packet | PeerError:
+            try:
+                return cls.parse(raw, now=now)
+            except PeerError as error:
+                return error
+
+        return over_threads(verified, buffers, workers=workers)
 
     def _payload(self) -> bytes:
-        """The 400 bytes of claims for this content."""
-        body = self.outcome.encoded()
-        lineage = _canonical.encode({5: b"".join(self.leaves)})[1:] if self.leaves else b""
-        room = _layout.BODY_ROOM - len(body) - len(lineage)
-        if room < 0:
-            raise OutcomeTooLargeError(
-                f"the body takes {len(body)} bytes and the lineage {len(lineage)}, together "
-                f"{len(body) + len(lineage)}; a packet has room for {_layout.BODY_ROOM}: "
-                "shorten question or cohort, or carry fewer numbers or leaves",
-                field="body",
-                actual=len(body) + len(lineage),
-                limit=_layout.BODY_ROOM,
-            )
-        head = _CLAIMS.pack(
-            b"\xa3\x04\x1a",
-            self.expires_at,
-            b"\x06\x1a",
+        return payload_of(
+            self.outcome,
+            self.fingerprint,
             self.issued_at,
-            b"\x3a\x00\x01\x00\x00\xa8" if lineage else b"\x3a\x00\x01\x00\x00\xa7",
-            b"\x00\x58\x20",
-            self.fingerprint.sketch,
-            b"\x01\x48",
-            self.fingerprint.scheme_id,
-            2,
-            self.outcome.kind,
-            b"\x03\x1b",
+            self.expires_at,
             self.sequence,
-            4,
-        )
-        return b"".join(
-            (head, body, lineage, b"\x06\x48", self.routing_commitment, _layout.PADDINGS[room + 2])
+            self.routing_commitment,
+            self.leaves,
         )
 
     @property
@@ -280,14 +239,26 @@ class Packet:
 
     def explain(self) -> str:
         """Every field in words, one a line."""
-        from qis._packet_words import text_of  # noqa: PLC0415  for people, not for the hot path
-
-        return text_of(self)
+        return "\n".join(f"{name}: {value}" for name, value in self._rows())
 
     def _repr_html_(self) -> str:
-        from qis._packet_words import html_of  # noqa: PLC0415  for people, not for the hot path
+        from qis.outcomes._words import table_of  # noqa: PLC0415  for people, not for the hot path
 
-        return html_of(self)
+        return table_of(self._rows())
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        from qis.packet.words import rows  # noqa: PLC0415  for people, not for the hot path
+
+        return rows(
+            id=self.id,
+            issuer=self.issuer,
+            outcome=self.outcome,
+            fingerprint=self.fingerprint,
+            times=(self.issued_at, self.expires_at),
+            sequence=self.sequence,
+            commitment=self.routing_commitment,
+            leaves=self.leaves,
+        )
 
     def __bytes__(self) -> bytes:
         return self._raw
@@ -306,93 +277,3 @@ class Packet:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self).parse, (self._raw,))
-
-
-def screen(data: bytes, *, now: float | None = None) -> bytes:
-    """The cheap checks, before any signature: length, constant bytes and, with `now`, times.
-
-    Returns the data as `bytes`. Raises as `Packet.parse` does.
-    """
-    if len(data) != PACKET_SIZE:
-        raise PacketSizeError(
-            f"{len(data)} bytes; a packet has exactly {PACKET_SIZE}",
-            field="length",
-            actual=len(data),
-            limit=PACKET_SIZE,
-        )
-    data = bytes(data)
-    if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
-        _refuse_layout(data)
-    if now is not None:
-        expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
-        issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if not now < expires_at:  # also where `now` is not a number
-            raise ExpiredError(
-                f"expired at {expires_at}, now is {now}",
-                field="expires_at",
-                actual=expires_at,
-                limit=now,
-            )
-        if not issued_at <= now + CLOCK_TOLERANCE_S:
-            raise NotYetValidError(
-                f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
-                f"clocks may differ by {CLOCK_TOLERANCE_S} s",
-                field="issued_at",
-                actual=issued_at,
-                limit=now + CLOCK_TOLERANCE_S,
-            )
-    return data
-
-
-def _refuse_layout(data: bytes) -> NoReturn:
-    for place, constant in _layout.BETWEEN:
-        if data[place] != constant:
-            raise MalformedPacketError(
-                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
-                field="layout",
-                actual=data[place],
-                limit=constant,
-            )
-    raise AssertionError("the frame is that of a packet")
-
-
-def issuer_key(data: bytes) -> bytes:
-    """The 32-byte issuer key of bytes that passed `screen`; nothing is verified yet."""
-    return data[_layout.ISSUER]
-
-
-def content_id(data: bytes) -> bytes:
-    """The id that these 512 bytes have if they are a packet. Store it only once they verified."""
-    return blake3(data[_layout.CONTENT]).digest()
-
-
-def _check_times(issued_at: int, expires_at: int) -> None:
-    if type(issued_at) is not int or type(expires_at) is not int:
-        raise InputError("times are whole Unix seconds (int)", field="issued_at")
-    if not _FIRST_TIME <= issued_at < expires_at < _END_TIME:
-        raise InputError(
-            f"issued at {issued_at}, expires at {expires_at}: both must lie in [2**16, 2**32), "
-            "expiry after issue",
-            field="issued_at",
-            actual=(issued_at, expires_at),
-            limit=(_FIRST_TIME, _END_TIME - 1),
-        )
-    if expires_at - issued_at > MAX_LIFETIME_S:
-        raise InputError(
-            f"valid for {expires_at - issued_at} s; at most {MAX_LIFETIME_S} (400 days)",
-            field="lifetime_s",
-            actual=expires_at - issued_at,
-            limit=MAX_LIFETIME_S,
-        )
-
-
-def _checked_leaves(outcome: Outcome, leaves: Iterable[bytes]) -> tuple[bytes, ...]:
-    found = tuple(leaves)
-    if not found:
-        return ()
-    if outcome.kind != _DERIVED_KIND:
-        raise InputError("only a Derived outcome has leaves", field="leaves", actual=len(found))
-    for leaf in found:
-        if type(leaf) is not bytes or len(leaf) != LEAF_SIZE:
-            raise InputError(f"a leaf is {LEAF_SIZE} bytes", field="leaves", limit=LEAF_SIZE)
-    return tuple(sorted(set(found)))

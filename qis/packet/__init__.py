@@ -1,0 +1,15 @@
+"""Packets: signed, verified, in words, many at once, in files."""
+
+from qis.packet.claims import LEAF_SIZE, MAX_LIFETIME_S
+from qis.packet.packet import Packet
+from qis.packet.screening import CLOCK_TOLERANCE_S, content_id, issuer_key, screen
+
+__all__ = [
+    "CLOCK_TOLERANCE_S",
+    "LEAF_SIZE",
+    "MAX_LIFETIME_S",
+    "Packet",
+    "content_id",
+    "issuer_key",
+    "screen",
+]

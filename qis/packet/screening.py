@@ -1,0 +1,70 @@
+"""The cheap checks on bytes from anywhere, before any signature: nothing here is verified yet."""
+
+from typing import Final, NoReturn
+
+from blake3 import blake3
+
+from qis import _layout
+from qis._layout import PACKET_SIZE
+from qis.errors import ExpiredError, MalformedPacketError, NotYetValidError, PacketSizeError
+
+CLOCK_TOLERANCE_S: Final = 300
+"""How far in the future a packet may say it was issued."""
+
+
+def screen(data: bytes, *, now: float | None = None) -> bytes:
+    """Check length, constant bytes and, with `now`, times.
+
+    Returns the data as `bytes`. Raises as `Packet.parse` does.
+    """
+    if len(data) != PACKET_SIZE:
+        raise PacketSizeError(
+            f"{len(data)} bytes; a packet has exactly {PACKET_SIZE}",
+            field="length",
+            actual=len(data),
+            limit=PACKET_SIZE,
+        )
+    data = bytes(data)
+    if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
+        _refuse_layout(data)
+    if now is not None:
+        expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
+        issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
+        if not now < expires_at:  # also where `now` is not a number
+            raise ExpiredError(
+                f"expired at {expires_at}, now is {now}",
+                field="expires_at",
+                actual=expires_at,
+                limit=now,
+            )
+        if not issued_at <= now + CLOCK_TOLERANCE_S:
+            raise NotYetValidError(
+                f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
+                f"clocks may differ by {CLOCK_TOLERANCE_S} s",
+                field="issued_at",
+                actual=issued_at,
+                limit=now + CLOCK_TOLERANCE_S,
+            )
+    return data
+
+
+def _refuse_layout(data: bytes) -> NoReturn:
+    for place, constant in _layout.BETWEEN:
+        if data[place] != constant:
+            raise MalformedPacketError(
+                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
+                field="layout",
+                actual=data[place],
+                limit=constant,
+            )
+    raise AssertionError("the frame is that of a packet")
+
+
+def issuer_key(data: bytes) -> bytes:
+    """The 32-byte issuer key of bytes that passed `screen`; nothing is verified yet."""
+    return data[_layout.ISSUER]
+
+
+def content_id(data: bytes) -> bytes:
+    """The id that these 512 bytes have if they are a packet. Store it only once they verified."""
+    return blake3(data[_layout.CONTENT]).digest()

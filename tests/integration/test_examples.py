@@ -1,0 +1,128 @@
+"""The numbered examples run as a reader runs them: alone, in a process of their own, elsewhere."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qis
+
+LIBRARY = str(Path(qis.__file__).parents[1])
+EXAMPLES = Path(__file__).parents[2] / "examples"
+NUMBERED = sorted(path.name for path in EXAMPLES.glob("[0-9][0-9]_*.py"))
+
+# Lines that each example must print, in this order. The hazard ratios of the trial of interferon
+# are those of statsmodels' PHReg on the same patients, stratified by hospital, to both decimals.
+ESSENTIAL = {
+    "01_first_packet.py": [
+        "Amsterdam: 19 patients, 6 serious infections.",
+        "Sent: 512 bytes, signed by",
+        "Hazard ratio, interferon gamma against placebo: 0.58 [0.08, 2.97]",
+        "One bit changed on the way: refused.",
+    ],
+    "02_two_sites.py": [
+        "Texas Children's Hosp  knows of 1: hazard ratio no estimate [0.00, 1.39]",
+        "knows of 2: hazard ratio 0.36 [0.05, 1.56]",
+        "knows of 2: hazard ratio 0.36 [0.05, 1.56]",
+    ],
+    "03_nightly_batch.py": [
+        "Night 1, institution  1: 1 sites, HR 0.49 [0.19, 1.13]",
+        "Night 1, institution 22: 4 sites, HR 0.46 [0.23, 0.86]",
+        "Night 2, institution  1: 4 sites, HR 0.46 [0.23, 0.86]",
+        "Night 2, institution 22: 4 sites, HR 0.46 [0.23, 0.86]",
+    ],
+    "05_standing_query.py": [
+        "Of 32 sites that publish, the query hears of 13:",
+        "Univ. of Zurich          0.97",
+    ],
+    "06_retraction.py": [
+        "3 sites: hazard ratio 0.43 [0.18, 0.98]",
+        "2 sites: hazard ratio 0.55 [0.16, 1.68]",
+        "left out, NIH: retracted. The site has withdrawn what it had published. "
+        "Its reason: consent.",
+    ],
+    "07_disclosure.py": [
+        "NIH's profile under cms: kept back, rule implied_cell, 4 where 11 is least",
+        "events in the control arm: 7 (from the profile's slopes)",
+        "NIH's counts: kept back, rule minimum_cell, 5 where 11 is least",
+        "Suppressed is published in its place",
+        "NIH's profile under datashield (3): may be released",
+        "the 13 hospitals together: may be released",
+        "127 of the 128: kept back, rule difference, 1 where 11 is least",
+    ],
+    "08_custom_transport.py": [
+        "TableTransport keeps every promise that the suite checks.",
+        "Two hospitals through the table: hazard ratio 0.39 [0.13, 1.05]",
+    ],
+}
+NEED_MORE = {"04_rare_disease_matching.py", "09_thousand_nodes.py"}
+"""Those with a test of their own."""
+
+
+def run(name, folder, **environment):
+    """Run an example from another folder; what it printed, and how it ended."""
+    done = subprocess.run(  # noqa: S603  our own scripts
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def require_in_order(lines, text):
+    place = 0
+    for line in lines:
+        found = text.find(line, place)
+        assert found >= 0, f"{line!r} is not where it should be in:\n{text}"
+        place = found + len(line)
+
+
+@pytest.mark.parametrize("name", ESSENTIAL)
+def test_an_example_says_what_its_readers_are_promised(name, tmp_path):
+    status, said, complaints = run(name, tmp_path)
+    assert (status, complaints) == (0, "")
+    require_in_order(ESSENTIAL[name], said)
+    assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+def test_two_sites_come_to_one_digest(tmp_path):
+    said = run("02_two_sites.py", tmp_path)[1]
+    digests = [line.split()[-1] for line in said.splitlines() if " digest " in line]
+    assert len(digests) == 2
+    assert len(set(digests)) == 1
+
+
+def test_without_the_published_cases_the_matching_says_so_and_stops(tmp_path):
+    status, said, complaints = run("04_rare_disease_matching.py", tmp_path, QIS_PHENOTYPES="absent")
+    assert (status, said) == (1, "")
+    assert complaints == (
+        "The published cases are not at absent: give their folder. Nothing was run.\n"
+    )
+
+
+@pytest.mark.shared
+def test_published_cases_find_their_own_disease(tmp_path, shared_data):
+    folder = str(shared_data / "phenotypes")
+    status, said, complaints = run("04_rare_disease_matching.py", tmp_path, QIS_PHENOTYPES=folder)
+    assert (status, complaints) == (0, "")
+    require_in_order(
+        [
+            "4946 published cases, Human Phenotype Ontology hp/2025-01-16.",
+            "Routing reaches 195 of them; of the 17 with the same disease, 8.",
+            "Diseases of the ten most alike (the patient's is OMIM:301310):",
+            "OMIM:301310: 4",
+        ],
+        said,
+    )
+
+
+def test_every_numbered_example_is_tested_and_short():
+    assert set(NUMBERED) <= ESSENTIAL.keys() | NEED_MORE
+    lengths = {name: len((EXAMPLES / name).read_text().splitlines()) for name in NUMBERED}
+    assert {name: length for name, length in lengths.items() if length > 60} == {}
