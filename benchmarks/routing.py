@@ -1,138 +1,222 @@
 """Routing in simulated networks: recall, hops, requests, copies and load.
 
-Interests: clusters of 5-50 agents at Hamming distances 5-100 from their centre; 24 bands of 5 bits;
-radius 80. Dead nodes die at once after subscriptions have settled; droppers acknowledge and drop;
-loss is per datagram. The network is one refresh period old when measuring starts.
+    python benchmarks/routing.py --nodes 1000 --dead 0.2 --loss 0.05 --droppers 0.1 --seeds 3 --json
 
-    python benchmarks/routing.py --nodes 1000 --dead 0.2 --loss 0.05 --json
+Interests: clusters of 5-50 agents at Hamming distances 5-100 from their centre; 24 bands of 5 bits
+(42 of 6 above 30,000 agents); radius 80. Or `--terms`: 8 keys each of a skewed vocabulary, 4
+holders. Or `--phenotypes DIR`: published cases. The network is one refresh period old when
+measuring starts. Dead nodes die at once, droppers acknowledge and drop, loss is per datagram; all
+publications then begin within 5 s, and are judged 24 s later, before the publishers repeat them
+(with `--republished` after that): at most 5 % of nodes have refreshed by then. With `--churn` so
+many die and as many join within a minute, just before. From 10,000 nodes on, routing tables are
+filled as if the joins had happened (`--joins messages` has them happen); subscriptions are always
+placed by messages. Hops and requests are those of lookups of places never looked for before.
 """
 
 import argparse
 import json
 import random
-import statistics
+import resource
+import sys
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
+sys.path.insert(0, str(Path(__file__).parent))
+from _interests import Cases, bands_for, closed_form, term_keys, vector_interests
 
 from qis.simulation import Simulation
 
-BANDS, BAND_BITS, RADIUS = 24, 5, 80
-REFRESH_S = 720.0  # the longest pause between two refreshes
+REFRESHED_S = 720.0  # the longest pause between two refreshes
+WITHIN_S, JUDGED_S, REPEATED_S = 5.0, 29.0, 70.0
+CHURN_S = 60.0
+HOT_KEY = b"hot key!"
+PRECOMPUTED_FROM = 10_000
+KEYS = (
+    "nodes",
+    "hops_p50",
+    "hops_p99",
+    "requests_p50",
+    "recall",
+    "recall_by_distance",
+    "precision",
+    "copies",
+    "messages_per_publish",
+    "state_per_node_p99",
+    "load_max_over_mean",
+    "pairs_reached",
+    "pairs_possible",
+)
 
 
-def clustered_sketches(count: int, rng: random.Random) -> list[int]:
-    """Sketches of 256 bits, most of them in clusters."""
-    sketches = []
-    while len(sketches) < count:
-        centre = rng.getrandbits(256)
-        for _ in range(min(rng.randint(5, 50), count - len(sketches))):
-            flips = rng.sample(range(256), rng.randint(5, 100))
-            sketches.append(centre ^ sum(1 << bit for bit in flips))
-    rng.shuffle(sketches)
-    return sketches
-
-
-def band_keys(sketch: int) -> list[bytes]:
-    """One key a band, as `VectorScheme` makes them but for its secret."""
-    mask = (1 << BAND_BITS) - 1
-    values = ((sketch >> band * BAND_BITS) & mask for band in range(BANDS))
-    return [blake3(bytes([band, value])).digest(8) for band, value in enumerate(values)]
-
-
-def closed_form(distance: int) -> float:
-    """Probability that two sketches at a distance share a band."""
-    return 1 - (1 - (1 - distance / 256) ** BAND_BITS) ** BANDS
-
-
-def percentile(values: list[int], share: float) -> int:
-    """The value that this share of all does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else 0
-
-
-def measure(args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """All figures of one network."""
+def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Random, Cases | None]:
+    """A network, one refresh period old; the chance of its measurement; its cases if it has."""
     rng = random.Random(seed)
-    sketches = clustered_sketches(args.nodes, rng)
-    wanted = [band_keys(sketch) for sketch in sketches]
-    network = Simulation(wanted, seed=seed)
-    network.join_all()
-    network.run(REFRESH_S)
-    state = [len(node.holder.holdings) for node in network.nodes]
+    cases = None
+    if args.phenotypes:
+        cases = Cases(args.phenotypes, args.nodes, rng)
+        wanted: list[Any] = cases.interests
+    elif args.terms:
+        wanted = term_keys(args.nodes, rng)
+    else:
+        wanted = vector_interests(args.nodes, rng)
+    joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "tables")
+    one_key = args.terms or args.phenotypes
+    network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
+    for node in rng.sample(range(args.nodes), round(args.hot * args.nodes)):
+        network.subscribe(node, [*network.members[node].keys, HOT_KEY])
+    network.run(REFRESHED_S)
+    return network, rng, cases
+
+
+def hurt(network: Simulation, args: argparse.Namespace, rng: random.Random) -> None:
+    """Bring the faults in, all at once; churn takes a minute."""
+    if args.churn:
+        network.churn(args.churn, over_s=CHURN_S)
     network.loss = args.loss
-    network.kill(rng.sample(range(args.nodes), int(args.dead * args.nodes)))
-    alive = sorted(set(range(args.nodes)) - network.dead)
-    network.droppers = set(rng.sample(alive, int(args.droppers * args.nodes)))
-    network.lookups.clear()
+    network.kill(rng.sample(network.alive(), round(args.dead * args.nodes)))
+    network.drop_at(rng.sample(network.alive(), round(args.droppers * args.nodes)))
+    network.reset()
+
+
+def publish(network: Simulation, args: argparse.Namespace, rng: random.Random) -> list[int]:
+    """Let publications and lookups begin; the publishers."""
+    alive = network.alive()
     publishers = rng.sample(alive, min(args.publications, len(alive)))
-    lookups, result = [], Counter()
-    bins = {}
-    messages, forwarded = [], Counter()
-    for publisher in publishers:
-        before = [node.holder.outflow.sent for node in network.nodes]
-        packet = network.publish(publisher, wanted[publisher])
-        network.run(25.0 if not args.republished else 60.0)
-        lookups += network.lookups
-        network.lookups.clear()
-        forwarded.update(
-            {i: n.holder.outflow.sent - before[i] for i, n in enumerate(network.nodes)}
-        )
-        received = network.receivers(packet)
-        for i in alive:
-            distance = (sketches[i] ^ sketches[publisher]).bit_count()
-            if i != publisher and distance <= RADIUS:
-                found, due = bins.setdefault(distance // 10 * 10, [0, 0])
-                bins[distance // 10 * 10] = [found + (i in received), due + 1]
-        result["copies"] += sum(network.copies[packet, i] for i in received)
-        result["receivers"] += len(received)
-        result["strangers"] += sum(set(wanted[i]).isdisjoint(wanted[publisher]) for i in received)
-        sent = network.nodes[publisher].publisher.sent
-        if not args.republished:  # a second publication, its holders known
-            network.publish(publisher, wanted[publisher])
-            network.run(4.0)  # before the first is repeated
-            messages.append(network.nodes[publisher].publisher.sent - sent)
-    sends = [forwarded[i] for i in alive]
+    keys = [HOT_KEY] if args.hot else None
+    for node in publishers:
+        network.at(rng.uniform(0.0, WITHIN_S), network.publish, node, keys)
+    for node in rng.choices(alive, k=args.lookups):
+        network.at(rng.uniform(0.0, WITHIN_S), network.look_up, node)
+    return publishers
+
+
+def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
+    """Recall in bins of 10 bits, beside the mean closed form of the same pairs."""
+    due, found, expected = Counter[int](), Counter[int](), Counter[int]()
+    for packet_id, publication in network.publications.items():
+        own = network.members[publication.publisher].interest
+        for node in network.concerned(packet_id) - network.dead:
+            other = network.members[node].interest
+            if own is None or other is None:
+                return {}
+            sketches = (int.from_bytes(i.fingerprint.sketch) for i in (own, other))
+            distance = int.__xor__(*sketches).bit_count()
+            low = distance // 10 * 10
+            due[low] += 1
+            found[low] += node in publication.delivered
+            expected[low] += closed_form(distance, *bands)
     return {
-        "nodes": args.nodes,
-        "seed": seed,
-        "hops_p50": percentile([path for path, _ in lookups], 0.5),
-        "hops_p99": percentile([path for path, _ in lookups], 0.99),
-        "requests_p50": percentile([requests for _, requests in lookups], 0.5),
-        "recall": sum(f for f, _ in bins.values()) / max(1, sum(d for _, d in bins.values())),
-        "recall_by_distance": {
-            low: [found / due, due, closed_form(low + 5)]
-            for low, (found, due) in sorted(bins.items())
-        },
-        "strangers": result["strangers"],
-        "copies": result["copies"] / max(1, result["receivers"]),
-        "messages_per_publish": percentile(messages, 0.5),
-        "state_per_node_p99": percentile(state, 0.99),
-        "load_max_over_mean": max(sends) / max(1e-9, statistics.fmean(sends)),
+        f"{low}-{low + 9}": {
+            "recall": found[low] / due[low],
+            "closed_form": expected[low] / due[low],
+            "pairs": due[low],
+        }
+        for low in sorted(due)
     }
+
+
+def messages_when_known(network: Simulation, publishers: list[int]) -> float:
+    """Median number of messages of a second publication, whose holders are known."""
+    sent = []
+    for node in publishers:
+        publisher = network.nodes[node].publisher
+        before = publisher.sent
+        network.publish(node)
+        network.run(4.0)
+        sent.append(publisher.sent - before)
+    return sorted(sent)[len(sent) // 2]
+
+
+def found_cases(network: Simulation, cases: Cases) -> dict[str, float]:
+    """How many of a case's disease its packet came to, and how many agents of all."""
+    found, due, touched = Counter[str](), Counter[str](), 0
+    for publication in network.publications.values():
+        came = set(publication.copies)
+        touched += len(came)
+        for name, other_papers in (("same_disease", False), ("other_papers", True)):
+            ought = cases.of_disease(publication.publisher, other_papers=other_papers)
+            found[name] += len((ought - network.dead) & came)
+            due[name] += len(ought - network.dead)
+    return {
+        "recall_same_disease": found["same_disease"] / due["same_disease"],
+        "recall_same_disease_other_papers": found["other_papers"] / due["other_papers"],
+        "touched": touched / len(network.publications) / len(network.nodes),
+    }
+
+
+def measure(args: argparse.Namespace, seed: int, world: Any = None) -> dict[str, Any]:
+    """All figures of one network; `world` is one that `settled` gave."""
+    network, rng, cases = world or settled(args, seed)
+    state = network.report()
+    hurt(network, args, rng)
+    publishers = publish(network, args, rng)
+    network.run(REPEATED_S if args.republished else JUDGED_S)
+    report = network.report()
+    figures = report.to_dict()
+    figures["recall_by_distance"] = by_distance(network, bands_for(args.nodes))
+    figures["state_per_node_p99"] = state.state_per_node_p99
+    figures = {key: figures[key] for key in KEYS}
+    if args.churn:  # whoever has gone and come counts once
+        figures |= {"nodes": args.nodes, "pairs_possible": args.nodes * (args.nodes - 1) // 2}
+    if args.hot:
+        figures["busiest_share"] = report.busiest_share
+    if cases is not None:
+        figures |= found_cases(network, cases)
+    network.run(0.0 if args.republished else REPEATED_S - JUDGED_S)
+    if not args.hot:  # after the repetition, as before it a packet's own messages mix in
+        figures["messages_per_publish"] = messages_when_known(network, publishers[:5])
+    if not args.json:
+        figures |= {
+            "requests_p99": report.requests_p99,
+            "wanted_of_arrivals": report.arrivals_wanted,
+        }
+    return figures
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Print for people."""
+    for name, value in figures.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for row, entries in value.items():
+                cells = (f"{key} {number:.4f}" for key, number in entries.items())
+                print(f"  {row:>6}  {'  '.join(cells)}")
+        else:
+            print(f"{name}: {value:.4g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("--nodes", type=int, default=100)
+    parser.add_argument("--publications", type=int, default=200, help="at most")
+    parser.add_argument("--lookups", type=int, default=200)
+    parser.add_argument("--seeds", type=int, default=1)
+    for fault in ("dead", "loss", "droppers", "churn"):
+        parser.add_argument(f"--{fault}", type=float, default=0.0, metavar="SHARE")
+    parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="want one topic")
+    parser.add_argument("--terms", action="store_true", help="8 keys of a skewed vocabulary")
+    parser.add_argument("--phenotypes", type=Path, metavar="DIR", help="interests of cases")
+    parser.add_argument("--joins", choices=("messages", "tables"))
+    parser.add_argument("--republished", action="store_true", help="judge after one repetition")
+    parser.add_argument("--json", action="store_true", help="one object a seed")
+    return parser
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--nodes", type=int, default=100)
-    parser.add_argument("--publications", type=int, default=40)
-    parser.add_argument("--seeds", type=int, default=1)
-    for fault in ("dead", "loss", "droppers"):
-        parser.add_argument(f"--{fault}", type=float, default=0.0)
-    parser.add_argument("--republished", action="store_true", help="measure after a repetition")
-    parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
+    args = parser().parse_args()
     for seed in range(args.seeds):
-        start = time.perf_counter()
+        start = time.process_time()
         figures = measure(args, seed)
-        figures["wall_s"] = round(time.perf_counter() - start, 1)
         if args.json:
             print(json.dumps(figures), flush=True)
         else:
-            print(*(f"{name}: {value}" for name, value in figures.items()), sep="\n")
+            show(figures)
+            memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+            print(f"seed {seed}: {time.process_time() - start:.0f} s of CPU, {memory:.2f} GiB\n")
 
 
 if __name__ == "__main__":

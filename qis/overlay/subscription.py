@@ -2,14 +2,17 @@
 
 import struct
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Self
 
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE
 from qis.overlay.record import RECORD_SIZE, SIGNATURE_SIZE, Credentials
 
-_HEAD = struct.Struct(f">{RECORD_SIZE}sBQHB")
 SLOTS_LIMIT: Final = 8
 """Subscriptions of one node at once, for interests of more keys than one datagram holds."""
+DECODED_LIMIT: Final = 1_024
+"""Subscriptions remembered by their bytes; the one used longest ago goes first."""
+_HEAD = struct.Struct(f">{RECORD_SIZE}sBQHB")
 _CONTEXT = b"qis subscription 1\x00"
 
 
@@ -85,9 +88,13 @@ class Subscription:
         """The subscription as it travels."""
         return self._content() + self.signature
 
-    @classmethod
-    def decode(cls, data: bytes) -> Self | None:
-        """The subscription that these bytes are, or `None`; the signature is not checked here."""
+    @staticmethod
+    @lru_cache(maxsize=DECODED_LIMIT)
+    def decode(data: bytes) -> "Subscription | None":
+        """The subscription that these bytes are, or `None`; the signature is not checked here.
+
+        The same bytes come to many nodes of one process, and again with each try.
+        """
         if len(data) < _HEAD.size:
             return None
         record, slot, sequence, lifetime_s, count = _HEAD.unpack_from(data)
@@ -97,7 +104,7 @@ class Subscription:
         keys = tuple(data[i : i + ROUTING_KEY_SIZE] for i in range(_HEAD.size, end, 8))
         if list(keys) != sorted(set(keys)):
             return None
-        return cls(
+        return Subscription(
             record=record,
             sequence=sequence,
             lifetime_s=lifetime_s,

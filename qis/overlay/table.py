@@ -106,18 +106,28 @@ class RoutingTable:
 
     def closest(self, target: int, count: int) -> list[Contact]:
         """The `count` contacts closest to a place, closest first."""
-        # Flipping a bit that target and own differ in comes closer, the highest such bit most of
-        # all; flipping any other leads farther away, the lowest least. A bucket is one such bit.
-        differing = self._own_id ^ target
-        nearer = [i for i in self._order if differing >> (ID_BITS - 1 - i) & 1]
-        farther = [i for i in reversed(self._order) if not differing >> (ID_BITS - 1 - i) & 1]
         found: list[Contact] = []
-        for index in (*nearer, *farther):
+        for index in self._nearest_first(target):
             bucket = self._buckets[index].contacts.values()
             found += sorted(bucket, key=lambda contact: contact.id ^ target)
             if len(found) >= count:
                 break
         return found[:count]
+
+    def _nearest_first(self, target: int) -> Iterator[int]:
+        """The buckets by their distance from a place: all of one are closer than all of the next.
+
+        A bucket is a bit in which its contacts differ from this node. Where the target differs too,
+        they are closer to it than this node is, by the highest such bit most; the others are
+        farther away, by the lowest least.
+        """
+        differing = self._own_id ^ target
+        for index in self._order:
+            if differing >> (ID_BITS - 1 - index) & 1:
+                yield index
+        for index in reversed(self._order):
+            if not differing >> (ID_BITS - 1 - index) & 1:
+                yield index
 
     def _bucket(self, index: int) -> _Bucket:
         bucket = self._buckets.get(index)

@@ -170,11 +170,22 @@ class Simulation(Wire):
         """Let nodes acknowledge all packets and pass none on."""
         self.droppers.update(nodes)
 
-    def churn(self, share: float, *, over_s: float = REFRESH_S) -> list[int]:
+    def churn(
+        self, share: float, *, among: Iterable[int] | None = None, over_s: float = REFRESH_S
+    ) -> list[int]:
         """Let a share of the living die, one after the other, and as many newcomers join.
 
         A newcomer wants what the one wanted that has gone. Time passes: `over_s` seconds, and
         `SETTLED_S` for the last one.
+
+        Parameters
+        ----------
+        share
+            In [0, 1].
+        among
+            Who may have to go; default: all.
+        over_s
+            In how many seconds all this happens.
 
         Returns
         -------
@@ -184,9 +195,10 @@ class Simulation(Wire):
         """
         if not 0.0 <= share <= 1.0:
             raise InputError(f"share is {share!r}; it is a share in [0, 1]", field="share")
-        alive = self.alive()
-        leaving = self._rng.sample(alive, round(share * len(alive)))
-        staying = sorted(set(alive).difference(leaving))
+        alive = set(self.alive())
+        mortal = sorted(alive if among is None else alive.intersection(among))
+        leaving = self._rng.sample(mortal, round(share * len(mortal)))
+        staying = sorted(alive.difference(leaving))
         newcomers = [self._add(self.members[gone]) for gone in leaving]
         self.kill(newcomers)  # not there yet
         for gone, newcomer in zip(leaving, newcomers, strict=True):

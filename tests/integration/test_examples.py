@@ -61,10 +61,10 @@ NEED_MORE = {"04_rare_disease_matching.py", "09_thousand_nodes.py"}
 """Those with a test of their own."""
 
 
-def run(name, folder, **environment):
-    """Run an example from another folder; what it printed, and how it ended."""
+def run(name, folder, *arguments, **environment):
+    """Run an example from another folder; how it ended, and what it printed."""
     done = subprocess.run(  # noqa: S603  our own scripts
-        [sys.executable, "-W", "error", str(EXAMPLES / name)],
+        [sys.executable, "-W", "error", str(EXAMPLES / name), *arguments],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": LIBRARY, **environment},
         capture_output=True,
@@ -120,6 +120,16 @@ def test_published_cases_find_their_own_disease(tmp_path, shared_data):
         ],
         said,
     )
+
+
+def test_a_network_of_which_a_fifth_dies_still_delivers(tmp_path):
+    picture = tmp_path / "delivered.svg"
+    status, said, complaints = run("09_thousand_nodes.py", tmp_path, "150", str(picture))
+    assert (status, complaints) == (0, "")
+    figures = dict(line.split()[:2] for line in said.splitlines() if line[:1].isalpha())
+    assert (figures["nodes"], figures["alive"], figures["precision"]) == ("150", "120", "1")
+    assert float(figures["recall"]) > 0.9
+    assert "<svg" in picture.read_text()
 
 
 def test_every_numbered_example_is_tested_and_short():
