@@ -126,6 +126,36 @@ def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
     asyncio.run(scenario())
 
 
+def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(tmp_path):
+    async def scenario():
+        clock, path = VirtualClock(NOW), tmp_path / "outbox.db"
+
+        def opened(outbox):
+            transport = qis.DirectoryTransport(
+                tmp_path / "network", site(1), poll_s=0.01, clock=clock
+            )
+            options = {"interest_people": 0, "outbox": outbox, "clock": clock}
+            disclosure = qis.Disclosure.preset("none")
+            return loop_on(None, 1, transport=transport, disclosure=disclosure, **options)
+
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        backup = path.read_bytes()
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                newest = await loop.publish(effect(-0.5), about=ABOUT)
+                assert await loop.flush(20)
+        path.write_bytes(backup)
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await until(loop, lambda s: newest in s.sites[0].packets)
+                later = await loop.publish(effect(-0.6), about=ABOUT)
+                assert later.sequence == newest.sequence + 1
+
+    asyncio.run(scenario())
+
+
 def test_a_full_outbox_makes_publish_wait(network):
     async def scenario():
         with Outbox(limit=1) as outbox:
