@@ -123,11 +123,12 @@ class Parts:
         self.syntheses.mark(*options.store.studies())
 
     def resume(self) -> None:
-        """Record what was signed before and leaves only now, then let it leave."""
+        """Record what was signed before and leaves now, or anew, then let it leave."""
         after = 0
         while batch := self.outbox.queued(after=after):
             self.journal.sent_again(unsent.packet for unsent in batch)
             after = batch[-1].number
+        self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
         self.sender.wake()
 
     async def run(self) -> None:

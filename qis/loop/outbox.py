@@ -215,6 +215,24 @@ class Outbox(OutboxFile):
             gone = self._execute("DELETE FROM unsent WHERE number <= ?", (up_to,)).rowcount
         self._unsent -= gone
 
+    def queue_again(self, *, now: float) -> list[Packet]:
+        """Queue the newest packet of every key that lives and is not queued; returns them.
+
+        Nodes that keep packets in memory may have forgotten them since.
+        """
+        with self._transaction():
+            rows = self._execute(
+                "SELECT packet, keys FROM own WHERE packet NOT IN (SELECT packet FROM unsent)"
+            ).fetchall()
+            found = [(self._parsed(raw), keys) for raw, keys in rows]
+            living = [(packet, keys) for packet, keys in found if packet.expires_at > now]
+            for packet, keys in sorted(living, key=lambda pair: pair[0].sequence):
+                self._execute(
+                    "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
+                )
+        self._unsent += len(living)
+        return [packet for packet, _ in living]
+
     def own(self) -> dict[EvidenceKey, Own]:
         """The newest packet of each evidence key, with the routing keys that it travels under."""
         with self._translated():

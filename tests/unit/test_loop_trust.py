@@ -96,6 +96,27 @@ def test_what_the_network_did_not_take_is_sent_by_the_next_process(network, tmp_
     asyncio.run(scenario())
 
 
+def test_what_is_in_force_is_told_to_a_network_that_has_forgotten_it(network, tmp_path, audit):
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+                newest = await loop.publish(effect(-0.5, n=300), about=ABOUT)
+                assert await loop.flush(20)
+            forgetful = qis.MemoryNetwork(now=NOW)
+            async with (
+                loop_on(forgetful, 1, outbox=outbox, audit=audit) as loop,
+                loop_on(forgetful, 2) as reader,
+            ):
+                found = await until(reader, lambda s: len(s.sites) == 1)
+                assert found.sites[0].packets == (newest,)
+                assert reader.statistics.received == 1
+        (entry,) = [e for e in audit.entries() if "again" in e.reason]
+        assert entry.subject == (newest.id.hex(),)
+
+    asyncio.run(scenario())
+
+
 def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
     async def scenario():
         clock = VirtualClock(NOW)
