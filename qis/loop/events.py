@@ -12,6 +12,7 @@ from qis.synthesis import Synthesis
 EventKind = Literal[
     "opened",
     "closed",
+    "failed",
     "waiting",
     "refused",
     "rejected",
@@ -28,8 +29,9 @@ EventKind = Literal[
 EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "opened": (logging.INFO, "the loop is open"),
     "closed": (logging.INFO, "the loop is closed"),
+    "failed": (logging.ERROR, "the loop has ended"),
     "waiting": (logging.INFO, "an outcome waits for its release"),
-    "refused": (logging.WARNING, "a rule keeps an outcome at the site"),
+    "refused": (logging.WARNING, "an outcome stays at the site"),
     "rejected": (logging.INFO, "a waiting outcome was rejected"),
     "published": (logging.INFO, "an outcome was signed and is on its way"),
     "retracted": (logging.INFO, "a withdrawal was signed and is on its way"),

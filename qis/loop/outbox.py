@@ -266,10 +266,13 @@ class Outbox(OutboxFile):
         """What waits for approval, oldest first."""
         with self._translated():
             rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
-        try:
-            return tuple(pending_of(row) for row in rows)
-        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
-            raise self._damage(error) from error
+        return tuple(map(self._pending, rows))
+
+    def pending(self, pending_id: str) -> Pending | None:
+        """The outcome that waits under an id, if one does."""
+        with self._translated():
+            row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
+        return None if row is None else self._pending(row)
 
     def drop(self, pending_id: str) -> None:
         """Forget an outcome that waits."""
@@ -288,6 +291,12 @@ class Outbox(OutboxFile):
         """Remember a look."""
         with self._transaction():
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
+
+    def _pending(self, row: tuple[object, ...]) -> Pending:
+        try:
+            return pending_of(row)
+        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
+            raise self._damage(error) from error
 
     def _hold(self, pending: Pending) -> None:
         row = row_of(pending)

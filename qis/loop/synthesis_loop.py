@@ -192,7 +192,7 @@ class SynthesisLoop:
             self._closing = closing_later.pop_all()
         self._parts = parts
         self._running = asyncio.create_task(parts.run())
-        self._running.add_done_callback(lambda _: parts.syntheses.wake())
+        self._running.add_done_callback(self._ended)
         self._announcer.tell("opened")
         return self
 
@@ -209,6 +209,7 @@ class SynthesisLoop:
         running.cancel()
         async with closing_now:
             await asyncio.wait([running])
+            await asyncio.sleep(0)  # so that the end has been told
             self._parts = None
         self._announcer.tell("closed")
         if not running.cancelled() and (fault := running.exception()) is not None:
@@ -404,6 +405,12 @@ class SynthesisLoop:
             self._require_open()
             await parts.syntheses.changed()
 
+    def _ended(self, running: "asyncio.Task[None]") -> None:
+        if not running.cancelled():
+            self._announcer.tell("failed", reason=str(_alone(running.exception())))
+        if self._parts is not None:
+            self._parts.syntheses.wake()
+
     def _sending(self, parts: Parts, published: Packet | Pending) -> Packet | Pending:
         if isinstance(published, Packet):
             parts.sender.wake()
@@ -425,7 +432,7 @@ class SynthesisLoop:
     async def _with_room(self) -> Parts:
         """The open loop, once its outbox can take another packet."""
         parts = self._require_open()
-        if parts.sender.is_full:
+        while parts.sender.is_full:
             await self._while_running(parts.sender.room())
         return parts
 

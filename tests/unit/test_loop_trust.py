@@ -425,3 +425,109 @@ def test_a_full_set_of_fields_of_an_outcome_waits_and_comes_back(network):
                 assert packet.outcome == outcome
 
     asyncio.run(scenario())
+
+
+class Failing(qis.MemoryStore):
+    """A store whose disk fails as often as it is told."""
+
+    failures = 0
+
+    def add_many(self, packets, *, now):
+        if self.failures:
+            self.failures -= 1
+            raise StorageError("store.db: disk full")
+        return super().add_many(packets, now=now)
+
+
+def test_a_store_that_fails_takes_the_packet_back_and_the_next_attempt_works(network, audit):
+    async def scenario():
+        store = Failing(roster=qis.Roster.open())
+        with Outbox() as outbox:
+            async with loop_on(
+                network, 1, approve="manual", store=store, outbox=outbox, audit=audit
+            ) as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+                store.failures = 1
+                with pytest.raises(StorageError, match="disk full"):
+                    await loop.release(pending.id, approver="Dr Grey")
+                assert outbox.unsent == 0
+                assert loop.waiting() == (pending,)
+                packet = await loop.release(pending.id, approver="Dr Grey")
+                assert await loop.flush(20)
+        first, second = (e for e in audit.entries() if e.event == "emitted")
+        (undone,) = (e for e in audit.entries() if e.event == "refused")
+        assert undone.subject == first.subject
+        assert undone.rule == "not emitted"
+        assert second.subject == (packet.id.hex(),)
+        assert second.details["sequence"] > first.details["sequence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_fails_while_receiving_ends_the_loop_and_the_loop_says_so(network):
+    async def scenario():
+        store, told = Failing(roster=qis.Roster.open()), []
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="disk full"):  # noqa: PT012  wherever it is seen
+                async with loop_on(network, 2, store=store, on_event=told.append) as reader:
+                    store.failures = 1
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+        assert [event.reason for event in told if event.kind == "failed"] == ["store.db: disk full"]
+
+    asyncio.run(scenario())
+
+
+def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(network):
+    study = qis.Study(question=QUESTION, measure="OR", model="fixed")
+    roster = qis.Roster(tuple(qis.Site.of(f"{n}", site(n).issuer) for n in (1, 2)))
+
+    def found(estimate, n=200):
+        return qis.Effect(study=study, measure="OR", estimate=estimate, standard_error=0.2, n=n)
+
+    async def scenario():
+        refused = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "refused":
+                refused.set()
+
+        options = {
+            "studies": [study],
+            "republish": True,
+            "republish_interval_s": 0.0,
+            "on_event": watch,
+        }
+        async with (
+            loop_on(network, 1) as first,
+            loop_on(network, 2) as second,
+            loop_on(network, 9, roster=roster, **options) as outsider,
+        ):
+            await first.publish(found(-0.4), about=ABOUT)
+            await second.publish(found(0.1), about=ABOUT)
+            await until(outsider, lambda s: len(s.sites) == 2)
+            async with asyncio.timeout(20):
+                await refused.wait()
+            await first.publish(found(-0.5, n=300), about=ABOUT)
+            await until(outsider, lambda s: s.sites[0].estimate == -0.5)
+            assert outsider.statistics.events["republished"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_an_embargo_hides_is_used_in_the_log_without_numbers(network, audit):
+    study = qis.Study(
+        question=QUESTION, measure="OR", model="fixed", embargo_until=int(NOW) + 86_400
+    )
+
+    async def scenario():
+        async with loop_on(network, 1, studies=[study], audit=audit) as loop:
+            outcome = qis.Effect(
+                study=study, measure="OR", estimate=-0.4, standard_error=0.2, n=200
+            )
+            packet = await loop.publish(outcome, about=ABOUT)
+            await until(loop, lambda s: len(s.sites) == 1)
+        (entry,) = (e for e in audit.entries() if e.event == "used" and e.details["packets"])
+        assert entry.details["packets"] == [packet.id.hex()]
+
+    asyncio.run(scenario())
