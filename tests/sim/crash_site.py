@@ -63,7 +63,6 @@ class Files:
             interest=SCHEME.interest(ABOUT),
             interest_people=0,
             model="fixed",
-            interest_people=0,
             **parts,
             **options,
         )
