@@ -84,6 +84,13 @@ class Lifecycle:
         if running is None or closing_now is None:
             return
         running.cancel()
+        if self._parts is not None and (unsent := self._parts.outbox.unsent):
+            fate = (
+                "lost with the process"
+                if self._parts.outbox.path is None
+                else "sent when it opens again"
+            )
+            self._announcer.tell("unsent", reason=f"closing with {unsent} unsent, {fate}")
         async with closing_now:
             await asyncio.wait([running])
             await asyncio.sleep(0)  # so that the end has been told

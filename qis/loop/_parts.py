@@ -115,7 +115,10 @@ class Parts:
                 "transport": type(options.transport).__name__,
             }
         )
-        for packet in options.store.packets_of(self.signer.issuer):
+        stored = options.store.packets_of(self.signer.issuer)
+        if stored:  # one transaction, and none for all the others
+            self.outbox.raise_sequence(stored[-1].sequence)
+        for packet in stored:
             self.signer.notice(packet)
         missing = [packet for packet in self.signer.newest() if packet.id not in options.store]
         if missing:

@@ -23,6 +23,7 @@ EventKind = Literal[
     "sent",
     "expired",
     "received",
+    "equivocation",
     "synthesised",
     "unsynthesised",
 ]
@@ -40,6 +41,7 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "sent": (logging.DEBUG, "the network has taken a packet"),
     "expired": (logging.WARNING, "a packet expired before the network took it, and is let go"),
     "received": (logging.DEBUG, "a packet came in"),
+    "equivocation": (logging.ERROR, "a key has signed two contents under one sequence"),
     "synthesised": (logging.INFO, "a new synthesis"),
     "unsynthesised": (logging.WARNING, "a study cannot be synthesised"),
 }

@@ -34,6 +34,9 @@ class SynthesisLoop(Lifecycle):
     iterator separately, beginning with what there is already. A slow reader misses intermediate
     syntheses, never the newest.
 
+    What the network has not taken when the loop closes is sent when its outbox is opened again, or
+    lost if that is in memory: `flush` first.
+
     Store, outbox and audit log that are given stay open when the loop closes: they belong to the
     caller. Should one of them fail, the loop ends, and every call raises what it ended with.
 

@@ -478,6 +478,49 @@ def test_a_disk_that_fails_while_receiving_ends_the_loop_and_the_loop_says_so(ne
     asyncio.run(scenario())
 
 
+def test_what_came_in_and_cannot_be_recorded_ends_the_loop(network, audit):
+    async def scenario():
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="the log is closed"):  # noqa: PT012  wherever
+                async with loop_on(network, 2, audit=audit) as reader:
+                    audit.close()
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+
+    asyncio.run(scenario())
+
+
+def test_two_sites_with_one_key_are_told_of_it(network, audit):
+    async def scenario():
+        told = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "equivocation":
+                told.set()
+
+        clock = VirtualClock(NOW)
+        away = {"interest": SCHEME.interest([-1.0, 1.0, -1.0]), "clock": clock}
+        async with loop_on(network, 3, on_event=watch, audit=audit) as reader:
+            async with loop_on(network, 1, **away) as one, loop_on(network, 1, **away) as other:
+                packets = [
+                    await one.publish(effect(-0.4), about=ABOUT),
+                    await other.publish(effect(0.4, n=300), about=ABOUT),
+                ]
+                assert packets[0].sequence == packets[1].sequence
+                assert await one.flush(20)
+                assert await other.flush(20)
+            async with asyncio.timeout(20):
+                await told.wait()
+            found = await until(reader, lambda s: s.excluded)
+            assert found.sites == ()
+            assert reader.store.flagged == {site(1).issuer}
+        verdicts = {e.subject[0]: e.rule for e in audit.entries() if e.event == "received"}
+        assert sorted(verdicts.values()) == ["accepted", "equivocation"]
+        assert set(verdicts) == {packet.id.hex() for packet in packets}
+
+    asyncio.run(scenario())
+
+
 def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(network):
     study = qis.Study(question=QUESTION, measure="OR", model="fixed")
     roster = qis.Roster(tuple(qis.Site.of(f"{n}", site(n).issuer) for n in (1, 2)))
