@@ -92,6 +92,8 @@ class Journal:
 
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
         """These packets came in, with the store's verdicts; what it had already is left out."""
+        if self._audit is None:  # they may be many
+            return
         self._write(
             *(
                 Note(
