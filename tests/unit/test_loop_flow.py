@@ -342,10 +342,8 @@ def test_closing_with_unsent_packets_is_said(network, tmp_path, durable):
             ) as loop:
                 await loop.publish(effect(-0.4), about=ABOUT)
         last = watcher.of("unsent")[-1].reason
-        assert (
-            last
-            == f"closing with 1 unsent, {'sent when it opens again' if durable else 'lost with the process'}"
-        )
+        fate = "sent when it opens again" if durable else "lost with the process"
+        assert last == f"closing with 1 unsent, {fate}"
 
     asyncio.run(scenario())
 
