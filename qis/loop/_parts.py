@@ -115,7 +115,10 @@ class Parts:
                 "transport": type(options.transport).__name__,
             }
         )
-        for packet in options.store.packets_of(self.signer.issuer):
+        stored = options.store.packets_of(self.signer.issuer)
+        if stored:  # one transaction, and none for all the others
+            self.outbox.raise_sequence(stored[-1].sequence)
+        for packet in stored:
             self.signer.notice(packet)
         missing = [packet for packet in self.signer.newest() if packet.id not in options.store]
         if missing:
@@ -123,11 +126,12 @@ class Parts:
         self.syntheses.mark(*options.store.studies())
 
     def resume(self) -> None:
-        """Record what was signed before and leaves only now, then let it leave."""
+        """Record what was signed before and leaves now, or anew, then let it leave."""
         after = 0
         while batch := self.outbox.queued(after=after):
             self.journal.sent_again(unsent.packet for unsent in batch)
             after = batch[-1].number
+        self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
         self.sender.wake()
 
     async def run(self) -> None:

@@ -12,6 +12,7 @@ from qis.synthesis import Synthesis
 EventKind = Literal[
     "opened",
     "closed",
+    "failed",
     "waiting",
     "refused",
     "rejected",
@@ -22,14 +23,16 @@ EventKind = Literal[
     "sent",
     "expired",
     "received",
+    "equivocation",
     "synthesised",
     "unsynthesised",
 ]
 EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "opened": (logging.INFO, "the loop is open"),
     "closed": (logging.INFO, "the loop is closed"),
+    "failed": (logging.ERROR, "the loop has ended"),
     "waiting": (logging.INFO, "an outcome waits for its release"),
-    "refused": (logging.WARNING, "a rule keeps an outcome at the site"),
+    "refused": (logging.WARNING, "an outcome stays at the site"),
     "rejected": (logging.INFO, "a waiting outcome was rejected"),
     "published": (logging.INFO, "an outcome was signed and is on its way"),
     "retracted": (logging.INFO, "a withdrawal was signed and is on its way"),
@@ -38,6 +41,7 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "sent": (logging.DEBUG, "the network has taken a packet"),
     "expired": (logging.WARNING, "a packet expired before the network took it, and is let go"),
     "received": (logging.DEBUG, "a packet came in"),
+    "equivocation": (logging.ERROR, "a key has signed two contents under one sequence"),
     "synthesised": (logging.INFO, "a new synthesis"),
     "unsynthesised": (logging.WARNING, "a study cannot be synthesised"),
 }

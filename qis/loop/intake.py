@@ -6,7 +6,7 @@ from typing import Final
 
 from qis.about import Interest
 from qis.errors import InputError
-from qis.evidence import EvidenceStore
+from qis.evidence import Admission, EvidenceStore
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.packet import Packet
@@ -113,6 +113,8 @@ class Intake:
             statistics.received += 1
             statistics.admissions[admission.label] += 1
             self._announcer.tell("received", packet=packet, reason=admission.label)
+            if admission is Admission.EQUIVOCATION:
+                self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
             if admission.changes_evidence:
                 self._changed(packet.outcome.study_id)
 

@@ -64,6 +64,16 @@ class Journal:
         """These were signed before the loop was opened, and have still to leave."""
         self._write(*(self._emission(packet, "was waiting for the network") for packet in packets))
 
+    def handed_again(self, packets: Iterable[Packet]) -> None:
+        """These are in force, and are handed to the network anew."""
+        ids = [packet.id.hex() for packet in packets]
+        self._write(
+            *(
+                Note("emitted", part, self._rules, "in force; handed to the network again")
+                for part in _parts(ids)
+            )
+        )
+
     def withheld(self, draft: Draft, rule: str) -> None:
         """A disclosure rule keeps an outcome at the site."""
         reason = "a disclosure rule keeps it at the site"
@@ -82,6 +92,8 @@ class Journal:
 
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
         """These packets came in, with the store's verdicts; what it had already is left out."""
+        if self._audit is None:  # they may be many
+            return
         self._write(
             *(
                 Note(
@@ -98,7 +110,7 @@ class Journal:
     def used(self, synthesis: Synthesis) -> None:
         """A synthesis was made of these packets."""
         ids = sorted(packet.id.hex() for site in synthesis.sites for packet in site.packets)
-        parts = [ids[at : at + _IDS_IN_ONE] for at in range(0, len(ids), _IDS_IN_ONE)] or [[]]
+        parts = _parts(ids) or [()]
         self._write(
             *(
                 Note(
@@ -108,7 +120,7 @@ class Journal:
                     details={
                         "study": synthesis.study_id.hex(),
                         "look": synthesis.looks,
-                        "packets": part,
+                        "packets": list(part),
                         "part": [number, len(parts)],
                     },
                 )
@@ -126,6 +138,10 @@ class Journal:
     def _write(self, *notes: Note) -> None:
         if self._audit is not None and notes:
             self._audit.record_many(notes, now=self._clock())
+
+
+def _parts(ids: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(ids[at : at + _IDS_IN_ONE]) for at in range(0, len(ids), _IDS_IN_ONE)]
 
 
 def _about(outcome: Outcome) -> dict[str, Any]:

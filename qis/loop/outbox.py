@@ -215,6 +215,24 @@ class Outbox(OutboxFile):
             gone = self._execute("DELETE FROM unsent WHERE number <= ?", (up_to,)).rowcount
         self._unsent -= gone
 
+    def queue_again(self, *, now: float) -> list[Packet]:
+        """Queue the newest packet of every key that lives and is not queued; returns them.
+
+        Nodes that keep packets in memory may have forgotten them since.
+        """
+        with self._transaction():
+            rows = self._execute(
+                "SELECT packet, keys FROM own WHERE packet NOT IN (SELECT packet FROM unsent)"
+            ).fetchall()
+            found = [(self._parsed(raw), keys) for raw, keys in rows]
+            living = [(packet, keys) for packet, keys in found if packet.expires_at > now]
+            for packet, keys in sorted(living, key=lambda pair: pair[0].sequence):
+                self._execute(
+                    "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
+                )
+        self._unsent += len(living)
+        return [packet for packet, _ in living]
+
     def own(self) -> dict[EvidenceKey, Own]:
         """The newest packet of each evidence key, with the routing keys that it travels under."""
         with self._translated():
@@ -248,10 +266,13 @@ class Outbox(OutboxFile):
         """What waits for approval, oldest first."""
         with self._translated():
             rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
-        try:
-            return tuple(pending_of(row) for row in rows)
-        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
-            raise self._damage(error) from error
+        return tuple(map(self._pending, rows))
+
+    def pending(self, pending_id: str) -> Pending | None:
+        """The outcome that waits under an id, if one does."""
+        with self._translated():
+            row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
+        return None if row is None else self._pending(row)
 
     def drop(self, pending_id: str) -> None:
         """Forget an outcome that waits."""
@@ -270,6 +291,12 @@ class Outbox(OutboxFile):
         """Remember a look."""
         with self._transaction():
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
+
+    def _pending(self, row: tuple[object, ...]) -> Pending:
+        try:
+            return pending_of(row)
+        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
+            raise self._damage(error) from error
 
     def _hold(self, pending: Pending) -> None:
         row = row_of(pending)

@@ -189,19 +189,26 @@ class Publisher:
     def _keep(self, packet: Packet, draft: Draft, pending: Pending | None) -> None:
         """Into the outbox and the site's own store, or into neither."""
         former = self._signer.former(self._signer.key_of(draft.outcome))
+        releases = pending.id if pending else ""
         try:
-            released = self._outbox.put(
-                packet, draft.routing_keys, releases=pending.id if pending else ""
-            )
-            try:
-                self._add_to_store(packet)
-            except BaseException:
-                self._outbox.take_back(packet, former, waits=pending if released else None)
-                raise
-        except Exception as error:
-            with suppress(StorageError):  # the error that we are about to raise matters more
-                self._journal.not_emitted(packet, type(error).__name__)
+            released = self._outbox.put(packet, draft.routing_keys, releases=releases)
+        except StorageError as error:
+            self._undone(packet, error)
             raise
+        try:
+            self._add_to_store(packet)
+        except (InputError, StorageError) as error:
+            # Should this fail too, the packet leaves when the disk works again.
+            self._outbox.take_back(packet, former, waits=pending if released else None)
+            self._undone(packet, error)
+            raise
+
+    def _undone(self, packet: Packet, error: Exception) -> None:
+        """Record that what was recorded as emitted did not leave, if that can be written."""
+        reason = type(error).__name__
+        self._announcer.tell("refused", packet=packet, reason=reason)
+        with suppress(StorageError):  # the error that is about to be raised matters more
+            self._journal.not_emitted(packet, reason)
 
     def _add_to_store(self, packet: Packet) -> None:
         admission = self._store.add(packet, now=self._clock())
@@ -235,14 +242,15 @@ class Publisher:
             raise
 
     def _pending(self, pending_id: str) -> Pending:
-        for pending in self._outbox.waiting():
-            if pending.id == pending_id:
-                return pending
-        raise InputError(
-            f"nothing waits under {pending_id!r:.40}: it was released or rejected, or never waited",
-            field="pending_id",
-            actual=pending_id,
-        )
+        pending = self._outbox.pending(pending_id)
+        if pending is None:
+            raise InputError(
+                f"nothing waits under {pending_id!r:.40}: it was released or rejected, or never "
+                "waited",
+                field="pending_id",
+                actual=pending_id,
+            )
+        return pending
 
     def _drop(self, pending: Pending, approver: str, reason: str) -> None:
         self._journal.rejected(pending, approver, reason)

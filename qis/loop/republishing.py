@@ -6,10 +6,11 @@ So two loops that hear each other come to rest.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from qis.errors import OutcomeTooLargeError
+from qis.errors import InputError, OutcomeTooLargeError
 from qis.evidence import expiry_of, leaves_of
 from qis.evidence.rules import EvidenceKey, Role
 from qis.loop.approval import Draft
@@ -73,8 +74,9 @@ class Republisher:
             drafts = [draft for offer in offers.values() if (draft := self._draft(offer))]
             for draft in drafts:
                 await self._sender.room()
-                self._publisher.republish(draft)
-                self._sender.wake()
+                with suppress(InputError):  # told and recorded where it was refused
+                    self._publisher.republish(draft)
+                    self._sender.wake()
             if drafts:
                 await asyncio.sleep(self._interval_s)
 

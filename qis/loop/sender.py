@@ -91,7 +91,11 @@ class Sender:
             await self._unconfirmed.wait()
             self._unconfirmed.clear()
             number = self._handed
-            await self._transport.flush(CONFIRM_S)
+            try:
+                await self._transport.flush(CONFIRM_S)
+            except TransportError as error:  # it may be opened again, and the loop with it
+                self._announcer.tell("unsent", reason=str(error))
+                return
             self._outbox.taken(up_to=number)
             self._taken.set()
             self._announcer.tell("sent", remaining=self._outbox.unsent)

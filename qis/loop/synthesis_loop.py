@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AsyncExitStack, closing
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
-from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from qis.about import Interest
 from qis.disclosure import Disclosure
@@ -16,6 +14,7 @@ from qis.evidence import AuditLog, EvidenceStore, MemoryStore, Roster
 from qis.evidence.review import study_id_of
 from qis.fingerprint import Scheme
 from qis.identity import Identity
+from qis.loop._lifecycle import Lifecycle
 from qis.loop._parts import Options, Parts
 from qis.loop.approval import Approval, Pending
 from qis.loop.dry_run import DryRun
@@ -28,12 +27,15 @@ from qis.synthesis import Synthesis
 from qis.transport import Transport
 
 
-class SynthesisLoop:
+class SynthesisLoop(Lifecycle):
     """A site's part in outcome routing. An async context manager and an async iterator.
 
     Iterating gives the newest synthesis of a study each time its evidence has changed: to every
     iterator separately, beginning with what there is already. A slow reader misses intermediate
     syntheses, never the newest.
+
+    What the network has not taken when the loop closes is sent when its outbox is opened again, or
+    lost if that is in memory: `flush` first.
 
     Store, outbox and audit log that are given stay open when the loop closes: they belong to the
     caller. Should one of them fail, the loop ends, and every call raises what it ended with.
@@ -138,14 +140,9 @@ class SynthesisLoop:
             raise InputError(
                 "approve is None, 'manual' or a rule to call", field="approve", actual=approve
             )
-        self.store = store
         self._studies = {study.id: study for study in studies}
-        self._interests = tuple(map(self._completed, _interests(interest)))
-        self._interest_people = interest_people
         self._distil = distil
-        self._outbox = outbox
-        self._announcer = Announcer(clock, on_event)
-        self._options = Options(
+        options = Options(
             identity=identity,
             transport=transport,
             scheme=scheme,
@@ -162,57 +159,18 @@ class SynthesisLoop:
             debounce_s=debounce_s,
             clock=clock,
         )
-        self._parts: Parts | None = None
-        self._closing: AsyncExitStack | None = None
-        self._running: asyncio.Task[None] | None = None
+        super().__init__(
+            options,
+            interests=tuple(map(self._completed, _interests(interest))),
+            interest_people=interest_people,
+            outbox=outbox,
+            announcer=Announcer(clock, on_event),
+        )
 
     @property
     def statistics(self) -> LoopStatistics:
         """Counters since the loop was made."""
         return self._announcer.statistics
-
-    async def __aenter__(self) -> Self:
-        self._options.disclosure.check_roster(self.store.roster)
-        for interest in self._interests:
-            self._check_interest(interest, self._interest_people)
-        async with AsyncExitStack() as closing_later:
-            if self._outbox is None:
-                outbox = closing_later.enter_context(closing(Outbox()))
-            else:
-                outbox = self._outbox
-            closing_later.enter_context(outbox.claimed(self._options.identity.issuer))
-            if not self._options.transport.is_open:
-                await closing_later.enter_async_context(self._options.transport)
-            parts = Parts(self._options, outbox, self._announcer)
-            closing_later.push_async_callback(parts.intake.aclose)
-            parts.begin()
-            parts.resume()
-            for interest in self._interests:
-                await parts.intake.watch(interest)
-            self._closing = closing_later.pop_all()
-        self._parts = parts
-        self._running = asyncio.create_task(parts.run())
-        self._running.add_done_callback(lambda _: parts.syntheses.wake())
-        self._announcer.tell("opened")
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        running, self._running = self._running, None
-        closing_now, self._closing = self._closing, None
-        if running is None or closing_now is None:
-            return
-        running.cancel()
-        async with closing_now:
-            await asyncio.wait([running])
-            self._parts = None
-        self._announcer.tell("closed")
-        if not running.cancelled() and (fault := running.exception()) is not None:
-            raise _alone(fault)
 
     async def publish(
         self,
@@ -410,42 +368,8 @@ class SynthesisLoop:
             parts.syntheses.mark(published.outcome.study_id)
         return published
 
-    def _check_interest(self, interest: Interest, people: int | None) -> None:
-        options = self._options
-        options.disclosure.check_interest(
-            interest,
-            options.scheme,
-            people=people,
-            leaves_machine=options.transport.leaves_machine,
-        )
-
     def _completed(self, interest: Interest) -> Interest:
         return replace(interest, studies=(*interest.studies, *self._studies))
-
-    async def _with_room(self) -> Parts:
-        """The open loop, once its outbox can take another packet."""
-        parts = self._require_open()
-        if parts.sender.is_full:
-            await self._while_running(parts.sender.room())
-        return parts
-
-    async def _while_running(self, what: Awaitable[None]) -> None:
-        """Wait for something that the loop's end would keep from happening."""
-        waiting = asyncio.ensure_future(what)
-        running = self._running
-        try:
-            if running is not None:
-                await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            waiting.cancel()
-        self._require_open()
-
-    def _require_open(self) -> Parts:
-        if self._running is None or self._parts is None:
-            raise InputError("the loop is not open: use it in 'async with'", field="loop")
-        if self._running.done():
-            raise _alone(self._running.exception())
-        return self._parts
 
 
 def _interests(given: Interest | Iterable[Interest]) -> tuple[Interest, ...]:
@@ -455,10 +379,3 @@ def _interests(given: Interest | Iterable[Interest]) -> tuple[Interest, ...]:
             "interest is a qis.Interest, or several: scheme.interest(features)", field="interest"
         )
     return found
-
-
-def _alone(fault: BaseException | None) -> BaseException:
-    """The error itself, where a group has only one."""
-    while isinstance(fault, BaseExceptionGroup) and len(fault.exceptions) == 1:
-        (fault,) = fault.exceptions
-    return asyncio.CancelledError() if fault is None else fault

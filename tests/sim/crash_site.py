@@ -1,6 +1,6 @@
 """A site that is killed again and again, in children of one warm process; prints what it found.
 
-    python tests/sim/crash_site.py kill FOLDER ROUNDS SEED
+    python tests/sim/crash_site.py kill FOLDER SITES ROUNDS SEED
     python tests/sim/crash_site.py full FOLDER
 
 Half of the children are killed from outside after a random time, the others kill themselves around
@@ -199,6 +199,16 @@ def kill_rounds(files, rounds, seed):
     return found
 
 
+def killed_site(folder, rounds, seed):
+    """One site from its first start on."""
+    folder.mkdir()
+    files = Files(folder)
+    found = kill_rounds(files, rounds, seed)
+    found["after"] = asyncio.run(settle(files))
+    found["integrity"] = integrity(files)
+    return found
+
+
 async def settle(files):
     """Open once more, let everything leave and come in, and close as one should."""
     with ExitStack() as stack:
@@ -223,7 +233,7 @@ def report(files, parts):
     own = [packet for packet in packets if packet.issuer == SITE.issuer]
     parts["audit"].verify()
     entries = list(parts["audit"].entries())
-    emitted = [entry for entry in entries if entry.event == "emitted"]
+    emitted = [e for e in entries if e.event == "emitted" and "sequence" in e.details]
     left = [qis.Packet.parse(path.read_bytes()[:512]) for path in files.network.glob("*.qis")]
     return {
         "stored": sorted(packet.id.hex() for packet in packets),
@@ -313,9 +323,8 @@ def main():
     if what == "full":
         sys.stdout.write(json.dumps(full_disks(folder)))
         return
-    found = kill_rounds(folder, int(sys.argv[3]), int(sys.argv[4]))
-    found["after"] = asyncio.run(settle(folder))
-    found["integrity"] = integrity(folder)
+    sites, rounds, seed = map(int, sys.argv[3:])
+    found = [killed_site(folder.folder / str(n), rounds, seed + n) for n in range(sites)]
     sys.stdout.write(json.dumps(found, default=sorted))
 
 

@@ -327,6 +327,27 @@ def test_a_listener_that_fails_is_counted_and_the_loop_goes_on(network, caplog):
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("durable", [False, True])
+def test_closing_with_unsent_packets_is_said(network, tmp_path, durable):
+    class Down(qis.MemoryTransport):
+        async def publish(self, packet, routing_keys):
+            raise TransportError("the network is down")
+
+    async def scenario():
+        watcher = Watcher()
+        with Outbox(tmp_path / "outbox.db" if durable else None) as outbox:
+            transport = Down(network, site(1))
+            async with loop_on(
+                network, 1, transport=transport, outbox=outbox, on_event=watcher
+            ) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        last = watcher.of("unsent")[-1].reason
+        fate = "sent when it opens again" if durable else "lost with the process"
+        assert last == f"closing with 1 unsent, {fate}"
+
+    asyncio.run(scenario())
+
+
 def test_an_event_says_its_fields_only():
     event = Event(kind="sent", at=NOW, remaining=0)
     assert event.fields() == {"qis_event": "sent", "qis_at": NOW, "qis_remaining": 0}

@@ -96,6 +96,27 @@ def test_what_the_network_did_not_take_is_sent_by_the_next_process(network, tmp_
     asyncio.run(scenario())
 
 
+def test_what_is_in_force_is_told_to_a_network_that_has_forgotten_it(network, tmp_path, audit):
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+                newest = await loop.publish(effect(-0.5, n=300), about=ABOUT)
+                assert await loop.flush(20)
+            forgetful = qis.MemoryNetwork(now=NOW)
+            async with (
+                loop_on(forgetful, 1, outbox=outbox, audit=audit) as loop,
+                loop_on(forgetful, 2) as reader,
+            ):
+                found = await until(reader, lambda s: len(s.sites) == 1)
+                assert found.sites[0].packets == (newest,)
+                assert reader.statistics.received == 1
+        (entry,) = [e for e in audit.entries() if "again" in e.reason]
+        assert entry.subject == (newest.id.hex(),)
+
+    asyncio.run(scenario())
+
+
 def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
     async def scenario():
         clock = VirtualClock(NOW)
@@ -122,6 +143,36 @@ def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
             async with loop_on(qis.MemoryNetwork(now=NOW), 1, outbox=outbox, clock=clock) as loop:
                 later = await loop.publish(effect(-0.4, n=600), about=ABOUT)
                 assert later.sequence > newest.sequence
+
+    asyncio.run(scenario())
+
+
+def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(tmp_path):
+    async def scenario():
+        clock, path = VirtualClock(NOW), tmp_path / "outbox.db"
+
+        def opened(outbox):
+            transport = qis.DirectoryTransport(
+                tmp_path / "network", site(1), poll_s=0.01, clock=clock
+            )
+            options = {"interest_people": 0, "outbox": outbox, "clock": clock}
+            disclosure = qis.Disclosure.preset("none")
+            return loop_on(None, 1, transport=transport, disclosure=disclosure, **options)
+
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        backup = path.read_bytes()
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                newest = await loop.publish(effect(-0.5), about=ABOUT)
+                assert await loop.flush(20)
+        path.write_bytes(backup)
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await until(loop, lambda s: newest in s.sites[0].packets)
+                later = await loop.publish(effect(-0.6), about=ABOUT)
+                assert later.sequence == newest.sequence + 1
 
     asyncio.run(scenario())
 
@@ -372,5 +423,154 @@ def test_a_full_set_of_fields_of_an_outcome_waits_and_comes_back(network):
                 assert loop.waiting()[0].outcome == outcome
                 packet = await loop.release(pending.id, approver="Dr Grey")
                 assert packet.outcome == outcome
+
+    asyncio.run(scenario())
+
+
+class Failing(qis.MemoryStore):
+    """A store whose disk fails as often as it is told."""
+
+    failures = 0
+
+    def add_many(self, packets, *, now):
+        if self.failures:
+            self.failures -= 1
+            raise StorageError("store.db: disk full")
+        return super().add_many(packets, now=now)
+
+
+def test_a_store_that_fails_takes_the_packet_back_and_the_next_attempt_works(network, audit):
+    async def scenario():
+        store = Failing(roster=qis.Roster.open())
+        with Outbox() as outbox:
+            async with loop_on(
+                network, 1, approve="manual", store=store, outbox=outbox, audit=audit
+            ) as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+                store.failures = 1
+                with pytest.raises(StorageError, match="disk full"):
+                    await loop.release(pending.id, approver="Dr Grey")
+                assert outbox.unsent == 0
+                assert loop.waiting() == (pending,)
+                packet = await loop.release(pending.id, approver="Dr Grey")
+                assert await loop.flush(20)
+        first, second = (e for e in audit.entries() if e.event == "emitted")
+        (undone,) = (e for e in audit.entries() if e.event == "refused")
+        assert undone.subject == first.subject
+        assert undone.rule == "not emitted"
+        assert second.subject == (packet.id.hex(),)
+        assert second.details["sequence"] > first.details["sequence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_fails_while_receiving_ends_the_loop_and_the_loop_says_so(network):
+    async def scenario():
+        store, told = Failing(roster=qis.Roster.open()), []
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="disk full"):  # noqa: PT012  wherever it is seen
+                async with loop_on(network, 2, store=store, on_event=told.append) as reader:
+                    store.failures = 1
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+        assert [event.reason for event in told if event.kind == "failed"] == ["store.db: disk full"]
+
+    asyncio.run(scenario())
+
+
+def test_what_came_in_and_cannot_be_recorded_ends_the_loop(network, audit):
+    async def scenario():
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="the log is closed"):  # noqa: PT012  wherever
+                async with loop_on(network, 2, audit=audit) as reader:
+                    audit.close()
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+
+    asyncio.run(scenario())
+
+
+def test_two_sites_with_one_key_are_told_of_it(network, audit):
+    async def scenario():
+        told = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "equivocation":
+                told.set()
+
+        clock = VirtualClock(NOW)
+        away = {"interest": SCHEME.interest([-1.0, 1.0, -1.0]), "clock": clock}
+        async with loop_on(network, 3, on_event=watch, audit=audit) as reader:
+            async with loop_on(network, 1, **away) as one, loop_on(network, 1, **away) as other:
+                packets = [
+                    await one.publish(effect(-0.4), about=ABOUT),
+                    await other.publish(effect(0.4, n=300), about=ABOUT),
+                ]
+                assert packets[0].sequence == packets[1].sequence
+                assert await one.flush(20)
+                assert await other.flush(20)
+            async with asyncio.timeout(20):
+                await told.wait()
+            found = await until(reader, lambda s: s.excluded)
+            assert found.sites == ()
+            assert reader.store.flagged == {site(1).issuer}
+        verdicts = {e.subject[0]: e.rule for e in audit.entries() if e.event == "received"}
+        assert sorted(verdicts.values()) == ["accepted", "equivocation"]
+        assert set(verdicts) == {packet.id.hex() for packet in packets}
+
+    asyncio.run(scenario())
+
+
+def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(network):
+    study = qis.Study(question=QUESTION, measure="OR", model="fixed")
+    roster = qis.Roster(tuple(qis.Site.of(f"{n}", site(n).issuer) for n in (1, 2)))
+
+    def found(estimate, n=200):
+        return qis.Effect(study=study, measure="OR", estimate=estimate, standard_error=0.2, n=n)
+
+    async def scenario():
+        refused = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "refused":
+                refused.set()
+
+        options = {
+            "studies": [study],
+            "republish": True,
+            "republish_interval_s": 0.0,
+            "on_event": watch,
+        }
+        async with (
+            loop_on(network, 1) as first,
+            loop_on(network, 2) as second,
+            loop_on(network, 9, roster=roster, **options) as outsider,
+        ):
+            await first.publish(found(-0.4), about=ABOUT)
+            await second.publish(found(0.1), about=ABOUT)
+            await until(outsider, lambda s: len(s.sites) == 2)
+            async with asyncio.timeout(20):
+                await refused.wait()
+            await first.publish(found(-0.5, n=300), about=ABOUT)
+            await until(outsider, lambda s: s.sites[0].estimate == -0.5)
+            assert outsider.statistics.events["republished"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_an_embargo_hides_is_used_in_the_log_without_numbers(network, audit):
+    study = qis.Study(
+        question=QUESTION, measure="OR", model="fixed", embargo_until=int(NOW) + 86_400
+    )
+
+    async def scenario():
+        async with loop_on(network, 1, studies=[study], audit=audit) as loop:
+            outcome = qis.Effect(
+                study=study, measure="OR", estimate=-0.4, standard_error=0.2, n=200
+            )
+            packet = await loop.publish(outcome, about=ABOUT)
+            await until(loop, lambda s: len(s.sites) == 1)
+        (entry,) = (e for e in audit.entries() if e.event == "used" and e.details["packets"])
+        assert entry.details["packets"] == [packet.id.hex()]
 
     asyncio.run(scenario())

@@ -94,6 +94,20 @@ def test_the_newest_packet_of_each_key_is_kept_with_its_routing_keys(outbox):
     assert {key.role for key in own} == {Role.PRIMARY}
 
 
+def test_what_is_in_force_is_queued_again(outbox):
+    outbox.put(packet(1), KEYS)
+    outbox.put(packet(2), KEYS)
+    outbox.put(packet(3, cohort="second"), KEYS)
+    outbox.taken(up_to=outbox.queued()[1].number)
+    again = outbox.queue_again(now=NOW)
+    assert again == [packet(2)]  # the newest of its key; the other is still queued
+    assert [unsent.packet.sequence % 10 for unsent in outbox.queued()] == [3, 2]
+    assert outbox.unsent == 2
+    assert outbox.queue_again(now=NOW) == []
+    outbox.taken(up_to=outbox.queued()[-1].number)
+    assert outbox.queue_again(now=NOW + 1000) == []  # expired
+
+
 def test_what_is_taken_back_was_never_there_but_its_sequence_stays_used(outbox):
     waiting = pending()
     outbox.put(packet(1), KEYS)
