@@ -15,6 +15,7 @@ from qis.disclosure import (
     PrivacyBudget,
     private_counts,
     rounded_counts,
+    subject_hashes,
 )
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
 from qis.disclosure.privacy import profile_of_noisy_cells
@@ -111,6 +112,17 @@ def test_rounded_counts_say_what_they_are_and_nothing_else():
     assert profile != rounded_counts(counts(13, 62, 23, 58), NHS)
     assert LikelihoodProfile.from_body(profile.body()) == profile
     Disclosure.preset("nhs").check(profile)
+
+
+def test_subjects_of_rounded_counts_are_compared_though_n_is_not_theirs():
+    gate = Disclosure.preset("nhs")
+    people = [f"person {number}" for number in range(125)]
+    first = rounded_counts(counts(11, 61, 23, 58), NHS)
+    gate.release(first, now=0, subjects=subject_hashes(people[:119], key=bytes(32)))
+    second = rounded_counts(counts(13, 63, 23, 58), NHS)
+    with pytest.raises(DisclosureError) as caught:
+        gate.check(second, subjects=subject_hashes(people[:121], key=bytes(32)))
+    assert (caught.value.field, caught.value.actual) == ("difference", 2)
 
 
 def test_zero_is_not_rounded_and_few_are_kept_back():
