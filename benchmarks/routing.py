@@ -72,12 +72,14 @@ def measure(args: argparse.Namespace, seed: int) -> dict[str, Any]:
     bins = {}
     messages, forwarded = [], Counter()
     for publisher in publishers:
-        before = [node.holder.forwarded for node in network.nodes]
+        before = [node.holder.outflow.sent for node in network.nodes]
         packet = network.publish(publisher, wanted[publisher])
         network.run(25.0 if not args.republished else 60.0)
         lookups += network.lookups
         network.lookups.clear()
-        forwarded.update({i: n.holder.forwarded - before[i] for i, n in enumerate(network.nodes)})
+        forwarded.update(
+            {i: n.holder.outflow.sent - before[i] for i, n in enumerate(network.nodes)}
+        )
         received = network.receivers(packet)
         for i in alive:
             distance = (sketches[i] ^ sketches[publisher]).bit_count()

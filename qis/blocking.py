@@ -116,9 +116,18 @@ class SynthesisLoop:
         """As `qis.SynthesisLoop.reject`."""
         self._do(lambda inner: inner.reject(pending_id, approver=approver, reason=reason))
 
-    def dry_run(self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None) -> DryRun:
+    def dry_run(
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
+    ) -> DryRun:
         """As `qis.SynthesisLoop.dry_run`."""
-        return self._ask(lambda inner: inner.dry_run(outcome, about=about, subjects=subjects))
+        return self._ask(
+            lambda inner: inner.dry_run(outcome, about=about, subjects=subjects, people=people)
+        )
 
     def watch(self, interest: Interest, *, people: int | None = None) -> None:
         """As `qis.SynthesisLoop.watch`."""

@@ -48,6 +48,7 @@ SCHEMA: Final = Schema(
         scheme BLOB NOT NULL,
         keys BLOB NOT NULL,
         subjects TEXT,
+        people INTEGER,
         preview TEXT NOT NULL,
         preview_digest BLOB NOT NULL,
         explain TEXT NOT NULL
@@ -75,6 +76,7 @@ def row_of(pending: Pending) -> tuple[Any, ...]:
         draft.fingerprint.scheme_id,
         b"".join(draft.routing_keys),
         _text_of(draft.subjects),
+        draft.people,
         pending.preview,
         pending.preview_digest,
         pending.explain,
@@ -83,7 +85,8 @@ def row_of(pending: Pending) -> tuple[Any, ...]:
 
 def pending_of(row: tuple[Any, ...]) -> Pending:
     """The inverse of `row_of`."""
-    name, created_at, kind, body, sketch, scheme, keys, subjects, preview, digest, explain = row
+    name, created_at, kind, body, sketch, scheme, keys, subjects, people, *seen = row
+    preview, digest, explain = seen
     return Pending(
         id=name,
         draft=Draft(
@@ -91,6 +94,7 @@ def pending_of(row: tuple[Any, ...]) -> Pending:
             fingerprint=Fingerprint(sketch, scheme),
             routing_keys=keys_of(keys),
             subjects=_subjects_of(subjects),
+            people=people,
         ),
         created_at=created_at,
         preview=preview,

@@ -10,7 +10,7 @@ from qis.disclosure.ledger import Subjects
 from qis.evidence import AuditLog, EvidenceStore
 from qis.fingerprint import Scheme
 from qis.identity import Identity
-from qis.loop.approval import Approval, name_of
+from qis.loop.approval import Approval, drafted, name_of
 from qis.loop.dry_run import DryRun, dry_run
 from qis.loop.events import Announcer
 from qis.loop.intake import Intake
@@ -38,6 +38,7 @@ class Options:
     audit: AuditLog | None
     approve: Approval | None
     republish_interval_s: float | None
+    count_derived: bool
     monitor: bool
     model: Literal["fixed", "random"]
     lifetime_s: int
@@ -73,6 +74,7 @@ class Parts:
             store,
             options.studies,
             model=options.model,
+            count_derived=options.count_derived,
             monitor=options.monitor,
             debounce_s=options.debounce_s,
             outbox=outbox,
@@ -138,13 +140,15 @@ class Parts:
             if self._republisher is not None:
                 tasks.create_task(self._republisher.run())
 
-    def dry_run(self, outcome: Outcome, about: Any, subjects: Subjects | None) -> DryRun:
+    def dry_run(
+        self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
+    ) -> DryRun:
         """As `qis.SynthesisLoop.dry_run`."""
+        options = self._options
         return dry_run(
-            outcome,
-            about,
-            subjects,
-            scheme=self._options.scheme,
-            disclosure=self._options.disclosure,
+            drafted(options.scheme, outcome, about, subjects, people),
+            scheme=options.scheme,
+            disclosure=options.disclosure,
             signer=self.signer,
+            leaves_machine=options.transport.leaves_machine,
         )

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from blake3 import blake3
 
 from qis.about import Fingerprint
 from qis.disclosure import Preview
 from qis.disclosure.ledger import Subjects
+from qis.fingerprint import Scheme
 from qis.outcomes import Outcome
 
 
@@ -22,6 +23,8 @@ class Draft:
         As of a packet.
     subjects
         Whom the outcome is made from; stays here.
+    people
+        How many people's features the fingerprint is made from, if told; stays here.
     leaves
         Of a derived outcome.
     expires_at
@@ -33,8 +36,26 @@ class Draft:
     fingerprint: Fingerprint
     routing_keys: tuple[bytes, ...]
     subjects: Subjects | None = field(default=None, repr=False)
+    people: int | None = None
     leaves: tuple[bytes, ...] = ()
     expires_at: int | None = None
+
+
+def drafted(
+    scheme: Scheme[Any],
+    outcome: Outcome,
+    about: Any,
+    subjects: Subjects | None,
+    people: int | None,
+) -> Draft:
+    """The draft of an outcome about features of the scheme's kind."""
+    return Draft(
+        outcome=outcome,
+        fingerprint=scheme.fingerprint(about),
+        routing_keys=scheme.routing_keys(about),
+        subjects=subjects,
+        people=people,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,13 @@
 """What publishing an outcome would send and reveal, found out without publishing it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from qis.disclosure import Disclosure, Preview
-from qis.disclosure.ledger import Subjects
+from qis.errors import DisclosureError
 from qis.fingerprint import Scheme
 from qis.loop.approval import Draft
 from qis.loop.signing import Signer
-from qis.outcomes import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,25 +38,25 @@ class DryRun:
 
 
 def dry_run(
-    outcome: Outcome,
-    about: Any,
-    subjects: Subjects | None,
+    draft: Draft,
     *,
     scheme: Scheme[Any],
     disclosure: Disclosure,
     signer: Signer,
+    leaves_machine: bool,
 ) -> DryRun:
     """Make the packet without its signature, and run the attacks on the outcome."""
-    draft = Draft(
-        outcome=outcome,
-        fingerprint=scheme.fingerprint(about),
-        routing_keys=scheme.routing_keys(about),
-        subjects=subjects,
-    )
     unsigned = signer.unsigned(draft)
+    preview = disclosure.preview(draft.outcome, subjects=draft.subjects)
+    try:
+        disclosure.check_about(
+            draft.outcome, scheme, people=draft.people, leaves_machine=leaves_machine
+        )
+    except DisclosureError as error:
+        preview = replace(preview, refusal=preview.refusal or str(error))
     return DryRun(
         data=bytes(unsigned),
         routing_keys=draft.routing_keys,
         explain=unsigned.explain(),
-        preview=disclosure.preview(outcome, subjects=subjects),
+        preview=preview,
     )

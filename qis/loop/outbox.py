@@ -5,20 +5,18 @@ So a process that dies at any point has either published a packet, which it will
 not made it at all.
 """
 
-import sqlite3
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from qis._database import open_database, open_in_memory, translated
-from qis.errors import InputError, PeerError, QISError, StorageDamagedError, StorageError
+from qis.errors import InputError, QISError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
 from qis.loop._key_lock import locked
-from qis.loop._outbox_rows import SCHEMA, keys_of, pending_of, row_of
+from qis.loop._outbox_file import OutboxFile
+from qis.loop._outbox_rows import keys_of, pending_of, row_of
 from qis.loop.approval import Pending
 from qis.packet import Packet
 
@@ -50,7 +48,7 @@ class Look(NamedTuple):
     number: int
 
 
-class Outbox:
+class Outbox(OutboxFile):
     """What a key has published and has still to send.
 
     The file (mode 0600) holds keyed hashes of subjects while their outcome waits for approval: it
@@ -80,13 +78,9 @@ class Outbox:
     def __init__(self, path: str | PathLike[str] | None = None, *, limit: int = LIMIT) -> None:
         if type(limit) is not int or limit < 1:
             raise InputError("limit is a positive number of packets", field="limit", actual=limit)
-        self.path = None if path is None else Path(path)
+        super().__init__(path)
         self.limit = limit
-        self._name = Path("the outbox in memory") if self.path is None else self.path
         self._claimed_by: Issuer | None = None
-        self._database = (
-            open_in_memory(SCHEMA) if self.path is None else open_database(self.path, SCHEMA)
-        )
         with self._translated():
             self._last_sequence = int.from_bytes(self._meta("sequence") or b"", "big")
             self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
@@ -115,7 +109,8 @@ class Outbox:
         """
         if self._claimed_by is not None:
             raise StorageError(f"{self._name} serves another loop", field="outbox")
-        owner = self._meta("issuer")
+        with self._translated():
+            owner = self._meta("issuer")
         if owner is not None and owner != issuer.key:
             raise InputError(
                 f"{self._name} belongs to issuer {owner.hex()}, not to {issuer}: an outbox has one "
@@ -276,61 +271,10 @@ class Outbox:
         with self._transaction():
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
 
-    def close(self) -> None:
-        """Unlock the file; idempotent."""
-        self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def _hold(self, pending: Pending) -> None:
         row = row_of(pending)
         marks = ", ".join("?" * len(row))
         self._execute(f"REPLACE INTO waiting VALUES ({marks})", row)  # noqa: S608  only marks
-
-    def _meta(self, name: str) -> bytes | None:
-        row = self._execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def _set(self, name: str, value: bytes) -> None:
-        self._execute("REPLACE INTO facts VALUES (?, ?)", (name, value))
-
-    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        return self._database.execute(statement, values)
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translated():
-            self._execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._execute("ROLLBACK")
-                raise
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        with translated(self._name, SCHEMA):
-            yield
-
-    def _parsed(self, raw: bytes) -> Packet:
-        try:
-            return Packet.parse(raw)
-        except PeerError as error:
-            raise self._damage(error) from error
-
-    def _damage(self, error: Exception) -> StorageDamagedError:
-        return StorageDamagedError(
-            f"{self._name} is damaged ({error}); it is left as it is. Bring it back from a backup, "
-            f"{SCHEMA.rescue}",
-            field="path",
-            actual=str(error),
-        )
 
 
 def _place(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:

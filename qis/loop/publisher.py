@@ -14,7 +14,7 @@ from qis.errors import DisclosureError, InputError, StorageError
 from qis.evidence import EvidenceStore
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
 from qis.fingerprint import Scheme
-from qis.loop.approval import Approval, Draft, Pending, name_of
+from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
 from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
@@ -68,20 +68,9 @@ class Publisher:
         self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
     ) -> Packet | Pending:
         """Sign an outcome that may leave, or keep it until it is released."""
-        draft = Draft(
-            outcome=outcome,
-            fingerprint=self._scheme.fingerprint(about),
-            routing_keys=self._scheme.routing_keys(about),
-            subjects=subjects,
-        )
+        draft = drafted(self._scheme, outcome, about, subjects, people)
         self._check_same_subject(draft)
-        try:
-            self._disclosure.check_about(
-                outcome, self._scheme, people=people, leaves_machine=self._leaves_machine
-            )
-        except DisclosureError as error:
-            self._withhold(draft, error)
-            raise
+        self._check_about(draft)
         return self._emit(draft) if self._approve is None else self._submit(draft, self._approve)
 
     def release(self, pending_id: str, approver: str) -> Packet:
@@ -89,6 +78,7 @@ class Publisher:
         pending = self._pending(pending_id)
         _check_name(approver)
         self._check_same_subject(pending.draft)
+        self._check_about(pending.draft)
         preview = self._disclosure.preview(pending.outcome, subjects=pending.draft.subjects)
         if preview.digest != pending.preview_digest and not preview.refusal:
             self._outbox.hold(pending.with_preview(preview))
@@ -231,6 +221,18 @@ class Publisher:
                 "that would not get this: retract it first, then publish anew",
                 field="about",
             )
+
+    def _check_about(self, draft: Draft) -> None:
+        try:
+            self._disclosure.check_about(
+                draft.outcome,
+                self._scheme,
+                people=draft.people,
+                leaves_machine=self._leaves_machine,
+            )
+        except DisclosureError as error:
+            self._withhold(draft, error)
+            raise
 
     def _pending(self, pending_id: str) -> Pending:
         for pending in self._outbox.waiting():

@@ -124,7 +124,7 @@ class Republisher:
 
 def _outcome_of(synthesis: Synthesis) -> Derived | None:
     """What a synthesis says as an outcome, if others may make something of it."""
-    if synthesis.is_embargoed or synthesis.model != "fixed" or len(synthesis.sites) < LEAST_SITES:
+    if synthesis.is_embargoed or synthesis.model != "fixed" or synthesis.reach.sites < LEAST_SITES:
         return None
     fixed = synthesis.fixed
     if fixed is None or fixed.estimate is None or not fixed.standard_error:
@@ -136,5 +136,5 @@ def _outcome_of(synthesis: Synthesis) -> Derived | None:
         model="fixed",
         estimate=fixed.estimate,
         standard_error=fixed.standard_error,
-        sites=len(synthesis.sites),
+        sites=synthesis.reach.sites,
     )

@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import Final, Literal
 
 from qis.errors import QISError, StorageError
-from qis.evidence import EvidenceStore
+from qis.evidence import EvidenceStore, with_derived
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.outbox import Look, Outbox
@@ -23,7 +23,7 @@ class Syntheses:
 
     Parameters
     ----------
-    store, studies, model, monitor, debounce_s, clock
+    store, studies, model, count_derived, monitor, debounce_s, clock
         As for `qis.SynthesisLoop`; studies by id.
     outbox, journal, announcer
         The other parts of the loop.
@@ -36,6 +36,7 @@ class Syntheses:
         studies: Mapping[bytes, Study],
         *,
         model: Literal["fixed", "random"],
+        count_derived: bool,
         monitor: bool,
         debounce_s: float,
         outbox: Outbox,
@@ -46,6 +47,7 @@ class Syntheses:
         self._store = store
         self._studies = studies
         self._model: Literal["fixed", "random"] = model
+        self._count_derived = count_derived
         self._monitor = monitor
         self._debounce_s = debounce_s
         self._outbox = outbox
@@ -141,10 +143,14 @@ class Syntheses:
 
     def _made(self, study_id: bytes, looks: int) -> Synthesis:
         study, now = self._studies.get(study_id), self._clock()
+        model = (study and study.model) or self._model
+        review = self._store.review(study or study_id, now=now)
+        if self._count_derived and model == "fixed":
+            review = with_derived(review, self._store.roster, now=now)
         return synthesise(
-            self._store.review(study or study_id, now=now),
+            review,
             study=study,
-            model=(study and study.model) or self._model,
+            model=model,
             looks=looks,
             now=now,
             monitor=self._monitor,

@@ -74,6 +74,9 @@ class SynthesisLoop:
         do syntheses of what was published.
     republish
         Whether syntheses under the fixed-effect model are published as derived packets.
+    count_derived
+        Whether derived packets of others count in fixed-effect syntheses, each that adds only sites
+        that do not count yet (`qis.evidence.with_derived`); needs a roster.
     republish_interval_s
         Least seconds between two rounds of derived packets.
     on_event
@@ -118,6 +121,7 @@ class SynthesisLoop:
         approve: Approval | None = None,
         republish: bool = False,
         republish_interval_s: float = INTERVAL_S,
+        count_derived: bool = False,
         on_event: Callable[[Event], object] | None = None,
         monitor: bool = False,
         model: Literal["fixed", "random"] = "random",
@@ -151,6 +155,7 @@ class SynthesisLoop:
             audit=audit,
             approve=approve,
             republish_interval_s=republish_interval_s if republish else None,
+            count_derived=count_derived,
             monitor=monitor,
             model=model,
             lifetime_s=lifetime_s,
@@ -302,12 +307,19 @@ class SynthesisLoop:
         """Drop an outcome that waited. Parameters and errors as for `release`."""
         self._require_open().publisher.reject(pending_id, approver, reason)
 
-    def dry_run(self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None) -> DryRun:
+    def dry_run(
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
+    ) -> DryRun:
         """The packet that `publish` would make now, and what an outsider could learn from it.
 
         Nothing is signed, kept or sent, and no sequence is used.
         """
-        return self._require_open().dry_run(outcome, about, subjects)
+        return self._require_open().dry_run(outcome, about, subjects, people)
 
     async def retract(
         self,

@@ -1,6 +1,7 @@
 """Finding the live nodes closest to a place, and thereby learning of others."""
 
 from collections.abc import Callable
+from typing import Final
 
 from qis.overlay.links import Links
 from qis.overlay.lookup import Lookup
@@ -8,11 +9,18 @@ from qis.overlay.messages import RECORDS_LIMIT, Find, Found
 from qis.overlay.record import Admission, Contact
 from qis.overlay.table import RoutingTable
 
+PLACES_LIMIT: Final = 1_024
+"""Places remembered with who was found there; the one looked for longest ago goes first."""
+
 Finished = Callable[[list[Contact], float], None]
 
 
 class Finder:
-    """Runs lookups for one node; `own` is its contact, which results include."""
+    """Runs lookups for one node; `own` is its contact, which results include.
+
+    Who was found near a place is asked first when it is looked for again, as each refresh does:
+    they know who has come since, as newcomers ask their neighbours. It takes some 4 requests then.
+    """
 
     def __init__(
         self, own: Contact, table: RoutingTable, admission: Admission, links: Links
@@ -21,11 +29,12 @@ class Finder:
         self._table = table
         self._admission = admission
         self._links = links
+        self._near: dict[int, tuple[Contact, ...]] = {}
         self.finished: Callable[[Lookup], None] = lambda _: None
 
     def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
         """Call `then` with the closest live nodes, this one included, closest first."""
-        start = self._table.closest(target, RECORDS_LIMIT)
+        start = [*self._table.closest(target, RECORDS_LIMIT), *self._near.get(target, ())]
         lookup = Lookup(target, start, width=width, own_id=self.own.id)
         self._go_on(lookup, then, now)
 
@@ -40,18 +49,33 @@ class Finder:
 
         self._ask(stranger, stranger.id, now, on_answer, then)
 
+    def contact(self, record: bytes) -> Contact | None:
+        """The node that 122 bytes of record describe, or `None` if it is not to be used."""
+        contact = self._admission.contact(record)
+        return None if contact is None or contact.record.is_leaving else contact
+
     def closest(self, target: int) -> list[Contact]:
         """The closest nodes that this one knows without asking, itself included."""
-        known = [*self._table.closest(target, RECORDS_LIMIT), self.own]
-        return sorted(known, key=lambda contact: contact.id ^ target)[:RECORDS_LIMIT]
+        known = self._table.closest(target, RECORDS_LIMIT)
+        if len(known) < RECORDS_LIMIT or known[-1].id ^ target > self.own.id ^ target:
+            known.append(self.own)
+            known.sort(key=lambda contact: contact.id ^ target)
+        return known[:RECORDS_LIMIT]
 
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
         for contact in lookup.to_ask():
             self._ask_for(lookup, contact, then, now)
         if lookup.is_done:
             self.finished(lookup)
-            result = [*lookup.result(), self.own]
-            then(sorted(result, key=lambda contact: contact.id ^ lookup.target), now)
+            result = lookup.result()
+            self._remember(lookup.target, result)
+            then(sorted([*result, self.own], key=lambda c: c.id ^ lookup.target), now)
+
+    def _remember(self, target: int, found: list[Contact]) -> None:
+        self._near.pop(target, None)
+        self._near[target] = tuple(found[:RECORDS_LIMIT])
+        if len(self._near) > PLACES_LIMIT:
+            del self._near[next(iter(self._near))]
 
     def _ask_for(self, lookup: Lookup, contact: Contact, then: Finished, now: float) -> None:
         def on_answer(found: Found, at: float) -> None:
@@ -79,7 +103,7 @@ class Finder:
         own = self.own.record.encode()
         self._links.ask(
             lambda request, token: Find(request=request, token=token, record=own, target=target),
-            contact.record.address,
+            contact.record,
             now,
             expects=Found,
             on_answer=on_answer,
@@ -87,5 +111,5 @@ class Finder:
         )
 
     def _contacts(self, found: Found) -> list[Contact]:
-        contacts = (self._admission.contact(record) for record in found.records)
-        return [c for c in contacts if c is not None and not c.record.is_leaving]
+        contacts = map(self.contact, found.records)
+        return [contact for contact in contacts if contact is not None]

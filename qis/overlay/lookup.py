@@ -5,6 +5,7 @@ when the `width` closest candidates that have not failed have all answered, or w
 requests is spent; as nobody is asked twice, lies can cost no more than that budget.
 """
 
+from bisect import insort
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -72,20 +73,21 @@ class Lookup:
         self.target = target
         self.requests = 0
         self._width = width
-        self._own_id = own_id
+        self._under_way = 0
         self._candidates: dict[int, _Candidate] = {}
-        self._order: list[int] = []
+        self._ranked: list[tuple[int, _Candidate]] = []  # by distance, which no two share
+        self._own_id = own_id
         self._hear(start, 1)
 
     def to_ask(self) -> list[Contact]:
         """Whom to ask now, at most as many as keeps `ALPHA` under way; they count as asked."""
-        under_way = sum(c.state is State.ASKED for c in self._candidates.values())
         asked: list[Contact] = []
         for candidate in self._front():
-            if under_way + len(asked) >= ALPHA or self.requests >= REQUESTS_LIMIT:
+            if self._under_way >= ALPHA or self.requests >= REQUESTS_LIMIT:
                 break
             if self._step(candidate, Event.ASK):
                 self.requests += 1
+                self._under_way += 1
                 asked.append(candidate.contact)
         return asked
 
@@ -93,43 +95,43 @@ class Lookup:
         """Take an answer in; from somebody not asked, or a second one, it changes nothing."""
         candidate = self._candidates.get(node)
         if candidate is not None and self._step(candidate, Event.ANSWER):
+            self._under_way -= 1
             self._hear(contacts, candidate.depth + 1)
 
     def failed(self, node: int) -> None:
         """Note that somebody who was asked has not answered any try."""
         candidate = self._candidates.get(node)
-        if candidate is not None:
-            self._step(candidate, Event.SILENCE)
+        if candidate is not None and self._step(candidate, Event.SILENCE):
+            self._under_way -= 1
 
     @property
     def is_done(self) -> bool:
         """Whether nobody is left whose answer could change the result."""
-        front = self._front()
-        if self.requests >= REQUESTS_LIMIT:
-            return all(candidate.state is not State.ASKED for candidate in front)
-        return all(candidate.state is State.ANSWERED for candidate in front)
+        is_spent = self.requests >= REQUESTS_LIMIT
+        return all(
+            candidate.state is State.ANSWERED or (is_spent and candidate.state is State.HEARD_OF)
+            for candidate in self._front()
+        )
 
     def result(self) -> list[Contact]:
         """Those that answered, closest first."""
-        return [c.contact for c in self._ranked() if c.state is State.ANSWERED]
+        return [c.contact for _, c in self._ranked if c.state is State.ANSWERED]
 
     @property
     def path_length(self) -> int:
         """Length of the longest chain of answers that led to one of the `width` closest."""
-        found = [c.depth for c in self._ranked() if c.state is State.ANSWERED]
+        found = [c.depth for _, c in self._ranked if c.state is State.ANSWERED]
         return max(found[: self._width], default=0)
 
     def _front(self) -> list[_Candidate]:
-        alive = []
-        for candidate in self._ranked():
+        """The `width` closest that have not failed."""
+        front: list[_Candidate] = []
+        for _, candidate in self._ranked:
             if candidate.state is not State.FAILED:
-                alive.append(candidate)
-                if len(alive) == self._width:
+                front.append(candidate)
+                if len(front) == self._width:
                     break
-        return alive
-
-    def _ranked(self) -> Iterable[_Candidate]:
-        return (self._candidates[node] for node in self._order)
+        return front
 
     def _step(self, candidate: _Candidate, event: Event) -> bool:
         after = TRANSITIONS.get((candidate.state, event))
@@ -140,12 +142,17 @@ class Lookup:
 
     def _hear(self, contacts: Iterable[Contact], depth: int) -> None:
         for contact in contacts:
-            if contact.id != self._own_id and contact.id not in self._candidates:
-                self._candidates[contact.id] = _Candidate(contact, depth)
-        self._order = sorted(self._candidates, key=lambda node: node ^ self.target)
-        for node in reversed(self._order):
-            if len(self._candidates) <= CANDIDATES_LIMIT:
-                break
-            if self._candidates[node].state is State.HEARD_OF:
-                del self._candidates[node]
-        self._order = [node for node in self._order if node in self._candidates]
+            node = contact.id
+            if node not in self._candidates and node != self._own_id:
+                candidate = self._candidates[node] = _Candidate(contact, depth)
+                insort(self._ranked, (node ^ self.target, candidate))
+        while len(self._ranked) > CANDIDATES_LIMIT and self._forget_farthest():
+            pass
+
+    def _forget_farthest(self) -> bool:
+        for i in range(len(self._ranked) - 1, -1, -1):
+            candidate = self._ranked[i][1]
+            if candidate.state is State.HEARD_OF:
+                del self._ranked[i], self._candidates[candidate.contact.id]
+                return True
+        return False

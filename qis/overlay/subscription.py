@@ -2,12 +2,14 @@
 
 import struct
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Final, Self
 
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE
 from qis.overlay.record import RECORD_SIZE, SIGNATURE_SIZE, Credentials
 
-_HEAD = struct.Struct(f">{RECORD_SIZE}sQHB")
+_HEAD = struct.Struct(f">{RECORD_SIZE}sBQHB")
+SLOTS_LIMIT: Final = 8
+"""Subscriptions of one node at once, for interests of more keys than one datagram holds."""
 _CONTEXT = b"qis subscription 1\x00"
 
 
@@ -19,8 +21,10 @@ class Subscription:
     ----------
     record
         The subscriber's encoded node record, which names its key and address.
+    slot
+        In [0, 8): a node may have one subscription in each.
     sequence
-        A higher one replaces a lower one.
+        A higher one replaces a lower one in the same slot.
     lifetime_s
         Seconds from arrival until it expires: relative, as clocks differ. 0 withdraws.
     keys
@@ -34,6 +38,7 @@ class Subscription:
     sequence: int
     lifetime_s: int
     keys: tuple[bytes, ...]
+    slot: int = 0
     signature: bytes = b""
 
     @classmethod
@@ -45,9 +50,12 @@ class Subscription:
         sequence: int,
         lifetime_s: int,
         keys: tuple[bytes, ...],
+        slot: int = 0,
     ) -> Self:
         """A subscription of the node whose credentials these are."""
-        unsigned = cls(record=record, sequence=sequence, lifetime_s=lifetime_s, keys=keys)
+        unsigned = cls(
+            record=record, sequence=sequence, lifetime_s=lifetime_s, keys=keys, slot=slot
+        )
         return replace(unsigned, signature=credentials.sign(unsigned.signed_part()))
 
     @property
@@ -56,12 +64,17 @@ class Subscription:
         return self.record[:32]
 
     @property
+    def place(self) -> bytes:
+        """Subscriber and slot: what a newer subscription replaces."""
+        return self.subscriber + bytes([self.slot])
+
+    @property
     def address(self) -> bytes:
         """Where the subscriber is, 18 bytes."""
         return self.record[40:58]
 
     def _content(self) -> bytes:
-        head = _HEAD.pack(self.record, self.sequence, self.lifetime_s, len(self.keys))
+        head = _HEAD.pack(self.record, self.slot, self.sequence, self.lifetime_s, len(self.keys))
         return head + b"".join(self.keys)
 
     def signed_part(self) -> bytes:
@@ -77,9 +90,9 @@ class Subscription:
         """The subscription that these bytes are, or `None`; the signature is not checked here."""
         if len(data) < _HEAD.size:
             return None
-        record, sequence, lifetime_s, count = _HEAD.unpack_from(data)
+        record, slot, sequence, lifetime_s, count = _HEAD.unpack_from(data)
         end = _HEAD.size + count * ROUTING_KEY_SIZE
-        if count > MAX_ROUTING_KEYS or len(data) != end + SIGNATURE_SIZE:
+        if count > MAX_ROUTING_KEYS or slot >= SLOTS_LIMIT or len(data) != end + SIGNATURE_SIZE:
             return None
         keys = tuple(data[i : i + ROUTING_KEY_SIZE] for i in range(_HEAD.size, end, 8))
         if list(keys) != sorted(set(keys)):
@@ -89,5 +102,6 @@ class Subscription:
             sequence=sequence,
             lifetime_s=lifetime_s,
             keys=keys,
+            slot=slot,
             signature=data[end:],
         )

@@ -5,6 +5,7 @@ whom it has (who has been there long stays longest) and holds newcomers in reser
 dies, the newest in reserve takes its place.
 """
 
+from bisect import insort
 from collections.abc import Iterator
 from typing import Final
 
@@ -40,7 +41,9 @@ class RoutingTable:
     def __init__(self, own_id: int, *, subnet_limit: int | None = None) -> None:
         self._own_id = own_id
         self._subnet_limit = subnet_limit
+        self._news: list[Contact] = []
         self._buckets: dict[int, _Bucket] = {}
+        self._order: list[int] = []  # the buckets' indices, ascending
 
     def __len__(self) -> int:
         return sum(len(bucket.contacts) for bucket in self._buckets.values())
@@ -64,21 +67,28 @@ class RoutingTable:
         """
         if contact.id == self._own_id:
             return False
-        bucket = self._buckets.setdefault(self._index(contact.id), _Bucket())
+        bucket = self._bucket(self._index(contact.id))
         known = bucket.contacts.get(contact.id)
         if known is not None:
             if contact.record.sequence > known.record.sequence:
+                self._news.append(contact)
                 bucket.contacts[contact.id] = contact
             return True
         if len(bucket.contacts) < BUCKET_SIZE and self._subnet_allows(bucket, contact):
             bucket.contacts[contact.id] = contact
             bucket.reserve.pop(contact.id, None)
+            self._news.append(contact)
             return True
         bucket.reserve.pop(contact.id, None)
         bucket.reserve[contact.id] = contact
         if len(bucket.reserve) > RESERVE_SIZE:
             del bucket.reserve[next(iter(bucket.reserve))]
         return False
+
+    def take_news(self) -> list[Contact]:
+        """Who has come in since this was last called, or has come back with another record."""
+        news, self._news = self._news, []
+        return news
 
     def remove(self, node: int) -> None:
         """Let go of a node that does not answer; the newest admissible in reserve follows."""
@@ -96,20 +106,25 @@ class RoutingTable:
 
     def closest(self, target: int, count: int) -> list[Contact]:
         """The `count` contacts closest to a place, closest first."""
-        # Buckets by their least distance to the target: all that share bit i with it come as one.
-        own = self._own_id ^ target
+        # Flipping a bit that target and own differ in comes closer, the highest such bit most of
+        # all; flipping any other leads farther away, the lowest least. A bucket is one such bit.
+        differing = self._own_id ^ target
+        nearer = [i for i in self._order if differing >> (ID_BITS - 1 - i) & 1]
+        farther = [i for i in reversed(self._order) if not differing >> (ID_BITS - 1 - i) & 1]
         found: list[Contact] = []
-        order = sorted(self._buckets, key=lambda index: self._least_distance(index, own))
-        for index in order:
+        for index in (*nearer, *farther):
             bucket = self._buckets[index].contacts.values()
             found += sorted(bucket, key=lambda contact: contact.id ^ target)
             if len(found) >= count:
                 break
         return found[:count]
 
-    def _least_distance(self, index: int, own: int) -> int:
-        low = ID_BITS - 1 - index
-        return ((own >> low) ^ 1) << low
+    def _bucket(self, index: int) -> _Bucket:
+        bucket = self._buckets.get(index)
+        if bucket is None:
+            bucket = self._buckets[index] = _Bucket()
+            insort(self._order, index)
+        return bucket
 
     def _index(self, node: int) -> int:
         return ID_BITS - (node ^ self._own_id).bit_length()

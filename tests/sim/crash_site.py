@@ -61,6 +61,7 @@ class Files:
             transport,
             SCHEME,
             interest=SCHEME.interest(ABOUT),
+            interest_people=0,
             model="fixed",
             **parts,
             **options,

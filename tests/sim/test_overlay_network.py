@@ -43,7 +43,7 @@ def test_one_seed_one_history(wanted):
     first.run(5.0)
     second.run(5.0)
     assert packets[0] == packets[1]
-    assert first.copies == second.copies
+    assert first.publications == second.publications
     assert first.datagrams == second.datagrams
 
 
@@ -52,19 +52,19 @@ def test_late_subscribers_receive_what_was_published_before(wanted):
     packet = network.publish(0, [(99).to_bytes(8)])
     network.run(3_600.0)
     assert network.receivers(packet) == set()
-    network._want(7, ((99).to_bytes(8),))
+    network.subscribe(7, ((99).to_bytes(8),))
     network.run(10.0)
     assert network.receivers(packet) == {7}
-    before = network.copies[packet, 7]
+    before = network.publications[packet].copies[7]
     network.run(1_500.0)  # refreshes repeat nothing; only the publisher's own repetition comes
-    assert network.copies[packet, 7] <= before + 2
+    assert network.publications[packet].copies[7] <= before + 2
 
 
 def test_who_withdraws_receives_no_more(wanted):
     network = settled(wanted, seed=3)
     keys = wanted[0]
     for node in expected(wanted, 0, keys):
-        network._want(node, ())
+        network.subscribe(node, ())
     network.run(30.0)
     packet = network.publish(0, keys)
     network.run(10.0)
@@ -90,7 +90,7 @@ def test_after_a_partition_heals_everyone_is_reached_within_two_refreshes(wanted
     network = settled(wanted, seed=6)
     network.partition(range(30), range(30, 60))
     network.run(1_800.0)
-    network.partition()
+    network.heal()
     network.run(1_440.0)
     packet = network.publish(0, wanted[0])
     network.run(60.0)
@@ -134,6 +134,6 @@ def test_keys_added_later_bring_what_was_published_under_them_before():
     network.run(1_600.0)  # refreshed since, so the old keys are known to be up to date
     assert all(2 in network.receivers(packet) for packet in under_old)
     assert not any(2 in network.receivers(packet) for packet in under_new)
-    network._want(2, (*old, *new))
+    network.subscribe(2, (*old, *new))
     network.run(10.0)
     assert all(2 in network.receivers(packet) for packet in under_new)

@@ -6,7 +6,8 @@ import pytest
 
 import qis
 from qis import blocking
-from qis.errors import DisclosureError, InputError, TransportError
+from qis.errors import DisclosureError, InputError, StorageError, TransportError
+from qis.loop import Outbox
 from qis.testing import VirtualClock
 
 SCHEME = qis.VectorScheme(dimensions=3)
@@ -306,3 +307,46 @@ def test_the_blocking_loop_does_the_same_without_async():
         one.latest(QUESTION)
     with pytest.raises(InputError, match="interest"):
         blocking.SynthesisLoop(site(1), first, SCHEME, interest=None)
+
+
+def test_the_blocking_loop_has_all_that_the_other_has(tmp_path):
+    public = {name for name in vars(qis.SynthesisLoop) if not name.startswith("_")}
+    assert public <= set(vars(blocking.SynthesisLoop)) | {"store"}
+    events = []
+    options = {
+        "interest": SCHEME.interest(ABOUT),
+        "interest_people": 0,
+        "approve": "manual",
+        "on_event": events.append,
+        "disclosure": qis.Disclosure.preset("none"),
+    }
+
+    def opened(outbox):
+        transport = qis.DirectoryTransport(tmp_path / "network", site(1))
+        return blocking.SynthesisLoop(site(1), transport, SCHEME, outbox=outbox, **options)
+
+    # A nightly batch submits, somebody decides the next morning.
+    with Outbox(tmp_path / "outbox.db") as outbox, opened(outbox) as night:
+        shown = night.dry_run(effect(-0.4), about=ABOUT)
+        assert len(shown.data) == 512
+        first = night.publish(effect(-0.4), about=ABOUT)
+        second = night.publish(effect(0.1, cohort="women"), about=ABOUT)
+    with Outbox(tmp_path / "outbox.db") as outbox, opened(outbox) as morning:
+        assert [pending.id for pending in morning.waiting()] == [first.id, second.id]
+        morning.reject(second.id, approver="Dr Grey", reason="to be checked")
+        packet = morning.release(first.id, approver="Dr Grey")
+        far = SCHEME.interest([-1.0, 0.0, 0.0])
+        morning.watch(far)
+        morning.unwatch(far)
+        morning.believe(qis.Roster.open())
+        assert morning.flush(20)
+        assert morning.statistics.published == 1
+        assert morning.waiting() == ()
+    assert (tmp_path / "network" / f"{packet.id.hex()}.qis").exists()
+    assert [event.kind for event in events].count("opened") == 2
+    with (
+        Outbox(tmp_path / "outbox.db") as outbox,
+        opened(outbox),
+        pytest.raises(StorageError, match="another loop"),
+    ):
+        opened(outbox).__enter__()

@@ -203,6 +203,47 @@ def test_two_loops_that_republish_come_to_rest(network):
     asyncio.run(scenario())
 
 
+def test_derived_packets_count_on_request_where_they_add_sites(network):
+    study = fixed_study()
+    roster = qis.Roster(
+        tuple(qis.Site.of(f"site {number}", site(number).issuer) for number in (1, 2, 3))
+    )
+
+    async def scenario():
+        watcher = Watcher()
+        options = {"studies": [study], "republish": True, "republish_interval_s": 0.0}
+        async with (
+            loop_on(network, 1, on_event=watcher, **options) as first,
+            loop_on(network, 2, **options) as second,
+        ):
+            packets = [
+                await first.publish(effect(-0.4, study=study), about=ABOUT),
+                await second.publish(effect(0.2, study=study), about=ABOUT),
+            ]
+            (event,) = await watcher.until("republished")
+        # The third site is on a network where only the synthesis ever came, and then a leaf.
+        elsewhere = qis.MemoryNetwork(now=NOW)
+        courier = qis.MemoryTransport(elsewhere, site(1))
+        keys = SCHEME.routing_keys(ABOUT)
+        await courier.publish(event.packet, keys)
+        async with loop_on(
+            elsewhere, 3, roster=roster, count_derived=True, on_event=watcher, **options
+        ) as third:
+            await third.publish(effect(-0.1, study=study), about=ABOUT)
+            found = await until(third, lambda s: s.reach.sites == 3)
+            assert [one.name for one in found.sites] == ["site 1 + site 2", "site 3"]
+            assert found.fixed.estimate == pytest.approx(-0.1)
+            again = (await watcher.until("republished", 2))[1].packet
+            assert again.outcome.sites == 3
+            assert set(again.leaves) > set(event.packet.leaves)
+            await courier.publish(packets[0], keys)
+            found = await until(third, lambda s: s.sites[0].name == "site 1")
+            assert found.reach.sites == 2
+            assert [left.reason for left in found.excluded].count("counted leaf") >= 1
+
+    asyncio.run(scenario())
+
+
 def test_only_a_common_effect_of_several_sites_is_republished(network):
     async def scenario():
         watcher = Watcher()

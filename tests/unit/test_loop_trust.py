@@ -347,6 +347,8 @@ def test_a_dry_run_shows_the_packet_and_leaves_no_trace(network, audit, tmp_path
                 assert packet.travels_under(shown.routing_keys)
                 assert shown.explain == packet.explain()
                 assert not shown.preview.refusal
+                untold = loop.dry_run(qis.Suppressed(question="few"), about=ABOUT)
+                assert "give people=" in untold.preview.refusal
                 kept = loop.dry_run(effect(-0.4, n=7), about=ABOUT)
                 assert "minimum_n" in kept.preview.refusal
                 assert "Kept back" in str(kept)

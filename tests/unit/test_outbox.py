@@ -189,6 +189,8 @@ def test_an_outbox_that_cannot_be_used_says_so(path, tmp_path):
     for use in (closed.queued, closed.waiting, lambda: closed.put(packet(1), KEYS)):
         with pytest.raises(StorageError, match="closed"):
             use()
+    with pytest.raises(StorageError, match="closed"), closed.claimed(SITE.issuer):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What simulated agents want, and what concerns them: not the same where routing misses some."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from qis.about import Interest, canonical_routing_keys
+from qis.fingerprint.scheme import Scheme
+from qis.simulation.letters import fingerprint_of, study_of
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One agent's wishes.
+
+    Parameters
+    ----------
+    keys
+        The routing keys that it subscribes to, sorted.
+    interest
+        Decides what its application takes; without one, every packet under its keys.
+
+    """
+
+    keys: tuple[bytes, ...]
+    interest: Interest | None = None
+
+    def takes(self, letter: bytes, keys: Iterable[bytes]) -> bool:
+        """Whether the application would take this packet under these keys: the receiver's end."""
+        fingerprint = fingerprint_of(letter)
+        if self.interest is None or fingerprint is None:
+            return not set(self.keys).isdisjoint(keys)
+        return self.interest.matches(fingerprint, study_of(letter), keys)
+
+    def is_concerned(self, letter: bytes, keys: Iterable[bytes]) -> bool:
+        """Whether this packet is for the agent, whether or not a routing key is shared."""
+        if self.interest is None or fingerprint_of(letter) is None:
+            return self.takes(letter, keys)
+        return self.takes(letter, self.interest.routing_keys or keys)
+
+
+def member(wanted: Interest | Iterable[bytes]) -> Member:
+    """The agent with this interest, or with these routing keys."""
+    if isinstance(wanted, Interest):
+        return Member(wanted.all_keys, wanted)
+    return Member(canonical_routing_keys(wanted))
+
+
+def members(wanted: Sequence[Any], scheme: Scheme[Any] | None) -> list[Member]:
+    """One agent for each interest, each list of routing keys or, with a scheme, each features."""
+    if scheme is not None:
+        wanted = [scheme.interest(features) for features in wanted]
+    return [member(each) for each in wanted]

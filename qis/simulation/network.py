@@ -1,0 +1,292 @@
+"""A simulated network: built in one call, published into, hurt, healed, and measured."""
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from functools import partial
+from itertools import count
+from typing import Any, Final, Literal, Self
+
+from blake3 import blake3
+
+from qis.about import Fingerprint, Interest, canonical_routing_keys
+from qis.errors import InputError
+from qis.fingerprint.scheme import Scheme
+from qis.overlay.addresses import pack_address
+from qis.overlay.lookup import Lookup
+from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.record import Admission, Credentials
+from qis.overlay.retained import Carried
+from qis.overlay.subscriber import HOLDERS, REFRESH_S
+from qis.simulation import letters
+from qis.simulation.members import Member, member, members
+from qis.simulation.progress import Progress, no_progress
+from qis.simulation.publication import Publication
+from qis.simulation.report import Report, Totals, report_of
+from qis.simulation.tables import fill_tables
+from qis.simulation.wire import Wire
+
+Joins = Literal["messages", "tables"]
+SETTLED_S: Final = 30.0
+"""How long the last one to enter or to subscribe is given."""
+
+
+class Simulation(Wire):
+    """A network of N nodes of the real core, numbered from 0.
+
+    Parameters
+    ----------
+    wanted
+        For each node what it subscribes to: an `Interest`, its routing keys (8 bytes each), or,
+        with `scheme`, its features.
+    scheme
+        Makes interests of features.
+    seed
+        Of all chance: one seed, one history.
+    latency_s
+        Range of a datagram's delay, uniform.
+    loss, duplicate
+        Probability that a datagram is lost, or comes twice.
+    holders
+        Holders of each key.
+    progress
+        Called with how much is done, of how much, and of what.
+
+    Raises
+    ------
+    InputError
+        If a probability, range or routing key is not one.
+
+    """
+
+    def __init__(
+        self,
+        wanted: Sequence[Any],
+        *,
+        scheme: Scheme[Any] | None = None,
+        seed: int = 0,
+        latency_s: tuple[float, float] = (0.005, 0.05),
+        loss: float = 0.0,
+        duplicate: float = 0.0,
+        holders: int = HOLDERS,
+        progress: Progress = no_progress,
+    ) -> None:
+        super().__init__(seed=seed, latency_s=latency_s, loss=loss, duplicate=duplicate)
+        self.members: list[Member] = []
+        self.droppers: set[int] = set()
+        self.publications: dict[bytes, Publication] = {}
+        self.lookups: Counter[tuple[int, int]] = Counter()
+        self._looked_for: set[int] = set()
+        self._holders = holders
+        self._progress = progress
+        self._numbers = count()
+        self._admission = Admission(_is_signature, lambda _: True)
+        self._before = Totals()
+        for each in members(wanted, scheme):
+            self._add(each)
+
+    @classmethod
+    def build(cls, wanted: Sequence[Any], *, joins: Joins = "messages", **options: Any) -> Self:
+        """A network in which all have joined and subscribed.
+
+        Parameters
+        ----------
+        wanted, options
+            As for the class.
+        joins
+            By messages, as in the real network; or by "tables" that are filled as if they had,
+            which saves a tenth of the time.
+
+        """
+        network = cls(wanted, **options)
+        network.join_all(joins=joins)
+        return network
+
+    # --- what can be done -------------------------------------------------------------------
+
+    def join_all(self, *, joins: Joins = "messages", apart_s: float = 0.05) -> None:
+        """Let the nodes enter one after the other by a random earlier one, then subscribe."""
+        size = len(self.nodes)
+        if joins == "tables":
+            fill_tables(self.nodes, self._rng)
+        else:
+            for i in range(1, size):
+                self.at(i * apart_s, self._join, i, self._rng.randrange(i), size)
+            self.run(size * apart_s + SETTLED_S)
+        for i in range(size):
+            self.at(i * min(apart_s, 60.0 / size), self._subscribe, i, size)
+        self.run(min(size * apart_s, 60.0) + SETTLED_S)
+
+    def subscribe(self, node: int, wanted: Interest | Iterable[bytes]) -> None:
+        """Change what a node wants, to nothing with no keys."""
+        self.members[node] = member(wanted)
+        self._subscribe(node)
+
+    def publish(
+        self,
+        publisher: int,
+        keys: Iterable[bytes] | None = None,
+        *,
+        fingerprint: Fingerprint | None = None,
+        study: bytes = b"",
+    ) -> bytes:
+        """Publish a packet at a node; its id.
+
+        Parameters
+        ----------
+        publisher
+            The node.
+        keys
+            What the packet travels under; default: what the node itself subscribes to.
+        fingerprint
+            What it is about; default: what the node's own interest is about, if it has one and no
+            keys are given.
+        study
+            The id of its study, 8 bytes.
+
+        """
+        own = self.members[publisher]
+        if keys is None:
+            keys = own.keys
+            if fingerprint is None and own.interest is not None:
+                fingerprint = own.interest.fingerprint
+        node = self.nodes[publisher]
+        key = node.contact.record.key
+        letter = letters.write(key, next(self._numbers), fingerprint, study)
+        carried = letters.carried(letter, canonical_routing_keys(keys), self.now)
+        self.publications[carried.id] = Publication(publisher, letter, carried.keys)
+        node.publish(carried, self.now)
+        self._flush(publisher)
+        return carried.id
+
+    def look_up(self, node: int) -> None:
+        """Let a node look for a random place; the report counts the path and requests of these."""
+        target = self._rng.getrandbits(256)
+        self._looked_for.add(target)
+        self.nodes[node].finder.find(target, width=self._holders, now=self.now, then=_nothing)
+        self._flush(node)
+
+    def drop_at(self, nodes: Iterable[int]) -> None:
+        """Let nodes acknowledge all packets and pass none on."""
+        self.droppers.update(nodes)
+
+    def churn(self, share: float, *, over_s: float = REFRESH_S) -> list[int]:
+        """Let a share of the living die, one after the other, and as many newcomers join.
+
+        A newcomer wants what the one wanted that has gone. Time passes: `over_s` seconds, and
+        `SETTLED_S` for the last one.
+
+        Returns
+        -------
+        list of int
+            The newcomers.
+
+        """
+        if not 0.0 <= share <= 1.0:
+            raise InputError(f"share is {share!r}; it is a share in [0, 1]", field="share")
+        alive = self.alive()
+        leaving = self._rng.sample(alive, round(share * len(alive)))
+        staying = sorted(set(alive).difference(leaving))
+        newcomers = [self._add(self.members[gone]) for gone in leaving]
+        self.kill(newcomers)  # not there yet
+        for gone, newcomer in zip(leaving, newcomers, strict=True):
+            self.at(self._rng.uniform(0.0, over_s), self.kill, [gone])
+            when_s, known = self._rng.uniform(0.0, over_s), self._rng.choice(staying)
+            self.at(when_s, self.dead.discard, newcomer)
+            self.at(when_s, self._join, newcomer, known)
+        self.run(over_s + SETTLED_S)
+        return newcomers
+
+    # --- what can be seen -------------------------------------------------------------------
+
+    def receivers(self, packet_id: bytes) -> set[int]:
+        """The nodes that a packet has come to, whether or not their application took it."""
+        return set(self.publications[packet_id].copies)
+
+    def delivered(self, packet_id: bytes) -> set[int]:
+        """The nodes whose application a packet was given to."""
+        return self.publications[packet_id].delivered
+
+    def concerned(self, packet_id: bytes) -> set[int]:
+        """The nodes, not the publisher, that a packet is for, dead or alive, key shared or not."""
+        letter = self.publications[packet_id]
+        return {
+            i
+            for i, each in enumerate(self.members)
+            if i != letter.publisher and each.is_concerned(letter.packet, letter.keys)
+        }
+
+    def report(self) -> Report:
+        """What has been measured since the last `reset`, or from the beginning."""
+        return report_of(self, self._before)
+
+    def reset(self) -> None:
+        """Measure anew from here; the network stays as it is."""
+        self.publications.clear()
+        self.lookups.clear()
+        self._before = Totals.of(self)
+
+    # --- its nodes --------------------------------------------------------------------------
+
+    def _add(self, wants: Member) -> int:
+        index = len(self.nodes)
+        settings = Settings(
+            credentials=_credentials(self._rng.randbytes(32)),
+            address=pack_address(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 4_000),
+            inspect=partial(self._inspect, index),
+            receive=partial(self._receive, index),
+            accepts=lambda _: True,
+            holders=self._holders,
+        )
+        rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  repeatable on purpose
+        node = OverlayNode(settings, rng=rng, now=self.now, admission=self._admission)
+        node.finder.finished = self._note_lookup
+        self.members.append(wants)
+        return self._attach(node)
+
+    def _inspect(self, index: int, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried:
+        return letters.carried(packet, () if index in self.droppers else keys, now)
+
+    def _receive(
+        self, index: int, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float
+    ) -> bool:
+        publication = self.publications.get(letters.carried(packet, keys, now).id)
+        if publication is not None:
+            is_taken = self.members[index].takes(packet, keys)
+            publication.arrived(index, hops=hops, is_taken=is_taken)
+        return True
+
+    def _note_lookup(self, lookup: Lookup) -> None:
+        if lookup.target in self._looked_for:
+            self._looked_for.remove(lookup.target)
+            self.lookups[lookup.path_length, lookup.requests] += 1
+
+    def _join(self, index: int, known: int, total: int = 0) -> None:
+        record = self.nodes[known].contact.record
+        then = _nothing if total else lambda _: self._subscribe(index)
+        self.nodes[index].join([(record.key, record.address)], self.now, then=then)
+        self._flush(index)
+        if total:
+            self._progress(index + 1, total, "nodes join")
+
+    def _subscribe(self, index: int, total: int = 0) -> None:
+        self.nodes[index].want(self.members[index].keys, self.now)
+        self._flush(index)
+        if total:
+            self._progress(index + 1, total, "nodes subscribe")
+
+
+def _nothing(*_: object) -> None:
+    """What follows is for others to do."""
+
+
+def _credentials(key: bytes) -> Credentials:
+    return Credentials(key=key, sign=lambda text: _seal(key, text), verify=_is_signature)
+
+
+def _seal(key: bytes, text: bytes) -> bytes:
+    return blake3(key + text).digest(64)
+
+
+def _is_signature(key: bytes, text: bytes, signature: bytes) -> bool:
+    return signature == _seal(key, text)
