@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from qis.disclosure.ledger import Emission
+from qis.disclosure.ledger import Emission, Subjects
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 
@@ -80,13 +80,18 @@ def _compare_numbers(rules: Preset, new: Emission, former: Emission) -> None:
 
 
 def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -> None:
-    known = [former for former in formers if former.subjects is not None]
-    if new.subjects is None or len(known) < 2:
+    if new.subjects is None:
         return
-    before, _ = _shown(known, rules.minimum_cell)
-    shown, smallest = _shown([*known, new], rules.minimum_cell)
-    if shown > before:
-        cohorts = ", ".join(repr(cohort) for cohort in sorted({one.cohort for one in known}))
+    groups: list[Subjects] = []
+    for former in formers:
+        if former.subjects is not None and former.subjects not in groups:
+            groups.append(former.subjects)
+    if len(groups) < 2:
+        return  # which pairs have shown
+    before, after, smallest = _shown(groups, new.subjects, rules.minimum_cell)
+    if after > before:
+        known = {former.cohort for former in formers if former.subjects is not None}
+        cohorts = ", ".join(map(repr, sorted(known)))
         refuse(
             rules,
             RULE,
@@ -96,18 +101,26 @@ def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -
         )
 
 
-def _shown(emissions: Sequence[Emission], limit: int) -> tuple[int, int]:
-    """How many independent sums over small atoms alone can be had; people in the smallest atom."""
+def _shown(groups: Sequence[Subjects], new: Subjects, limit: int) -> tuple[int, int, int]:
+    """How many independent sums over small atoms can be had before and after; the smallest atom."""
     where: Counter[tuple[bytes, bytes]] = Counter()
-    for place, emission in enumerate(emissions):
-        for subject in (emission.subjects or {}).items():
+    for place, group in enumerate((*groups, new)):
+        for subject in group.items():
             where[subject] |= 1 << place
     atoms = Counter(where.values())
+    former_atoms: Counter[int] = Counter()
+    for mask, people in atoms.items():
+        former_atoms[mask & ~(1 << len(groups))] += people
+    former_atoms.pop(0, None)
+    before = _sums_of_few(former_atoms, len(groups), limit)
+    return before, _sums_of_few(atoms, len(groups) + 1, limit), min(atoms.values())
+
+
+def _sums_of_few(atoms: Counter[int], releases: int, limit: int) -> int:
     masks = sorted(atoms)
-    rows = np.array([[mask >> k & 1 for mask in masks] for k in range(len(emissions))], dtype=float)
+    rows = np.array([[mask >> k & 1 for mask in masks] for k in range(releases)], dtype=float)
     large = np.array([atoms[mask] >= limit for mask in masks])
-    if large.all() or not masks:
-        return 0, 0
-    rank = int(np.linalg.matrix_rank(rows))
+    if large.all():
+        return 0
     of_large = int(np.linalg.matrix_rank(rows[:, large])) if large.any() else 0
-    return rank - of_large, min(atoms.values())
+    return int(np.linalg.matrix_rank(rows)) - of_large

@@ -35,7 +35,8 @@ def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
 def _check_people(rules: Preset, outcome: Outcome, subjects: Subjects | None) -> None:
     n = getattr(outcome, "n", None)
     if subjects is not None:
-        if n is not None and n != len(subjects):
+        is_exact = not getattr(outcome, "protection", "")
+        if n is not None and is_exact and n != len(subjects):
             raise InputError(
                 f"the outcome has {n} people, subjects has {len(subjects)}", field="subjects"
             )

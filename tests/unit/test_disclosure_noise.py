@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from qis.about import Fingerprint
 from qis.disclosure import (
     PRESETS,
     Disclosure,
     PrivacyBudget,
     private_counts,
     rounded_counts,
+    subject_hashes,
 )
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
 from qis.disclosure.privacy import profile_of_noisy_cells
@@ -22,7 +24,8 @@ from qis.evidence import Roster, Site
 from qis.fingerprint import VectorScheme
 from qis.identity import Identity
 from qis.outcomes import Counts, LikelihoodProfile
-from qis.synthesis import pool_profiles
+from qis.packet import Packet
+from qis.synthesis import pool_profiles, synthesise
 
 Q = "a vs b | death"
 NHS = PRESETS["nhs"]
@@ -109,6 +112,17 @@ def test_rounded_counts_say_what_they_are_and_nothing_else():
     assert profile != rounded_counts(counts(13, 62, 23, 58), NHS)
     assert LikelihoodProfile.from_body(profile.body()) == profile
     Disclosure.preset("nhs").check(profile)
+
+
+def test_subjects_of_rounded_counts_are_compared_though_n_is_not_theirs():
+    gate = Disclosure.preset("nhs")
+    people = [f"person {number}" for number in range(125)]
+    first = rounded_counts(counts(11, 61, 23, 58), NHS)
+    gate.release(first, now=0, subjects=subject_hashes(people[:119], key=bytes(32)))
+    second = rounded_counts(counts(13, 63, 23, 58), NHS)
+    with pytest.raises(DisclosureError) as caught:
+        gate.check(second, subjects=subject_hashes(people[:121], key=bytes(32)))
+    assert (caught.value.field, caught.value.actual) == ("difference", 2)
 
 
 def test_zero_is_not_rounded_and_few_are_kept_back():
@@ -294,3 +308,27 @@ def test_an_agreement_binds_only_a_closed_roster():
     with pytest.raises(InputError, match="roster"):
         Disclosure.preset("datashield", agreement="DUA")
     Disclosure.preset("datashield").check_roster(Roster.open())
+
+
+def test_a_synthesis_says_whose_counts_are_not_exact():
+    outcomes = [
+        counts(20, 60, 30, 60),
+        rounded_counts(counts(15, 60, 22, 60), NHS),
+        profile_of_noisy_cells([20, 40, 31, 29], epsilon=2.0, question=Q),
+    ]
+    packets = [
+        Packet.sign(
+            Identity.from_seed(bytes([number]) * 32),
+            outcome=outcome,
+            fingerprint=Fingerprint(bytes(32), bytes(8)),
+            issued_at=1_800_000_000,
+            lifetime_s=86_400,
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+    said = synthesise(packets, model="fixed").explain()
+    assert said.count("not exact") == 2
+    assert "its counts are not exact: rounded to 5" in said
+    assert "its counts are not exact: noise, epsilon 2" in said
+    assert "protection: rounded to 5" in packets[1].explain()
+    assert "protection" not in packets[0].explain()
