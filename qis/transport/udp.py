@@ -148,7 +148,11 @@ class UDPTransport(Transport):
         self._register()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until all holders of what was published have it; whether they have in time."""
+        """Wait until all holders of what was published have it; whether they have in time.
+
+        A node that was given peers waits for one of them. The first node of a network, given none,
+        is the only holder until others come.
+        """
         self._open_node().publisher.spread(time.time())
         self._turn()
         try:
