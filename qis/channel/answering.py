@@ -1,0 +1,100 @@
+"""The responder's side of a handshake: the cheapest checks first."""
+
+from collections import Counter
+from collections.abc import Callable, Container
+from dataclasses import replace
+
+from qis.channel.calling import Send
+from qis.channel.ciphers import AgreementError, KeyPair, responder_keys
+from qis.channel.cookies import NO_COOKIE, Cookies
+from qis.channel.handshake import Initiation, Response, encode_cookie
+from qis.channel.session import Session
+from qis.channel.sessions import Sessions
+from qis.errors import SignatureError
+from qis.identity import Identity, Issuer, verify
+
+
+class Answers:
+    """Answers those who call one node.
+
+    Parameters
+    ----------
+    identity, sessions, cookies, refused, send, key_pairs, accepts
+        Of the node.
+    calls
+        Its own calls, whose numbers are taken.
+
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        sessions: Sessions,
+        cookies: Cookies,
+        refused: Counter[str],
+        send: Send,
+        *,
+        key_pairs: Callable[[], KeyPair],
+        accepts: Callable[[Issuer], bool],
+        calls: Container[int],
+    ) -> None:
+        self._identity = identity
+        self._sessions = sessions
+        self._cookies = cookies
+        self._refused = refused
+        self._send = send
+        self._key_pairs = key_pairs
+        self._accepts = accepts
+        self._calls = calls
+
+    def on_initiation(self, data: bytes, address: bytes, now: float) -> None:
+        """Check in this order: form, cookie if many call, roster, signature, keys."""
+        initiation = Initiation.decode(data)
+        own_key = self._identity.issuer.key
+        if initiation is None:
+            self._refused["malformed"] += 1
+        elif initiation.key == own_key:
+            self._refused["reflected"] += 1
+        elif self._has_to_prove(initiation, address, now):
+            self._refused["cookie"] += 1
+            cookie = self._cookies.cookie(address, now)
+            self._send(encode_cookie(initiation.session, cookie), address)
+        elif not self._accepts(Issuer(initiation.key)):
+            self._refused["unknown issuer"] += 1
+        else:
+            try:
+                verify(initiation.key, initiation.signed_part(own_key), initiation.signature)
+                self._respond(initiation, address, now)
+            except SignatureError:
+                self._refused["signature"] += 1
+            except AgreementError:
+                self._refused["agreement"] += 1
+
+    def _has_to_prove(self, initiation: Initiation, address: bytes, now: float) -> bool:
+        if initiation.cookie != NO_COOKIE and self._cookies.proves(address, initiation.cookie, now):
+            return False
+        return self._cookies.is_needed(now)
+
+    def _respond(self, initiation: Initiation, address: bytes, now: float) -> None:
+        key_pair = self._key_pairs()
+        keys = responder_keys(key_pair, initiation.ephemeral)
+        number = self._sessions.new_number(self._calls)
+        unsigned = Response(
+            to=initiation.session,
+            session=number,
+            ephemeral=key_pair[0],
+            time_ms=max(0, int(now * 1000)),
+        )
+        transcript = initiation.transcript(self._identity.issuer.key)
+        signature = self._identity.sign(unsigned.signed_part(transcript))
+        session = Session(
+            peer=initiation.key,
+            address=address,
+            keys=keys,
+            own_number=number,
+            peer_number=initiation.session,
+            now=now,
+            clock_offset_s=initiation.time_ms / 1000.0 - now,
+        )
+        self._sessions.expect(session, now)
+        self._send(replace(unsigned, signature=signature).encode(), address)

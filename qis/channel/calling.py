@@ -1,0 +1,162 @@
+"""The caller's side of a handshake: call, call again, and give up."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from qis.channel.ciphers import AgreementError, KeyPair, initiator_keys
+from qis.channel.handshake import Initiation, Response, decode_cookie
+from qis.channel.session import Session
+from qis.channel.sessions import Place, Sessions
+from qis.errors import SignatureError
+from qis.identity import Identity, verify
+
+CALLS_LIMIT: Final = 1_024
+"""Calls under way; beyond these a datagram is dropped and counted."""
+WAITING_LIMIT: Final = 64
+"""Datagrams that wait for one call; the oldest go first."""
+TRY_AFTER_S: Final = (0.4, 0.8, 1.6)
+"""How long each try waits for the response, ± 20 %."""
+COOKIES_LIMIT: Final = 2
+"""How often one call is made again for a cookie."""
+
+Send = Callable[[bytes, bytes], None]
+"""Takes (datagram, address)."""
+
+
+@dataclass(slots=True)
+class _Call:
+    place: Place
+    key_pair: KeyPair
+    initiation: Initiation
+    at: float
+    tries: int = 1
+    cookies: int = 0
+    waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=WAITING_LIMIT))
+
+
+class Calls:
+    """All handshakes that one node has begun.
+
+    Parameters
+    ----------
+    identity, sessions, refused, send, key_pairs, jitter
+        Of the node: `jitter()` is about 1.
+
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        sessions: Sessions,
+        refused: Counter[str],
+        send: Send,
+        *,
+        key_pairs: Callable[[], KeyPair],
+        jitter: Callable[[], float],
+    ) -> None:
+        self._identity = identity
+        self._sessions = sessions
+        self._refused = refused
+        self._send = send
+        self._key_pairs = key_pairs
+        self._jitter = jitter
+        self._calls: dict[int, _Call] = {}
+        self._called: dict[Place, int] = {}
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._calls
+
+    def call(self, place: Place, now: float, datagram: bytes | None = None) -> None:
+        """Call a node unless that is under way; the datagram goes out once there is a session."""
+        number = self._called.get(place)
+        if number is None:
+            if len(self._calls) >= CALLS_LIMIT:
+                if datagram is not None:
+                    self._refused["busy"] += 1
+                return
+            number = self._begin(place, now)
+        if datagram is not None:
+            waiting = self._calls[number].waiting
+            if len(waiting) == WAITING_LIMIT:
+                self._refused["overflow"] += 1
+            waiting.append(datagram)
+
+    def next_timer(self) -> float | None:
+        """When a call has to be made again."""
+        return min((call.at for call in self._calls.values()), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Call again, or give up, where no response has come."""
+        for number, call in list(self._calls.items()):
+            if call.at > now:
+                continue
+            if call.tries >= len(TRY_AFTER_S):
+                self._refused["unreachable"] += len(call.waiting)
+                self._end(number)
+            else:
+                call.at = now + TRY_AFTER_S[call.tries] * self._jitter()
+                call.tries += 1
+                self._send(call.initiation.encode(), call.place[1])
+
+    def on_response(self, data: bytes, address: bytes, now: float) -> None:
+        """Finish a call: the session is used, and what has waited is sent."""
+        response = Response.decode(data)
+        call = None if response is None else self._calls.get(response.to)
+        if response is None or call is None or call.place[1] != address:
+            self._refused["malformed" if response is None else "unasked"] += 1
+            return
+        key = call.place[0]
+        try:
+            verify(key, response.signed_part(call.initiation.transcript(key)), response.signature)
+            keys = initiator_keys(call.key_pair, response.ephemeral)
+        except (SignatureError, AgreementError) as error:
+            self._refused["signature" if isinstance(error, SignatureError) else "agreement"] += 1
+            return
+        self._end(response.to)
+        session = Session(
+            peer=key,
+            address=address,
+            keys=keys,
+            own_number=response.to,
+            peer_number=response.session,
+            now=now,
+            clock_offset_s=response.time_ms / 1000.0 - now,
+        )
+        self._sessions.use(session)
+        # An empty one confirms where nothing waits, as after a renewal.
+        for waiting in call.waiting or (b"",):
+            self._send(session.seal(waiting), address)
+
+    def on_cookie(self, data: bytes, address: bytes, now: float) -> None:
+        """Call again with a proof of address."""
+        found = decode_cookie(data)
+        call = None if found is None else self._calls.get(found[0])
+        if found is None or call is None or call.place[1] != address:
+            self._refused["malformed" if found is None else "unasked"] += 1
+        elif call.cookies < COOKIES_LIMIT:
+            call.cookies += 1
+            call.at = now + TRY_AFTER_S[call.tries - 1] * self._jitter()
+            call.initiation = replace(call.initiation, cookie=found[1])
+            self._send(call.initiation.encode(), address)
+
+    def _begin(self, place: Place, now: float) -> int:
+        number = self._sessions.new_number(self._calls)
+        key_pair = self._key_pairs()
+        unsigned = Initiation(
+            session=number,
+            ephemeral=key_pair[0],
+            key=self._identity.issuer.key,
+            time_ms=max(0, int(now * 1000)),
+        )
+        signature = self._identity.sign(unsigned.signed_part(place[0]))
+        initiation = replace(unsigned, signature=signature)
+        at = now + TRY_AFTER_S[0] * self._jitter()
+        self._calls[number] = _Call(place, key_pair, initiation, at)
+        self._called[place] = number
+        self._send(initiation.encode(), place[1])
+        return number
+
+    def _end(self, number: int) -> None:
+        del self._called[self._calls.pop(number).place]

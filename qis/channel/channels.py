@@ -1,0 +1,143 @@
+"""All channels of one node: what goes out is sealed, what comes in is opened, the rest is refused.
+
+A datagram for a node without a session waits while a handshake runs: an initiation, its response,
+and the first data message, which shows the responder that the caller holds the keys.
+"""
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Final
+
+from qis.channel.answering import Answers
+from qis.channel.calling import Calls
+from qis.channel.ciphers import KeyPair, new_key_pair
+from qis.channel.cookies import Cookies
+from qis.channel.handshake import COOKIE, DATA, INITIATION, RESPONSE
+from qis.channel.session import OVERHEAD, session_number
+from qis.channel.sessions import Sessions
+from qis.identity import Identity, Issuer
+
+PLAIN_LIMIT: Final = 1_232 - OVERHEAD
+"""Most bytes in a datagram: sealed, it fits the least path of IPv6 (RFC 8200: 1,280 with heads)."""
+
+
+class Channels:
+    """The encrypted channels of one node.
+
+    Parameters
+    ----------
+    identity
+        Its key.
+    accepts
+        Whom it answers; a roster's `accepts`.
+    rng
+        For numbers, cookies and jitter; seed it from the system.
+    key_pairs
+        Gives a new ephemeral key pair each time.
+
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        *,
+        accepts: Callable[[Issuer], bool],
+        rng: random.Random,
+        key_pairs: Callable[[], KeyPair] = new_key_pair,
+    ) -> None:
+        self.refused: Counter[str] = Counter()
+        self.sessions = Sessions(rng)
+        self._out: list[tuple[bytes, bytes]] = []
+        self._calls = Calls(
+            identity,
+            self.sessions,
+            self.refused,
+            self._put,
+            key_pairs=key_pairs,
+            jitter=lambda: rng.uniform(0.8, 1.2),
+        )
+        answers = Answers(
+            identity,
+            self.sessions,
+            Cookies(rng.randbytes(32)),
+            self.refused,
+            self._put,
+            key_pairs=key_pairs,
+            accepts=accepts,
+            calls=self._calls,
+        )
+        self._handlers = {
+            INITIATION: answers.on_initiation,
+            RESPONSE: self._calls.on_response,
+            COOKIE: self._calls.on_cookie,
+        }
+
+    def send(self, datagram: bytes, address: bytes, key: bytes | None, now: float) -> None:
+        """Seal and send, after a handshake if there is no session.
+
+        Parameters
+        ----------
+        datagram
+            At most `PLAIN_LIMIT` bytes.
+        address
+            Where to.
+        key
+            The node key expected there, 32 bytes; `None`: whoever was last heard there, as for
+            answers. Without a session such a datagram is dropped.
+
+        """
+        place = self.sessions.place_at(address) if key is None else (key, address)
+        session = None if place is None else self.sessions.newest(place, now)
+        if place is None or (session is None and key is None):
+            self.refused["no session"] += 1
+        elif session is None:
+            self._calls.call(place, now, datagram)
+        else:
+            if session.is_stale(now):
+                self._calls.call(place, now)
+            self.sessions.use(session)
+            self._put(session.seal(datagram), address)
+
+    def receive(self, data: bytes, address: bytes, now: float) -> list[tuple[bytes, bytes]]:
+        """What a datagram carries, with the key of who sealed it. Never raises."""
+        kind = data[0] if data else 0
+        if kind == DATA:
+            return self._open(data, address, now)
+        handler = self._handlers.get(kind)
+        if handler is None:
+            self.refused["malformed"] += 1
+        else:
+            handler(data, address, now)
+        return []
+
+    def datagrams(self) -> list[tuple[bytes, bytes]]:
+        """What has to be sent now, as (datagram, address); taken once."""
+        out, self._out = self._out, []
+        return out
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` has to be called next, in Unix seconds."""
+        times = (self._calls.next_timer(), self.sessions.next_expiry())
+        return min((at for at in times if at is not None), default=None)
+
+    def handle_timer(self, now: float) -> None:
+        """Call again where no response has come, and forget sessions whose time is over."""
+        self._calls.handle_timer(now)
+        self.sessions.expire(now)
+
+    def _open(self, data: bytes, address: bytes, now: float) -> list[tuple[bytes, bytes]]:
+        number = session_number(data)
+        session = None if number is None else self.sessions.get(number, now)
+        if session is None or session.address != address:
+            self.refused["malformed" if number is None else "no session"] += 1
+            return []
+        plain = session.unseal(data)
+        if plain is None:
+            self.refused["forged or repeated"] += 1
+            return []
+        self.sessions.use(session)
+        return [(plain, session.peer)] if plain else []
+
+    def _put(self, datagram: bytes, address: bytes) -> None:
+        self._out.append((datagram, address))

@@ -1,0 +1,46 @@
+"""Proof of address before any signature is checked, when many strangers call."""
+
+import hmac
+from typing import Final
+
+from blake3 import blake3
+
+COOKIE_SIZE: Final = 16
+NO_COOKIE: Final = bytes(COOKIE_SIZE)
+PERIOD_S: Final = 120
+"""A cookie is good in the period that it was made in and in the next."""
+CALM_RATE: Final = 50.0
+"""Initiations a second from unproven addresses that are answered without a cookie."""
+
+
+class Cookies:
+    """Makes and checks the cookies of one node, and knows when it needs them."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self._level = 0.0
+        self._at = 0.0
+
+    def is_needed(self, now: float) -> bool:
+        """Whether so many call that this one has to prove its address; counts the call."""
+        self._level = max(0.0, self._level - CALM_RATE * max(0.0, now - self._at))
+        self._at = max(now, self._at)
+        if self._level >= CALM_RATE:
+            return True
+        self._level += 1.0
+        return False
+
+    def cookie(self, address: bytes, now: float) -> bytes:
+        """What proves this address."""
+        return self._cookie(address, int(now // PERIOD_S))
+
+    def proves(self, address: bytes, cookie: bytes, now: float) -> bool:
+        """Whether whoever sent the cookie has received at this address lately."""
+        period = int(now // PERIOD_S)
+        return any(
+            hmac.compare_digest(cookie, self._cookie(address, at)) for at in (period, period - 1)
+        )
+
+    def _cookie(self, address: bytes, period: int) -> bytes:
+        text = address + period.to_bytes(8, "big", signed=True)
+        return blake3(text, key=self._key).digest(COOKIE_SIZE)

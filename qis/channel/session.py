@@ -1,0 +1,107 @@
+"""One session: two keys, a counter for what goes out, a window for what comes in."""
+
+import struct
+from typing import Final
+
+from qis.channel.ciphers import TAG_SIZE, Keys, seal, unseal
+from qis.channel.handshake import DATA
+from qis.channel.replay_window import ReplayWindow
+
+_HEAD = struct.Struct(">BIQ")
+OVERHEAD: Final = _HEAD.size + TAG_SIZE
+"""Bytes that a sealed datagram is longer: 29."""
+LIFETIME_S: Final = 900.0
+"""After this a session is gone, with its keys."""
+RENEW_AFTER_S: Final = 600.0
+RENEW_AFTER_SENT: Final = 2**32
+"""A session older or busier than this is renewed while it still serves."""
+
+
+class Session:
+    """What two nodes share after a handshake.
+
+    Parameters
+    ----------
+    peer
+        The other's node key, 32 bytes.
+    address
+        Where it is; datagrams from elsewhere are refused.
+    keys
+        To open and to seal with.
+    own_number, peer_number
+        The session's number here and there.
+    now
+        Unix seconds.
+    clock_offset_s
+        The other's clock less ours, in seconds, as the handshake showed it.
+
+    """
+
+    __slots__ = (
+        "_keys",
+        "_sent",
+        "_window",
+        "address",
+        "clock_offset_s",
+        "expires_at",
+        "own_number",
+        "peer",
+        "peer_number",
+        "renew_at",
+    )
+
+    def __init__(
+        self,
+        *,
+        peer: bytes,
+        address: bytes,
+        keys: Keys,
+        own_number: int,
+        peer_number: int,
+        now: float,
+        clock_offset_s: float,
+    ) -> None:
+        self.peer = peer
+        self.address = address
+        self.own_number = own_number
+        self.peer_number = peer_number
+        self.expires_at = now + LIFETIME_S
+        self.renew_at = now + RENEW_AFTER_S
+        self.clock_offset_s = clock_offset_s
+        self._keys = keys
+        self._sent = 0
+        self._window = ReplayWindow()
+
+    @property
+    def place(self) -> tuple[bytes, bytes]:
+        """Key and address of the other."""
+        return self.peer, self.address
+
+    def is_stale(self, now: float) -> bool:
+        """Whether it should be renewed."""
+        return now >= self.renew_at or self._sent >= RENEW_AFTER_SENT
+
+    def seal(self, plain: bytes) -> bytes:
+        """The datagram that carries these bytes; each call uses the next number."""
+        number, self._sent = self._sent, self._sent + 1
+        head = _HEAD.pack(DATA, self.peer_number, number)
+        return head + seal(plain, head, number, self._keys[1])
+
+    def unseal(self, data: bytes) -> bytes | None:
+        """What a datagram carries, once; `None` if it is forged, changed, or has come before."""
+        head = data[: _HEAD.size]
+        _, _, number = _HEAD.unpack(head)
+        if not self._window.has_room(number):
+            return None
+        plain = unseal(data[_HEAD.size :], head, number, self._keys[0])
+        if plain is not None:
+            self._window.note(number)
+        return plain
+
+
+def session_number(data: bytes) -> int | None:
+    """The receiver's number of the session that a data message belongs to."""
+    if len(data) < OVERHEAD:
+        return None
+    number: int = _HEAD.unpack_from(data)[1]
+    return number

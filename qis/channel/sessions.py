@@ -1,0 +1,112 @@
+"""The sessions of one node, bounded.
+
+A session that this node was asked for counts for nothing until its caller has shown that it holds
+the keys: such ones are few, die young, and cannot push out those that are in use.
+"""
+
+import random
+from collections import OrderedDict, deque
+from collections.abc import Container
+from typing import Final
+
+from qis.channel.session import Session
+
+SESSIONS_LIMIT: Final = 4_096
+"""Sessions in use; the one used longest ago goes first."""
+UNCONFIRMED_LIMIT: Final = 512
+"""Sessions that wait for their caller; the oldest goes first."""
+UNCONFIRMED_S: Final = 10.0
+"""How long one waits."""
+
+Place = tuple[bytes, bytes]
+"""A node's key and its address."""
+
+
+class Sessions:
+    """Finds sessions by their number here, by peer, and by address."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self._rng = rng
+        self._in_use: OrderedDict[int, Session] = OrderedDict()
+        self._unconfirmed: OrderedDict[int, tuple[Session, float]] = OrderedDict()
+        self._ends: deque[tuple[float, int]] = deque()
+        self._newest: dict[Place, Session] = {}
+        self._at_address: dict[bytes, Place] = {}
+
+    def __len__(self) -> int:
+        return len(self._in_use) + len(self._unconfirmed)
+
+    @property
+    def clock_offsets_s(self) -> dict[bytes, float]:
+        """By the key of each peer, its clock less ours in seconds."""
+        return {session.peer: session.clock_offset_s for session in self._newest.values()}
+
+    def new_number(self, taken: Container[int]) -> int:
+        """A number that no session and none of `taken` has."""
+        while True:
+            number = self._rng.getrandbits(32)
+            if not any(number in used for used in (self._in_use, self._unconfirmed, taken)):
+                return number
+
+    def get(self, number: int, now: float) -> Session | None:
+        """The live session of a number."""
+        if number in self._unconfirmed:
+            session, until = self._unconfirmed[number]
+            return session if now < until else None
+        found = self._in_use.get(number)
+        return found if found is not None and now < found.expires_at else None
+
+    def newest(self, place: Place, now: float) -> Session | None:
+        """The session to send by to a node."""
+        found = self._newest.get(place)
+        return found if found is not None and now < found.expires_at else None
+
+    def place_at(self, address: bytes) -> Place | None:
+        """Who was last heard at an address."""
+        return self._at_address.get(address)
+
+    def expect(self, session: Session, now: float) -> None:
+        """Hold a session until its caller confirms it."""
+        self._unconfirmed[session.own_number] = (session, now + UNCONFIRMED_S)
+        if len(self._unconfirmed) > UNCONFIRMED_LIMIT:
+            self._unconfirmed.popitem(last=False)
+
+    def use(self, session: Session) -> None:
+        """Note that something authentic has passed; the newest confirmed one is sent by.
+
+        The one before stays open for what is under way.
+        """
+        number = session.own_number
+        if number in self._in_use:
+            self._in_use.move_to_end(number)
+            return
+        self._unconfirmed.pop(number, None)
+        self._in_use[number] = session
+        self._ends.append((session.expires_at, number))
+        self._newest[session.place] = session
+        self._at_address[session.address] = session.place
+        if len(self._in_use) > SESSIONS_LIMIT:
+            self._drop(next(iter(self._in_use.values())))
+
+    def expire(self, now: float) -> None:
+        """Forget what is over, with its keys."""
+        while self._ends and self._ends[0][0] <= now:
+            found = self._in_use.get(self._ends.popleft()[1])
+            if found is not None and found.expires_at <= now:
+                self._drop(found)
+        for number in [n for n, (_, until) in self._unconfirmed.items() if until <= now]:
+            del self._unconfirmed[number]
+
+    def next_expiry(self) -> float | None:
+        """A time by which something may be over."""
+        times = [until for _, until in list(self._unconfirmed.values())[:1]]
+        if self._ends:  # all live equally long, so they end in the order in which they began
+            times.append(self._ends[0][0])
+        return min(times, default=None)
+
+    def _drop(self, session: Session) -> None:
+        self._in_use.pop(session.own_number, None)
+        if self._newest.get(session.place) is session:
+            del self._newest[session.place]
+            if self._at_address.get(session.address) == session.place:
+                del self._at_address[session.address]
