@@ -35,6 +35,8 @@ class Channels:
         For numbers, cookies and jitter; seed it from the system.
     key_pairs
         Gives a new ephemeral key pair each time.
+    refused
+        Where what is refused is counted, by reason.
 
     """
 
@@ -45,8 +47,9 @@ class Channels:
         accepts: Callable[[Issuer], bool],
         rng: random.Random,
         key_pairs: Callable[[], KeyPair] = new_key_pair,
+        refused: Counter[str] | None = None,
     ) -> None:
-        self.refused: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter() if refused is None else refused
         self.sessions = Sessions(rng)
         self._out: list[tuple[bytes, bytes]] = []
         self._calls = Calls(

@@ -201,14 +201,23 @@ class OverlayNode:
         self._timers.run(now)
         self._notice_changes(now)
 
-    def receive_datagram(self, data: bytes, address: bytes, now: float) -> None:
-        """Take in a datagram. Never raises, whatever the bytes."""
+    def receive_datagram(
+        self, data: bytes, address: bytes, now: float, *, sender: bytes | None = None
+    ) -> None:
+        """Take in a datagram. Never raises, whatever the bytes.
+
+        `sender` is the key of the node that it came from, if a channel has authenticated it: then
+        nobody else's record or subscription is taken from it.
+        """
         if not self._budgets.allows(address, now):
             self.refused["budget"] += 1
             return
         message = decode(data)
         if message is None:
             self.refused["malformed"] += 1
+            return
+        if sender is not None and _claimed(message) not in (None, sender):
+            self.refused["another's word"] += 1
             return
         handler = _HANDLERS.get(type(message))
         if handler is not None:
@@ -394,6 +403,13 @@ class OverlayNode:
             self.refused["request"] += 1
         else:
             self._links.answer(answer, address)
+
+
+def _claimed(message: Message) -> bytes | None:
+    """The key of the node that a message says it is from, if it does."""
+    if isinstance(message, Find):
+        return message.record[:32]
+    return message.subscription.subscriber if isinstance(message, Subscribe) else None
 
 
 _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {

@@ -1,4 +1,4 @@
-"""A node of the overlay on a UDP socket."""
+"""A node of the overlay on a UDP socket, every datagram encrypted."""
 
 import asyncio
 import ipaddress
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from qis.about import Interest
+from qis.channel import Channels
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
@@ -21,7 +22,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.transport._carriers import carried_of
-from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
+from qis.transport._peer_names import Peer, parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception, Verdict
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
@@ -42,9 +43,11 @@ class UDPTransport(Transport):
     roster
         Whom it talks to; `Roster.open()` for everybody.
     bind
-        Numeric host and port to listen on; port 0: any free one. Loopback only.
+        Numeric host and port to listen on; port 0: any free one. "0.0.0.0" and "::" are all
+        addresses of the machine, and need `advertise`.
     advertise
-        Numeric host and port that others reach this node at, if not `bind`.
+        Numeric host and port that others reach this node at, if not `bind`: behind a NAT, those of
+        the port that is forwarded.
     bootstrap
         Some nodes of the network, as ``"key@host:port"``; the others are found through them.
     cache
@@ -53,7 +56,7 @@ class UDPTransport(Transport):
     Raises
     ------
     InputError
-        If an address is malformed or not on loopback.
+        If an address is malformed, or nobody could reach this node at what it would advertise.
 
     """
 
@@ -72,13 +75,13 @@ class UDPTransport(Transport):
         self._bind = bind
         self._advertise = advertise
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
-        for host in (bind[0], *(peer.rpartition("@")[2].rpartition(":")[0] for peer in bootstrap)):
-            _require_loopback(host.strip("[]"))
+        _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
         self._reception = Reception(roster, self._statistics)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
+        self._channels: Channels | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._cache_at = 0.0
         self._idle = asyncio.Event()
@@ -122,7 +125,15 @@ class UDPTransport(Transport):
                 *self._bind, self._statistics, received=self._receive, drained=self._turn
             )
             now = time.time()
-            self._node = self._new_node(self._advertise or self._socket.bound_to, now)
+            # Not a cipher's key among them: those come from libsodium's own source.
+            rng = random.Random(secrets.randbits(256))  # noqa: S311  seeded from the system's
+            self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
+            self._channels = Channels(
+                self._identity,
+                accepts=self._roster.accepts,
+                rng=rng,
+                refused=self._statistics.refused,
+            )
             self._cache_at = now + CACHE_EVERY_S
             remembered = [] if self._cache is None else read_cache(self._cache)
             self._node.join([*self._bootstrap, *remembered], now)
@@ -168,15 +179,16 @@ class UDPTransport(Transport):
             return
         self._remember_peers()
         self._node.leave(time.time())
+        self._seal(time.time())
         self._send()
         if self._alarm is not None:
             self._alarm.cancel()
         self._socket.close()
-        self._socket = self._node = self._alarm = None
+        self._socket = self._node = self._channels = self._alarm = None
         self._idle.set()
         self._reception.close()
 
-    def _new_node(self, reached_at: Address, now: float) -> OverlayNode:
+    def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
         settings = Settings(
             credentials=Credentials.of(self._identity),
             address=pack_address(*reached_at),
@@ -184,7 +196,6 @@ class UDPTransport(Transport):
             receive=self._deliver,
             accepts=self._roster.accepts,
         )
-        rng = random.Random(secrets.randbits(256))  # noqa: S311  seeded from the system's
         node = OverlayNode(settings, rng=rng, now=now)
         node.refused = self._statistics.refused
         return node
@@ -199,15 +210,31 @@ class UDPTransport(Transport):
             self._turn()
 
     def _receive(self, data: bytes, address: bytes) -> None:
-        if self._node is not None:
-            self._node.receive_datagram(data, address, time.time())
+        if self._node is None or self._channels is None:
+            return
+        now = time.time()
+        for plain, key in self._channels.receive(data, address, now):
+            self._node.receive_datagram(plain, address, now, sender=key)
+            self._seal(now, asked_by=(key, address))
+
+    def _seal(self, now: float, asked_by: Peer | None = None) -> None:
+        """Put what the node says under its channels; an answer is for whoever has asked."""
+        if self._node is None or self._channels is None:
+            return
+        for data, address, expected in self._node.datagrams():
+            key = expected
+            if key is None and asked_by is not None and asked_by[1] == address:
+                key = asked_by[0]
+            self._channels.send(data, address, key, now)
 
     def _turn(self) -> None:
         """Do what is due, send what is to be sent, and set the next alarm."""
-        if self._node is None:
+        if self._node is None or self._channels is None:
             return
         now = time.time()
         self._node.handle_timer(now)
+        self._seal(now)
+        self._channels.handle_timer(now)
         self._send()
         if self._node.is_idle:
             self._idle.set()
@@ -218,13 +245,14 @@ class UDPTransport(Transport):
             self._remember_peers()
         if self._alarm is not None:
             self._alarm.cancel()
-        due = self._node.next_timer()
-        pause_s = CACHE_EVERY_S if due is None else max(due - now, 0.001)
+        times = (self._node.next_timer(), self._channels.next_timer(), self._cache_at)
+        due = min(at for at in times if at is not None)
+        pause_s = max(due - now, 0.001)
         self._alarm = asyncio.get_running_loop().call_later(pause_s, self._turn)
 
     def _send(self) -> None:
-        if self._node is not None and self._socket is not None:
-            for data, address, _ in self._node.datagrams():
+        if self._channels is not None and self._socket is not None:
+            for data, address in self._channels.datagrams():
                 self._socket.send(data, address)
 
     def _remember_peers(self) -> None:
@@ -237,12 +265,15 @@ class UDPTransport(Transport):
         return self._node
 
 
-def _require_loopback(host: str) -> None:
-    if not ipaddress.ip_address(host).is_loopback:
+def _require_reachable(bind: Address, advertise: Address | None) -> None:
+    """Raise unless others can reach the node at what it would tell them."""
+    for name, place in (("bind", bind), ("advertise", advertise)):
+        if place is not None:
+            pack_address(place[0], place[1] or (1 if name == "bind" else 0))
+    if ipaddress.ip_address((advertise or bind)[0]).is_unspecified:
         raise InputError(
-            f"{host} is beyond this machine; this version has no encrypted channel yet "
-            "and talks on loopback only (127.0.0.1 or ::1)",
-            field="bind",
-            actual=host,
-            limit="127.0.0.1",
+            f"bind to {bind[0]} is every address of this machine: say with advertise= which of "
+            "them, and which port, others reach it at",
+            field="advertise",
+            actual=bind[0],
         )

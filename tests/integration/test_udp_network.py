@@ -213,7 +213,7 @@ def test_a_stranger_to_the_roster_gets_nowhere():
                 assert await collect(deliveries, {sent}) == [sent]
                 assert stranger.peers == 0
             assert (first.peers, second.peers) == (1, 1)
-            assert first.statistics.refused["record"] > 0
+            assert first.statistics.refused["unknown issuer"] > 0
 
     asyncio.run(scenario())
 

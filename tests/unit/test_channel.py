@@ -131,7 +131,10 @@ def test_replay():
     wire.talk(A, B, b"two")
     before = list(wire.got[B])
     for source, target, data in list(wire.log):
-        wire.carry([(source, target, data)], lambda letter: [letter] if letter[2] == data else [])
+        wire.carry(
+            [(source, target, data)],
+            lambda letter, once=data: [letter] if letter[2] == once else [],
+        )
     assert wire.got[B] == before
     assert wire.nodes[B].refused["forged or repeated"] == 2
     wire.talk(A, B, b"three")
