@@ -10,7 +10,8 @@ publications then begin within 5 s, and are judged 24 s later, before the publis
 (with `--republished` after that): at most 5 % of nodes have refreshed by then. With `--churn` so
 many die and as many join within a minute, just before. From 10,000 nodes on, routing tables are
 filled as if the joins had happened, and first lookups begin near their key as later ones do
-(`--joins messages` has it all happen); subscriptions are always placed and refreshed by messages. Hops and requests are those of lookups of places never looked for before.
+(`--joins messages` has it all happen); subscriptions are always placed and refreshed by messages.
+Hops and requests are those of lookups of places never looked for before.
 """
 
 import argparse
