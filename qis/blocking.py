@@ -4,14 +4,18 @@ import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from copy import deepcopy
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from qis import loop
+from qis.about import Interest
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
+from qis.evidence import Roster
 from qis.fingerprint import Scheme
 from qis.identity import Identity
+from qis.loop import DryRun, LoopStatistics, Pending
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -72,11 +76,20 @@ class SynthesisLoop:
             self._thread.join()
             self._events = None
 
-    def publish(self, outcome: Outcome, *, about: Any, subjects: Subjects | None = None) -> Packet:
+    def publish(
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
+    ) -> Packet | Pending:
         """As `qis.SynthesisLoop.publish`."""
-        return self._do(lambda inner: inner.publish(outcome, about=about, subjects=subjects))
+        return self._do(
+            lambda inner: inner.publish(outcome, about=about, subjects=subjects, people=people)
+        )
 
-    def observe(self, record: Any) -> Packet | None:
+    def observe(self, record: Any) -> Packet | Pending | None:
         """As `qis.SynthesisLoop.observe`."""
         return self._do(lambda inner: inner.observe(record))
 
@@ -91,17 +104,55 @@ class SynthesisLoop:
         """As `qis.SynthesisLoop.retract`."""
         return self._do(lambda inner: inner.retract(study, cohort, reason=reason, about=about))
 
+    def waiting(self) -> tuple[Pending, ...]:
+        """As `qis.SynthesisLoop.waiting`."""
+        return self._ask(lambda inner: inner.waiting())
+
+    def release(self, pending_id: str, *, approver: str) -> Packet:
+        """As `qis.SynthesisLoop.release`."""
+        return self._do(lambda inner: inner.release(pending_id, approver=approver))
+
+    def reject(self, pending_id: str, *, approver: str, reason: str = "") -> None:
+        """As `qis.SynthesisLoop.reject`."""
+        self._do(lambda inner: inner.reject(pending_id, approver=approver, reason=reason))
+
+    def dry_run(
+        self,
+        outcome: Outcome,
+        *,
+        about: Any,
+        subjects: Subjects | None = None,
+        people: int | None = None,
+    ) -> DryRun:
+        """As `qis.SynthesisLoop.dry_run`."""
+        return self._ask(
+            lambda inner: inner.dry_run(outcome, about=about, subjects=subjects, people=people)
+        )
+
+    def watch(self, interest: Interest, *, people: int | None = None) -> None:
+        """As `qis.SynthesisLoop.watch`."""
+        self._do(lambda inner: inner.watch(interest, people=people))
+
+    def unwatch(self, interest: Interest) -> None:
+        """As `qis.SynthesisLoop.unwatch`."""
+        self._do(lambda inner: inner.unwatch(interest))
+
+    def believe(self, roster: Roster) -> None:
+        """As `qis.SynthesisLoop.believe`."""
+        self._ask(lambda inner: inner.believe(roster))
+
+    @property
+    def statistics(self) -> LoopStatistics:
+        """A copy of the counters, as of now."""
+        return self._ask(lambda inner: deepcopy(inner.statistics))
+
     def flush(self, timeout_s: float) -> bool:
         """As `qis.SynthesisLoop.flush`."""
         return self._do(lambda inner: inner.flush(timeout_s))
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
         """As `qis.SynthesisLoop.latest`."""
-
-        async def look(inner: loop.SynthesisLoop) -> Synthesis | None:
-            return inner.latest(study)
-
-        return self._do(look)
+        return self._ask(lambda inner: inner.latest(study))
 
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
         """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never)."""
@@ -144,6 +195,12 @@ class SynthesisLoop:
             return await what(inner)
 
         return asyncio.run_coroutine_threadsafe(doing(), events).result()
+
+    def _ask(self, what: Callable[[loop.SynthesisLoop], Result]) -> Result:
+        async def asking(inner: loop.SynthesisLoop) -> Result:
+            return what(inner)
+
+        return self._do(asking)
 
     def _require_open(self) -> tuple[asyncio.AbstractEventLoop, loop.SynthesisLoop]:
         if self._events is None or self._loop is None:

@@ -1,9 +1,15 @@
 """Disclosure control: what may leave the site, under which rule, and what it would reveal."""
 
-from qis.disclosure.attacks import Finding, implied_cells
-from qis.disclosure.control import Disclosure, Preview
+from qis.disclosure.attacks import implied_cells
+from qis.disclosure.budget import PrivacyBudget
+from qis.disclosure.control import Disclosure
+from qis.disclosure.finding import Finding
 from qis.disclosure.ledger import EmissionLedger, subject_hashes
+from qis.disclosure.membership import membership_auc
 from qis.disclosure.presets import PRESETS, Preset
+from qis.disclosure.preview import Preview
+from qis.disclosure.privacy import private_counts
+from qis.disclosure.rounding import rounded_counts
 from qis.disclosure.suppression import complementary
 
 __all__ = [
@@ -13,7 +19,11 @@ __all__ = [
     "Finding",
     "Preset",
     "Preview",
+    "PrivacyBudget",
     "complementary",
     "implied_cells",
+    "membership_auc",
+    "private_counts",
+    "rounded_counts",
     "subject_hashes",
 ]

@@ -12,6 +12,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.disclosure.finding import Finding
+from qis.disclosure.matrices import counts_of_features
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
 Floats = NDArray[np.float64]
@@ -19,8 +21,6 @@ Floats = NDArray[np.float64]
 TOLERANCE: Final = 1e-6
 """Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
 _SLOPE_TOLERANCE: Final = 1e-3
-_MATRIX_TOLERANCE: Final = 1e-4
-"""As `TOLERANCE`, for the 16-bit numbers of a matrix."""
 _SHOWN_TABLES: Final = 3
 _MOST_DECIMALS: Final = 7
 _FINE: Final = 1e-5
@@ -29,21 +29,6 @@ _STEPS: Final = (0, -1, 1, -2, 2)
 _Z: Final = NormalDist().inv_cdf(0.975)
 _LARGEST_N: Final = 2_000_000
 """Above this no tables are searched: it would take more than ten seconds."""
-
-
-class Finding(NamedTuple):
-    """A count of people that an outcome shows or implies."""
-
-    attack: str
-    """Name of the attack."""
-    cell: str
-    """What is counted, in words."""
-    people: int
-
-    @property
-    def sentence(self) -> str:
-        """What an outsider learns."""
-        return f"{self.cell}: {self.people} ({self.attack})"
 
 
 class Table(NamedTuple):
@@ -99,19 +84,8 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
 
 
 def _of_quadratic(outcome: QuadraticLikelihood, _below: int) -> Iterator[Finding]:
-    """At a zero anchor a yes/no feature has as information a quarter of those who have it."""
     yield from _written(outcome.n, outcome.events)
-    factor = {"logistic": 4.0, "linear": 1.0, "poisson": 1.0}.get(outcome.model)
-    if factor is None:
-        return
-    for place, entry in enumerate(np.diag(outcome.information)):
-        having = factor * float(entry)
-        if 0.5 <= having <= outcome.n and abs(having - round(having)) <= _MATRIX_TOLERANCE * having:
-            yield Finding(
-                "from the information, if the anchor is zero and the feature yes/no",
-                f"people with feature {place + 1}",
-                round(having),
-            )
+    yield from counts_of_features(outcome)
 
 
 def _written(n: int | None, events: int | None) -> Iterator[Finding]:

@@ -1,61 +1,24 @@
 """The gate: an outcome leaves the site only if no rule keeps it back."""
 
-from dataclasses import dataclass
 from os import PathLike
-from typing import Final, NoReturn, Self
+from typing import Any, Final, Self
 
-from blake3 import blake3
-
-from qis.disclosure.attacks import findings
+from qis.about import Interest
+from qis.disclosure.about_rules import check_people_behind, check_secret
+from qis.disclosure.budget import PrivacyBudget
+from qis.disclosure.differences import check_differences, compared
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
+from qis.disclosure.outcome_rules import check_outcome
 from qis.disclosure.presets import PRESETS, Preset
+from qis.disclosure.preview import Preview, learnt_from, learnt_from_noise
+from qis.disclosure.refusal import refuse
 from qis.errors import DisclosureError, InputError
-from qis.outcomes import (
-    Anchor,
-    Counts,
-    Derived,
-    Effect,
-    LikelihoodProfile,
-    Moments,
-    Outcome,
-    QuadraticLikelihood,
-    Record,
-    Retraction,
-    Suppressed,
-)
+from qis.evidence.roster import Roster
+from qis.fingerprint.scheme import Scheme
+from qis.outcomes import Anchor, Derived, Outcome, Record, Retraction, Suppressed
 
 _WITHOUT_PATIENTS: Final = (Anchor, Derived, Retraction, Suppressed)
-_WAYS_OUT: Final = (
-    "Ways out: publish qis.Suppressed, so that others know; wait for more people; pool with "
-    "another site before the release; or, in a closed roster under an agreement, a lower preset. "
-    "A coarser profile or a rounded estimate is no protection."
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What an outsider could learn from an outcome, in words.
-
-    Parameters
-    ----------
-    refusal
-        Why the preset keeps it back; empty if it does not.
-    learns
-        One sentence for everything that the known attacks find.
-
-    """
-
-    refusal: str
-    learns: tuple[str, ...]
-
-    @property
-    def digest(self) -> bytes:
-        """BLAKE3-256 of the words, for the record of an approval."""
-        return blake3("\n".join((self.refusal, *self.learns)).encode()).digest()
-
-    def __str__(self) -> str:
-        head = f"Kept back: {self.refusal}" if self.refusal else "May be released."
-        return "\n".join((head, "An outsider could learn:", *(f"- {line}" for line in self.learns)))
+_OF_UNTOLD: Final = (Record, Suppressed)
 
 
 class Disclosure:
@@ -70,15 +33,37 @@ class Disclosure:
         The thresholds.
     ledger
         What was released before. One in memory forgets when the process ends.
+    budget
+        What was paid from it passes whatever the thresholds (`qis.disclosure.private_counts`).
+    agreement
+        By which rules lower than others' were agreed on, for the record; it binds those on a
+        closed roster only (`check_roster`).
 
     """
 
-    def __init__(self, rules: Preset, *, ledger: EmissionLedger | None = None) -> None:
+    def __init__(
+        self,
+        rules: Preset,
+        *,
+        ledger: EmissionLedger | None = None,
+        budget: PrivacyBudget | None = None,
+        agreement: str = "",
+    ) -> None:
         self.rules = rules
         self.ledger = EmissionLedger() if ledger is None else ledger
+        self.budget = budget
+        self.agreement = agreement
 
     @classmethod
-    def preset(cls, name: str, *, ledger: str | PathLike[str] | None = None) -> Self:
+    def preset(
+        cls,
+        name: str,
+        *,
+        ledger: str | PathLike[str] | None = None,
+        budget: PrivacyBudget | None = None,
+        agreement: str = "",
+        roster: Roster | None = None,
+    ) -> Self:
         """The rules of that name: "cms", "acro", "ohdsi", "datashield", "nhs" or "none".
 
         Parameters
@@ -87,6 +72,17 @@ class Disclosure:
             See `qis.disclosure.PRESETS` for thresholds and sources.
         ledger
             File of the emission ledger; `None`: in memory.
+        budget
+            As for the class.
+        agreement, roster
+            The agreement that allows these rules, and the roster of its parties.
+
+        Raises
+        ------
+        InputError
+            If there is no such preset, or an agreement without a roster.
+        DisclosureError
+            If the roster is open: nobody knows who the parties are.
 
         """
         if name not in PRESETS:
@@ -96,7 +92,26 @@ class Disclosure:
                 actual=name,
                 limit=tuple(PRESETS),
             )
-        return cls(PRESETS[name], ledger=EmissionLedger(ledger))
+        gate = cls(PRESETS[name], ledger=EmissionLedger(ledger), budget=budget, agreement=agreement)
+        if agreement and roster is None:
+            raise InputError("an agreement needs the roster of its parties", field="roster")
+        if roster is not None:
+            gate.check_roster(roster)
+        return gate
+
+    def check_roster(self, roster: Roster) -> None:
+        """Raise `DisclosureError` if the rules rest on an agreement and the roster is open.
+
+        To be called with each roster that is put in force.
+        """
+        if self.agreement and roster.is_open:
+            refuse(
+                self.rules,
+                "agreement",
+                f"{self.agreement!r} binds its parties, and an open roster lets everybody in",
+                None,
+                ways_out="a roster that lists the parties' keys, or the preset for the public",
+            )
 
     def check(self, outcome: Outcome, *, subjects: Subjects | None = None) -> None:
         """Raise unless the outcome may be released.
@@ -116,13 +131,84 @@ class Disclosure:
             If a rule keeps it back; `field` names the rule.
 
         """
-        if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS):
+        if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
             return
-        self._check_people(outcome, subjects)
-        self._check_cells(outcome)
-        self._check_matrix(outcome)
-        self._check_rounding(outcome)
-        self._check_differences(Emission.of(outcome, subjects, at=0.0))
+        check_outcome(self.rules, outcome, subjects)
+        new = Emission.of(outcome, subjects, at=0.0)
+        check_differences(self.rules, new, self.ledger.of_study(outcome.study_id))
+
+    def check_about(
+        self,
+        outcome: Outcome,
+        scheme: Scheme[Any],
+        *,
+        people: int | None = None,
+        leaves_machine: bool,
+    ) -> None:
+        """Raise unless the fingerprint that goes with an outcome may be released.
+
+        A fingerprint is no less about people than the outcome is: it is made from their features.
+        As a rule they are the same people, and then `check` has counted them.
+
+        Parameters
+        ----------
+        outcome
+            What it goes with.
+        scheme
+            What it is made with.
+        people
+            How many people's features it is made from; 0: nobody's, it describes the study or a
+            disease. Default: those of the outcome. To be said where those are too few or not
+            known: with a `Suppressed`, a `Record`, or counts with calibrated noise.
+        leaves_machine
+            Whether the transport carries it beyond this machine.
+
+        Raises
+        ------
+        DisclosureError
+            If it is made from too few people, or without a scheme secret and would leave the
+            machine.
+
+        """
+        if self.rules.is_off:
+            return
+        if people is not None or isinstance(outcome, _OF_UNTOLD) or self._is_paid(outcome):
+            check_people_behind(self.rules, "fingerprint", people)
+        if leaves_machine:
+            check_secret(self.rules, "fingerprint", scheme)
+
+    def check_interest(
+        self,
+        interest: Interest,
+        scheme: Scheme[Any],
+        *,
+        people: int | None = None,
+        leaves_machine: bool,
+    ) -> None:
+        """Raise unless an interest may be registered at other nodes.
+
+        Parameters
+        ----------
+        interest
+            What is to be registered: its routing keys, and its sketch if it is shared. One of
+            studies only says nothing about people.
+        scheme, leaves_machine
+            As for `check_about`. On this machine nothing is registered elsewhere.
+        people
+            How many people's features it is made from; 0: nobody's, it describes a study or a
+            disease.
+
+        Raises
+        ------
+        DisclosureError
+            As `check_about`, and if the number of people is not told.
+
+        """
+        silent = not interest.routing_keys and not interest.share_sketch
+        if self.rules.is_off or silent or not leaves_machine:
+            return
+        check_people_behind(self.rules, "interest", people)
+        check_secret(self.rules, "interest", scheme)
 
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
         """Check, and note the release on disk before it is made.
@@ -136,7 +222,7 @@ class Disclosure:
 
         """
         self.check(outcome, subjects=subjects)
-        if not isinstance(outcome, _WITHOUT_PATIENTS):
+        if not isinstance(outcome, _WITHOUT_PATIENTS) and not self._is_paid(outcome):
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
@@ -161,129 +247,12 @@ class Disclosure:
             refusal = str(error)
         else:
             refusal = ""
-        found = findings(outcome, below=max(self.rules.minimum_cell, 11))
-        learns = [finding.sentence for finding in dict.fromkeys(found)]
-        learns += _general(outcome)
-        learns += self._compared(Emission.of(outcome, subjects, at=0.0))
+        if self._is_paid(outcome):
+            return Preview(refusal, learnt_from_noise(outcome))
+        learns = learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
+        new = Emission.of(outcome, subjects, at=0.0)
+        learns += compared(new, self.ledger.of_study(outcome.study_id))
         return Preview(refusal, tuple(learns))
 
-    def _check_people(self, outcome: Outcome, subjects: Subjects | None) -> None:
-        n = getattr(outcome, "n", None)
-        if subjects is not None:
-            if n is not None and n != len(subjects):
-                raise InputError(
-                    f"the outcome has {n} people, subjects has {len(subjects)}", field="subjects"
-                )
-            n = len(subjects)
-        if isinstance(outcome, Record):
-            self._refuse("record", "what a Record holds cannot be checked", None)
-        if n is None:
-            self._refuse("minimum_n", "the number of people is unknown: give n", None)
-        if n < self.rules.minimum_cell:
-            self._refuse("minimum_n", f"it is made from {n} people", n)
-
-    def _check_cells(self, outcome: Outcome) -> None:
-        for finding in findings(outcome, below=self.rules.minimum_cell):
-            if 0 < finding.people < self.rules.minimum_cell:
-                shown = finding.attack in ("written", "by subtraction")
-                rule = "minimum_cell" if shown else "implied_cell"
-                self._refuse(rule, finding.sentence, finding.people)
-        if isinstance(outcome, Moments) and 0.0 in (outcome.squares, outcome.control_squares):
-            self._refuse("no_variation", "everybody in an arm has the same value", 0)
-
-    def _check_matrix(self, outcome: Outcome) -> None:
-        if isinstance(outcome, QuadraticLikelihood):
-            size = len(outcome.diagonal)
-            least = self.rules.people_per_coefficient * size
-            if outcome.n < least:
-                self._refuse(
-                    "people_per_coefficient",
-                    f"{outcome.n} people for {size} coefficients, at least {least} are needed",
-                    outcome.n,
-                    least,
-                )
-
-    def _check_rounding(self, outcome: Outcome) -> None:
-        base = self.rules.rounding
-        for finding in findings(outcome, below=1) if base > 1 else ():
-            if finding.attack == "written" and finding.people % base:
-                self._refuse("rounding", f"{finding.sentence} is no multiple of {base}", base, base)
-
-    def _check_differences(self, new: Emission) -> None:
-        for former in self.ledger.of_study(new.study_id):
-            if former.digest == new.digest:
-                continue
-            difference = new.difference(former)
-            if difference is None:
-                if former.cohort == new.cohort:
-                    self._compare_numbers(new, former)
-                continue
-            if former.cohort != new.cohort and not new.overlaps(former):
-                continue
-            for name, count in difference._asdict().items():
-                if 0 < count < self.rules.minimum_cell:
-                    self._refuse(
-                        "difference",
-                        f"it differs by {count} people {name} from what was released for cohort "
-                        f"{former.cohort!r}, so subtraction shows them",
-                        count,
-                    )
-
-    def _compare_numbers(self, new: Emission, former: Emission) -> None:
-        if new.n is None or former.n is None:
-            self._refuse("difference", "by how many people it differs is unknown", None)
-        apart = abs(new.n - former.n)
-        if apart == 0 and new.kind != former.kind:
-            return  # another summary of the same people, as far as can be told
-        if apart < self.rules.minimum_cell:
-            self._refuse(
-                "difference",
-                f"{former.n} people were released, now {new.n}, and who they are was not told "
-                "(subjects=)",
-                apart,
-            )
-
-    def _compared(self, new: Emission) -> list[str]:
-        """In words, by whom it differs from what was released before."""
-        lines = []
-        for former in self.ledger.of_study(new.study_id):
-            difference = new.difference(former)
-            if difference is not None and (new.overlaps(former) or former.cohort == new.cohort):
-                lines.append(
-                    f"by comparing with the release for cohort {former.cohort!r}, what "
-                    f"{difference.added} added, {difference.removed} removed and "
-                    f"{difference.changed} changed people have in sum"
-                )
-        return lines
-
-    def _refuse(self, rule: str, what: str, actual: object, limit: int | None = None) -> NoReturn:
-        least = self.rules.minimum_cell if limit is None else limit
-        raise DisclosureError(
-            f"{self.rules.name}, rule {rule}: {what}; the limit is {least} "
-            f"({self.rules.source}). {_WAYS_OUT}",
-            field=rule,
-            actual=actual,
-            limit=least,
-        )
-
-
-def _general(outcome: Outcome) -> list[str]:
-    """What a kind of outcome reveals whatever its numbers."""
-    if isinstance(outcome, QuadraticLikelihood):
-        size = len(outcome.diagonal)
-        numbers = size + size * (size + 1) // 2
-        return [
-            f"{numbers} numbers about {outcome.n} people: whoever knows a person's features can "
-            "test whether that person is among them, the better the fewer people "
-            f"({outcome.n / size:.1f} for each coefficient)"
-        ]
-    if isinstance(outcome, LikelihoodProfile):
-        return ["nine points fix the curve: with few events, all of the likelihood that they made"]
-    if isinstance(outcome, Counts):
-        full = outcome.person_time is None and outcome.events == outcome.total
-        return ["everybody in the treated arm had the event"] if full else []
-    if isinstance(outcome, Moments):
-        return ["mean and variance of the values in each arm, exactly"]
-    if isinstance(outcome, Effect) and outcome.n is None:
-        return ["no table can be searched for without n; who knows n can"]
-    return []
+    def _is_paid(self, outcome: Outcome) -> bool:
+        return self.budget is not None and self.budget.covers(outcome)

@@ -4,8 +4,6 @@ A mean published at n and again at n + 1 reveals the new one. Outsiders keep eve
 ever, so a new one is compared with all of them, those of overlapping cohorts too.
 """
 
-import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -14,7 +12,8 @@ from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
-from qis.errors import InputError, StorageDamagedError, StorageError
+from qis.disclosure.lines import append_line, read_lines
+from qis.errors import InputError
 from qis.outcomes import Outcome
 
 HASH_SIZE: Final = 16
@@ -140,7 +139,7 @@ class EmissionLedger:
         self.path = None if path is None else Path(path)
         self._emissions: list[Emission] = []
         if self.path is not None and self.path.exists():
-            self._emissions = _read(self.path)
+            self._emissions = read_lines(self.path, _emission)
 
     def of_study(self, study_id: bytes) -> list[Emission]:
         """What was released under a study, first to last."""
@@ -156,34 +155,13 @@ class EmissionLedger:
 
         """
         if self.path is not None:
-            _append(self.path, _line(emission))
+            append_line(self.path, _line(emission))
         self._emissions.append(emission)
 
 
-def _append(path: Path, line: bytes) -> None:
-    try:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
-        size = os.fstat(file).st_size
-        try:
-            rest = memoryview(line)
-            while rest:
-                rest = rest[os.write(file, rest) :]
-            os.fsync(file)
-        except OSError:
-            os.ftruncate(file, size)
-            raise
-        finally:
-            os.close(file)
-    except OSError as error:
-        raise StorageError(
-            f"{path}: {error.strerror}; the release was not noted and must not be made",
-            field="ledger",
-        ) from error
-
-
-def _line(emission: Emission) -> bytes:
+def _line(emission: Emission) -> dict[str, Any]:
     subjects = emission.subjects
-    content = {
+    return {
         "study": emission.study_id.hex(),
         "cohort": emission.cohort,
         "kind": emission.kind,
@@ -194,26 +172,6 @@ def _line(emission: Emission) -> bytes:
         else {who.hex(): what.hex() for who, what in subjects.items()},
         "at": emission.at,
     }
-    return json.dumps(content).encode() + b"\n"
-
-
-def _read(path: Path) -> list[Emission]:
-    lines = path.read_bytes().split(b"\n")
-    if lines[-1]:  # unfinished, so the release was never made
-        size = path.stat().st_size - len(lines[-1])
-        os.truncate(path, size)
-    emissions = []
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            emissions.append(_emission(json.loads(line)))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StorageDamagedError(
-                f"{path}, line {number}: no emission; bring the ledger back from a backup, since "
-                "without it differences cannot be seen",
-                field="ledger",
-                actual=number,
-            ) from error
-    return emissions
 
 
 def _emission(content: dict[str, Any]) -> Emission:

@@ -22,6 +22,8 @@ class Preset:
         Every count that is written is a multiple of this.
     people_per_coefficient
         Fewest people per coefficient in a matrix.
+    keyed_schemes
+        Whether fingerprints and interests that leave the machine need a scheme with a secret.
     source
         Who set the cell threshold.
 
@@ -31,6 +33,7 @@ class Preset:
     minimum_cell: int
     rounding: int = 1
     people_per_coefficient: int = 5
+    keyed_schemes: bool = True
     source: str
 
     def __post_init__(self) -> None:
@@ -81,6 +84,7 @@ _ALL: Final = (
         name="none",
         minimum_cell=0,
         people_per_coefficient=0,
+        keyed_schemes=False,
         source="nobody: for data that are public already, or under an agreement; say so and log it",
     ),
 )

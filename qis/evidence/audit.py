@@ -11,7 +11,7 @@ of the line without it.
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from os import PathLike
 from pathlib import Path
@@ -19,22 +19,22 @@ from typing import Any, Final, Self
 
 from blake3 import blake3
 
-from qis.errors import InputError, StorageDamagedError, StorageError
-from qis.evidence._database import sync_folder
+from qis._database import sync_folder
+from qis.errors import StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (
-    EVENTS,
     AuditHead,
+    Draft,
     Entry,
     Event,
+    chained,
     content_of,
     digest_of,
-    encoded,
     entry_of,
+    line_of,
 )
 
 _TAIL: Final = 65_536
 """Bytes read from the end to find the last line; no entry is longer."""
-_MAX_LINE: Final = 60_000
 
 
 class AuditLog:
@@ -117,37 +117,29 @@ class AuditLog:
             If the disk refuses; then nothing was appended.
 
         """
+        draft = Draft(event, subject, rule, reason, details or {})
+        return self.record_many((draft,), now=now)[0]
+
+    def record_many(self, drafts: Iterable[Draft], *, now: float) -> list[Entry]:
+        """Append entries, all or none, synced once.
+
+        Raises
+        ------
+        InputError, StorageError
+            As `record`.
+
+        """
         self.note_recovery(now=now)
-        if event not in EVENTS:
-            raise InputError(
-                f"event is {event!r:.40}; it is one of {', '.join(EVENTS)}",
-                field="event",
-                actual=event,
-                limit=EVENTS,
-            )
-        content = {
-            "number": self._head.count,
-            "at": float(now),
-            "event": event,
-            "subject": list(subject),
-            "rule": rule,
-            "reason": reason,
-            "details": dict(details or {}),
-            "previous": self._head.hash,
-        }
-        content["hash"] = digest_of(content)
-        line = encoded(content)
-        if len(line) > _MAX_LINE:
-            raise InputError(
-                f"an entry of {len(line)} bytes; at most {_MAX_LINE}: record it in parts",
-                field="details",
-                actual=len(line),
-                limit=_MAX_LINE,
-            )
-        self._write(line + b"\n")
-        entry = entry_of(content)
-        self._head = AuditHead(entry.number + 1, entry.hash)
-        return entry
+        head, lines, entries = self._head, [], []
+        for draft in drafts:
+            content = chained(draft, head, now)
+            lines.append(line_of(content))
+            entries.append(entry_of(content))
+            head = AuditHead(entries[-1].number + 1, entries[-1].hash)
+        if lines:
+            self._write(b"".join(lines))
+        self._head = head
+        return entries
 
     def verify(self, *, head: AuditHead | None = None) -> AuditHead:
         """Check the whole chain, as it is on disk now.

@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, NamedTuple, Self
 
 from blake3 import blake3
 
@@ -21,6 +21,17 @@ EVENTS: Final = (
     "recovered",  # this log was cut after an unfinished line
 )
 _START: Final = "0" * 64
+_MAX_LINE: Final = 60_000
+
+
+class Draft(NamedTuple):
+    """What an entry is to say; the log adds number, time and hashes. Fields as of `Entry`."""
+
+    event: Event
+    subject: tuple[str, ...] = ()
+    rule: str = ""
+    reason: str = ""
+    details: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,3 +134,39 @@ def encoded(content: dict[str, Any]) -> bytes:
 def digest_of(content: dict[str, Any]) -> str:
     """The hash of an entry with this content."""
     return blake3(encoded(content)).hexdigest()
+
+
+def chained(draft: Draft, head: AuditHead, now: float) -> dict[str, Any]:
+    """The content of the entry that comes after this head, with its hash."""
+    if draft.event not in EVENTS:
+        raise InputError(
+            f"event is {draft.event!r:.40}; it is one of {', '.join(EVENTS)}",
+            field="event",
+            actual=draft.event,
+            limit=EVENTS,
+        )
+    content = {
+        "number": head.count,
+        "at": float(now),
+        "event": draft.event,
+        "subject": list(draft.subject),
+        "rule": draft.rule,
+        "reason": draft.reason,
+        "details": dict(draft.details),
+        "previous": head.hash,
+    }
+    content["hash"] = digest_of(content)
+    return content
+
+
+def line_of(content: dict[str, Any]) -> bytes:
+    """The line that is written."""
+    line = encoded(content)
+    if len(line) > _MAX_LINE:
+        raise InputError(
+            f"an entry of {len(line)} bytes; at most {_MAX_LINE}: record it in parts",
+            field="details",
+            actual=len(line),
+            limit=_MAX_LINE,
+        )
+    return line + b"\n"

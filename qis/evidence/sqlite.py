@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Final, Self
 
 from qis import _layout
+from qis._database import open_database, translated
 from qis.errors import InputError, PeerError, StorageDamagedError, StorageError
-from qis.evidence._database import open_database, translated
+from qis.evidence._schema import SCHEMA
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
@@ -54,8 +55,8 @@ class SQLiteStore(EvidenceStore):
         super().__init__(roster=roster, capacity=capacity)
         self.path = Path(path)
         self._parsed: OrderedDict[bytes, Packet] = OrderedDict()
-        self._database = open_database(self.path)
-        with translated(self.path):
+        self._database = open_database(self.path, SCHEMA)
+        with translated(self.path, SCHEMA):
             self._load()
 
     def _load(self) -> None:
@@ -84,7 +85,7 @@ class SQLiteStore(EvidenceStore):
 
     def equivocations(self) -> list[Equivocation]:
         """All proofs of equivocation, sorted by issuer and sequence."""
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             rows = self._database.execute(_EQUIVOCATIONS).fetchall()
             slots = [(issuer, sorted(self.ids_at(issuer, _number(at)))[:2]) for issuer, at in rows]
             return [
@@ -94,18 +95,18 @@ class SQLiteStore(EvidenceStore):
 
     def studies(self) -> list[bytes]:
         """Ids of the studies of which packets are held, sorted."""
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             return [row[0] for row in self._database.execute(_STUDIES)]
 
     def packets(self) -> list[Packet]:
         """All packets held, superseded ones too, in the order of their ids."""
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             ids = self._database.execute("SELECT id FROM packets ORDER BY id").fetchall()
             return [self._packet(packet_id) for (packet_id,) in ids]
 
     def packets_of(self, issuer: Issuer) -> list[Packet]:
         """All packets of one issuer, superseded ones too, by sequence and id."""
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             ids = self._database.execute(_OF_ISSUER, (issuer.key,)).fetchall()
             return [self._packet(packet_id) for (packet_id,) in ids]
 
@@ -120,7 +121,7 @@ class SQLiteStore(EvidenceStore):
             If anything is not what was written.
 
         """
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             faults = [row[0] for row in self._database.execute("PRAGMA integrity_check(3)")]
             if faults != ["ok"]:
                 raise self._damage("; ".join(faults))
@@ -159,7 +160,7 @@ class SQLiteStore(EvidenceStore):
             raise InputError(f"{target} exists; recover into a new file", field="into")
         found: dict[bytes, Packet] = {}
         for source in (Path(path), Path(f"{path}-wal")):
-            with translated(source):
+            with translated(source, SCHEMA):
                 data = source.read_bytes() if source.exists() else b""
             found.update((packet.id, packet) for packet in _carved(data))
         if not found:
@@ -189,7 +190,7 @@ class SQLiteStore(EvidenceStore):
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         evicted = self.statistics.evicted
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             self._database.execute("BEGIN IMMEDIATE")
             try:
                 yield
@@ -237,7 +238,7 @@ class SQLiteStore(EvidenceStore):
         return [Kept(_number(sequence), at, bool(head)) for sequence, at, head in rows]
 
     def _heads(self, study_id: bytes) -> list[Head]:
-        with translated(self.path):
+        with translated(self.path, SCHEMA):
             rows = self._database.execute(_HEADS, (study_id,)).fetchall()
             return [Head(self._packet(packet_id), bool(double)) for packet_id, double in rows]
 
@@ -268,7 +269,7 @@ class SQLiteStore(EvidenceStore):
     def _damage(self, what: str) -> StorageDamagedError:
         return StorageDamagedError(
             f"{self.path} is damaged ({what}); it is left as it is. Bring it back from a backup, "
-            "or save what is readable with SQLiteStore.recover(path, into=…)",
+            f"{SCHEMA.rescue}",
             field="path",
             actual=what,
         )

@@ -23,8 +23,9 @@ def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
     if outcome.cohort:
         yield "cohort", outcome.cohort
     for field in fields(outcome):
-        if field.name not in _COMMON:
-            yield field.name.replace("_", " "), _shown(field.name, getattr(outcome, field.name))
+        value = getattr(outcome, field.name)
+        if field.name not in _COMMON and value != "":
+            yield field.name.replace("_", " "), _shown(field.name, value)
 
 
 def table_of(rows: Iterable[tuple[str, str]]) -> str:

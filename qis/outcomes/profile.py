@@ -11,6 +11,7 @@ key    content        meaning
 6      bstr(88 / 92)  22 or 23 little-endian float32: lower end, upper end, limiting slope below,
                       limiting slope above, place of the maximum (only among 23), 9 values,
                       9 gradients
+8      tstr           how the counts behind it were changed to protect people; absent if exact
 =====  =============  ==========================================================================
 
 With 23 reals the points are 8 equally spaced ones from end to end and the maximum among them, in
@@ -21,13 +22,14 @@ ascending order; with 22, 9 equally spaced ones. Point k of m is ``lower + (uppe
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qis.errors import InputError
 from qis.outcomes._base import (
+    KEY_DETAIL,
     KEY_EVENTS,
     KEY_MEASURE,
     KEY_N,
@@ -40,10 +42,13 @@ from qis.outcomes._base import (
 )
 from qis.outcomes._curves import POINTS, Curves
 from qis.outcomes._sampling import CAP, Sample, points, sample, well_apart
+from qis.outcomes._text import normal_text
 from qis.outcomes.cox import PartialLikelihood
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
 
+PROTECTION_SIZE: Final = 24
+"""Bytes of UTF-8."""
 _HEAD = 4
 _END = CAP + 1.0
 _LARGEST = 1e12
@@ -74,6 +79,9 @@ class LikelihoodProfile(Outcome):
         Their derivatives.
     n, events
         Numbers of people and of events, if known.
+    protection
+        How the counts behind the curve were changed to protect people ("rounded to 5"), in at most
+        24 bytes of UTF-8; the curve accounts for it. Empty: they were not.
 
     Raises
     ------
@@ -94,6 +102,7 @@ class LikelihoodProfile(Outcome):
     gradients: tuple[float, ...]
     n: int | None = None
     events: int | None = None
+    protection: str = ""
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
@@ -120,6 +129,9 @@ class LikelihoodProfile(Outcome):
         for field in ("n", "events"):
             if getattr(self, field) is not None:
                 check_count(getattr(self, field), field)
+        if self.protection != "":
+            words = normal_text(self.protection, "protection", PROTECTION_SIZE)
+            object.__setattr__(self, "protection", words)
         self._check_shape()
 
     def _check_shape(self) -> None:
@@ -151,6 +163,7 @@ class LikelihoodProfile(Outcome):
         gradient: Callable[[float], float] | None = None,
         n: int | None = None,
         events: int | None = None,
+        protection: str = "",
         study: Study | None = None,
         question: str = "",
         cohort: str = "",
@@ -165,7 +178,7 @@ class LikelihoodProfile(Outcome):
             Finite within ±7.1; any constant may be added. It has one maximum, or rises for ever.
         gradient
             Its derivative; by default central differences.
-        n, events, study, question, cohort
+        n, events, protection, study, question, cohort
             As for the class.
 
         Raises
@@ -179,6 +192,7 @@ class LikelihoodProfile(Outcome):
             measure=measure,
             n=n,
             events=events,
+            protection=protection,
             study=study,
             question=question,
             cohort=cohort,
@@ -240,12 +254,12 @@ class LikelihoodProfile(Outcome):
         cls,
         value: Callable[[float], float],
         gradient: Callable[[float], float],
-        limiting_slopes: tuple[float, float],
+        limiting_slopes: tuple[float, float] | None,
         **others: Any,
     ) -> Self:
         """From a log-likelihood whose derivative and slopes at both infinities are known.
 
-        `others` are the remaining fields of the class.
+        Without these, the slopes at ±22 are taken. `others` are the remaining fields of the class.
         """
         return cls._of(sample(value, gradient, limiting_slopes), **others)
 
@@ -299,6 +313,8 @@ class LikelihoodProfile(Outcome):
             reals.append(self.maximum)
         reals += [*self.values, *self.gradients]
         body[KEY_REALS] = struct.pack(f"<{len(reals)}f", *reals)
+        if self.protection:
+            body[KEY_DETAIL] = self.protection
         return body
 
     @classmethod
@@ -320,6 +336,7 @@ class LikelihoodProfile(Outcome):
             gradients=reals[head + POINTS :],
             n=body.get(KEY_N),
             events=body.get(KEY_EVENTS),
+            protection=body.get(KEY_DETAIL, ""),
         )
 
 

@@ -50,6 +50,11 @@ class Finder:
 
         self._ask(stranger, stranger.id, now, on_answer, then)
 
+    def contact(self, record: bytes) -> Contact | None:
+        """The node that 122 bytes of record describe, or `None` if it is not to be used."""
+        contact = self._admission.contact(record)
+        return None if contact is None or contact.record.is_leaving else contact
+
     def closest(self, target: int) -> list[Contact]:
         """The closest nodes that this one knows without asking, itself included."""
         known = self._table.closest(target, RECORDS_LIMIT)
@@ -100,7 +105,7 @@ class Finder:
         own = self.own.record.encode()
         self._links.ask(
             lambda request, token: Find(request=request, token=token, record=own, target=target),
-            contact.record.address,
+            contact.record,
             now,
             expects=Found,
             on_answer=on_answer,
@@ -108,5 +113,5 @@ class Finder:
         )
 
     def _contacts(self, found: Found) -> list[Contact]:
-        contacts = (self._admission.contact(record) for record in found.records)
-        return [c for c in contacts if c is not None and not c.record.is_leaving]
+        contacts = map(self.contact, found.records)
+        return [contact for contact in contacts if contact is not None]

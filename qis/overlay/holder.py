@@ -1,20 +1,14 @@
 """The part of a rendezvous node: hold subscriptions, forward what is published, keep it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from qis.overlay.choice import chosen_keys
 from qis.overlay.holdings import Holdings
 from qis.overlay.links import Links
-from qis.overlay.messages import (
-    Deliver,
-    Delivered,
-    Publish,
-    Published,
-    Subscribe,
-    Subscribed,
-)
+from qis.overlay.messages import Publish, Published, Subscribe, Subscribed
+from qis.overlay.outflow import Outflow
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
@@ -40,11 +34,11 @@ class Holder:
     ) -> None:
         self.holdings = Holdings()
         self.retained = Retained()
-        self.forwarded = 0
+        self.outflow = Outflow(links, credentials.key)
+        self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()
         self._own_key = credentials.key
         self._verify = credentials.verify
         self._admission = admission
-        self._links = links
         self._inspect = inspect
         self._deliver_here = deliver_here
         self._epoch = rng.randbytes(8)
@@ -56,24 +50,36 @@ class Holder:
         contact = self._subscriber_of(subscription)
         if contact is None or not self.holdings.put(subscription, message.places, now):
             return None
-        if message.wants_replay and message.places:
+        keys = tuple(key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
+        if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
-            keys = (key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
             for carried in self.retained.after(seen, frozenset(keys), now):
-                self._forward(carried, contact, 1, now)
-        return Subscribed(request=message.request, epoch=self._epoch, count=self.retained.count)
+                chosen = chosen_keys(
+                    carried.id, 0, subscription.subscriber, carried.keys, subscription.keys
+                )
+                if carried.issuer != subscription.subscriber and not set(chosen).isdisjoint(keys):
+                    self._forward(carried, contact, int(carried.issuer != self._own_key), now)
+        return Subscribed(
+            request=message.request,
+            epoch=self._epoch,
+            count=self.retained.count,
+            news=self.news_for(keys, now),
+        )
 
     def publish(self, message: Publish, now: float) -> Published | None:
         """Forward a packet to the subscribers that its key has been chosen for; `None` refuses."""
         key = message.keys[message.place]
         known = self.holdings.known(key, now)
         answer = Published(
-            request=message.request, age_s=self.holdings.age_s(key, now), known=known
+            request=message.request,
+            age_s=self.holdings.age_s(key, now),
+            known=known,
+            news=self.news_for((key,), now),
         )
         carried = self._inspect(message.packet, message.keys, now)
         if carried is None:
             return None
-        self.retained.put(carried, now)
+        self.retained.put(carried, key, now)
         handled = (carried.id, key, message.salt)
         if handled in self._handled or (known.count and known == message.known):
             return answer
@@ -98,21 +104,8 @@ class Holder:
     def _forward(self, carried: Carried, contact: Contact, hops: int, now: float) -> None:
         if contact.record.key == self._own_key:
             self._deliver_here(carried, hops, now)
-            return
-        self.forwarded += 1
-        self._links.ask(
-            lambda request, _: Deliver(
-                request=request,
-                hops=min(hops + 1, 255),
-                keys=carried.keys,
-                packet=carried.packet,
-            ),
-            contact.record.address,
-            now,
-            expects=Delivered,
-            on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
-            on_silence=lambda at: None,  # noqa: ARG005  the second chosen key is the way out
-        )
+        else:
+            self.outflow.deliver(carried, contact.record, hops, now)
 
     def _subscriber_of(self, subscription: Subscription) -> Contact | None:
         contact = self._admission.contact(subscription.record)

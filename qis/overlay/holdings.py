@@ -12,7 +12,7 @@ from qis.overlay.messages import Known
 from qis.overlay.subscription import Subscription
 
 SUBSCRIBERS_LIMIT: Final = 16_384
-"""Subscribers held at once, of at most 48 keys each; some 20 MiB."""
+"""Subscriptions held at once, of at most 48 keys each; some 20 MiB."""
 LIFETIME_S: Final = 1_500
 """Longest a subscription lasts without refresh: 2.5 periods of 600 s."""
 
@@ -37,7 +37,7 @@ class Holdings:
 
     def is_stale(self, subscription: Subscription) -> bool:
         """Whether a newer one of this subscriber has come already."""
-        held = self._held.get(subscription.subscriber)
+        held = self._held.get(subscription.place)
         return held is not None and held.subscription.sequence > subscription.sequence
 
     def put(self, subscription: Subscription, places: int, now: float) -> bool:
@@ -47,7 +47,7 @@ class Holdings:
         """
         if self.is_stale(subscription):
             return False
-        subscriber = subscription.subscriber
+        subscriber = subscription.place
         if subscriber not in self._held and len(self._held) >= SUBSCRIBERS_LIMIT:
             self.expire(now)
             if len(self._held) >= SUBSCRIBERS_LIMIT:
@@ -65,6 +65,10 @@ class Holdings:
                     self._by_key.setdefault(key, {})[subscriber] = None
                     self._first_at.setdefault(key, now)
         return True
+
+    def keys(self) -> set[bytes]:
+        """The keys that are held."""
+        return set(self._by_key)
 
     def under(self, key: bytes, now: float) -> list[Subscription]:
         """The live subscriptions that are held under a key, oldest first."""
@@ -94,6 +98,6 @@ class Holdings:
     def _drop(self, held: _Held, key: bytes) -> None:
         del held.expires_at[key]
         subscribers = self._by_key[key]
-        del subscribers[held.subscription.subscriber]
+        del subscribers[held.subscription.place]
         if not subscribers:
             del self._by_key[key], self._first_at[key]

@@ -1,4 +1,8 @@
-"""Requests and their answers: numbered, tried three times, tied to the address that was asked."""
+"""Requests and their answers: numbered, tried three times, tied to the address that was asked.
+
+A datagram to a node whose record is known says which key is expected at the address, so that a
+channel beneath can refuse whoever else is there.
+"""
 
 import random
 from collections.abc import Callable
@@ -6,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from qis.overlay.messages import NO_TOKEN, Found, Message, Prove
+from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
 
 TRY_AFTER_S: Final = (0.5, 1.0, 2.0)
@@ -17,6 +22,8 @@ UNDER_WAY_LIMIT: Final = 16_384
 TOKENS_LIMIT: Final = 4_096
 """Tokens remembered for other nodes; the oldest goes first."""
 
+Datagram = tuple[bytes, bytes, bytes | None]
+"""Bytes, the address they go to, and the key expected there if it is known."""
 Build = Callable[[bytes, bytes], Message]
 """Makes the message from its number and the token for the address."""
 _Answer = TypeVar("_Answer", bound=Message)
@@ -25,7 +32,7 @@ _Answer = TypeVar("_Answer", bound=Message)
 @dataclass(slots=True)
 class _UnderWay:
     build: Build
-    address: bytes
+    to: NodeRecord
     expects: type[Message]
     on_answer: Callable[[Any, float], None]
     on_silence: Callable[[float], None]
@@ -42,21 +49,30 @@ class Links:
         self._rng = rng
         self._under_way: dict[bytes, _UnderWay] = {}
         self._tokens: dict[bytes, bytes] = {}
-        self._out: list[tuple[bytes, bytes]] = []
+        self._out: list[Datagram] = []
 
-    def take(self) -> list[tuple[bytes, bytes]]:
-        """What is to be sent, as (datagram, address); taken once."""
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a request is under way."""
+        return bool(self._under_way)
+
+    def take(self) -> list[Datagram]:
+        """What is to be sent; taken once."""
         out, self._out = self._out, []
         return out
 
-    def send(self, message: Message, address: bytes) -> None:
+    def answer(self, message: Message, address: bytes) -> None:
+        """Send something once to whoever asked from there."""
+        self._out.append((message.encode(), address, None))
+
+    def send(self, message: Message, to: NodeRecord) -> None:
         """Send something once."""
-        self._out.append((message.encode(), address))
+        self._out.append((message.encode(), to.address, to.key))
 
     def ask(
         self,
         build: Build,
-        address: bytes,
+        to: NodeRecord,
         now: float,
         *,
         expects: type[_Answer],
@@ -68,13 +84,13 @@ class Links:
             self._timers.start(now, on_silence)
             return
         number = self._rng.randbytes(8)
-        self._under_way[number] = _UnderWay(build, address, expects, on_answer, on_silence)
+        self._under_way[number] = _UnderWay(build, to, expects, on_answer, on_silence)
         self._try(number, now)
 
     def hear(self, message: Message, address: bytes, now: float) -> bool:
         """Take an answer in; whether it was one to a request that is under way."""
         request = self._under_way.get(message.request)
-        if request is None or request.address != address:
+        if request is None or request.to.address != address:
             return False
         if isinstance(message, (Found, Prove)):
             self._remember(address, message.token)
@@ -103,9 +119,8 @@ class Links:
             return
         pause_s = TRY_AFTER_S[request.tries] * self._rng.uniform(0.8, 1.2)
         request.tries += 1
-        self.send(
-            request.build(number, self._tokens.get(request.address, NO_TOKEN)), request.address
-        )
+        token = self._tokens.get(request.to.address, NO_TOKEN)
+        self.send(request.build(number, token), request.to)
         request.timer = self._timers.start(now + pause_s, lambda at: self._try(number, at))
 
     def _remember(self, address: bytes, token: bytes) -> None:

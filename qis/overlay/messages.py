@@ -18,6 +18,8 @@ DATAGRAM_SIZE: Final = 1_200
 TOKEN_SIZE: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
+NEWS_LIMIT: Final = 4
+"""Records of new nodes in one answer."""
 _HEAD = struct.Struct(">4sB8s")
 
 
@@ -106,14 +108,18 @@ class Subscribe(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subscribed(Message):
-    """The subscription is held; (`epoch`, `count`) is what is retained here by now."""
+    """The subscription is held; (`epoch`, `count`) is what is retained here by now.
+
+    `news` are records of nodes near the keys that have come lately.
+    """
 
     KIND: ClassVar[int] = 4
     epoch: bytes
     count: int
+    news: tuple[bytes, ...] = ()
 
     def _body(self) -> bytes:
-        return self.epoch + self.count.to_bytes(8)
+        return self.epoch + self.count.to_bytes(8) + b"".join(self.news)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,14 +145,18 @@ class Publish(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(Message):
-    """The packet is held; for how many seconds this node has known the key, and whom it knows."""
+    """The packet is held; for how many seconds this node has known the key, and whom it knows.
+
+    `news` are records of nodes near the key that have come lately.
+    """
 
     KIND: ClassVar[int] = 6
     age_s: int
     known: Known
+    news: tuple[bytes, ...] = ()
 
     def _body(self) -> bytes:
-        return self.age_s.to_bytes(4) + self.known.encode()
+        return self.age_s.to_bytes(4) + self.known.encode() + b"".join(self.news)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +174,7 @@ class Deliver(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered(Message):
-    """The packet has come."""
+    """What was sent (`Deliver` or `Closer`) has come."""
 
     KIND: ClassVar[int] = 8
 
@@ -192,6 +202,18 @@ class Leave(Message):
 
     def _body(self) -> bytes:
         return self.record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Closer(Message):
+    """A holder tells a subscriber: the node of this record is closer to some of your keys."""
+
+    KIND: ClassVar[int] = 11
+    record: bytes
+    keys: tuple[bytes, ...]
+
+    def _body(self) -> bytes:
+        return self.record + b"".join(self.keys)
 
 
 def decode(data: bytes) -> Message | None:
@@ -243,9 +265,11 @@ def _subscribe(request: bytes, body: bytes) -> Subscribe | None:
 
 
 def _subscribed(request: bytes, body: bytes) -> Subscribed | None:
-    if len(body) != 16:
+    news = _split(body[16:], RECORD_SIZE, NEWS_LIMIT)
+    if len(body) < 16 or news is None:
         return None
-    return Subscribed(request=request, epoch=body[:8], count=int.from_bytes(body[8:]))
+    count = int.from_bytes(body[8:16])
+    return Subscribed(request=request, epoch=body[:8], count=count, news=news)
 
 
 def _publish(request: bytes, body: bytes) -> Publish | None:
@@ -269,9 +293,12 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
 
 
 def _published(request: bytes, body: bytes) -> Published | None:
-    if len(body) != 4 + Known.FORMAT.size:
+    size = 4 + Known.FORMAT.size
+    news = _split(body[size:], RECORD_SIZE, NEWS_LIMIT)
+    if len(body) < size or news is None:
         return None
-    return Published(request=request, age_s=int.from_bytes(body[:4]), known=_known(body[4:]))
+    age_s, known = int.from_bytes(body[:4]), _known(body[4:size])
+    return Published(request=request, age_s=age_s, known=known, news=news)
 
 
 def _deliver(request: bytes, body: bytes) -> Deliver | None:
@@ -293,6 +320,13 @@ def _leave(request: bytes, body: bytes) -> Leave | None:
     return Leave(request=request, record=body) if len(body) == RECORD_SIZE else None
 
 
+def _closer(request: bytes, body: bytes) -> Closer | None:
+    keys = _split(body[RECORD_SIZE:], ROUTING_KEY_SIZE, MAX_ROUTING_KEYS)
+    if len(body) < RECORD_SIZE or not keys or list(keys) != sorted(set(keys)):
+        return None
+    return Closer(request=request, record=body[:RECORD_SIZE], keys=keys)
+
+
 _READERS: Final = {
     Find.KIND: _find,
     Found.KIND: _found,
@@ -304,6 +338,7 @@ _READERS: Final = {
     Delivered.KIND: _delivered,
     Prove.KIND: _prove,
     Leave.KIND: _leave,
+    Closer.KIND: _closer,
 }
 
 

@@ -9,11 +9,14 @@ from typing import Final
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
 from qis.overlay.finder import Finder
+from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder, Inspect
 from qis.overlay.ids import ID_BITS, node_id
-from qis.overlay.links import Links
+from qis.overlay.interests import Interests
+from qis.overlay.links import Datagram, Links
 from qis.overlay.messages import (
     RECORDS_LIMIT,
+    Closer,
     Deliver,
     Delivered,
     Find,
@@ -35,6 +38,8 @@ from qis.overlay.tokens import Tokens
 
 REJOIN_S: Final = 5.0
 """Pause between calls of peers of which none has answered."""
+FORMER_LIMIT: Final = 32
+"""Contacts remembered, to be called when all have fallen silent."""
 
 Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
 """The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
@@ -105,6 +110,13 @@ class OverlayNode:
             credentials.verify, settings.accepts, settings.salt
         )
         self._bootstrap: list[tuple[bytes, bytes]] = []
+        self._former: list[tuple[bytes, bytes]] = []
+        self._is_alone = True
+        # What is wanted and published before the first peer has answered waits: looked up among
+        # nobody, all of it would come to be held here.
+        self._is_in = True
+        self._wanted: frozenset[bytes] = frozenset()
+        self._unpublished: list[Carried] = []
         self._timers = Timers()
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
@@ -121,15 +133,18 @@ class OverlayNode:
             deliver_here=self._deliver_here,
             rng=rng,
         )
-        self.subscriber = Subscriber(
-            credentials=credentials,
-            finder=self.finder,
-            links=self._links,
-            timers=self._timers,
-            rng=rng,
-            hold_here=self.holder.subscribe,
-            salt=settings.salt,
-            holders=settings.holders,
+        self.interests = Interests(
+            lambda slot: Subscriber(
+                credentials=credentials,
+                finder=self.finder,
+                links=self._links,
+                timers=self._timers,
+                rng=rng,
+                hold_here=self.holder.subscribe,
+                salt=settings.salt,
+                holders=settings.holders,
+                slot=slot,
+            )
         )
         self.publisher = Publisher(
             finder=self.finder,
@@ -139,6 +154,19 @@ class OverlayNode:
             salt=settings.salt,
             holders=settings.holders,
         )
+        self.handover = Handover(
+            finder=self.finder,
+            links=self._links,
+            outflow=self.holder.outflow,
+            timers=self._timers,
+            rng=rng,
+            holdings=self.holder.holdings,
+            retained=self.holder.retained,
+            salt=settings.salt,
+            holders=settings.holders,
+            tell_here=self.interests.closer,
+        )
+        self.holder.news_for = self.handover.news
         self._timers.start(now + REFRESH_S, self._tidy)
 
     # --- what the adapter calls -------------------------------------------------------------
@@ -148,17 +176,30 @@ class OverlayNode:
         """The signed record and the place of this node."""
         return self.finder.own
 
-    def datagrams(self) -> list[tuple[bytes, bytes]]:
-        """What has to be sent now, as (datagram, address); taken once."""
+    def datagrams(self) -> list[Datagram]:
+        """What has to be sent now: bytes, address, and the key expected there; taken once."""
         return self._links.take()
 
     def next_timer(self) -> float | None:
         """When `handle_timer` has to be called next, in Unix seconds."""
         return self._timers.next_at()
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has joined and all that was published here has been handed over."""
+        is_in = self._is_in and (bool(len(self.table)) or not self._bootstrap)
+        is_held = self.publisher.is_idle and self.handover.is_idle
+        return is_in and is_held and not self.holder.outflow.own_under_way
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it waits for an answer, or passes on what it holds."""
+        return self._links.is_waiting or not self.handover.is_idle
+
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         self._timers.run(now)
+        self._notice_changes(now)
 
     def receive_datagram(self, data: bytes, address: bytes, now: float) -> None:
         """Take in a datagram. Never raises, whatever the bytes."""
@@ -174,6 +215,22 @@ class OverlayNode:
             handler(self, message, address, now)
         elif not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
+        self._notice_changes(now)
+
+    def want(self, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys from now on, instead of any before; see `Interests.want`."""
+        wanted = frozenset(keys)
+        if self._is_in:
+            self.interests.want(wanted, now)
+        else:
+            self._wanted = wanted
+
+    def publish(self, carried: Carried, now: float) -> None:
+        """Hand a packet to the network, now and again while it lives."""
+        if self._is_in:
+            self.publisher.publish(carried, now)
+        else:
+            self._unpublished.append(carried)
 
     def join(
         self,
@@ -184,58 +241,90 @@ class OverlayNode:
     ) -> None:
         """Enter the network by known peers, given as (key, address); `then` once it is done.
 
-        Calls again until one answers, and whenever the table has run empty.
+        The first that answers is enough. Calls again until one does, and whenever the table has
+        run empty; then also those who were in it.
         """
-        waiting = 0
+        own_key = self.contact.record.key
+        self._bootstrap = peers = [peer for peer in bootstrap if peer[0] != own_key]
+        self._is_in = not peers
+        self._call([*peers, *self._former], now, then)
+
+    def _call(
+        self, peers: list[tuple[bytes, bytes]], now: float, then: Callable[[float], None]
+    ) -> None:
+        silent = 0
+        is_in = False
 
         def called(at: float) -> None:
-            nonlocal waiting
-            waiting -= 1
-            if waiting:
+            nonlocal silent, is_in
+            if len(self.table):
+                if not is_in:
+                    is_in = True
+                    self._explore(at, then)
                 return
-            if not len(self.table):
-                self._timers.start(at + REJOIN_S, lambda later: self.join(peers, later, then=then))
-            else:
-                self.finder.find(
-                    self.contact.id,
-                    width=RECORDS_LIMIT,
-                    now=at,
-                    then=lambda _, end: self._explore(end, then),
-                )
+            silent += 1
+            if silent == len(peers):
+                self._enter(at)
+                self._timers.start(at + REJOIN_S, lambda later: self._call(peers, later, then))
 
-        self._bootstrap = peers = list(bootstrap)
-        waiting = len(peers)
         for key, address in peers:
             record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
             stranger = Contact(node_id(key, self._settings.salt), record)
             self.finder.call(stranger, now=now, then=called)
 
+    def _enter(self, now: float) -> None:
+        """Do what has waited for the first peer."""
+        if self._is_in:
+            return
+        self._is_in = True
+        self.interests.want(self._wanted, now)
+        unpublished, self._unpublished = self._unpublished, []
+        for carried in unpublished:
+            self.publisher.publish(carried, now)
+
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
-        self.subscriber.want((), now)
+        self.interests.want((), now)
         gone = self._settings.address[:16] + bytes(2)
         sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
         record = self._settings.credentials.record(gone, sequence)
         for contact in self.table:
             message = Leave(request=self._rng.randbytes(8), record=record.encode())
-            self._links.send(message, contact.record.address)
+            self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
 
+    def _notice_changes(self, now: float) -> None:
+        if len(self.table):
+            self._is_alone = False
+        elif not self._is_alone and (self._bootstrap or self._former):
+            self._is_alone = True
+            self._call([*self._bootstrap, *self._former], now, lambda _: None)
+        if news := self.table.take_news():
+            self._former = [(c.record.key, c.record.address) for c in self.table][:FORMER_LIMIT]
+            self.handover.met(news, now)
+
     def _explore(self, now: float, then: Callable[[float], None]) -> None:
-        """Look for one place in each distance that is farther than the closest contact."""
-        closest = self.table.closest(self.contact.id, 1)
-        nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
-        for bits in range(nearest, ID_BITS):
-            target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
-            self.finder.find(target, width=1, now=now, then=lambda _found, _at: None)
-        then(now)
+        """Look for this node's own place, and for one in each distance beyond the closest."""
+
+        def outwards(found: list[Contact], at: float) -> None:
+            for contact in found:  # by now they have given a token, so this is no stranger's word
+                if contact.id != self.contact.id:
+                    self.finder.call(contact, now=at, then=lambda _: None)
+            self._enter(at)
+            closest = self.table.closest(self.contact.id, 1)
+            nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
+            for bits in range(nearest, ID_BITS):
+                target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
+                self.finder.find(target, width=1, now=at, then=lambda _found, _at: None)
+            then(at)
+
+        self.finder.find(self.contact.id, width=RECORDS_LIMIT, now=now, then=outwards)
 
     def _tidy(self, now: float) -> None:
         self.holder.holdings.expire(now)
         self.holder.retained.expire(now)
-        if not len(self.table) and self._bootstrap:
-            self.join(self._bootstrap, now)
+        self.handover.forget(now)
         self._timers.start(now + REFRESH_S, self._tidy)
 
     def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:
@@ -254,7 +343,7 @@ class OverlayNode:
             self.table.add(asker)
         records = tuple(c.record.encode() for c in self.finder.closest(message.target))
         token = self._tokens.token(address, now)
-        self._links.send(Found(request=message.request, token=token, records=records), address)
+        self._links.answer(Found(request=message.request, token=token, records=records), address)
 
     def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
         if message.subscription.address != address:  # or a victim could be subscribed
@@ -268,7 +357,18 @@ class OverlayNode:
 
     def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
         if self._settings.receive(message.packet, message.keys, message.hops, now):
-            self._links.send(Delivered(request=message.request), address)
+            self._links.answer(Delivered(request=message.request), address)
+
+    def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
+        if not self.interests.hears_from(address):
+            self.refused["unasked"] += 1
+            return
+        contact = self.finder.contact(message.record)
+        if contact is None:
+            self.refused["record"] += 1
+            return
+        self._links.answer(Delivered(request=message.request), address)
+        self.interests.closer(contact, message.keys, now)
 
     def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
         contact = self._admission.contact(message.record)
@@ -287,13 +387,13 @@ class OverlayNode:
 
     def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
         token = self._tokens.token(address, now)
-        self._links.send(Prove(request=message.request, token=token), address)
+        self._links.answer(Prove(request=message.request, token=token), address)
 
     def _answer(self, answer: Message | None, address: bytes) -> None:
         if answer is None:
             self.refused["request"] += 1
         else:
-            self._links.send(answer, address)
+            self._links.answer(answer, address)
 
 
 _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
@@ -302,4 +402,5 @@ _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
     Publish: OverlayNode._on_publish,  # noqa: SLF001
     Deliver: OverlayNode._on_deliver,  # noqa: SLF001
     Leave: OverlayNode._on_leave,  # noqa: SLF001
+    Closer: OverlayNode._on_closer,  # noqa: SLF001
 }

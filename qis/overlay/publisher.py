@@ -2,7 +2,8 @@
 
 Holders are remembered, so that a second publication under known keys needs no lookup. Each new
 publication of a packet starts at the next holder: this brings a packet to all of them, which keep
-it for those that come later, and reaches what a bad first holder left out.
+it for those that come later, and reaches what a bad first holder left out. Holders name nodes that
+have turned up closer to the key; those are handed the packet too.
 """
 
 from collections.abc import Callable
@@ -29,15 +30,23 @@ HOLDERS_KNOWN_S: Final = 1_200.0
 
 
 @dataclass(slots=True)
-class _Handing:
-    """One packet on its way under one key."""
+class _Publication:
+    """A packet of this node, and for each of its keys the holders that have acknowledged it."""
 
     carried: Carried
+    kept_by: list[set[int]]
+
+
+@dataclass(slots=True)
+class _Handing:
+    """One packet on its way under one key; to all holders, or until a mature one has it."""
+
+    publication: _Publication
     place: int
     salt: int
     holders: list[Contact]
+    to_all: bool
     next: int = 0
-    left: int = 0
     known: Known = field(default_factory=Known)
 
 
@@ -62,63 +71,85 @@ class Publisher:
         self._salt = salt
         self._holders = holders
         self._known: dict[bytes, tuple[float, list[Contact]]] = {}
-        self._publications: dict[bytes, Carried] = {}
+        self._publications: dict[bytes, _Publication] = {}
+        self._under_way = 0
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether all that was published has been handed over, as far as holders answer."""
+        return not self._under_way
 
     def publish(self, carried: Carried, now: float) -> None:
         """Hand a packet to the network, now and again while it lives."""
-        self._publications[carried.id] = carried
+        publication = _Publication(carried, [set() for _ in carried.keys])
+        self._publications[carried.id] = publication
         if len(self._publications) > PUBLICATIONS_LIMIT:
             del self._publications[next(iter(self._publications))]
-        self._publish(carried, 0, now)
+        self._publish(publication, 0, now)
 
-    def _publish(self, carried: Carried, salt: int, now: float) -> None:
-        if carried.id not in self._publications or carried.expires_at <= now:
+    def spread(self, now: float) -> None:
+        """Hand all that lives to all of its holders, so that this node may go."""
+        for publication in self._live(now):
+            for place, kept_by in enumerate(publication.kept_by):
+                if len(kept_by) < self._holders:
+                    self._publish_under(publication, place, 0, now, to_all=True)
+
+    def _live(self, now: float) -> list[_Publication]:
+        return [p for p in self._publications.values() if p.carried.expires_at > now]
+
+    def _publish(self, publication: _Publication, salt: int, now: float) -> None:
+        carried = publication.carried
+        if self._publications.get(carried.id) is not publication or carried.expires_at <= now:
             self._publications.pop(carried.id, None)
             return
         pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
-        self._timers.start(now + pause_s, lambda at: self._publish(carried, (salt + 1) % 256, at))
-        for place, key in enumerate(carried.keys):
-            self._publish_under(carried, place, key, salt, now)
+        following = (salt + 1) % 256
+        self._timers.start(now + pause_s, lambda at: self._publish(publication, following, at))
+        for place in range(len(carried.keys)):
+            self._publish_under(publication, place, salt, now, to_all=False)
 
     def _publish_under(
-        self, carried: Carried, place: int, key: bytes, salt: int, now: float
+        self, publication: _Publication, place: int, salt: int, now: float, *, to_all: bool
     ) -> None:
+        key = publication.carried.keys[place]
+        self._under_way += 1
+
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
             self._known.pop(key, None)
             self._known[key] = (at + HOLDERS_KNOWN_S, holders)
             if len(self._known) > REMEMBERED_KEYS_LIMIT:
                 del self._known[next(iter(self._known))]
-            self._begin(carried, place, salt, holders, at)
+            begin(holders, at)
+
+        def begin(holders: list[Contact], at: float) -> None:
+            first = salt % len(holders)
+            order = holders[first:] + holders[:first]
+            self._hand(_Handing(publication, place, salt, order, to_all), at)
 
         known_until, holders = self._known.get(key, (0.0, []))
         if known_until > now and holders:
-            self._begin(carried, place, salt, holders, now)
+            begin(holders, now)
         else:
             target = rendezvous_id(key, self._salt)
             self._finder.find(target, width=self._holders, now=now, then=then)
 
-    def _begin(
-        self, carried: Carried, place: int, salt: int, holders: list[Contact], now: float
-    ) -> None:
-        first = salt % len(holders)
-        order = holders[first:] + holders[:first]
-        self._hand(_Handing(carried, place, salt, order, left=len(order)), now)
-
     def _hand(self, handing: _Handing, now: float) -> None:
         """Try the next holder, if one is left."""
         if handing.next >= len(handing.holders):
+            self._under_way -= 1
             return
         contact = handing.holders[handing.next]
         handing.next += 1
-        carried = handing.carried
+        carried = handing.publication.carried
+        is_here = contact.id == self._finder.own.id
 
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,
                 token=token,
                 salt=handing.salt,
-                hops=1,
+                hops=0 if is_here else 1,
                 place=handing.place,
                 known=handing.known,
                 keys=carried.keys,
@@ -126,25 +157,44 @@ class Publisher:
             )
 
         def on_answer(answer: Published, at: float) -> None:
-            if answer.age_s < REFRESH_S:
+            handing.publication.kept_by[handing.place].add(contact.id)
+            self._take_news(handing, answer)
+            # What only this node keeps is gone when it goes.
+            if handing.to_all or is_here or answer.news or answer.age_s < REFRESH_S:
                 handing.known = answer.known
                 self._hand(handing, at)
+            else:
+                self._under_way -= 1
 
         def on_silence(at: float) -> None:
             self._known.pop(carried.keys[handing.place], None)
             self._hand(handing, at)
 
-        if contact.id == self._finder.own.id:
+        if is_here:
             answer = self._hold_here(build(bytes(8), bytes(16)), now)
-            if answer is not None:
+            if answer is None:
+                self._hand(handing, now)
+            else:
                 on_answer(answer, now)
             return
         self.sent += 1
         self._links.ask(
             build,
-            contact.record.address,
+            contact.record,
             now,
             expects=Published,
             on_answer=on_answer,
             on_silence=on_silence,
         )
+
+    def _take_news(self, handing: _Handing, answer: Published) -> None:
+        """Go on with nodes that the holder knows to be closer than one of the holders."""
+        key = handing.publication.carried.keys[handing.place]
+        target = rendezvous_id(key, self._salt)
+        for contact in map(self._finder.contact, answer.news):
+            if contact is None or contact in handing.holders:
+                continue
+            ranked = sorted([*handing.holders, contact], key=lambda node: node.id ^ target)
+            if contact in ranked[: self._holders]:
+                handing.holders.append(contact)
+                self._known.pop(key, None)

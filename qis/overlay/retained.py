@@ -30,14 +30,18 @@ class Retained:
         self._limit = limit
         self._packets: dict[bytes, tuple[int, Carried]] = {}
         self._by_issuer: dict[bytes, dict[bytes, None]] = {}
+        self._by_key: dict[bytes, dict[bytes, None]] = {}
         self.count = 0
 
     def __len__(self) -> int:
         return len(self._packets)
 
-    def put(self, carried: Carried, now: float) -> None:
-        """Keep a packet, once."""
-        if carried.id in self._packets or carried.expires_at <= now:
+    def put(self, carried: Carried, key: bytes, now: float) -> None:
+        """Keep a packet, once, as a holder of one of its keys."""
+        if carried.expires_at <= now:
+            return
+        self._by_key.setdefault(key, {})[carried.id] = None
+        if carried.id in self._packets:
             return
         self.count += 1
         self._packets[carried.id] = (self.count, carried)
@@ -47,6 +51,15 @@ class Retained:
         if len(self._packets) > self._limit:
             heaviest = max(self._by_issuer.values(), key=len)
             self._drop(next(iter(heaviest)))
+
+    def keys(self) -> set[bytes]:
+        """The keys as whose holder this node keeps packets."""
+        return set(self._by_key)
+
+    def under(self, key: bytes, now: float) -> list[Carried]:
+        """The live packets that are kept under a key."""
+        kept = (self._packets[packet_id][1] for packet_id in self._by_key.get(key, ()))
+        return [carried for carried in kept if carried.expires_at > now]
 
     def after(self, count: int, keys: frozenset[bytes], now: float) -> Iterator[Carried]:
         """The live packets that came after the count-th and share one of the keys, in order."""
@@ -62,6 +75,11 @@ class Retained:
 
     def _drop(self, packet_id: bytes) -> None:
         _, carried = self._packets.pop(packet_id)
+        for key in carried.keys:
+            if (under := self._by_key.get(key)) is not None:
+                under.pop(packet_id, None)
+                if not under:
+                    del self._by_key[key]
         ids = self._by_issuer[carried.issuer]
         del ids[packet_id]
         if not ids:

@@ -2,7 +2,8 @@
 
 All keys are looked up, then each holder gets one message for all keys that it is closest to. Who
 does not answer is replaced by the next closest. A changed interest is a new sequence: the new
-holders are told first, and the old ones then let go of what it no longer names.
+holders are told first, and the old ones then let go of what it no longer names. Holders say when a
+node has turned up that is closer to a key; then that one is told too.
 """
 
 import random
@@ -15,13 +16,15 @@ from qis.overlay.finder import Finder
 from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import Message, Subscribe, Subscribed
+from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timer, Timers
 
 HOLDERS: Final = 3
 """Holders of each key; 4 where interests share only one key as a rule."""
+REPLAYERS: Final = 2
+"""How many of a key's holders are asked for what they keep."""
 REFRESH_S: Final = 600.0
 """Time between refreshes, ± 20 %."""
 
@@ -50,9 +53,10 @@ class Subscriber:
         hold_here: Callable[[Subscribe, float], object],
         salt: bytes,
         holders: int = HOLDERS,
+        slot: int = 0,
     ) -> None:
         self.keys: tuple[bytes, ...] = ()
-        self.lookups_under_way = 0
+        self._slot = slot
         self._credentials = credentials
         self._finder = finder
         self._links = links
@@ -62,6 +66,7 @@ class Subscriber:
         self._salt = salt
         self._holders = holders
         self._sequence = 0
+        self._current: _Round | None = None
         self._told: dict[int, Contact] = {}
         self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
         self._refresh: Timer | None = None
@@ -70,6 +75,30 @@ class Subscriber:
         """Register these keys from now on, instead of any before."""
         self.keys = tuple(sorted(set(keys)))
         self._register(now)
+
+    def hears_from(self, address: bytes) -> bool:
+        """Whether a holder of this subscription is there."""
+        return any(contact.record.address == address for contact in self._told.values())
+
+    def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys at a node too if it is closer to them than a present holder."""
+        current = self._current
+        if current is None:
+            return
+        places = 0
+        for key in set(keys).intersection(current.holders):
+            holders = current.holders[key]
+            if contact in holders:
+                continue
+            others = [holder for holder in holders if holder.id != contact.id]
+            target = rendezvous_id(key, self._salt)
+            ranked = sorted([*others, contact], key=lambda node: node.id ^ target)
+            if contact in ranked[: self._holders]:
+                current.holders[key] = ranked
+                places |= 1 << current.subscription.keys.index(key)
+        if places:
+            self._tell(current, contact, places, now)
+            self._told[contact.id] = contact
 
     def _register(self, now: float) -> None:
         if self._refresh is not None:
@@ -82,8 +111,9 @@ class Subscriber:
             sequence=self._sequence,
             lifetime_s=LIFETIME_S if self.keys else 0,
             keys=self.keys,
+            slot=self._slot,
         )
-        current = _Round(subscription, len(self.keys), {}, {})
+        self._current = current = _Round(subscription, len(self.keys), {}, {})
         if not self.keys:
             self._withdraw(current, now)
             return
@@ -110,7 +140,7 @@ class Subscriber:
             for rank, contact in enumerate(current.holders[key][: self._holders]):
                 contacts[contact.id] = contact
                 places[contact.id] |= 1 << place
-                if rank == 0:
+                if rank < REPLAYERS:
                     replay.add(contact.id)
         for node, contact in contacts.items():
             self._tell(current, contact, places[node], now, wants_replay=node in replay)
@@ -119,7 +149,7 @@ class Subscriber:
     def _withdraw(self, current: _Round, now: float) -> None:
         """Tell the holders of before that are none now."""
         for node in set(self._told).difference(current.told):
-            self._tell(current, self._told[node], 0, now, wants_replay=False)
+            self._tell(current, self._told[node], 0, now)
         self._told = {
             node: contact
             for node, contact in current.told.items()
@@ -128,7 +158,13 @@ class Subscriber:
         self._seen = {node: seen for node, seen in self._seen.items() if node in self._told}
 
     def _tell(
-        self, current: _Round, contact: Contact, places: int, now: float, *, wants_replay: bool
+        self,
+        current: _Round,
+        contact: Contact,
+        places: int,
+        now: float,
+        *,
+        wants_replay: bool = True,
     ) -> None:
         if places:
             current.told[contact.id] = contact
@@ -139,44 +175,45 @@ class Subscriber:
         if not keys <= seen_keys:  # what is old under the others may be new under these
             count = 0
 
-        def build(request: bytes, token: bytes) -> Message:
-            return message(request, token)
-
         def message(request: bytes, token: bytes) -> Subscribe:
             return Subscribe(
                 request=request,
                 token=token,
                 places=places,
-                wants_replay=wants_replay,
+                wants_replay=wants_replay and bool(places),
                 seen_epoch=epoch,
                 seen_count=count,
                 subscription=current.subscription,
             )
 
-        def on_answer(answer: Subscribed, _: float) -> None:
-            if wants_replay:
+        def on_answer(answer: Subscribed, at: float) -> None:
+            if places and wants_replay:
                 self._seen[contact.id] = (answer.epoch, answer.count, keys)
+                self._take_news(answer, keys, at)
 
         def on_silence(at: float) -> None:
             self._seen.pop(contact.id, None)
             if places:
-                self._replace(current, contact, places, at, wants_replay=wants_replay)
+                self._replace(current, contact, places, at)
 
         if contact.id == self._finder.own.id:
             self._hold_here(message(bytes(8), bytes(16)), now)
             return
         self._links.ask(
-            build,
-            contact.record.address,
+            message,
+            contact.record,
             now,
             expects=Subscribed,
             on_answer=on_answer,
             on_silence=on_silence,
         )
 
-    def _replace(
-        self, current: _Round, dead: Contact, places: int, now: float, *, wants_replay: bool
-    ) -> None:
+    def _take_news(self, answer: Subscribed, keys: frozenset[bytes], now: float) -> None:
+        for found in map(self._finder.contact, answer.news):
+            if found is not None:
+                self.closer(found, keys, now)
+
+    def _replace(self, current: _Round, dead: Contact, places: int, now: float) -> None:
         """Give the keys of a holder that did not answer to the next closest."""
         current.told.pop(dead.id, None)
         self._told.pop(dead.id, None)
@@ -186,5 +223,5 @@ class Subscriber:
                 holders.remove(dead)
                 if len(holders) >= self._holders:
                     heir = holders[self._holders - 1]
-                    self._tell(current, heir, 1 << place, now, wants_replay=wants_replay)
+                    self._tell(current, heir, 1 << place, now)
                     self._told[heir.id] = heir

@@ -8,9 +8,11 @@ from typing import Final, Self
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE
 from qis.overlay.record import RECORD_SIZE, SIGNATURE_SIZE, Credentials
 
+SLOTS_LIMIT: Final = 8
+"""Subscriptions of one node at once, for interests of more keys than one datagram holds."""
 DECODED_LIMIT: Final = 1_024
 """Subscriptions remembered by their bytes; the one used longest ago goes first."""
-_HEAD = struct.Struct(f">{RECORD_SIZE}sQHB")
+_HEAD = struct.Struct(f">{RECORD_SIZE}sBQHB")
 _CONTEXT = b"qis subscription 1\x00"
 
 
@@ -22,8 +24,10 @@ class Subscription:
     ----------
     record
         The subscriber's encoded node record, which names its key and address.
+    slot
+        In [0, 8): a node may have one subscription in each.
     sequence
-        A higher one replaces a lower one.
+        A higher one replaces a lower one in the same slot.
     lifetime_s
         Seconds from arrival until it expires: relative, as clocks differ. 0 withdraws.
     keys
@@ -37,6 +41,7 @@ class Subscription:
     sequence: int
     lifetime_s: int
     keys: tuple[bytes, ...]
+    slot: int = 0
     signature: bytes = b""
 
     @classmethod
@@ -48,9 +53,12 @@ class Subscription:
         sequence: int,
         lifetime_s: int,
         keys: tuple[bytes, ...],
+        slot: int = 0,
     ) -> Self:
         """A subscription of the node whose credentials these are."""
-        unsigned = cls(record=record, sequence=sequence, lifetime_s=lifetime_s, keys=keys)
+        unsigned = cls(
+            record=record, sequence=sequence, lifetime_s=lifetime_s, keys=keys, slot=slot
+        )
         return replace(unsigned, signature=credentials.sign(unsigned.signed_part()))
 
     @property
@@ -59,12 +67,17 @@ class Subscription:
         return self.record[:32]
 
     @property
+    def place(self) -> bytes:
+        """Subscriber and slot: what a newer subscription replaces."""
+        return self.subscriber + bytes([self.slot])
+
+    @property
     def address(self) -> bytes:
         """Where the subscriber is, 18 bytes."""
         return self.record[40:58]
 
     def _content(self) -> bytes:
-        head = _HEAD.pack(self.record, self.sequence, self.lifetime_s, len(self.keys))
+        head = _HEAD.pack(self.record, self.slot, self.sequence, self.lifetime_s, len(self.keys))
         return head + b"".join(self.keys)
 
     def signed_part(self) -> bytes:
@@ -84,9 +97,9 @@ class Subscription:
         """
         if len(data) < _HEAD.size:
             return None
-        record, sequence, lifetime_s, count = _HEAD.unpack_from(data)
+        record, slot, sequence, lifetime_s, count = _HEAD.unpack_from(data)
         end = _HEAD.size + count * ROUTING_KEY_SIZE
-        if count > MAX_ROUTING_KEYS or len(data) != end + SIGNATURE_SIZE:
+        if count > MAX_ROUTING_KEYS or slot >= SLOTS_LIMIT or len(data) != end + SIGNATURE_SIZE:
             return None
         keys = tuple(data[i : i + ROUTING_KEY_SIZE] for i in range(_HEAD.size, end, 8))
         if list(keys) != sorted(set(keys)):
@@ -96,5 +109,6 @@ class Subscription:
             sequence=sequence,
             lifetime_s=lifetime_s,
             keys=keys,
+            slot=slot,
             signature=data[end:],
         )

@@ -41,6 +41,7 @@ class RoutingTable:
     def __init__(self, own_id: int, *, subnet_limit: int | None = None) -> None:
         self._own_id = own_id
         self._subnet_limit = subnet_limit
+        self._news: list[Contact] = []
         self._buckets: dict[int, _Bucket] = {}
         self._order: list[int] = []  # the buckets' indices, ascending
 
@@ -70,17 +71,24 @@ class RoutingTable:
         known = bucket.contacts.get(contact.id)
         if known is not None:
             if contact.record.sequence > known.record.sequence:
+                self._news.append(contact)
                 bucket.contacts[contact.id] = contact
             return True
         if len(bucket.contacts) < BUCKET_SIZE and self._subnet_allows(bucket, contact):
             bucket.contacts[contact.id] = contact
             bucket.reserve.pop(contact.id, None)
+            self._news.append(contact)
             return True
         bucket.reserve.pop(contact.id, None)
         bucket.reserve[contact.id] = contact
         if len(bucket.reserve) > RESERVE_SIZE:
             del bucket.reserve[next(iter(bucket.reserve))]
         return False
+
+    def take_news(self) -> list[Contact]:
+        """Who has come in since this was last called, or has come back with another record."""
+        news, self._news = self._news, []
+        return news
 
     def remove(self, node: int) -> None:
         """Let go of a node that does not answer; the newest admissible in reserve follows."""

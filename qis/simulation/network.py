@@ -157,7 +157,7 @@ class Simulation(Wire):
         letter = letters.write(key, next(self._numbers), fingerprint, study)
         carried = letters.carried(letter, canonical_routing_keys(keys), self.now)
         self.publications[carried.id] = Publication(publisher, letter, carried.keys)
-        node.publisher.publish(carried, self.now)
+        node.publish(carried, self.now)
         self._flush(publisher)
         return carried.id
 
@@ -284,7 +284,7 @@ class Simulation(Wire):
             self._progress(index + 1, total, "nodes join")
 
     def _subscribe(self, index: int, total: int = 0) -> None:
-        self.nodes[index].subscriber.want(self.members[index].keys, self.now)
+        self.nodes[index].want(self.members[index].keys, self.now)
         self._flush(index)
         if total:
             self._progress(index + 1, total, "nodes subscribe")

@@ -96,7 +96,7 @@ class Wire:
     def _flush(self, index: int) -> None:
         """Send what a node has to send, and see to its next timer."""
         node = self.nodes[index]
-        for data, address in node.datagrams():
+        for data, address, _ in node.datagrams():
             self._send(index, data, address)
         at = node.next_timer()
         if at is not None and at < self._timer_at.get(index, float("inf")):

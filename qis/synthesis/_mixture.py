@@ -6,9 +6,11 @@ from typing import Final
 
 import numpy as np
 
-from qis.synthesis._roots import passing_zero
+from qis.synthesis._roots import CONVERGED, passing_zero
 from qis.synthesis._sites import Floats, total
 
+_STRIDE: Final = 8
+_STEPS: Final = 12
 _ROOT_HALF: Final = math.sqrt(0.5)
 
 
@@ -50,7 +52,33 @@ class NormalMixture:
         return self._tail((x - self.means) / self.sds)
 
     def quantile(self, probability: float) -> float:
-        """The x with P(X ≤ x) = `probability`: Newton steps inside a bracket."""
+        """The x with P(X ≤ x) = `probability`.
+
+        The exact sum over all components is slow, so a few of them, which a trapezoid rule of
+        wider steps needs, lead near the place, and most often two Newton steps there are enough.
+        Where they are not, a bracket is closed in on.
+        """
+        few = NormalMixture(
+            mass=self.mass[::_STRIDE], means=self.means[::_STRIDE], sds=self.sds[::_STRIDE]
+        )
+        x, settled = few._settled(probability, self.mean)
+        if settled:
+            x, settled = self._settled(probability, x)
+        return x if settled else self._bracketed(probability)
+
+    def _settled(self, probability: float, x: float) -> tuple[float, bool]:
+        """Where Newton steps lead, and whether they come to rest."""
+        for _ in range(_STEPS):
+            density = self._density(x)
+            if not density > 0.0:
+                break
+            step = (probability - self.cdf(x)) / density
+            x += step
+            if abs(step) <= CONVERGED * max(abs(x), float(self.sds.min())):
+                return x, True
+        return x, False
+
+    def _bracketed(self, probability: float) -> float:
         width = float(self.sds.max()) * 40.0
         low, high = float(self.means.min()) - width, float(self.means.max()) + width
 

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from typing import Final
 
 _STEPS: Final = 300
-_CONVERGED: Final = 1e-14
+CONVERGED: Final = 1e-14
+"""Of a place, or of what is as good as zero there."""
 
 StepAt = Callable[[float], tuple[float, float]]
 """Gives the value at a place, and the step from there that it asks for."""
@@ -39,7 +40,7 @@ def passing_zero(step_at: StepAt, start: float, low: float, high: float, *, floo
             low = x
         else:
             high = x
-        tolerance = _CONVERGED * max(abs(x), floor)
+        tolerance = CONVERGED * max(abs(x), floor)
         if value == 0.0 or 0.0 < abs(step) <= tolerance or high - low <= tolerance:
             break
         x += step

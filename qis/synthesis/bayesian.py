@@ -163,6 +163,97 @@ def bayes(
         If a number is not finite, a scale or standard error not positive, or an option unknown.
 
     """
+    found = _integrated(
+        estimates,
+        standard_errors,
+        tau_scale=tau_scale,
+        mean_scale=mean_scale,
+        mean_prior=mean_prior,
+        tau_prior=tau_prior,
+        level=level,
+    )
+    sites, nodes, unit = found.sites, found.nodes, found.sites.scale
+    further = NormalMixture(
+        mass=found.mass,
+        means=nodes.mean,
+        sds=np.hypot(found.mean.sds, np.exp(nodes.log_tau)),
+    )
+    of_mean = found.of_mean(level)
+    shrunken_means, shrunken_sds = _shrinkage(sites, nodes, found.mass)
+    return Posterior(
+        mean=of_mean.mean,
+        median=of_mean.median,
+        sd=of_mean.sd,
+        interval=of_mean.interval,
+        tau=found.of_tau(level),
+        predictive=_marginal(further, level, unit, finite=found.moments > 2),
+        shrinkage_means=sites.as_given(shrunken_means * unit),
+        shrinkage_sds=sites.as_given(shrunken_sds * unit),
+        probability_positive=found.mean.above(0.0),
+        level=float(level),
+        tau_prior=tau_prior,
+        tau_scale=float(tau_scale),
+        mean_prior=float(mean_prior),
+        mean_scale=None if mean_scale is None else float(mean_scale),
+    )
+
+
+def mean_and_tau(
+    estimates: ArrayLike,
+    standard_errors: ArrayLike,
+    *,
+    tau_scale: float,
+    mean_scale: float | None,
+    level: float,
+) -> tuple[Marginal, Marginal]:
+    """Of `bayes` what a synthesis needs, in half the time: the posteriors of mu and tau.
+
+    Parameters and errors as for `bayes`; the prior on tau is half-normal.
+    """
+    found = _integrated(
+        estimates,
+        standard_errors,
+        tau_scale=tau_scale,
+        mean_scale=mean_scale,
+        mean_prior=0.0,
+        tau_prior="half-normal",
+        level=level,
+    )
+    return found.of_mean(level), found.of_tau(level)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Integrated:
+    """The quadrature over tau, in scaled units."""
+
+    sites: Sites
+    prior: _Prior
+    nodes: _Nodes
+    mass: Floats
+    mean: NormalMixture
+
+    @property
+    def moments(self) -> float:
+        return _finite_moments(self.prior, self.sites.k)
+
+    def of_mean(self, level: float) -> Marginal:
+        finite = self.moments > 2 or self.prior.precision > 0.0
+        return _marginal(self.mean, level, self.sites.scale, finite=finite)
+
+    def of_tau(self, level: float) -> Marginal:
+        return _tau_marginal(self.nodes, self.mass, level, self.sites.scale, self.moments)
+
+
+def _integrated(
+    estimates: ArrayLike,
+    standard_errors: ArrayLike,
+    *,
+    tau_scale: float,
+    mean_scale: float | None,
+    mean_prior: float,
+    tau_prior: str,
+    level: float,
+) -> _Integrated:
     check_choice(tau_prior, "tau_prior", TAU_PRIORS)
     check_level(level)
     scale_of_tau = check_scale(tau_scale, "tau_scale")
@@ -179,28 +270,7 @@ def bayes(
     nodes = _zoom(sites, prior)
     mass = _masses(nodes)
     mean = NormalMixture(mass=mass, means=nodes.mean, sds=np.sqrt(nodes.variance))
-    further = NormalMixture(
-        mass=mass, means=nodes.mean, sds=np.hypot(mean.sds, np.exp(nodes.log_tau))
-    )
-    moments = _finite_moments(prior, sites.k)
-    of_mean = _marginal(mean, level, unit, finite=moments > 2 or prior.precision > 0.0)
-    shrunken_means, shrunken_sds = _shrinkage(sites, nodes, mass)
-    return Posterior(
-        mean=of_mean.mean,
-        median=of_mean.median,
-        sd=of_mean.sd,
-        interval=of_mean.interval,
-        tau=_tau_marginal(nodes, mass, level, unit, moments),
-        predictive=_marginal(further, level, unit, finite=moments > 2),
-        shrinkage_means=sites.as_given(shrunken_means * unit),
-        shrinkage_sds=sites.as_given(shrunken_sds * unit),
-        probability_positive=mean.above(0.0),
-        level=float(level),
-        tau_prior=tau_prior,
-        tau_scale=scale_of_tau,
-        mean_prior=centre,
-        mean_scale=scale_of_mean,
-    )
+    return _Integrated(sites=sites, prior=prior, nodes=nodes, mass=mass, mean=mean)
 
 
 def _finite_moments(prior: _Prior, k: int) -> float:

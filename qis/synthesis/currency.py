@@ -122,7 +122,8 @@ class Likelihood:
             If estimates or standard errors are too far apart for float64.
 
         """
-        ordered = sorted(outcomes, key=lambda outcome: outcome.encoded())
+        alone = len(outcomes) == 1  # as of most sites, and then there is nothing to order
+        ordered = outcomes if alone else sorted(outcomes, key=lambda outcome: outcome.encoded())
         effects = [outcome for outcome in ordered if isinstance(outcome, Effect)]
         profiles = [_profile_of(outcome) for outcome in ordered if not isinstance(outcome, Effect)]
         informative = [profile for profile in profiles if profile.is_informative]
@@ -195,11 +196,11 @@ class Likelihood:
 def _parabola(effects: list[Effect]) -> tuple[float, float]:
     if not effects:
         return 0.0, 0.0
+    if len(effects) == 1:
+        return effects[0].standard_error ** -2, effects[0].estimate
     check_sites([e.estimate for e in effects], [e.standard_error for e in effects])
     precisions = [effect.standard_error**-2 for effect in effects]
     precision = fsum(precisions)
-    if len(effects) == 1:
-        return precision, effects[0].estimate
     products = (p * effect.estimate for p, effect in zip(precisions, effects, strict=True))
     return precision, fsum(products) / precision
 

@@ -128,7 +128,7 @@ def embargoed(
         excluded=gathered.left_out,
         silent=gathered.silent,
         looks=looks - 1,
-        reach=Reach(len(gathered.sites), gathered.enrolled),
+        reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
         embargo_until=until,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from qis.outcomes import measure_named
+from qis.outcomes import LikelihoodProfile, measure_named
 from qis.synthesis.profiles import PooledProfiles
 from qis.synthesis.result import SiteResult, Synthesis
 
@@ -68,7 +68,12 @@ def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None)
     weight = "" if site.weight is None else f", weight {site.weight:.1%}"
     without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
     ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)
-    return f"{_short(site.name)}: {people}{says}{weight}{without}; packet {ids}"
+    changed = "".join(
+        f"; its counts are not exact: {outcome.protection}"
+        for outcome in site.outcomes
+        if isinstance(outcome, LikelihoodProfile) and outcome.protection
+    )
+    return f"{_short(site.name)}: {people}{says}{weight}{without}{changed}; packet {ids}"
 
 
 def _short(name: str) -> str:

@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
 from qis.evidence.review import Excluded, study_id_of
-from qis.outcomes import MEASURES, Outcome, Retraction, Study
+from qis.outcomes import MEASURES, Derived, Effect, Outcome, Retraction, Study
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
@@ -16,6 +16,11 @@ _UNPOOLABLE: Final = (
     "not poolable",
     "It has no log-likelihood of one effect (counts of one arm, a model's quadratic likelihood, "
     "a record): other functions read it.",
+)
+_OF_A_COMMON_EFFECT: Final = (
+    Reason.DERIVED.label,
+    "It is a synthesis, which says nothing of how sites differ: it counts under the fixed model "
+    "only.",
 )
 
 
@@ -38,11 +43,16 @@ class LeftOut(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEvidence:
-    """What one site has sent that counts: its cohorts, in the order of their packets' ids."""
+    """What one site has sent that counts: its cohorts, in the order of their packets' ids.
+
+    Or what a derived packet says of several sites, none of which counts otherwise.
+    """
 
     name: str
     packets: tuple[Packet, ...]
     outcomes: tuple[Poolable, ...]
+    number: int = 1
+    """How many sites these are: more than one behind a derived packet."""
 
     @property
     def n(self) -> int | None:
@@ -90,14 +100,24 @@ class Gathered:
     roster_digest: bytes
     now: float
 
+    @property
+    def number(self) -> int:
+        """How many sites count, those behind derived packets too."""
+        return sum(site.number for site in self.sites)
+
 
 def gather(
-    packets: Iterable[Packet] | Review, study: Study | None, now: float | None = None
+    packets: Iterable[Packet] | Review,
+    study: Study | None,
+    now: float | None = None,
+    *,
+    model: Literal["fixed", "random"] = "fixed",
 ) -> Gathered:
     """Sort what may be pooled from what may not.
 
     Plain packets pass the same rules as in a store with an open roster: of one issuer, study and
-    cohort the packet of the highest sequence counts, once.
+    cohort the packet of the highest sequence counts, once. A derived packet that a review lets
+    count (`qis.evidence.with_derived`) enters a fixed-effect synthesis as the estimate in it.
 
     Raises
     ------
@@ -118,6 +138,10 @@ def gather(
         outcome, name = packet.outcome, review.site_names[packet.id]
         if outcome.question != question:
             left_out.append(LeftOut(packet, name, *_of_another_question(outcome, question)))
+        elif isinstance(outcome, Derived) and model == "fixed":
+            poolable.append((packet, _estimate_of(outcome)))
+        elif isinstance(outcome, Derived):
+            left_out.append(LeftOut(packet, name, *_OF_A_COMMON_EFFECT))
         elif is_poolable(outcome):
             poolable.append((packet, outcome))
         else:
@@ -139,6 +163,7 @@ def gather(
                 name=name,
                 packets=tuple(packet for packet, _ in found),
                 outcomes=tuple(outcome for _, outcome in found),
+                number=max(_sites_behind(packet.outcome) for packet, _ in found),
             )
             for name, found in sorted(sites.items())
         ),
@@ -147,6 +172,21 @@ def gather(
         enrolled=len(review.enrolled) or None,
         roster_digest=review.roster_digest,
         now=review.now,
+    )
+
+
+def _sites_behind(outcome: Outcome) -> int:
+    return outcome.sites if isinstance(outcome, Derived) else 1
+
+
+def _estimate_of(derived: Derived) -> Effect:
+    """A synthesis of the common effect as a normal likelihood of it."""
+    return Effect(
+        study_id=derived.study_id,
+        question=derived.question,
+        measure=derived.measure,
+        estimate=derived.estimate,
+        standard_error=derived.standard_error,
     )
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from qis.outcomes._curves import Curves
 from qis.synthesis._density import Density
 from qis.synthesis._pooled_curve import border, maximum_of
-from qis.synthesis.bayesian import bayes
+from qis.synthesis.bayesian import mean_and_tau
 from qis.synthesis.currency import Likelihood
 
 Floats = NDArray[np.float64]
@@ -102,7 +102,7 @@ def posterior_of_mean(
 def _of_normal_sites(
     sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None, level: float
 ) -> MeanEffect:
-    found = bayes(
+    mean, tau = mean_and_tau(
         [site.centre for site in sites],
         [site.precision**-0.5 for site in sites],
         tau_scale=tau_scale,
@@ -110,12 +110,12 @@ def _of_normal_sites(
         level=level,
     )
     return MeanEffect(
-        median=found.median,
-        mean=found.mean,
-        sd=found.sd,
-        interval=found.interval,
-        tau=found.tau.median,
-        tau_interval=found.tau.interval,
+        median=mean.median,
+        mean=mean.mean,
+        sd=mean.sd,
+        interval=mean.interval,
+        tau=tau.median,
+        tau_interval=tau.interval,
     )
 
 

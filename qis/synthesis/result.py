@@ -90,7 +90,8 @@ class Synthesis:
         "likelihood".
     fixed, random
         Both models' results. `random` is `None` where the measure has units and no scale for tau
-        was given, or nothing counts. With one site both are that site's own.
+        was given, where a derived packet counts, or nothing does. With one site both are that
+        site's own.
     tau_scale, mean_scale
         Of the random model's priors, in the measure's units; `mean_scale` `None`: flat.
     level

@@ -88,7 +88,7 @@ def synthesise(
     chosen = _chosen_model(model, study)
     if study is not None and now is None and not isinstance(packets, Review):
         _require_time(study)
-    gathered = gather(packets, study, now)
+    gathered = gather(packets, study, now, model=chosen)
     if study is not None:
         tau_scale = study.tau_scale if tau_scale is None else tau_scale
         mean_scale = study.mean_scale if mean_scale is None else mean_scale
@@ -128,7 +128,7 @@ def synthesise(
         silent=gathered.silent,
         looks=looks,
         confidence_sequence=_sequence(fixed, gathered, tau_scale),
-        reach=Reach(len(gathered.sites), gathered.enrolled),
+        reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
     )
 
@@ -180,6 +180,8 @@ def _pool(
         return None, None
     outcomes = [site.outcomes for site in gathered.sites]
     fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level)
+    if gathered.number > len(gathered.sites):
+        return fixed, None  # a synthesis counts, and says nothing of how its sites differ
     if len(gathered.sites) == 1:
         return fixed, replace(fixed, model="random", note=f"{fixed.note} {_ALONE}".strip())
     if tau_scale is None:

@@ -25,6 +25,7 @@ from qis.outcomes import (
     Suppressed,
 )
 from qis.outcomes.anchor import MODELS
+from qis.outcomes.profile import PROTECTION_SIZE
 from qis.outcomes.retraction import RETRACTION_REASONS
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, Model
 from qis.packet import MAX_LIFETIME_S, Packet
@@ -88,6 +89,7 @@ def profiles(draw: DrawFn) -> LikelihoodProfile:
         log_likelihood=log_likelihood,
         n=draw(st.none() | st.integers(0, 2**32 - 1)),
         events=draw(st.none() | st.integers(0, 2**32 - 1)),
+        protection=draw(_texts(PROTECTION_SIZE)),
     )
 
 

@@ -158,6 +158,7 @@ class Reception:
     def _deliver(self, inbox: Inbox, held: Held, now: float) -> None:
         inbox.put(Delivery(packet=held.packet, hops=held.hops, received_at=now))
         self._statistics.delivered += 1
+        self._statistics.hops[held.hops] += 1
 
     def _wants(self, interest: Interest, packet: Packet, keys: Iterable[bytes]) -> bool:
         try:

@@ -43,7 +43,8 @@ class Statistics:
     """What a transport has done since it was opened.
 
     `refused` counts arrivals by the name of the error that refused them; `dropped` those that a
-    full inbox kept out; `unmatched` verified packets that no interest here wants.
+    full inbox kept out; `unmatched` verified packets that no interest here wants; `hops` what was
+    delivered by the number of nodes that it went through.
     """
 
     published: int = 0
@@ -51,8 +52,11 @@ class Statistics:
     duplicates: int = 0
     unmatched: int = 0
     dropped: int = 0
+    datagrams_sent: int = 0
+    datagrams_received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    hops: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
 
@@ -62,6 +66,11 @@ class Transport(ABC):
     @property
     def is_open(self) -> bool:
         """Whether it may publish now; those that need no opening are open from the start."""
+        return True
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether others than this machine's programs may read what is published or registered."""
         return True
 
     @property

@@ -181,8 +181,6 @@ class DirectoryTransport(Transport):
         if not whole or entry.name != f"{content_id(packet).hex()}.qis":
             self._statistics.refused["ForeignFile"] += 1
             return True
-        if issuer_key(packet) == self._identity.issuer.key:
-            return True
         keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
         verdict = self._reception.receive(packet, keys, hops=1, now=self._clock())
         return verdict is not Verdict.FULL

@@ -1,29 +1,27 @@
 """A network inside one process, with the faults of a real one and a clock of its own.
 
-Time is virtual: latency delays and reorders deliveries without anybody waiting, and one seed gives
-one history. Everything still passes the same gate as on a real network.
+One seed gives one history, and everything passes the same gate as on a real network. By default
+each node reaches every other directly, which is cheap and enough to develop against; with
+``overlay=True`` packets find their way as they do between machines.
 """
 
-import asyncio
-import heapq
 import random
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
-from itertools import count
 
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
+from qis.overlay.addresses import pack_address
 from qis.packet import Packet
+from qis.transport._carriers import Carrier, Direct, Overlaid
 from qis.transport._reception import Reception
+from qis.transport._virtual_time import VirtualTime
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
 
-RETAIN_LIMIT = 100_000
-"""Packets kept for subscribers that come later; the oldest go first."""
-
-_Carried = tuple[bytes, tuple[bytes, ...]]
+_PORT = 4_000
 
 
 class MemoryNetwork:
@@ -36,9 +34,12 @@ class MemoryNetwork:
     latency_s
         Range of the delay of a datagram in virtual seconds, uniform.
     loss, duplicate, reorder
-        Probability that a datagram is lost, arrives twice, or is delayed ten times as long.
+        Probability that a datagram is lost, arrives twice, or is delayed ten times as long. The
+        direct mode repeats nothing, so what it loses is lost.
     now
         Unix seconds at which the network starts; default: the machine's clock.
+    overlay
+        Whether packets are routed by the overlay, as over UDP, or reach everybody directly.
 
     """
 
@@ -51,70 +52,123 @@ class MemoryNetwork:
         duplicate: float = 0.0,
         reorder: float = 0.0,
         now: float | None = None,
+        overlay: bool = False,
     ) -> None:
         for name, chance in (("loss", loss), ("duplicate", duplicate), ("reorder", reorder)):
             if not 0.0 <= chance <= 1.0:
                 raise InputError(f"{name} is {chance!r}; it is a probability", field=name)
         if not 0.0 <= latency_s[0] <= latency_s[1]:
             raise InputError("latency_s is a range (least, most)", field="latency_s")
-        self.now = time.time() if now is None else now
+        self.overlay = overlay
         self._random = random.Random(seed)  # noqa: S311  a simulation, repeatable on purpose
         self._latency_s = latency_s
         self._faults = (loss, duplicate, reorder)
-        self._events: list[tuple[float, int, MemoryTransport, _Carried]] = []
-        self._order = count()
-        self._nodes: list[MemoryTransport] = []
-        self._retained: dict[bytes, _Carried] = {}
-        self._pump: asyncio.Handle | None = None
+        self._nodes: dict[int, Carrier] = {}
+        self._alive: dict[Carrier, int] = {}
+        self._sides: dict[Carrier, int] = {}
+        self._retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = {}
+        self._time = VirtualTime(
+            time.time() if now is None else now,
+            lambda: any(carrier.is_busy for carrier in self._alive),
+        )
 
-    def _join(self, node: "MemoryTransport") -> None:
-        self._nodes.append(node)
+    @property
+    def now(self) -> float:
+        """Unix seconds on the network's clock."""
+        return self._time.now
 
-    def _leave(self, node: "MemoryTransport") -> None:
-        self._nodes.remove(node)
+    async def settle(self) -> None:
+        """Return once nothing is under way any more."""
+        await self._time.settle()
 
-    def _publish(self, origin: "MemoryTransport", packet: Packet, keys: tuple[bytes, ...]) -> None:
-        carried = (bytes(packet), keys)
-        self._retained[packet.id] = carried
-        if len(self._retained) > RETAIN_LIMIT:
-            del self._retained[next(iter(self._retained))]
-        for node in self._nodes:
-            if node is not origin and node.shares_key(keys):
-                self._send(node, carried)
+    async def advance(self, seconds: float) -> None:
+        """Let time pass: what is due in it is done, such as refreshes and repetitions."""
+        if not seconds >= 0.0:
+            raise InputError("time does not go back", field="seconds", actual=seconds, limit=0.0)
+        await self._time.advance(seconds)
 
-    def _catch_up(self, node: "MemoryTransport") -> None:
-        for carried in self._retained.values():
-            if node.shares_key(carried[1]):
-                self._send(node, carried)
+    def partition(self, *sides: Iterable["MemoryTransport"]) -> None:
+        """Lose everything between transports of different sides; those in none form one more."""
+        self._sides = {
+            transport._carrier: side  # noqa: SLF001  the transport is the network's other half
+            for side, transports in enumerate(sides)
+            for transport in transports
+        }
 
-    def _send(self, node: "MemoryTransport", carried: _Carried) -> None:
+    def heal(self) -> None:
+        """End the partition."""
+        self._sides = {}
+
+    def kill(self, transport: "MemoryTransport") -> None:
+        """Let a node die at once, without a word to the others."""
+        self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
+
+    def _join(
+        self, identity: Identity, roster: Roster, reception: Reception, statistics: Statistics
+    ) -> Carrier:
+        number = len(self._nodes) + 1
+        if not self.overlay:
+            carrier: Carrier = Direct(
+                reception,
+                statistics,
+                others=lambda: [
+                    node for node in self._alive if isinstance(node, Direct) and node is not carrier
+                ],
+                retained=self._retained,
+                send=self._send,
+            )
+            self._nodes[number] = carrier
+            self._alive[carrier] = number
+            return carrier
+        address = pack_address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", _PORT)
+        overlaid = Overlaid(
+            identity,
+            roster,
+            reception,
+            statistics,
+            address=address,
+            rng=random.Random(self._random.getrandbits(64)),  # noqa: S311  as above
+            now=self.now,
+            send=lambda data, to: self._send_datagram(overlaid, data, to),
+            wake=lambda when, action: self._time.at(
+                when, lambda at: action(at) if overlaid in self._alive else None, is_under_way=False
+            ),
+        )
+        known = [node.peer for node in self._alive if isinstance(node, Overlaid)]
+        self._nodes[number] = overlaid
+        self._alive[overlaid] = number
+        overlaid.join(self._random.sample(known, min(2, len(known))), self.now)
+        return overlaid
+
+    def _send_datagram(self, origin: Overlaid, data: bytes, address: bytes) -> None:
+        target = self._nodes.get(int.from_bytes(address[13:16]))
+        if isinstance(target, Overlaid):
+            source = origin.peer[1]
+            self._send(origin, target, lambda now: target.receive(data, source, now))
+
+    def _send(self, origin: Carrier, target: Carrier, action: Callable[[float], None]) -> None:
         loss, duplicate, reorder = self._faults
-        copies = 2 if self._random.random() < duplicate else 1
-        for _ in range(copies):
+
+        def arrive(now: float) -> None:
+            if target in self._alive and self._sides.get(origin) == self._sides.get(target):
+                action(now)
+
+        if origin not in self._alive:
+            return
+        for _ in range(2 if self._random.random() < duplicate else 1):
             delay = self._random.uniform(*self._latency_s)
             if self._random.random() < reorder:
                 delay *= 10.0
             if self._random.random() >= loss:
-                heapq.heappush(self._events, (self.now + delay, next(self._order), node, carried))
-        if self._pump is None and self._events:
-            self._pump = asyncio.get_running_loop().call_soon(self._deliver_next)
+                self._time.at(self.now + delay, arrive, is_under_way=True)
 
-    def _deliver_next(self) -> None:
-        self._pump = None
-        at, _, node, (data, keys) = heapq.heappop(self._events)
-        self.now = max(self.now, at)
-        node._arrive(data, keys, self.now)  # noqa: SLF001  the network is the transport's other half
-        if self._events:
-            self._pump = asyncio.get_running_loop().call_soon(self._deliver_next)
-
-    async def settle(self) -> None:
-        """Return once nothing is under way any more."""
-        while self._events:  # noqa: ASYNC110  each turn of the loop delivers one
-            await asyncio.sleep(0)
+    def _leave(self, carrier: Carrier) -> None:
+        carrier.leave(self.now)
+        self._alive.pop(carrier, None)
 
 
 class MemoryTransport(Transport):
-    """A node on a `MemoryNetwork`, reached directly by every other.
+    """A node on a `MemoryNetwork`.
 
     Parameters
     ----------
@@ -133,9 +187,12 @@ class MemoryTransport(Transport):
         self.issuer = identity.issuer
         self._network = network
         self._statistics = Statistics()
-        self._reception = Reception(Roster.open() if roster is None else roster, self._statistics)
+        roster = Roster.open() if roster is None else roster
+        self._reception = Reception(roster, self._statistics)
         self._is_open = True
-        network._join(self)  # noqa: SLF001
+        self._carrier = network._join(  # noqa: SLF001  the network is the transport's other half
+            identity, roster, self._reception, self._statistics
+        )
 
     @property
     def is_open(self) -> bool:
@@ -143,24 +200,23 @@ class MemoryTransport(Transport):
         return self._is_open
 
     @property
+    def leaves_machine(self) -> bool:
+        """Nothing leaves the process."""
+        return False
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics
 
-    def shares_key(self, keys: Iterable[bytes]) -> bool:
-        """Whether an interest registered here has one of these routing keys or study ids."""
-        wanted = set(keys)
-        return not wanted.isdisjoint(self._reception.wanted_keys())
-
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Send a packet to every node that registered one of its keys."""
+        """Send a packet to the nodes that registered one of its keys."""
         if not self._is_open:
             raise TransportError("the transport is closed")
         keys = require_signed_keys(packet, routing_keys)
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        self._statistics.bytes_sent += len(bytes(packet))
-        self._network._publish(self, packet, keys)  # noqa: SLF001
+        self._carrier.publish(packet, keys, self._network.now)
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -168,17 +224,20 @@ class MemoryTransport(Transport):
         if not self._is_open:
             raise TransportError("the transport is closed")
         with self._reception.inbox(interest, now=self._network.now) as inbox:
-            self._network._catch_up(self)  # noqa: SLF001
+            self._carrier.interests_changed(self._network.now, has_more=True)
             yield inbox
+        if self._is_open:
+            self._carrier.interests_changed(self._network.now, has_more=False)
+
+    async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  it is the network's time
+        """Wait until all that was published is held, or those who would hold it are silent."""
+        self._carrier.spread(self._network.now)
+        await self._network.settle()
+        return True
 
     async def aclose(self) -> None:
         """Leave the network."""
         if self._is_open:
             self._is_open = False
-            self._network._leave(self)  # noqa: SLF001
+            self._network._leave(self._carrier)  # noqa: SLF001  as above
             self._reception.close()
-
-    def _arrive(self, data: bytes, keys: tuple[bytes, ...], now: float) -> None:
-        if self._is_open:
-            self._statistics.bytes_received += len(data)
-            self._reception.receive(data, keys, hops=1, now=now)

@@ -1,37 +1,35 @@
-"""Packets over UDP between known peers.
-
-The socket is drained up to 64 datagrams each time it becomes readable: asyncio's own datagram
-protocol takes one at a time and loses most of a burst. Until the encrypted channel exists, the
-socket binds to loopback only.
-"""
+"""A node of the overlay on a UDP socket."""
 
 import asyncio
 import ipaddress
-import logging
 import random
 import secrets
-import socket
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Self
+from os import PathLike
+from pathlib import Path
+from typing import Final, Self
 
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
+from qis.overlay.addresses import pack_address
+from qis.overlay.inspection import Inspector
+from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._datagrams import DATAGRAM_SIZE
-from qis.transport._peers import Address, Peers
-from qis.transport._reception import Reception
+from qis.transport._carriers import carried_of
+from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
+from qis.transport._reception import Reception, Verdict
+from qis.transport._socket import DatagramSocket
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
 
-RECEIVE_BUFFER = 4 * 2**20
-"""Bytes asked of the system for the socket's receive buffer."""
-DRAIN_LIMIT = 64
-"""Datagrams read per wake-up, so that a flood cannot starve the rest of the program."""
+CACHE_EVERY_S: Final = 600.0
+"""Time between two writings of the peer cache."""
 
-_log = logging.getLogger("qis.transport.udp")
+Address = tuple[str, int]
 
 
 class UDPTransport(Transport):
@@ -44,11 +42,13 @@ class UDPTransport(Transport):
     roster
         Whom it talks to; `Roster.open()` for everybody.
     bind
-        Host and port to listen on; port 0: any free one. Loopback only.
+        Numeric host and port to listen on; port 0: any free one. Loopback only.
     advertise
-        Host and port that others reach this node at, if not `bind`.
+        Numeric host and port that others reach this node at, if not `bind`.
     bootstrap
-        Some nodes of the network, as ``"key@host:port"``; the others are learned from them.
+        Some nodes of the network, as ``"key@host:port"``; the others are found through them.
+    cache
+        File that remembers peers from one run to the next, used beside `bootstrap`.
 
     Raises
     ------
@@ -65,26 +65,33 @@ class UDPTransport(Transport):
         bind: Address = ("127.0.0.1", 0),
         advertise: Address | None = None,
         bootstrap: Iterable[str] = (),
+        cache: str | PathLike[str] | None = None,
     ) -> None:
-        _require_loopback(bind[0], "bind")
         self._identity = identity
         self._roster = roster
         self._bind = bind
         self._advertise = advertise
-        self._bootstrap = tuple(parse_peer(peer)[1] for peer in bootstrap)
+        self._bootstrap = [parse_peer(peer) for peer in bootstrap]
+        for host in (bind[0], *(peer.rpartition("@")[2].rpartition(":")[0] for peer in bootstrap)):
+            _require_loopback(host.strip("[]"))
+        self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
         self._reception = Reception(roster, self._statistics)
-        self._socket: socket.socket | None = None
-        self._peers: Peers | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._waiting: list[tuple[bytes, Address]] = []
+        self._socket: DatagramSocket | None = None
+        self._node: OverlayNode | None = None
+        self._alarm: asyncio.TimerHandle | None = None
+        self._cache_at = 0.0
         self._idle = asyncio.Event()
-        self._idle.set()
 
     @property
     def is_open(self) -> bool:
         """Whether the socket is bound."""
         return self._socket is not None
+
+    @property
+    def leaves_machine(self) -> bool:
+        """Whether it is bound to more than loopback."""
+        return not ipaddress.ip_address(self._bind[0]).is_loopback
 
     @property
     def statistics(self) -> Statistics:
@@ -101,51 +108,49 @@ class UDPTransport(Transport):
             If the transport is not open.
 
         """
-        host, port = self._advertise or self._open_socket().getsockname()[:2]
-        return f"{self._identity.issuer}@{f'[{host}]' if ':' in host else host}:{port}"
+        record = self._open_node().contact.record
+        return peer_name((record.key, record.address))
 
     @property
     def peers(self) -> int:
-        """Number of peers known now."""
-        return len(self._peers.peers) if self._peers is not None else 0
+        """Number of nodes in the routing table now."""
+        return 0 if self._node is None else len(self._node.table)
 
     async def __aenter__(self) -> Self:
         if self._socket is None:
-            self._socket = self._listen()
-            self._peers = Peers(
-                self._identity,
-                self._roster,
-                self._reception,
-                self._statistics,
-                rng=random.Random(secrets.randbits(256)),  # noqa: S311  seeded from the system's
-                bootstrap=self._bootstrap,
-                now=time.time(),
+            self._socket = DatagramSocket(
+                *self._bind, self._statistics, received=self._receive, drained=self._turn
             )
-            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._drain)
-            self._turn(timer=True)
+            now = time.time()
+            self._node = self._new_node(self._advertise or self._socket.bound_to, now)
+            self._cache_at = now + CACHE_EVERY_S
+            remembered = [] if self._cache is None else read_cache(self._cache)
+            self._node.join([*self._bootstrap, *remembered], now)
+            self._turn()
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Send a packet to the peers that want one of its keys, and hold it for later ones."""
+        """Hand a packet to the holders of its keys, now and again while it lives."""
         keys = require_signed_keys(packet, routing_keys)
-        self._open_socket()
+        node = self._open_node()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        if self._peers is not None:
-            self._peers.publish(packet, keys, time.time())
+        node.publish(carried_of(packet, keys), time.time())
         self._turn()
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
-        """Register an interest and tell the peers; what they hold for it comes too."""
-        self._open_socket()
+        """Register an interest at the holders of its keys; what they keep for it comes too."""
+        self._open_node()
         with self._reception.inbox(interest, now=time.time()) as inbox:
-            self._tell_interests()
+            self._register()
             yield inbox
-        self._tell_interests()
+        self._register()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until every peer has acknowledged what was sent to it; whether it has in time."""
+        """Wait until all holders of what was published have it; whether they have in time."""
+        self._open_node().publisher.spread(time.time())
+        self._turn()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
@@ -155,145 +160,85 @@ class UDPTransport(Transport):
 
     async def aclose(self) -> None:
         """Say goodbye, close the socket, end all subscriptions."""
-        if self._socket is None:
+        if self._socket is None or self._node is None:
             return
-        if self._peers is not None:
-            self._peers.leave(time.time())
-            self._turn()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(self._socket.fileno())
-        loop.remove_writer(self._socket.fileno())
+        self._remember_peers()
+        self._node.leave(time.time())
+        self._send()
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._socket.close()
-        self._socket = None
-        self._peers = None
+        self._socket = self._node = self._alarm = None
         self._idle.set()
         self._reception.close()
 
-    def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._bind[0] else socket.AF_INET
-        listening = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            listening.setblocking(False)  # noqa: FBT003  the socket's own signature
-            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-            listening.bind(self._bind)
-        except OSError as error:
-            listening.close()
-            raise TransportError(f"cannot listen on {self._bind}: {error.strerror}") from error
-        granted = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        if granted < RECEIVE_BUFFER:
-            _log.warning(
-                "the system caps the receive buffer at %d bytes; bursts may be lost: "
-                "raise net.core.rmem_max to %d",
-                granted,
-                RECEIVE_BUFFER,
-            )
-        return listening
+    def _new_node(self, reached_at: Address, now: float) -> OverlayNode:
+        settings = Settings(
+            credentials=Credentials.of(self._identity),
+            address=pack_address(*reached_at),
+            inspect=Inspector(self._roster.accepts),
+            receive=self._deliver,
+            accepts=self._roster.accepts,
+        )
+        rng = random.Random(secrets.randbits(256))  # noqa: S311  seeded from the system's
+        node = OverlayNode(settings, rng=rng, now=now)
+        node.refused = self._statistics.refused
+        return node
 
-    def _open_socket(self) -> socket.socket:
-        if self._socket is None:
-            raise TransportError("the transport is not open: use it in 'async with'")
-        return self._socket
+    def _deliver(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
+        """Whether it need not come again."""
+        return self._reception.receive(packet, keys, hops=hops, now=now) is not Verdict.FULL
 
-    def _tell_interests(self) -> None:
-        if self._peers is not None:
-            self._peers.interests_changed(time.time())
-            self._turn(timer=True)
+    def _register(self) -> None:
+        if self._node is not None:
+            self._node.want(self._reception.wanted_keys(), time.time())
+            self._turn()
 
-    def _drain(self) -> None:
-        if self._socket is None or self._peers is None:
-            return
-        for _ in range(DRAIN_LIMIT):
-            try:
-                data, source = self._socket.recvfrom(DATAGRAM_SIZE + 1)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:  # a peer's closed port answers our last datagram to it
-                _log.debug("receiving: %s", error)
-                continue
-            self._statistics.bytes_received += len(data)
-            self._peers.receive(data, (source[0], source[1]), time.time())
-        self._turn()
+    def _receive(self, data: bytes, address: bytes) -> None:
+        if self._node is not None:
+            self._node.receive_datagram(data, address, time.time())
 
-    def _turn(self, *, timer: bool = False) -> None:
+    def _turn(self) -> None:
         """Do what is due, send what is to be sent, and set the next alarm."""
-        if self._peers is None:
+        if self._node is None:
             return
         now = time.time()
-        if timer:
-            self._peers.handle_timer(now)
-        self._waiting += self._peers.datagrams()
+        self._node.handle_timer(now)
         self._send()
-        if self._peers.is_idle:
+        if self._node.is_idle:
             self._idle.set()
         else:
             self._idle.clear()
-        if self._timer is not None:
-            self._timer.cancel()
-        due = self._peers.next_timer()
-        self._timer = (
-            None
-            if due is None
-            else asyncio.get_running_loop().call_later(
-                max(due - now, 0.001), lambda: self._turn(timer=True)
-            )
-        )
+        if now >= self._cache_at:
+            self._cache_at = now + CACHE_EVERY_S
+            self._remember_peers()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        due = self._node.next_timer()
+        pause_s = CACHE_EVERY_S if due is None else max(due - now, 0.001)
+        self._alarm = asyncio.get_running_loop().call_later(pause_s, self._turn)
 
     def _send(self) -> None:
-        sending = self._open_socket()
-        loop = asyncio.get_running_loop()
-        waiting, self._waiting = self._waiting, []
-        for index, (data, address) in enumerate(waiting):
-            try:
-                sending.sendto(data, address)
-            except (BlockingIOError, InterruptedError):
-                self._waiting = waiting[index:]
-                loop.add_writer(sending.fileno(), self._send)
-                return
-            except OSError as error:  # an unreachable peer is retried like a lost datagram
-                _log.debug("sending to %s: %s", address, error)
-                continue
-            self._statistics.bytes_sent += len(data)
-        loop.remove_writer(sending.fileno())
+        if self._node is not None and self._socket is not None:
+            for data, address, _ in self._node.datagrams():
+                self._socket.send(data, address)
+
+    def _remember_peers(self) -> None:
+        if self._cache is not None and self._node is not None and len(self._node.table):
+            write_cache(self._cache, ((c.record.key, c.record.address) for c in self._node.table))
+
+    def _open_node(self) -> OverlayNode:
+        if self._node is None:
+            raise TransportError("the transport is not open: use it in 'async with'")
+        return self._node
 
 
-def parse_peer(text: str) -> tuple[str, Address]:
-    """Key and address of a peer written ``key@host:port``.
-
-    Raises
-    ------
-    InputError
-        If it is not of that form, or not on loopback.
-
-    """
-    key, at, place = text.partition("@")
-    host, colon, port = place.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    is_key = len(key) == 64 and all(c in "0123456789abcdef" for c in key)
-    if not at or not colon or not is_key or not port.isdecimal() or not 0 < int(port) < 65_536:
+def _require_loopback(host: str) -> None:
+    if not ipaddress.ip_address(host).is_loopback:
         raise InputError(
-            f"{text!r:.120} is no peer; write key@host:port with a key of 64 hexadecimal digits",
-            field="bootstrap",
-            actual=text,
-        )
-    _require_loopback(host, "bootstrap")
-    return key, (host, int(port))
-
-
-def _require_loopback(host: str, field: str) -> None:
-    try:
-        is_loopback = ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        raise InputError(
-            f"{field}: {host!r:.60} is no IP address", field=field, actual=host
-        ) from None
-    if not is_loopback:
-        raise InputError(
-            f"{field}: {host} is beyond this machine; this version has no encrypted channel yet "
+            f"{host} is beyond this machine; this version has no encrypted channel yet "
             "and talks on loopback only (127.0.0.1 or ::1)",
-            field=field,
+            field="bind",
             actual=host,
             limit="127.0.0.1",
         )

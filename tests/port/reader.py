@@ -285,6 +285,8 @@ def profile(body):
     known(body.pop(3, None), 1, 5)
     optional(body, 4)
     optional(body, 5)
+    if 8 in body:
+        line(body.pop(8), 24)
     numbers = reals(body, "f", 22, 23)
     lower, upper, below, above = numbers[:4]
     values, gradients = numbers[-18:-9], numbers[-9:]

@@ -69,7 +69,7 @@ def find(site, address, token):
 
 def answers(target, message, address, now=NOW):
     target.receive_datagram(message.encode(), address, now)
-    return [(decode(data), to) for data, to in target.datagrams()]
+    return [(decode(data), to) for data, to, _ in target.datagrams()]
 
 
 def seeds():
@@ -108,8 +108,8 @@ def test_strangers_get_no_more_than_they_send_and_change_nothing(datagrams):
             data[place % len(data)] = value
         live.receive_datagram(bytes(data), STRANGER, NOW)
         sent = live.datagrams()
-        assert all(address == STRANGER for _, address in sent)
-        assert sum(len(reply) for reply, _ in sent) <= len(data)
+        assert all(address == STRANGER for _, address, _ in sent)
+        assert sum(len(reply) for reply, _, _ in sent) <= len(data)
     assert len(live.table) == 0
     assert len(live.holder.holdings) == 0
     assert len(live.holder.retained) == 0

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence import AuditHead, AuditLog
+from qis.evidence.audit_entry import Draft
 
 NOW = 1_800_000_000
 
@@ -154,6 +155,18 @@ def test_what_is_no_entry_is_refused_and_leaves_nothing(path, bad):
             log.record(now=NOW, **bad)
         assert log.head == head
     assert path.stat().st_size == size
+
+
+def test_many_entries_are_appended_together_or_not_at_all(path):
+    with AuditLog(path) as log:
+        assert log.record_many((), now=NOW) == []
+        drafts = [Draft("received", (f"{n:064x}",), reason="accepted") for n in range(3)]
+        entries = log.record_many(drafts, now=NOW)
+        assert [entry.number for entry in entries] == [0, 1, 2]
+        with pytest.raises(InputError, match="one of"):
+            log.record_many([drafts[0], Draft("lost")], now=NOW)
+        assert list(log.entries()) == entries
+        assert log.verify() == AuditHead(3, entries[-1].hash)
 
 
 def test_one_writer(path):

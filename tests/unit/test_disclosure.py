@@ -1,11 +1,14 @@
 """Disclosure: what the presets keep back, what the attacks find, and what they must not find."""
 
+import dataclasses
+import itertools
 import math
 
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from qis.about import Interest
 from qis.disclosure import (
     PRESETS,
     Disclosure,
@@ -15,6 +18,7 @@ from qis.disclosure import (
     subject_hashes,
 )
 from qis.errors import DisclosureError, InputError, StorageDamagedError
+from qis.fingerprint import VectorScheme
 from qis.outcomes import (
     Anchor,
     Counts,
@@ -378,3 +382,144 @@ def test_the_published_trial_of_the_example_is_kept_back_by_cms():
     whole = counts(14, 63, 30, 65)
     assert rule_of(whole) is None
     assert rule_of(counts(4, 12, 9, 15)) == "minimum_cell"
+
+
+def released(gate, *cohorts):
+    for at, (cohort, members) in enumerate(cohorts):
+        gate.release(
+            effect(estimate=0.1 * at, n=len(members), cohort=cohort),
+            now=at,
+            subjects=people(*members),
+        )
+
+
+@pytest.mark.parametrize(
+    ("before", "new", "refused"),
+    [
+        # The union of two parts, less a few, more a few, and exactly.
+        ([range(100), range(100, 200)], range(195), 5),
+        ([range(100), range(100, 200)], range(205), 5),
+        ([range(100), range(100, 200)], range(200), None),
+        ([range(100), range(100, 200)], range(240), None),
+        # What is left of a union when its parts are known.
+        ([range(205), range(100)], range(100, 200), 5),
+        ([range(240), range(100)], range(100, 200), None),
+        # Three in a chain: (a ∪ b) + (b ∪ c) − (a ∪ c) shows b twice.
+        ([range(56), [*range(50, 56), *range(100, 150)]], [*range(50), *range(100, 150)], 6),
+    ],
+)  # fmt: skip
+def test_nobody_is_shown_by_several_releases_together(before, new, refused):
+    gate = Disclosure.preset("cms")
+    released(gate, *((f"part {nth}", part) for nth, part in enumerate(before)))
+    outcome = effect(estimate=0.7, n=len(new), cohort="new")
+    if refused is None:
+        gate.check(outcome, subjects=people(*new))
+        return
+    with pytest.raises(DisclosureError) as caught:
+        gate.check(outcome, subjects=people(*new))
+    assert (caught.value.field, caught.value.actual) == ("difference", refused)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sets(st.integers(0, 7), min_size=1), min_size=1, max_size=5), st.data())
+def test_no_sum_of_releases_that_passed_shows_a_few_people(parts, data):
+    """Blocks of people of known sizes; whatever whole multiples are added, no few are left."""
+    sizes = data.draw(st.lists(st.sampled_from([1, 5, 10, 11, 30]), min_size=8, max_size=8))
+    starts = [sum(sizes[:block]) for block in range(9)]
+    gate = Disclosure.preset("cms")
+    passed = []
+    for nth, part in enumerate(parts):
+        members = [n for block in part for n in range(starts[block], starts[block + 1])]
+        outcome = effect(estimate=0.1 * nth, n=len(members), cohort=f"c{nth}")
+        try:
+            gate.release(outcome, now=nth, subjects=people(*members))
+        except DisclosureError:
+            continue
+        passed.append(part)
+    for factors in itertools.product((-2, -1, 0, 1, 2), repeat=len(passed)):
+        left = [
+            sum(factor for factor, part in zip(factors, passed, strict=True) if block in part)
+            for block in range(8)
+        ]
+        shown = sum(size for size, weight in zip(sizes, left, strict=True) if weight)
+        assert shown == 0 or shown >= 11
+
+
+KEYED = VectorScheme(dimensions=3, secret=KEY)
+OPEN = VectorScheme(dimensions=3)
+
+
+def about_rule(outcome=None, scheme=KEYED, preset="cms", **options):
+    caught = None
+    try:
+        Disclosure.preset(preset).check_about(
+            effect() if outcome is None else outcome, scheme, **{"leaves_machine": True, **options}
+        )
+    except DisclosureError as error:
+        caught = error
+    if caught is None:
+        return None
+    assert "Ways out" in str(caught)
+    return caught.field, caught.actual
+
+
+@pytest.mark.parametrize(
+    ("options", "refused"),
+    [
+        ({}, None),  # as many people as the outcome
+        ({"people": 11}, None),
+        ({"people": 10}, ("fingerprint", 10)),
+        ({"people": 1, "leaves_machine": False}, ("fingerprint", 1)),
+        ({"people": 0}, None),
+        ({"scheme": OPEN}, ("secret", None)),
+        ({"scheme": OPEN, "people": 0}, ("secret", None)),
+        ({"scheme": OPEN, "leaves_machine": False}, None),
+        ({"scheme": OPEN, "people": 1, "preset": "none"}, None),
+        ({"people": 3, "preset": "datashield"}, None),
+        ({"outcome": Suppressed(question=Q)}, ("fingerprint", None)),
+        ({"outcome": Suppressed(question=Q), "people": 0}, None),
+        ({"outcome": Suppressed(question=Q), "people": 4}, ("fingerprint", 4)),
+        ({"outcome": Record(question=Q, content={}), "people": 1}, ("fingerprint", 1)),
+        ({"outcome": Retraction(question=Q)}, None),
+    ],
+)
+def test_a_fingerprint_is_of_enough_people_and_readable_by_few(options, refused):
+    assert about_rule(**options) == refused
+
+
+@pytest.mark.parametrize(
+    ("scheme", "people_behind", "leaves_machine", "field"),
+    [
+        (KEYED, 11, True, None),
+        (KEYED, 1, True, "interest"),
+        (KEYED, None, True, "interest"),
+        (KEYED, 0, True, None),
+        (OPEN, 11, True, "secret"),
+        (OPEN, 1, False, None),
+    ],
+)
+def test_an_interest_is_of_enough_people_and_readable_by_few(
+    scheme, people_behind, leaves_machine, field
+):
+    gate, caught = Disclosure.preset("cms"), None
+    interest = scheme.interest([0.2, -1.0, 0.7])
+    try:
+        gate.check_interest(interest, scheme, people=people_behind, leaves_machine=leaves_machine)
+    except DisclosureError as error:
+        caught = error.field
+    assert caught == field
+
+
+def test_an_interest_in_studies_alone_says_nothing_of_people():
+    silent = Interest(OPEN.fingerprint([0.2, -1.0, 0.7]), (), 0.5, studies=(bytes(8),))
+    gate = Disclosure.preset("cms")
+    gate.check_interest(silent, OPEN, leaves_machine=True)
+    with pytest.raises(DisclosureError):
+        gate.check_interest(
+            dataclasses.replace(silent, share_sketch=True), OPEN, leaves_machine=True
+        )
+
+
+def test_a_site_may_say_that_its_features_are_no_secret():
+    rules = dataclasses.replace(PRESETS["cms"], keyed_schemes=False)
+    Disclosure(rules).check_about(effect(), OPEN, leaves_machine=True)

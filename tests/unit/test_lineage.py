@@ -132,3 +132,36 @@ def test_gossip_keeps_its_coverage_and_the_naive_rule_loses_it():
     assert 0.93 <= result["coverage"] <= 0.97
     assert result["coverage_naive"] < 0.5
     assert result["sites_in_a_synthesis"] > 10
+
+
+def test_a_synthesis_counts_what_derived_packets_add_and_nothing_twice():
+    first, second, third = primary(0), primary(1), primary(2)
+    apart = derived(4, second, third)  # of sites of which nothing else came
+    by = roster()
+    store = MemoryStore(roster=by)
+    for packet in (first, apart):
+        store.add(packet, now=NOW + 10)
+    review = with_derived(store.review("q", now=NOW + 10), by, now=NOW + 10)
+    plain = qis.synthesise(store.review("q", now=NOW + 10), model="fixed")
+    assert plain.reach.sites == 1
+    found = qis.synthesise(review, model="fixed")
+    # Standard errors 1 and 0.5: precisions 1 and 4.
+    assert found.standard_error == pytest.approx(5**-0.5, rel=1e-9)
+    assert [site.name for site in found.sites] == ["a", "b + c"]
+    assert found.reach.sites == 3
+    assert found.random is None
+    assert found.sites[1].packets == (apart,)
+    assert found.digest != plain.digest
+    # Under the random model it does not count, and is listed.
+    random = qis.synthesise(review, model="random")
+    assert random.reach.sites == 1
+    assert [left.reason for left in random.excluded] == ["derived"]
+    # Once the leaves themselves are there, they count and the synthesis of them does not.
+    for packet in (second, third):
+        store.add(packet, now=NOW + 10)
+    whole = qis.synthesise(
+        with_derived(store.review("q", now=NOW + 10), by, now=NOW + 10), model="fixed"
+    )
+    assert whole.standard_error == pytest.approx(3**-0.5, rel=1e-9)
+    assert [left.reason for left in whole.excluded] == ["counted leaf"]
+    assert whole.random is not None

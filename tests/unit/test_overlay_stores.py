@@ -9,6 +9,7 @@ from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
 from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
 from qis.overlay.messages import NO_TOKEN, Find, Found, Prove, decode
+from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
@@ -79,20 +80,23 @@ def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
 def test_retained_packets_come_in_order_after_a_count_and_once():
     kept = Retained()
     for number in (1, 2, 2, 3):
-        kept.put(carried(number), now=0.0)
-    kept.put(carried(4, keys=(B,)), now=0.0)
+        kept.put(carried(number), A, now=0.0)
+    kept.put(carried(4, keys=(B,)), B, now=0.0)
     assert [c.id[-1] for c in kept.after(1, frozenset([A]), 1.0)] == [2, 3]
     assert kept.count == 4
     assert list(kept.after(0, frozenset([A, B]), 100.0)) == []
+    assert kept.keys() == {A, B}
+    assert [c.id[-1] for c in kept.under(A, 1.0)] == [1, 2, 3]
     kept.expire(100.0)
     assert len(kept) == 0
+    assert kept.keys() == set()
 
 
 def test_a_flood_displaces_only_its_own_issuer():
     kept = Retained(limit=10)
-    kept.put(carried(1, issuer=b"quiet"), now=0.0)
+    kept.put(carried(1, issuer=b"quiet"), A, now=0.0)
     for number in range(2, 50):
-        kept.put(carried(number, issuer=b"loud"), now=0.0)
+        kept.put(carried(number, issuer=b"loud"), A, now=0.0)
     ids = [c.id[-1] for c in kept.after(0, frozenset([A]), 1.0)]
     assert ids == [1, *range(41, 50)]
 
@@ -125,7 +129,7 @@ def asked():
     links = Links(timers, random.Random(1))
     links.ask(
         lambda request, token: Find(request=request, token=token, record=b"r" * 122, target=1),
-        b"a" * 18,
+        NodeRecord(key=b"k" * 32, sequence=1, address=b"a" * 18, signature=b""),
         0.0,
         expects=Found,
         on_answer=lambda answer, at: outcome.append((answer, at)),
@@ -162,6 +166,6 @@ def test_a_refused_token_is_replaced_but_not_for_ever(asked):
     assert first.token == NO_TOKEN
     for number in range(1, PROOFS_LIMIT + 3):
         links.hear(Prove(request=first.request, token=bytes([number]) * 16), b"a" * 18, 0.1)
-    again = [decode(data) for data, _ in links.take()]
+    again = [decode(data) for data, _, _ in links.take()]
     assert [message.token[0] for message in again] == [1, 2]
     assert outcome == []

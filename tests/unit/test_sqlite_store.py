@@ -6,13 +6,14 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import qis
 from qis.errors import InputError, StorageDamagedError, StorageError
-from qis.evidence import Admission, MemoryStore, Roster, SQLiteStore, _database
+from qis.evidence import Admission, MemoryStore, Roster, SQLiteStore, sqlite as sqlite_store
 from qis.testing.stores import check_store, state_of
 
 NOW = 1_800_000_000
@@ -200,12 +201,14 @@ def test_a_newer_schema_is_left_alone(filled):
 
 
 def test_an_older_schema_is_migrated_all_or_nothing(filled, monkeypatch):
-    steps = _database._MIGRATIONS
+    schema = sqlite_store.SCHEMA
+    steps = schema.migrations
     bad = "CREATE TABLE notes (x); CREATE TABLE notes (x);"
-    monkeypatch.setattr(_database, "_MIGRATIONS", (*steps, bad))
+    monkeypatch.setattr(sqlite_store, "SCHEMA", replace(schema, migrations=(*steps, bad)))
     with pytest.raises(StorageError, match="already exists"):
         opened(filled)
-    monkeypatch.setattr(_database, "_MIGRATIONS", (*steps, "CREATE TABLE notes (x);"))
+    longer = replace(schema, migrations=(*steps, "CREATE TABLE notes (x);"))
+    monkeypatch.setattr(sqlite_store, "SCHEMA", longer)
     store = opened(filled)
     assert len(store) == len(PACKETS) + 1
     store.close()

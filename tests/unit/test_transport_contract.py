@@ -23,6 +23,12 @@ async def memory(identities):
 
 
 @asynccontextmanager
+async def overlaid_memory(identities):
+    network = qis.MemoryNetwork(seed=2, overlay=True, loss=0.05, duplicate=0.3, reorder=0.3)
+    yield [qis.MemoryTransport(network, identity) for identity in identities]
+
+
+@asynccontextmanager
 async def udp(identities):
     roster = qis.Roster.open()
     async with qis.UDPTransport(identities[0], roster=roster) as first:
@@ -34,7 +40,7 @@ async def udp(identities):
             yield [first, *others]
 
 
-@pytest.mark.parametrize("network", [memory, udp])
+@pytest.mark.parametrize("network", [memory, overlaid_memory, udp])
 def test_our_transports_keep_the_contract(network):
     asyncio.run(check_transport(network))
 

@@ -47,6 +47,7 @@ def profile(question, cohort):
         log_likelihood=lambda x: -((x - 0.3) ** 2),
         n=MOST,
         events=MOST,
+        protection="p" * 24,
     )
 
 

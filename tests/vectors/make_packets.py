@@ -56,6 +56,14 @@ VALID = {
     "anchor": Anchor(question="age | death", model="logistic", coefficients=(0.5, -1.25)),
     "retraction": qis.Retraction(**Q, reason="error"),
     "suppressed": Suppressed(**Q, cohort="north"),
+    "profile of rounded counts": qis.LikelihoodProfile.from_function(
+        **Q,
+        measure="OR",
+        log_likelihood=lambda x: -1.5 * (x + 0.5) ** 2,
+        n=120,
+        events=30,
+        protection="rounded to 5",
+    ),
 }
 DERIVED = Derived(
     **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3

@@ -1,4 +1,4 @@
-"""The database file of a store: made whole or not at all, checked when opened, never repaired.
+"""A database file: made whole or not at all, checked when opened, never repaired.
 
 A file is made under another name and moved into place once it is complete, so an empty or short
 file under its own name is damage and not a beginning.
@@ -8,50 +8,37 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from qis.errors import StorageDamagedError, StorageError
 
-APPLICATION_ID: Final = 0x71697331
-"""Marks the file as a store of qis (ASCII "qis1"), at byte 68."""
 
-_MIGRATIONS: Final = (
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schema:
+    """What a file holds.
+
+    Parameters
+    ----------
+    name
+        What such a file is called in an error: "store".
+    application_id
+        Marks the file, at byte 68.
+    migrations
+        Statement lists; number n leads from version n to n + 1. Published ones are never changed.
+    rescue
+        What to do with a damaged file, as the end of a sentence.
+
     """
-    CREATE TABLE packets (
-        place INTEGER PRIMARY KEY,
-        id BLOB NOT NULL,
-        tag INTEGER NOT NULL,
-        issuer BLOB NOT NULL,
-        sequence BLOB NOT NULL,
-        raw BLOB NOT NULL CHECK (length(raw) = 512)
-    );
-    CREATE INDEX packets_by_tag ON packets (tag);
-    CREATE INDEX packets_by_slot ON packets (issuer, sequence);
-    CREATE TABLE heads (
-        study BLOB NOT NULL,
-        issuer BLOB NOT NULL,
-        cohort TEXT NOT NULL,
-        role INTEGER NOT NULL,
-        sequence BLOB NOT NULL,
-        id BLOB NOT NULL,
-        PRIMARY KEY (study, issuer, cohort, role)
-    ) WITHOUT ROWID;
-    CREATE TABLE equivocations (
-        issuer BLOB NOT NULL,
-        sequence BLOB NOT NULL,
-        PRIMARY KEY (issuer, sequence)
-    ) WITHOUT ROWID;
-    CREATE TABLE floors (
-        issuer BLOB PRIMARY KEY,
-        sequence BLOB NOT NULL
-    ) WITHOUT ROWID;
-    """,
-)
-"""Statement lists; number n leads from version n to n + 1. Published ones are never changed."""
+
+    name: str
+    application_id: int
+    migrations: tuple[str, ...]
+    rescue: str
 
 
-def open_database(path: Path) -> sqlite3.Connection:
+def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
     """Open the file, or make it if there is nothing under its name; lock it for this process.
 
     Raises
@@ -59,7 +46,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     StorageError
         If another process has it open, or the disk refuses.
     StorageDamagedError
-        If it is not an intact store.
+        If it is not an intact file of this schema.
 
     """
     if not path.exists():
@@ -69,21 +56,28 @@ def open_database(path: Path) -> sqlite3.Connection:
                 "there: bring the file back, or recover what the log holds",
                 field="path",
             )
-        with translated(path):
-            _create(path)
-    with translated(path):
+        with translated(path, schema):
+            _create(path, schema)
+    with translated(path, schema):
         database = _connect(path)
     try:
-        with translated(path):
-            _check(database, path)
+        with translated(path, schema):
+            _check(database, path, schema)
     except BaseException:
         database.close()
         raise
     return database
 
 
+def open_in_memory(schema: Schema) -> sqlite3.Connection:
+    """The same tables without a file."""
+    database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    _migrate(database, schema, 0)
+    return database
+
+
 @contextmanager
-def translated(path: Path) -> Iterator[None]:
+def translated(path: Path, schema: Schema) -> Iterator[None]:
     """Turn what sqlite and the operating system raise into errors that say what to do."""
     try:
         yield
@@ -92,11 +86,11 @@ def translated(path: Path) -> Iterator[None]:
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise StorageDamagedError(
                 f"{path} is damaged ({error}); it is left as it is. Bring it back from a backup, "
-                "or save what is readable with SQLiteStore.recover(path, into=…)",
+                f"{schema.rescue}",
                 field="path",
                 actual=str(error),
             ) from error
-        advice = _ADVICE.get(code, "nothing of the last call was written")
+        advice = _ADVICE.get(code, "nothing of the last call was written").format(name=schema.name)
         raise StorageError(f"{path}: {error}; {advice}", field="path", actual=str(error)) from error
     except OSError as error:
         if isinstance(error, StorageError):
@@ -109,15 +103,16 @@ def translated(path: Path) -> Iterator[None]:
 
 
 _ADVICE: Final = {
-    sqlite3.SQLITE_BUSY: "another process or store has it open, and a store has one writer",
+    sqlite3.SQLITE_BUSY: "another process or {name} has it open, and a {name} has one writer",
     sqlite3.SQLITE_FULL: "nothing of the last call was written: free space and call again",
+    sqlite3.SQLITE_IOERR: "is the disk full, read-only or away? The last call wrote nothing",
     sqlite3.SQLITE_READONLY: "the file or its folder may not be written, and nothing was",
     sqlite3.SQLITE_CANTOPEN: "is it a folder, or are you not allowed to read and write here?",
 }
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # The store says that threads take turns; sqlite itself would insist on one.
+    # Whoever uses it says that threads take turns; sqlite itself would insist on one.
     database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -129,17 +124,18 @@ def _connect(path: Path) -> sqlite3.Connection:
     return database
 
 
-def _create(path: Path) -> None:
+def _create(path: Path, schema: Schema) -> None:
     fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
     fresh.unlink(missing_ok=True)
     try:
         database = _connect(fresh)
         try:
             database.execute("PRAGMA journal_mode = WAL")
-            database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            _migrate(database, 0)
+            database.execute(f"PRAGMA application_id = {schema.application_id}")
+            _migrate(database, schema, 0)
         finally:
             database.close()
+        fresh.chmod(0o600)  # sqlite gives its log the same mode
         with fresh.open("rb") as file:
             os.fsync(file.fileno())
         with suppress(FileExistsError):  # somebody else was faster, and theirs stands
@@ -160,29 +156,29 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check(database: sqlite3.Connection, path: Path) -> None:
+def _check(database: sqlite3.Connection, path: Path, schema: Schema) -> None:
     if path.stat().st_size == 0:
         raise StorageDamagedError(
-            f"{path} is empty, which no store ever is: it was cut. Bring it back from a backup; if "
-            "nothing was ever stored there, delete it",
+            f"{path} is empty, which no {schema.name} ever is: it was cut. Bring it back from a "
+            "backup; if nothing was ever stored there, delete it",
             field="path",
         )
     (application,) = database.execute("PRAGMA application_id").fetchone()
     (version,) = database.execute("PRAGMA user_version").fetchone()
-    if application != APPLICATION_ID:
+    if application != schema.application_id:
         raise StorageDamagedError(
-            f"{path} is a database, but no store of qis: choose another path",
+            f"{path} is a database, but no {schema.name} of qis: choose another path",
             field="application_id",
             actual=application,
-            limit=APPLICATION_ID,
+            limit=schema.application_id,
         )
-    if not 1 <= version <= len(_MIGRATIONS):
+    if not 1 <= version <= len(schema.migrations):
         raise StorageError(
-            f"{path} has schema version {version}; this qis reads up to {len(_MIGRATIONS)}: "
+            f"{path} has schema version {version}; this qis reads up to {len(schema.migrations)}: "
             "use the newer qis that wrote it",
             field="user_version",
             actual=version,
-            limit=len(_MIGRATIONS),
+            limit=len(schema.migrations),
         )
     database.execute("BEGIN EXCLUSIVE")  # takes the lock that stays until the store is closed
     database.execute("COMMIT")
@@ -190,20 +186,22 @@ def _check(database: sqlite3.Connection, path: Path) -> None:
     if faults != ["ok"]:
         raise StorageDamagedError(
             f"{path} is damaged ({'; '.join(faults)}); it is left as it is. Bring it back from a "
-            "backup, or save what is readable with SQLiteStore.recover(path, into=…)",
+            f"backup, {schema.rescue}",
             field="path",
             actual=tuple(faults),
         )
-    _migrate(database, version)
+    _migrate(database, schema, version)
 
 
-def _migrate(database: sqlite3.Connection, version: int) -> None:
+def _migrate(database: sqlite3.Connection, schema: Schema, version: int) -> None:
     """Bring the schema up to date, all steps or none."""
-    if version == len(_MIGRATIONS):
+    if version == len(schema.migrations):
         return
-    steps = "".join(_MIGRATIONS[version:])
+    steps = "".join(schema.migrations[version:])
     try:
-        database.executescript(f"BEGIN; {steps} PRAGMA user_version = {len(_MIGRATIONS)}; COMMIT;")
+        database.executescript(
+            f"BEGIN; {steps} PRAGMA user_version = {len(schema.migrations)}; COMMIT;"
+        )
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")

@@ -1,0 +1,131 @@
+"""What may be spent on each question: privacy that is paid once and never comes back."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final
+
+from blake3 import blake3
+
+from qis.disclosure.lines import append_line, read_lines
+from qis.errors import DisclosureError, InputError
+from qis.outcomes import Outcome
+
+_WAYS_OUT: Final = (
+    "Ways out: a smaller epsilon, which is more noise; what was released already, which costs "
+    "nothing to use again; or a larger budget, if those who answer for the data decide on one"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    study_id: bytes
+    epsilon: Decimal
+    """0 for a release that was paid before."""
+    digest: bytes
+    """Of the outcome's body; empty for a payment."""
+
+
+class PrivacyBudget:
+    """A total ε for every study, and what was paid from it, on disk before any noise is drawn.
+
+    ε of one study add up, whatever cohorts they were spent on. Studies have budgets of their own:
+    a person who is in several loses up to their sum. One process at a time uses the file.
+
+    Parameters
+    ----------
+    epsilon
+        What may be spent on each study, positive.
+    path
+        A file of JSON lines, made if there is none; `None`: forgotten when the process ends, and
+        with it what was spent.
+
+    Raises
+    ------
+    StorageDamagedError
+        If a line of the file is no entry.
+
+    """
+
+    def __init__(self, epsilon: float, path: str | PathLike[str] | None = None) -> None:
+        if not 0.0 < epsilon < 1e6:
+            raise InputError(
+                f"a budget is a positive epsilon, not {epsilon!r:.40}",
+                field="epsilon",
+                actual=epsilon,
+            )
+        self.epsilon = epsilon
+        self.path = None if path is None else Path(path)
+        self._paid: defaultdict[bytes, list[Decimal]] = defaultdict(list)
+        self._released: set[bytes] = set()
+        if self.path is not None and self.path.exists():
+            for entry in read_lines(self.path, _entry):
+                self._take_in(entry)
+
+    def spent(self, study_id: bytes) -> float:
+        """The sum of all that was paid for a study."""
+        return float(sum(self._paid[study_id]))
+
+    def spend(self, study_id: bytes, epsilon: float, *, now: float) -> None:
+        """Pay, before the noise is drawn.
+
+        Raises
+        ------
+        DisclosureError
+            If so much is not left; nothing is paid.
+        StorageError
+            If it cannot be noted; nothing may be released.
+
+        """
+        price = Decimal(repr(float(epsilon)))
+        if price <= 0 or not price.is_finite():
+            raise InputError(f"epsilon is {epsilon!r}; it is positive", field="epsilon")
+        total = Decimal(repr(float(self.epsilon)))
+        if sum(self._paid[study_id]) + price > total:
+            terms = " + ".join(f"{one.normalize():f}" for one in (*self._paid[study_id], price))
+            after = sum(self._paid[study_id]) + price
+            raise DisclosureError(
+                f"privacy budget of study {study_id.hex()}: {terms} = {after.normalize():f}, the "
+                f"limit is {total.normalize():f}. {_WAYS_OUT}.",
+                field="privacy_budget",
+                actual=float(after),
+                limit=self.epsilon,
+            )
+        self._note(_Entry(study_id, price, b""), now)
+
+    def note_release(self, outcome: Outcome, *, now: float) -> None:
+        """Remember an outcome that was paid for, so that `Disclosure` knows it again."""
+        digest = blake3(outcome.encoded()).digest()
+        self._note(_Entry(outcome.study_id, Decimal(0), digest), now)
+
+    def covers(self, outcome: Outcome) -> bool:
+        """Whether this very outcome was paid for."""
+        return blake3(outcome.encoded()).digest() in self._released
+
+    def _note(self, entry: _Entry, now: float) -> None:
+        if self.path is not None:
+            append_line(
+                self.path,
+                {
+                    "study": entry.study_id.hex(),
+                    "epsilon": str(entry.epsilon),
+                    "digest": entry.digest.hex(),
+                    "at": now,
+                },
+            )
+        self._take_in(entry)
+
+    def _take_in(self, entry: _Entry) -> None:
+        if entry.digest:
+            self._released.add(entry.digest)
+        else:
+            self._paid[entry.study_id].append(entry.epsilon)
+
+
+def _entry(content: dict[str, Any]) -> _Entry:
+    epsilon = Decimal(str(content["epsilon"]))
+    if not epsilon.is_finite() or epsilon < 0:
+        raise ValueError
+    return _Entry(bytes.fromhex(content["study"]), epsilon, bytes.fromhex(content["digest"]))

@@ -1,0 +1,76 @@
+"""Rules on one outcome alone: how many people, which cells, how many numbers, rounded to what."""
+
+from qis.disclosure.attacks import findings
+from qis.disclosure.ledger import Subjects
+from qis.disclosure.presets import Preset
+from qis.disclosure.refusal import refuse
+from qis.errors import InputError
+from qis.outcomes import Moments, Outcome, QuadraticLikelihood, Record
+
+
+def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) -> None:
+    """Raise `DisclosureError` if a rule that looks at the outcome alone keeps it back.
+
+    Parameters
+    ----------
+    rules
+        The preset in force.
+    outcome
+        One that is made from patients' data.
+    subjects
+        Whom it is made from, if told.
+
+    Raises
+    ------
+    InputError
+        If outcome and subjects differ in the number of people.
+
+    """
+    _check_people(rules, outcome, subjects)
+    _check_cells(rules, outcome)
+    _check_matrix(rules, outcome)
+    _check_rounding(rules, outcome)
+
+
+def _check_people(rules: Preset, outcome: Outcome, subjects: Subjects | None) -> None:
+    n = getattr(outcome, "n", None)
+    if subjects is not None:
+        is_exact = not getattr(outcome, "protection", "")
+        if n is not None and is_exact and n != len(subjects):
+            raise InputError(
+                f"the outcome has {n} people, subjects has {len(subjects)}", field="subjects"
+            )
+        n = len(subjects)
+    if isinstance(outcome, Record):
+        refuse(rules, "record", "what a Record holds cannot be checked", None)
+    if n is None:
+        refuse(rules, "minimum_n", "the number of people is unknown: give n", None)
+    if n < rules.minimum_cell:
+        refuse(rules, "minimum_n", f"it is made from {n} people", n)
+
+
+def _check_cells(rules: Preset, outcome: Outcome) -> None:
+    for finding in findings(outcome, below=rules.minimum_cell):
+        if 0 < finding.people < rules.minimum_cell:
+            shown = finding.attack in ("written", "by subtraction")
+            rule = "minimum_cell" if shown else "implied_cell"
+            refuse(rules, rule, finding.sentence, finding.people)
+    if isinstance(outcome, Moments) and 0.0 in (outcome.squares, outcome.control_squares):
+        refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
+
+
+def _check_matrix(rules: Preset, outcome: Outcome) -> None:
+    if isinstance(outcome, QuadraticLikelihood):
+        size = len(outcome.diagonal)
+        least = rules.people_per_coefficient * size
+        if outcome.n < least:
+            what = f"{outcome.n} people for {size} coefficients, at least {least} are needed"
+            refuse(rules, "people_per_coefficient", what, outcome.n, limit=least)
+
+
+def _check_rounding(rules: Preset, outcome: Outcome) -> None:
+    base = rules.rounding
+    for finding in findings(outcome, below=1) if base > 1 else ():
+        if finding.attack == "written" and finding.people % base:
+            what = f"{finding.sentence} is no multiple of {base}"
+            refuse(rules, "rounding", what, finding.people, limit=base)

@@ -1,0 +1,77 @@
+"""What an outsider could learn from an outcome, in words, for whoever decides about its release."""
+
+from dataclasses import dataclass
+
+from blake3 import blake3
+
+from qis.disclosure.attacks import findings
+from qis.disclosure.membership import membership_sentences
+from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an outsider could learn from an outcome, in words.
+
+    Parameters
+    ----------
+    refusal
+        Why the preset keeps it back; empty if it does not.
+    learns
+        One sentence for everything that the known attacks find.
+
+    """
+
+    refusal: str
+    learns: tuple[str, ...]
+
+    @property
+    def digest(self) -> bytes:
+        """BLAKE3-256 of the words, for the record of an approval."""
+        return blake3("\n".join((self.refusal, *self.learns)).encode()).digest()
+
+    def __str__(self) -> str:
+        head = f"Kept back: {self.refusal}" if self.refusal else "May be released."
+        return "\n".join((head, "An outsider could learn:", *(f"- {line}" for line in self.learns)))
+
+
+def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
+    """One sentence for everything that the known attacks find in an outcome.
+
+    Parameters
+    ----------
+    outcome
+        What is to be released.
+    below
+        As for `qis.disclosure.attacks.findings`.
+
+    """
+    found = dict.fromkeys(findings(outcome, below=below))
+    return [
+        *(finding.sentence for finding in found),
+        *_whatever_its_numbers(outcome),
+        *membership_sentences(outcome),
+    ]
+
+
+def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
+    """The same of an outcome whose counts had calibrated noise added."""
+    protection = outcome.protection if isinstance(outcome, LikelihoodProfile) else ""
+    return (
+        f"no count of people, since none in it is a true one ({protection})",
+        "whether a person is in the data, with odds changed by a factor of at most exp(epsilon), "
+        "and of exp(the sum) by all releases paid from the budget together",
+    )
+
+
+def _whatever_its_numbers(outcome: Outcome) -> list[str]:
+    if isinstance(outcome, LikelihoodProfile):
+        return ["nine points fix the curve: with few events, all of the likelihood that they made"]
+    if isinstance(outcome, Counts):
+        full = outcome.person_time is None and outcome.events == outcome.total
+        return ["everybody in the treated arm had the event"] if full else []
+    if isinstance(outcome, Moments):
+        return ["mean and variance of the values in each arm, exactly"]
+    if isinstance(outcome, Effect) and outcome.n is None:
+        return ["no table can be searched for without n; who knows n can"]
+    return []

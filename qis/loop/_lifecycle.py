@@ -1,0 +1,147 @@
+"""Opening and closing a loop: what is claimed, registered and resumed, in which order."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack, closing
+from types import TracebackType
+from typing import Self
+
+from qis.about import Interest
+from qis.errors import InputError
+from qis.loop._parts import Options, Parts
+from qis.loop.events import Announcer
+from qis.loop.outbox import Outbox
+
+
+class Lifecycle:
+    """An async context manager around the parts of a loop.
+
+    Parameters
+    ----------
+    options, interest_people
+        As of `qis.SynthesisLoop`.
+    interests
+        What to receive from the beginning, studies included.
+    outbox
+        `None`: in memory, as long as the loop is open.
+    announcer
+        Who is told.
+
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        interests: tuple[Interest, ...],
+        interest_people: int | None,
+        outbox: Outbox | None,
+        announcer: Announcer,
+    ) -> None:
+        self.store = options.store
+        self._options = options
+        self._interests = interests
+        self._interest_people = interest_people
+        self._outbox = outbox
+        self._announcer = announcer
+        self._parts: Parts | None = None
+        self._closing: AsyncExitStack | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._options.disclosure.check_roster(self.store.roster)
+        for interest in self._interests:
+            self._check_interest(interest, self._interest_people)
+        async with AsyncExitStack() as closing_later:
+            if self._outbox is None:
+                outbox = closing_later.enter_context(closing(Outbox()))
+            else:
+                outbox = self._outbox
+            closing_later.enter_context(outbox.claimed(self._options.identity.issuer))
+            if not self._options.transport.is_open:
+                await closing_later.enter_async_context(self._options.transport)
+            parts = Parts(self._options, outbox, self._announcer)
+            closing_later.push_async_callback(parts.intake.aclose)
+            parts.begin()
+            parts.resume()
+            for interest in self._interests:
+                await parts.intake.watch(interest)
+            self._closing = closing_later.pop_all()
+        self._parts = parts
+        self._running = asyncio.create_task(parts.run())
+        self._running.add_done_callback(self._ended)
+        self._announcer.tell("opened")
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        running, self._running = self._running, None
+        closing_now, self._closing = self._closing, None
+        if running is None or closing_now is None:
+            return
+        running.cancel()
+        if self._parts is not None and (unsent := self._parts.outbox.unsent):
+            fate = (
+                "lost with the process"
+                if self._parts.outbox.path is None
+                else "sent when it opens again"
+            )
+            self._announcer.tell("unsent", reason=f"closing with {unsent} unsent, {fate}")
+        async with closing_now:
+            await asyncio.wait([running])
+            await asyncio.sleep(0)  # so that the end has been told
+            self._parts = None
+        self._announcer.tell("closed")
+        if not running.cancelled() and (fault := running.exception()) is not None:
+            raise _alone(fault)
+
+    def _ended(self, running: "asyncio.Task[None]") -> None:
+        if not running.cancelled():
+            self._announcer.tell("failed", reason=str(_alone(running.exception())))
+        if self._parts is not None:
+            self._parts.syntheses.wake()
+
+    def _check_interest(self, interest: Interest, people: int | None) -> None:
+        options = self._options
+        options.disclosure.check_interest(
+            interest,
+            options.scheme,
+            people=people,
+            leaves_machine=options.transport.leaves_machine,
+        )
+
+    async def _with_room(self) -> Parts:
+        """The open loop, once its outbox can take another packet."""
+        parts = self._require_open()
+        while parts.sender.is_full:
+            await self._while_running(parts.sender.room())
+        return parts
+
+    async def _while_running(self, what: Awaitable[None]) -> None:
+        """Wait for something that the loop's end would keep from happening."""
+        waiting = asyncio.ensure_future(what)
+        running = self._running
+        try:
+            if running is not None:
+                await asyncio.wait({waiting, running}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        self._require_open()
+
+    def _require_open(self) -> Parts:
+        if self._running is None or self._parts is None:
+            raise InputError("the loop is not open: use it in 'async with'", field="loop")
+        if self._running.done():
+            raise _alone(self._running.exception())
+        return self._parts
+
+
+def _alone(fault: BaseException | None) -> BaseException:
+    """The error itself, where a group has only one."""
+    while isinstance(fault, BaseExceptionGroup) and len(fault.exceptions) == 1:
+        (fault,) = fault.exceptions
+    return asyncio.CancelledError() if fault is None else fault

@@ -1,0 +1,82 @@
+"""The file of an outbox, or its tables in memory: transactions, plain facts, damage."""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+from qis._database import open_database, open_in_memory, translated
+from qis.errors import PeerError, StorageDamagedError
+from qis.loop._outbox_rows import SCHEMA
+from qis.packet import Packet
+
+
+class OutboxFile:
+    """What an `Outbox` is written with.
+
+    Parameters
+    ----------
+    path
+        A file, made if there is none; `None`: in memory.
+
+    """
+
+    def __init__(self, path: str | PathLike[str] | None) -> None:
+        self.path = None if path is None else Path(path)
+        self._name = Path("the outbox in memory") if self.path is None else self.path
+        self._database = (
+            open_in_memory(SCHEMA) if self.path is None else open_database(self.path, SCHEMA)
+        )
+
+    def close(self) -> None:
+        """Unlock the file; idempotent."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _meta(self, name: str) -> bytes | None:
+        row = self._execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def _set(self, name: str, value: bytes) -> None:
+        self._execute("REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        return self._database.execute(statement, values)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._translated():
+            self._execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                if self._database.in_transaction:
+                    self._execute("ROLLBACK")
+                raise
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        with translated(self._name, SCHEMA):
+            yield
+
+    def _parsed(self, raw: bytes) -> Packet:
+        try:
+            return Packet.parse(raw)
+        except PeerError as error:
+            raise self._damage(error) from error
+
+    def _damage(self, error: Exception) -> StorageDamagedError:
+        return StorageDamagedError(
+            f"{self._name} is damaged ({error}); it is left as it is. Bring it back from a backup, "
+            f"{SCHEMA.rescue}",
+            field="path",
+            actual=str(error),
+        )

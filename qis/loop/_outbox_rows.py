@@ -1,0 +1,115 @@
+"""The tables of an outbox, and how an outcome that waits becomes a row and comes back."""
+
+import json
+from typing import Any, Final
+
+from qis import _canonical
+from qis._database import Schema
+from qis.about import ROUTING_KEY_SIZE, Fingerprint
+from qis.disclosure.ledger import Subjects
+from qis.loop.approval import Draft, Pending
+from qis.outcomes import outcome_from_body
+
+SCHEMA: Final = Schema(
+    name="outbox",
+    application_id=0x7169736F,  # ASCII "qiso"
+    rescue=(
+        "or begin with another: sequences move on with the clock, but what waited in this one must "
+        "be published again"
+    ),
+    migrations=(
+        """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+    CREATE TABLE unsent (
+        number INTEGER PRIMARY KEY AUTOINCREMENT,
+        packet BLOB NOT NULL CHECK (length(packet) = 512),
+        keys BLOB NOT NULL
+    );
+    CREATE TABLE looks (
+        study BLOB PRIMARY KEY,
+        state BLOB NOT NULL,
+        number INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE own (
+        study BLOB NOT NULL,
+        issuer BLOB NOT NULL,
+        cohort TEXT NOT NULL,
+        role INTEGER NOT NULL,
+        packet BLOB NOT NULL CHECK (length(packet) = 512),
+        keys BLOB NOT NULL,
+        PRIMARY KEY (study, issuer, cohort, role)
+    ) WITHOUT ROWID;
+    CREATE TABLE waiting (
+        id TEXT PRIMARY KEY,
+        created_at REAL NOT NULL,
+        kind INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        sketch BLOB NOT NULL,
+        scheme BLOB NOT NULL,
+        keys BLOB NOT NULL,
+        subjects TEXT,
+        people INTEGER,
+        preview TEXT NOT NULL,
+        preview_digest BLOB NOT NULL,
+        explain TEXT NOT NULL
+    );
+    """,
+    ),
+)
+
+
+def keys_of(joined: bytes) -> tuple[bytes, ...]:
+    """Routing keys that were stored end to end."""
+    starts = range(0, len(joined), ROUTING_KEY_SIZE)
+    return tuple(joined[at : at + ROUTING_KEY_SIZE] for at in starts)
+
+
+def row_of(pending: Pending) -> tuple[Any, ...]:
+    """The columns of the table of what waits."""
+    draft = pending.draft
+    return (
+        pending.id,
+        pending.created_at,
+        draft.outcome.kind,
+        draft.outcome.encoded(),
+        draft.fingerprint.sketch,
+        draft.fingerprint.scheme_id,
+        b"".join(draft.routing_keys),
+        _text_of(draft.subjects),
+        draft.people,
+        pending.preview,
+        pending.preview_digest,
+        pending.explain,
+    )
+
+
+def pending_of(row: tuple[Any, ...]) -> Pending:
+    """The inverse of `row_of`."""
+    name, created_at, kind, body, sketch, scheme, keys, subjects, people, *seen = row
+    preview, digest, explain = seen
+    return Pending(
+        id=name,
+        draft=Draft(
+            outcome=outcome_from_body(kind, _canonical.decode(body)),
+            fingerprint=Fingerprint(sketch, scheme),
+            routing_keys=keys_of(keys),
+            subjects=_subjects_of(subjects),
+            people=people,
+        ),
+        created_at=created_at,
+        preview=preview,
+        preview_digest=digest,
+        explain=explain,
+    )
+
+
+def _text_of(subjects: Subjects | None) -> str | None:
+    if subjects is None:
+        return None
+    return json.dumps({who.hex(): what.hex() for who, what in subjects.items()})
+
+
+def _subjects_of(text: str | None) -> Subjects | None:
+    if text is None:
+        return None
+    return {bytes.fromhex(who): bytes.fromhex(what) for who, what in json.loads(text).items()}

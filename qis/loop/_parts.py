@@ -1,0 +1,158 @@
+"""The parts of an open loop, and how they hang together."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from qis.disclosure import Disclosure
+from qis.disclosure.ledger import Subjects
+from qis.evidence import AuditLog, EvidenceStore
+from qis.fingerprint import Scheme
+from qis.identity import Identity
+from qis.loop.approval import Approval, drafted, name_of
+from qis.loop.dry_run import DryRun, dry_run
+from qis.loop.events import Announcer
+from qis.loop.intake import Intake
+from qis.loop.journal import Journal
+from qis.loop.outbox import Outbox
+from qis.loop.publisher import Publisher
+from qis.loop.republishing import Republisher
+from qis.loop.sender import Sender
+from qis.loop.signing import Signer
+from qis.loop.syntheses import Syntheses
+from qis.outcomes import Outcome, Study
+from qis.transport import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a `qis.SynthesisLoop` was made with, completed by defaults."""
+
+    identity: Identity
+    transport: Transport
+    scheme: Scheme[Any]
+    store: EvidenceStore
+    studies: Mapping[bytes, Study]
+    disclosure: Disclosure
+    audit: AuditLog | None
+    approve: Approval | None
+    republish_interval_s: float | None
+    count_derived: bool
+    monitor: bool
+    model: Literal["fixed", "random"]
+    lifetime_s: int
+    debounce_s: float
+    clock: Callable[[], float]
+
+
+class Parts:
+    """Made when a loop opens, with an outbox that it has claimed."""
+
+    def __init__(self, options: Options, outbox: Outbox, announcer: Announcer) -> None:
+        clock, store = options.clock, options.store
+        self._options = options
+        self.outbox = outbox
+        self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
+        self.signer = Signer(options.identity, outbox, lifetime_s=options.lifetime_s, clock=clock)
+        self.publisher = Publisher(
+            options.scheme,
+            store,
+            disclosure=options.disclosure,
+            approve=options.approve,
+            leaves_machine=options.transport.leaves_machine,
+            signer=self.signer,
+            outbox=outbox,
+            journal=self.journal,
+            announcer=announcer,
+            clock=clock,
+        )
+        self.sender = Sender(
+            outbox, options.transport, announcer, journal=self.journal, clock=clock
+        )
+        self.syntheses = Syntheses(
+            store,
+            options.studies,
+            model=options.model,
+            count_derived=options.count_derived,
+            monitor=options.monitor,
+            debounce_s=options.debounce_s,
+            outbox=outbox,
+            journal=self.journal,
+            announcer=announcer,
+            clock=clock,
+        )
+        self.intake = Intake(
+            options.transport,
+            store,
+            journal=self.journal,
+            announcer=announcer,
+            arrived=self.signer.notice,
+            changed=self.syntheses.mark,
+            clock=clock,
+        )
+        self._republisher: Republisher | None = None
+        if options.republish_interval_s is not None:
+            self._republisher = Republisher(
+                self.publisher,
+                self.signer,
+                self.sender,
+                interval_s=options.republish_interval_s,
+                clock=clock,
+            )
+            self.syntheses.listener = self._republisher.offer
+
+    def begin(self) -> None:
+        """Bring store, outbox and audit log together after whatever stopped the last process."""
+        options = self._options
+        self.journal.configured(
+            {
+                "approval": name_of(options.approve),
+                "issuer": str(self.signer.issuer),
+                "monitor": options.monitor,
+                "republish": self._republisher is not None,
+                "roster": options.store.roster.digest.hex(),
+                "transport": type(options.transport).__name__,
+            }
+        )
+        stored = options.store.packets_of(self.signer.issuer)
+        if stored:  # one transaction, and none for all the others
+            self.outbox.raise_sequence(stored[-1].sequence)
+        for packet in stored:
+            self.signer.notice(packet)
+        missing = [packet for packet in self.signer.newest() if packet.id not in options.store]
+        if missing:
+            options.store.add_many(missing, now=options.clock())
+        self.syntheses.mark(*options.store.studies())
+
+    def resume(self) -> None:
+        """Record what was signed before and leaves now, or anew, then let it leave."""
+        after = 0
+        while batch := self.outbox.queued(after=after):
+            self.journal.sent_again(unsent.packet for unsent in batch)
+            after = batch[-1].number
+        self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
+        self.sender.wake()
+
+    async def run(self) -> None:
+        """Everything that goes on while the loop is open, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.intake.run())
+            tasks.create_task(self.syntheses.run())
+            tasks.create_task(self.sender.hand_over())
+            tasks.create_task(self.sender.confirm())
+            if self._republisher is not None:
+                tasks.create_task(self._republisher.run())
+
+    def dry_run(
+        self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
+    ) -> DryRun:
+        """As `qis.SynthesisLoop.dry_run`."""
+        options = self._options
+        return dry_run(
+            drafted(options.scheme, outcome, about, subjects, people),
+            scheme=options.scheme,
+            disclosure=options.disclosure,
+            signer=self.signer,
+            leaves_machine=options.transport.leaves_machine,
+        )

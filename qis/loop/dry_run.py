@@ -1,0 +1,62 @@
+"""What publishing an outcome would send and reveal, found out without publishing it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from qis.disclosure import Disclosure, Preview
+from qis.errors import DisclosureError
+from qis.fingerprint import Scheme
+from qis.loop.approval import Draft
+from qis.loop.signing import Signer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """The packet that would leave, and what an outsider could learn from it.
+
+    Parameters
+    ----------
+    data
+        Its 512 bytes as of now, with zeros for the signature: nothing was signed, no sequence is
+        used, and nobody would accept it.
+    routing_keys
+        What it would travel under, beside the study's id.
+    explain
+        Every field in words.
+    preview
+        Whether the rules let it leave, and what the known attacks find.
+
+    """
+
+    data: bytes
+    routing_keys: tuple[bytes, ...]
+    explain: str
+    preview: Preview
+
+    def __str__(self) -> str:
+        return f"{self.explain}\n\n{self.preview}"
+
+
+def dry_run(
+    draft: Draft,
+    *,
+    scheme: Scheme[Any],
+    disclosure: Disclosure,
+    signer: Signer,
+    leaves_machine: bool,
+) -> DryRun:
+    """Make the packet without its signature, and run the attacks on the outcome."""
+    unsigned = signer.unsigned(draft)
+    preview = disclosure.preview(draft.outcome, subjects=draft.subjects)
+    try:
+        disclosure.check_about(
+            draft.outcome, scheme, people=draft.people, leaves_machine=leaves_machine
+        )
+    except DisclosureError as error:
+        preview = replace(preview, refusal=preview.refusal or str(error))
+    return DryRun(
+        data=bytes(unsigned),
+        routing_keys=draft.routing_keys,
+        explain=unsigned.explain(),
+        preview=preview,
+    )

@@ -1,0 +1,184 @@
+"""What happens in a loop, told to three listeners at once: the log, the counters, a callback."""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from qis.packet import Packet
+from qis.synthesis import Synthesis
+
+EventKind = Literal[
+    "opened",
+    "closed",
+    "failed",
+    "waiting",
+    "refused",
+    "rejected",
+    "published",
+    "retracted",
+    "republished",
+    "unsent",
+    "sent",
+    "expired",
+    "received",
+    "equivocation",
+    "synthesised",
+    "unsynthesised",
+]
+EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
+    "opened": (logging.INFO, "the loop is open"),
+    "closed": (logging.INFO, "the loop is closed"),
+    "failed": (logging.ERROR, "the loop has ended"),
+    "waiting": (logging.INFO, "an outcome waits for its release"),
+    "refused": (logging.WARNING, "an outcome stays at the site"),
+    "rejected": (logging.INFO, "a waiting outcome was rejected"),
+    "published": (logging.INFO, "an outcome was signed and is on its way"),
+    "retracted": (logging.INFO, "a withdrawal was signed and is on its way"),
+    "republished": (logging.INFO, "a synthesis was signed and is on its way"),
+    "unsent": (logging.WARNING, "the network does not take a packet; it is tried again"),
+    "sent": (logging.DEBUG, "the network has taken a packet"),
+    "expired": (logging.WARNING, "a packet expired before the network took it, and is let go"),
+    "received": (logging.DEBUG, "a packet came in"),
+    "equivocation": (logging.ERROR, "a key has signed two contents under one sequence"),
+    "synthesised": (logging.INFO, "a new synthesis"),
+    "unsynthesised": (logging.WARNING, "a study cannot be synthesised"),
+}
+"""Every kind: the level at which it is logged, and what it means."""
+
+_log = logging.getLogger("qis.loop")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """Something that happened in a loop. Fields that do not belong to its kind are empty.
+
+    Parameters
+    ----------
+    kind
+        One of `EVENT_KINDS`.
+    at
+        Unix seconds, by the loop's clock.
+    study_id
+        The study concerned.
+    packet
+        The packet concerned.
+    pending_id
+        Of the outcome that waits, waited, or was rejected.
+    synthesis
+        The new synthesis.
+    reason
+        The store's verdict, a rule's name, or an error, in words.
+    remaining
+        With "sent": how many packets the network still has to take.
+
+    """
+
+    kind: EventKind
+    at: float
+    study_id: bytes = b""
+    packet: Packet | None = None
+    pending_id: str = ""
+    synthesis: Synthesis | None = None
+    reason: str = ""
+    remaining: int = 0
+
+    @property
+    def sentence(self) -> str:
+        """What happened."""
+        return EVENT_KINDS[self.kind][1]
+
+    def fields(self) -> dict[str, object]:
+        """Plain values, by the names under which a log record carries them."""
+        found: dict[str, object] = {
+            "qis_event": self.kind,
+            "qis_at": self.at,
+            "qis_study": self.study_id.hex(),
+            "qis_packet": "" if self.packet is None else self.packet.id.hex(),
+            "qis_issuer": "" if self.packet is None else str(self.packet.issuer),
+            "qis_pending": self.pending_id,
+            "qis_synthesis": "" if self.synthesis is None else self.synthesis.digest.hex(),
+            "qis_reason": self.reason,
+            "qis_remaining": self.remaining if self.kind == "sent" else "",
+        }
+        return {name: value for name, value in found.items() if value != ""}
+
+
+@dataclass(slots=True)
+class LoopStatistics:
+    """What a loop has done since it was made.
+
+    `admissions` counts the packets that arrived by the store's verdict; `refused` the outcomes
+    kept back here by rule; `failures` the syntheses that raised, by the name of the error; `events`
+    all events by kind; `callback_failures` the errors that `on_event` raised.
+    """
+
+    published: int = 0
+    received: int = 0
+    synthesised: int = 0
+    admissions: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    events: Counter[str] = field(default_factory=Counter)
+    callback_failures: int = 0
+
+
+class Announcer:
+    """Tells what happened to all who listen.
+
+    Parameters
+    ----------
+    clock
+        Gives Unix seconds.
+    callback
+        Called with every event, in the loop's thread. What it raises is logged and counted.
+
+    """
+
+    def __init__(
+        self, clock: Callable[[], float], callback: Callable[[Event], object] | None
+    ) -> None:
+        self.statistics = LoopStatistics()
+        self._clock = clock
+        self._callback = callback
+
+    def tell(
+        self,
+        kind: EventKind,
+        *,
+        study_id: bytes = b"",
+        packet: Packet | None = None,
+        pending_id: str = "",
+        synthesis: Synthesis | None = None,
+        reason: str = "",
+        remaining: int = 0,
+    ) -> None:
+        """Log and count an event, and hand it to the callback. Parameters as of `Event`."""
+        level, sentence = EVENT_KINDS[kind]
+        self.statistics.events[kind] += 1
+        if self._callback is None and not _log.isEnabledFor(level):
+            return
+        if packet is not None and not study_id:
+            study_id = packet.outcome.study_id
+        event = Event(
+            kind=kind,
+            at=self._clock(),
+            study_id=study_id,
+            packet=packet,
+            pending_id=pending_id,
+            synthesis=synthesis,
+            reason=reason,
+            remaining=remaining,
+        )
+        about = packet or synthesis or pending_id or study_id.hex() or "-"
+        _log.log(
+            level, "%s: %s%s", sentence, about, reason and f" ({reason})", extra=event.fields()
+        )
+        if self._callback is None:
+            return
+        try:
+            self._callback(event)
+        except Exception:  # noqa: BLE001  whatever a listener does, the loop goes on
+            self.statistics.callback_failures += 1
+            _log.exception("on_event failed on %r", kind, extra=event.fields())

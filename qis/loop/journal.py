@@ -1,0 +1,153 @@
+"""What the audit log says of a loop: before anything leaves, and after anything came or was used.
+
+No entry holds a patient's data, nor the small number for which a rule refused something: the log is
+made to be shown. If the log cannot be written, nothing leaves.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+from qis.evidence import Admission, AuditLog
+from qis.evidence.audit_entry import Draft as Note
+from qis.loop.approval import Draft, Pending
+from qis.outcomes import Outcome
+from qis.packet import Packet
+from qis.synthesis import Synthesis
+
+_IDS_IN_ONE: Final = 500
+"""Packet ids in one entry, which may have 60,000 bytes."""
+
+
+class Journal:
+    """Writes a loop's entries; without an audit log, none.
+
+    Parameters
+    ----------
+    audit
+        Where to.
+    rules
+        Name of the disclosure preset.
+    clock
+        Gives Unix seconds.
+
+    """
+
+    def __init__(self, audit: AuditLog | None, rules: str, clock: Callable[[], float]) -> None:
+        self._audit = audit
+        self._rules = rules
+        self._clock = clock
+
+    def configured(self, settings: Mapping[str, Any]) -> None:
+        """The loop was opened, with these settings."""
+        self._write(Note("configured", rule=self._rules, details=settings))
+
+    def emitted(self, packet: Packet, *, reason: str = "") -> None:
+        """The packet may leave from now on."""
+        self._write(self._emission(packet, reason))
+
+    def released(self, packet: Packet, pending: Pending, approver: str) -> None:
+        """A person or a rule approved, so the packet may leave from now on."""
+        approved = Note(
+            "approved",
+            (packet.id.hex(),),
+            rule="approval",
+            details={
+                **_about(packet.outcome),
+                "approver": approver,
+                "pending": pending.id,
+                "preview": pending.preview_digest.hex(),
+            },
+        )
+        self._write(approved, self._emission(packet, ""))
+
+    def sent_again(self, packets: Iterable[Packet]) -> None:
+        """These were signed before the loop was opened, and have still to leave."""
+        self._write(*(self._emission(packet, "was waiting for the network") for packet in packets))
+
+    def handed_again(self, packets: Iterable[Packet]) -> None:
+        """These are in force, and are handed to the network anew."""
+        ids = [packet.id.hex() for packet in packets]
+        self._write(
+            *(
+                Note("emitted", part, self._rules, "in force; handed to the network again")
+                for part in _parts(ids)
+            )
+        )
+
+    def withheld(self, draft: Draft, rule: str) -> None:
+        """A disclosure rule keeps an outcome at the site."""
+        reason = "a disclosure rule keeps it at the site"
+        self._write(self._refusal(draft.outcome, f"{self._rules}/{rule}", reason))
+
+    def rejected(self, pending: Pending, approver: str, reason: str) -> None:
+        """A person or a rule does not release what waited."""
+        details = {"approver": approver, "pending": pending.id}
+        note = self._refusal(pending.outcome, "approval", reason)
+        self._write(note._replace(details={**note.details, **details}))
+
+    def not_emitted(self, packet: Packet, reason: str) -> None:
+        """What was recorded as emitted did not leave after all."""
+        note = self._refusal(packet.outcome, "not emitted", reason)
+        self._write(note._replace(subject=(packet.id.hex(),)))
+
+    def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
+        """These packets came in, with the store's verdicts; what it had already is left out."""
+        if self._audit is None:  # they may be many
+            return
+        self._write(
+            *(
+                Note(
+                    "received" if admission.kept else "refused",
+                    (packet.id.hex(),),
+                    rule=admission.label,
+                    details={"issuer": str(packet.issuer), **_about(packet.outcome)},
+                )
+                for packet, admission in arrivals
+                if admission is not Admission.DUPLICATE
+            )
+        )
+
+    def used(self, synthesis: Synthesis) -> None:
+        """A synthesis was made of these packets."""
+        ids = sorted(packet.id.hex() for site in synthesis.sites for packet in site.packets)
+        parts = _parts(ids) or [()]
+        self._write(
+            *(
+                Note(
+                    "used",
+                    (synthesis.digest.hex(),),
+                    rule=synthesis.model,
+                    details={
+                        "study": synthesis.study_id.hex(),
+                        "look": synthesis.looks,
+                        "packets": list(part),
+                        "part": [number, len(parts)],
+                    },
+                )
+                for number, part in enumerate(parts, start=1)
+            )
+        )
+
+    def _emission(self, packet: Packet, reason: str) -> Note:
+        details = {**_about(packet.outcome), "sequence": packet.sequence}
+        return Note("emitted", (packet.id.hex(),), self._rules, reason, details)
+
+    def _refusal(self, outcome: Outcome, rule: str, reason: str) -> Note:
+        return Note("refused", (), rule, reason, _about(outcome))
+
+    def _write(self, *notes: Note) -> None:
+        if self._audit is not None and notes:
+            self._audit.record_many(notes, now=self._clock())
+
+
+def _parts(ids: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(ids[at : at + _IDS_IN_ONE]) for at in range(0, len(ids), _IDS_IN_ONE)]
+
+
+def _about(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "kind": type(outcome).__name__,
+        "study": outcome.study_id.hex(),
+        "question": outcome.question,
+        "cohort": outcome.cohort,
+    }

@@ -1,0 +1,308 @@
+"""The outbox: what was signed and not yet taken, what waits for approval, and the last sequence.
+
+Packet, routing keys and sequence are on disk in one transaction before anybody can see the packet.
+So a process that dies at any point has either published a packet, which it will go on sending, or
+not made it at all.
+"""
+
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
+from typing import Final, NamedTuple, Self
+
+from qis.errors import InputError, QISError, StorageError
+from qis.evidence.rules import EvidenceKey, evidence_key
+from qis.identity import Issuer
+from qis.loop._key_lock import locked
+from qis.loop._outbox_file import OutboxFile
+from qis.loop._outbox_rows import keys_of, pending_of, row_of
+from qis.loop.approval import Pending
+from qis.packet import Packet
+
+LIMIT: Final = 10_000
+"""Default of the most packets that wait for the network, and of outcomes that wait for a person."""
+
+
+class Unsent(NamedTuple):
+    """A packet that the network has not taken yet."""
+
+    number: int
+    """Its place in the queue; grows with every packet."""
+    packet: Packet
+    routing_keys: tuple[bytes, ...]
+
+
+class Own(NamedTuple):
+    """The newest packet that this site signed under an evidence key."""
+
+    packet: Packet
+    routing_keys: tuple[bytes, ...]
+
+
+class Look(NamedTuple):
+    """A look at a study's synthesis, of which there may be many before a study is decided."""
+
+    state: bytes
+    """Names what was seen."""
+    number: int
+
+
+class Outbox(OutboxFile):
+    """What a key has published and has still to send.
+
+    The file (mode 0600) holds keyed hashes of subjects while their outcome waits for approval: it
+    stays at the site. One process at a time may use a key: beside the outbox lies ``<issuer>.lock``
+    while a loop is open, so keep the outboxes of one key in one folder.
+
+    Parameters
+    ----------
+    path
+        A file, made if there is none; `None`: in memory, so that what was not sent is lost with the
+        process, and only the clock keeps sequences from being used again.
+    limit
+        Most packets that wait for the network (`publish` waits for room), and most outcomes that
+        wait for approval (`publish` refuses another).
+
+    Raises
+    ------
+    InputError
+        If `limit` is not positive.
+    StorageError
+        If another process has it open, or the disk refuses.
+    StorageDamagedError
+        If the file is damaged or something else; it is left as it is.
+
+    """
+
+    def __init__(self, path: str | PathLike[str] | None = None, *, limit: int = LIMIT) -> None:
+        if type(limit) is not int or limit < 1:
+            raise InputError("limit is a positive number of packets", field="limit", actual=limit)
+        super().__init__(path)
+        self.limit = limit
+        self._claimed_by: Issuer | None = None
+        with self._translated():
+            self._last_sequence = int.from_bytes(self._meta("sequence") or b"", "big")
+            self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
+
+    @property
+    def last_sequence(self) -> int:
+        """The highest sequence that this key is known to have used; 0 if none."""
+        return self._last_sequence
+
+    @property
+    def unsent(self) -> int:
+        """How many packets the network has still to take."""
+        return self._unsent
+
+    @contextmanager
+    def claimed(self, issuer: Issuer) -> Iterator[Self]:
+        """The outbox for one loop of one key, as long as the context lasts.
+
+        Raises
+        ------
+        InputError
+            If it belongs to another key.
+        StorageError
+            If another loop or process publishes with this key.
+
+        """
+        if self._claimed_by is not None:
+            raise StorageError(f"{self._name} serves another loop", field="outbox")
+        with self._translated():
+            owner = self._meta("issuer")
+        if owner is not None and owner != issuer.key:
+            raise InputError(
+                f"{self._name} belongs to issuer {owner.hex()}, not to {issuer}: an outbox has one "
+                "key",
+                field="outbox",
+                actual=issuer,
+                limit=Issuer(owner),
+            )
+        with locked(self.path, issuer):
+            if owner is None:
+                with self._transaction():
+                    self._set("issuer", issuer.key)
+            self._claimed_by = issuer
+            try:
+                yield self
+            finally:
+                self._claimed_by = None
+
+    def put(self, packet: Packet, routing_keys: tuple[bytes, ...], *, releases: str = "") -> bool:
+        """Queue a packet; it, its keys and its sequence are on disk when this returns.
+
+        Parameters
+        ----------
+        packet
+            Of a sequence above `last_sequence`.
+        routing_keys
+            What it travels under.
+        releases
+            Id of the pending outcome that this packet carries, which waits no longer.
+
+        Returns
+        -------
+        Whether something waits no longer.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses; then nothing has changed.
+
+        """
+        if packet.sequence <= self._last_sequence:
+            raise StorageError(
+                f"sequence {packet.sequence} was used already; the last is {self._last_sequence}",
+                field="sequence",
+                actual=packet.sequence,
+                limit=self._last_sequence,
+            )
+        keys = b"".join(routing_keys)
+        with self._transaction():
+            self._execute("INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys))
+            self._execute(
+                "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
+                (*_place(evidence_key(packet)), bytes(packet), keys),
+            )
+            self._set("sequence", packet.sequence.to_bytes(8, "big"))
+            gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
+        self._last_sequence = packet.sequence
+        self._unsent += 1
+        return gone > 0
+
+    def take_back(
+        self, packet: Packet, former: Own | None, *, waits: Pending | None = None
+    ) -> None:
+        """Undo `put` of a packet that nobody has seen; its sequence stays used."""
+        place = _place(evidence_key(packet))
+        with self._transaction():
+            self._execute("DELETE FROM unsent WHERE packet = ?", (bytes(packet),))
+            self._execute(
+                "DELETE FROM own WHERE study = ? AND issuer = ? AND cohort = ? AND role = ?", place
+            )
+            if former is not None:
+                keys = b"".join(former.routing_keys)
+                self._execute(
+                    "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
+                    (*place, bytes(former.packet), keys),
+                )
+            if waits is not None:
+                self._hold(waits)
+        self._unsent -= 1
+
+    def raise_sequence(self, sequence: int) -> None:
+        """Learn that this key has used a sequence, as a packet of its own from elsewhere shows."""
+        if sequence > self._last_sequence:
+            with self._transaction():
+                self._set("sequence", sequence.to_bytes(8, "big"))
+            self._last_sequence = sequence
+
+    def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
+        """Packets that the network has not taken, oldest first, from a number on."""
+        with self._translated():
+            rows = self._execute(
+                "SELECT number, packet, keys FROM unsent WHERE number > ? ORDER BY number LIMIT ?",
+                (after, most),
+            ).fetchall()
+        return [
+            Unsent(number, self._parsed(packet), keys_of(keys)) for number, packet, keys in rows
+        ]
+
+    def taken(self, *, up_to: int) -> None:
+        """Forget what the network has taken: all up to a number."""
+        with self._transaction():
+            gone = self._execute("DELETE FROM unsent WHERE number <= ?", (up_to,)).rowcount
+        self._unsent -= gone
+
+    def queue_again(self, *, now: float) -> list[Packet]:
+        """Queue the newest packet of every key that lives and is not queued; returns them.
+
+        Nodes that keep packets in memory may have forgotten them since.
+        """
+        with self._transaction():
+            rows = self._execute(
+                "SELECT packet, keys FROM own WHERE packet NOT IN (SELECT packet FROM unsent)"
+            ).fetchall()
+            found = [(self._parsed(raw), keys) for raw, keys in rows]
+            living = [(packet, keys) for packet, keys in found if packet.expires_at > now]
+            for packet, keys in sorted(living, key=lambda pair: pair[0].sequence):
+                self._execute(
+                    "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
+                )
+        self._unsent += len(living)
+        return [packet for packet, _ in living]
+
+    def own(self) -> dict[EvidenceKey, Own]:
+        """The newest packet of each evidence key, with the routing keys that it travels under."""
+        with self._translated():
+            rows = self._execute("SELECT packet, keys FROM own").fetchall()
+        found = (Own(self._parsed(packet), keys_of(keys)) for packet, keys in rows)
+        return {evidence_key(one.packet): one for one in found}
+
+    def hold(self, pending: Pending) -> None:
+        """Keep an outcome until it is released or rejected; on disk when this returns.
+
+        Raises
+        ------
+        InputError
+            If `limit` outcomes wait already.
+        StorageError
+            If the disk refuses.
+
+        """
+        with self._transaction():
+            (waiting,) = self._execute("SELECT count(*) FROM waiting").fetchone()
+            if waiting >= self.limit:
+                raise InputError(
+                    f"{waiting} outcomes wait for approval: release or reject some first",
+                    field="waiting",
+                    actual=waiting,
+                    limit=self.limit,
+                )
+            self._hold(pending)
+
+    def waiting(self) -> tuple[Pending, ...]:
+        """What waits for approval, oldest first."""
+        with self._translated():
+            rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
+        return tuple(map(self._pending, rows))
+
+    def pending(self, pending_id: str) -> Pending | None:
+        """The outcome that waits under an id, if one does."""
+        with self._translated():
+            row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
+        return None if row is None else self._pending(row)
+
+    def drop(self, pending_id: str) -> None:
+        """Forget an outcome that waits."""
+        with self._transaction():
+            self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
+
+    def look(self, study_id: bytes) -> Look:
+        """The last look at a study's synthesis, in this process or one before."""
+        with self._translated():
+            row = self._execute(
+                "SELECT state, number FROM looks WHERE study = ?", (study_id,)
+            ).fetchone()
+        return Look(b"", 0) if row is None else Look(*row)
+
+    def looked(self, study_id: bytes, look: Look) -> None:
+        """Remember a look."""
+        with self._transaction():
+            self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
+
+    def _pending(self, row: tuple[object, ...]) -> Pending:
+        try:
+            return pending_of(row)
+        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
+            raise self._damage(error) from error
+
+    def _hold(self, pending: Pending) -> None:
+        row = row_of(pending)
+        marks = ", ".join("?" * len(row))
+        self._execute(f"REPLACE INTO waiting VALUES ({marks})", row)  # noqa: S608  only marks
+
+
+def _place(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
+    return key.study_id, key.issuer, key.cohort, int(key.role)

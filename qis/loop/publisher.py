@@ -1,0 +1,271 @@
+"""The gate out of the site: rules, approval, the record, the outbox, and only then the network.
+
+Ledger and audit log are written before the outbox, and the outbox before anybody can see the
+packet. If one of them fails, nothing leaves; a record may then say more than what left, never less.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
+
+from qis.disclosure import Disclosure
+from qis.disclosure.ledger import Subjects
+from qis.errors import DisclosureError, InputError, StorageError
+from qis.evidence import EvidenceStore
+from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
+from qis.fingerprint import Scheme
+from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
+from qis.loop.events import Announcer, EventKind
+from qis.loop.journal import Journal
+from qis.loop.outbox import Outbox
+from qis.loop.signing import Signer
+from qis.outcomes import Outcome, Retraction
+from qis.packet import Packet
+
+_WITHDRAWN: Final = "what it would have replaced was withdrawn"
+
+
+class Publisher:
+    """Lets out what may leave.
+
+    Parameters
+    ----------
+    scheme, store, disclosure, approve, clock
+        As for `qis.SynthesisLoop`.
+    leaves_machine
+        Whether the transport carries packets beyond this machine.
+    signer, outbox, journal, announcer
+        The other parts of the loop.
+
+    """
+
+    def __init__(
+        self,
+        scheme: Scheme[Any],
+        store: EvidenceStore,
+        *,
+        disclosure: Disclosure,
+        approve: Approval | None,
+        leaves_machine: bool,
+        signer: Signer,
+        outbox: Outbox,
+        journal: Journal,
+        announcer: Announcer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._scheme = scheme
+        self._store = store
+        self._disclosure = disclosure
+        self._approve = approve
+        self._leaves_machine = leaves_machine
+        self._signer = signer
+        self._outbox = outbox
+        self._journal = journal
+        self._announcer = announcer
+        self._clock = clock
+
+    def publish(
+        self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
+    ) -> Packet | Pending:
+        """Sign an outcome that may leave, or keep it until it is released."""
+        draft = drafted(self._scheme, outcome, about, subjects, people)
+        self._check_same_subject(draft)
+        self._check_about(draft)
+        return self._emit(draft) if self._approve is None else self._submit(draft, self._approve)
+
+    def release(self, pending_id: str, approver: str) -> Packet:
+        """Let out what waited; all rules are checked again."""
+        pending = self._pending(pending_id)
+        _check_name(approver)
+        self._check_same_subject(pending.draft)
+        self._check_about(pending.draft)
+        preview = self._disclosure.preview(pending.outcome, subjects=pending.draft.subjects)
+        if preview.digest != pending.preview_digest and not preview.refusal:
+            self._outbox.hold(pending.with_preview(preview))
+            raise DisclosureError(
+                "what an outsider could learn from it has changed since it was submitted, by "
+                "other releases: look at it again, then release it",
+                field="preview",
+                actual=preview.digest,
+                limit=pending.preview_digest,
+            )
+        return self._emit(pending.draft, pending, approver)
+
+    def reject(self, pending_id: str, approver: str, reason: str) -> None:
+        """Drop what waited."""
+        pending = self._pending(pending_id)
+        _check_name(approver)
+        self._drop(pending, approver, reason)
+
+    def retract(self, study_id: bytes, cohort: str, reason: str, about: Any) -> Packet:
+        """Publish a withdrawal to everybody who got what it withdraws.
+
+        `about` is needed only where neither this process nor the outbox knows what was published.
+        Needs no approval, and drops what waits under the same study and cohort.
+        """
+        key = EvidenceKey(study_id, self._signer.issuer.key, cohort, Role.PRIMARY)
+        former = self._signer.former(key)
+        if former is None or former.packet.outcome.kind == KIND_RETRACTION:
+            raise InputError(
+                f"nothing of this site is in force under study {study_id.hex()} and cohort "
+                f"{cohort!r}; what waits for approval is rejected, not retracted",
+                field="study",
+            )
+        keys = former.routing_keys if about is None else self._scheme.routing_keys(about)
+        if not former.packet.travels_under(keys):
+            raise InputError(
+                "a retraction travels the way of what it withdraws: give about= with the features "
+                "that it was published with",
+                field="about",
+            )
+        withdrawal = Retraction(
+            study_id=study_id,
+            question=former.packet.outcome.question,
+            cohort=cohort,
+            reason=reason,
+        )
+        packet = self._emit(
+            Draft(outcome=withdrawal, fingerprint=former.packet.fingerprint, routing_keys=keys),
+            kind="retracted",
+        )
+        for pending in self._outbox.waiting():
+            if self._signer.key_of(pending.outcome) == key:
+                self._drop(pending, "", _WITHDRAWN)
+        return packet
+
+    def republish(self, draft: Draft) -> Packet:
+        """Publish a synthesis of what others and this site have published."""
+        return self._emit(draft, kind="republished")
+
+    def _submit(self, draft: Draft, approve: Approval) -> Packet | Pending:
+        try:
+            self._disclosure.check(draft.outcome, subjects=draft.subjects)
+        except DisclosureError as error:
+            self._withhold(draft, error)
+            raise
+        pending = Pending.of(
+            draft,
+            self._disclosure.preview(draft.outcome, subjects=draft.subjects),
+            explain=self._signer.unsigned(draft).explain(),
+            now=self._clock(),
+        )
+        verdict = None if approve == "manual" else approve(pending)
+        if verdict:
+            return self._emit(draft, pending, name_of(approve))
+        if verdict is not None:
+            self._drop(pending, name_of(approve), "the rule does not release it")
+            raise DisclosureError(
+                f"the approval rule {name_of(approve)} does not release it", field="approval"
+            )
+        self._outbox.hold(pending)
+        self._announcer.tell("waiting", study_id=draft.outcome.study_id, pending_id=pending.id)
+        return pending
+
+    def _emit(
+        self,
+        draft: Draft,
+        pending: Pending | None = None,
+        approver: str = "",
+        *,
+        kind: EventKind = "published",
+    ) -> Packet:
+        packet = self._signer.sign(draft)
+        try:
+            # Noted before it leaves, and after all else that could refuse it.
+            self._disclosure.release(draft.outcome, now=self._clock(), subjects=draft.subjects)
+        except DisclosureError as error:
+            self._withhold(draft, error)
+            raise
+        if pending is None:
+            self._journal.emitted(packet)
+        else:
+            self._journal.released(packet, pending, approver)
+        self._keep(packet, draft, pending)
+        self._signer.signed(packet, draft.routing_keys)
+        self._announcer.statistics.published += 1
+        self._announcer.tell(kind, packet=packet, pending_id=pending.id if pending else "")
+        return packet
+
+    def _keep(self, packet: Packet, draft: Draft, pending: Pending | None) -> None:
+        """Into the outbox and the site's own store, or into neither."""
+        former = self._signer.former(self._signer.key_of(draft.outcome))
+        releases = pending.id if pending else ""
+        try:
+            released = self._outbox.put(packet, draft.routing_keys, releases=releases)
+        except StorageError as error:
+            self._undone(packet, error)
+            raise
+        try:
+            self._add_to_store(packet)
+        except (InputError, StorageError) as error:
+            # Should this fail too, the packet leaves when the disk works again.
+            self._outbox.take_back(packet, former, waits=pending if released else None)
+            self._undone(packet, error)
+            raise
+
+    def _undone(self, packet: Packet, error: Exception) -> None:
+        """Record that what was recorded as emitted did not leave, if that can be written."""
+        reason = type(error).__name__
+        self._announcer.tell("refused", packet=packet, reason=reason)
+        with suppress(StorageError):  # the error that is about to be raised matters more
+            self._journal.not_emitted(packet, reason)
+
+    def _add_to_store(self, packet: Packet) -> None:
+        admission = self._store.add(packet, now=self._clock())
+        if not admission.changes_evidence:
+            raise InputError(
+                f"this site's own store does not count it: {admission.sentence}", field="outcome"
+            )
+
+    def _check_same_subject(self, draft: Draft) -> None:
+        former = self._signer.former(self._signer.key_of(draft.outcome))
+        if former is None or former.packet.outcome.kind == KIND_RETRACTION:
+            return
+        same_keys = former.packet.travels_under(draft.routing_keys)
+        if former.packet.fingerprint != draft.fingerprint or not same_keys:
+            raise InputError(
+                f"{draft.outcome.question!r} was published about something else, and whoever got "
+                "that would not get this: retract it first, then publish anew",
+                field="about",
+            )
+
+    def _check_about(self, draft: Draft) -> None:
+        try:
+            self._disclosure.check_about(
+                draft.outcome,
+                self._scheme,
+                people=draft.people,
+                leaves_machine=self._leaves_machine,
+            )
+        except DisclosureError as error:
+            self._withhold(draft, error)
+            raise
+
+    def _pending(self, pending_id: str) -> Pending:
+        pending = self._outbox.pending(pending_id)
+        if pending is None:
+            raise InputError(
+                f"nothing waits under {pending_id!r:.40}: it was released or rejected, or never "
+                "waited",
+                field="pending_id",
+                actual=pending_id,
+            )
+        return pending
+
+    def _drop(self, pending: Pending, approver: str, reason: str) -> None:
+        self._journal.rejected(pending, approver, reason)
+        self._outbox.drop(pending.id)
+        self._announcer.tell(
+            "rejected", study_id=pending.outcome.study_id, pending_id=pending.id, reason=reason
+        )
+
+    def _withhold(self, draft: Draft, error: DisclosureError) -> None:
+        rule = str(error.field)
+        self._announcer.statistics.refused[rule] += 1
+        self._announcer.tell("refused", study_id=draft.outcome.study_id, reason=rule)
+        self._journal.withheld(draft, rule)
+
+
+def _check_name(approver: object) -> None:
+    if not isinstance(approver, str) or not approver.strip():
+        raise InputError("approver is the name of who decides", field="approver", actual=approver)

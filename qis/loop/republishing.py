@@ -1,0 +1,142 @@
+"""What a site learns becomes a packet: its syntheses, with the leaves that they were made from.
+
+A derived packet is never evidence by default, and one is made only where what it would say is new.
+So two loops that hear each other come to rest.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Final
+
+from qis.errors import InputError, OutcomeTooLargeError
+from qis.evidence import expiry_of, leaves_of
+from qis.evidence.rules import EvidenceKey, Role
+from qis.loop.approval import Draft
+from qis.loop.publisher import Publisher
+from qis.loop.sender import Sender
+from qis.loop.signing import Signer
+from qis.outcomes import Derived
+from qis.packet import Packet
+from qis.synthesis import Synthesis
+
+INTERVAL_S: Final = 60.0
+"""Least seconds between two rounds of derived packets."""
+LEAST_SITES: Final = 2
+
+
+class Republisher:
+    """Emits derived packets of fixed-effect syntheses, as far as they say something new.
+
+    It travels as this site's own packet of the study did; if there is none, under the study's id
+    only, with the fingerprint of its first leaf.
+
+    Parameters
+    ----------
+    publisher, signer, sender
+        The other parts of the loop.
+    interval_s
+        Least seconds between two rounds; of the syntheses in between only the newest is emitted.
+    clock
+        Gives Unix seconds.
+
+    """
+
+    def __init__(
+        self,
+        publisher: Publisher,
+        signer: Signer,
+        sender: Sender,
+        *,
+        interval_s: float,
+        clock: Callable[[], float],
+    ) -> None:
+        self._publisher = publisher
+        self._signer = signer
+        self._sender = sender
+        self._interval_s = interval_s
+        self._clock = clock
+        self._offers: dict[bytes, Synthesis] = {}
+        self._offered = asyncio.Event()
+
+    def offer(self, synthesis: Synthesis) -> None:
+        """A new synthesis."""
+        self._offers[synthesis.study_id] = synthesis
+        self._offered.set()
+
+    async def run(self) -> None:
+        """Emit what is new, for ever."""
+        while True:
+            await self._offered.wait()
+            self._offered.clear()
+            offers, self._offers = self._offers, {}
+            drafts = [draft for offer in offers.values() if (draft := self._draft(offer))]
+            for draft in drafts:
+                await self._sender.room()
+                with suppress(InputError):  # told and recorded where it was refused
+                    self._publisher.republish(draft)
+                    self._sender.wake()
+            if drafts:
+                await asyncio.sleep(self._interval_s)
+
+    def _draft(self, synthesis: Synthesis) -> Draft | None:
+        """The derived packet of a synthesis, unless it may not be or says nothing new."""
+        if synthesis.study is not None and synthesis.study.is_embargoed(self._clock()):
+            return None  # a monitoring role sees the numbers, and keeps them
+        outcome = _outcome_of(synthesis)
+        packets = [packet for site in synthesis.sites for packet in site.packets]
+        if outcome is None or expiry_of(packets) <= self._clock():
+            return None
+        draft = self._addressed(outcome, packets)
+        former = self._signer.former(self._signer.key_of(outcome))
+        if (
+            former is not None
+            and former.packet.outcome.encoded() == outcome.encoded()
+            and former.packet.leaves == draft.leaves
+        ):
+            return None
+        return draft
+
+    def _addressed(self, outcome: Derived, packets: list[Packet]) -> Draft:
+        first = min(packets, key=lambda packet: packet.leaf)
+        fingerprint = first.fingerprint
+        keys: tuple[bytes, ...] = ()
+        for role in (Role.PRIMARY, Role.DERIVED):  # the former derived one binds the next
+            key = EvidenceKey(outcome.study_id, self._signer.issuer.key, "", role)
+            former = self._signer.former(key)
+            if former is not None and former.packet.travels_under(former.routing_keys):
+                fingerprint, keys = former.packet.fingerprint, former.routing_keys
+        whole = Draft(
+            outcome=outcome,
+            fingerprint=fingerprint,
+            routing_keys=keys,
+            leaves=leaves_of(packets),
+            expires_at=expiry_of(packets),
+        )
+        return whole if self._fits(whole) else replace(whole, leaves=())
+
+    def _fits(self, draft: Draft) -> bool:
+        try:
+            self._signer.unsigned(draft)
+        except OutcomeTooLargeError:
+            return False
+        return True
+
+
+def _outcome_of(synthesis: Synthesis) -> Derived | None:
+    """What a synthesis says as an outcome, if others may make something of it."""
+    if synthesis.is_embargoed or synthesis.model != "fixed" or synthesis.reach.sites < LEAST_SITES:
+        return None
+    fixed = synthesis.fixed
+    if fixed is None or fixed.estimate is None or not fixed.standard_error:
+        return None
+    return Derived(
+        study_id=synthesis.study_id,
+        question=synthesis.question,
+        measure=fixed.measure,
+        model="fixed",
+        estimate=fixed.estimate,
+        standard_error=fixed.standard_error,
+        sites=synthesis.reach.sites,
+    )

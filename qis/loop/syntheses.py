@@ -1,0 +1,162 @@
+"""The newest synthesis of each study, made again when its evidence has changed."""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Final, Literal
+
+from qis.errors import QISError, StorageError
+from qis.evidence import EvidenceStore, with_derived
+from qis.loop.events import Announcer
+from qis.loop.journal import Journal
+from qis.loop.outbox import Look, Outbox
+from qis.outcomes import Study
+from qis.synthesis import Synthesis, synthesise
+
+MAX_STUDIES: Final = 1_000
+"""Studies whose newest synthesis is kept; the one that changed longest ago goes first."""
+
+
+class Syntheses:
+    """Makes and keeps them.
+
+    Parameters
+    ----------
+    store, studies, model, count_derived, monitor, debounce_s, clock
+        As for `qis.SynthesisLoop`; studies by id.
+    outbox, journal, announcer
+        The other parts of the loop.
+
+    """
+
+    def __init__(
+        self,
+        store: EvidenceStore,
+        studies: Mapping[bytes, Study],
+        *,
+        model: Literal["fixed", "random"],
+        count_derived: bool,
+        monitor: bool,
+        debounce_s: float,
+        outbox: Outbox,
+        journal: Journal,
+        announcer: Announcer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._store = store
+        self._studies = studies
+        self._model: Literal["fixed", "random"] = model
+        self._count_derived = count_derived
+        self._monitor = monitor
+        self._debounce_s = debounce_s
+        self._outbox = outbox
+        self._journal = journal
+        self._announcer = announcer
+        self._clock = clock
+        self._moments = sorted(
+            (moment, study.id)
+            for study in studies.values()
+            for moment in (study.valid_from, study.valid_until, study.embargo_until)
+            if moment is not None and moment > clock()
+        )
+        self._due: set[bytes] = set()
+        self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
+        self._version = 0
+        self._work = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.listener: Callable[[Synthesis], None] | None = None
+
+    def mark(self, *study_ids: bytes) -> None:
+        """The evidence of these studies may have changed."""
+        self._due.update(study_ids)
+        self._work.set()
+
+    def latest(self, study_id: bytes) -> Synthesis | None:
+        """The newest synthesis of a study, if there is."""
+        found = self._latest.get(study_id)
+        return None if found is None else found[1]
+
+    def since(self, version: int) -> list[tuple[int, Synthesis]]:
+        """The newest synthesis of each study that changed after a version, in order."""
+        return [found for found in self._latest.values() if found[0] > version]
+
+    async def changed(self) -> None:
+        """Wait for the next synthesis, or for the end of the loop."""
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        """Wake all who wait; who comes later looks first."""
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Synthesise what is due, for ever."""
+        while True:
+            await self._until_due()
+            due, self._due = sorted(self._due), set()
+            for study_id in due:
+                self._synthesise(study_id)
+                await asyncio.sleep(0)
+            if self._debounce_s:
+                await asyncio.sleep(self._debounce_s)
+
+    async def _until_due(self) -> None:
+        """Wait until evidence has changed, or time has changed what counts."""
+        while not self._due:
+            self._work.clear()
+            now = self._clock()
+            while self._moments and self._moments[0][0] <= now:
+                self.mark(self._moments.pop(0)[1])
+            wait_s = self._moments[0][0] - now if self._moments else None
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._work.wait()
+
+    def _synthesise(self, study_id: bytes) -> None:
+        look = self._outbox.look(study_id)
+        try:
+            synthesis = self._made(study_id, look.number + 1)
+            if look.state == _state(synthesis):
+                if study_id in self._latest:
+                    return
+                if not synthesis.is_embargoed:  # which was no look
+                    synthesis = self._made(study_id, look.number)  # seen in a process before
+        except StorageError:
+            raise
+        except QISError as error:
+            self._announcer.statistics.failures[type(error).__name__] += 1
+            self._announcer.tell("unsynthesised", study_id=study_id, reason=str(error))
+            return
+        self._journal.used(synthesis)
+        self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
+        self._announcer.statistics.synthesised += 1
+        self._version += 1
+        self._latest[study_id] = (self._version, synthesis)
+        self._latest.move_to_end(study_id)
+        if len(self._latest) > MAX_STUDIES:
+            self._latest.popitem(last=False)
+        self._announcer.tell("synthesised", study_id=study_id, synthesis=synthesis)
+        if self.listener is not None:
+            self.listener(synthesis)
+        self.wake()
+
+    def _made(self, study_id: bytes, looks: int) -> Synthesis:
+        study, now = self._studies.get(study_id), self._clock()
+        model = (study and study.model) or self._model
+        review = self._store.review(study or study_id, now=now)
+        if self._count_derived and model == "fixed":
+            review = with_derived(review, self._store.roster, now=now)
+        return synthesise(
+            review,
+            study=study,
+            model=model,
+            looks=looks,
+            now=now,
+            monitor=self._monitor,
+        )
+
+
+def _state(synthesis: Synthesis) -> bytes:
+    """What a look sees: the evidence, and whether its numbers are hidden."""
+    return synthesis.digest + bytes((synthesis.is_embargoed,))

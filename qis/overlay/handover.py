@@ -1,0 +1,207 @@
+"""What a holder does when a node turns up that is closer to its keys: it passes on what it has.
+
+Otherwise a packet that was handed to the holders of yesterday, and a subscription that is
+registered at those of today, would miss each other until both are refreshed; in a network that has
+just begun to grow, where every node is new, that is all of them. The packets go to the new node as
+if they were published there. A subscription is not passed on, since it has to come from the
+subscriber's own address: the subscriber is told whom to ask. Whoever asks in the meantime is told
+with the answer.
+"""
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from qis.overlay.finder import Finder
+from qis.overlay.holdings import Holdings
+from qis.overlay.ids import ID_BITS, rendezvous_id
+from qis.overlay.links import Links
+from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Known, Publish, Published
+from qis.overlay.outflow import Outflow
+from qis.overlay.record import Contact
+from qis.overlay.retained import Carried, Retained
+from qis.overlay.soon import Soon
+from qis.overlay.subscription import Subscription
+from qis.overlay.timers import Timers
+
+HEIRS_LIMIT: Final = 16
+"""Nodes that one packet is handed to under one key, when each names others."""
+NEWS_S: Final = 600.0
+"""How long a node is new."""
+GIVERS: Final = 1
+"""How many of the former holders pass a key's packets on."""
+
+
+class Handover:
+    """Passes on packets and subscribers to new neighbours.
+
+    Parameters
+    ----------
+    finder, links, outflow, timers, rng
+        Of this node.
+    holdings, retained
+        What it has.
+    salt, holders
+        As for the node.
+    tell_here
+        Tells this node's own subscriptions of a closer node.
+
+    """
+
+    def __init__(
+        self,
+        *,
+        finder: Finder,
+        links: Links,
+        outflow: Outflow,
+        timers: Timers,
+        rng: random.Random,
+        holdings: Holdings,
+        retained: Retained,
+        salt: bytes,
+        holders: int,
+        tell_here: Callable[[Contact, Iterable[bytes], float], object],
+    ) -> None:
+        self._finder = finder
+        self._links = links
+        self._outflow = outflow
+        self._holdings = holdings
+        self._retained = retained
+        self._salt = salt
+        self._holders = holders
+        self._tell_here = tell_here
+        self._soon = Soon(timers, rng, self._pass_on)
+        self._new: dict[int, Contact] = {}
+        self._news: dict[int, tuple[Contact, float]] = {}
+        self._reach: dict[bytes, tuple[int, int]] = {}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no node waits for what is held here."""
+        return not self._soon.is_due
+
+    def met(self, contacts: Iterable[Contact], now: float) -> None:
+        """Note nodes that are new in the routing table."""
+        for contact in contacts:
+            self._new[contact.id] = contact
+            self._news[contact.id] = (contact, now)
+            touched = [k for k, (at, reach) in self._reach.items() if contact.id ^ at < reach]
+            for key in touched:
+                del self._reach[key]
+        self._soon.ask(now)
+
+    def forget(self, now: float) -> None:
+        """Let go of what is old, and of distances that died nodes have made wrong."""
+        self._news = {node: news for node, news in self._news.items() if news[1] > now - NEWS_S}
+        self._reach.clear()
+
+    def news(self, keys: Iterable[bytes], now: float) -> tuple[bytes, ...]:
+        """Records of new nodes that whoever asks for these keys may not know of."""
+        found: dict[int, bytes] = {}
+        for key in keys if self._news else ():
+            place, reach = self._reach_of(key)
+            for node, (contact, at) in self._news.items():
+                if node ^ place <= reach and at > now - NEWS_S:
+                    found[node] = contact.record.encode()
+        return tuple(found.values())[:NEWS_LIMIT]
+
+    def _reach_of(self, key: bytes) -> tuple[int, int]:
+        """A key's place, and how far from it the last of its holders is, as far as is known."""
+        known = self._reach.get(key)
+        if known is None:
+            place = rendezvous_id(key, self._salt)
+            closest = self._finder.closest(place)[: self._holders]
+            is_full = len(closest) == self._holders
+            known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
+            self._reach[key] = known
+        return known
+
+    def _pass_on(self, now: float) -> None:
+        new, self._new = self._new, {}
+        told: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
+        subscriptions: dict[bytes, Subscription] = {}
+        for key in sorted(self._holdings.keys() | self._retained.keys()):
+            heirs = self._heirs(key, new)
+            for subscription in self._holdings.under(key, now) if heirs else ():
+                subscriptions[subscription.place] = subscription
+                for heir in heirs:
+                    told[subscription.place, heir.id].append(key)
+            for carried in self._retained.under(key, now) if heirs else ():
+                self._hand(carried, key, heirs, now)
+        for (place, node), keys in told.items():
+            self._tell(subscriptions[place], new[node], tuple(keys), now)
+
+    def _heirs(self, key: bytes, new: dict[int, Contact]) -> list[Contact]:
+        """The new nodes among a key's holders, if this is one of those that pass it on."""
+        place, reach = self._reach_of(key)
+        heirs = [contact for node, contact in new.items() if node ^ place <= reach]
+        if not heirs:
+            return []
+        own = self._finder.own.id ^ place
+        before = sum(
+            contact.id not in new and contact.id ^ place < own
+            for contact in self._finder.closest(place)
+        )
+        return heirs if before < GIVERS else []
+
+    def _hand(
+        self,
+        carried: Carried,
+        key: bytes,
+        heirs: list[Contact],
+        now: float,
+        handed: frozenset[int] = frozenset(),
+    ) -> None:
+        """Hand a packet on, and on to whom the heirs name: they may have met them before."""
+        handed = handed.union(contact.id for contact in heirs)
+
+        def on_answer(answer: Published, at: float) -> None:
+            place, reach = self._reach_of(key)
+            named = [self._finder.contact(record) for record in answer.news]
+            further = [
+                contact
+                for contact in named
+                if contact is not None
+                and contact.id not in handed
+                and contact.id != self._finder.own.id
+                and contact.id ^ place <= reach
+            ]
+            if further and len(handed) < HEIRS_LIMIT:
+                self._hand(carried, key, further, at, handed)
+
+        def build(request: bytes, token: bytes) -> Publish:
+            return Publish(
+                request=request,
+                token=token,
+                salt=0,
+                hops=1 + (carried.issuer != self._finder.own.record.key),
+                place=carried.keys.index(key),
+                known=Known(),
+                keys=carried.keys,
+                packet=carried.packet,
+            )
+
+        for heir in heirs:
+            self._outflow.send(
+                carried, heir.record, build, now, expects=Published, on_answer=on_answer
+            )
+
+    def _tell(
+        self, subscription: Subscription, heir: Contact, keys: tuple[bytes, ...], now: float
+    ) -> None:
+        subscriber = self._finder.contact(subscription.record)
+        if subscriber is None or subscriber.id == heir.id:
+            return
+        if subscriber.id == self._finder.own.id:
+            self._tell_here(heir, keys, now)
+            return
+        record = heir.record.encode()
+        self._links.ask(
+            lambda request, _: Closer(request=request, record=record, keys=keys),
+            subscriber.record,
+            now,
+            expects=Delivered,
+            on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
+            on_silence=lambda at: None,  # noqa: ARG005  the next refresh finds the new node
+        )

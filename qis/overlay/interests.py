@@ -1,0 +1,78 @@
+"""All keys that one node wants, in as many subscriptions as they take.
+
+A subscription fits one datagram, so it holds 48 keys. A key stays in the subscription that it is
+in, so that a changed interest touches no more of them than it must.
+"""
+
+from collections.abc import Callable, Iterable
+
+from qis.about import MAX_ROUTING_KEYS
+from qis.errors import InputError
+from qis.overlay.record import Contact
+from qis.overlay.subscriber import Subscriber
+from qis.overlay.subscription import SLOTS_LIMIT
+
+WANTED_LIMIT = SLOTS_LIMIT * MAX_ROUTING_KEYS
+"""Keys that one node may want at once."""
+
+
+class Interests:
+    """The subscriptions of one node.
+
+    Parameters
+    ----------
+    subscriber
+        Makes the one of a slot.
+
+    """
+
+    def __init__(self, subscriber: Callable[[int], Subscriber]) -> None:
+        self._subscriber = subscriber
+        self._slots: list[Subscriber] = []
+
+    @property
+    def keys(self) -> frozenset[bytes]:
+        """All that is wanted."""
+        return frozenset(key for slot in self._slots for key in slot.keys)
+
+    def want(self, keys: Iterable[bytes], now: float) -> None:
+        """Register these keys from now on, instead of any before.
+
+        Raises
+        ------
+        InputError
+            If there are more than `WANTED_LIMIT`.
+
+        """
+        wanted = set(keys)
+        if len(wanted) > WANTED_LIMIT:
+            raise InputError(
+                f"{len(wanted)} routing keys and studies are wanted; one node may want "
+                f"{WANTED_LIMIT}: use fewer interests at once",
+                field="interest",
+                actual=len(wanted),
+                limit=WANTED_LIMIT,
+            )
+        kept = [wanted.intersection(slot.keys) for slot in self._slots]
+        new = sorted(wanted - self.keys)
+        for place, held in enumerate(kept):
+            room = MAX_ROUTING_KEYS - len(held)
+            held.update(new[:room])
+            new = new[room:]
+            if held != set(self._slots[place].keys):
+                self._slots[place].want(held, now)
+        while new:
+            slot = self._subscriber(len(self._slots))
+            self._slots.append(slot)
+            slot.want(new[:MAX_ROUTING_KEYS], now)
+            new = new[MAX_ROUTING_KEYS:]
+
+    def hears_from(self, address: bytes) -> bool:
+        """Whether a holder of one of the subscriptions is there."""
+        return any(slot.hears_from(address) for slot in self._slots)
+
+    def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:
+        """Register keys at a node too that is closer to them than a present holder."""
+        wanted = frozenset(keys)
+        for slot in self._slots:
+            slot.closer(contact, wanted, now)

@@ -1,0 +1,30 @@
+"""Something that has to be done again soon, but not at every occasion."""
+
+import random
+from collections.abc import Callable
+from typing import Final
+
+from qis.overlay.timers import Timers
+
+PAUSE_S: Final = 0.25
+"""From the first occasion until it is done, ± 20 %: what comes meanwhile is done with it."""
+
+
+class Soon:
+    """Calls `action(now)` a little after it was asked for, however often that was."""
+
+    def __init__(self, timers: Timers, rng: random.Random, action: Callable[[float], None]) -> None:
+        self._timers = timers
+        self._rng = rng
+        self._action = action
+        self.is_due = False
+
+    def ask(self, now: float) -> None:
+        """Have it done soon."""
+        if not self.is_due:
+            self.is_due = True
+            self._timers.start(now + PAUSE_S * self._rng.uniform(0.8, 1.2), self._do)
+
+    def _do(self, now: float) -> None:
+        self.is_due = False
+        self._action(now)

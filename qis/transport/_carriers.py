@@ -1,0 +1,230 @@
+"""How a node inside a process gets its packets to the others: straight, or by the overlay."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from random import Random
+from typing import Final
+
+from qis.evidence.roster import Roster
+from qis.identity import Identity
+from qis.overlay.inspection import Inspector
+from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.record import Credentials
+from qis.overlay.retained import Carried
+from qis.packet import Packet
+from qis.transport._reception import Reception, Verdict
+from qis.transport.base import Statistics
+
+RETAIN_LIMIT: Final = 100_000
+"""Packets that the direct mode keeps for subscribers that come later; the oldest go first."""
+
+
+class Carrier(ABC):
+    """The part of a node that decides where packets go."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it waits for an answer or its own next step."""
+        return False
+
+    @abstractmethod
+    def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
+        """Get a packet to those who want one of its keys."""
+
+    @abstractmethod
+    def interests_changed(self, now: float, *, has_more: bool) -> None:
+        """Register what is wanted here now, more or less than before."""
+
+    @abstractmethod
+    def spread(self, now: float) -> None:
+        """See to it that what was published remains when this node goes."""
+
+    @abstractmethod
+    def leave(self, now: float) -> None:
+        """Say goodbye."""
+
+
+class Direct(Carrier):
+    """Knows every node of the process, and sends to those who share a key.
+
+    Parameters
+    ----------
+    others
+        The other nodes now.
+    retained
+        What was published before, shared by all nodes of the network.
+    reception
+        This node's gate.
+    send
+        Called with (node, action): carries to it, unless it is lost on the way.
+
+    """
+
+    def __init__(
+        self,
+        reception: Reception,
+        statistics: Statistics,
+        *,
+        others: Callable[[], Iterable["Direct"]],
+        retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]],
+        send: Callable[["Direct", "Direct", Callable[[float], None]], None],
+    ) -> None:
+        self._reception = reception
+        self._statistics = statistics
+        self._others = others
+        self._retained = retained
+        self._send = send
+
+    def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:  # noqa: ARG002
+        """Send to every node that wants one of the keys, and keep for others."""
+        carried = (bytes(packet), keys)
+        self._retained[packet.id] = carried
+        if len(self._retained) > RETAIN_LIMIT:
+            del self._retained[next(iter(self._retained))]
+        self._statistics.bytes_sent += len(carried[0])
+        for node in self._others():
+            if node.wants(keys):
+                self._send(self, node, node.arrival(*carried))
+
+    def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
+        """Take what is retained for them."""
+        for data, keys in self._retained.values() if has_more else ():
+            if self.wants(keys):
+                self._send(self, self, self.arrival(data, keys))
+
+    def spread(self, now: float) -> None:
+        """Nothing to do: the network keeps what was published."""
+
+    def leave(self, now: float) -> None:
+        """Nothing to do."""
+
+    def wants(self, keys: Iterable[bytes]) -> bool:
+        """Whether an interest registered here has one of these routing keys or study ids."""
+        return not set(keys).isdisjoint(self._reception.wanted_keys())
+
+    def arrival(self, data: bytes, keys: tuple[bytes, ...]) -> Callable[[float], None]:
+        """What happens here when a packet comes."""
+
+        def arrive(now: float) -> None:
+            self._statistics.datagrams_received += 1
+            self._statistics.bytes_received += len(data)
+            self._reception.receive(data, keys, hops=1, now=now)
+
+        return arrive
+
+
+class Overlaid(Carrier):
+    """A node of the overlay, as on a real network but for its clock and its wires.
+
+    Parameters
+    ----------
+    identity, roster, address
+        The node's.
+    seed
+        Of its chance.
+    send
+        Called with (datagram, address).
+    wake
+        Called with a time and what is to be done then.
+
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        roster: Roster,
+        reception: Reception,
+        statistics: Statistics,
+        *,
+        address: bytes,
+        rng: Random,
+        now: float,
+        send: Callable[[bytes, bytes], None],
+        wake: Callable[[float, Callable[[float], None]], None],
+    ) -> None:
+        settings = Settings(
+            credentials=Credentials.of(identity),
+            address=address,
+            inspect=Inspector(roster.accepts),
+            receive=lambda packet, keys, hops, at: (
+                reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
+            ),
+            accepts=roster.accepts,
+        )
+        self.node = OverlayNode(settings, rng=rng, now=now)
+        self.node.refused = statistics.refused
+        self._reception = reception
+        self._statistics = statistics
+        self._send = send
+        self._wake = wake
+        self._alarm_at = float("inf")
+
+    @property
+    def peer(self) -> tuple[bytes, bytes]:
+        """Key and address, for others to join by."""
+        record = self.node.contact.record
+        return record.key, record.address
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way or a handover is due."""
+        return self.node.is_busy
+
+    def join(self, peers: Iterable[tuple[bytes, bytes]], now: float) -> None:
+        """Enter the network."""
+        self.node.join(peers, now)
+        self._flush()
+
+    def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
+        """Hand to the holders of its keys."""
+        self.node.publish(carried_of(packet, keys), now)
+        self._flush()
+
+    def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
+        """Register at the holders."""
+        self.node.want(self._reception.wanted_keys(), now)
+        self._flush()
+
+    def spread(self, now: float) -> None:
+        """Hand what lives to all holders."""
+        self.node.publisher.spread(now)
+        self._flush()
+
+    def leave(self, now: float) -> None:
+        """Withdraw subscriptions and say goodbye."""
+        self.node.leave(now)
+        self._flush()
+
+    def receive(self, data: bytes, address: bytes, now: float) -> None:
+        """Take a datagram in."""
+        self._statistics.datagrams_received += 1
+        self._statistics.bytes_received += len(data)
+        self.node.receive_datagram(data, address, now)
+        self._flush()
+
+    def _flush(self) -> None:
+        for data, address, _ in self.node.datagrams():
+            self._statistics.datagrams_sent += 1
+            self._statistics.bytes_sent += len(data)
+            self._send(data, address)
+        due = self.node.next_timer()
+        if due is not None and due < self._alarm_at:
+            self._alarm_at = due
+            self._wake(due, self._ring)
+
+    def _ring(self, now: float) -> None:
+        if now >= self._alarm_at:
+            self._alarm_at = float("inf")
+            self.node.handle_timer(now)
+            self._flush()
+
+
+def carried_of(packet: Packet, keys: tuple[bytes, ...]) -> Carried:
+    """A packet as the overlay carries it."""
+    return Carried(
+        id=packet.id,
+        issuer=packet.issuer.key,
+        expires_at=packet.expires_at,
+        keys=keys,
+        packet=bytes(packet),
+    )

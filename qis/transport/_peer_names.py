@@ -1,0 +1,85 @@
+"""Peers as people write them, ``key@host:port``, and the file that remembers them."""
+
+import logging
+import os
+import secrets
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from qis.errors import InputError
+from qis.overlay.addresses import pack_address, unpack_address
+
+CACHE_LIMIT: Final = 64
+"""Peers remembered in a file."""
+_LONGEST_LINE: Final = 128
+
+Peer = tuple[bytes, bytes]
+"""A node's key, and its address as the overlay's 18 bytes."""
+
+_log = logging.getLogger("qis.transport.udp")
+
+
+def parse_peer(text: str) -> Peer:
+    """Key and address of a peer written ``key@host:port``.
+
+    Raises
+    ------
+    InputError
+        If it is not of that form. Host names are not looked up: an address that somebody else's
+        name server gives is one more to trust.
+
+    """
+    key, at, place = text.partition("@")
+    host, colon, port = place.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    is_key = len(key) == 64 and all(c in "0123456789abcdef" for c in key)
+    if not at or not colon or not is_key or not (port.isascii() and port.isdecimal()):
+        raise InputError(
+            f"{text!r:.120} is no peer; write key@host:port with a key of 64 hexadecimal digits",
+            field="bootstrap",
+            actual=text,
+        )
+    return bytes.fromhex(key), pack_address(host, int(port))
+
+
+def peer_name(peer: Peer) -> str:
+    """``key@host:port``; IPv6 in brackets."""
+    host, port = unpack_address(peer[1])
+    return f"{peer[0].hex()}@{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def read_cache(path: Path) -> list[Peer]:
+    """The peers that a file remembers; what cannot be read is named in the log and left out."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = [line for line, _ in zip(file, range(CACHE_LIMIT), strict=False)]
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        _log.warning("the peer cache %s cannot be read and is not used: %s", path, error)
+        return []
+    peers = []
+    for line in lines:
+        try:
+            peers.append(parse_peer(line[:_LONGEST_LINE].strip()))
+        except InputError as error:
+            _log.warning("the peer cache %s holds a line that is left out: %s", path, error)
+    return peers
+
+
+def write_cache(path: Path, peers: Iterable[Peer]) -> None:
+    """Remember peers; the file is whole or as it was. That it cannot be written is no fault."""
+    names = [peer_name(peer) for peer, _ in zip(peers, range(CACHE_LIMIT), strict=False)]
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with draft.open("x", encoding="utf-8") as file:
+            file.writelines(f"{name}\n" for name in names)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError as error:
+        _log.warning("the peer cache %s cannot be written: %s", path, error)
+        with suppress(OSError):
+            draft.unlink()

@@ -1,0 +1,154 @@
+"""The UDP socket under an event loop: drained in batches, and never waited for.
+
+Up to 64 datagrams are read each time it becomes readable: asyncio's own datagram protocol takes one
+at a time and loses most of a burst.
+"""
+
+import asyncio
+import ipaddress
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from qis.errors import TransportError
+from qis.overlay.addresses import pack_address, unpack_address
+from qis.transport.base import Statistics
+
+RECEIVE_BUFFER: Final = 4 * 2**20
+"""Bytes asked of the system for the socket's receive buffer."""
+DRAIN_LIMIT: Final = 64
+"""Datagrams read per wake-up, so that a flood cannot starve the rest of the program."""
+WAITING_LIMIT: Final = 16_384
+"""Datagrams that wait for the system to take them; the oldest go first, as if lost on the way."""
+_LARGEST: Final = 65_536
+
+_log = logging.getLogger("qis.transport.udp")
+
+
+class DatagramSocket:
+    """Sends and receives between the overlay's addresses.
+
+    Parameters
+    ----------
+    host, port
+        Where to listen; "::" takes IPv4 too where the system lets it.
+    received
+        Called with (datagram, address) for each; then `drained` once for all.
+
+    Raises
+    ------
+    TransportError
+        If the system refuses.
+
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        statistics: Statistics,
+        *,
+        received: Callable[[bytes, bytes], None],
+        drained: Callable[[], None],
+    ) -> None:
+        self._statistics = statistics
+        self._received = received
+        self._drained = drained
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._is_ipv6 = ipaddress.ip_address(host).version == 6
+        self._socket = self._listen(host, port)
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._socket.fileno(), self._drain)
+
+    @property
+    def bound_to(self) -> tuple[str, int]:
+        """Host and port."""
+        host, port = self._socket.getsockname()[:2]
+        return host, port
+
+    def send(self, data: bytes, address: bytes) -> None:
+        """Send, or keep for when the system has room."""
+        if self._waiting or not self._send_now(data, address):
+            if len(self._waiting) >= WAITING_LIMIT:
+                self._waiting.popleft()
+            self._waiting.append((data, address))
+            self._loop.add_writer(self._socket.fileno(), self._send_waiting)
+
+    def close(self) -> None:
+        """Send what waits, as far as the system takes it, and close."""
+        while self._waiting and self._send_now(*self._waiting[0]):
+            self._waiting.popleft()
+        self._loop.remove_reader(self._socket.fileno())
+        self._loop.remove_writer(self._socket.fileno())
+        self._socket.close()
+
+    def _listen(self, host: str, port: int) -> socket.socket:
+        family = socket.AF_INET6 if self._is_ipv6 else socket.AF_INET
+        try:
+            listening = socket.socket(family, socket.SOCK_DGRAM)
+        except OSError as error:
+            raise TransportError(f"cannot listen on {host}: {error.strerror}") from error
+        try:
+            listening.setblocking(False)  # noqa: FBT003  the socket's own signature
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+            if self._is_ipv6:
+                listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+            listening.bind((host, port))
+        except OSError as error:
+            listening.close()
+            raise TransportError(
+                f"cannot listen on {host} port {port}: {error.strerror}"
+            ) from error
+        granted = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+        if granted < RECEIVE_BUFFER:
+            _log.warning(
+                "the system caps the receive buffer at %d bytes; bursts may be lost: "
+                "raise net.core.rmem_max to %d",
+                granted,
+                RECEIVE_BUFFER,
+            )
+        return listening
+
+    def _drain(self) -> None:
+        for _ in range(DRAIN_LIMIT):
+            try:
+                data, source = self._socket.recvfrom(_LARGEST)
+            except (BlockingIOError, InterruptedError):
+                break
+            except OSError as error:  # a peer's closed port answers our last datagram to it
+                _log.debug("receiving: %s", error)
+                continue
+            self._statistics.datagrams_received += 1
+            self._statistics.bytes_received += len(data)
+            if source[1]:  # port 0 can be forged, and nothing can be sent there
+                self._received(data, _address_of(source))
+        self._drained()
+
+    def _send_now(self, data: bytes, address: bytes) -> bool:
+        """Whether the system has taken it, or never will."""
+        host, port = unpack_address(address)
+        if self._is_ipv6 and "." in host and ":" not in host:
+            host = f"::ffff:{host}"
+        try:
+            self._socket.sendto(data, (host, port))
+        except (BlockingIOError, InterruptedError):
+            return False
+        except OSError as error:  # an unreachable peer is retried like a lost datagram
+            _log.debug("sending to %s: %s", host, error)
+            return True
+        self._statistics.datagrams_sent += 1
+        self._statistics.bytes_sent += len(data)
+        return True
+
+    def _send_waiting(self) -> None:
+        while self._waiting:
+            if not self._send_now(*self._waiting[0]):
+                return
+            self._waiting.popleft()
+        self._loop.remove_writer(self._socket.fileno())
+
+
+def _address_of(source: tuple[Any, ...]) -> bytes:
+    return pack_address(source[0].partition("%")[0], source[1])

@@ -1,0 +1,444 @@
+"""Several interests, derived packets that come to rest, events, dates that change what counts."""
+
+import asyncio
+import logging
+
+import pytest
+
+import qis
+from qis.errors import InputError, TransportError
+from qis.loop import EVENT_KINDS, Event, Outbox
+from qis.testing import VirtualClock
+
+SCHEME = qis.VectorScheme(dimensions=3)
+ABOUT = [0.2, -1.0, 0.7]
+FAR = [-1.0, 0.5, 0.0]
+QUESTION = "beta blocker vs none | 30-day death"
+NOW = 1_800_000_000.0
+
+
+def site(number):
+    return qis.Identity.from_seed(bytes([number]) * 32)
+
+
+def effect(estimate, **others):
+    about = {"measure": "OR", "standard_error": 0.2, **others}
+    if "study" not in about:
+        about.setdefault("question", QUESTION)
+    return qis.Effect(**about, estimate=estimate)
+
+
+def loop_on(network, number, **options):
+    options.setdefault("clock", VirtualClock(NOW))
+    options.setdefault("interest", SCHEME.interest(ABOUT))
+    options.setdefault("disclosure", qis.Disclosure.preset("none"))
+    transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
+    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+
+
+@pytest.fixture
+def network():
+    return qis.MemoryNetwork(now=NOW)
+
+
+async def until(loop, done):
+    async with asyncio.timeout(20):
+        async for synthesis in loop:
+            if done(synthesis):
+                return synthesis
+    raise AssertionError("the loop has ended")
+
+
+class Watcher:
+    """Collects events, and waits for one."""
+
+    def __init__(self):
+        self.events = []
+        self._came = asyncio.Event()
+
+    def __call__(self, event):
+        self.events.append(event)
+        self._came.set()
+
+    def of(self, kind):
+        return [event for event in self.events if event.kind == kind]
+
+    async def until(self, kind, count=1):
+        async with asyncio.timeout(20):
+            while len(self.of(kind)) < count:
+                self._came.clear()
+                await self._came.wait()
+        return self.of(kind)
+
+
+async def at_rest(network, *loops):
+    """Until nothing is under way, nothing is due and nothing waits."""
+    for _ in range(200):
+        await network.settle()
+        assert all([await loop.flush(20) for loop in loops])
+        await asyncio.sleep(0)
+
+
+# -- several interests ----------------------------------------------------------------------------
+
+
+def test_several_interests_are_followed_added_and_given_up(network):
+    async def scenario():
+        near, far = SCHEME.interest(ABOUT), SCHEME.interest(FAR)
+        async with (
+            loop_on(network, 1) as writer,
+            loop_on(network, 2, interest=[near, far]) as both,
+            loop_on(network, 3, interest=near) as one,
+        ):
+            await writer.publish(effect(-0.4), about=ABOUT)
+            await writer.publish(effect(0.3, question="far"), about=FAR)
+            await until(both, lambda s: s.question == "far")
+            await until(both, lambda s: s.question == QUESTION)
+            await until(one, lambda s: s.question == QUESTION)
+            assert one.latest("far") is None
+            await one.watch(far)
+            await until(one, lambda s: s.question == "far")
+            with pytest.raises(InputError, match="watched already"):
+                await one.watch(far)
+            await one.unwatch(far)
+            await one.unwatch(near)
+            with pytest.raises(InputError, match="not watched"):
+                await one.unwatch(far)
+            await writer.publish(effect(-0.6), about=ABOUT)
+            await until(both, lambda s: s.question == QUESTION and s.estimate == -0.6)
+            await network.settle()
+            assert one.latest(QUESTION).estimate == -0.4
+            assert one.statistics.admissions["accepted"] == 2
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("bad", [None, [], ["interest"], "interest", 3])
+def test_an_interest_is_an_interest(network, bad):
+    with pytest.raises(InputError, match="interest"):
+        loop_on(network, 1, interest=bad)
+
+
+def test_a_packet_that_matches_two_interests_counts_once(network):
+    async def scenario():
+        loose = SCHEME.interest(ABOUT, min_similarity=0.1)
+        async with (
+            loop_on(network, 1) as writer,
+            loop_on(network, 2, interest=[SCHEME.interest(ABOUT), loose]) as reader,
+        ):
+            await writer.publish(effect(-0.4), about=ABOUT)
+            await until(reader, lambda s: len(s.sites) == 1)
+            await network.settle()
+            await asyncio.sleep(0)
+            assert dict(reader.statistics.admissions) == {"accepted": 1, "duplicate": 1}
+            assert reader.statistics.synthesised == 1
+
+    asyncio.run(scenario())
+
+
+class Closed(qis.MemoryTransport):
+    def subscribe(self, interest):
+        raise TransportError("no subscriptions today")
+
+
+def test_a_transport_that_refuses_an_interest_keeps_the_loop_from_opening(network):
+    async def scenario():
+        with Outbox() as outbox:
+            with pytest.raises(TransportError, match="today"):
+                async with loop_on(network, 1, transport=Closed(network, site(1)), outbox=outbox):
+                    pass
+            async with loop_on(network, 1, outbox=outbox):  # which is free again
+                pass
+
+    asyncio.run(scenario())
+
+
+# -- derived packets ------------------------------------------------------------------------------
+
+
+def fixed_study():
+    return qis.Study(question=QUESTION, measure="OR", model="fixed")
+
+
+def test_two_loops_that_republish_come_to_rest(network):
+    study = fixed_study()
+
+    async def scenario():
+        watchers = Watcher(), Watcher()
+        options = {"studies": [study], "republish": True, "republish_interval_s": 0.0}
+        async with (
+            loop_on(network, 1, on_event=watchers[0], **options) as first,
+            loop_on(network, 2, on_event=watchers[1], **options) as second,
+        ):
+            packets = [
+                await first.publish(effect(-0.4, study=study), about=ABOUT),
+                await second.publish(effect(0.2, study=study), about=ABOUT),
+            ]
+            for watcher in watchers:
+                await watcher.until("republished")
+            await at_rest(network, first, second)
+            for watcher, loop in zip(watchers, (first, second), strict=True):
+                (event,) = watcher.of("republished")
+                derived = event.packet
+                assert derived.outcome.sites == 2
+                assert set(derived.leaves) == {packet.leaf for packet in packets}
+                assert derived.expires_at == min(packet.expires_at for packet in packets)
+                found = loop.latest(study)
+                assert derived.outcome.estimate == found.fixed.estimate
+                # Both syntheses were heard, and none of them counts.
+                assert len(found.sites) == 2
+                assert [left.reason for left in found.excluded] == ["derived", "derived"]
+            # New evidence gives one new derived packet each, and rest again.
+            await first.publish(effect(-0.5, study=study), about=ABOUT)
+            for watcher in watchers:
+                await watcher.until("republished", 2)
+            await at_rest(network, first, second)
+            for watcher in watchers:
+                assert len(watcher.of("republished")) == 2
+            keys = first._parts.signer.former(
+                first._parts.signer.key_of(watchers[0].of("republished")[1].packet.outcome)
+            ).routing_keys
+            assert set(SCHEME.routing_keys(ABOUT)) <= set(keys)
+
+    asyncio.run(scenario())
+
+
+def test_derived_packets_count_on_request_where_they_add_sites(network):
+    study = fixed_study()
+    roster = qis.Roster(
+        tuple(qis.Site.of(f"site {number}", site(number).issuer) for number in (1, 2, 3))
+    )
+
+    async def scenario():
+        watcher = Watcher()
+        options = {"studies": [study], "republish": True, "republish_interval_s": 0.0}
+        async with (
+            loop_on(network, 1, on_event=watcher, **options) as first,
+            loop_on(network, 2, **options) as second,
+        ):
+            packets = [
+                await first.publish(effect(-0.4, study=study), about=ABOUT),
+                await second.publish(effect(0.2, study=study), about=ABOUT),
+            ]
+            (event,) = await watcher.until("republished")
+        # The third site is on a network where only the synthesis ever came, and then a leaf.
+        elsewhere = qis.MemoryNetwork(now=NOW)
+        courier = qis.MemoryTransport(elsewhere, site(1))
+        keys = SCHEME.routing_keys(ABOUT)
+        await courier.publish(event.packet, keys)
+        async with loop_on(
+            elsewhere, 3, roster=roster, count_derived=True, on_event=watcher, **options
+        ) as third:
+            await third.publish(effect(-0.1, study=study), about=ABOUT)
+            found = await until(third, lambda s: s.reach.sites == 3)
+            assert [one.name for one in found.sites] == ["site 1 + site 2", "site 3"]
+            assert found.fixed.estimate == pytest.approx(-0.1)
+            again = (await watcher.until("republished", 2))[1].packet
+            assert again.outcome.sites == 3
+            assert set(again.leaves) > set(event.packet.leaves)
+            await courier.publish(packets[0], keys)
+            found = await until(third, lambda s: s.sites[0].name == "site 1")
+            assert found.reach.sites == 2
+            assert [left.reason for left in found.excluded].count("counted leaf") >= 1
+
+    asyncio.run(scenario())
+
+
+def test_only_a_common_effect_of_several_sites_is_republished(network):
+    async def scenario():
+        watcher = Watcher()
+        async with (
+            loop_on(
+                network, 1, republish=True, republish_interval_s=0.0, on_event=watcher
+            ) as random,
+            loop_on(network, 2) as other,
+        ):
+            await random.publish(effect(-0.4), about=ABOUT)
+            await other.publish(effect(0.2), about=ABOUT)
+            await until(random, lambda s: len(s.sites) == 2)
+            await at_rest(network, random, other)
+            assert watcher.of("republished") == []
+
+    asyncio.run(scenario())
+
+
+def test_a_lineage_that_does_not_fit_is_marked_incomplete(network):
+    study = qis.Study(question="q" * 48, measure="OR", model="fixed")
+
+    async def scenario():
+        watcher = Watcher()
+        options = {"studies": [study], "republish": True, "republish_interval_s": 0.0}
+        async with loop_on(network, 99, on_event=watcher, **options) as loop:
+            for number in range(1, 21):
+                transport = qis.MemoryTransport(network, site(number))
+                async with loop_on(network, number, studies=[study], transport=transport) as writer:
+                    await writer.publish(effect(-0.1, study=study), about=ABOUT)
+                    assert await writer.flush(20)
+            await until(loop, lambda s: len(s.sites) == 20)
+            await at_rest(network, loop)
+            last = watcher.of("republished")[-1].packet
+            assert (last.outcome.sites, last.leaves) == (20, ())
+            # Nothing of this site is known in the study, so it travels under the study's id alone.
+            assert last.travels_under(())
+
+    asyncio.run(scenario())
+
+
+# -- events ---------------------------------------------------------------------------------------
+
+
+def test_events_tell_what_happened_with_fields_for_machines(network, caplog):
+    async def scenario():
+        watcher = Watcher()
+        with caplog.at_level(logging.DEBUG, logger="qis.loop"):
+            async with loop_on(network, 1, on_event=watcher) as loop:
+                packet = await loop.publish(effect(-0.4), about=ABOUT)
+                await watcher.until("synthesised")
+                assert await loop.flush(20)
+                await loop.retract(QUESTION)
+        kinds = [event.kind for event in watcher.events]
+        assert kinds[:2] == ["opened", "published"]
+        assert kinds[-1] == "closed"
+        assert {"sent", "retracted", "synthesised"} <= set(kinds)
+        published = watcher.of("published")[0]
+        assert (published.packet, published.at) == (packet, NOW)
+        record = next(r for r in caplog.records if getattr(r, "qis_event", "") == "published")
+        assert record.qis_packet == packet.id.hex()
+        assert record.qis_study == packet.outcome.study_id.hex()
+        assert loop.statistics.events["published"] == 1
+        assert set(kinds) <= set(EVENT_KINDS)
+        assert published.sentence in record.getMessage()
+
+    asyncio.run(scenario())
+
+
+def test_a_listener_that_fails_is_counted_and_the_loop_goes_on(network, caplog):
+    def failing(event):
+        raise RuntimeError(event.kind)
+
+    async def scenario():
+        async with loop_on(network, 1, on_event=failing) as loop:
+            await loop.publish(effect(-0.4), about=ABOUT)
+            await until(loop, lambda s: len(s.sites) == 1)
+            assert await loop.flush(20)
+        assert loop.statistics.callback_failures == sum(loop.statistics.events.values()) >= 5
+        assert "on_event failed" in caplog.text
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_closing_with_unsent_packets_is_said(network, tmp_path, durable):
+    class Down(qis.MemoryTransport):
+        async def publish(self, packet, routing_keys):
+            raise TransportError("the network is down")
+
+    async def scenario():
+        watcher = Watcher()
+        with Outbox(tmp_path / "outbox.db" if durable else None) as outbox:
+            transport = Down(network, site(1))
+            async with loop_on(
+                network, 1, transport=transport, outbox=outbox, on_event=watcher
+            ) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        last = watcher.of("unsent")[-1].reason
+        fate = "sent when it opens again" if durable else "lost with the process"
+        assert last == f"closing with 1 unsent, {fate}"
+
+    asyncio.run(scenario())
+
+
+def test_an_event_says_its_fields_only():
+    event = Event(kind="sent", at=NOW, remaining=0)
+    assert event.fields() == {"qis_event": "sent", "qis_at": NOW, "qis_remaining": 0}
+
+
+# -- time and trust -------------------------------------------------------------------------------
+
+
+def test_an_embargo_ends_by_itself_and_its_looks_are_none():
+    study = qis.Study(question=QUESTION, measure="OR", model="fixed", embargo_until=int(NOW) + 1000)
+
+    async def scenario():
+        clock = VirtualClock(NOW + 999.98)
+        network = qis.MemoryNetwork(now=clock.now)
+        with Outbox() as outbox:
+            async with (
+                loop_on(
+                    network, 1, studies=[study], clock=clock, outbox=outbox, republish=True
+                ) as loop,
+                loop_on(
+                    network, 2, studies=[study], clock=clock, monitor=True, republish=True
+                ) as monitor,
+            ):
+                await loop.publish(effect(-0.4, study=study), about=ABOUT)
+                await monitor.publish(effect(-0.2, study=study), about=ABOUT)
+                hidden = await until(loop, lambda s: len(s.sites) == 2)
+                assert hidden.is_embargoed
+                seen = await until(monitor, lambda s: len(s.sites) == 2)
+                assert not seen.is_embargoed
+                await at_rest(network, monitor)
+                assert monitor.statistics.events["republished"] == 0
+                clock.advance(1.0)
+                shown = await until(loop, lambda s: not s.is_embargoed)
+                assert shown.digest == hidden.digest
+                assert shown.looks == 1
+
+    asyncio.run(scenario())
+
+
+def test_another_roster_is_believed_at_once(network):
+    async def scenario():
+        async with loop_on(network, 1) as writer, loop_on(network, 2) as reader:
+            await writer.publish(effect(-0.4), about=ABOUT)
+            await until(reader, lambda s: len(s.sites) == 1)
+            reader.believe(qis.Roster((qis.Site.of("another", site(9).issuer),)))
+            found = await until(reader, lambda s: not s.sites)
+            assert [left.reason for left in found.excluded] == ["untrusted"]
+
+    asyncio.run(scenario())
+
+
+def test_looks_go_on_in_the_next_process_and_the_same_evidence_is_no_new_look(network, tmp_path):
+    async def scenario():
+        store = qis.MemoryStore(roster=qis.Roster.open())
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, store=store) as loop:
+                for estimate in (-0.4, -0.5):
+                    await loop.publish(effect(estimate), about=ABOUT)
+                    await until(loop, lambda s, wanted=estimate: s.estimate == wanted)
+                assert loop.latest(QUESTION).looks == 2
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, store=store) as loop:
+                found = await until(loop, lambda s: len(s.sites) == 1)
+                assert (found.estimate, found.looks) == (-0.5, 2)
+                await loop.publish(effect(-0.6), about=ABOUT)
+                found = await until(loop, lambda s: s.estimate == -0.6)
+                assert found.looks == 3
+
+    asyncio.run(scenario())
+
+
+def test_a_packet_that_expired_unsent_is_let_go(network, tmp_path):
+    class Down(qis.MemoryTransport):
+        async def publish(self, packet, routing_keys):
+            raise TransportError("the network is down")
+
+    async def scenario():
+        clock, watcher = VirtualClock(NOW), Watcher()
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            transport = Down(network, site(1))
+            options = {"outbox": outbox, "clock": clock}
+            async with loop_on(
+                network, 1, transport=transport, lifetime_s=100, on_event=watcher, **options
+            ) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+                assert (await watcher.until("unsent"))[0].reason == "the network is down"
+            clock.advance(200.0)
+            async with loop_on(network, 1, on_event=watcher, **options) as loop:
+                await watcher.until("expired")
+                assert await loop.flush(20)
+                assert loop.statistics.events["sent"] == 1
+                assert outbox.unsent == 0
+
+    asyncio.run(scenario())

@@ -1,0 +1,576 @@
+"""What the loop keeps, records and asks before anything leaves; and what it does after a crash."""
+
+import asyncio
+import re
+
+import pytest
+
+import qis
+from qis.errors import DisclosureError, InputError, StorageError, TransportError
+from qis.loop import Outbox, Pending
+from qis.testing import VirtualClock
+
+SCHEME = qis.VectorScheme(dimensions=3)
+ABOUT = [0.2, -1.0, 0.7]
+QUESTION = "beta blocker vs none | 30-day death"
+NOW = 1_800_000_000.0
+
+
+def site(number):
+    return qis.Identity.from_seed(bytes([number]) * 32)
+
+
+def effect(estimate, *, n=200, **others):
+    return qis.Effect(
+        **{"question": QUESTION, "measure": "OR", "standard_error": 0.2, **others},
+        estimate=estimate,
+        n=n,
+    )
+
+
+def loop_on(network, number, **options):
+    transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
+    options.setdefault("clock", VirtualClock(NOW))
+    options.setdefault("interest", SCHEME.interest(ABOUT))
+    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+
+
+@pytest.fixture
+def network():
+    return qis.MemoryNetwork(now=NOW)
+
+
+@pytest.fixture
+def audit(tmp_path):
+    with qis.AuditLog(tmp_path / "audit.jsonl") as log:
+        yield log
+
+
+def events(audit):
+    audit.verify()
+    return [entry.event for entry in audit.entries()]
+
+
+async def until(loop, done):
+    async with asyncio.timeout(20):
+        async for synthesis in loop:
+            if done(synthesis):
+                return synthesis
+    raise AssertionError("the loop has ended")
+
+
+class Down(qis.MemoryTransport):
+    """A network that takes nothing."""
+
+    async def publish(self, packet, routing_keys):
+        raise TransportError("the network is down")
+
+
+def test_what_the_network_did_not_take_is_sent_by_the_next_process(network, tmp_path, audit):
+    async def scenario():
+        clock = VirtualClock(NOW)
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            down = Down(network, site(1))
+            async with loop_on(network, 1, transport=down, outbox=outbox, clock=clock) as loop:
+                first = await loop.publish(effect(-0.4), about=ABOUT)
+                second = await loop.publish(effect(-0.4, cohort="women"), about=ABOUT)
+                assert not await loop.flush(0.0)
+        clock.now -= 100.0  # a clock that was set back
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with (
+                loop_on(network, 1, outbox=outbox, audit=audit, clock=clock) as loop,
+                loop_on(network, 2) as reader,
+            ):
+                assert await loop.flush(20)
+                found = await until(reader, lambda s: len(s.sites[0].packets) == 2)
+                assert set(found.sites[0].packets) == {first, second}
+                assert loop.latest(QUESTION) is not None or await until(loop, bool)
+                third = await loop.publish(effect(-0.5, n=300), about=ABOUT)
+                assert third.sequence == second.sequence + 1
+                # The routing keys are known, though the store was new.
+                await loop.retract(QUESTION)
+                assert await loop.flush(20)
+        again = [e for e in audit.entries() if e.reason == "was waiting for the network"]
+        assert [e.subject for e in again] == [(first.id.hex(),), (second.id.hex(),)]
+
+    asyncio.run(scenario())
+
+
+def test_what_is_in_force_is_told_to_a_network_that_has_forgotten_it(network, tmp_path, audit):
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+                newest = await loop.publish(effect(-0.5, n=300), about=ABOUT)
+                assert await loop.flush(20)
+            forgetful = qis.MemoryNetwork(now=NOW)
+            async with (
+                loop_on(forgetful, 1, outbox=outbox, audit=audit) as loop,
+                loop_on(forgetful, 2) as reader,
+            ):
+                found = await until(reader, lambda s: len(s.sites) == 1)
+                assert found.sites[0].packets == (newest,)
+                assert reader.statistics.received == 1
+        (entry,) = [e for e in audit.entries() if "again" in e.reason]
+        assert entry.subject == (newest.id.hex(),)
+
+    asyncio.run(scenario())
+
+
+def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
+    async def scenario():
+        clock = VirtualClock(NOW)
+        path = tmp_path / "outbox.db"
+        with Outbox(path) as outbox:
+            async with loop_on(network, 1, outbox=outbox, clock=clock) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        backup = path.read_bytes()
+        with Outbox(path) as outbox:
+            async with loop_on(network, 1, outbox=outbox, clock=clock) as loop:
+                for n in (300, 400, 500):
+                    newest = await loop.publish(effect(-0.4, n=n), about=ABOUT)
+                assert await loop.flush(20)
+        path.write_bytes(backup)
+        with Outbox(path) as outbox:
+            # The clock stands still, and yet: what we had sent comes back from the network.
+            async with loop_on(network, 1, outbox=outbox, clock=clock) as loop:
+                await until(loop, lambda s: newest in s.sites[0].packets)
+                later = await loop.publish(effect(-0.4, n=600), about=ABOUT)
+                assert later.sequence == newest.sequence + 1
+        path.write_bytes(backup)
+        clock.advance(0.001)
+        with Outbox(path) as outbox:
+            async with loop_on(qis.MemoryNetwork(now=NOW), 1, outbox=outbox, clock=clock) as loop:
+                later = await loop.publish(effect(-0.4, n=600), about=ABOUT)
+                assert later.sequence > newest.sequence
+
+    asyncio.run(scenario())
+
+
+def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(tmp_path):
+    async def scenario():
+        clock, path = VirtualClock(NOW), tmp_path / "outbox.db"
+
+        def opened(outbox):
+            transport = qis.DirectoryTransport(
+                tmp_path / "network", site(1), poll_s=0.01, clock=clock
+            )
+            options = {"interest_people": 0, "outbox": outbox, "clock": clock}
+            disclosure = qis.Disclosure.preset("none")
+            return loop_on(None, 1, transport=transport, disclosure=disclosure, **options)
+
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+        backup = path.read_bytes()
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                newest = await loop.publish(effect(-0.5), about=ABOUT)
+                assert await loop.flush(20)
+        path.write_bytes(backup)
+        with Outbox(path) as outbox:
+            async with opened(outbox) as loop:
+                await until(loop, lambda s: newest in s.sites[0].packets)
+                later = await loop.publish(effect(-0.6), about=ABOUT)
+                assert later.sequence == newest.sequence + 1
+
+    asyncio.run(scenario())
+
+
+def test_a_full_outbox_makes_publish_wait(network):
+    async def scenario():
+        with Outbox(limit=1) as outbox:
+            transport = Down(network, site(1))
+            async with loop_on(network, 1, transport=transport, outbox=outbox) as loop:
+                await loop.publish(effect(-0.4), about=ABOUT)
+                another = asyncio.create_task(
+                    loop.publish(effect(-0.4, question="another"), about=ABOUT)
+                )
+                await asyncio.sleep(0)
+                assert not another.done()
+                outbox.taken(up_to=outbox.queued()[0].number)
+                loop._parts.sender._taken.set()
+                await another
+                assert outbox.unsent == 1
+
+    asyncio.run(scenario())
+
+
+def test_the_audit_log_tells_the_whole_story(network, audit):
+    async def scenario():
+        clock = VirtualClock(NOW)
+        async with (
+            loop_on(network, 1, audit=audit, clock=clock) as loop,
+            loop_on(network, 2) as other,
+        ):
+            packet = await loop.publish(effect(-0.4), about=ABOUT)
+            theirs = await other.publish(effect(0.1), about=ABOUT)
+            found = await until(loop, lambda s: len(s.sites) == 2)
+            with pytest.raises(DisclosureError):
+                await loop.publish(effect(-0.4, n=7, cohort="few"), about=ABOUT)
+            withdrawn = await loop.retract(QUESTION, reason="consent")
+        said = [(e.event, e.rule, e.subject) for e in audit.entries()]
+        assert said[0] == ("configured", "cms", ())
+        assert ("emitted", "cms", (packet.id.hex(),)) in said
+        assert ("received", "accepted", (theirs.id.hex(),)) in said
+        assert ("refused", "cms/minimum_n", ()) in said
+        assert ("emitted", "cms", (withdrawn.id.hex(),)) in said
+        used = {e.subject: e.details["packets"] for e in audit.entries() if e.event == "used"}
+        assert used[(found.digest.hex(),)] == sorted([packet.id.hex(), theirs.id.hex()])
+        # The number for which something was refused would be a disclosure in the log.
+        refusal = next(e for e in audit.entries() if e.event == "refused")
+        assert not re.search(r"\b7\b", f"{refusal.reason} {refusal.details}")
+        assert loop.statistics.refused == {"minimum_n": 1}
+
+    asyncio.run(scenario())
+
+
+def test_nothing_leaves_that_cannot_be_recorded(network, audit, tmp_path):
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, audit=audit, outbox=outbox) as loop:
+                audit.close()
+                with pytest.raises(StorageError, match="the log is closed"):
+                    await loop.publish(effect(-0.4), about=ABOUT)
+                assert (outbox.unsent, len(loop.store), len(outbox.own())) == (0, 0, 0)
+        audit.close()
+
+    asyncio.run(scenario())
+
+
+def test_what_the_own_store_does_not_count_does_not_leave(network, audit):
+    async def scenario():
+        roster = qis.Roster((qis.Site.of("another", site(9).issuer),))
+        store = qis.MemoryStore(roster=roster)
+        with Outbox() as outbox:
+            async with loop_on(network, 1, store=store, outbox=outbox, audit=audit) as loop:
+                with pytest.raises(InputError, match="own store"):
+                    await loop.publish(effect(-0.4), about=ABOUT)
+                assert (outbox.unsent, outbox.own()) == (0, {})
+        assert events(audit) == ["configured", "emitted", "refused"]
+        first, second = list(audit.entries())[1:]
+        assert (second.rule, second.subject) == ("not emitted", first.subject)
+
+    asyncio.run(scenario())
+
+
+def test_an_outcome_waits_for_a_person_over_restarts(network, audit, tmp_path):
+    options = {"approve": "manual", "audit": audit}
+
+    async def scenario():
+        clock = VirtualClock(NOW)
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, clock=clock, **options) as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+                assert isinstance(pending, Pending)
+                assert loop.waiting() == (pending,)
+                assert "May be released" in pending.preview
+                assert QUESTION in pending.explain
+                assert (outbox.unsent, outbox.last_sequence, len(loop.store)) == (0, 0, 0)
+                with pytest.raises(DisclosureError, match="minimum_n"):
+                    await loop.publish(effect(-0.4, n=10), about=ABOUT)
+        clock.advance(86_400.0)
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, clock=clock, **options) as loop:
+                assert loop.waiting() == (pending,)
+                with pytest.raises(InputError, match="who decides"):
+                    await loop.release(pending.id, approver=" ")
+                with pytest.raises(InputError, match="nothing waits"):
+                    await loop.release("0" * 16, approver="Dr Grey")
+                packet = await loop.release(pending.id, approver="Dr Grey")
+                assert packet.outcome == pending.outcome
+                assert packet.issued_at == int(clock.now)
+                assert await loop.flush(20)
+                assert loop.waiting() == ()
+                with pytest.raises(InputError, match="nothing waits"):
+                    await loop.release(pending.id, approver="Dr Grey")
+        approved = next(e for e in audit.entries() if e.event == "approved")
+        assert approved.subject == (packet.id.hex(),)
+        assert approved.details["approver"] == "Dr Grey"
+        assert approved.details["preview"] == pending.preview_digest.hex()
+        assert events(audit).index("approved") + 1 == events(audit).index("emitted")
+
+    asyncio.run(scenario())
+
+
+def test_a_rejected_outcome_is_gone_and_the_log_says_who_and_why(network, audit):
+    async def scenario():
+        async with loop_on(network, 1, approve="manual", audit=audit) as loop:
+            pending = await loop.publish(effect(-0.4), about=ABOUT)
+            await loop.reject(pending.id, approver="Dr Grey", reason="wrong endpoint")
+            assert loop.waiting() == ()
+            with pytest.raises(InputError, match="nothing waits"):
+                await loop.reject(pending.id, approver="Dr Grey")
+        entry = next(e for e in audit.entries() if e.event == "refused")
+        assert (entry.rule, entry.reason) == ("approval", "wrong endpoint")
+        assert entry.details["approver"] == "Dr Grey"
+
+    asyncio.run(scenario())
+
+
+def test_rules_are_checked_again_at_the_release(network):
+    async def scenario():
+        async with loop_on(network, 1, approve="manual") as loop:
+            first = await loop.publish(effect(-0.4, n=200), about=ABOUT)
+            second = await loop.publish(effect(-0.41, n=205), about=ABOUT)
+            await loop.release(first.id, approver="Dr Grey")
+            # Five people are the difference to what has left meanwhile.
+            with pytest.raises(DisclosureError, match="difference"):
+                await loop.release(second.id, approver="Dr Grey")
+            assert [pending.id for pending in loop.waiting()] == [second.id]
+
+    asyncio.run(scenario())
+
+
+def test_a_preview_that_has_changed_must_be_seen_first(network):
+    def subjects(*names):
+        return qis.disclosure.subject_hashes(names, key=bytes(32))
+
+    people = [f"p{number}" for number in range(40)]
+
+    async def scenario():
+        async with loop_on(network, 1, approve="manual") as loop:
+            first = await loop.publish(
+                effect(-0.4, n=20), about=ABOUT, subjects=subjects(*people[:20])
+            )
+            second = await loop.publish(effect(-0.5, n=40), about=ABOUT, subjects=subjects(*people))
+            await loop.release(first.id, approver="Dr Grey")
+            with pytest.raises(DisclosureError, match="look at it again"):
+                await loop.release(second.id, approver="Dr Grey")
+            (seen,) = loop.waiting()
+            assert seen.id == second.id
+            assert "20 added" in seen.preview
+            assert "20 added" not in second.preview
+            await loop.release(seen.id, approver="Dr Grey")
+
+    asyncio.run(scenario())
+
+
+def test_a_rule_releases_refuses_or_leaves_it_to_a_person(network, audit):
+    def by_size(pending):
+        n = pending.outcome.n
+        return None if n < 50 else n < 1000
+
+    async def scenario():
+        async with loop_on(network, 1, approve=by_size, audit=audit) as loop:
+            released = await loop.publish(effect(-0.4), about=ABOUT)
+            assert isinstance(released, qis.Packet)
+            waiting = await loop.publish(effect(-0.4, n=40, cohort="a"), about=ABOUT)
+            assert loop.waiting() == (waiting,)
+            with pytest.raises(DisclosureError, match="by_size"):
+                await loop.publish(effect(-0.4, n=5000, cohort="b"), about=ABOUT)
+            assert loop.waiting() == (waiting,)
+        approved = next(e for e in audit.entries() if e.event == "approved")
+        assert approved.details["approver"].startswith("rule ")
+        assert approved.subject == (released.id.hex(),)
+
+    asyncio.run(scenario())
+    with pytest.raises(InputError, match="approve is"):
+        loop_on(network, 1, approve="sometimes")
+
+
+def test_a_retraction_needs_no_approval_and_drops_what_waits(network):
+    async def scenario():
+        async with loop_on(network, 1, approve="manual") as loop:
+            first = await loop.publish(effect(-0.4), about=ABOUT)
+            await loop.release(first.id, approver="Dr Grey")
+            await loop.publish(effect(-0.5, n=300), about=ABOUT)
+            other = await loop.publish(effect(-0.5, cohort="b"), about=ABOUT)
+            packet = await loop.retract(QUESTION, reason="consent")
+            assert isinstance(packet.outcome, qis.Retraction)
+            assert loop.waiting() == (other,)
+
+    asyncio.run(scenario())
+
+
+def test_a_dry_run_shows_the_packet_and_leaves_no_trace(network, audit, tmp_path):
+    async def scenario():
+        clock = VirtualClock(NOW)
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, audit=audit, clock=clock) as loop:
+                shown = loop.dry_run(effect(-0.4), about=ABOUT)
+                with pytest.raises(qis.SignatureError):
+                    qis.Packet.parse(shown.data)
+                assert (outbox.unsent, outbox.last_sequence, len(loop.store)) == (0, 0, 0)
+                packet = await loop.publish(effect(-0.4), about=ABOUT)
+                assert shown.data[:448] == bytes(packet)[:448]
+                assert shown.data[448:] == bytes(64)
+                assert packet.travels_under(shown.routing_keys)
+                assert shown.explain == packet.explain()
+                assert not shown.preview.refusal
+                untold = loop.dry_run(qis.Suppressed(question="few"), about=ABOUT)
+                assert "give people=" in untold.preview.refusal
+                kept = loop.dry_run(effect(-0.4, n=7), about=ABOUT)
+                assert "minimum_n" in kept.preview.refusal
+                assert "Kept back" in str(kept)
+        assert events(audit)[:2] == ["configured", "emitted"]
+
+    asyncio.run(scenario())
+
+
+def test_a_full_set_of_fields_of_an_outcome_waits_and_comes_back(network):
+    """Whatever kind: the outcome that is released is the one that was submitted."""
+    outcomes = [
+        effect(-0.4, cohort="men"),
+        qis.Counts(question=QUESTION, events=20, total=90, control_events=30, control_total=95),
+        qis.Suppressed(question="kept back"),
+    ]
+
+    async def scenario():
+        async with loop_on(network, 1, approve="manual") as loop:
+            for outcome in outcomes:
+                pending = await loop.publish(outcome, about=ABOUT, people=0)
+                assert loop.waiting()[0].outcome == outcome
+                packet = await loop.release(pending.id, approver="Dr Grey")
+                assert packet.outcome == outcome
+
+    asyncio.run(scenario())
+
+
+class Failing(qis.MemoryStore):
+    """A store whose disk fails as often as it is told."""
+
+    failures = 0
+
+    def add_many(self, packets, *, now):
+        if self.failures:
+            self.failures -= 1
+            raise StorageError("store.db: disk full")
+        return super().add_many(packets, now=now)
+
+
+def test_a_store_that_fails_takes_the_packet_back_and_the_next_attempt_works(network, audit):
+    async def scenario():
+        store = Failing(roster=qis.Roster.open())
+        with Outbox() as outbox:
+            async with loop_on(
+                network, 1, approve="manual", store=store, outbox=outbox, audit=audit
+            ) as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+                store.failures = 1
+                with pytest.raises(StorageError, match="disk full"):
+                    await loop.release(pending.id, approver="Dr Grey")
+                assert outbox.unsent == 0
+                assert loop.waiting() == (pending,)
+                packet = await loop.release(pending.id, approver="Dr Grey")
+                assert await loop.flush(20)
+        first, second = (e for e in audit.entries() if e.event == "emitted")
+        (undone,) = (e for e in audit.entries() if e.event == "refused")
+        assert undone.subject == first.subject
+        assert undone.rule == "not emitted"
+        assert second.subject == (packet.id.hex(),)
+        assert second.details["sequence"] > first.details["sequence"]
+
+    asyncio.run(scenario())
+
+
+def test_a_disk_that_fails_while_receiving_ends_the_loop_and_the_loop_says_so(network):
+    async def scenario():
+        store, told = Failing(roster=qis.Roster.open()), []
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="disk full"):  # noqa: PT012  wherever it is seen
+                async with loop_on(network, 2, store=store, on_event=told.append) as reader:
+                    store.failures = 1
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+        assert [event.reason for event in told if event.kind == "failed"] == ["store.db: disk full"]
+
+    asyncio.run(scenario())
+
+
+def test_what_came_in_and_cannot_be_recorded_ends_the_loop(network, audit):
+    async def scenario():
+        async with loop_on(network, 1) as writer:
+            with pytest.raises(StorageError, match="the log is closed"):  # noqa: PT012  wherever
+                async with loop_on(network, 2, audit=audit) as reader:
+                    audit.close()
+                    await writer.publish(effect(-0.4), about=ABOUT)
+                    await until(reader, bool)
+
+    asyncio.run(scenario())
+
+
+def test_two_sites_with_one_key_are_told_of_it(network, audit):
+    async def scenario():
+        told = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "equivocation":
+                told.set()
+
+        clock = VirtualClock(NOW)
+        away = {"interest": SCHEME.interest([-1.0, 1.0, -1.0]), "clock": clock}
+        async with loop_on(network, 3, on_event=watch, audit=audit) as reader:
+            async with loop_on(network, 1, **away) as one, loop_on(network, 1, **away) as other:
+                packets = [
+                    await one.publish(effect(-0.4), about=ABOUT),
+                    await other.publish(effect(0.4, n=300), about=ABOUT),
+                ]
+                assert packets[0].sequence == packets[1].sequence
+                assert await one.flush(20)
+                assert await other.flush(20)
+            async with asyncio.timeout(20):
+                await told.wait()
+            found = await until(reader, lambda s: s.excluded)
+            assert found.sites == ()
+            assert reader.store.flagged == {site(1).issuer}
+        verdicts = {e.subject[0]: e.rule for e in audit.entries() if e.event == "received"}
+        assert sorted(verdicts.values()) == ["accepted", "equivocation"]
+        assert set(verdicts) == {packet.id.hex() for packet in packets}
+
+    asyncio.run(scenario())
+
+
+def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(network):
+    study = qis.Study(question=QUESTION, measure="OR", model="fixed")
+    roster = qis.Roster(tuple(qis.Site.of(f"{n}", site(n).issuer) for n in (1, 2)))
+
+    def found(estimate, n=200):
+        return qis.Effect(study=study, measure="OR", estimate=estimate, standard_error=0.2, n=n)
+
+    async def scenario():
+        refused = asyncio.Event()
+
+        def watch(event):
+            if event.kind == "refused":
+                refused.set()
+
+        options = {
+            "studies": [study],
+            "republish": True,
+            "republish_interval_s": 0.0,
+            "on_event": watch,
+        }
+        async with (
+            loop_on(network, 1) as first,
+            loop_on(network, 2) as second,
+            loop_on(network, 9, roster=roster, **options) as outsider,
+        ):
+            await first.publish(found(-0.4), about=ABOUT)
+            await second.publish(found(0.1), about=ABOUT)
+            await until(outsider, lambda s: len(s.sites) == 2)
+            async with asyncio.timeout(20):
+                await refused.wait()
+            await first.publish(found(-0.5, n=300), about=ABOUT)
+            await until(outsider, lambda s: s.sites[0].estimate == -0.5)
+            assert outsider.statistics.events["republished"] == 0
+
+    asyncio.run(scenario())
+
+
+def test_what_an_embargo_hides_is_used_in_the_log_without_numbers(network, audit):
+    study = qis.Study(
+        question=QUESTION, measure="OR", model="fixed", embargo_until=int(NOW) + 86_400
+    )
+
+    async def scenario():
+        async with loop_on(network, 1, studies=[study], audit=audit) as loop:
+            outcome = qis.Effect(
+                study=study, measure="OR", estimate=-0.4, standard_error=0.2, n=200
+            )
+            packet = await loop.publish(outcome, about=ABOUT)
+            await until(loop, lambda s: len(s.sites) == 1)
+        (entry,) = (e for e in audit.entries() if e.event == "used" and e.details["packets"])
+        assert entry.details["packets"] == [packet.id.hex()]
+
+    asyncio.run(scenario())

@@ -1,0 +1,229 @@
+"""The outbox: what was put in is there after a crash, sequences only grow, one writer a key."""
+
+import sqlite3
+
+import pytest
+
+import qis
+from qis.errors import InputError, StorageDamagedError, StorageError
+from qis.evidence.rules import Role
+from qis.loop import Outbox
+from qis.loop.approval import Draft, Pending
+from qis.loop.outbox import Look
+
+NOW = 1_800_000_000
+SITE = qis.Identity.from_seed(bytes([1]) * 32)
+OTHER = qis.Identity.from_seed(bytes([2]) * 32)
+ABOUT = qis.Fingerprint(bytes(32), bytes(8))
+KEYS = (b"key one.", b"key two.")
+
+
+def packet(number, *, identity=SITE, question="q", cohort=""):
+    return qis.Packet.sign(
+        identity,
+        outcome=qis.Effect(
+            question=question,
+            cohort=cohort,
+            measure="OR",
+            estimate=number / 10,
+            standard_error=0.2,
+        ),
+        fingerprint=ABOUT,
+        issued_at=NOW,
+        lifetime_s=1000,
+        sequence=NOW * 10**6 + number,
+        routing_keys=KEYS,
+    )
+
+
+def pending(number=1, *, subjects=None):
+    draft = Draft(
+        outcome=packet(number).outcome, fingerprint=ABOUT, routing_keys=KEYS, subjects=subjects
+    )
+    preview = qis.Disclosure.preset("cms").preview(draft.outcome)
+    return Pending.of(draft, preview, explain="as it would leave", now=float(NOW + number))
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "outbox.db"
+
+
+@pytest.fixture(params=["memory", "file"])
+def outbox(request, path):
+    with Outbox(path if request.param == "file" else None, limit=3) as made:
+        yield made
+
+
+def test_a_queue_in_order_until_it_is_taken(outbox):
+    packets = [packet(number) for number in (1, 2, 3)]
+    for one in packets:
+        assert outbox.put(one, KEYS) is False
+    assert outbox.unsent == 3
+    assert outbox.last_sequence == packets[-1].sequence
+    queued = outbox.queued()
+    assert [unsent.packet for unsent in queued] == packets
+    assert {unsent.routing_keys for unsent in queued} == {KEYS}
+    assert outbox.queued(after=queued[0].number, most=1) == queued[1:2]
+    outbox.taken(up_to=queued[1].number)
+    assert outbox.queued() == queued[2:]
+    assert outbox.unsent == 1
+
+
+def test_a_used_sequence_is_refused(outbox):
+    outbox.put(packet(5), KEYS)
+    for number in (4, 5):
+        with pytest.raises(StorageError, match="used already"):
+            outbox.put(packet(number, question="another"), KEYS)
+    outbox.raise_sequence(NOW * 10**6 + 9)
+    outbox.raise_sequence(NOW * 10**6 + 2)
+    with pytest.raises(StorageError, match="used already"):
+        outbox.put(packet(9), KEYS)
+    assert [unsent.packet for unsent in outbox.queued()] == [packet(5)]
+
+
+def test_the_newest_packet_of_each_key_is_kept_with_its_routing_keys(outbox):
+    outbox.put(packet(1), KEYS)
+    outbox.put(packet(2, cohort="second"), KEYS)
+    outbox.put(packet(3), KEYS[:1])
+    own = outbox.own()
+    assert {key.cohort: own[key] for key in own} == {
+        "": (packet(3), KEYS[:1]),
+        "second": (packet(2, cohort="second"), KEYS),
+    }
+    assert {key.role for key in own} == {Role.PRIMARY}
+
+
+def test_what_is_in_force_is_queued_again(outbox):
+    outbox.put(packet(1), KEYS)
+    outbox.put(packet(2), KEYS)
+    outbox.put(packet(3, cohort="second"), KEYS)
+    outbox.taken(up_to=outbox.queued()[1].number)
+    again = outbox.queue_again(now=NOW)
+    assert again == [packet(2)]  # the newest of its key; the other is still queued
+    assert [unsent.packet.sequence % 10 for unsent in outbox.queued()] == [3, 2]
+    assert outbox.unsent == 2
+    assert outbox.queue_again(now=NOW) == []
+    outbox.taken(up_to=outbox.queued()[-1].number)
+    assert outbox.queue_again(now=NOW + 1000) == []  # expired
+
+
+def test_what_is_taken_back_was_never_there_but_its_sequence_stays_used(outbox):
+    waiting = pending()
+    outbox.put(packet(1), KEYS)
+    outbox.hold(waiting)
+    former = next(iter(outbox.own().values()))
+    assert outbox.put(packet(2), KEYS, releases=waiting.id) is True
+    assert outbox.waiting() == ()
+    outbox.take_back(packet(2), former, waits=waiting)
+    assert [unsent.packet for unsent in outbox.queued()] == [packet(1)]
+    assert list(outbox.own().values()) == [former]
+    assert outbox.waiting() == (waiting,)
+    assert outbox.unsent == 1
+    with pytest.raises(StorageError, match="used already"):
+        outbox.put(packet(2), KEYS)
+    outbox.take_back(packet(1), None)
+    assert outbox.own() == {}
+
+
+def test_outcomes_wait_with_all_that_a_person_needs(outbox):
+    subjects = qis.disclosure.subject_hashes({"ann": "1", "bob": ""}, key=bytes(32))
+    first, second = pending(2, subjects=subjects), pending(1)
+    outbox.hold(first)
+    outbox.hold(second)
+    assert outbox.waiting() == (second, first)  # by when they were submitted
+    assert outbox.waiting()[1].draft.subjects == subjects
+    assert first.explain in str(first)
+    assert first.preview in str(first)
+    outbox.hold(pending(3))
+    with pytest.raises(InputError, match="release or reject"):
+        outbox.hold(pending(4))
+    outbox.drop(first.id)
+    assert outbox.waiting() == (second, pending(3))
+    assert len({pending(number).id for number in range(20)}) == 20
+
+
+def test_looks_are_counted(outbox):
+    study = qis.Study(question="q").id
+    assert outbox.look(study) == Look(b"", 0)
+    outbox.looked(study, Look(b"what was seen", 3))
+    assert outbox.look(study) == (b"what was seen", 3)
+
+
+def test_everything_is_there_when_it_is_opened_again(path):
+    with Outbox(path) as outbox, outbox.claimed(SITE.issuer):
+        for number in (1, 2):
+            outbox.put(packet(number), KEYS)
+        outbox.taken(up_to=outbox.queued()[0].number)
+        outbox.hold(pending())
+        before = outbox.queued(), outbox.own(), outbox.waiting(), outbox.last_sequence
+    assert path.stat().st_mode & 0o777 == 0o600
+    with Outbox(path) as outbox:
+        assert (outbox.queued(), outbox.own(), outbox.waiting(), outbox.last_sequence) == before
+        assert outbox.unsent == 1
+        # The queue's numbers go on, so what a stopped process had confirmed is not confused.
+        outbox.put(packet(3), KEYS)
+        assert outbox.queued()[1].number == 3
+
+
+def test_one_writer_a_file_and_a_key(path):
+    with Outbox(path) as outbox:
+        with pytest.raises(StorageError, match="one writer"):
+            Outbox(path)
+        with outbox.claimed(SITE.issuer):
+            with pytest.raises(StorageError, match="another loop"), outbox.claimed(SITE.issuer):
+                pass
+            with (
+                Outbox(path.with_name("second.db")) as second,
+                pytest.raises(StorageError, match="with this key"),
+                second.claimed(SITE.issuer),
+            ):
+                pass
+        with outbox.claimed(SITE.issuer):
+            pass
+        with pytest.raises(InputError, match="belongs to issuer"), outbox.claimed(OTHER.issuer):
+            pass
+
+
+def test_an_outbox_that_cannot_be_used_says_so(path, tmp_path):
+    with pytest.raises(InputError, match="positive"):
+        Outbox(limit=0)
+    with pytest.raises(StorageError, match="unable to open"):
+        Outbox(tmp_path / "nowhere" / "outbox.db")
+    path.write_bytes(b"")
+    with pytest.raises(StorageDamagedError, match="no outbox ever is"):
+        Outbox(path)
+    store = qis.SQLiteStore(tmp_path / "store.db", roster=qis.Roster.open())
+    store.close()
+    with pytest.raises(StorageDamagedError, match="no outbox of qis"):
+        Outbox(store.path)
+    closed = Outbox()
+    closed.close()
+    closed.close()
+    for use in (closed.queued, closed.waiting, lambda: closed.put(packet(1), KEYS)):
+        with pytest.raises(StorageError, match="closed"):
+            use()
+    with pytest.raises(StorageError, match="closed"), closed.claimed(SITE.issuer):
+        pass
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE unsent SET packet = zeroblob(512)",
+        "UPDATE own SET packet = zeroblob(512)",
+        "UPDATE waiting SET body = x'ff'",
+        "UPDATE waiting SET kind = 99",
+        "UPDATE waiting SET subjects = '['",
+    ],
+)
+def test_damage_inside_is_named(path, change):
+    with Outbox(path) as outbox:
+        outbox.put(packet(1), KEYS)
+        outbox.hold(pending())
+    database = sqlite3.connect(path)
+    with database:
+        database.execute(change)
+    database.close()
+    with Outbox(path) as outbox, pytest.raises(StorageDamagedError, match="left as it is"):
+        assert (outbox.queued(), outbox.own(), outbox.waiting()) is None
