@@ -96,8 +96,9 @@ def publish(network: Simulation, args: argparse.Namespace, rng: random.Random) -
 
 
 def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
-    """Recall in bins of 10 bits, beside the mean closed form of the same pairs."""
-    due, found, expected = Counter[int](), Counter[int](), Counter[int]()
+    """Recall in bins of 10 bits, beside the share that shares a key, and its closed form."""
+    due, found, sharing = Counter[int](), Counter[int](), Counter[int]()
+    expected: Counter[int] = Counter()
     for packet_id, publication in network.publications.items():
         own = network.members[publication.publisher].interest
         for node in network.concerned(packet_id) - network.dead:
@@ -109,10 +110,12 @@ def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
             low = distance // 10 * 10
             due[low] += 1
             found[low] += node in publication.delivered
+            sharing[low] += not set(own.routing_keys).isdisjoint(other.routing_keys)
             expected[low] += closed_form(distance, *bands)
     return {
         f"{low}-{low + 9}": {
             "recall": found[low] / due[low],
+            "sharing": sharing[low] / due[low],
             "closed_form": expected[low] / due[low],
             "pairs": due[low],
         }
