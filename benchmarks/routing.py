@@ -9,14 +9,16 @@ measuring starts. Dead nodes die at once, droppers acknowledge and drop, loss is
 publications then begin within 5 s, and are judged 24 s later, before the publishers repeat them
 (with `--republished` after that): at most 5 % of nodes have refreshed by then. With `--churn` so
 many die and as many join within a minute, just before. From 10,000 nodes on, routing tables are
-filled as if the joins had happened (`--joins messages` has them happen); subscriptions are always
-placed by messages. Hops and requests are those of lookups of places never looked for before.
+filled as if the joins had happened, and first lookups begin near their key as later ones do
+(`--joins messages` has it all happen); subscriptions are always placed and refreshed by messages.
+Hops and requests are those of lookups of places never looked for before.
 """
 
 import argparse
 import json
 import random
 import resource
+import statistics
 import sys
 import time
 from collections import Counter
@@ -30,6 +32,7 @@ from qis.simulation import Simulation
 
 REFRESHED_S = 720.0  # the longest pause between two refreshes
 WITHIN_S, JUDGED_S, REPEATED_S = 5.0, 29.0, 70.0
+KNOWN, ANSWERED_S = 5, 0.9  # so many publish again, and the repetitions begin only after this
 CHURN_S = 60.0
 HOT_KEY = b"hot key!"
 PRECOMPUTED_FROM = 10_000
@@ -93,8 +96,9 @@ def publish(network: Simulation, args: argparse.Namespace, rng: random.Random) -
 
 
 def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
-    """Recall in bins of 10 bits, beside the mean closed form of the same pairs."""
-    due, found, expected = Counter[int](), Counter[int](), Counter[int]()
+    """Recall in bins of 10 bits, beside the share that shares a key, and its closed form."""
+    due, found, sharing = Counter[int](), Counter[int](), Counter[int]()
+    expected: Counter[int] = Counter()
     for packet_id, publication in network.publications.items():
         own = network.members[publication.publisher].interest
         for node in network.concerned(packet_id) - network.dead:
@@ -106,10 +110,12 @@ def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
             low = distance // 10 * 10
             due[low] += 1
             found[low] += node in publication.delivered
+            sharing[low] += not set(own.routing_keys).isdisjoint(other.routing_keys)
             expected[low] += closed_form(distance, *bands)
     return {
         f"{low}-{low + 9}": {
             "recall": found[low] / due[low],
+            "sharing": sharing[low] / due[low],
             "closed_form": expected[low] / due[low],
             "pairs": due[low],
         }
@@ -119,14 +125,13 @@ def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
 
 def messages_when_known(network: Simulation, publishers: list[int]) -> float:
     """Median number of messages of a second publication, whose holders are known."""
-    sent = []
+    counters = [network.nodes[node].publisher for node in publishers]
+    before = [counter.sent for counter in counters]
     for node in publishers:
-        publisher = network.nodes[node].publisher
-        before = publisher.sent
         network.publish(node)
-        network.run(4.0)
-        sent.append(publisher.sent - before)
-    return sorted(sent)[len(sent) // 2]
+    network.run(ANSWERED_S)
+    sent = [counter.sent - past for counter, past in zip(counters, before, strict=True)]
+    return float(statistics.median(sent))
 
 
 def found_cases(network: Simulation, cases: Cases) -> dict[str, float]:
@@ -164,9 +169,8 @@ def measure(args: argparse.Namespace, seed: int, world: Any = None) -> dict[str,
         figures["busiest_share"] = report.busiest_share
     if cases is not None:
         figures |= found_cases(network, cases)
-    network.run(0.0 if args.republished else REPEATED_S - JUDGED_S)
-    if not args.hot:  # after the repetition, as before it a packet's own messages mix in
-        figures["messages_per_publish"] = messages_when_known(network, publishers[:5])
+    if not args.hot:
+        figures["messages_per_publish"] = messages_when_known(network, publishers[:KNOWN])
     if not args.json:
         figures |= {
             "requests_p99": report.requests_p99,

@@ -63,13 +63,17 @@ def draw(rows: list[Row], path: Path) -> None:
     sizes = sorted({nodes for nodes, *_ in rows})
     axes.plot(sizes, [math.log2(n) for n in sizes], "--", color="#999999", label="log₂ N")
     for fault, marker in (("20 % dead, 5 % loss", "s-"), ("faultless", "o-")):
-        by_size = {nodes: report.hops_p99 for nodes, _, name, report in rows if name == fault}
+        by_size: dict[int, float] = {}
+        for nodes, _, name, report in rows:  # joined by messages, where there are such
+            if name == fault:
+                by_size.setdefault(nodes, report.hops_p99)
         colour = "#1f4e8c" if fault == "faultless" else "#b3541e"
         axes.plot(
             list(by_size), list(by_size.values()), marker, color=colour, label=f"99 %, {fault}"
         )
     axes.set_xscale("log")
     axes.set_ylim(0.0, 18.0)
+    axes.set_yticks(range(0, 18, 4))
     axes.set_xlabel("nodes")
     axes.set_ylabel("length of a lookup's path")
     axes.legend(frameon=False)

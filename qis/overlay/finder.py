@@ -1,6 +1,7 @@
 """Finding the live nodes closest to a place, and thereby learning of others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import islice
 from typing import Final
 
 from qis.overlay.links import Links
@@ -62,20 +63,21 @@ class Finder:
             known.sort(key=lambda contact: contact.id ^ target)
         return known[:RECORDS_LIMIT]
 
+    def remember(self, target: int, found: Iterable[Contact]) -> None:
+        """Begin here, beside the own table, when this place is looked for again."""
+        self._near.pop(target, None)
+        self._near[target] = tuple(islice(found, RECORDS_LIMIT))
+        if len(self._near) > PLACES_LIMIT:
+            del self._near[next(iter(self._near))]
+
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
         for contact in lookup.to_ask():
             self._ask_for(lookup, contact, then, now)
         if lookup.is_done:
             self.finished(lookup)
             result = lookup.result()
-            self._remember(lookup.target, result)
+            self.remember(lookup.target, result)
             then(sorted([*result, self.own], key=lambda c: c.id ^ lookup.target), now)
-
-    def _remember(self, target: int, found: list[Contact]) -> None:
-        self._near.pop(target, None)
-        self._near[target] = tuple(found[:RECORDS_LIMIT])
-        if len(self._near) > PLACES_LIMIT:
-            del self._near[next(iter(self._near))]
 
     def _ask_for(self, lookup: Lookup, contact: Contact, then: Finished, now: float) -> None:
         def on_answer(found: Found, at: float) -> None:

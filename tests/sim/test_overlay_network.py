@@ -137,3 +137,29 @@ def test_keys_added_later_bring_what_was_published_under_them_before():
     network.subscribe(2, (*old, *new))
     network.run(10.0)
     assert all(2 in network.receivers(packet) for packet in under_new)
+
+
+def test_a_place_looked_for_again_costs_less_and_finds_who_has_come_since(wanted):
+    network = settled(wanted, seed=10)
+    target = 12345 << 200
+    costs, found = [], []
+    finder = network.nodes[7].finder
+    finder.finished = lambda lookup: costs.append(lookup.requests)
+
+    def look():
+        finder.find(target, width=3, now=network.now, then=lambda who, _: found.append(who[:3]))
+        network._flush(7)
+        network.run(10.0)
+        ranked = sorted((network.nodes[i] for i in network.alive()), key=distance)
+        assert [c.id for c in found[-1]] == [node.contact.id for node in ranked[:3]]
+        return ranked[:3]
+
+    def distance(node):
+        return node.contact.id ^ target
+
+    before = look()
+    look()
+    assert costs[1] < costs[0]
+    network.churn(0.5, among=set(range(60)) - {7}, over_s=60.0)
+    network.run(720.0)  # the dead are silent to somebody's refresh
+    assert look() != before
