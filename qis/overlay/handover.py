@@ -17,7 +17,7 @@ from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
 from qis.overlay.ids import ID_BITS, rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Known, Publish, Published
+from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Publish, Published
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried, Retained
@@ -176,8 +176,7 @@ class Handover:
                 token=token,
                 salt=0,
                 hops=1 + (carried.issuer != self._finder.own.record.key),
-                place=carried.keys.index(key),
-                known=Known(),
+                places=1 << carried.keys.index(key),
                 keys=carried.keys,
                 packet=carried.packet,
             )

@@ -7,7 +7,7 @@ from typing import Final
 from qis.overlay.choice import chosen_keys
 from qis.overlay.holdings import Holdings
 from qis.overlay.links import Links
-from qis.overlay.messages import Publish, Published, Subscribe, Subscribed
+from qis.overlay.messages import Known, Publish, Published, Subscribe, Subscribed
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.retained import Carried, Retained
@@ -67,30 +67,44 @@ class Holder:
         )
 
     def publish(self, message: Publish, now: float) -> Published | None:
-        """Forward a packet to the subscribers that its key has been chosen for; `None` refuses."""
-        key = message.keys[message.place]
-        known = self.holdings.known(key, now)
-        answer = Published(
-            request=message.request,
-            age_s=self.holdings.age_s(key, now),
-            known=known,
-            news=self.news_for((key,), now),
-        )
+        """Forward a packet to the subscribers that one of the keys has been chosen for, once each.
+
+        `None` refuses it.
+        """
         carried = self._inspect(message.packet, message.keys, now)
         if carried is None:
             return None
-        self.retained.put(carried, key, now)
-        handled = (carried.id, key, message.salt)
-        if handled in self._handled or (known.count and known == message.known):
-            return answer
+        keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
+        known = tuple(self.holdings.known(key, now) for key in keys)
+        self.retained.put(carried, keys, now)
+        before = message.known or (Known(),) * len(keys)
+        fresh = [
+            key
+            for key, own, other in zip(keys, known, before, strict=True)
+            if own.count and not own.is_same(other) and self._is_first(carried, key, message.salt)
+        ]
+        if fresh:
+            self._forward_under(fresh, carried, message, now)
+        return Published(request=message.request, known=known, news=self.news_for(keys, now))
+
+    def _is_first(self, carried: Carried, key: bytes, salt: int) -> bool:
+        handled = (carried.id, key, salt)
+        if handled in self._handled:
+            return False
         self._handled[handled] = None
         if len(self._handled) > HANDLED_LIMIT:
             del self._handled[next(iter(self._handled))]
-        self._forward_under(key, carried, message, now)
-        return answer
+        return True
 
-    def _forward_under(self, key: bytes, carried: Carried, message: Publish, now: float) -> None:
-        for subscription in self.holdings.under(key, now):
+    def _forward_under(
+        self, keys: list[bytes], carried: Carried, message: Publish, now: float
+    ) -> None:
+        subscriptions: dict[bytes, tuple[Subscription, set[bytes]]] = {}
+        for key in keys:
+            for subscription in self.holdings.under(key, now):
+                found = subscriptions.setdefault(subscription.place, (subscription, set()))
+                found[1].add(key)
+        for subscription, under in subscriptions.values():
             subscriber = subscription.subscriber
             if subscriber == carried.issuer:
                 continue
@@ -98,7 +112,7 @@ class Holder:
                 carried.id, message.salt, subscriber, carried.keys, subscription.keys
             )
             contact = self._admission.contact(subscription.record)
-            if key in chosen and contact is not None:
+            if contact is not None and not under.isdisjoint(chosen):
                 self._forward(carried, contact, message.hops, now)
 
     def _forward(self, carried: Carried, contact: Contact, hops: int, now: float) -> None:

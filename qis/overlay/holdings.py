@@ -31,6 +31,7 @@ class Holdings:
         self._held: dict[bytes, _Held] = {}
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self._first_at: dict[bytes, float] = {}
+        self._xor: dict[bytes, int] = {}
 
     def __len__(self) -> int:
         return sum(len(held.expires_at) for held in self._held.values())
@@ -61,9 +62,9 @@ class Holdings:
         if lifetime_s:
             for place, key in enumerate(subscription.keys):
                 if places >> place & 1:
+                    if key not in held.expires_at:
+                        self._add(held, key, now)
                     held.expires_at[key] = now + lifetime_s
-                    self._by_key.setdefault(key, {})[subscriber] = None
-                    self._first_at.setdefault(key, now)
         return True
 
     def keys(self) -> set[bytes]:
@@ -76,16 +77,15 @@ class Holdings:
         return [held.subscription for held in found if held.expires_at[key] > now]
 
     def known(self, key: bytes, now: float) -> Known:
-        """Which subscribers of a key are known here."""
-        subscriptions = self.under(key, now)
-        xor = 0
-        for subscription in subscriptions:
-            xor ^= int.from_bytes(subscription.subscriber[:8])
-        return Known(count=min(len(subscriptions), 65_535), xor=xor.to_bytes(8))
-
-    def age_s(self, key: bytes, now: float) -> int:
-        """Whole seconds since this node was first given a subscription of the key; 0 if never."""
-        return max(0, int(now - self._first_at.get(key, now)))
+        """Which subscribers of a key are known here, and for how long there have been any."""
+        count = len(self._by_key.get(key, ()))
+        if not count:
+            return Known()
+        return Known(
+            age_s=max(0, int(now - self._first_at[key])),
+            count=min(count, 65_535),
+            xor=self._xor[key].to_bytes(8),
+        )
 
     def expire(self, now: float) -> None:
         """Let go of what was not refreshed."""
@@ -95,9 +95,19 @@ class Holdings:
             if not held.expires_at and held.forgotten_at <= now:
                 del self._held[subscriber]
 
+    def _add(self, held: _Held, key: bytes, now: float) -> None:
+        self._by_key.setdefault(key, {})[held.subscription.place] = None
+        self._first_at.setdefault(key, now)
+        self._xor[key] = self._xor.get(key, 0) ^ _mark(held)
+
     def _drop(self, held: _Held, key: bytes) -> None:
         del held.expires_at[key]
         subscribers = self._by_key[key]
         del subscribers[held.subscription.place]
+        self._xor[key] ^= _mark(held)
         if not subscribers:
-            del self._by_key[key], self._first_at[key]
+            del self._by_key[key], self._first_at[key], self._xor[key]
+
+
+def _mark(held: _Held) -> int:
+    return int.from_bytes(held.subscription.subscriber[:8])

@@ -18,6 +18,8 @@ DATAGRAM_SIZE: Final = 1_200
 TOKEN_SIZE: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
+PLACES_LIMIT: Final = 16
+"""Keys of one packet that one message asks a node to hold it under."""
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
 _HEAD = struct.Struct(">4sB8s")
@@ -27,16 +29,22 @@ _HEAD = struct.Struct(">4sB8s")
 class Known:
     """Which subscribers of a key a holder knows: how many, and the XOR of 8 bytes of each id.
 
-    Two holders with equal values know the same ones, but for a chance of 2⁻⁶⁴.
+    Two holders with equal values know the same ones, but for a chance of 2⁻⁶⁴. `age_s` says for how
+    many seconds the holder has had any.
     """
 
-    FORMAT: ClassVar = struct.Struct(">H8s")
+    FORMAT: ClassVar = struct.Struct(">IH8s")
+    age_s: int = 0
     count: int = 0
     xor: bytes = bytes(8)
 
+    def is_same(self, other: "Known") -> bool:
+        """Whether both know the same subscribers."""
+        return (self.count, self.xor) == (other.count, other.xor)
+
     def encode(self) -> bytes:
-        """The 10 bytes that travel."""
-        return self.FORMAT.pack(self.count, self.xor)
+        """The 14 bytes that travel."""
+        return self.FORMAT.pack(self.age_s, self.count, self.xor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,39 +132,44 @@ class Subscribed(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publish(Message):
-    """Be the holder of `keys[place]` for this packet; forward, unless the same are `known`."""
+    """Be a holder for this packet of those of its keys whose bits are set in `places`.
+
+    `known` has an entry for each of them, or none at all: who knows the same subscribers of a key
+    forwards nothing under it.
+    """
 
     KIND: ClassVar[int] = 5
-    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBBB{Known.FORMAT.size}s")
+    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBQBB")
     token: bytes
     salt: int
     hops: int
-    place: int
-    known: Known
+    places: int
     keys: tuple[bytes, ...]
     packet: bytes
+    known: tuple[Known, ...] = ()
 
     def _body(self) -> bytes:
         head = self.FORMAT.pack(
-            self.token, self.salt, self.hops, self.place, len(self.keys), self.known.encode()
+            self.token, self.salt, self.hops, self.places, len(self.keys), len(self.known)
         )
-        return head + b"".join(self.keys) + self.packet
+        known = b"".join(entry.encode() for entry in self.known)
+        return head + known + b"".join(self.keys) + self.packet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published(Message):
-    """The packet is held; for how many seconds this node has known the key, and whom it knows.
+    """The packet is held; `known` says of each key, in order, which subscribers this node knows.
 
-    `news` are records of nodes near the key that have come lately.
+    `news` are records of nodes near the keys that have come lately.
     """
 
     KIND: ClassVar[int] = 6
-    age_s: int
-    known: Known
+    known: tuple[Known, ...]
     news: tuple[bytes, ...] = ()
 
     def _body(self) -> bytes:
-        return self.age_s.to_bytes(4) + self.known.encode() + b"".join(self.news)
+        known = b"".join(entry.encode() for entry in self.known)
+        return bytes([len(self.known)]) + known + b"".join(self.news)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -276,29 +289,34 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
     size = Publish.FORMAT.size
     if len(body) < size:
         return None
-    token, salt, hops, place, count, known = Publish.FORMAT.unpack_from(body)
-    carried = _carried(body[size:], count)
-    if carried is None or place >= count:
+    token, salt, hops, places, count, entries = Publish.FORMAT.unpack_from(body)
+    asked = places.bit_count()
+    end = size + entries * Known.FORMAT.size
+    carried = _carried(body[end:], count)
+    if carried is None or places >> count or not 0 < asked <= PLACES_LIMIT:
+        return None
+    if entries not in (0, asked):
         return None
     return Publish(
         request=request,
         token=token,
         salt=salt,
         hops=hops,
-        place=place,
-        known=_known(known),
+        places=places,
         keys=carried[0],
         packet=carried[1],
+        known=_known(body[size:end]),
     )
 
 
 def _published(request: bytes, body: bytes) -> Published | None:
-    size = 4 + Known.FORMAT.size
-    news = _split(body[size:], RECORD_SIZE, NEWS_LIMIT)
-    if len(body) < size or news is None:
+    if not body or not 0 < body[0] <= PLACES_LIMIT:
         return None
-    age_s, known = int.from_bytes(body[:4]), _known(body[4:size])
-    return Published(request=request, age_s=age_s, known=known, news=news)
+    end = 1 + body[0] * Known.FORMAT.size
+    news = _split(body[end:], RECORD_SIZE, NEWS_LIMIT)
+    if len(body) < end or news is None:
+        return None
+    return Published(request=request, known=_known(body[1:end]), news=news)
 
 
 def _deliver(request: bytes, body: bytes) -> Deliver | None:
@@ -342,9 +360,9 @@ _READERS: Final = {
 }
 
 
-def _known(data: bytes) -> Known:
-    count, xor = Known.FORMAT.unpack(data)
-    return Known(count=count, xor=xor)
+def _known(data: bytes) -> tuple[Known, ...]:
+    entries = Known.FORMAT.iter_unpack(data)
+    return tuple(Known(age_s=age_s, count=count, xor=xor) for age_s, count, xor in entries)
 
 
 def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:

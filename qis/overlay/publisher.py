@@ -1,19 +1,21 @@
 """The part of a publisher: hand a packet to one live holder of each key, and again while it lives.
 
-Holders are remembered, so that a second publication under known keys needs no lookup. Each new
-publication of a packet starts at the next holder: this brings a packet to all of them, which keep
-it for those that come later, and reaches what a bad first holder left out. Holders name nodes that
-have turned up closer to the key; those are handed the packet too.
+A node that is asked to hold several of the packet's keys is asked once for all of them. Holders are
+remembered, so that a second publication under known keys needs no lookup. Each new publication of a
+packet starts at the next holder: this brings a packet to all of them, which keep it for those that
+come later, and reaches what a bad first holder left out. Holders name nodes that have turned up
+closer to a key; those are handed the packet too.
 """
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
 from qis.overlay.finder import Finder
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import Known, Publish, Published
+from qis.overlay.messages import PLACES_LIMIT, Known, Publish, Published
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
@@ -39,15 +41,23 @@ class _Publication:
 
 @dataclass(slots=True)
 class _Handing:
-    """One packet on its way under one key; to all holders, or until a mature one has it."""
+    """One packet under one key: whom it is handed to, in order."""
 
-    publication: _Publication
-    place: int
-    salt: int
-    holders: list[Contact]
-    to_all: bool
+    holders: list[Contact] = field(default_factory=list)
     next: int = 0
     known: Known = field(default_factory=Known)
+
+
+@dataclass(slots=True)
+class _Round:
+    """One publication of a packet; `handings` by the place of the key among the packet's."""
+
+    publication: _Publication
+    salt: int
+    to_all: bool
+    handings: dict[int, _Handing]
+    looked_up: int = 0
+    asked: int = 0
 
 
 class Publisher:
@@ -89,13 +99,10 @@ class Publisher:
 
     def spread(self, now: float) -> None:
         """Hand all that lives to all of its holders, so that this node may go."""
-        for publication in self._live(now):
-            for place, kept_by in enumerate(publication.kept_by):
-                if len(kept_by) < self._holders:
-                    self._publish_under(publication, place, 0, now, to_all=True)
-
-    def _live(self, now: float) -> list[_Publication]:
-        return [p for p in self._publications.values() if p.carried.expires_at > now]
+        for publication in list(self._publications.values()):
+            places = [i for i, kept in enumerate(publication.kept_by) if len(kept) < self._holders]
+            if places and publication.carried.expires_at > now:
+                self._begin(publication, places, 0, now, to_all=True)
 
     def _publish(self, publication: _Publication, salt: int, now: float) -> None:
         carried = publication.carried
@@ -105,75 +112,96 @@ class Publisher:
         pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
         following = (salt + 1) % 256
         self._timers.start(now + pause_s, lambda at: self._publish(publication, following, at))
-        for place in range(len(carried.keys)):
-            self._publish_under(publication, place, salt, now, to_all=False)
+        self._begin(publication, range(len(carried.keys)), salt, now, to_all=False)
 
-    def _publish_under(
-        self, publication: _Publication, place: int, salt: int, now: float, *, to_all: bool
+    def _begin(
+        self,
+        publication: _Publication,
+        places: Iterable[int],
+        salt: int,
+        now: float,
+        *,
+        to_all: bool,
     ) -> None:
-        key = publication.carried.keys[place]
+        """Find the holders of each key, then hand the packet to the first of each."""
+        current = _Round(publication, salt, to_all, {place: _Handing() for place in places})
         self._under_way += 1
+        for place in current.handings:
+            self._find(current, place, publication.carried.keys[place], now)
 
+    def _find(self, current: _Round, place: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
             self._known.pop(key, None)
             self._known[key] = (at + HOLDERS_KNOWN_S, holders)
             if len(self._known) > REMEMBERED_KEYS_LIMIT:
                 del self._known[next(iter(self._known))]
-            begin(holders, at)
+            found_holders(holders, at)
 
-        def begin(holders: list[Contact], at: float) -> None:
-            first = salt % len(holders)
-            order = holders[first:] + holders[:first]
-            self._hand(_Handing(publication, place, salt, order, to_all), at)
+        def found_holders(holders: list[Contact], at: float) -> None:
+            first = current.salt % len(holders)
+            current.handings[place].holders = holders[first:] + holders[:first]
+            current.looked_up += 1
+            if current.looked_up == len(current.handings):
+                self._go_on(current, list(current.handings), at)
 
         known_until, holders = self._known.get(key, (0.0, []))
         if known_until > now and holders:
-            begin(holders, now)
+            found_holders(holders, now)
         else:
             target = rendezvous_id(key, self._salt)
             self._finder.find(target, width=self._holders, now=now, then=then)
 
-    def _hand(self, handing: _Handing, now: float) -> None:
-        """Try the next holder, if one is left."""
-        if handing.next >= len(handing.holders):
+    def _go_on(self, current: _Round, places: list[int], now: float) -> None:
+        """Hand the packet to the next holder of each of these keys, as far as there is one."""
+        groups: defaultdict[Contact, list[int]] = defaultdict(list)
+        for place in places:
+            handing = current.handings[place]
+            if handing.next < len(handing.holders):
+                groups[handing.holders[handing.next]].append(place)
+                handing.next += 1
+        requests = [
+            (contact, group[start : start + PLACES_LIMIT])
+            for contact, group in groups.items()
+            for start in range(0, len(group), PLACES_LIMIT)
+        ]
+        current.asked += len(requests)
+        for contact, group in requests:
+            self._ask(current, contact, group, now)
+        if not current.asked and not requests:
             self._under_way -= 1
-            return
-        contact = handing.holders[handing.next]
-        handing.next += 1
-        carried = handing.publication.carried
+
+    def _ask(self, current: _Round, contact: Contact, places: list[int], now: float) -> None:
+        carried = current.publication.carried
         is_here = contact.id == self._finder.own.id
+        known = tuple(current.handings[place].known for place in places)
 
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,
                 token=token,
-                salt=handing.salt,
+                salt=current.salt,
                 hops=0 if is_here else 1,
-                place=handing.place,
-                known=handing.known,
+                places=sum(1 << place for place in places),
                 keys=carried.keys,
                 packet=carried.packet,
+                known=known if any(entry.count for entry in known) else (),
             )
 
         def on_answer(answer: Published, at: float) -> None:
-            handing.publication.kept_by[handing.place].add(contact.id)
-            self._take_news(handing, answer)
-            # What only this node keeps is gone when it goes.
-            if handing.to_all or is_here or answer.news or answer.age_s < REFRESH_S:
-                handing.known = answer.known
-                self._hand(handing, at)
-            else:
-                self._under_way -= 1
+            current.asked -= 1
+            self._go_on(current, self._heard(current, contact, places, answer), at)
 
         def on_silence(at: float) -> None:
-            self._known.pop(carried.keys[handing.place], None)
-            self._hand(handing, at)
+            current.asked -= 1
+            for place in places:
+                self._known.pop(carried.keys[place], None)
+            self._go_on(current, places, at)
 
         if is_here:
             answer = self._hold_here(build(bytes(8), bytes(16)), now)
             if answer is None:
-                self._hand(handing, now)
+                on_silence(now)
             else:
                 on_answer(answer, now)
             return
@@ -187,10 +215,29 @@ class Publisher:
             on_silence=on_silence,
         )
 
-    def _take_news(self, handing: _Handing, answer: Published) -> None:
-        """Go on with nodes that the holder knows to be closer than one of the holders."""
-        key = handing.publication.carried.keys[handing.place]
+    def _heard(
+        self, current: _Round, contact: Contact, places: list[int], answer: Published
+    ) -> list[int]:
+        """The places that have to go on to their next holder."""
+        if len(answer.known) != len(places):  # not what was asked: as good as no answer
+            return places
+        is_here = contact.id == self._finder.own.id
+        going_on = []
+        for place, known in zip(places, answer.known, strict=True):
+            current.publication.kept_by[place].add(contact.id)
+            has_news = self._take_news(current, place, answer)
+            # What only this node keeps is gone when it goes.
+            if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
+                current.handings[place].known = known
+                going_on.append(place)
+        return going_on
+
+    def _take_news(self, current: _Round, place: int, answer: Published) -> bool:
+        """Whether a holder has named a node that is closer to the key than one of the holders."""
+        key = current.publication.carried.keys[place]
+        handing = current.handings[place]
         target = rendezvous_id(key, self._salt)
+        has_news = False
         for contact in map(self._finder.contact, answer.news):
             if contact is None or contact in handing.holders:
                 continue
@@ -198,3 +245,5 @@ class Publisher:
             if contact in ranked[: self._holders]:
                 handing.holders.append(contact)
                 self._known.pop(key, None)
+                has_news = True
+        return has_news

@@ -4,7 +4,7 @@ Bounded; when full, the issuer with most packets loses its oldest, so that nobod
 the others. A count that only grows says what came after what, so that a refresh repeats nothing.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,11 +36,12 @@ class Retained:
     def __len__(self) -> int:
         return len(self._packets)
 
-    def put(self, carried: Carried, key: bytes, now: float) -> None:
-        """Keep a packet, once, as a holder of one of its keys."""
+    def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> None:
+        """Keep a packet, once, as a holder of some of its keys."""
         if carried.expires_at <= now:
             return
-        self._by_key.setdefault(key, {})[carried.id] = None
+        for key in keys:
+            self._by_key.setdefault(key, {})[carried.id] = None
         if carried.id in self._packets:
             return
         self.count += 1

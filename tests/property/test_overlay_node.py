@@ -11,7 +11,6 @@ from qis.overlay.messages import (
     Deliver,
     Find,
     Found,
-    Known,
     Leave,
     Prove,
     Publish,
@@ -78,8 +77,7 @@ def seeds():
         token=bytes(16),
         salt=0,
         hops=1,
-        place=0,
-        known=Known(),
+        places=1,
         keys=(KEY,),
         packet=PACKET,
     )
@@ -173,8 +171,7 @@ def test_a_packet_that_does_not_verify_is_neither_held_nor_acknowledged():
         token=token,
         salt=0,
         hops=1,
-        place=0,
-        known=Known(),
+        places=1,
         keys=(KEY,),
         packet=PACKET,
     )

@@ -8,7 +8,7 @@ from qis.overlay import holdings as holdings_module
 from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
 from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
-from qis.overlay.messages import NO_TOKEN, Find, Found, Prove, decode
+from qis.overlay.messages import NO_TOKEN, Find, Found, Known, Prove, decode
 from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
@@ -65,10 +65,11 @@ def test_equal_knowledge_and_age():
         one.put(subscription(who=who), 1, now=100.0)
     for who in (b"2", b"1"):
         other.put(subscription(who=who), 1, now=700.0)
-    assert one.known(A, 800.0) == other.known(A, 800.0)
-    assert (one.age_s(A, 800.0), other.age_s(A, 800.0), other.age_s(C, 800.0)) == (700, 100, 0)
+    assert one.known(A, 800.0).is_same(other.known(A, 800.0))
+    assert (one.known(A, 800.0).age_s, other.known(A, 800.0).age_s) == (700, 100)
+    assert other.known(C, 800.0) == Known()
     other.put(subscription(who=b"3"), 1, now=700.0)
-    assert one.known(A, 800.0) != other.known(A, 800.0)
+    assert not one.known(A, 800.0).is_same(other.known(A, 800.0))
 
 
 def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
@@ -80,8 +81,8 @@ def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
 def test_retained_packets_come_in_order_after_a_count_and_once():
     kept = Retained()
     for number in (1, 2, 2, 3):
-        kept.put(carried(number), A, now=0.0)
-    kept.put(carried(4, keys=(B,)), B, now=0.0)
+        kept.put(carried(number), [A], now=0.0)
+    kept.put(carried(4, keys=(B,)), [B], now=0.0)
     assert [c.id[-1] for c in kept.after(1, frozenset([A]), 1.0)] == [2, 3]
     assert kept.count == 4
     assert list(kept.after(0, frozenset([A, B]), 100.0)) == []
@@ -94,9 +95,9 @@ def test_retained_packets_come_in_order_after_a_count_and_once():
 
 def test_a_flood_displaces_only_its_own_issuer():
     kept = Retained(limit=10)
-    kept.put(carried(1, issuer=b"quiet"), A, now=0.0)
+    kept.put(carried(1, issuer=b"quiet"), [A], now=0.0)
     for number in range(2, 50):
-        kept.put(carried(number, issuer=b"loud"), A, now=0.0)
+        kept.put(carried(number, issuer=b"loud"), [A], now=0.0)
     ids = [c.id[-1] for c in kept.after(0, frozenset([A]), 1.0)]
     assert ids == [1, *range(41, 50)]
 
