@@ -101,7 +101,7 @@ def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
     expected: Counter[int] = Counter()
     for packet_id, publication in network.publications.items():
         own = network.members[publication.publisher].interest
-        for node in network.concerned(packet_id) - network.dead:
+        for node in sorted(network.concerned(packet_id) - network.dead):
             other = network.members[node].interest
             if own is None or other is None:
                 return {}
@@ -160,7 +160,9 @@ def measure(args: argparse.Namespace, seed: int, world: Any = None) -> dict[str,
     network.run(REPEATED_S if args.republished else JUDGED_S)
     report = network.report()
     figures = report.to_dict()
-    figures["recall_by_distance"] = by_distance(network, bands_for(args.nodes))
+    is_measured_in_bits = not args.phenotypes and not args.terms
+    bins = by_distance(network, bands_for(args.nodes)) if is_measured_in_bits else {}
+    figures["recall_by_distance"] = bins
     figures["state_per_node_p99"] = state.state_per_node_p99
     figures = {key: figures[key] for key in KEYS}
     if args.churn:  # whoever has gone and come counts once
