@@ -4,14 +4,17 @@
 
 Interests: clusters of 5-50 agents at Hamming distances 5-100 from their centre; 24 bands of 5 bits
 (42 of 6 above 30,000 agents); radius 80. Or `--terms`: 8 keys each of a skewed vocabulary, 4
-holders. Or `--phenotypes DIR`: published cases. The network is one refresh period old when
-measuring starts. Dead nodes die at once, droppers acknowledge and drop, loss is per datagram; all
-publications then begin within 5 s, and are judged 24 s later, before the publishers repeat them
-(with `--republished` after that): at most 5 % of nodes have refreshed by then. With `--churn` so
-many die and as many join within a minute, just before. From 10,000 nodes on, routing tables are
-filled as if the joins had happened, and first lookups begin near their key as later ones do
-(`--joins messages` has it all happen); subscriptions are always placed and refreshed by messages.
-Hops and requests are those of lookups of places never looked for before.
+holders. Or `--phenotypes DIR`: published cases. Or `--hot`: this share of all wants one topic, and
+nobody anything else.
+
+The network is one refresh period old when measuring starts. Dead nodes die at once, droppers
+acknowledge and drop, loss is per datagram; all publications then begin within 5 s, and are judged
+24 s later, before the publishers repeat them (with `--republished` after that): at most 5 % of
+nodes have refreshed by then. With `--churn` so many die and as many join within a minute, just
+before. From 10,000 nodes on, routing tables are filled as if the joins had happened, and first
+lookups begin near their key as later ones do (`--joins messages` has it all happen); subscriptions
+are always placed and refreshed by messages. Hops and requests are those of lookups of places never
+looked for before.
 """
 
 import argparse
@@ -60,6 +63,9 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
     if args.phenotypes:
         cases = Cases(args.phenotypes, args.nodes, rng)
         wanted: list[Any] = cases.interests
+    elif args.hot:
+        hot = set(rng.sample(range(args.nodes), round(args.hot * args.nodes)))
+        wanted = [[HOT_KEY] if node in hot else [] for node in range(args.nodes)]
     elif args.terms:
         wanted = term_keys(args.nodes, rng)
     else:
@@ -67,8 +73,6 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
     joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "tables")
     one_key = args.terms or args.phenotypes
     network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
-    for node in rng.sample(range(args.nodes), round(args.hot * args.nodes)):
-        network.subscribe(node, [*network.members[node].keys, HOT_KEY])
     network.run(REFRESHED_S)
     return network, rng, cases
 
@@ -101,7 +105,7 @@ def by_distance(network: Simulation, bands: tuple[int, int]) -> dict[str, Any]:
     expected: Counter[int] = Counter()
     for packet_id, publication in network.publications.items():
         own = network.members[publication.publisher].interest
-        for node in network.concerned(packet_id) - network.dead:
+        for node in sorted(network.concerned(packet_id) - network.dead):
             other = network.members[node].interest
             if own is None or other is None:
                 return {}
@@ -160,7 +164,9 @@ def measure(args: argparse.Namespace, seed: int, world: Any = None) -> dict[str,
     network.run(REPEATED_S if args.republished else JUDGED_S)
     report = network.report()
     figures = report.to_dict()
-    figures["recall_by_distance"] = by_distance(network, bands_for(args.nodes))
+    is_measured_in_bits = not (args.phenotypes or args.terms or args.hot)
+    bins = by_distance(network, bands_for(args.nodes)) if is_measured_in_bits else {}
+    figures["recall_by_distance"] = bins
     figures["state_per_node_p99"] = state.state_per_node_p99
     figures = {key: figures[key] for key in KEYS}
     if args.churn:  # whoever has gone and come counts once

@@ -7,18 +7,16 @@ from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, Self
 
-from blake3 import blake3
-
 from qis.about import Fingerprint, Interest, canonical_routing_keys
 from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.addresses import pack_address
 from qis.overlay.lookup import Lookup
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.record import Admission, Credentials
+from qis.overlay.record import Admission
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
-from qis.simulation import letters
+from qis.simulation import letters, seals
 from qis.simulation.members import Member, member, members
 from qis.simulation.progress import Progress, no_progress
 from qis.simulation.publication import Publication
@@ -80,7 +78,7 @@ class Simulation(Wire):
         self._holders = holders
         self._progress = progress
         self._numbers = count()
-        self._admission = Admission(_is_signature, lambda _: True)
+        self._admission = Admission(seals.is_seal, lambda _: True)
         self._before = Totals()
         for each in members(wanted, scheme):
             self._add(each)
@@ -230,6 +228,15 @@ class Simulation(Wire):
             if i != letter.publisher and each.is_concerned(letter.packet, letter.keys)
         }
 
+    def state_per_node(self) -> list[int]:
+        """Subscriptions that each node holds, one for each pair of subscriber and key."""
+        return [len(node.holder.holdings) for node in self.nodes]
+
+    def load_per_node(self) -> list[int]:
+        """Packets that each node has sent on since the last `reset`, or from the beginning."""
+        forwarded = Totals.of(self).forwarded
+        return [forwarded[i] - self._before.forwarded.get(i, 0) for i in range(len(self.nodes))]
+
     def report(self) -> Report:
         """What has been measured since the last `reset`, or from the beginning."""
         return report_of(self, self._before)
@@ -245,7 +252,7 @@ class Simulation(Wire):
     def _add(self, wants: Member) -> int:
         index = len(self.nodes)
         settings = Settings(
-            credentials=_credentials(self._rng.randbytes(32)),
+            credentials=seals.credentials(self._rng.randbytes(32)),
             address=pack_address(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 4_000),
             inspect=partial(self._inspect, index),
             receive=partial(self._receive, index),
@@ -292,15 +299,3 @@ class Simulation(Wire):
 
 def _nothing(*_: object) -> None:
     """What follows is for others to do."""
-
-
-def _credentials(key: bytes) -> Credentials:
-    return Credentials(key=key, sign=lambda text: _seal(key, text), verify=_is_signature)
-
-
-def _seal(key: bytes, text: bytes) -> bytes:
-    return blake3(key + text).digest(64)
-
-
-def _is_signature(key: bytes, text: bytes, signature: bytes) -> bool:
-    return signature == _seal(key, text)

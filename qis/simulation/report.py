@@ -29,7 +29,9 @@ class Report:
         Of all packets that came to a node, those that its application took; the others shared a
         key by chance and were let go at the receiver's end.
     copies
-        Arrivals for each packet and node that it came to: all beyond 1 are duplicates.
+        Arrivals for each packet and node that it came to.
+    duplicates
+        Arrivals beyond the first; none reaches an application.
     hops_p50, hops_p99
         Length of a lookup's path, of the lookups made by `look_up`.
     requests_p50, requests_p99
@@ -56,6 +58,7 @@ class Report:
     precision: float
     arrivals_wanted: float
     copies: float
+    duplicates: int
     hops_p50: float
     hops_p99: float
     requests_p50: float
@@ -126,8 +129,9 @@ def report_of(network: "Simulation", before: Totals) -> Report:
     for (path, asked), times in network.lookups.items():
         hops[path] += times
         requests[asked] += times
-    state = Counter(len(network.nodes[i].holder.holdings) for i in alive)
-    sent = [after.forwarded[i] - before.forwarded.get(i, 0) for i in alive]
+    states, loads = network.state_per_node(), network.load_per_node()
+    state = Counter(states[i] for i in alive)
+    sent = [loads[i] for i in alive]
     return Report(
         nodes=len(network.nodes),
         alive=len(alive),
@@ -166,6 +170,7 @@ def _reach(network: "Simulation") -> dict[str, Any]:
         "precision": _ratio(right, delivered),
         "arrivals_wanted": _ratio(delivered, arrived),
         "copies": _ratio(copies, arrived),
+        "duplicates": copies - arrived,
         "pairs_reached": len(pairs),
     }
 

@@ -73,6 +73,13 @@ class Wire:
         """Let nodes die at once, without a word."""
         self.dead.update(nodes)
 
+    def leave(self, nodes: Iterable[int]) -> None:
+        """Let nodes withdraw and say good-bye, once, and be gone."""
+        for node in nodes:
+            self.nodes[node].leave(self.now)
+            self._flush(node)
+            self.dead.add(node)
+
     def partition(self, *sides: Iterable[int]) -> None:
         """Lose everything between nodes of different sides, until `heal`."""
         self._sides = {node: side for side, nodes in enumerate(sides) for node in nodes}

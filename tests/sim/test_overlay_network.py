@@ -111,8 +111,7 @@ def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
     network = settled(wanted[:20], seed=8)
     gone = network.nodes[5]
     knew = [network.nodes[network._index[c.record.address]] for c in gone.table]
-    gone.leave(network.now)
-    network._flush(5)
+    network.leave([5])
     network.run(5.0)
     assert knew
     assert all(gone.contact.id not in node.table for node in knew)

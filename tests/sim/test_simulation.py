@@ -29,11 +29,12 @@ def test_the_report_counts_what_happened(small):
     assert (report.nodes, report.alive, report.publications) == (4, 4, 1)
     assert (report.recall, report.precision, report.arrivals_wanted) == (1.0, 1.0, 1.0)
     assert (report.pairs_reached, report.pairs_possible) == (2, 6)
-    assert report.copies == 1.0  # one shared key, one copy
+    assert (report.copies, report.duplicates) == (1.0, 0)  # one shared key, one copy
+    assert sum(small.load_per_node()) <= 2  # none where the holder is the receiver
     assert report.hops_p50 == 1
     assert 1 <= report.requests_p50 <= 3
     # Each key has three holders of four nodes, so 4 subscriptions of hearts and lungs at 3 each.
-    held = [len(node.holder.holdings) for node in small.nodes]
+    held = small.state_per_node()
     assert sum(held) == 3 * 5
     assert report.state_per_node_p99 == max(held)
     assert 0 < report.bytes < 1_200 * report.datagrams
