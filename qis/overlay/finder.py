@@ -30,14 +30,25 @@ class Finder:
         self._table = table
         self._admission = admission
         self._links = links
+        self._running: dict[tuple[int, int], list[Finished]] = {}
         self._near: dict[int, tuple[Contact, ...]] = {}
         self.finished: Callable[[Lookup], None] = lambda _: None
 
     def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
         """Call `then` with the closest live nodes, this one included, closest first."""
+        waiting = self._running.get((target, width))
+        if waiting is not None:  # publisher and subscriber often look for the same
+            waiting.append(then)
+            return
+        self._running[target, width] = [then]
+
+        def finished(found: list[Contact], at: float) -> None:
+            for each in self._running.pop((target, width)):
+                each(list(found), at)
+
         start = [*self._table.closest(target, RECORDS_LIMIT), *self._near.get(target, ())]
         lookup = Lookup(target, start, width=width, own_id=self.own.id)
-        self._go_on(lookup, then, now)
+        self._go_on(lookup, finished, now)
 
     def call(self, stranger: Contact, *, now: float, then: Callable[[float], None]) -> None:
         """Ask a node whose record is not known for itself, and take it into the table."""

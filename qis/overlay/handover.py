@@ -17,7 +17,7 @@ from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
 from qis.overlay.ids import ID_BITS, rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Publish, Published
+from qis.overlay.messages import NEWS_LIMIT, PLACES_LIMIT, Closer, Delivered, Publish, Published
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried, Retained
@@ -25,8 +25,8 @@ from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
 
-HEIRS_LIMIT: Final = 16
-"""Nodes that one packet is handed to under one key, when each names others."""
+HANDED_LIMIT: Final = 4_096
+"""How far a chain of heirs goes, each of whom names others, in nodes times keys."""
 NEWS_S: Final = 600.0
 """How long a node is new."""
 GIVERS: Final = 1
@@ -121,6 +121,8 @@ class Handover:
         new, self._new = self._new, {}
         told: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
         subscriptions: dict[bytes, Subscription] = {}
+        duties: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
+        packets: dict[bytes, Carried] = {}
         for key in sorted(self._holdings.keys() | self._retained.keys()):
             heirs = self._heirs(key, new)
             for subscription in self._holdings.under(key, now) if heirs else ():
@@ -128,7 +130,12 @@ class Handover:
                 for heir in heirs:
                     told[subscription.place, heir.id].append(key)
             for carried in self._retained.under(key, now) if heirs else ():
-                self._hand(carried, key, heirs, now)
+                for heir in heirs:
+                    duties[carried.id, heir.id].append(key)
+                    packets[carried.id] = carried
+        handed = frozenset((node, key) for (_, node), keys in duties.items() for key in keys)
+        for (packet, node), keys in duties.items():
+            self._hand(packets[packet], new[node], keys, handed, now)
         for (place, node), keys in told.items():
             self._tell(subscriptions[place], new[node], tuple(keys), now)
 
@@ -148,43 +155,56 @@ class Handover:
     def _hand(
         self,
         carried: Carried,
-        key: bytes,
-        heirs: list[Contact],
+        heir: Contact,
+        keys: list[bytes],
+        handed: frozenset[tuple[int, bytes]],
         now: float,
-        handed: frozenset[int] = frozenset(),
     ) -> None:
-        """Hand a packet on, and on to whom the heirs name: they may have met them before."""
-        handed = handed.union(contact.id for contact in heirs)
+        """Hand a packet on, and on to whom the heir names: it may have met them before."""
+        for start in range(0, len(keys), PLACES_LIMIT):
+            self._hand_under(carried, heir, keys[start : start + PLACES_LIMIT], handed, now)
 
-        def on_answer(answer: Published, at: float) -> None:
-            place, reach = self._reach_of(key)
-            named = [self._finder.contact(record) for record in answer.news]
-            further = [
-                contact
-                for contact in named
-                if contact is not None
-                and contact.id not in handed
-                and contact.id != self._finder.own.id
-                and contact.id ^ place <= reach
-            ]
-            if further and len(handed) < HEIRS_LIMIT:
-                self._hand(carried, key, further, at, handed)
-
+    def _hand_under(
+        self,
+        carried: Carried,
+        heir: Contact,
+        keys: list[bytes],
+        handed: frozenset[tuple[int, bytes]],
+        now: float,
+    ) -> None:
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,
                 token=token,
                 salt=0,
                 hops=1 + (carried.issuer != self._finder.own.record.key),
-                places=1 << carried.keys.index(key),
+                places=sum(1 << carried.keys.index(key) for key in keys),
                 keys=carried.keys,
                 packet=carried.packet,
             )
 
-        for heir in heirs:
-            self._outflow.send(
-                carried, heir.record, build, now, expects=Published, on_answer=on_answer
-            )
+        def on_answer(answer: Published, at: float) -> None:
+            further = self._named(answer.news, keys, handed)
+            done = handed.union((c.id, key) for c, its_keys in further.items() for key in its_keys)
+            if len(done) < HANDED_LIMIT:
+                for contact, its_keys in further.items():
+                    self._hand(carried, contact, its_keys, done, at)
+
+        self._outflow.send(carried, heir.record, build, now, expects=Published, on_answer=on_answer)
+
+    def _named(
+        self, news: Iterable[bytes], keys: list[bytes], handed: frozenset[tuple[int, bytes]]
+    ) -> dict[Contact, list[bytes]]:
+        """Those in the news who are holders of some of the keys, and have not been handed to."""
+        found: dict[Contact, list[bytes]] = {}
+        for contact in map(self._finder.contact, news):
+            if contact is None or contact.id == self._finder.own.id:
+                continue
+            for key in keys:
+                place, reach = self._reach_of(key)
+                if contact.id ^ place <= reach and (contact.id, key) not in handed:
+                    found.setdefault(contact, []).append(key)
+        return found
 
     def _tell(
         self, subscription: Subscription, heir: Contact, keys: tuple[bytes, ...], now: float
