@@ -17,7 +17,7 @@ from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
 from qis.overlay.ids import ID_BITS, rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import NEWS_LIMIT, PLACES_LIMIT, Closer, Delivered, Publish, Published
+from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Publish, Published
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried, Retained
@@ -75,6 +75,7 @@ class Handover:
         self._new: dict[int, Contact] = {}
         self._news: dict[int, tuple[Contact, float]] = {}
         self._reach: dict[bytes, tuple[int, int]] = {}
+        self._news_of: dict[bytes, list[tuple[Contact, float]]] = {}
 
     @property
     def is_idle(self) -> bool:
@@ -89,22 +90,30 @@ class Handover:
             touched = [k for k, (at, reach) in self._reach.items() if contact.id ^ at < reach]
             for key in touched:
                 del self._reach[key]
+                self._news_of.pop(key, None)
         self._soon.ask(now)
 
     def forget(self, now: float) -> None:
         """Let go of what is old, and of distances that died nodes have made wrong."""
         self._news = {node: news for node, news in self._news.items() if news[1] > now - NEWS_S}
         self._reach.clear()
+        self._news_of.clear()
 
     def news(self, keys: Iterable[bytes], now: float) -> tuple[bytes, ...]:
         """Records of new nodes that whoever asks for these keys may not know of."""
         found: dict[int, bytes] = {}
         for key in keys if self._news else ():
-            place, reach = self._reach_of(key)
-            for node, (contact, at) in self._news.items():
-                if node ^ place <= reach and at > now - NEWS_S:
-                    found[node] = contact.record.encode()
+            news = self._news_of.get(key)
+            if news is None:
+                news = self._news_of[key] = self._look_up_news(key)
+            for contact, at in news:
+                if at > now - NEWS_S:
+                    found[contact.id] = contact.record.encode()
         return tuple(found.values())[:NEWS_LIMIT]
+
+    def _look_up_news(self, key: bytes) -> list[tuple[Contact, float]]:
+        place, reach = self._reach_of(key)
+        return [news for node, news in self._news.items() if node ^ place <= reach]
 
     def _reach_of(self, key: bytes) -> tuple[int, int]:
         """A key's place, and how far from it the last of its holders is, as far as is known."""
@@ -161,8 +170,9 @@ class Handover:
         now: float,
     ) -> None:
         """Hand a packet on, and on to whom the heir names: it may have met them before."""
-        for start in range(0, len(keys), PLACES_LIMIT):
-            self._hand_under(carried, heir, keys[start : start + PLACES_LIMIT], handed, now)
+        size = Publish.places_limit(len(carried.keys))
+        for start in range(0, len(keys), size):
+            self._hand_under(carried, heir, keys[start : start + size], handed, now)
 
     def _hand_under(
         self,

@@ -32,6 +32,7 @@ class Holdings:
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self._first_at: dict[bytes, float] = {}
         self._xor: dict[bytes, int] = {}
+        self._known: dict[bytes, Known] = {}
 
     def __len__(self) -> int:
         return sum(len(held.expires_at) for held in self._held.values())
@@ -78,14 +79,15 @@ class Holdings:
 
     def known(self, key: bytes, now: float) -> Known:
         """Which subscribers of a key are known here, and for how long there have been any."""
-        count = len(self._by_key.get(key, ()))
-        if not count:
-            return Known()
-        return Known(
-            age_s=max(0, int(now - self._first_at[key])),
-            count=min(count, 65_535),
-            xor=self._xor[key].to_bytes(8),
-        )
+        if key not in self._by_key:
+            return _NOBODY
+        age_s = max(0, int(now - self._first_at[key]))
+        known = self._known.get(key)
+        if known is None or known.age_s != age_s:
+            count = min(len(self._by_key[key]), 65_535)
+            known = Known(age_s=age_s, count=count, xor=self._xor[key].to_bytes(8))
+            self._known[key] = known
+        return known
 
     def expire(self, now: float) -> None:
         """Let go of what was not refreshed."""
@@ -99,14 +101,19 @@ class Holdings:
         self._by_key.setdefault(key, {})[held.subscription.place] = None
         self._first_at.setdefault(key, now)
         self._xor[key] = self._xor.get(key, 0) ^ _mark(held)
+        self._known.pop(key, None)
 
     def _drop(self, held: _Held, key: bytes) -> None:
         del held.expires_at[key]
         subscribers = self._by_key[key]
         del subscribers[held.subscription.place]
         self._xor[key] ^= _mark(held)
+        self._known.pop(key, None)
         if not subscribers:
             del self._by_key[key], self._first_at[key], self._xor[key]
+
+
+_NOBODY: Final = Known()
 
 
 def _mark(held: _Held) -> int:

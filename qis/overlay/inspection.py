@@ -10,7 +10,7 @@ from qis.overlay.retained import Carried
 from qis.packet import Packet, content_id, issuer_key, screen
 
 VERIFIED_LIMIT: Final = 4_096
-"""Packets remembered as verified, as one comes under each of its keys; the oldest goes first."""
+"""Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
 
 
 class Inspector:
@@ -25,7 +25,18 @@ class Inspector:
 
     def __init__(self, accepts: Callable[[Issuer], bool]) -> None:
         self._accepts = accepts
-        self._verified: dict[bytes, Carried] = {}
+        self._verified: dict[bytes, tuple[Packet, Carried]] = {}
+
+    def parse(self, data: bytes) -> Packet:
+        """The packet, verified once: as `Packet.parse`, which raises if it is none."""
+        known = self._verified.get(data)
+        return Packet.parse(data) if known is None else known[0]
+
+    def trust(self, packet: Packet, carried: Carried) -> None:
+        """Remember a packet that was signed or verified elsewhere in this process."""
+        self._verified[carried.packet] = (packet, carried)
+        if len(self._verified) > VERIFIED_LIMIT:
+            del self._verified[next(iter(self._verified))]
 
     def __call__(self, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried | None:
         """The carried packet, or `None` if it is not valid now or not signed for these keys."""
@@ -33,7 +44,7 @@ class Inspector:
             data = screen(packet, now=now)
             known = self._verified.get(data)
             if known is not None:
-                return known if known.keys == keys else None
+                return known[1] if known[1].keys == keys else None
             if not self._accepts(Issuer(issuer_key(data))):
                 return None
             parsed = Packet.parse(data)
@@ -48,7 +59,5 @@ class Inspector:
             keys=keys,
             packet=data,
         )
-        self._verified[data] = carried
-        if len(self._verified) > VERIFIED_LIMIT:
-            del self._verified[next(iter(self._verified))]
+        self.trust(parsed, carried)
         return carried

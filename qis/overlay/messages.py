@@ -18,8 +18,6 @@ DATAGRAM_SIZE: Final = 1_200
 TOKEN_SIZE: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
-PLACES_LIMIT: Final = 16
-"""Keys of one packet that one message asks a node to hold it under."""
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
 _HEAD = struct.Struct(">4sB8s")
@@ -147,6 +145,12 @@ class Publish(Message):
     keys: tuple[bytes, ...]
     packet: bytes
     known: tuple[Known, ...] = ()
+
+    @classmethod
+    def places_limit(cls, keys: int) -> int:
+        """How many of a packet's keys one message can ask for, with what is known of each."""
+        room = DATAGRAM_SIZE - _HEAD.size - cls.FORMAT.size - PACKET_SIZE
+        return (room - keys * ROUTING_KEY_SIZE) // Known.FORMAT.size
 
     def _body(self) -> bytes:
         head = self.FORMAT.pack(
@@ -293,9 +297,7 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
     asked = places.bit_count()
     end = size + entries * Known.FORMAT.size
     carried = _carried(body[end:], count)
-    if carried is None or places >> count or not 0 < asked <= PLACES_LIMIT:
-        return None
-    if entries not in (0, asked):
+    if carried is None or not places or places >> count or entries not in (0, asked):
         return None
     return Publish(
         request=request,
@@ -310,7 +312,7 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
 
 
 def _published(request: bytes, body: bytes) -> Published | None:
-    if not body or not 0 < body[0] <= PLACES_LIMIT:
+    if not body or not 0 < body[0] <= MAX_ROUTING_KEYS:
         return None
     end = 1 + body[0] * Known.FORMAT.size
     news = _split(body[end:], RECORD_SIZE, NEWS_LIMIT)

@@ -7,7 +7,7 @@ come later, and reaches what a bad first holder left out. Holders name nodes tha
 closer to a key; those are handed the packet too.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +15,7 @@ from typing import Final
 from qis.overlay.finder import Finder
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import PLACES_LIMIT, Known, Publish, Published
+from qis.overlay.messages import Known, Publish, Published
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
@@ -37,6 +37,7 @@ class _Publication:
 
     carried: Carried
     kept_by: list[set[int]]
+    rounds: "list[_Round]" = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -58,6 +59,16 @@ class _Round:
     handings: dict[int, _Handing]
     looked_up: int = 0
     asked: int = 0
+
+    def order_holders(self) -> None:
+        """Begin each publication at the next holder; keys that share holders at the same one."""
+        count = Counter(contact for each in self.handings.values() for contact in each.holders)
+        shared = sorted((contact for contact in count if count[contact] > 1), key=lambda c: c.id)
+        turn = {contact: (i + self.salt) % len(shared) for i, contact in enumerate(shared)}
+        for handing in self.handings.values():
+            first = self.salt % len(handing.holders)
+            handing.holders = handing.holders[first:] + handing.holders[:first]
+            handing.holders.sort(key=lambda c: (-count[c], turn.get(c, 0)))
 
 
 class Publisher:
@@ -101,7 +112,9 @@ class Publisher:
         """Hand all that lives to all of its holders, so that this node may go."""
         for publication in list(self._publications.values()):
             places = [i for i, kept in enumerate(publication.kept_by) if len(kept) < self._holders]
-            if places and publication.carried.expires_at > now:
+            for current in publication.rounds:
+                current.to_all = True
+            if places and not publication.rounds and publication.carried.expires_at > now:
                 self._begin(publication, places, 0, now, to_all=True)
 
     def _publish(self, publication: _Publication, salt: int, now: float) -> None:
@@ -126,6 +139,7 @@ class Publisher:
         """Find the holders of each key, then hand the packet to the first of each."""
         current = _Round(publication, salt, to_all, {place: _Handing() for place in places})
         self._under_way += 1
+        publication.rounds.append(current)
         for place in current.handings:
             self._find(current, place, publication.carried.keys[place], now)
 
@@ -139,10 +153,10 @@ class Publisher:
             found_holders(holders, at)
 
         def found_holders(holders: list[Contact], at: float) -> None:
-            first = current.salt % len(holders)
-            current.handings[place].holders = holders[first:] + holders[:first]
+            current.handings[place].holders = list(holders)
             current.looked_up += 1
             if current.looked_up == len(current.handings):
+                current.order_holders()
                 self._go_on(current, list(current.handings), at)
 
         known_until, holders = self._known.get(key, (0.0, []))
@@ -160,16 +174,18 @@ class Publisher:
             if handing.next < len(handing.holders):
                 groups[handing.holders[handing.next]].append(place)
                 handing.next += 1
+        size = Publish.places_limit(len(current.handings))
         requests = [
-            (contact, group[start : start + PLACES_LIMIT])
+            (contact, group[start : start + size])
             for contact, group in groups.items()
-            for start in range(0, len(group), PLACES_LIMIT)
+            for start in range(0, len(group), size)
         ]
         current.asked += len(requests)
         for contact, group in requests:
             self._ask(current, contact, group, now)
         if not current.asked and not requests:
             self._under_way -= 1
+            current.publication.rounds.remove(current)
 
     def _ask(self, current: _Round, contact: Contact, places: list[int], now: float) -> None:
         carried = current.publication.carried
@@ -222,25 +238,26 @@ class Publisher:
         if len(answer.known) != len(places):  # not what was asked: as good as no answer
             return places
         is_here = contact.id == self._finder.own.id
+        named = [found for found in map(self._finder.contact, answer.news) if found is not None]
         going_on = []
         for place, known in zip(places, answer.known, strict=True):
             current.publication.kept_by[place].add(contact.id)
-            has_news = self._take_news(current, place, answer)
+            has_news = self._take_news(current, place, named)
             # What only this node keeps is gone when it goes.
             if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
                 current.handings[place].known = known
                 going_on.append(place)
         return going_on
 
-    def _take_news(self, current: _Round, place: int, answer: Published) -> bool:
+    def _take_news(self, current: _Round, place: int, named: list[Contact]) -> bool:
         """Whether a holder has named a node that is closer to the key than one of the holders."""
         key = current.publication.carried.keys[place]
         handing = current.handings[place]
-        target = rendezvous_id(key, self._salt)
         has_news = False
-        for contact in map(self._finder.contact, answer.news):
-            if contact is None or contact in handing.holders:
+        for contact in named:
+            if contact in handing.holders:
                 continue
+            target = rendezvous_id(key, self._salt)
             ranked = sorted([*handing.holders, contact], key=lambda node: node.id ^ target)
             if contact in ranked[: self._holders]:
                 handing.holders.append(contact)

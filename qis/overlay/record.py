@@ -105,6 +105,9 @@ class Contact:
     id: int
     record: NodeRecord
 
+    def __hash__(self) -> int:
+        return hash(self.id)  # as good as that of the whole record, and quick
+
 
 class Admission:
     """Decides which records are believed: signed by their node, which the roster accepts.

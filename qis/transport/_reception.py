@@ -6,7 +6,7 @@ has verified, or anyone could make us ignore a packet that is still to come.
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import Enum
@@ -81,8 +81,15 @@ class Reception:
     that opens later gets what came before it, and other nodes can be offered what they missed.
     """
 
-    def __init__(self, roster: Roster, statistics: Statistics) -> None:
+    def __init__(
+        self,
+        roster: Roster,
+        statistics: Statistics,
+        *,
+        parse: Callable[[bytes], Packet] = Packet.parse,
+    ) -> None:
         self._roster = roster
+        self._parse = parse
         self._statistics = statistics
         self._held: OrderedDict[bytes, Held] = OrderedDict()
         self._inboxes: list[Inbox] = []
@@ -138,7 +145,7 @@ class Reception:
                 return Verdict.DUPLICATE
             if not self._roster.accepts(Issuer(issuer_key(data))):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
-            packet = Packet.parse(data)
+            packet = self._parse(data)
             if not packet.travels_under(keys):
                 raise RoutingKeysError("not the routing keys that the issuer signed", field="keys")
         except PeerError as error:

@@ -78,7 +78,8 @@ class UDPTransport(Transport):
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._reception = Reception(roster, self._statistics)
+        self._inspector = Inspector(roster.accepts)
+        self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
         self._channels: Channels | None = None
@@ -146,7 +147,9 @@ class UDPTransport(Transport):
         node = self._open_node()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        node.publish(carried_of(packet, keys), time.time())
+        carried = carried_of(packet, keys)
+        self._inspector.trust(packet, carried)
+        node.publish(carried, time.time())
         self._turn()
 
     @asynccontextmanager
@@ -192,7 +195,7 @@ class UDPTransport(Transport):
         settings = Settings(
             credentials=Credentials.of(self._identity),
             address=pack_address(*reached_at),
-            inspect=Inspector(self._roster.accepts),
+            inspect=self._inspector,
             receive=self._deliver,
             accepts=self._roster.accepts,
         )

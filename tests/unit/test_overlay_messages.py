@@ -12,7 +12,6 @@ from qis.overlay.messages import (
     DATAGRAM_SIZE,
     NEWS_LIMIT,
     NO_TOKEN,
-    PLACES_LIMIT,
     Closer,
     Deliver,
     Delivered,
@@ -38,6 +37,7 @@ R, TOKEN, PACKET = b"r" * 8, b"t" * 16, b"p" * 512
 SUBSCRIPTION = Subscription.signed(
     SITE, record=RECORD.encode(), sequence=9, lifetime_s=1_500, keys=KEYS
 )
+PLACES = Publish.places_limit(48)
 MESSAGES = [
     Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
     Find(request=R, token=NO_TOKEN, record=RECORD.encode(), target=0),
@@ -58,14 +58,14 @@ MESSAGES = [
         token=TOKEN,
         salt=255,
         hops=1,
-        places=(2**PLACES_LIMIT - 1) << (48 - PLACES_LIMIT),
-        known=(Known(age_s=1, count=3, xor=b"x" * 8),) * PLACES_LIMIT,
+        places=(2**PLACES - 1) << (48 - PLACES),
+        known=(Known(age_s=1, count=3, xor=b"x" * 8),) * PLACES,
         keys=KEYS,
         packet=PACKET,
     ),
     Published(
         request=R,
-        known=(Known(age_s=600),) * PLACES_LIMIT,
+        known=(Known(age_s=600),) * 48,
         news=(RECORD.encode(),) * NEWS_LIMIT,
     ),
     Closer(request=R, record=RECORD.encode(), keys=KEYS),
