@@ -4,23 +4,23 @@ from typing import Final
 
 from qis.overlay.addresses import subnet_of
 
-RATE: Final = 1_000.0
-"""Datagrams a second that a subnet may send for long."""
-BURST: Final = 4_000.0
+RATE: Final = 5_000.0
+"""Datagrams a second that a source may send for long."""
+BURST: Final = 20_000.0
 """Datagrams at once."""
 SOURCES_LIMIT: Final = 4_096
 """Sources remembered; the one heard of longest ago goes first, and starts again with all."""
 
 
 class Budgets:
-    """Counts datagrams by subnet."""
+    """Counts datagrams by source: the node that a channel has authenticated, else the subnet."""
 
     def __init__(self) -> None:
         self._spent: dict[bytes, tuple[float, float]] = {}
 
-    def allows(self, address: bytes, now: float) -> bool:
-        """Whether a datagram from this address may be looked at."""
-        source = subnet_of(address)
+    def allows(self, address: bytes, now: float, *, sender: bytes | None = None) -> bool:
+        """Whether a datagram from this address, or from the node of this key, may be looked at."""
+        source = subnet_of(address) if sender is None else sender
         spent, at = self._spent.pop(source, (0.0, now))
         spent = max(0.0, spent - RATE * max(0.0, now - at))
         allowed = spent < BURST

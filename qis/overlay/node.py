@@ -209,7 +209,7 @@ class OverlayNode:
         `sender` is the key of the node that it came from, if a channel has authenticated it: then
         nobody else's record or subscription is taken from it.
         """
-        if not self._budgets.allows(address, now):
+        if not self._budgets.allows(address, now, sender=sender):
             self.refused["budget"] += 1
             return
         message = decode(data)

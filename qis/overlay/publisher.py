@@ -33,10 +33,9 @@ HOLDERS_KNOWN_S: Final = 1_200.0
 
 @dataclass(slots=True)
 class _Publication:
-    """A packet of this node, and for each of its keys the holders that have acknowledged it."""
+    """A packet of this node, and what is under way of it."""
 
     carried: Carried
-    kept_by: list[set[int]]
     rounds: "list[_Round]" = field(default_factory=list)
 
 
@@ -93,6 +92,7 @@ class Publisher:
         self._holders = holders
         self._known: dict[bytes, tuple[float, list[Contact]]] = {}
         self._publications: dict[bytes, _Publication] = {}
+        self._unspread: dict[bytes, _Publication] = {}
         self._under_way = 0
 
     @property
@@ -102,25 +102,30 @@ class Publisher:
 
     def publish(self, carried: Carried, now: float) -> None:
         """Hand a packet to the network, now and again while it lives."""
-        publication = _Publication(carried, [set() for _ in carried.keys])
+        publication = _Publication(carried)
         self._publications[carried.id] = publication
         if len(self._publications) > PUBLICATIONS_LIMIT:
-            del self._publications[next(iter(self._publications))]
+            oldest = next(iter(self._publications))
+            del self._publications[oldest]
+            self._unspread.pop(oldest, None)
+        self._unspread[carried.id] = publication
         self._publish(publication, 0, now)
 
     def spread(self, now: float) -> None:
         """Hand all that lives to all of its holders, so that this node may go."""
-        for publication in list(self._publications.values()):
-            places = [i for i, kept in enumerate(publication.kept_by) if len(kept) < self._holders]
+        for publication in list(self._unspread.values()):
             for current in publication.rounds:
                 current.to_all = True
-            if places and not publication.rounds and publication.carried.expires_at > now:
+            if not publication.rounds and publication.carried.expires_at > now:
+                places = range(len(publication.carried.keys))
                 self._begin(publication, places, 0, now, to_all=True)
 
     def _publish(self, publication: _Publication, salt: int, now: float) -> None:
         carried = publication.carried
         if self._publications.get(carried.id) is not publication or carried.expires_at <= now:
-            self._publications.pop(carried.id, None)
+            if self._publications.get(carried.id) is publication:
+                del self._publications[carried.id]
+                self._unspread.pop(carried.id, None)
             return
         pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
         following = (salt + 1) % 256
@@ -186,6 +191,8 @@ class Publisher:
         if not current.asked and not requests:
             self._under_way -= 1
             current.publication.rounds.remove(current)
+            if all(each.next >= len(each.holders) for each in current.handings.values()):
+                self._unspread.pop(current.publication.carried.id, None)
 
     def _ask(self, current: _Round, contact: Contact, places: list[int], now: float) -> None:
         carried = current.publication.carried
@@ -241,7 +248,6 @@ class Publisher:
         named = [found for found in map(self._finder.contact, answer.news) if found is not None]
         going_on = []
         for place, known in zip(places, answer.known, strict=True):
-            current.publication.kept_by[place].add(contact.id)
             has_news = self._take_news(current, place, named)
             # What only this node keeps is gone when it goes.
             if current.to_all or is_here or has_news or known.age_s < REFRESH_S:

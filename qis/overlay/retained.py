@@ -4,6 +4,7 @@ Bounded; when full, the issuer with most packets loses its oldest, so that nobod
 the others. A count that only grows says what came after what, so that a refresh repeats nothing.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -32,6 +33,7 @@ class Retained:
         self._by_issuer: dict[bytes, dict[bytes, None]] = {}
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self.count = 0
+        self._first_expiry = math.inf
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -47,6 +49,7 @@ class Retained:
         self.count += 1
         self._packets[carried.id] = (self.count, carried)
         self._by_issuer.setdefault(carried.issuer, {})[carried.id] = None
+        self._first_expiry = min(self._first_expiry, carried.expires_at)
         if len(self._packets) > self._limit:
             self.expire(now)
         if len(self._packets) > self._limit:
@@ -70,9 +73,13 @@ class Retained:
 
     def expire(self, now: float) -> None:
         """Let go of packets whose time is over."""
+        if now < self._first_expiry:
+            return
         for packet_id, (_, carried) in list(self._packets.items()):
             if carried.expires_at <= now:
                 self._drop(packet_id)
+        alive = (carried.expires_at for _, carried in self._packets.values())
+        self._first_expiry = min(alive, default=math.inf)
 
     def _drop(self, packet_id: bytes) -> None:
         _, carried = self._packets.pop(packet_id)
