@@ -29,6 +29,7 @@ FAULTS = {
     "churn .3": {"churn": 0.3},
 }
 
+DRAWN_FROM = 30  # pairs in a bin
 Bins = dict[str, list[Any]]  # by distance: found, due
 
 
@@ -71,14 +72,14 @@ def draw(pooled: dict[str, Bins], path: Path) -> None:
     colours = dict(zip(FAULTS, ("#1f4e8c", "#b3541e", "#7a1f1f", "#2e7d4f"), strict=False))
     for i, fault in enumerate(f for f in colours if f in pooled):
         rows = sorted((int(name.split("-")[0]), row) for name, row in pooled[fault].items())
-        rows = [(low, row) for low, row in rows if low < RADIUS]
+        rows = [(low, row) for low, row in rows if low < RADIUS and row[1] >= DRAWN_FROM]
         places = [low + 5 + 0.6 * (i - 1.5) for low, _ in rows]
         shares = [found / due for _, (found, due) in rows]
         ends = [interval(found, due) for _, (found, due) in rows]
         errors = [[p - e[0] for p, e in zip(shares, ends, strict=True)]]
         errors.append([max(0.0, e[1] - p) for p, e in zip(shares, ends, strict=True)])
         axes.errorbar(places, shares, errors, fmt="o", ms=3, color=colours[fault], label=fault)
-    axes.set_ylim(0.85, 1.005)
+    axes.set_ylim(0.93, 1.002)
     axes.set_xlabel("bits that differ")
     axes.set_ylabel("delivered")
     axes.legend(frameon=False, fontsize=8, loc="lower left")

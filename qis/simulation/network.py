@@ -69,14 +69,15 @@ class Simulation(Wire):
         holders: int = HOLDERS,
         progress: Progress = no_progress,
     ) -> None:
-        super().__init__(seed=seed, latency_s=latency_s, loss=loss, duplicate=duplicate)
+        super().__init__(
+            seed=seed, latency_s=latency_s, loss=loss, duplicate=duplicate, progress=progress
+        )
         self.members: list[Member] = []
         self.droppers: set[int] = set()
         self.publications: dict[bytes, Publication] = {}
         self.lookups: Counter[tuple[int, int]] = Counter()
         self._looked_for: set[int] = set()
         self._holders = holders
-        self._progress = progress
         self._numbers = count()
         self._admission = Admission(seals.is_seal, lambda _: True)
         self._before = Totals()
@@ -112,10 +113,10 @@ class Simulation(Wire):
         else:
             for i in range(1, size):
                 self.at(i * apart_s, self._join, i, self._rng.randrange(i), size)
-            self.run(size * apart_s + SETTLED_S)
+            self._run_until(self.now + size * apart_s + SETTLED_S)
         for i in range(size):
             self.at(i * min(apart_s, 60.0 / size), self._subscribe, i, size)
-        self.run(min(size * apart_s, 60.0) + SETTLED_S)
+        self._run_until(self.now + min(size * apart_s, 60.0) + SETTLED_S)
 
     def subscribe(self, node: int, wanted: Interest | Iterable[bytes]) -> None:
         """Change what a node wants, to nothing with no keys."""

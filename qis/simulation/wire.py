@@ -6,10 +6,12 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
+from math import ceil
 from typing import Any
 
 from qis.errors import InputError
 from qis.overlay.node import OverlayNode
+from qis.simulation.progress import Progress
 
 Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 _EPOCH = 1_000_000_000.0
@@ -27,11 +29,19 @@ class Wire:
         Range of a datagram's delay, uniform.
     loss, duplicate
         Probability that a datagram is lost, or comes twice.
+    progress
+        Called with how much is done, of how much, and of what.
 
     """
 
     def __init__(
-        self, *, seed: int, latency_s: tuple[float, float], loss: float, duplicate: float
+        self,
+        *,
+        seed: int,
+        latency_s: tuple[float, float],
+        loss: float,
+        duplicate: float,
+        progress: Progress,
     ) -> None:
         for name, chance in (("loss", loss), ("duplicate", duplicate)):
             if not 0.0 <= chance <= 1.0:
@@ -49,6 +59,7 @@ class Wire:
         self.datagram_bytes = 0
         self._rng = random.Random(seed)  # noqa: S311  a simulation, repeatable on purpose
         self._latency_s = latency_s
+        self._progress = progress
         self._sides: dict[int, int] = {}
         self._order = count()
         self._events: list[Event] = []
@@ -60,8 +71,13 @@ class Wire:
         self._schedule(self.now + seconds, action, *args)
 
     def run(self, seconds: float) -> None:
-        """Let virtual time pass."""
-        end = self.now + seconds
+        """Let virtual time pass; progress is told after each minute of it."""
+        start, minutes = self.now, ceil(seconds / 60.0)
+        for minute in range(1, minutes + 1):
+            self._run_until(start + min(60.0 * minute, seconds))
+            self._progress(minute, minutes, "minutes pass")
+
+    def _run_until(self, end: float) -> None:
         events = self._events
         with _unscanned():
             while events and events[0][0] <= end:

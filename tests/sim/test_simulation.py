@@ -173,10 +173,15 @@ def test_droppers_answer_and_pass_nothing_on():
 
 def test_progress_counts_up_to_the_whole_of_each_stage():
     seen = []
-    Simulation.build([[HEARTS]] * 6, seed=9, progress=lambda *step: seen.append(step))
+    network = Simulation.build([[HEARTS]] * 6, seed=9, progress=lambda *step: seen.append(step))
     assert seen == [(i, 6, "nodes join") for i in range(2, 7)] + [
         (i, 6, "nodes subscribe") for i in range(1, 7)
     ]
+    seen.clear()
+    now = network.now
+    network.run(150.0)
+    assert network.now == now + 150.0
+    assert seen == [(i, 3, "minutes pass") for i in range(1, 4)]
 
 
 def test_the_progress_bar_shows_each_stage_once(capsys):
