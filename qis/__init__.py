@@ -65,6 +65,7 @@ if TYPE_CHECKING:
         Suppressed,
     )
     from qis.packet.file import read_packets, write_packets
+    from qis.site import open_site
     from qis.synthesis import (
         Pooled,
         Posterior,
@@ -153,6 +154,7 @@ __all__ = [
     "combine_quadratics",
     "inverse_variance",
     "next_anchor",
+    "open_site",
     "pool_profiles",
     "read_packets",
     "shrink",
@@ -187,6 +189,7 @@ _LAZY = {
     "SiteKey": "qis.evidence",
     "Site": "qis.evidence",
     "SynthesisLoop": "qis.loop",
+    "open_site": "qis.site",
     "synthesise": "qis.synthesis",
     "Synthesis": "qis.synthesis",
     "Admission": "qis.evidence",

@@ -5,6 +5,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future, TimeoutError as FutureTimeoutError
 from copy import deepcopy
+from os import PathLike
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -47,6 +48,9 @@ class SynthesisLoop:
             identity, transport, scheme, **options
         )
         self._make()  # so that wrong arguments are refused here and not in the thread
+        self._begin()
+
+    def _begin(self) -> None:
         self._events: asyncio.AbstractEventLoop | None = None
         self._loop: loop.SynthesisLoop | None = None
         self._thread: threading.Thread | None = None
@@ -206,3 +210,13 @@ class SynthesisLoop:
         if self._events is None or self._loop is None:
             raise InputError("the loop is not open: use it in 'with'", field="loop")
         return self._events, self._loop
+
+
+def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:
+    """As `qis.open_site`, for use in ``with``; the files are opened on entry."""
+    from qis.site import open_site as opened  # noqa: PLC0415  for those who have such a file
+
+    blocking = SynthesisLoop.__new__(SynthesisLoop)
+    blocking._make = lambda: opened(path, **options)
+    blocking._begin()  # noqa: SLF001
+    return blocking

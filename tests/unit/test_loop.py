@@ -300,7 +300,8 @@ def test_the_blocking_loop_does_the_same_without_async():
                 found = next(s for s in loop.syntheses(timeout_s=20) if len(s.sites) == 2)
                 assert loop.latest(QUESTION).digest == found.digest
             assert one.flush(10)
-            assert list(one.syntheses(timeout_s=0.0)) == []
+            # A new reader begins with what there is, if it comes in time.
+            assert {s.digest for s in one.syntheses(timeout_s=0.0)} <= {found.digest}
             one.retract(QUESTION)
             assert next(s for s in two.syntheses(timeout_s=20) if len(s.sites) == 1)
     with pytest.raises(InputError, match="not open"):

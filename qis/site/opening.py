@@ -1,0 +1,205 @@
+"""From a file to a loop: what is opened, in which order, and that it is closed again."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing, suppress
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from qis.errors import InputError, QISError
+from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
+from qis.loop import Outbox, SynthesisLoop
+from qis.site import parts
+from qis.site.table import Table, read
+from qis.transport import Transport
+
+_TABLES: Final = (
+    *("studies", "identity", "roster", "scheme", "interest", "transport", "disclosure"),
+    *("files", "loop"),
+)
+_FILES: Final = {
+    "evidence": "evidence.db",
+    "outbox": "outbox.db",
+    "audit": "audit.jsonl",
+    "releases": "releases.jsonl",
+}
+_LOOP_KEYS: Final = ("approval", "lifetime_days", "republish", "monitor", "debounce_s", "model")
+_APPROVALS: Final = {"manual": "manual", "none": None}
+_ROSTER_LOOK_S: Final = 10.0
+"""Time between two looks at the roster's file."""
+
+_log = logging.getLogger("qis.site")
+
+
+def open_site(
+    path: str | PathLike[str],
+    *,
+    transport: Transport | None = None,
+    clock: Callable[[], float] = time.time,
+    **options: Any,
+) -> "SiteLoop":
+    """The loop that a TOML file describes (docs/embedding.md shows one). Use it in ``async with``.
+
+    Everything is on disk: evidence, outbox, audit log and the record of releases, beside the file
+    unless it says otherwise. What is published waits until a person or a rule releases it, unless
+    the file says ``approval = "none"``. The roster is read again when its file changes. All that
+    was opened here is closed with the loop.
+
+    Parameters
+    ----------
+    path
+        The file. Relative paths in it are relative to its folder.
+    transport
+        One of your own, in place of the file's.
+    clock
+        Gives Unix seconds.
+    options
+        Further arguments of `qis.SynthesisLoop`, such as `distil`, `on_event` or a rule for
+        `approve`; they go before the file's.
+
+    Raises
+    ------
+    InputError
+        If the file, or what it names, is wrong; the message names file, table and key.
+    KeyFileError
+        If the key or a secret cannot be used.
+    StorageError
+        If a file cannot be opened, or another process has it open.
+
+    """
+    site = read(Path(path), _TABLES)
+    roster = parts.roster_of(site)
+    with ExitStack() as files:
+        arguments = _arguments(site, roster, transport, clock, files) | options
+        return SiteLoop(
+            roster=roster if isinstance(roster, RosterFile) else None,
+            files=files.pop_all(),
+            arguments={"clock": clock, **arguments},
+        )
+
+
+def _arguments(
+    site: Table,
+    roster: Roster | RosterFile,
+    transport: Transport | None,
+    clock: Callable[[], float],
+    files: ExitStack,
+) -> dict[str, Any]:
+    """What the file says, as arguments of the loop; the files that are opened are in `files`."""
+    identity = parts.identity_of(site)
+    studies = parts.studies_of(site)
+    scheme = parts.scheme_of(site)
+    interest, people = parts.interest_of(site, scheme, studies)
+    believed = roster.roster if isinstance(roster, RosterFile) else roster
+    if transport is None:
+        transport = parts.transport_of(site, identity, believed)
+    names = site.table("files", _FILES)
+    paths = {key: names.path(key, default) for key, default in _FILES.items()}
+    disclosure = parts.disclosure_of(site, paths["releases"])
+    options = _loop_options(site.table("loop", _LOOP_KEYS))
+    store = files.enter_context(closing(SQLiteStore(paths["evidence"], roster=believed)))
+    return {
+        "identity": identity,
+        "transport": transport,
+        "scheme": scheme,
+        "interest": interest,
+        "interest_people": people,
+        "studies": studies,
+        "store": store,
+        "outbox": files.enter_context(Outbox(paths["outbox"])),
+        "audit": files.enter_context(AuditLog.open(paths["audit"], now=clock())),
+        "disclosure": disclosure,
+        **options,
+    }
+
+
+def _loop_options(table: Table) -> dict[str, Any]:
+    options: dict[str, Any] = {
+        "approve": _APPROVALS[table.choice("approval", _APPROVALS, "manual")],
+        "lifetime_s": table.whole("lifetime_days", 30) * 86_400,
+        "republish": table.flag("republish", default=False),
+        "monitor": table.flag("monitor", default=False),
+        "debounce_s": table.real("debounce_s", 0.0),
+    }
+    if "model" in table:
+        options["model"] = table.choice("model", ("fixed", "random"))
+    if not 0 < options["lifetime_s"] <= 400 * 86_400:
+        raise table.complaint("lifetime_days", "is from 1 to 400")
+    return options
+
+
+class SiteLoop(SynthesisLoop):
+    """A `qis.SynthesisLoop` that owns its files and follows its roster; made by `open_site`.
+
+    Parameters
+    ----------
+    roster
+        The file to follow, if there is one.
+    files
+        What is closed with the loop.
+    arguments
+        Of `qis.SynthesisLoop`.
+
+    """
+
+    def __init__(
+        self, *, roster: RosterFile | None, files: ExitStack, arguments: dict[str, Any]
+    ) -> None:
+        self._files = files
+        try:
+            super().__init__(**arguments)
+        except BaseException:
+            files.close()
+            raise
+        self._roster_file = roster
+        self._following: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        try:
+            await super().__aenter__()
+        except BaseException:
+            self._files.close()
+            raise
+        if self._roster_file is not None:
+            self._following = asyncio.create_task(self._follow(self._roster_file))
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
+            self._following = None
+        with self._files:
+            await super().__aexit__(kind, error, trace)
+
+    def look_at_roster(self) -> bool:
+        """Read the roster's file again if it has changed; whether another one is believed now.
+
+        One that cannot be read, or is not signed as it must be, changes nothing and is logged.
+        """
+        if self._roster_file is None:
+            return False
+        try:
+            changed = self._roster_file.refresh()
+            if changed:
+                self.believe(self._roster_file.roster)
+        except (InputError, QISError) as error:
+            _log.warning("the roster stays as it was: %s", error)
+            return False
+        return changed
+
+    async def _follow(self, roster: RosterFile) -> None:
+        while True:
+            await asyncio.sleep(_ROSTER_LOOK_S)
+            if self.look_at_roster():
+                _log.info("the roster is %s now", roster.roster.digest.hex()[:16])

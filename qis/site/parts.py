@@ -1,0 +1,178 @@
+"""Each table of a site's file, as the part of the loop that it describes."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from qis.about import Interest
+from qis.disclosure import PRESETS, Disclosure
+from qis.evidence import Roster, RosterFile
+from qis.fingerprint import Ontology, Scheme, SetScheme, TermScheme, VectorScheme
+from qis.identity import Identity, Issuer
+from qis.outcomes import Study
+from qis.site.secrets import consortium_secret, passphrase
+from qis.site.table import Table
+from qis.transport import DirectoryTransport, Transport
+
+_IDENTITY_KEYS: Final = ("file", "passphrase_env", "passphrase_file", "passphrase")
+_ROSTER_KEYS: Final = ("file", "open", "coordinators", "needed")
+_INTEREST_KEYS: Final = ("features", "people", "min_similarity", "top_fraction", "share_sketch")
+_DISCLOSURE_KEYS: Final = ("preset", "allow_unkeyed")
+
+
+def identity_of(site: Table) -> Identity:
+    """The key that signs: `[identity]`."""
+    table = site.table("identity", _IDENTITY_KEYS)
+    words = passphrase(table)
+    with table.located("file"):
+        return Identity.load(table.path("file"), passphrase=words)
+
+
+def roster_of(site: Table) -> Roster | RosterFile:
+    """Who is believed: `[roster]`, with `file` or, said in so many words, `open = true`."""
+    table = site.table("roster", _ROSTER_KEYS)
+    if table.flag("open", default=False):
+        if "file" in table:
+            raise table.complaint("open", "and file are both there: give one")
+        return Roster.open()
+    if "file" not in table:
+        raise table.complaint("file", "is missing; to believe everybody, say open = true")
+    coordinators = table.items("coordinators", str)
+    with table.located():
+        return RosterFile(
+            table.path("file"),
+            coordinators=[Issuer(_key(table, text)) for text in coordinators],
+            needed=table.whole("needed", 1),
+        )
+
+
+def studies_of(site: Table) -> tuple[Study, ...]:
+    """The studies: `studies`, a list of files."""
+    with site.located("studies"):
+        return tuple(Study.load(site.beside(name)) for name in site.items("studies", str))
+
+
+def scheme_of(site: Table) -> Scheme[Any]:
+    """What fingerprints are made with: `[scheme]`."""
+    known = {key for _, keys in _SCHEMES.values() for key in keys}
+    kind = site.table("scheme", ("kind", *known, "secret_file")).choice("kind", _SCHEMES)
+    make, keys = _SCHEMES[kind]
+    table = site.table("scheme", ("kind", *keys, "secret_file"))
+    secret = consortium_secret(table)
+    with table.located():
+        return make(table, secret)
+
+
+def interest_of(
+    site: Table, scheme: Scheme[Any], studies: tuple[Study, ...]
+) -> tuple[Interest, int | None]:
+    """What to receive, and of how many people's features it is made: `[interest]`.
+
+    The threshold is the studies' unless it is said here.
+    """
+    table = site.table("interest", _INTEREST_KEYS)
+    features = table.items("features", int, float, str)
+    limits: dict[str, Any] = {
+        key: table.real(key) for key in ("min_similarity", "top_fraction") if key in table
+    }
+    declared = {study.min_similarity for study in studies} - {None}
+    if not limits and len(declared) == 1:
+        limits["min_similarity"] = declared.pop() or 0.0
+    with table.located():
+        interest = scheme.interest(features, **limits)
+    people = table.whole("people") if "people" in table else None
+    return replace(interest, share_sketch=table.flag("share_sketch", default=False)), people
+
+
+def transport_of(site: Table, identity: Identity, roster: Roster) -> Transport:
+    """What carries packets: `[transport]`."""
+    known = {key for _, keys in _TRANSPORTS.values() for key in keys}
+    kind = site.table("transport", ("kind", *known)).choice("kind", _TRANSPORTS)
+    make, keys = _TRANSPORTS[kind]
+    table = site.table("transport", ("kind", *keys))
+    with table.located():
+        return make(table, identity, roster)
+
+
+def disclosure_of(site: Table, ledger: Any) -> Disclosure:
+    """What may leave: `[disclosure]`, the preset "cms" unless it says another."""
+    table = site.table("disclosure", _DISCLOSURE_KEYS)
+    disclosure = Disclosure.preset(table.choice("preset", PRESETS, "cms"), ledger=ledger)
+    if table.flag("allow_unkeyed", default=False):
+        disclosure.rules = replace(disclosure.rules, keyed_schemes=False)
+    return disclosure
+
+
+def _vectors(table: Table, secret: bytes | None) -> Scheme[Any]:
+    return VectorScheme(
+        table.whole("dimensions"),
+        secret=secret,
+        bands=table.whole("bands", 24),
+        band_bits=table.whole("band_bits", 5),
+    )
+
+
+def _sets(table: Table, secret: bytes | None) -> Scheme[Any]:
+    return SetScheme(secret=secret, bands=table.whole("bands", 24), rows=table.whole("rows", 2))
+
+
+def _terms(table: Table, secret: bytes | None) -> Scheme[Any]:
+    path = table.path("ontology")
+    annotations = table.path("annotations") if "annotations" in table else None
+    is_obo = path.name.removesuffix(".gz").endswith(".obo")
+    read = Ontology.from_obo if is_obo else Ontology.from_obographs
+    return TermScheme(
+        read(path, annotations),
+        secret=secret,
+        keys=table.whole("keys", 8),
+        target_information=table.real("target_information", 5.5),
+    )
+
+
+def _directory(table: Table, identity: Identity, roster: Roster) -> Transport:
+    return DirectoryTransport(
+        table.path("path"), identity, roster=roster, poll_s=table.real("poll_s", 1.0)
+    )
+
+
+def _udp(table: Table, identity: Identity, roster: Roster) -> Transport:
+    from qis.transport import UDPTransport  # noqa: PLC0415  sockets, for those who use them
+
+    return UDPTransport(
+        identity,
+        roster=roster,
+        bind=_address(table, "bind", "127.0.0.1:0"),
+        advertise=_address(table, "advertise") if "advertise" in table else None,
+        bootstrap=table.items("bootstrap", str),
+        cache=table.path("cache") if "cache" in table else None,
+    )
+
+
+_SCHEMES: Final[dict[str, tuple[Callable[[Table, bytes | None], Scheme[Any]], tuple[str, ...]]]] = {
+    "vector": (_vectors, ("dimensions", "bands", "band_bits")),
+    "set": (_sets, ("bands", "rows")),
+    "term": (_terms, ("ontology", "annotations", "keys", "target_information")),
+}
+_TRANSPORTS: Final[
+    dict[str, tuple[Callable[[Table, Identity, Roster], Transport], tuple[str, ...]]]
+] = {
+    "directory": (_directory, ("path", "poll_s")),
+    "udp": (_udp, ("bind", "advertise", "bootstrap", "cache")),
+}
+
+
+def _address(table: Table, key: str, default: str | None = None) -> tuple[str, int]:
+    text = table.text(key, default)
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdecimal():
+        raise table.complaint(key, f"is {text!r:.60}; it is host:port")
+    return host.strip("[]"), int(port)
+
+
+def _key(table: Table, text: str) -> bytes:
+    try:
+        return bytes.fromhex(text)
+    except ValueError:
+        raise table.complaint(
+            "coordinators", f"are keys in hexadecimal digits, not {text!r:.70}"
+        ) from None

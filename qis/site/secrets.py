@@ -1,0 +1,74 @@
+"""Secrets that a site's file points at: from a file that nobody else reads, or the environment."""
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from qis.errors import KeyFileError
+from qis.fingerprint.scheme import SECRET_SIZE
+from qis.site.table import Table
+
+_LARGEST: Final = 4096
+
+
+def passphrase(table: Table) -> str | None:
+    """From `passphrase_env` or `passphrase_file` of a table; `None` if it has neither."""
+    if "passphrase" in table:
+        raise table.complaint(
+            "passphrase",
+            "does not belong into this file: put it into an environment variable (passphrase_env) "
+            "or a file of its own (passphrase_file)",
+        )
+    if "passphrase_env" in table and "passphrase_file" in table:
+        raise table.complaint("passphrase_env", "and passphrase_file are both there: give one")
+    if "passphrase_env" in table:
+        name = table.text("passphrase_env")
+        if not os.environ.get(name):
+            raise table.complaint("passphrase_env", f"names the variable {name}, which is not set")
+        return os.environ[name]
+    if "passphrase_file" in table:
+        with table.located("passphrase_file"):
+            return _private(table.path("passphrase_file")).decode("utf-8").rstrip("\r\n")
+    return None
+
+
+def consortium_secret(table: Table) -> bytes | None:
+    """From `secret_file` of a table: 32 bytes, or 64 hexadecimal digits; `None` if it has none."""
+    if "secret_file" not in table:
+        return None
+    path = table.path("secret_file")
+    with table.located("secret_file"):
+        content = _private(path)
+        if len(content) == SECRET_SIZE:
+            return content
+        try:
+            secret = bytes.fromhex(content.decode("ascii").strip())
+        except ValueError:
+            secret = b""
+        if len(secret) != SECRET_SIZE:
+            raise KeyFileError(
+                f"{path} holds neither {SECRET_SIZE} bytes nor {2 * SECRET_SIZE} hexadecimal "
+                "digits: openssl rand -hex 32 makes a secret",
+                field="secret_file",
+                limit=SECRET_SIZE,
+            )
+        return secret
+
+
+def _private(path: Path) -> bytes:
+    """What a file holds that nobody else may read."""
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            if os.name == "posix" and mode & 0o077:
+                raise KeyFileError(
+                    f"{path} has mode {mode:04o}, so others can read it: if nobody did, run "
+                    f"chmod 600 {path}; else make a new one",
+                    field="mode",
+                    actual=mode,
+                    limit=0o600,
+                )
+            return file.read(_LARGEST)
+    except OSError as error:
+        raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error
