@@ -60,14 +60,16 @@ class _Round:
     asked: int = 0
 
     def order_holders(self) -> None:
-        """Begin each publication at the next holder; keys that share holders at the same one."""
+        """Begin each publication at the next holder; the first one, where keys share holders.
+
+        Repetitions do not, or a holder of many keys that drops them would be asked first again.
+        """
         count = Counter(contact for each in self.handings.values() for contact in each.holders)
-        shared = sorted((contact for contact in count if count[contact] > 1), key=lambda c: c.id)
-        turn = {contact: (i + self.salt) % len(shared) for i, contact in enumerate(shared)}
         for handing in self.handings.values():
             first = self.salt % len(handing.holders)
             handing.holders = handing.holders[first:] + handing.holders[:first]
-            handing.holders.sort(key=lambda c: (-count[c], turn.get(c, 0)))
+            if not self.salt:
+                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] > 1 else 0))
 
 
 class Publisher:
