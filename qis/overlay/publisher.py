@@ -27,6 +27,8 @@ PUBLICATIONS_LIMIT: Final = 4_096
 """Own packets that are published again; the oldest is then left to its holders."""
 REMEMBERED_KEYS_LIMIT: Final = 4_096
 """Keys whose holders are remembered; the oldest goes first."""
+SHARE_GROUPED: Final = 0.3
+"""A holder of more than this share of a packet's keys is asked for all of them first."""
 HOLDERS_KNOWN_S: Final = 1_200.0
 """How long remembered holders are used before they are looked up again."""
 
@@ -60,16 +62,19 @@ class _Round:
     asked: int = 0
 
     def order_holders(self) -> None:
-        """Begin each publication at the next holder; the first one, where keys share holders.
+        """Begin each publication at the next holder; the first one where most keys share holders.
 
-        Repetitions do not, or a holder of many keys that drops them would be asked first again.
+        So a packet costs few messages where there are few nodes. Where there are more, keys that
+        begin at one holder could both be chosen for a subscriber, and one bad node would do.
+        Repetitions begin elsewhere, or a holder of many keys that drops them would come first.
         """
-        count = Counter(contact for each in self.handings.values() for contact in each.holders)
+        held = Counter(contact for each in self.handings.values() for contact in each.holders)
+        count = {c: n if n > len(self.handings) * SHARE_GROUPED else 0 for c, n in held.items()}
         for handing in self.handings.values():
             first = self.salt % len(handing.holders)
             handing.holders = handing.holders[first:] + handing.holders[:first]
             if not self.salt:
-                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] > 1 else 0))
+                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] else 0))
 
 
 class Publisher:
