@@ -11,11 +11,11 @@ from qis.overlay.budgets import Budgets
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder, Inspect
-from qis.overlay.ids import ID_BITS, node_id
+from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
+from qis.overlay.joining import Joining
 from qis.overlay.links import Datagram, Links
 from qis.overlay.messages import (
-    RECORDS_LIMIT,
     Closer,
     Deliver,
     Delivered,
@@ -29,17 +29,12 @@ from qis.overlay.messages import (
     decode,
 )
 from qis.overlay.publisher import Publisher
-from qis.overlay.record import Admission, Contact, Credentials, NodeRecord
+from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
-
-REJOIN_S: Final = 5.0
-"""Pause between calls of peers of which none has answered."""
-FORMER_LIMIT: Final = 32
-"""Contacts remembered, to be called when all have fallen silent."""
 
 Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
 """The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
@@ -109,12 +104,8 @@ class OverlayNode:
         self._admission = admission or Admission(
             credentials.verify, settings.accepts, settings.salt
         )
-        self._bootstrap: list[tuple[bytes, bytes]] = []
-        self._former: list[tuple[bytes, bytes]] = []
-        self._is_alone = True
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
-        self._is_in = True
         self._wanted: frozenset[bytes] = frozenset()
         self._unpublished: list[Carried] = []
         self._timers = Timers()
@@ -167,6 +158,9 @@ class OverlayNode:
             tell_here=self.interests.closer,
         )
         self.holder.news_for = self.handover.news
+        self._joining = Joining(
+            self.finder, self.table, self._timers, rng, salt=settings.salt, entered=self._entered
+        )
         self._timers.start(now + REFRESH_S, self._tidy)
 
     # --- what the adapter calls -------------------------------------------------------------
@@ -187,7 +181,7 @@ class OverlayNode:
     @property
     def is_idle(self) -> bool:
         """Whether it has joined and all that was published here has been handed over."""
-        is_in = self._is_in and (bool(len(self.table)) or not self._bootstrap)
+        is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.holder.outflow.own_under_way
 
@@ -229,14 +223,14 @@ class OverlayNode:
     def want(self, keys: Iterable[bytes], now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""
         wanted = frozenset(keys)
-        if self._is_in:
+        if self._joining.is_in:
             self.interests.want(wanted, now)
         else:
             self._wanted = wanted
 
     def publish(self, carried: Carried, now: float) -> None:
         """Hand a packet to the network, now and again while it lives."""
-        if self._is_in:
+        if self._joining.is_in:
             self.publisher.publish(carried, now)
         else:
             self._unpublished.append(carried)
@@ -248,48 +242,8 @@ class OverlayNode:
         *,
         then: Callable[[float], None] = lambda _: None,
     ) -> None:
-        """Enter the network by known peers, given as (key, address); `then` once it is done.
-
-        The first that answers is enough. Calls again until one does, and whenever the table has
-        run empty; then also those who were in it.
-        """
-        own_key = self.contact.record.key
-        self._bootstrap = peers = [peer for peer in bootstrap if peer[0] != own_key]
-        self._is_in = not peers
-        self._call([*peers, *self._former], now, then)
-
-    def _call(
-        self, peers: list[tuple[bytes, bytes]], now: float, then: Callable[[float], None]
-    ) -> None:
-        silent = 0
-        is_in = False
-
-        def called(at: float) -> None:
-            nonlocal silent, is_in
-            if len(self.table):
-                if not is_in:
-                    is_in = True
-                    self._explore(at, then)
-                return
-            silent += 1
-            if silent == len(peers):
-                self._enter(at)
-                self._timers.start(at + REJOIN_S, lambda later: self._call(peers, later, then))
-
-        for key, address in peers:
-            record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
-            stranger = Contact(node_id(key, self._settings.salt), record)
-            self.finder.call(stranger, now=now, then=called)
-
-    def _enter(self, now: float) -> None:
-        """Do what has waited for the first peer."""
-        if self._is_in:
-            return
-        self._is_in = True
-        self.interests.want(self._wanted, now)
-        unpublished, self._unpublished = self._unpublished, []
-        for carried in unpublished:
-            self.publisher.publish(carried, now)
+        """Enter the network by known peers, given as (key, address); `then` once it is done."""
+        self._joining.join(bootstrap, now, then)
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
@@ -304,31 +258,14 @@ class OverlayNode:
     # --- its parts --------------------------------------------------------------------------
 
     def _notice_changes(self, now: float) -> None:
-        if len(self.table):
-            self._is_alone = False
-        elif not self._is_alone and (self._bootstrap or self._former):
-            self._is_alone = True
-            self._call([*self._bootstrap, *self._former], now, lambda _: None)
-        if news := self.table.take_news():
-            self._former = [(c.record.key, c.record.address) for c in self.table][:FORMER_LIMIT]
+        if news := self._joining.notice(now):
             self.handover.met(news, now)
 
-    def _explore(self, now: float, then: Callable[[float], None]) -> None:
-        """Look for this node's own place, and for one in each distance beyond the closest."""
-
-        def outwards(found: list[Contact], at: float) -> None:
-            for contact in found:  # by now they have given a token, so this is no stranger's word
-                if contact.id != self.contact.id:
-                    self.finder.call(contact, now=at, then=lambda _: None)
-            self._enter(at)
-            closest = self.table.closest(self.contact.id, 1)
-            nearest = (closest[0].id ^ self.contact.id).bit_length() if closest else ID_BITS
-            for bits in range(nearest, ID_BITS):
-                target = self.contact.id ^ (1 << bits) ^ self._rng.getrandbits(bits)
-                self.finder.find(target, width=1, now=at, then=lambda _found, _at: None)
-            then(at)
-
-        self.finder.find(self.contact.id, width=RECORDS_LIMIT, now=now, then=outwards)
+    def _entered(self, now: float) -> None:
+        self.interests.want(self._wanted, now)
+        unpublished, self._unpublished = self._unpublished, []
+        for carried in unpublished:
+            self.publisher.publish(carried, now)
 
     def _tidy(self, now: float) -> None:
         self.holder.holdings.expire(now)
