@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Final, Literal
 
 from qis.errors import QISError, StorageError
@@ -14,6 +15,8 @@ from qis.loop.outbox import Look, Outbox
 from qis.outcomes import Study
 from qis.synthesis import Synthesis, synthesise
 
+AT_ONCE: Final = 32
+"""Packets that are pooled without handing over to a thread."""
 MAX_STUDIES: Final = 1_000
 """Studies whose newest synthesis is kept; the one that changed longest ago goes first."""
 
@@ -96,7 +99,7 @@ class Syntheses:
             await self._until_due()
             due, self._due = sorted(self._due), set()
             for study_id in due:
-                self._synthesise(study_id)
+                await self._synthesise(study_id)
                 await asyncio.sleep(0)
             if self._debounce_s:
                 await asyncio.sleep(self._debounce_s)
@@ -113,15 +116,15 @@ class Syntheses:
                 async with asyncio.timeout(wait_s):
                     await self._work.wait()
 
-    def _synthesise(self, study_id: bytes) -> None:
+    async def _synthesise(self, study_id: bytes) -> None:
         look = self._outbox.look(study_id)
         try:
-            synthesis = self._made(study_id, look.number + 1)
+            synthesis = await self._made(study_id, look.number + 1)
             if look.state == _state(synthesis):
                 if study_id in self._latest:
                     return
                 if not synthesis.is_embargoed:  # which was no look
-                    synthesis = self._made(study_id, look.number)  # seen in a process before
+                    synthesis = await self._made(study_id, look.number)  # seen by a process before
         except StorageError:
             raise
         except QISError as error:
@@ -141,13 +144,14 @@ class Syntheses:
             self.listener(synthesis)
         self.wake()
 
-    def _made(self, study_id: bytes, looks: int) -> Synthesis:
+    async def _made(self, study_id: bytes, looks: int) -> Synthesis:
         study, now = self._studies.get(study_id), self._clock()
         model = (study and study.model) or self._model
         review = self._store.review(study or study_id, now=now)
         if self._count_derived and model == "fixed":
             review = with_derived(review, self._store.roster, now=now)
-        return synthesise(
+        pooled = partial(
+            synthesise,
             review,
             study=study,
             model=model,
@@ -155,6 +159,8 @@ class Syntheses:
             now=now,
             monitor=self._monitor,
         )
+        # A long one in the event loop would keep it from acknowledging what arrives meanwhile.
+        return pooled() if len(review.evidence) <= AT_ONCE else await asyncio.to_thread(pooled)
 
 
 def _state(synthesis: Synthesis) -> bytes:

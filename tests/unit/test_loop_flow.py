@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+import threading
 
 import pytest
 
 import qis
 from qis.errors import InputError, TransportError
 from qis.loop import EVENT_KINDS, Event, Outbox
+from qis.loop.syntheses import AT_ONCE
 from qis.testing import VirtualClock
 
 SCHEME = qis.VectorScheme(dimensions=3)
@@ -442,3 +444,36 @@ def test_a_packet_that_expired_unsent_is_let_go(network, tmp_path):
                 assert outbox.unsent == 0
 
     asyncio.run(scenario())
+
+
+def test_a_long_synthesis_keeps_nobody_waiting(network, monkeypatch):
+    """Of many sites it is made in a thread, so that what arrives is acknowledged meanwhile."""
+    threads = {}
+    real = qis.loop.syntheses.synthesise
+
+    def noted(review, **others):
+        threads[len(review.evidence)] = threading.current_thread() is threading.main_thread()
+        return real(review, **others)
+
+    monkeypatch.setattr("qis.loop.syntheses.synthesise", noted)
+    sites = AT_ONCE + 8
+
+    async def scenario():
+        async with loop_on(network, 1, debounce_s=0.0) as loop:
+            keys = SCHEME.routing_keys(ABOUT)
+            for number in range(sites):
+                packet = qis.Packet.sign(
+                    qis.Identity.from_seed(number.to_bytes(32)),
+                    outcome=effect(0.01 * number),
+                    fingerprint=SCHEME.fingerprint(ABOUT),
+                    routing_keys=keys,
+                    issued_at=int(NOW),
+                    lifetime_s=3600,
+                )
+                loop.store.add(packet, now=NOW)
+                if number in (3, sites - 1):
+                    loop.believe(loop.store.roster)  # judge all again
+                    await until(loop, lambda s, n=number: len(s.sites) == n + 1)
+
+    asyncio.run(scenario())
+    assert threads == {4: True, sites: False}
