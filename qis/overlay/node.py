@@ -1,7 +1,7 @@
 """One node: what comes in goes to the part that it concerns; what is to be sent comes out."""
 
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -35,6 +35,11 @@ from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
+
+DELIVER_AGAIN_S: Final = 0.25
+"""Pause before what the application had no room for is offered again."""
+UNDELIVERED_LIMIT: Final = 16_384
+"""Packets that wait for the application; beyond these one is refused and counted."""
 
 Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
 """The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
@@ -106,6 +111,7 @@ class OverlayNode:
         )
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
+        self._undelivered: deque[tuple[Carried, int]] = deque()
         self._wanted: frozenset[bytes] = frozenset()
         self._unpublished: list[Carried] = []
         self._timers = Timers()
@@ -274,7 +280,25 @@ class OverlayNode:
         self._timers.start(now + REFRESH_S, self._tidy)
 
     def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:
-        self._settings.receive(carried.packet, carried.keys, hops, now)
+        """Give a packet to the application; if that has no room, again a little later."""
+        waiting = self._undelivered
+        if not waiting and self._settings.receive(carried.packet, carried.keys, hops, now):
+            return
+        if len(waiting) >= UNDELIVERED_LIMIT:
+            self.refused["undelivered"] += 1
+            return
+        waiting.append((carried, hops))
+        if len(waiting) == 1:
+            self._timers.start(now + DELIVER_AGAIN_S, self._deliver_waiting)
+
+    def _deliver_waiting(self, now: float) -> None:
+        waiting = self._undelivered
+        while waiting:
+            carried, hops = waiting[0]
+            if not self._settings.receive(carried.packet, carried.keys, hops, now):
+                self._timers.start(now + DELIVER_AGAIN_S, self._deliver_waiting)
+                return
+            waiting.popleft()
 
     def _on_find(self, message: Find, address: bytes, now: float) -> None:
         asker = self._admission.contact(message.record)

@@ -19,6 +19,7 @@ from qis.overlay.messages import (
 )
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
+from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription
 
 HOME, STRANGER, VICTIM = (pack_address(f"192.0.2.{i}", 4_000) for i in (1, 2, 3))
@@ -28,10 +29,11 @@ NOW = 1_700_000_000.0
 R, PACKET = b"r" * 8, b"p" * 512
 
 
-def node(seed=0):
-    def receive(packet, keys, hops, now):
-        return False
+def refuse(packet, keys, hops, now):
+    return False
 
+
+def node(seed=0, receive=refuse):
     def inspect(packet, keys, now):
         return None
 
@@ -178,3 +180,27 @@ def test_a_packet_that_does_not_verify_is_neither_held_nor_acknowledged():
     assert answers(live, publish, STRANGER) == []
     assert answers(live, Deliver(request=R, hops=1, keys=(), packet=PACKET), STRANGER) == []
     assert len(live.holder.retained) == 0
+
+
+def test_what_the_application_has_no_room_for_is_offered_again_in_order():
+    room, taken = [0], []
+
+    def receive(packet, keys, hops, now):
+        if len(taken) >= room[0]:
+            return False
+        taken.append(packet)
+        return True
+
+    live = node(receive=receive)
+    packets = [bytes([i]) * 512 for i in range(5)]
+    for packet in packets:
+        carried = Carried(
+            id=packet[:32], issuer=SITES[1].key, expires_at=NOW + 9e3, keys=(KEY,), packet=packet
+        )
+        live._deliver_here(carried, 1, NOW)
+    assert taken == []
+    for seen in (0, 2, 2, 5, 5):
+        room[0] = seen
+        live.handle_timer(live.next_timer())
+        assert taken == packets[:seen]
+    assert not live._undelivered
