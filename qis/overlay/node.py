@@ -128,6 +128,7 @@ class OverlayNode:
             links=self._links,
             inspect=settings.inspect,
             deliver_here=self._deliver_here,
+            wanted_here=lambda: self.interests.keys,
             rng=rng,
         )
         self.interests = Interests(
