@@ -46,13 +46,16 @@ def band_keys(sketch: int, bands: int = BANDS, bits: int = BAND_BITS) -> tuple[b
     return tuple(blake3(bytes([band, value])).digest(8) for band, value in enumerate(values))
 
 
-def vector_interests(count: int, rng: random.Random) -> list[Interest]:
+def vector_interests(
+    count: int, rng: random.Random, *, share_sketch: bool = True
+) -> list[Interest]:
     """Interests in whatever differs in at most `RADIUS` bits."""
     return [
         Interest(
             Fingerprint(sketch.to_bytes(SKETCH_SIZE), b"clusters"),
             band_keys(sketch, *bands_for(count)),
             1.0 - RADIUS / SKETCH_BITS,
+            share_sketch=share_sketch,
         )
         for sketch in clustered_sketches(count, rng)
     ]

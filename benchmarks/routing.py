@@ -69,7 +69,7 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
     elif args.terms:
         wanted = term_keys(args.nodes, rng)
     else:
-        wanted = vector_interests(args.nodes, rng)
+        wanted = vector_interests(args.nodes, rng, share_sketch=not args.keys_only)
     joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "tables")
     one_key = args.terms or args.phenotypes
     network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
@@ -207,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     for fault in ("dead", "loss", "droppers", "churn"):
         parser.add_argument(f"--{fault}", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="want one topic")
+    parser.add_argument("--keys-only", action="store_true", help="no sketches at other nodes")
     parser.add_argument("--terms", action="store_true", help="8 keys of a skewed vocabulary")
     parser.add_argument("--phenotypes", type=Path, metavar="DIR", help="interests of cases")
     parser.add_argument("--joins", choices=("messages", "tables"))

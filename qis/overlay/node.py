@@ -33,6 +33,7 @@ from qis.overlay.publisher import Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
+from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
@@ -113,7 +114,7 @@ class OverlayNode:
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
         self._undelivered: deque[tuple[Carried, int]] = deque()
-        self._wanted: frozenset[bytes] = frozenset()
+        self._wanted: Wanted = {}
         self._unpublished: list[Carried] = []
         self._timers = Timers()
         self._tokens = Tokens(rng)
@@ -123,15 +124,6 @@ class OverlayNode:
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
         self._links = Links(self._timers, rng)
         self.finder = Finder(own, self.table, self._admission, self._links)
-        self.holder = Holder(
-            credentials=credentials,
-            admission=self._admission,
-            links=self._links,
-            inspect=settings.inspect,
-            deliver_here=self._deliver_here,
-            wanted_here=lambda: self.interests.keys,
-            rng=rng,
-        )
         self.interests = Interests(
             lambda slot: Subscriber(
                 credentials=credentials,
@@ -144,6 +136,14 @@ class OverlayNode:
                 holders=settings.holders,
                 slot=slot,
             )
+        )
+        self.holder = Holder(
+            credentials=credentials,
+            admission=self._admission,
+            links=self._links,
+            inspect=settings.inspect,
+            deliver_here=self._deliver_here,
+            rng=rng,
         )
         self.publisher = Publisher(
             finder=self.finder,
@@ -237,9 +237,8 @@ class OverlayNode:
         elif not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
 
-    def want(self, keys: Iterable[bytes], now: float) -> None:
+    def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""
-        wanted = frozenset(keys)
         if self._joining.is_in:
             self.interests.want(wanted, now)
         else:
@@ -264,7 +263,7 @@ class OverlayNode:
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
-        self.interests.want((), now)
+        self.interests.want({}, now)
         gone = self._settings.address[:16] + bytes(2)
         sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
         record = self._settings.credentials.record(gone, sequence)

@@ -292,7 +292,7 @@ class Simulation(Wire):
             self._progress(index + 1, total, "nodes join")
 
     def _subscribe(self, index: int, total: int = 0) -> None:
-        self.nodes[index].want(self.members[index].keys, self.now)
+        self.nodes[index].want(self.members[index].wanted, self.now)
         self._flush(index)
         if total:
             self._progress(index + 1, total, "nodes subscribe")

@@ -50,7 +50,7 @@ def node(seed=0, receive=refuse):
 def subscribe(site, address, token):
     record = site.record(address, 1).encode()
     subscription = Subscription.signed(
-        site, record=record, sequence=1, lifetime_s=1_500, keys=(KEY,)
+        site, record=record, sequence=1, lifetime_s=1_500, wanted={KEY: frozenset()}
     )
     return Subscribe(
         request=R,

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from qis.about import MAX_ROUTING_KEYS
+from qis.about import MAX_ROUTING_KEYS, Near
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address, subnet_of, unpack_address
 from qis.overlay.messages import (
@@ -27,16 +27,22 @@ from qis.overlay.messages import (
     decode,
 )
 from qis.overlay.record import RECORD_SIZE, Admission, Credentials, NodeRecord
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import NEAR_LIMIT, Subscription
 
 SITE = Credentials.of(Identity.from_seed(bytes(32)))
 ADDRESS = pack_address("192.0.2.1", 4_000)
 RECORD = SITE.record(ADDRESS, 7)
 KEYS = tuple(i.to_bytes(8) for i in range(MAX_ROUTING_KEYS))
 R, TOKEN, PACKET = b"r" * 8, b"t" * 16, b"p" * 512
+NEARS = frozenset(Near(b"a scheme", bytes([i]) * 32, 1 << i % 5, 9) for i in range(NEAR_LIMIT))
 SUBSCRIPTION = Subscription.signed(
-    SITE, record=RECORD.encode(), sequence=9, lifetime_s=1_500, keys=KEYS
+    SITE,
+    record=RECORD.encode(),
+    sequence=9,
+    lifetime_s=1_500,
+    wanted={key: NEARS if i % 2 else frozenset() for i, key in enumerate(KEYS)},
 )
+assert len(SUBSCRIPTION.nears) == NEAR_LIMIT
 PLACES = Publish.places_limit(48)
 MESSAGES = [
     Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
