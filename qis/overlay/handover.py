@@ -11,7 +11,7 @@ with the answer.
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
@@ -25,10 +25,15 @@ from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
 
+_Value = TypeVar("_Value")
 HANDED_LIMIT: Final = 4_096
 """How far a chain of heirs goes, each of whom names others, in nodes times keys."""
 NEWS_S: Final = 600.0
 """How long a node is new."""
+NEW_NODES_LIMIT: Final = 1_024
+"""Nodes that are new; the one met first goes first, and newcomers find it by themselves."""
+REACH_LIMIT: Final = 16_384
+"""Keys of which it is remembered how far their holders are; the oldest is looked up again."""
 GIVERS: Final = 1
 """How many of the former holders pass a key's packets on."""
 
@@ -85,8 +90,8 @@ class Handover:
     def met(self, contacts: Iterable[Contact], now: float) -> None:
         """Note nodes that are new in the routing table."""
         for contact in contacts:
-            self._new[contact.id] = contact
-            self._news[contact.id] = (contact, now)
+            _put(self._new, contact.id, contact)
+            _put(self._news, contact.id, (contact, now))
             touched = [k for k, (at, reach) in self._reach.items() if contact.id ^ at < reach]
             for key in touched:
                 del self._reach[key]
@@ -124,6 +129,10 @@ class Handover:
             is_full = len(closest) == self._holders
             known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
             self._reach[key] = known
+            if len(self._reach) > REACH_LIMIT:
+                oldest = next(iter(self._reach))
+                del self._reach[oldest]
+                self._news_of.pop(oldest, None)
         return known
 
     def _pass_on(self, now: float) -> None:
@@ -234,3 +243,11 @@ class Handover:
             on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
             on_silence=lambda at: None,  # noqa: ARG005  the next refresh finds the new node
         )
+
+
+def _put(store: dict[int, _Value], node: int, value: _Value) -> None:
+    """Note the newest last, and let the oldest go."""
+    store.pop(node, None)
+    store[node] = value
+    if len(store) > NEW_NODES_LIMIT:
+        del store[next(iter(store))]
