@@ -4,6 +4,7 @@ from _bounds import sizes
 from _live_network import Network
 
 import qis
+from qis.errors import SignatureError
 from qis.identity import verify
 
 
@@ -29,7 +30,8 @@ class Judge:
                 faults.append("a stranger is in the table")
             elif record.key != self._liar and record.address != self._members[record.key]:
                 faults.append("a member's address was taken over")
-            verify(record.key, record.signed_part(), record.signature)
+            if not _is_signed(record.key, record.signed_part(), record.signature):
+                faults.append("a forged record is in the table")
         missing = {self._members.get(c.record.key) for c in table}
         honest = set(self._members.values()) - {self._network.liar.address}
         if honest - missing - {self._network.target.address}:
@@ -49,7 +51,9 @@ class Judge:
                     faults.append("a stranger's subscription is held")
                 elif subscription.subscriber != self._liar and subscription.address != home:
                     faults.append("a member is subscribed at another address")
-                verify(subscription.subscriber, subscription.signed_part(), subscription.signature)
+                signed = subscription.signed_part()
+                if not _is_signed(subscription.subscriber, signed, subscription.signature):
+                    faults.append("a forged subscription is held")
         for site in network.sites[:-1]:
             due = {(site.credentials.key, key) for key in site.wanted() if network.holds(key)}
             if due - held:
@@ -79,3 +83,11 @@ class Judge:
     def _limits(self) -> list[str]:
         found = sizes(self._network.target)
         return [f"{name}: {size}" for name, (size, limit) in found.items() if size > limit]
+
+
+def _is_signed(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        verify(key, message, signature)
+    except SignatureError:
+        return False
+    return True

@@ -42,8 +42,8 @@ class Network:
         ]
         self.target, self.liar = self.sites[0], self.sites[-1]
         self.published: list[tuple[qis.Packet, int, int]] = []
-        self.heard: Callable[[bytes], None] = lambda _: None
-        """Called with what is sent to the target, and what it sends."""
+        self.heard: Callable[[bytes, bytes], None] = lambda _, __: None
+        """Called with what is sent to the target or by it, and where from."""
         self.sent: Callable[[bytes, bytes], None] = lambda _, __: None
         """Called with what the target sends, and where to."""
         self.raised: Counter[str] = Counter()
@@ -171,7 +171,7 @@ class Network:
         receiver = self._at.get(address)
         if receiver is not None:
             if self.target in (receiver, site):
-                self.heard(data)
+                self.heard(data, site.address)
             when = self.now + self._rng.uniform(*LATENCY_S)
             event = (when, next(self._order), receiver, data, site.address)
             heapq.heappush(self._events, event)

@@ -23,9 +23,11 @@ from qis.overlay.messages import (
     RECORDS_LIMIT,
     Known,
     Message,
+    Subscribe,
     decode,
 )
 from qis.overlay.record import RECORD_SIZE
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
 HEARD_LIMIT: Final = 64
 """Datagrams remembered of each kind, and values of each field."""
@@ -57,8 +59,12 @@ class Mutator:
     """Makes datagrams; the same seed and the same things heard make the same ones."""
 
     def __init__(self, rng: random.Random) -> None:
+        self.origin = b""
+        """Where the datagram came from that the last one was made of."""
         self._rng = rng
-        self._heard: defaultdict[int, deque[bytes]] = defaultdict(lambda: deque(maxlen=HEARD_LIMIT))
+        self._heard: defaultdict[int, deque[tuple[bytes, bytes]]] = defaultdict(
+            lambda: deque(maxlen=HEARD_LIMIT)
+        )
         self._fields: defaultdict[str, deque[Any]] = defaultdict(lambda: deque(maxlen=HEARD_LIMIT))
         self._ways = (
             self._flipped,
@@ -71,15 +77,15 @@ class Mutator:
             self._noise,
         )
 
-    def hear(self, data: bytes) -> None:
+    def hear(self, data: bytes, origin: bytes) -> None:
         """Remember a datagram that is one, by its kind, and what its fields held."""
         message = decode(data)
         if message is not None:
-            self._heard[message.KIND].append(data)
+            self._heard[message.KIND].append((data, origin))
             for field in dataclasses.fields(message):
                 self._fields[field.name].append(getattr(message, field.name))
         elif data and INITIATION <= data[0] <= DATA:
-            self._heard[-data[0]].append(data)
+            self._heard[-data[0]].append((data, origin))
 
     def next(self) -> tuple[str, bytes]:
         """How it was made, and a datagram."""
@@ -97,17 +103,40 @@ class Mutator:
         """The message with some of its fields from elsewhere, or at an edge."""
         names = [field.name for field in dataclasses.fields(message)]
         changed = self._rng.sample(names, self._rng.randint(1, min(3, len(names))))
-        return dataclasses.replace(message, **{name: self._value(name) for name in changed})
+        if isinstance(message, Subscribe) and "subscription" not in changed:
+            changed[0] = "subscription"
+        return dataclasses.replace(
+            message, **{name: self._value(name, getattr(message, name)) for name in changed}
+        )
 
-    def _value(self, name: str) -> Any:
+    def _value(self, name: str, before: Any) -> Any:
+        if name == "subscription":
+            return self._subscription(before)
         edges = EXTREMES.get(name, ())
         if edges and (not self._fields[name] or self._rng.random() < 0.5):
             return self._rng.choice(edges)
         return self._rng.choice(self._fields[name])
 
+    def _subscription(self, before: Subscription) -> Subscription:
+        """With one field changed under the signature, or somebody else's."""
+        if self._rng.random() < 0.2:
+            heard: Subscription = self._rng.choice(self._fields["subscription"])
+            return heard
+        change = self._rng.choice(
+            (
+                {"sequence": self._rng.choice((0, before.sequence + 1_000_000)) % 2**64},
+                {"lifetime_s": self._rng.choice((0, 1, 65_535))},
+                {"keys": self._rng.choice(((), KEYS[:1], KEYS))},
+                {"slot": (before.slot + 1) % SLOTS_LIMIT},
+                {"record": self._value("record", before.record)},
+            )
+        )
+        return dataclasses.replace(before, **change)
+
     def _any(self, kind: int | None = None) -> bytes:
         kind = self._rng.choice(list(self._heard)) if kind is None else kind
-        return self._rng.choice(self._heard[kind])
+        data, self.origin = self._rng.choice(self._heard[kind])
+        return data
 
     def _flipped(self) -> bytes:
         data = bytearray(self._any())
@@ -133,7 +162,7 @@ class Mutator:
         return data + self._rng.choice((bytes(size), self._rng.randbytes(size), data[:size]))
 
     def _spliced(self) -> bytes:
-        one, other = self._any(), self._any()
+        other, one = self._any(), self._any()
         cut = self._rng.randint(0, len(one))
         return one[:cut] + other[self._rng.choice((cut, self._rng.randint(0, len(other)))) :]
 

@@ -40,6 +40,7 @@ from qis.overlay.messages import (
     DATAGRAM_SIZE,
     Delivered,
     Found,
+    Message,
     Prove,
     Published,
     Subscribed,
@@ -94,8 +95,12 @@ class Attack:
         self._attack(*self._mutated(), source)
 
     def _spoofed(self) -> None:
-        source = self._rng.choice(self.network.sites).address
-        self._attack(*self._mutated(), source)
+        """From the address where the original came from, or that of any other site."""
+        name, data = self._mutated()
+        source = self._wire.origin
+        if source not in self._homes or self._rng.random() < 0.3:
+            source = self._rng.choice(self.network.sites).address
+        self._attack(name, data, source)
 
     def _outside(self) -> None:
         target, now = self.network.target, self.network.now
@@ -104,7 +109,7 @@ class Attack:
             data = self._outsider.initiation(target.credentials.key, cookie, now)
             self._attack("outsider's call", data, OUTSIDE)
             return
-        message = self._outsider.message(OUTSIDE, self._token(OUTSIDE), now)
+        message = self._half(self._outsider.message(OUTSIDE, self._token(OUTSIDE), now))
         self._attack(f"outsider's {type(message).__name__}", message.encode(), OUTSIDE)
 
     def _lie(self) -> None:
@@ -116,10 +121,14 @@ class Attack:
         else:
             token = self._token(liar.address)
             address = self._rng.choice((liar.address, liar.address, self._fresh()))
-            message = self._member.message(address, token, network.now)
+            message = self._half(self._member.message(address, token, network.now))
             name, data = f"member's {type(message).__name__}", message.encode()
         self.made[name] += 1
         network.say(liar, data[:DATAGRAM_SIZE])
+
+    def _half(self, message: Message) -> Message:
+        """What somebody has signed, or with a part of it from elsewhere."""
+        return message if self._rng.random() < 0.5 else self._inner.varied(message)
 
     def _mutated(self) -> tuple[str, bytes]:
         chance = self._rng.random()
@@ -156,7 +165,7 @@ class Attack:
         target, liar = self.network.target, self.network.liar
         if target not in (site, self.network.at(address)):
             return data
-        self._inner.hear(data)
+        self._inner.hear(data, site.address)
         message = decode(data) if site is liar and address == target.address else None
         if not self._begun or not isinstance(message, ANSWERS) or self._rng.random() < 0.5:
             return data
@@ -203,8 +212,8 @@ def still_works(network: Network) -> list[str]:
     return faults
 
 
-def attack(count: int, seed: int, *, encrypted: bool) -> dict[str, Any]:
-    """Attack a network with so many datagrams, and say what came of it."""
+def attack(count: int, seed: int, *, encrypted: bool, seconds: float = VIRTUAL_S) -> dict[str, Any]:
+    """Attack a network with so many datagrams in so much virtual time; what came of it."""
     trial = Attack(seed, encrypted=encrypted)
     network, judge = trial.network, Judge(trial.network)
     target, start = network.target, network.now
@@ -212,7 +221,7 @@ def attack(count: int, seed: int, *, encrypted: bool) -> dict[str, Any]:
     largest: Counter[str] = Counter()
     for number in range(count):
         before = network.now - start
-        network.run_until(start + VIRTUAL_S * (number + 1) / count)
+        network.run_until(start + seconds * (number + 1) / count)
         live(network, before, network.now - start)
         trial.step()
         if (number + 1) % max(count // 30, 1) == 0:
