@@ -27,7 +27,7 @@ from qis.overlay.timers import Timers
 
 _Value = TypeVar("_Value")
 HANDED_LIMIT: Final = 4_096
-"""How far a chain of heirs goes, each of whom names others, in nodes times keys."""
+"""How often a packet is handed on, as heirs name others, in nodes times keys."""
 NEWS_S: Final = 600.0
 """How long a node is new."""
 NEW_NODES_LIMIT: Final = 1_024
@@ -151,9 +151,12 @@ class Handover:
                 for heir in heirs:
                     duties[carried.id, heir.id].append(key)
                     packets[carried.id] = carried
-        handed = frozenset((node, key) for (_, node), keys in duties.items() for key in keys)
+        # One set for all that a packet's heirs name, or those that name each other get it often.
+        handed: defaultdict[bytes, set[tuple[int, bytes]]] = defaultdict(set)
         for (packet, node), keys in duties.items():
-            self._hand(packets[packet], new[node], keys, handed, now)
+            handed[packet].update((node, key) for key in keys)
+        for (packet, node), keys in duties.items():
+            self._hand(packets[packet], new[node], keys, handed[packet], now)
         for (place, node), keys in told.items():
             self._tell(subscriptions[place], new[node], tuple(keys), now)
 
@@ -175,7 +178,7 @@ class Handover:
         carried: Carried,
         heir: Contact,
         keys: list[bytes],
-        handed: frozenset[tuple[int, bytes]],
+        handed: set[tuple[int, bytes]],
         now: float,
     ) -> None:
         """Hand a packet on, and on to whom the heir names: it may have met them before."""
@@ -188,7 +191,7 @@ class Handover:
         carried: Carried,
         heir: Contact,
         keys: list[bytes],
-        handed: frozenset[tuple[int, bytes]],
+        handed: set[tuple[int, bytes]],
         now: float,
     ) -> None:
         def build(request: bytes, token: bytes) -> Publish:
@@ -203,16 +206,15 @@ class Handover:
             )
 
         def on_answer(answer: Published, at: float) -> None:
-            further = self._named(answer.news, keys, handed)
-            done = handed.union((c.id, key) for c, its_keys in further.items() for key in its_keys)
-            if len(done) < HANDED_LIMIT:
-                for contact, its_keys in further.items():
-                    self._hand(carried, contact, its_keys, done, at)
+            for contact, its_keys in self._named(answer.news, keys, handed).items():
+                if len(handed) < HANDED_LIMIT:
+                    handed.update((contact.id, key) for key in its_keys)
+                    self._hand(carried, contact, its_keys, handed, at)
 
         self._outflow.send(carried, heir.record, build, now, expects=Published, on_answer=on_answer)
 
     def _named(
-        self, news: Iterable[bytes], keys: list[bytes], handed: frozenset[tuple[int, bytes]]
+        self, news: Iterable[bytes], keys: list[bytes], handed: set[tuple[int, bytes]]
     ) -> dict[Contact, list[bytes]]:
         """Those in the news who are holders of some of the keys, and have not been handed to."""
         found: dict[Contact, list[bytes]] = {}
