@@ -8,13 +8,12 @@ import dataclasses
 import random
 import struct
 from collections import defaultdict, deque
-from typing import Any, Final
-
-from _live_network import Site
+from typing import TYPE_CHECKING, Any, Final
 
 import qis
 from qis.about import MAX_ROUTING_KEYS
 from qis.channel.handshake import DATA, INITIATION
+from qis.overlay.bundles import BUNDLE_HEAD, messages_of
 from qis.overlay.messages import (
     DATAGRAM_SIZE,
     MAGIC,
@@ -28,6 +27,11 @@ from qis.overlay.messages import (
 )
 from qis.overlay.record import RECORD_SIZE
 from qis.overlay.subscription import SLOTS_LIMIT, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _site import Site
 
 HEARD_LIMIT: Final = 64
 """Datagrams remembered of each kind, and values of each field."""
@@ -75,17 +79,19 @@ class Mutator:
             self._of_another_kind,
             self._repeated,
             self._noise,
+            self._bundled,
         )
 
     def hear(self, data: bytes, origin: bytes) -> None:
         """Remember a datagram that is one, by its kind, and what its fields held."""
-        message = decode(data)
-        if message is not None:
-            self._heard[message.KIND].append((data, origin))
-            for field in dataclasses.fields(message):
-                self._fields[field.name].append(getattr(message, field.name))
-        elif data and INITIATION <= data[0] <= DATA:
-            self._heard[-data[0]].append((data, origin))
+        for part in messages_of(data) or ():
+            message = decode(part)
+            if message is not None:
+                self._heard[message.KIND].append((part, origin))
+                for field in dataclasses.fields(message):
+                    self._fields[field.name].append(getattr(message, field.name))
+            elif part and INITIATION <= part[0] <= DATA:
+                self._heard[-part[0]].append((part, origin))
 
     def next(self) -> tuple[str, bytes]:
         """How it was made, and a datagram."""
@@ -112,6 +118,8 @@ class Mutator:
     def _value(self, name: str, before: Any) -> Any:
         if name == "subscription":
             return self._subscription(before)
+        if name == "record" and self._rng.random() < 0.4:
+            return self._bits_of(before)
         edges = EXTREMES.get(name, ())
         if edges and (not self._fields[name] or self._rng.random() < 0.5):
             return self._rng.choice(edges)
@@ -139,7 +147,10 @@ class Mutator:
         return data
 
     def _flipped(self) -> bytes:
-        data = bytearray(self._any())
+        return self._bits_of(self._any())
+
+    def _bits_of(self, before: bytes) -> bytes:
+        data = bytearray(before)
         for _ in range(self._rng.randint(1, 4)):
             data[self._rng.randrange(len(data))] ^= 1 << self._rng.randrange(8)
         return bytes(data)
@@ -176,12 +187,29 @@ class Mutator:
     def _repeated(self) -> bytes:
         return self._any()
 
+    def _bundled(self) -> bytes:
+        """Several in one, sound or not."""
+        makers = (self._flipped, self._repeated, self._cut, self._noise)
+        parts = [self._rng.choice(makers)() for _ in range(self._rng.randint(0, 6))]
+        data = bytearray(in_one(parts, forced=True))
+        if self._rng.random() < 0.3:
+            data[self._rng.randrange(len(data))] = self._rng.randrange(256)
+        return bytes(data[:DATAGRAM_SIZE] if self._rng.random() < 0.8 else data)
+
     def _noise(self) -> bytes:
         start = self._rng.choice((b"", MAGIC, MAGIC + bytes([self._rng.randrange(12)])))
         return start + self._rng.randbytes(self._rng.randint(0, 1_300))
 
 
-def sealed_as(site: Site, data: bytes, rng: random.Random) -> bytes:
+def in_one(messages: "Iterable[bytes]", *, forced: bool = False) -> bytes:
+    """One datagram of all these; `forced`: even of one, or none."""
+    parts = list(messages)
+    if len(parts) == 1 and not forced:
+        return parts[0]
+    return BUNDLE_HEAD + b"".join(len(part).to_bytes(2) + part for part in parts)
+
+
+def sealed_as(site: "Site", data: bytes, rng: random.Random) -> bytes:
     """A data message for a session number of a site, whose text nobody has sealed."""
     numbers = list(site.channels.sessions._in_use) if site.channels else [0]  # noqa: SLF001
     number = rng.choice(numbers or [0])

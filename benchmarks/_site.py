@@ -9,6 +9,7 @@ from nacl import bindings
 import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import Datagram
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
@@ -97,7 +98,6 @@ class Site:
             return
         for plain, key in self.channels.receive(data, source, now):
             self.node.receive_datagram(plain, source, now, sender=key)
-            self._seal(now, asked_by=(key, source))
 
     def wake(self, now: float) -> None:
         """Do what is due."""
@@ -117,19 +117,19 @@ class Site:
     def sends(self, now: float) -> list[tuple[bytes, bytes]]:
         """What goes onto the wire, as (datagram, address)."""
         if self.channels is None:
-            return [
-                (self.lies(data, address), address) for data, address, _ in self.node.datagrams()
-            ]
+            return [(data, address) for data, address, _ in self._says()]
         self._seal(now)
         return self.channels.datagrams()
 
-    def _seal(self, now: float, asked_by: tuple[bytes, bytes] | None = None) -> None:
+    def _says(self) -> list[Datagram]:
+        return [
+            (self.lies(data, address), address, key) for data, address, key in self.node.datagrams()
+        ]
+
+    def _seal(self, now: float) -> None:
         assert self.channels is not None  # noqa: S101  the caller has asked
-        for data, address, expected in self.node.datagrams():
-            key = expected
-            if key is None and asked_by is not None and asked_by[1] == address:
-                key = asked_by[0]
-            self.channels.send(self.lies(data, address), address, key, now)
+        for data, address, key in self._says():
+            self.channels.send(data, address, key, now)
 
     def _take(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
         return self._reception.receive(packet, keys, hops=hops, now=now) is not Verdict.FULL

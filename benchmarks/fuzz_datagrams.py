@@ -30,12 +30,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from _bounds import held_bytes, resident_bytes, sizes
 from _judge import Judge
 from _live_network import Network
-from _mutations import Mutator, sealed_as
+from _mutations import Mutator, in_one, sealed_as
 from _signer import Signer
 from _site import TOPICS, Site
 
 import qis
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.messages import (
     DATAGRAM_SIZE,
     Delivered,
@@ -166,8 +167,13 @@ class Attack:
         if target not in (site, self.network.at(address)):
             return data
         self._inner.hear(data, site.address)
-        message = decode(data) if site is liar and address == target.address else None
-        if not self._begun or not isinstance(message, ANSWERS) or self._rng.random() < 0.5:
+        if not self._begun or site is not liar or address != target.address:
+            return data
+        return in_one(self._lie_in(message) for message in messages_of(data) or ())
+
+    def _lie_in(self, data: bytes) -> bytes:
+        message = decode(data)
+        if not isinstance(message, ANSWERS) or self._rng.random() < 0.5:
             return data
         return self._inner.varied(message).encode()
 

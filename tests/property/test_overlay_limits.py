@@ -56,7 +56,7 @@ DOCUMENTED = {
     "heirs that one packet is handed to": (handover.HANDED_LIMIT,),
     "former contacts": (joining.FORMER_LIMIT,),
     "requests of a lookup": (lookup.REQUESTS_LIMIT, lookup.CANDIDATES_LIMIT),
-    "datagrams of one node (without a channel: of one /24 or /48)": (
+    "messages of one node (without a channel: of one /24 or /48)": (
         budgets.RATE,
         budgets.BURST,
     ),
