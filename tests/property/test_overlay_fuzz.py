@@ -22,7 +22,7 @@ def test_a_live_node_stands_whatever_comes(fuzz, encrypted):
     assert 0.0 < found["worst_reply_ratio"] <= 1.0
     assert 5 < sum(found["not_refused"].values()) < 400
     assert len(found["refused"]) > 8
-    assert found["sizes"]["packets retained"][0] > 40
+    assert found["sizes"]["packets retained"][0] > 15
 
 
 def test_the_same_seed_makes_the_same_attack(fuzz):
