@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 
 import qis
 from qis.transport import Statistics
@@ -37,7 +37,8 @@ class TableTransport(qis.Transport):
     @asynccontextmanager
     async def subscribe(self, interest: qis.Interest) -> AsyncIterator[AsyncIterator[qis.Delivery]]:
         """Every row that matches, the old ones first."""
-        yield self._deliveries(interest)
+        async with aclosing(self._deliveries(interest)) as deliveries:
+            yield deliveries
 
     async def aclose(self) -> None:
         """End the subscriptions; idempotent."""

@@ -11,7 +11,7 @@ with the answer.
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, TypeVar
 
 from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
@@ -25,10 +25,15 @@ from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
 
+_Value = TypeVar("_Value")
 HANDED_LIMIT: Final = 4_096
-"""How far a chain of heirs goes, each of whom names others, in nodes times keys."""
+"""How often a packet is handed on, as heirs name others, in nodes times keys."""
 NEWS_S: Final = 600.0
 """How long a node is new."""
+NEW_NODES_LIMIT: Final = 1_024
+"""Nodes that are new; the one met first goes first, and newcomers find it by themselves."""
+REACH_LIMIT: Final = 16_384
+"""Keys of which it is remembered how far their holders are; the oldest is looked up again."""
 GIVERS: Final = 1
 """How many of the former holders pass a key's packets on."""
 
@@ -85,8 +90,8 @@ class Handover:
     def met(self, contacts: Iterable[Contact], now: float) -> None:
         """Note nodes that are new in the routing table."""
         for contact in contacts:
-            self._new[contact.id] = contact
-            self._news[contact.id] = (contact, now)
+            _put(self._new, contact.id, contact)
+            _put(self._news, contact.id, (contact, now))
             touched = [k for k, (at, reach) in self._reach.items() if contact.id ^ at < reach]
             for key in touched:
                 del self._reach[key]
@@ -124,6 +129,10 @@ class Handover:
             is_full = len(closest) == self._holders
             known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
             self._reach[key] = known
+            if len(self._reach) > REACH_LIMIT:
+                oldest = next(iter(self._reach))
+                del self._reach[oldest]
+                self._news_of.pop(oldest, None)
         return known
 
     def _pass_on(self, now: float) -> None:
@@ -142,9 +151,12 @@ class Handover:
                 for heir in heirs:
                     duties[carried.id, heir.id].append(key)
                     packets[carried.id] = carried
-        handed = frozenset((node, key) for (_, node), keys in duties.items() for key in keys)
+        # One set for all that a packet's heirs name, or those that name each other get it often.
+        handed: defaultdict[bytes, set[tuple[int, bytes]]] = defaultdict(set)
         for (packet, node), keys in duties.items():
-            self._hand(packets[packet], new[node], keys, handed, now)
+            handed[packet].update((node, key) for key in keys)
+        for (packet, node), keys in duties.items():
+            self._hand(packets[packet], new[node], keys, handed[packet], now)
         for (place, node), keys in told.items():
             self._tell(subscriptions[place], new[node], tuple(keys), now)
 
@@ -166,7 +178,7 @@ class Handover:
         carried: Carried,
         heir: Contact,
         keys: list[bytes],
-        handed: frozenset[tuple[int, bytes]],
+        handed: set[tuple[int, bytes]],
         now: float,
     ) -> None:
         """Hand a packet on, and on to whom the heir names: it may have met them before."""
@@ -179,7 +191,7 @@ class Handover:
         carried: Carried,
         heir: Contact,
         keys: list[bytes],
-        handed: frozenset[tuple[int, bytes]],
+        handed: set[tuple[int, bytes]],
         now: float,
     ) -> None:
         def build(request: bytes, token: bytes) -> Publish:
@@ -194,16 +206,15 @@ class Handover:
             )
 
         def on_answer(answer: Published, at: float) -> None:
-            further = self._named(answer.news, keys, handed)
-            done = handed.union((c.id, key) for c, its_keys in further.items() for key in its_keys)
-            if len(done) < HANDED_LIMIT:
-                for contact, its_keys in further.items():
-                    self._hand(carried, contact, its_keys, done, at)
+            for contact, its_keys in self._named(answer.news, keys, handed).items():
+                if len(handed) < HANDED_LIMIT:
+                    handed.update((contact.id, key) for key in its_keys)
+                    self._hand(carried, contact, its_keys, handed, at)
 
         self._outflow.send(carried, heir.record, build, now, expects=Published, on_answer=on_answer)
 
     def _named(
-        self, news: Iterable[bytes], keys: list[bytes], handed: frozenset[tuple[int, bytes]]
+        self, news: Iterable[bytes], keys: list[bytes], handed: set[tuple[int, bytes]]
     ) -> dict[Contact, list[bytes]]:
         """Those in the news who are holders of some of the keys, and have not been handed to."""
         found: dict[Contact, list[bytes]] = {}
@@ -234,3 +245,11 @@ class Handover:
             on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
             on_silence=lambda at: None,  # noqa: ARG005  the next refresh finds the new node
         )
+
+
+def _put(store: dict[int, _Value], node: int, value: _Value) -> None:
+    """Note the newest last, and let the oldest go."""
+    store.pop(node, None)
+    store[node] = value
+    if len(store) > NEW_NODES_LIMIT:
+        del store[next(iter(store))]

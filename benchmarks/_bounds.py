@@ -1,0 +1,99 @@
+"""How much a node holds: the size of each table beside its limit, and all of it in bytes."""
+
+import gc
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+from _site import Site
+
+from qis.channel import calling, sessions
+from qis.overlay import (
+    budgets,
+    finder,
+    handover,
+    holder,
+    holdings,
+    inspection,
+    links,
+    outflow,
+    publisher,
+    record,
+    retained,
+    table,
+)
+from qis.overlay.node import UNDELIVERED_LIMIT
+from qis.transport._reception import HELD_LIMIT
+
+_PARTS = {
+    "subscriptions held": (("node", "holder", "holdings", "_held"), holdings.SUBSCRIBERS_LIMIT),
+    "packets retained": (("node", "holder", "retained", "_packets"), retained.RETAINED_LIMIT),
+    "forwarded packets": (("node", "holder", "_handled"), holder.HANDLED_LIMIT),
+    "deliveries that wait": (("node", "holder", "outflow", "_waiting"), outflow.WAITING_LIMIT),
+    "deliveries of the application": (("node", "_undelivered"), UNDELIVERED_LIMIT),
+    "requests under way": (("node", "_links", "_under_way"), links.UNDER_WAY_LIMIT),
+    "tokens of others": (("node", "_links", "_tokens"), links.TOKENS_LIMIT),
+    "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
+    "budgets": (("node", "_budgets", "_spent"), budgets.SOURCES_LIMIT),
+    "places looked for": (("node", "finder", "_near"), finder.PLACES_LIMIT),
+    "remembered keys": (("node", "publisher", "_known"), publisher.REMEMBERED_KEYS_LIMIT),
+    "own publications": (("node", "publisher", "_publications"), publisher.PUBLICATIONS_LIMIT),
+    "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),
+    "reach of keys": (("node", "handover", "_reach"), handover.REACH_LIMIT),
+    "news by key": (("node", "handover", "_news_of"), handover.REACH_LIMIT),
+    "verified packets": (("_inspector", "_verified"), inspection.VERIFIED_LIMIT),
+    "packets of the application": (("_reception", "_held"), HELD_LIMIT),
+    "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
+    "unconfirmed sessions": (("channels", "sessions", "_unconfirmed"), sessions.UNCONFIRMED_LIMIT),
+    "calls": (("channels", "_calls", "_calls"), calling.CALLS_LIMIT),
+}
+
+
+def sizes(site: Site) -> dict[str, tuple[int, int]]:
+    """How much is in each table, and how much may be."""
+    found = {}
+    for name, (path, limit) in _PARTS.items():
+        part: Any = site
+        for each in path:
+            part = getattr(part, each, None)
+        if part is not None:
+            found[name] = (part if isinstance(part, int) else len(part), limit)
+    buckets = site.node.table._buckets.values()  # noqa: SLF001  what is inside is measured
+    found["a bucket"] = (max((len(b.contacts) for b in buckets), default=0), table.BUCKET_SIZE)
+    found["a reserve"] = (max((len(b.reserve) for b in buckets), default=0), table.RESERVE_SIZE)
+    return found
+
+
+def held_bytes(site: Site) -> int:
+    """Bytes of all objects that a site holds, each once."""
+    seen = {id(site)}
+    waiting = deque([site])
+    total = 0
+    while waiting:
+        each = waiting.popleft()
+        total += sys.getsizeof(each)
+        for part in _parts_of(each):
+            if id(part) not in seen and not isinstance(part, (type, ModuleType)):
+                seen.add(id(part))
+                waiting.append(part)
+    return total
+
+
+def _parts_of(each: object) -> Iterator[Any]:
+    if isinstance(each, FunctionType):  # what it closes over, not the module that it is in
+        yield from each.__closure__ or ()
+        yield from each.__defaults__ or ()
+    else:
+        yield from gc.get_referents(each)
+
+
+def resident_bytes() -> int | None:
+    """Memory of this process now, where the system tells."""
+    statm = Path("/proc/self/statm")
+    if not statm.exists():
+        return None
+    return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -1,0 +1,183 @@
+"""Messages as somebody of ill will makes them who has a key: well formed and validly signed."""
+
+import dataclasses
+import random
+from collections import deque
+
+from _mutations import HEARD_LIMIT, MOST_KNOWN
+from _site import NOW, TOPICS, packet_about
+
+import qis
+from qis.about import MAX_ROUTING_KEYS
+from qis.channel.handshake import Initiation, Response, encode_cookie
+from qis.overlay.messages import (
+    NEWS_LIMIT,
+    RECORDS_LIMIT,
+    Closer,
+    Deliver,
+    Find,
+    Found,
+    Leave,
+    Message,
+    Publish,
+    Published,
+    Subscribe,
+    Subscribed,
+)
+from qis.overlay.record import Credentials
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription
+
+
+class Signer:
+    """Makes well-formed messages that are validly signed by somebody of ill will.
+
+    Parameters
+    ----------
+    identity
+        His key.
+    rng
+        His chance.
+
+    """
+
+    def __init__(self, identity: qis.Identity, rng: random.Random) -> None:
+        self.credentials = Credentials.of(identity)
+        self._identity = identity
+        self._rng = rng
+        self._sequence = int(NOW * 1_000_000)
+        self._published = 1_000
+        self._packets: deque[tuple[bytes, tuple[bytes, ...]]] = deque(maxlen=HEARD_LIMIT)
+
+    def message(self, address: bytes, token: bytes, now: float) -> Message:
+        """Any message that one may send unasked."""
+        make = self._rng.choice(
+            (
+                self._find,
+                self._subscribe,
+                self._subscribe,
+                self._publish,
+                self._deliver,
+                self._closer,
+                self._leave,
+                self._answer,
+            )
+        )
+        return make(address, token, now)
+
+    def record(self, address: bytes) -> bytes:
+        """His record of an address, newer than all before, or as old as can be."""
+        return self.credentials.record(address, self._next_sequence()).encode()
+
+    def initiation(self, responder: bytes, cookie: bytes, now: float) -> bytes:
+        """A call to the channel, signed for whom it is sent to."""
+        call = Initiation(
+            session=self._rng.getrandbits(32),
+            ephemeral=self._rng.choice((bytes(32), b"\x01".ljust(32, b"\0"), self._bytes(32))),
+            key=self.credentials.key,
+            time_ms=self._rng.choice((0, int(now * 1000), 2**64 - 1)),
+            cookie=cookie,
+        )
+        signature = self.credentials.sign(call.signed_part(responder))
+        return dataclasses.replace(call, signature=signature).encode()
+
+    def handshake(self) -> bytes:
+        """A response or cookie that nobody has asked for."""
+        if self._rng.random() < 0.5:
+            return encode_cookie(self._rng.getrandbits(32), self._bytes(16))
+        number, other = self._rng.getrandbits(32), self._rng.getrandbits(32)
+        return Response(to=number, session=other, ephemeral=self._bytes(32), time_ms=0).encode()
+
+    def _find(self, address: bytes, token: bytes, _now: float) -> Message:
+        target = self._rng.getrandbits(256)
+        record = self.record(address)
+        return Find(request=self._bytes(8), token=token, record=record, target=target)
+
+    def _subscribe(self, address: bytes, token: bytes, _now: float) -> Message:
+        keys = self._keys()
+        subscription = Subscription.signed(
+            self.credentials,
+            record=self.record(address),
+            sequence=self._next_sequence(),
+            lifetime_s=self._rng.choice((0, 1, 1_500, 1_500, 65_535)),
+            keys=keys,
+            slot=self._rng.randrange(SLOTS_LIMIT),
+        )
+        return Subscribe(
+            request=self._bytes(8),
+            token=token,
+            places=self._rng.choice((2 ** len(keys) - 1, self._rng.getrandbits(len(keys)), 0)),
+            wants_replay=self._rng.random() < 0.3,
+            seen_epoch=bytes(8),
+            seen_count=self._rng.choice((0, 2**64 - 1)),
+            subscription=subscription,
+        )
+
+    def _publish(self, _address: bytes, token: bytes, now: float) -> Message:
+        packet, keys = self._packet(now)
+        places = self._rng.choice((2 ** len(keys) - 1, 1 << self._rng.randrange(len(keys))))
+        return Publish(
+            request=self._bytes(8),
+            token=token,
+            salt=self._rng.randrange(256),
+            hops=self._rng.randrange(256),
+            places=places,
+            keys=keys,
+            packet=packet,
+            known=self._rng.choice(((), (MOST_KNOWN,) * places.bit_count())),
+        )
+
+    def _deliver(self, _address: bytes, _token: bytes, now: float) -> Message:
+        packet, keys = self._packet(now)
+        hops = self._rng.randrange(256)
+        return Deliver(request=self._bytes(8), hops=hops, keys=keys, packet=packet)
+
+    def _closer(self, address: bytes, _token: bytes, _now: float) -> Message:
+        return Closer(request=self._bytes(8), record=self.record(address), keys=self._keys()[:48])
+
+    def _leave(self, address: bytes, _token: bytes, _now: float) -> Message:
+        gone = self._rng.choice((address[:16] + bytes(2), address))
+        return Leave(request=self._bytes(8), record=self.record(gone))
+
+    def _answer(self, address: bytes, token: bytes, _now: float) -> Message:
+        request = self._bytes(8)
+        records = tuple(self.record(self._elsewhere(address)) for _ in range(RECORDS_LIMIT))
+        news, known = records[:NEWS_LIMIT], (MOST_KNOWN,) * MAX_ROUTING_KEYS
+        return self._rng.choice(
+            (
+                Found(request=request, token=token, records=records),
+                Subscribed(request=request, epoch=request, count=2**64 - 1, news=news),
+                Published(request=request, known=known, news=news),
+            )
+        )
+
+    def _next_sequence(self) -> int:
+        """A new one, mostly: the highest of all shuts out what comes after it."""
+        self._sequence += 1
+        chance = self._rng.random()
+        return self._sequence if chance > 0.1 else 2**64 - 1 if chance < 0.0005 else 0
+
+    def _elsewhere(self, address: bytes) -> bytes:
+        return self._rng.choice((address, self._rng.randbytes(18)))
+
+    def _keys(self) -> tuple[bytes, ...]:
+        many = self._rng.choice((1, 8, MAX_ROUTING_KEYS))
+        return tuple(sorted(self._bytes(8) for _ in range(many)))
+
+    def _packet(self, now: float) -> tuple[bytes, tuple[bytes, ...]]:
+        """A packet of his, under keys that nobody wants; now and then one that he has sent."""
+        if len(self._packets) == HEARD_LIMIT and self._rng.random() < 0.7:
+            return self._rng.choice(self._packets)
+        self._published += 1
+        packet, keys = packet_about(
+            self._identity,
+            self._rng.randrange(len(TOPICS)),
+            self._published,
+            int(now),
+            others=self._keys()[:24],
+            lifetime_s=self._rng.choice((10, 1_000, 86_400)),
+        )
+        self._packets.append((bytes(packet), keys))
+        return self._packets[-1]
+
+    def _bytes(self, size: int) -> bytes:
+        return self._rng.randbytes(size)

@@ -1,0 +1,261 @@
+"""What each transport promises, one check each, on a network of three of its own."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from qis.errors import InputError, PeerError, TransportError
+from qis.fingerprint import VectorScheme
+from qis.identity import Identity
+from qis.outcomes import Effect, Study
+from qis.packet import Packet
+from qis.transport import Delivery, Transport
+
+_Result = TypeVar("_Result")
+_SCHEME: Final = VectorScheme(dimensions=4)
+_NEAR: Final = (1.0, 0.5, -0.2, 0.1)
+_FAR: Final = (-1.0, -0.5, 0.2, -0.1)
+_ASIDE: Final = (0.1, 1.0, 0.8, -0.4)
+"""Shares routing keys with `_NEAR`, and is not similar to it."""
+_WITHIN_S: Final = 30.0
+
+
+async def _gives_to_those_who_match(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, near, far = transports
+    async with (
+        near.subscribe(_SCHEME.interest(_NEAR)) as wanted,
+        far.subscribe(_SCHEME.interest(_FAR)) as unwanted,
+    ):
+        packet = await _publish(identities[0], sender, "near", _NEAR)
+        await sender.publish(packet, _SCHEME.routing_keys(_NEAR))
+        other = await _publish(identities[0], sender, "far", _FAR)
+        await _publish(identities[0], sender, "aside", _ASIDE)
+        later = await _publish(identities[0], sender, "near again", _NEAR)
+        got = {(await _next(wanted)).packet.id for _ in range(2)}
+        assert got == {packet.id, later.id}, "each match is delivered once, and nothing else"
+        assert (await _next(unwanted)).packet == other, "who does not match gets nothing"
+    assert sender.statistics.published == 5, "publications are counted"
+    assert near.statistics.delivered == 2, "deliveries are counted"
+
+
+async def _gives_each_once_whoever_sends_it(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, relay, reader = transports
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        sent = [await _publish(identities[0], sender, f"number {i}", _NEAR) for i in range(20)]
+        for packet in sent:
+            await relay.publish(packet, _SCHEME.routing_keys(_NEAR))
+        last = await _publish(identities[0], sender, "the last", _NEAR)
+        got = [(await _next(deliveries)).packet for _ in range(21)]
+    assert {bytes(packet) for packet in got} == {bytes(packet) for packet in (*sent, last)}, (
+        "what comes is what was sent, and each once"
+    )
+
+
+async def _keeps_two_interests_apart(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    async with (
+        reader.subscribe(_SCHEME.interest(_NEAR)) as near,
+        reader.subscribe(_SCHEME.interest(_FAR)) as far,
+        reader.subscribe(_SCHEME.interest(_NEAR)) as near_too,
+    ):
+        packet = await _publish(identities[0], sender, "near", _NEAR)
+        other = await _publish(identities[0], sender, "far", _FAR)
+        for deliveries, wanted in ((near, packet), (far, other), (near_too, packet)):
+            got = (await _next(deliveries)).packet
+            assert got == wanted, "each subscription gets what matches its own interest"
+    assert reader.statistics.delivered == 3, "deliveries are counted for each subscription"
+
+
+async def _stops_what_is_no_longer_wanted(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    async with reader.subscribe(_SCHEME.interest(_FAR)) as kept:
+        async with reader.subscribe(_SCHEME.interest(_NEAR)) as left:
+            first = await _publish(identities[0], sender, "near", _NEAR)
+            assert (await _next(left)).packet == first, "what matches is delivered"
+        more = asyncio.create_task(_one_more(left))
+        await _turns()
+        await _publish(identities[0], sender, "near again", _NEAR)
+        for number in range(2):
+            packet = await _publish(identities[0], sender, f"far {number}", _FAR)
+            got = (await _next(kept)).packet
+            assert got == packet, "leaving one subscription leaves the others as they are"
+        await _turns()
+        assert await _cancelled(more) is None, "who has left a subscription gets nothing more"
+    assert reader.statistics.delivered == 3, "who has left a subscription gets nothing more"
+
+
+async def _can_be_cancelled(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    packet = await _publish(identities[0], sender, "before", _NEAR)
+    is_reading = asyncio.Event()
+
+    async def read() -> None:
+        async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+            async for delivery in deliveries:
+                assert delivery.packet == packet, "what matches is delivered"
+                is_reading.set()
+
+    for _ in range(2):
+        is_reading.clear()
+        reading = asyncio.create_task(read())
+        async with asyncio.timeout(_WITHIN_S):
+            await is_reading.wait()
+        await _turns()
+        await _cancelled(reading)
+        assert reading.cancelled(), "a reader that is cancelled ends as cancelled"
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        later = await _publish(identities[0], sender, "afterwards", _NEAR)
+        got = {(await _next(deliveries)).packet for _ in range(2)}
+        assert got == {packet, later}, "after a cancelled reader the next one gets everything"
+
+
+async def _gives_a_study_whole(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    study = Study(question="of the study")
+    interest = _SCHEME.interest(_FAR, studies=[study.id])
+    async with reader.subscribe(interest) as deliveries:
+        packet = await _publish(identities[0], sender, study.question, _NEAR)
+        got = (await _next(deliveries)).packet
+        assert got == packet, "a study's packets come whatever they are about"
+
+
+async def _gives_late_subscribers_what_was_before(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    packet = await _publish(identities[0], sender, "early", _NEAR)
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        delivery = await _next(deliveries)
+        assert delivery.packet == packet, "a late subscriber gets what was published before"
+        assert delivery.hops >= 1, "a packet from elsewhere has made a hop"
+        assert abs(delivery.received_at - time.time()) < 3600.0, "arrival is in Unix seconds"
+
+
+async def _refuses_what_must_not_go_out(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    keys = _SCHEME.routing_keys(_NEAR)
+    packet = _packet(identities[0], "mine", _NEAR)
+    whole = bytes(packet)
+    wrong: tuple[Any, ...] = (whole, whole[:-1], whole + b"\x00", None)
+    try:
+        await sender.publish(packet, _SCHEME.routing_keys(_FAR))
+    except InputError:
+        pass
+    else:
+        raise AssertionError("a packet goes out under the routing keys that it was signed for only")
+    for what in wrong:
+        try:
+            await sender.publish(what, keys)
+        except Exception:  # noqa: BLE001, S112  how it says no is its own affair
+            continue
+        raise AssertionError("nothing but a packet goes out: bytes have not been verified")
+    assert sender.statistics.published == 0, "what was refused is not counted as published"
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        await sender.publish(packet, keys)
+        assert (await _next(deliveries)).packet == packet, "a refusal stands in nobody's way"
+    assert sender.statistics.published == 1, "publications are counted"
+
+
+async def _gives_nothing_that_is_not_valid_now(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        for since_s in (-7_200, 7_200):
+            packet = _packet(identities[0], "of another time", _NEAR, since_s=since_s)
+            with suppress(InputError, PeerError):  # it may be refused at once
+                await sender.publish(packet, _SCHEME.routing_keys(_NEAR))
+        sent = [await _publish(identities[0], sender, f"valid {i}", _NEAR) for i in range(2)]
+        got = {(await _next(deliveries)).packet for _ in sent}
+        assert got == set(sent), "what has expired, or is of the future, is delivered to nobody"
+
+
+async def _ends_cleanly(identities: Sequence[Identity], transports: Sequence[Transport]) -> None:
+    sender, reader, _ = transports
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        await reader.aclose()
+        await reader.aclose()
+        async with asyncio.timeout(_WITHIN_S):
+            left = [delivery async for delivery in deliveries]
+        assert left == [], "closing ends the subscriptions"
+    packet = _packet(identities[1], "too late", _NEAR)
+    try:
+        await reader.publish(packet, _SCHEME.routing_keys(_NEAR))
+    except TransportError:
+        await _publish(identities[0], sender, "the others go on", _NEAR)
+        return
+    raise AssertionError("a closed transport refuses to publish")
+
+
+def _packet(
+    identity: Identity, question: str, about: tuple[float, ...], *, since_s: int = 0
+) -> Packet:
+    return Packet.sign(
+        identity,
+        outcome=Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1),
+        fingerprint=_SCHEME.fingerprint(about),
+        issued_at=int(time.time()) + since_s,
+        lifetime_s=3600,
+        routing_keys=_SCHEME.routing_keys(about),
+    )
+
+
+async def _publish(
+    identity: Identity, transport: Transport, question: str, about: tuple[float, ...]
+) -> Packet:
+    packet = _packet(identity, question, about)
+    await transport.publish(packet, _SCHEME.routing_keys(about))
+    return packet
+
+
+async def _next(deliveries: AsyncIterator[Delivery]) -> Delivery:
+    async with asyncio.timeout(_WITHIN_S):
+        return await anext(deliveries)
+
+
+async def _turns() -> None:
+    """Let what is ready in this process happen."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def _one_more(deliveries: AsyncIterator[Delivery]) -> Delivery | None:
+    return await anext(deliveries, None)
+
+
+async def _cancelled(task: "asyncio.Task[_Result]") -> "_Result | None":
+    """What a task has come to by now, if anything."""
+    task.cancel()
+    async with asyncio.timeout(_WITHIN_S):
+        await asyncio.wait([task])
+    return None if task.cancelled() else task.result()
+
+
+PROMISES: Final[tuple[Callable[..., Awaitable[None]], ...]] = (
+    _gives_to_those_who_match,
+    _gives_each_once_whoever_sends_it,
+    _keeps_two_interests_apart,
+    _stops_what_is_no_longer_wanted,
+    _can_be_cancelled,
+    _gives_a_study_whole,
+    _gives_late_subscribers_what_was_before,
+    _refuses_what_must_not_go_out,
+    _gives_nothing_that_is_not_valid_now,
+    _ends_cleanly,
+)

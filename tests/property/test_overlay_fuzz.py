@@ -1,0 +1,89 @@
+"""A short run of the datagram fuzzer; `python benchmarks/fuzz_datagrams.py` sends a million."""
+
+import pytest
+
+from qis.overlay import node, tokens
+from qis.overlay.holder import Holder
+from qis.overlay.record import Admission, Contact, NodeRecord, node_id
+from qis.transport._reception import Reception, Verdict
+
+
+@pytest.fixture(scope="module")
+def fuzz(load_benchmark):
+    return load_benchmark("fuzz_datagrams")
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_a_live_node_stands_whatever_comes(fuzz, encrypted):
+    found = fuzz.attack(1_200, 1, encrypted=encrypted, seconds=1_400.0)
+    assert found["raised"] == {}
+    assert found["faults"] == []
+    # Inputs get deep enough to be answered, and nearly all are refused.
+    assert 0.0 < found["worst_reply_ratio"] <= 1.0
+    assert 5 < sum(found["not_refused"].values()) < 400
+    assert len(found["refused"]) > 8
+    assert found["sizes"]["packets retained"][0] > 15
+
+
+def test_the_same_seed_makes_the_same_attack(fuzz):
+    one, other = (fuzz.attack(200, 2, encrypted=False, seconds=100.0) for _ in range(2))
+    measured = "resident_bytes_at_thirds", "held_bytes_at_thirds"
+    assert all(one[name] == other[name] for name in one if name not in measured)
+
+
+def believe_all(self, data):
+    record = NodeRecord.decode(data)
+    return Contact(node_id(record.key, self.salt), record)
+
+
+BROKEN = {
+    "proves whatever comes": (tokens.Tokens, "proves", lambda *_: True, "a stranger got", 600),
+    "believes forged records": (Admission, "contact", believe_all, "in the table", 2_000),
+    "believes forged subscriptions": (
+        Holder,
+        "_subscriber_of",
+        lambda self, subscription: self._admission.contact(subscription.record),
+        "a forged subscription is held",
+        3_000,
+    ),
+    "forgets what it holds": (
+        node.OverlayNode,
+        "_on_leave",
+        lambda self, message, address, now: self.holder.holdings.__init__(),
+        "are missing",
+        300,
+    ),
+    "gives its application nothing": (
+        Reception,
+        "receive",
+        lambda *_, **__: Verdict.DUPLICATE,
+        "does not come to the target",
+        100,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_the_fuzzer_finds_a_broken_node(fuzz, monkeypatch, name):
+    owner, method, broken, words, count = BROKEN[name]
+    monkeypatch.setattr(owner, method, broken)
+    if owner is node.OverlayNode:
+        handlers = {**node._HANDLERS}
+        kind = next(k for k, h in handlers.items() if h.__name__ == method)
+        handlers[kind] = broken
+        monkeypatch.setattr(node, "_HANDLERS", handlers)
+    found = fuzz.attack(count, 3, encrypted=False, seconds=100.0)
+    assert any(words in fault for fault in found["faults"])
+
+
+def test_the_fuzzer_finds_a_node_that_raises(fuzz, monkeypatch):
+    believe = Admission.contact
+
+    def contact(self, data):
+        if not any(data[32:40]):
+            raise IndexError("as a careless handler would")
+        return believe(self, data)
+
+    monkeypatch.setattr(Admission, "contact", contact)
+    found = fuzz.attack(300, 4, encrypted=False, seconds=100.0)
+    assert list(found["raised"]) == ["IndexError in contact: as a careless handler would"]

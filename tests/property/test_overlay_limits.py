@@ -1,0 +1,202 @@
+"""What members of ill will can make a node remember and send has the limits that the docs give."""
+
+import random
+import re
+from pathlib import Path
+
+from qis.identity import Identity
+from qis.overlay import (
+    budgets,
+    finder,
+    handover,
+    holder,
+    holdings,
+    inspection,
+    interests,
+    joining,
+    links,
+    lookup,
+    node as core,
+    outflow,
+    publisher,
+    record,
+    retained,
+    subscription,
+    table,
+)
+from qis.overlay.addresses import pack_address
+from qis.overlay.ids import node_id
+from qis.overlay.messages import Find, Found, Leave, Publish, Published, Subscribe, decode
+from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.record import Credentials
+from qis.overlay.retained import Carried
+from qis.overlay.subscription import Subscription
+
+NOW = 1_700_000_000.0
+KEY = b"k" * 8
+DOCS = Path(__file__).parents[2] / "docs" / "overlay.md"
+DOCUMENTED = {
+    "routing table": (256, table.BUCKET_SIZE, table.RESERVE_SIZE),
+    "subscriptions held": (holdings.SUBSCRIBERS_LIMIT,),
+    "keys wanted by one node": (
+        interests.WANTED_LIMIT,
+        subscription.SLOTS_LIMIT,
+        subscription.MAX_ROUTING_KEYS,
+    ),
+    "deliveries that wait, for all subscribers": (outflow.WAITING_LIMIT,),
+    "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
+    "packets retained": (retained.RETAINED_LIMIT,),
+    "requests under way": (links.UNDER_WAY_LIMIT,),
+    "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
+    "verified packets remembered": (inspection.VERIFIED_LIMIT,),
+    "tokens, budgets, remembered keys, own publications": (links.TOKENS_LIMIT,),
+    "places looked for": (finder.PLACES_LIMIT,),
+    "new nodes": (handover.NEW_NODES_LIMIT,),
+    "reach of keys": (handover.REACH_LIMIT,),
+    "heirs that one packet is handed to": (handover.HANDED_LIMIT,),
+    "former contacts": (joining.FORMER_LIMIT,),
+    "requests of a lookup": (lookup.REQUESTS_LIMIT, lookup.CANDIDATES_LIMIT),
+    "messages of one node (without a channel: of one /24 or /48)": (
+        budgets.RATE,
+        budgets.BURST,
+    ),
+}
+
+
+class Stranger:
+    """A node of which only the datagrams exist."""
+
+    def __init__(self, number):
+        self.credentials = Credentials.of(Identity.from_seed(number.to_bytes(32)))
+        self.address = pack_address(f"192.0.{number >> 8}.{number & 255}", 4_000)
+        self.record = self.credentials.record(self.address, 1).encode()
+
+    def enter(self, node, now):
+        """Prove its address, and come into the table."""
+        for token in (bytes(16), node._tokens.token(self.address, now)):
+            find = Find(request=b"r" * 8, token=token, record=self.record, target=1)
+            node.receive_datagram(find.encode(), self.address, now)
+
+
+def live_node():
+    settings = Settings(
+        credentials=Credentials.of(Identity.from_seed(bytes(32))),
+        address=pack_address("198.51.100.1", 4_000),
+        inspect=lambda packet, keys, now: None,
+        receive=lambda packet, keys, hops, now: True,
+        accepts=lambda _: True,
+    )
+    return OverlayNode(settings, rng=random.Random(0), now=NOW)
+
+
+def test_heirs_that_name_each_other_are_handed_a_packet_once_each():
+    node = live_node()
+    carried = Carried(
+        id=bytes(32), issuer=bytes(32), expires_at=NOW + 9e5, keys=(KEY,), packet=bytes(512)
+    )
+    node.holder.retained.put(carried, [KEY], NOW)
+    strangers = {s.address: s for s in map(Stranger, range(1, 9))}
+    records = [s.record for s in strangers.values()]
+    next(iter(strangers.values())).enter(node, NOW)
+    handed, now, rng = [], NOW, random.Random(1)
+    while (at := node.next_timer()) is not None and at < NOW + 60.0 and len(handed) < 2_000:
+        now = at
+        node.handle_timer(now)
+        while sent := node.datagrams():
+            for data, address, _ in sent:
+                message = decode(data)
+                if isinstance(message, Find):
+                    answer = Found(request=message.request, token=bytes(16), records=())
+                elif isinstance(message, Publish):
+                    handed.append(address)
+                    news = tuple(rng.sample(records, 4))
+                    known = live_node().holder.holdings.known(KEY, now)
+                    answer = Published(request=message.request, known=(known,), news=news)
+                else:
+                    continue
+                node.receive_datagram(answer.encode(), address, now)
+    assert len(handed) > 4
+    assert len(handed) == len(set(handed))
+
+
+def documented_limits():
+    rows = re.search(r"## Limits\n\n(.*?)\n\n", DOCS.read_text(encoding="utf-8"), re.DOTALL)[1]
+    cells = [row.strip("| ").split(" | ") for row in rows.splitlines()[2:]]
+    numbers = re.compile(r"\b\d[\d,]*\b")
+    return {
+        what: tuple(int(n.replace(",", "")) for n in numbers.findall(limit))
+        for what, limit, _ in cells
+    }
+
+
+def test_the_documented_limits_are_those_of_the_code():
+    assert documented_limits() == DOCUMENTED
+
+
+def test_tables_with_one_documented_limit_have_the_same():
+    assert holder.HANDLED_LIMIT == record.KNOWN_RECORDS_LIMIT
+    assert (
+        links.TOKENS_LIMIT
+        == budgets.SOURCES_LIMIT
+        == publisher.REMEMBERED_KEYS_LIMIT
+        == publisher.PUBLICATIONS_LIMIT
+    )
+
+
+def named_limits():
+    """Every constant of the core that limits something."""
+    modules = (
+        *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
+        *(lookup, core, outflow, publisher, record, retained, subscription, table),
+    )
+    return {
+        (module.__name__, name): value
+        for module in modules
+        for name, value in vars(module).items()
+        if name.endswith("_LIMIT")
+    }
+
+
+def test_no_limit_of_the_core_is_undocumented():
+    documented = {number for numbers in documented_limits().values() for number in numbers}
+    small = {name: value for (_, name), value in named_limits().items() if value < 10}
+    assert set(small) <= {"RECORDS_LIMIT", "NEWS_LIMIT", "PROOFS_LIMIT", "SLOTS_LIMIT"}
+    in_memory = {n: v for n, v in named_limits().items() if v >= 10 and n[1] != "DECODED_LIMIT"}
+    assert {n: v for n, v in in_memory.items() if v not in documented} == {}
+
+
+def test_a_member_that_wants_ever_new_keys_is_remembered_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(handover, "REACH_LIMIT", 200)
+    node, member = live_node(), Stranger(1)
+    member.enter(node, NOW)
+    token = node._tokens.token(member.address, NOW)
+    for sequence in range(1, 40):
+        keys = tuple((sequence * 100 + i).to_bytes(8) for i in range(48))
+        signed = Subscription.signed(
+            member.credentials, record=member.record, sequence=sequence, lifetime_s=99, keys=keys
+        )
+        subscribe = Subscribe(
+            request=b"r" * 8,
+            token=token,
+            places=2**48 - 1,
+            wants_replay=True,
+            seen_epoch=bytes(8),
+            seen_count=0,
+            subscription=signed,
+        )
+        node.receive_datagram(subscribe.encode(), member.address, NOW)
+        assert node.holder.holdings.keys() == set(keys)
+    assert len(node.handover._reach) <= 200
+    assert set(node.handover._news_of) <= set(node.handover._reach)
+
+
+def test_nodes_that_come_and_go_are_news_up_to_a_limit(monkeypatch):
+    monkeypatch.setattr(handover, "NEW_NODES_LIMIT", 20)
+    node = live_node()
+    for number in range(1, 60):
+        member = Stranger(number)
+        member.enter(node, NOW)
+        gone = member.credentials.record(member.address[:16] + bytes(2), 2).encode()
+        node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
+    assert len(node.handover._news) == len(node.handover._new) == 20
+    assert list(node.handover._news)[-1] == node_id(Stranger(59).credentials.key)

@@ -1,0 +1,327 @@
+"""The conformance suite passes a plain transport, and finds each way to break it."""
+
+import asyncio
+import time
+from contextlib import aclosing, asynccontextmanager
+
+import pytest
+
+import qis
+from qis.testing import _transport_promises, check_transport
+from qis.transport import Delivery, Statistics
+
+
+class Board:
+    """What has been published, and who waits for more."""
+
+    def __init__(self):
+        self.posts = []
+        self.news = asyncio.Event()
+
+    def wake(self):
+        self.news.set()
+        self.news = asyncio.Event()
+
+
+class Plain(qis.Transport):
+    """Keeps every promise; each of its steps can be broken by itself."""
+
+    def __init__(self, board):
+        self.board, self.counts, self.open = board, Statistics(), True
+
+    @property
+    def statistics(self):
+        return self.counts
+
+    async def publish(self, packet, routing_keys):
+        keys = self.checked(packet, routing_keys)
+        if not self.open:
+            self.refuse_closed()
+        else:
+            self.board.posts.append((packet, keys))
+        self.counts.published += 1
+        self.board.wake()
+
+    def checked(self, packet, routing_keys):
+        keys = {*routing_keys, packet.outcome.study_id}
+        if not packet.travels_under(keys):
+            raise qis.InputError("signed for other keys")
+        return keys
+
+    def refuse_closed(self):
+        raise qis.TransportError("the transport is closed")
+
+    @asynccontextmanager
+    async def subscribe(self, interest):
+        async with aclosing(self.deliveries(interest)) as deliveries:
+            yield deliveries
+
+    async def deliveries(self, interest):
+        place, seen = self.start(), set()
+        while self.open:
+            while place < len(self.board.posts):
+                packet, keys = self.board.posts[place]
+                place += 1
+                if self.is_valid(packet) and self.wants(interest, packet, keys):
+                    if packet.id in seen:
+                        continue
+                    self.note(seen, packet)
+                    self.counts.delivered += 1
+                    yield Delivery(packet=packet, hops=1, received_at=time.time())
+            await self.wait()
+
+    def start(self):
+        return 0
+
+    async def wait(self):
+        await self.board.news.wait()
+
+    def is_valid(self, packet):
+        try:
+            qis.Packet.parse(bytes(packet), now=time.time())
+        except qis.QISError:
+            return False
+        return True
+
+    def wants(self, interest, packet, keys):
+        return interest.matches(packet.fingerprint, packet.outcome.study_id, keys)
+
+    def note(self, seen, packet):
+        seen.add(packet.id)
+
+    async def aclose(self):
+        self.open = False
+        self.board.wake()
+
+
+class Repeats(Plain):
+    def note(self, seen, packet):
+        """Forget at once."""
+
+
+class RemembersFew(Plain):
+    def note(self, seen, packet):
+        if len(seen) < 5:
+            seen.add(packet.id)
+
+
+class Alters(Plain):
+    """Delivers what it has signed itself."""
+
+    async def deliveries(self, interest):
+        async for delivery in super().deliveries(interest):
+            packet = delivery.packet
+            other = qis.Packet.sign(
+                qis.Identity.generate(),
+                outcome=packet.outcome,
+                fingerprint=packet.fingerprint,
+                issued_at=packet.issued_at,
+                lifetime_s=3600,
+            )
+            yield Delivery(packet=other, hops=1, received_at=time.time())
+
+
+class DeliversAll(Plain):
+    def wants(self, interest, packet, keys):
+        return True
+
+
+class IgnoresSimilarity(Plain):
+    def wants(self, interest, packet, keys):
+        return (
+            packet.outcome.study_id in interest.studies
+            or interest.relevance(packet.fingerprint) > 0.0
+        )
+
+
+class IgnoresStudies(Plain):
+    def wants(self, interest, packet, keys):
+        return super().wants(interest, packet, keys) and not interest.studies
+
+
+class OneInterest(Plain):
+    """The last subscription decides what all get."""
+
+    def subscribe(self, interest):
+        self.last = interest
+        return super().subscribe(interest)
+
+    def wants(self, interest, packet, keys):
+        return super().wants(self.last, packet, keys)
+
+
+class OneReader(Plain):
+    """Gives what two subscriptions want to the first of them."""
+
+    def __init__(self, board):
+        super().__init__(board)
+        self.all_seen = set()
+
+    def wants(self, interest, packet, keys):
+        if packet.id in self.all_seen or not super().wants(interest, packet, keys):
+            return False
+        self.all_seen.add(packet.id)
+        return True
+
+
+class Lingers(Plain):
+    """Goes on delivering to who has left."""
+
+    @asynccontextmanager
+    async def subscribe(self, interest):
+        yield self.deliveries(interest)
+
+
+class LeavesAll(Plain):
+    """Ends all subscriptions with one."""
+
+    @asynccontextmanager
+    async def subscribe(self, interest):
+        async with super().subscribe(interest) as deliveries:
+            yield deliveries
+        await self.aclose()
+
+
+class Swallows(Plain):
+    """Takes being cancelled for the end."""
+
+    async def wait(self):
+        try:
+            await super().wait()
+        except asyncio.CancelledError:
+            self.open = False
+
+
+class BreaksWhenCancelled(Plain):
+    async def wait(self):
+        try:
+            await super().wait()
+        except asyncio.CancelledError:
+            self.open = False
+            raise
+
+
+class RemembersReaders(Plain):
+    """Gives nothing again to a subscription that comes after one that was cancelled."""
+
+    def __init__(self, board):
+        super().__init__(board)
+        self.place = 0
+
+    def start(self):
+        return self.place
+
+    async def wait(self):
+        self.place = len(self.board.posts)
+        await super().wait()
+
+
+class ForgetsTheEarly(Plain):
+    def start(self):
+        return len(self.board.posts)
+
+
+class TakesAnyKeys(Plain):
+    def checked(self, packet, routing_keys):
+        return {*routing_keys, packet.outcome.study_id}
+
+
+class TakesBytes(Plain):
+    async def publish(self, packet, routing_keys):
+        if isinstance(packet, qis.Packet):
+            await super().publish(packet, routing_keys)
+
+
+class CountsRefusals(Plain):
+    async def publish(self, packet, routing_keys):
+        self.counts.published += 1
+        await super().publish(packet, routing_keys)
+        self.counts.published -= 1
+
+
+class CountsNothing(Plain):
+    @property
+    def statistics(self):
+        return Statistics()
+
+
+class DeliversTheDead(Plain):
+    def is_valid(self, packet):
+        return True
+
+
+class PublishesWhenClosed(Plain):
+    def refuse_closed(self):
+        """Say nothing."""
+
+
+class NeverEnds(Plain):
+    async def aclose(self):
+        """Leave the readers waiting."""
+
+
+BROKEN = {
+    Repeats: "once",
+    RemembersFew: "once",
+    Alters: "once|nothing",
+    DeliversAll: "nothing",
+    IgnoresSimilarity: "nothing",
+    IgnoresStudies: "",
+    OneInterest: "its own interest",
+    OneReader: "",
+    Lingers: "left",
+    LeavesAll: "",
+    Swallows: "cancelled",
+    BreaksWhenCancelled: "",
+    RemembersReaders: "",
+    ForgetsTheEarly: "",
+    TakesAnyKeys: "signed",
+    TakesBytes: "nothing but a packet",
+    CountsRefusals: "counted",
+    CountsNothing: "counted",
+    DeliversTheDead: "expired",
+    PublishesWhenClosed: "closed",
+    NeverEnds: "",
+}
+"""What the suite has to say; nothing where what it waits for just does not come."""
+
+
+def network_of(transport):
+    @asynccontextmanager
+    async def network(identities):
+        board = Board()
+        yield [transport(board) for _ in identities]
+
+    return network
+
+
+def test_the_plain_transport_keeps_every_promise():
+    asyncio.run(check_transport(network_of(Plain)))
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+def test_the_suite_finds_what_is_broken(broken, monkeypatch):
+    monkeypatch.setattr(_transport_promises, "_WITHIN_S", 0.2)
+    words = BROKEN[broken]
+    expected = AssertionError if words else (AssertionError, TimeoutError, StopAsyncIteration)
+    with pytest.raises(expected, match=words or None):
+        asyncio.run(check_transport(network_of(broken)))
+
+
+def test_each_promise_is_broken_by_somebody(monkeypatch):
+    """No check is there in vain."""
+    monkeypatch.setattr(_transport_promises, "_WITHIN_S", 0.2)
+    finders = set()
+    for broken in BROKEN:
+        for check in _transport_promises.PROMISES:
+            try:
+                asyncio.run(run_alone(check, broken))
+            except (AssertionError, TimeoutError, StopAsyncIteration):
+                finders.add(check)
+    assert finders == set(_transport_promises.PROMISES)
+
+
+async def run_alone(check, transport):
+    identities = [qis.Identity.from_seed(bytes([number]) * 32) for number in range(1, 4)]
+    async with network_of(transport)(identities) as transports:
+        await check(identities, transports)
