@@ -20,6 +20,9 @@ NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
+DIGEST_SIZE: Final = 32
+CHARGES_LIMIT: Final = 9
+"""Records in one `Relay`: as many as fit."""
 _HEAD = struct.Struct(">4sB8s")
 
 
@@ -191,7 +194,7 @@ class Deliver(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered(Message):
-    """What was sent (`Deliver` or `Closer`) has come."""
+    """What was sent (`Deliver`, `Closer` or `Relay`) has come."""
 
     KIND: ClassVar[int] = 8
 
@@ -231,6 +234,22 @@ class Closer(Message):
 
     def _body(self) -> bytes:
         return self.record + b"".join(self.keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay(Message):
+    """A holder tells a subscriber: pass this packet, which you have from me, on to these nodes.
+
+    `digest` is that of the packet's 512 bytes, `hops` how far it had come when it was sent to you.
+    """
+
+    KIND: ClassVar[int] = 12
+    digest: bytes
+    hops: int
+    records: tuple[bytes, ...]
+
+    def _body(self) -> bytes:
+        return self.digest + bytes([self.hops]) + b"".join(self.records)
 
 
 def decode(data: bytes) -> Message | None:
@@ -347,6 +366,14 @@ def _closer(request: bytes, body: bytes) -> Closer | None:
     return Closer(request=request, record=body[:RECORD_SIZE], keys=keys)
 
 
+def _relay(request: bytes, body: bytes) -> Relay | None:
+    digest, rest = body[:DIGEST_SIZE], body[DIGEST_SIZE:]
+    records = _split(rest[1:], RECORD_SIZE, CHARGES_LIMIT)
+    if not records:
+        return None
+    return Relay(request=request, digest=digest, hops=rest[0], records=records)
+
+
 _READERS: Final = {
     Find.KIND: _find,
     Found.KIND: _found,
@@ -359,6 +386,7 @@ _READERS: Final = {
     Prove.KIND: _prove,
     Leave.KIND: _leave,
     Closer.KIND: _closer,
+    Relay.KIND: _relay,
 }
 
 
