@@ -6,6 +6,7 @@ is total: bytes that are not exactly one message give `None`.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from qis._layout import PACKET_SIZE
@@ -20,6 +21,8 @@ NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
+CARRIED_LIMIT: Final = 1_024
+"""Packets with their keys that are remembered by their bytes; the one used longest ago goes."""
 DIGEST_SIZE: Final = 32
 CHARGES_LIMIT: Final = 9
 """Records in one `Relay`: as many as fit."""
@@ -401,8 +404,12 @@ def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:
     return tuple(data[i : i + size] for i in range(0, len(data), size))
 
 
+@lru_cache(maxsize=CARRIED_LIMIT)
 def _carried(data: bytes, count: int) -> tuple[tuple[bytes, ...], bytes] | None:
-    """Keys and packet; whether the packet is one is for the gate to say."""
+    """Keys and packet; whether the packet is one is for the gate to say.
+
+    A packet comes in two copies or more, and to many nodes of one process, which then share it.
+    """
     end = count * ROUTING_KEY_SIZE
     if len(data) != end + PACKET_SIZE:
         return None

@@ -59,6 +59,7 @@ class _Item:
     expects: type[Message]
     on_answer: Callable[[Any, float], None]
     on_silence: Callable[[float], None]
+    is_packet: bool
 
 
 def _nothing(*_: object) -> None:
@@ -131,16 +132,18 @@ class Outflow:
         on_answer: Callable[[_Answer, float], None],
         on_silence: Callable[[float], None] = _nothing,
         line: bytes = b"",
+        is_packet: bool = True,
     ) -> None:
         """Send a packet in a message of some kind, after what waits for the same node already.
 
         `line` names what it competes with; by default that is what goes to the same node. One of
-        `on_answer` and `on_silence` is called, the latter also if it is dropped.
+        `on_answer` and `on_silence` is called, the latter also if it is dropped. A message that is
+        about the packet and does not contain it is none of those `sent`.
         """
         name = line or to.key
         its_line = self._lines.setdefault(name, _Line(name))
         flow = self._flows.setdefault(to, _Flow())
-        item = _Item(carried, to, flow, its_line, build, expects, on_answer, on_silence)
+        item = _Item(carried, to, flow, its_line, build, expects, on_answer, on_silence, is_packet)
         is_ready = flow.under_way < WINDOW
         is_next = is_ready and not its_line.ready and self._has_room(its_line)
         if not is_next and its_line.waiting >= WAITING_LIMIT - self._waiting:
@@ -170,7 +173,7 @@ class Outflow:
     def _ask(self, item: _Item, now: float) -> None:
         self._waits(item, -1)
         self._is_under_way(item, 1)
-        self.sent += 1
+        self.sent += item.is_packet
 
         def answered(answer: Message, at: float) -> None:
             item.on_answer(answer, at)

@@ -12,6 +12,7 @@ from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.addresses import pack_address
 from qis.overlay.lookup import Lookup
+from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Admission
 from qis.overlay.retained import Carried
@@ -277,6 +278,11 @@ class Simulation(Wire):
             is_taken = self.members[index].takes(packet, keys)
             publication.arrived(index, hops=hops, is_taken=is_taken)
         return True
+
+    def _send(self, source: int, data: bytes, address: bytes) -> None:
+        if source in self.droppers and isinstance(decode(data), Deliver):
+            return  # a relay's: as a holder it already has no keys to forward under
+        super()._send(source, data, address)
 
     def _note_lookup(self, lookup: Lookup) -> None:
         if lookup.target in self._looked_for:
