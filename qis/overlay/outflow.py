@@ -25,7 +25,8 @@ WINDOW: Final = 32
 LINE_WINDOW: Final = 1_024
 """Packets under way of one line."""
 ALL_WINDOW: Final = UNDER_WAY_LIMIT // 2
-"""Packets under way in all; then each line has just one. The rest of the links is for lookups."""
+"""Packets under way in all; the rest of the links is for lookups. Of one line no more are under way
+than there is room left for others, and always one."""
 WAITING_LIMIT: Final = 65_536
 """Packets that wait in all. Of one line no more wait than there is room left for others: one alone
 takes half of it, two take a third each; beyond that one is dropped and counted."""
