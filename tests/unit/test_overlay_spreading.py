@@ -4,10 +4,9 @@ import heapq
 import random
 from collections import Counter
 from itertools import count
-from math import ceil, isqrt, sqrt
+from math import isqrt
 
 import pytest
-from hypothesis import given, settings, strategies as st
 
 from qis.about import Fingerprint
 from qis.overlay.addresses import pack_address
@@ -46,21 +45,6 @@ def letter_of(number, issuer=b"i" * 32):
 
 def is_packet(message):
     return isinstance(message, Deliver)
-
-
-@given(st.integers(0, 3_000), st.integers(0, 255))
-@settings(max_examples=50, deadline=None)
-def test_each_receiver_is_in_one_group_and_no_group_is_larger_than_the_root(number, salt):
-    receivers = [contact_of(i) for i in range(number)]
-    groups = dealt(b"p" * 32, salt, receivers)
-    assert Counter(c.id for group in groups for c in group) == Counter(range(number))
-    assert all(len(group) - 1 <= ceil(sqrt(number)) + 1 for group in groups)
-    if number <= DIRECT_LIMIT:
-        assert all(len(group) == 1 for group in groups)
-    else:
-        assert len(groups) == isqrt(number) + 1
-        sizes = {len(group) for group in groups}
-        assert max(sizes) - min(sizes) <= 1
 
 
 def test_the_order_of_the_receivers_does_not_matter_but_packet_and_salt_do():
