@@ -125,11 +125,7 @@ class Holder:
                 carried.id, message.salt, subscriber, carried.keys, subscription.keys
             )
             contact = self._admission.contact(subscription.record)
-            if contact is None or under.isdisjoint(chosen):
-                continue
-            if subscriber == self._own_key:
-                self._deliver_here(carried, message.hops, now)
-            else:
+            if contact is not None and not under.isdisjoint(chosen):
                 receivers[subscriber] = contact
         self._spreading.spread(
             carried,

@@ -8,6 +8,7 @@ from blake3 import blake3
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
 from qis.overlay import relaying as relaying_module
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.links import TRY_AFTER_S
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Relay, decode
 from qis.overlay.node import OverlayNode, Settings
@@ -85,7 +86,11 @@ class Asked:
 
     def hear(self, message, address=HOLDER):
         self.node.receive_datagram(message.encode(), address, NOW)
-        return [(decode(data), to) for data, to, _ in self.node.datagrams()]
+        return self.said()
+
+    def said(self):
+        datagrams = self.node.datagrams()
+        return [(decode(each), to) for data, to, _ in datagrams for each in messages_of(data)]
 
     def deliver(self, letter=None, address=HOLDER):
         return self.hear(
@@ -199,7 +204,7 @@ def test_what_one_datagram_makes_a_relay_send_is_bounded():
     later = []
     while (at := asked.node.next_timer()) is not None and at < NOW + 20.0:
         asked.node.handle_timer(at)
-        later += [len(data) for data, _, _ in asked.node.datagrams() if is_packet(decode(data))]
+        later += [len(m.encode()) for m, _ in asked.said() if is_packet(m)]
     assert len(first) == CHARGES_LIMIT
     assert len(later) == (len(TRY_AFTER_S) - 1) * CHARGES_LIMIT
     assert 7.1 < sum(first) / cost < 7.2

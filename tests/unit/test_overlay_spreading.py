@@ -10,6 +10,7 @@ import pytest
 
 from qis.about import Fingerprint
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Publish, Relay, decode
 from qis.overlay.node import OverlayNode, Settings
@@ -56,6 +57,12 @@ def test_the_order_of_the_receivers_does_not_matter_but_packet_and_salt_do():
     for other in (dealt(b"p" * 32, 1, receivers), dealt(b"q" * 32, 0, receivers)):
         # 21 of 400: one in common is to be expected, and more than six in a case of 10^5
         assert len(relays.intersection(group[0].id for group in other)) <= 6
+
+
+def said_by(node):
+    for datagram, address, _ in node.datagrams():
+        for data in messages_of(datagram):
+            yield decode(data), address
 
 
 class Town:
@@ -118,8 +125,7 @@ class Town:
             self._flush()
 
     def _flush(self):
-        for data, address, _ in self.node.datagrams():
-            message = decode(data)
+        for message, address in said_by(self.node):
             if not isinstance(message, (Deliver, Relay)):
                 continue
             self.sent.append((self._now - NOW, message, address))
