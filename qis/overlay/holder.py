@@ -10,11 +10,10 @@ from qis.overlay.links import Links
 from qis.overlay.messages import Known, Publish, Published, Subscribe, Subscribed
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.relaying import Inspect, Spreading
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
 
-Inspect = Callable[[bytes, tuple[bytes, ...], float], Carried | None]
-"""Verifies (packet, keys, now): the carried packet, or `None` if it is not to be passed on."""
 HANDLED_LIMIT: Final = 16_384
 """(packet, key, salt) remembered as forwarded, so that a repeated request forwards nothing."""
 
@@ -35,6 +34,7 @@ class Holder:
         self.holdings = Holdings()
         self.retained = Retained()
         self.outflow = Outflow(links, credentials.key)
+        self._spreading = Spreading(self.outflow)
         self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()
         self._own_key = credentials.key
         self._verify = credentials.verify
@@ -116,6 +116,7 @@ class Holder:
             for subscription in self.holdings.under(key, now):
                 found = subscriptions.setdefault(subscription.place, (subscription, set()))
                 found[1].add(key)
+        receivers: dict[bytes, Contact] = {}
         for subscription, under in subscriptions.values():
             subscriber = subscription.subscriber
             if subscriber in (carried.issuer, self._own_key):
@@ -124,7 +125,15 @@ class Holder:
                 continue
             contact = self._admission.contact(subscription.record)
             if contact is not None:
-                self._forward(carried, contact, message.hops, now)
+                receivers[subscriber] = contact
+        self._spreading.spread(
+            carried,
+            receivers.values(),
+            salt=message.salt,
+            hops=message.hops,
+            line=max(keys, key=lambda key: self.holdings.known(key, now).count),
+            now=now,
+        )
 
     def _forward(self, carried: Carried, contact: Contact, hops: int, now: float) -> None:
         if contact.record.key == self._own_key:

@@ -11,7 +11,7 @@ from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
-from qis.overlay.holder import Holder, Inspect
+from qis.overlay.holder import Holder
 from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.joining import Joining
@@ -26,11 +26,13 @@ from qis.overlay.messages import (
     Message,
     Prove,
     Publish,
+    Relay,
     Subscribe,
     decode,
 )
 from qis.overlay.publisher import Publisher
 from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.subscription import Wanted
@@ -144,6 +146,9 @@ class OverlayNode:
             inspect=settings.inspect,
             deliver_here=self._deliver_here,
             rng=rng,
+        )
+        self.relaying = Relaying(
+            admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
         self.publisher = Publisher(
             finder=self.finder,
@@ -337,6 +342,7 @@ class OverlayNode:
 
     def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
         if self._settings.receive(message.packet, message.keys, message.hops, now):
+            self.relaying.note(message)
             self._links.answer(Delivered(request=message.request), address)
 
     def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
@@ -349,6 +355,16 @@ class OverlayNode:
             return
         self._links.answer(Delivered(request=message.request), address)
         self.interests.closer(contact, message.keys, now)
+
+    def _on_relay(self, message: Relay, address: bytes, now: float) -> None:
+        if not self.interests.hears_from(address):
+            self.refused["unasked"] += 1
+            return
+        refusal = self.relaying.relay(message, address, now)
+        if refusal is None:
+            self._links.answer(Delivered(request=message.request), address)
+        else:
+            self.refused[refusal] += 1
 
     def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
         contact = self._admission.contact(message.record)
@@ -390,4 +406,5 @@ _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
     Deliver: OverlayNode._on_deliver,  # noqa: SLF001
     Leave: OverlayNode._on_leave,  # noqa: SLF001
     Closer: OverlayNode._on_closer,  # noqa: SLF001
+    Relay: OverlayNode._on_relay,  # noqa: SLF001
 }

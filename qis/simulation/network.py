@@ -11,7 +11,9 @@ from qis.about import Fingerprint, Interest, canonical_routing_keys
 from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.lookup import Lookup
+from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Admission
 from qis.overlay.retained import Carried
@@ -277,6 +279,14 @@ class Simulation(Wire):
             is_taken = self.members[index].takes(packet, keys)
             publication.arrived(index, hops=hops, is_taken=is_taken)
         return True
+
+    def _send(self, source: int, data: bytes, address: bytes) -> None:
+        if source not in self.droppers:
+            super()._send(source, data, address)
+            return
+        for message in messages_of(data) or ():
+            if not isinstance(decode(message), Deliver):  # of a relay: a holder has no keys for it
+                super()._send(source, message, address)
 
     def _note_lookup(self, lookup: Lookup) -> None:
         if lookup.target in self._looked_for:

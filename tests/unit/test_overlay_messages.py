@@ -9,6 +9,7 @@ from qis.about import MAX_ROUTING_KEYS, Near
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address, subnet_of, unpack_address
 from qis.overlay.messages import (
+    CHARGES_LIMIT,
     DATAGRAM_SIZE,
     NEWS_LIMIT,
     NO_TOKEN,
@@ -22,6 +23,7 @@ from qis.overlay.messages import (
     Prove,
     Publish,
     Published,
+    Relay,
     Subscribe,
     Subscribed,
     decode,
@@ -75,6 +77,7 @@ MESSAGES = [
         news=(RECORD.encode(),) * NEWS_LIMIT,
     ),
     Closer(request=R, record=RECORD.encode(), keys=KEYS),
+    Relay(request=R, digest=b"d" * 32, hops=255, records=(RECORD.encode(),) * CHARGES_LIMIT),
     Deliver(request=R, hops=2, keys=KEYS, packet=PACKET),
     Delivered(request=R),
     Prove(request=R, token=TOKEN),
@@ -89,6 +92,16 @@ def test_a_message_comes_back_as_it_went_and_fits(message):
     assert decode(data) == message
     assert all(decode(data[:end]) != message for end in range(len(data)))
     assert decode(data + b"\x00") is None
+
+
+def test_a_relay_names_at_least_one_and_no_more_than_fit():
+    def relay(count):
+        return Relay(request=R, digest=b"d" * 32, hops=1, records=(RECORD.encode(),) * count)
+
+    fullest = relay(CHARGES_LIMIT).encode()
+    assert DATAGRAM_SIZE - RECORD_SIZE < len(fullest) <= DATAGRAM_SIZE
+    assert [decode(relay(count).encode()) for count in (0, CHARGES_LIMIT + 1)] == [None, None]
+    assert [decode(fullest[:end]) for end in (13, 13 + 32, 13 + 33)] == [None] * 3
 
 
 def test_mutated_datagrams_never_raise_and_have_one_encoding():
