@@ -1,0 +1,158 @@
+"""The nightly job of docs/embedding.md as processes: again, at once, killed, without its share."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import qis
+import qis.blocking
+
+ROOT = Path(qis.__file__).parents[1]
+BLOCKS = re.findall(
+    r"^```python\n(.*?)^```", (ROOT / "docs" / "embedding.md").read_text(), re.DOTALL | re.MULTILINE
+)
+ENROLMENT, NIGHTLY = BLOCKS[0], BLOCKS[1]
+
+DRIVER = """
+import os, runpy, signal, sys
+from pathlib import Path
+
+job = runpy.run_path(sys.argv[1])
+job["run"].__kwdefaults__["quiet_s"] = 0.2
+left = int(sys.argv[3])
+
+def counted(real):
+    def call(*arguments, **named):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return real(*arguments, **named)
+    return call
+
+os.fsync, Path.write_text, Path.unlink = map(counted, (os.fsync, Path.write_text, Path.unlink))
+sys.exit(job["main"](Path(sys.argv[2])))
+"""
+"""Runs the job and kills it at the nth call that writes; 0: never."""
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("job")
+    (folder / "nightly.py").write_text(NIGHTLY)
+    (folder / "driver.py").write_text(DRIVER)
+    return folder
+
+
+@pytest.fixture
+def site(tmp_path):
+    """The folder of one site, enrolled as the page enrols it."""
+    said = {}
+    exec(ENROLMENT.replace("tempfile.mkdtemp()", repr(str(tmp_path))), said)  # noqa: S102  our page
+    return tmp_path / "north"
+
+
+def start(job, site, die_at=0):
+    return subprocess.Popen(  # noqa: S603  our own script
+        [sys.executable, job / "driver.py", job / "nightly.py", site, str(die_at)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(job, site, die_at=0):
+    process = start(job, site, die_at)
+    said, complaints = process.communicate(timeout=60)
+    return process.returncode, json.loads(said) if said else {}, complaints
+
+
+def verified(site):
+    with qis.AuditLog(site / "audit.jsonl") as log:
+        log.verify()
+        return [entry for entry in log.entries() if entry.event != "configured"]
+
+
+def packets(site):
+    return list((site / "exchange" / "packets").glob("*.qis"))
+
+
+def test_a_second_run_submits_nothing_and_an_approvers_file_releases_it(job, site):
+    status, first, complaints = run(job, site)
+    assert (status, complaints, first["state"]) == (0, "", "submitted")
+    (waiting,) = first["waiting"]
+    assert run(job, site)[:2] == (0, {**first, "state": "nothing new"})
+    assert "An outsider could learn" in (site / "desk" / f"{waiting}.txt").read_text()
+    assert packets(site) == []
+
+    order = site / "desk" / f"{waiting}.release"
+    order.touch()
+    owner = order.owner()
+    status, third, _ = run(job, site)
+    assert (status, third["waiting"], third["sites"]) == (0, [], ["north"])
+    assert list((site / "desk").iterdir()) == []
+    assert len(packets(site)) == 1
+    approved = [entry for entry in verified(site) if entry.event == "approved"]
+    assert [entry.details["approver"] for entry in approved] == [owner]
+
+
+def test_killed_at_any_call_that_writes_it_comes_to_the_same_end(job, site):
+    for die_at in range(1, 100):
+        status, _, _ = run(job, site, die_at)
+        assert status in (0, -signal.SIGKILL)
+        if status == 0:
+            break
+    _, result, _ = run(job, site)
+    (waiting,) = result["waiting"]
+    (site / "desk" / f"{waiting}.release").touch()
+    for again in range(1, 100):
+        if run(job, site, again)[0] == 0:
+            break
+    status, result, _ = run(job, site)
+    assert (status, result["state"], result["waiting"]) == (0, "nothing new", [])
+    assert result["sites"] == ["north"]
+    assert len(packets(site)) == 1
+    assert die_at > 3
+    assert again > 3, "it was killed some times"
+    entries = verified(site)
+    released = {
+        packet for entry in entries if entry.event == "approved" for packet in entry.subject
+    }
+    assert packets(site)[0].stem in released
+
+
+def test_of_two_runs_at_once_one_says_try_later(job, site):
+    with qis.blocking.open_site(site / "site.toml"):
+        status, _, complaints = run(job, site)
+    assert status == os.EX_TEMPFAIL
+    assert "one writer" in complaints
+    assert run(job, site)[0] == 0
+
+
+def test_without_the_share_nothing_is_lost(job, site):
+    (site / "exchange").rename(site / "away")
+    status, _, complaints = run(job, site)
+    assert status == os.EX_TEMPFAIL
+    assert "exchange" in complaints
+    (site / "away").rename(site / "exchange")
+    assert run(job, site)[0] == 0
+
+
+def test_newer_data_replace_what_waits_and_few_people_are_kept_back(job, site):
+    _, first, _ = run(job, site)
+    head = "events,total,control_events,control_total\n"
+    (site / "counts.csv").write_text(f"{head}52,262,63,255\n")
+    status, second, _ = run(job, site)
+    assert (status, second["state"], len(second["waiting"])) == (0, "submitted", 1)
+    assert second["waiting"] != first["waiting"]
+    (site / "counts.csv").write_text(f"{head}3,262,63,255\n")
+    status, third, complaints = run(job, site)
+    assert (status, third["state"], complaints) == (3, "kept back: minimum_cell", "")
+    assert third["waiting"] == second["waiting"]
