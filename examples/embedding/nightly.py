@@ -83,6 +83,19 @@ def show(site: Site, desk: Path) -> None:
         (desk / f"{one.id}.txt").write_text(str(one), encoding="utf-8")
 
 
+def found(site: Site, home: Path) -> Result | None:
+    """The study's newest synthesis, as plain values; `None` if there is none or it is hidden."""
+    newest = site.latest(qis.Study.load(home / "study.toml"))
+    if newest is None or newest.is_embargoed:
+        return None
+    ratio = [None if x is None or math.isinf(x) else x for x in newest.back_transformed]
+    return {
+        "sites": [one.name for one in newest.sites],
+        "ratio": ratio,
+        "digest": newest.digest.hex(),
+    }
+
+
 def work(site: Site, home: Path) -> Result:
     """One round; what came of it, without any number that a rule has kept back."""
     decide(site, home / "desk")
@@ -95,6 +108,7 @@ def work(site: Site, home: Path) -> Result:
         "state": state,
         "waiting": [one.id for one in site.waiting()],
         "sent": site.flush(timeout_s=60),
+        "found": found(site, home),
         "events": dict(site.statistics.events),
     }
 
@@ -103,13 +117,9 @@ def run(home: Path, *, quiet_s: float = 3.0) -> Result:
     """Open the site, do a round, and take in until nothing new has come for some seconds."""
     with qis.blocking.open_site(home / "site.toml") as site:
         result = work(site, home)
-        shown = [one for one in site.syntheses(timeout_s=quiet_s) if not one.is_embargoed]
-    result["sites"] = {one.question: [each.name for each in one.sites] for one in shown}
-    result["found"] = {
-        one.question: [None if x is None or math.isinf(x) else x for x in one.back_transformed]
-        for one in shown
-    }
-    return result
+        for _ in site.syntheses(timeout_s=quiet_s):
+            pass
+        return {**result, "found": found(site, home)}
 
 
 def serve(home: Path, *, every_s: float = 60.0) -> Result:

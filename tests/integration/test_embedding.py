@@ -20,8 +20,6 @@ ENROLMENT = re.findall(
     r"^```python\n(.*?)^```", (ROOT / "docs" / "embedding.md").read_text(), re.DOTALL | re.MULTILINE
 )[0]
 
-QUESTION = "beta blocker vs none | 30-day death"
-
 DRIVER = """
 import os, runpy, signal, sys
 from pathlib import Path
@@ -105,7 +103,7 @@ def test_a_second_run_submits_nothing_and_an_approvers_file_releases_it(site):
     order.touch()
     owner = order.owner()
     status, third, _ = run(site)
-    assert (status, third["waiting"], third["sites"]) == (0, [], {QUESTION: ["north"]})
+    assert (status, third["waiting"], third["found"]["sites"]) == (0, [], ["north"])
     assert list((site / "desk").iterdir()) == []
     assert len(packets(site)) == 1
     approved = [entry for entry in verified(site) if entry.event == "approved"]
@@ -126,7 +124,7 @@ def test_killed_at_any_call_that_writes_it_comes_to_the_same_end(site):
             break
     status, result, _ = run(site)
     assert (status, result["state"], result["waiting"]) == (0, "nothing new", [])
-    assert result["sites"] == {QUESTION: ["north"]}
+    assert result["found"]["sites"] == ["north"]
     assert len(packets(site)) == 1
     assert die_at > 3
     assert again > 3, "it was killed some times"
