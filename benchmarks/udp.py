@@ -40,13 +40,16 @@ KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us"
 SENDERS, FLOODERS = 2, 4
 WARM_UP = 0.1
 """Share of the packets before the first measurement begins."""
+QUIET_S = 0.2
+Role = Callable[..., None]
+"""What a process does."""
 PER_PACKET = ("cpu_s", "datagrams_received", "datagrams_sent", "duplicates")
 
 
-def cpu(packets: int, role: Callable[..., None] = sender) -> dict[str, Any]:
+def cpu(packets: int, giver: Role = sender, taker: Role = receiver) -> dict[str, Any]:
     """What the receiving process spends on each packet."""
     with ExitStack() as stack:
-        taking, giving = started(stack, role, SENDERS, packets)
+        taking, giving = started(stack, taker, giver, SENDERS, packets)
         time.sleep(1.0)  # until everybody knows everybody
         for pipe in giving:
             pipe.send("go")
@@ -54,19 +57,19 @@ def cpu(packets: int, role: Callable[..., None] = sender) -> dict[str, Any]:
         first = ask(taking, "")
         for pipe in giving:
             pipe.recv()
-        last = ask(taking, "")
+        last = settled(taking, "taken")
         for pipe in giving:
             pipe.send("stop")
         verify_s = ask(taking, "stop")
     taken = last["taken"] - first["taken"]
-    per_packet = {name: (last[name] - first[name]) / taken for name in PER_PACKET}
+    per_packet = {name: (last[name] - first[name]) / taken for name in PER_PACKET if name in last}
     return {
         "cpu_over_verify": per_packet["cpu_s"] / verify_s,
         "verification_us": 1e6 * verify_s,
         "packets_per_s": taken / (last["at"] - first["at"]),
         "published": packets,
         "taken": last["taken"],
-        "refused": last["refused"],
+        "refused": last.get("refused", {}),
         **{f"{name}_per_packet": value for name, value in per_packet.items()},
     }
 
@@ -74,7 +77,7 @@ def cpu(packets: int, role: Callable[..., None] = sender) -> dict[str, Any]:
 def flood(packets: int) -> dict[str, Any]:
     """What of a flood is drained, and what is delivered in the end."""
     with ExitStack() as stack:
-        taking, giving = started(stack, flooder, FLOODERS, packets)
+        taking, giving = started(stack, receiver, flooder, FLOODERS, packets)
         before = ask(taking, "")
         port = before["port"]
         dropped_before = drops_at(port)
@@ -86,7 +89,7 @@ def flood(packets: int) -> dict[str, Any]:
         for pipe in giving:
             pipe.send("go on")
         ends = [pipe.recv() for pipe in giving]
-        after = settled(taking)
+        after = settled(taking, "datagrams_received")
         dropped = drops_at(port) - dropped_before
         ask(taking, "stop")
     sent = sum(blast["sent"] for blast in blasts)
@@ -108,11 +111,11 @@ def flood(packets: int) -> dict[str, Any]:
     }
 
 
-def latency(packets: int) -> dict[str, Any]:
+def latency(packets: int, giver: Role = single, taker: Role = receiver) -> dict[str, Any]:
     """Microseconds from `publish` to the iterator."""
     warm_up = packets // 10
     with ExitStack() as stack:
-        taking, (giving,) = started(stack, single, 1, warm_up + packets)
+        taking, (giving,) = started(stack, taker, giver, 1, warm_up + packets)
         time.sleep(1.0)
         published = ask(giving, "go")
         seen = ask(taking, "seen")
@@ -132,11 +135,11 @@ def latency(packets: int) -> dict[str, Any]:
 
 
 def started(
-    stack: ExitStack, role: Callable[..., None], number: int, packets: int
+    stack: ExitStack, taker: Role, giver: Role, number: int, packets: int
 ) -> tuple[Connection, list[Connection]]:
     """A receiver and so many processes that have its address and their share of the packets."""
-    taking = stack.enter_context(process(receiver))
-    giving = [stack.enter_context(process(role, 1 + n, packets // number)) for n in range(number)]
+    taking = stack.enter_context(process(taker))
+    giving = [stack.enter_context(process(giver, 1 + n, packets // number)) for n in range(number)]
     address = taking.recv()
     for pipe in giving:
         pipe.send(address)
@@ -145,14 +148,15 @@ def started(
     return taking, giving
 
 
-def settled(taking: Connection) -> dict[str, Any]:
-    """The receiver's counters once nothing comes any more."""
-    state = ask(taking, "")
+def settled(taking: Connection, counter: str) -> dict[str, Any]:
+    """The receiver's counters once this one stands still."""
+    last = ask(taking, "")
     while True:
-        time.sleep(0.3)
-        last, state = state, ask(taking, "")
-        if last["datagrams_received"] == state["datagrams_received"]:
-            return dict(state)
+        time.sleep(QUIET_S)
+        state = ask(taking, "")
+        if state[counter] == last[counter]:
+            return dict(last)
+        last = state
 
 
 def parser() -> argparse.ArgumentParser:
@@ -160,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--json", action="store_true")
     asked.add_argument("--details", action="store_true", help="all figures of each measurement")
-    asked.add_argument("--packets", type=int, default=40_000, help="of the first measurement")
+    asked.add_argument("--packets", type=int, default=20_000, help="of the first measurement")
     asked.add_argument("--flood", type=int, default=60_000)
     asked.add_argument("--singles", type=int, default=1_000, help="of the latency measurement")
     return asked
