@@ -1,6 +1,6 @@
 """What UDP costs on loopback: a receiver's CPU time, a flood, and latency.
 
-    python benchmarks/udp.py --json                  # some three minutes
+    python benchmarks/udp.py --json                       # some two minutes
     python benchmarks/udp.py --json --details --stages
 
 `cpu_over_verify`: two processes publish packets of one study, signed beforehand, as fast as the
@@ -34,12 +34,12 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).parent))
 from _udp_giver import drops_at, flooder, holder
 from _udp_nodes import receiver, sender, single
-from loop import ask, process, wait_until
+from _udp_peers import peers
+from _udp_stages import stages
+from loop import ask, process
 
 KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us")
 SENDERS, FLOODERS = 2, 4
-WARM_UP = 0.1
-"""Share of the packets before the first measurement begins."""
 QUIET_S = 0.2
 Role = Callable[..., None]
 """What a process does."""
@@ -51,10 +51,9 @@ def cpu(packets: int, giver: Role = sender, taker: Role = receiver) -> dict[str,
     with ExitStack() as stack:
         taking, giving = started(stack, taker, giver, SENDERS, packets)
         time.sleep(1.0)  # until everybody knows everybody
+        first = ask(taking, "")
         for pipe in giving:
             pipe.send("go")
-        wait_until(lambda: ask(taking, "")["taken"] >= WARM_UP * packets)
-        first = ask(taking, "")
         for pipe in giving:
             pipe.recv()
         last = settled(taking, "taken")
@@ -67,9 +66,7 @@ def cpu(packets: int, giver: Role = sender, taker: Role = receiver) -> dict[str,
         "cpu_over_verify": per_packet["cpu_s"] / verify_s,
         "verification_us": 1e6 * verify_s,
         "packets_per_s": taken / (last["at"] - first["at"]),
-        "published": packets,
-        "taken": last["taken"],
-        "refused": last.get("refused", {}),
+        "share_taken": taken / packets,
         **{f"{name}_per_packet": value for name, value in per_packet.items()},
     }
 
@@ -161,43 +158,52 @@ def settled(taking: Connection, counter: str) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     """Options."""
-    asked = argparse.ArgumentParser(description=__doc__)
+    asked = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     asked.add_argument("--json", action="store_true")
     asked.add_argument("--details", action="store_true", help="all figures of each measurement")
+    asked.add_argument("--stages", action="store_true", help="where a receiver's CPU time goes")
+    asked.add_argument("--alone", action="store_true", help="no other engines beside")
     asked.add_argument("--packets", type=int, default=20_000, help="of the first measurement")
     asked.add_argument("--flood", type=int, default=60_000)
     asked.add_argument("--singles", type=int, default=1_000, help="of the latency measurement")
     return asked
 
 
-def rounded(value: Any) -> Any:
-    """Four digits."""
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
 def measure(asked: argparse.Namespace) -> dict[str, Any]:
     """The figures."""
     details = {
         "cpu": cpu(asked.packets),
-        "cpu_as_subscriber_only": cpu(asked.packets, holder) if asked.details else {},
         "flood": flood(asked.flood),
         "latency": latency(asked.singles),
     }
-    details = {part: {k: rounded(v) for k, v in found.items()} for part, found in details.items()}
-    figures = {
-        "cpu_over_verify": details["cpu"]["cpu_over_verify"],
-        "flood_delivered": details["flood"]["flood_delivered"],
-        "latency_p50_us": details["latency"]["latency_p50_us"],
-        "latency_p99_us": details["latency"]["latency_p99_us"],
-    }
-    return figures | ({"details": details} if asked.details else {})
+    figures = {name: found[name] for found in details.values() for name in KEYS if name in found}
+    if not asked.alone:
+        few = {"packets": asked.packets // 4, "singles": asked.singles // 4}
+        figures["peers"] = peers(cpu, latency, **few)
+    if asked.details or asked.stages:
+        details["cpu_as_subscriber_only"] = cpu(asked.packets, holder)
+    if asked.details:
+        figures["details"] = details
+    if asked.stages:
+        whole_s = details["cpu_as_subscriber_only"]["cpu_s_per_packet"]
+        figures["stages"] = stages(1e6 * whole_s)
+    return figures
+
+
+def rounded(value: Any) -> Any:
+    """Four digits of whatever is within."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main() -> None:
     """Print what was measured."""
     asked = parser().parse_args()
-    figures = measure(asked)
-    print(json.dumps(figures) if asked.json else json.dumps(figures, indent=2))
+    figures = rounded(measure(asked))
+    print(json.dumps(figures, indent=None if asked.json else 2))
 
 
 if __name__ == "__main__":
