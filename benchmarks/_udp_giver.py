@@ -25,8 +25,7 @@ from qis.overlay.timers import Timers
 from qis.packet import Packet
 from qis.transport._carriers import carried_of
 from qis.transport._peer_names import parse_peer
-
-BUFFER = 4 * 2**20
+from qis.transport._socket import RECEIVE_BUFFER
 
 
 class Giver:
@@ -44,7 +43,7 @@ class Giver:
         self._to = NodeRecord(key=key, sequence=0, address=place, signature=b"")
         self._place = unpack_address(place)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._socket.bind(("127.0.0.1", 0))
 
     def prepare(self, packets: list[Packet]) -> list[bytes]:

@@ -22,6 +22,7 @@ one monotonic clock of the machine; one packet at a time, nothing else going on,
 
 import argparse
 import json
+import socket
 import statistics
 import sys
 import time
@@ -37,6 +38,8 @@ from _udp_nodes import receiver, sender, single
 from _udp_peers import peers
 from _udp_stages import stages
 from loop import ask, process
+
+from qis.transport._socket import RECEIVE_BUFFER
 
 KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us")
 SENDERS, FLOODERS = 2, 4
@@ -94,6 +97,7 @@ def flood(packets: int) -> dict[str, Any]:
     began = min(blast["began"] for blast in blasts)
     return {
         "flood_delivered": 1.0 - dropped_at_first / sent,
+        "receive_buffer": receive_buffer(),
         "sent_at_first": sent,
         "seconds_at_first": max(blast["ended"] for blast in blasts) - began,
         "sent_again": resent,
@@ -143,6 +147,16 @@ def started(
     for pipe in giving:
         pipe.recv()
     return taking, giving
+
+
+def receive_buffer() -> int:
+    """Bytes that the system grants a socket which asks for as many as the transport; Linux: twice.
+
+    Where it grants less the transport logs a warning, which comes out on stderr.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
+        asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+        return asking.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
 
 def settled(taking: Connection, counter: str) -> dict[str, Any]:
