@@ -17,6 +17,7 @@ from loop import identity
 import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.links import Links
 from qis.overlay.messages import Deliver, Delivered, Message, decode
 from qis.overlay.outflow import Outflow
@@ -122,9 +123,9 @@ class Giver:
                 return
             now, address = self._now(), pack_address(host, port)
             for plain, _ in self._channels.receive(data, address, now):
-                message = decode(plain)
-                if message is not None:
-                    self._links.hear(message, address, now)
+                for message in map(decode, messages_of(plain) or ()):
+                    if message is not None:
+                        self._links.hear(message, address, now)
 
 
 def _keys(packet: Packet) -> tuple[bytes, ...]:

@@ -98,16 +98,17 @@ def flood(packets: int) -> dict[str, Any]:
     return {
         "flood_delivered": 1.0 - dropped_at_first / sent,
         "receive_buffer": receive_buffer(),
-        "sent_at_first": sent,
+        "packets": packets,
+        "datagrams_at_first": sent,
         "seconds_at_first": max(blast["ended"] for blast in blasts) - began,
-        "sent_again": resent,
+        "datagrams_again": resent,
         "datagrams_received": after["datagrams_received"] - before["datagrams_received"],
         "dropped_by_the_kernel": dropped,
         "duplicates": after["duplicates"] - before["duplicates"],
         "dropped_by_a_full_inbox": after["dropped"] - before["dropped"],
         "refused": after["refused"],
         "given_up_by_the_senders": sum(end["silent"] for end in ends),
-        "delivered_in_the_end": (after["taken"] - before["taken"]) / sent,
+        "delivered_in_the_end": (after["taken"] - before["taken"]) / packets,
         "seconds_in_all": max(end["ended"] for end in ends) - began,
     }
 
