@@ -10,7 +10,7 @@ from qis.about import MAX_ROUTING_KEYS
 from qis.errors import InputError
 from qis.overlay.record import Contact
 from qis.overlay.subscriber import Subscriber
-from qis.overlay.subscription import SLOTS_LIMIT
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
 WANTED_LIMIT = SLOTS_LIMIT * MAX_ROUTING_KEYS
 """Keys that one node may want at once."""
@@ -66,6 +66,18 @@ class Interests:
             self._slots.append(slot)
             slot.want(new[:MAX_ROUTING_KEYS], now)
             new = new[MAX_ROUTING_KEYS:]
+
+    def assume(
+        self, keys: Iterable[bytes], found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> list[Subscription]:
+        """Go on as if these keys had been registered; see `Subscriber.assume`."""
+        wanted = sorted(set(keys))
+        starts = range(0, len(wanted), MAX_ROUTING_KEYS)
+        self._slots = [self._subscriber(slot) for slot in range(len(starts))]
+        return [
+            slot.assume(wanted[start : start + MAX_ROUTING_KEYS], found, now)
+            for slot, start in zip(self._slots, starts, strict=True)
+        ]
 
     def hears_from(self, address: bytes) -> bool:
         """Whether a holder of one of the subscriptions is there."""

@@ -100,7 +100,43 @@ class Subscriber:
             self._tell(current, contact, places, now)
             self._told[contact.id] = contact
 
+    def assume(
+        self, keys: Iterable[bytes], found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> Subscription:
+        """Go on as if these keys had been registered at that time, and tell nobody.
+
+        Parameters
+        ----------
+        keys
+            What is wanted; nothing has been before.
+        found
+            The nodes closest to a key, closest first, whoever knows them.
+        now
+            When it would have been.
+
+        Returns
+        -------
+        Subscription
+            What each of the `holders` closest would hold.
+
+        """
+        self.keys = tuple(sorted(set(keys)))
+        current = self._begin(now)
+        for key in self.keys:
+            current.holders[key] = list(found(key))
+            current.told.update((node.id, node) for node in current.holders[key][: self._holders])
+        self._told = current.told
+        return current.subscription
+
     def _register(self, now: float) -> None:
+        current = self._begin(now)
+        if not self.keys:
+            self._withdraw(current, now)
+        for key in self.keys:
+            self._find(current, key, now)
+
+    def _begin(self, now: float) -> _Round:
+        """A new subscription, and the time of its refresh."""
         if self._refresh is not None:
             self._refresh.cancel()
             self._refresh = None
@@ -113,14 +149,11 @@ class Subscriber:
             keys=self.keys,
             slot=self._slot,
         )
-        self._current = current = _Round(subscription, len(self.keys), {}, {})
-        if not self.keys:
-            self._withdraw(current, now)
-            return
-        pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
-        self._refresh = self._timers.start(now + pause_s, self._register)
-        for key in self.keys:
-            self._find(current, key, now)
+        if self.keys:
+            pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
+            self._refresh = self._timers.start(now + pause_s, self._register)
+        self._current = _Round(subscription, len(self.keys), {}, {})
+        return self._current
 
     def _find(self, current: _Round, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
