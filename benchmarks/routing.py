@@ -73,7 +73,8 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
     joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "tables")
     one_key = args.terms or args.phenotypes
     network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
-    network.run(REFRESHED_S)
+    if joins != "placed":
+        network.run(REFRESHED_S)
     return network, rng, cases
 
 
@@ -209,7 +210,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="want one topic")
     parser.add_argument("--terms", action="store_true", help="8 keys of a skewed vocabulary")
     parser.add_argument("--phenotypes", type=Path, metavar="DIR", help="interests of cases")
-    parser.add_argument("--joins", choices=("messages", "tables"))
+    parser.add_argument("--joins", choices=("messages", "tables", "placed"))
     parser.add_argument("--republished", action="store_true", help="judge after one repetition")
     parser.add_argument("--json", action="store_true", help="one object a seed")
     return parser
