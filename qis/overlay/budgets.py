@@ -5,26 +5,28 @@ from typing import Final
 from qis.overlay.addresses import subnet_of
 
 RATE: Final = 5_000.0
-"""Datagrams a second that a source may send for long."""
+"""Messages a second that a source may send for long."""
 BURST: Final = 20_000.0
-"""Datagrams at once."""
+"""Messages at once."""
 SOURCES_LIMIT: Final = 4_096
 """Sources remembered; the one heard of longest ago goes first, and starts again with all."""
 
 
 class Budgets:
-    """Counts datagrams by source: the node that a channel has authenticated, else the subnet."""
+    """Counts messages by source: the node that a channel has authenticated, else the subnet."""
 
     def __init__(self) -> None:
         self._spent: dict[bytes, tuple[float, float]] = {}
 
-    def allows(self, address: bytes, now: float, *, sender: bytes | None = None) -> bool:
-        """Whether a datagram from this address, or from the node of this key, may be looked at."""
+    def allows(
+        self, address: bytes, now: float, *, sender: bytes | None = None, messages: int = 1
+    ) -> bool:
+        """Whether what comes from this address, or from the node of this key, may be looked at."""
         source = subnet_of(address) if sender is None else sender
         spent, at = self._spent.pop(source, (0.0, now))
         spent = max(0.0, spent - RATE * max(0.0, now - at))
         allowed = spent < BURST
-        self._spent[source] = (spent + allowed, max(at, now))
+        self._spent[source] = (spent + allowed * messages, max(at, now))
         if len(self._spent) > SOURCES_LIMIT:
             del self._spent[next(iter(self._spent))]
         return allowed

@@ -30,6 +30,7 @@ class Holder:
         links: Links,
         inspect: Inspect,
         deliver_here: Callable[[Carried, int, float], None],
+        wanted_here: Callable[[], frozenset[bytes]],
         rng: random.Random,
     ) -> None:
         self.holdings = Holdings()
@@ -41,6 +42,7 @@ class Holder:
         self._admission = admission
         self._inspect = inspect
         self._deliver_here = deliver_here
+        self._wanted_here = wanted_here
         self._epoch = rng.randbytes(8)
         self._handled: dict[tuple[bytes, bytes, int], None] = {}
 
@@ -77,6 +79,7 @@ class Holder:
         keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
         known = tuple(self.holdings.known(key, now) for key in keys)
         self.retained.put(carried, keys, now)
+        self._take_here(carried, message.hops, now)
         before = message.known or (Known(),) * len(keys)
         fresh = [
             key
@@ -86,6 +89,15 @@ class Holder:
         if fresh:
             self._forward_under(fresh, carried, message, now)
         return Published(request=message.request, known=known, news=self.news_for(keys, now))
+
+    def _take_here(self, carried: Carried, hops: int, now: float) -> None:
+        """Give a packet to this node's own application, whoever else is to send it here."""
+        if (
+            carried.issuer != self._own_key
+            and not self._wanted_here().isdisjoint(carried.keys)
+            and self._is_first(carried, b"", 0)
+        ):
+            self._deliver_here(carried, hops, now)
 
     def _is_first(self, carried: Carried, key: bytes, salt: int) -> bool:
         handled = (carried.id, key, salt)
@@ -106,7 +118,7 @@ class Holder:
                 found[1].add(key)
         for subscription, under in subscriptions.values():
             subscriber = subscription.subscriber
-            if subscriber == carried.issuer:
+            if subscriber in (carried.issuer, self._own_key):
                 continue
             chosen = chosen_keys(
                 carried.id, message.salt, subscriber, carried.keys, subscription.keys

@@ -29,11 +29,8 @@ class Interests:
     def __init__(self, subscriber: Callable[[int], Subscriber]) -> None:
         self._subscriber = subscriber
         self._slots: list[Subscriber] = []
-
-    @property
-    def keys(self) -> frozenset[bytes]:
+        self.keys: frozenset[bytes] = frozenset()
         """All that is wanted."""
-        return frozenset(key for slot in self._slots for key in slot.keys)
 
     def want(self, keys: Iterable[bytes], now: float) -> None:
         """Register these keys from now on, instead of any before.
@@ -55,6 +52,7 @@ class Interests:
             )
         kept = [wanted.intersection(slot.keys) for slot in self._slots]
         new = sorted(wanted - self.keys)
+        self.keys = frozenset(wanted)
         for place, held in enumerate(kept):
             room = MAX_ROUTING_KEYS - len(held)
             held.update(new[:room])

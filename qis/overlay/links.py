@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from qis.overlay.bundles import Datagram, bundled
 from qis.overlay.messages import NO_TOKEN, Found, Message, Prove
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
@@ -22,8 +23,6 @@ UNDER_WAY_LIMIT: Final = 16_384
 TOKENS_LIMIT: Final = 4_096
 """Tokens remembered for other nodes; the oldest goes first."""
 
-Datagram = tuple[bytes, bytes, bytes | None]
-"""Bytes, the address they go to, and the key expected there if it is known."""
 Build = Callable[[bytes, bytes], Message]
 """Makes the message from its number and the token for the address."""
 _Answer = TypeVar("_Answer", bound=Message)
@@ -50,6 +49,8 @@ class Links:
         self._under_way: dict[bytes, _UnderWay] = {}
         self._tokens: dict[bytes, bytes] = {}
         self._out: list[Datagram] = []
+        self.asked_by: bytes | None = None
+        """The key of the node that is being answered, if a channel has authenticated it."""
 
     @property
     def is_waiting(self) -> bool:
@@ -59,11 +60,11 @@ class Links:
     def take(self) -> list[Datagram]:
         """What is to be sent; taken once."""
         out, self._out = self._out, []
-        return out
+        return bundled(out)
 
     def answer(self, message: Message, address: bytes) -> None:
         """Send something once to whoever asked from there."""
-        self._out.append((message.encode(), address, None))
+        self._out.append((message.encode(), address, self.asked_by))
 
     def send(self, message: Message, to: NodeRecord) -> None:
         """Send something once."""

@@ -8,13 +8,14 @@ from typing import Final
 
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
+from qis.overlay.bundles import Datagram, messages_of
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder, Inspect
 from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.joining import Joining
-from qis.overlay.links import Datagram, Links
+from qis.overlay.links import Links
 from qis.overlay.messages import (
     Closer,
     Deliver,
@@ -128,6 +129,7 @@ class OverlayNode:
             links=self._links,
             inspect=settings.inspect,
             deliver_here=self._deliver_here,
+            wanted_here=lambda: self.interests.keys,
             rng=rng,
         )
         self.interests = Interests(
@@ -209,9 +211,19 @@ class OverlayNode:
         `sender` is the key of the node that it came from, if a channel has authenticated it: then
         nobody else's record or subscription is taken from it.
         """
-        if not self._budgets.allows(address, now, sender=sender):
+        messages = messages_of(data)
+        if messages is None:
+            self.refused["malformed"] += 1
+        elif not self._budgets.allows(address, now, sender=sender, messages=len(messages)):
             self.refused["budget"] += 1
-            return
+        else:
+            self._links.asked_by = sender
+            for message in messages:
+                self._hear(message, address, now, sender)
+            self._links.asked_by = None
+            self._notice_changes(now)
+
+    def _hear(self, data: bytes, address: bytes, now: float, sender: bytes | None) -> None:
         message = decode(data)
         if message is None:
             self.refused["malformed"] += 1
@@ -224,7 +236,6 @@ class OverlayNode:
             handler(self, message, address, now)
         elif not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
-        self._notice_changes(now)
 
     def want(self, keys: Iterable[bytes], now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""

@@ -22,7 +22,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.transport._carriers import carried_of
-from qis.transport._peer_names import Peer, parse_peer, peer_name, read_cache, write_cache
+from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception, Verdict
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
@@ -218,17 +218,12 @@ class UDPTransport(Transport):
         now = time.time()
         for plain, key in self._channels.receive(data, address, now):
             self._node.receive_datagram(plain, address, now, sender=key)
-            self._seal(now, asked_by=(key, address))
 
-    def _seal(self, now: float, asked_by: Peer | None = None) -> None:
-        """Put what the node says under its channels; an answer is for whoever has asked."""
-        if self._node is None or self._channels is None:
-            return
-        for data, address, expected in self._node.datagrams():
-            key = expected
-            if key is None and asked_by is not None and asked_by[1] == address:
-                key = asked_by[0]
-            self._channels.send(data, address, key, now)
+    def _seal(self, now: float) -> None:
+        """Put what the node says under its channels."""
+        if self._node is not None and self._channels is not None:
+            for data, address, key in self._node.datagrams():
+                self._channels.send(data, address, key, now)
 
     def _turn(self) -> None:
         """Do what is due, send what is to be sent, and set the next alarm."""

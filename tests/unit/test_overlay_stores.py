@@ -6,6 +6,7 @@ import pytest
 
 from qis.overlay import holdings as holdings_module
 from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
+from qis.overlay.bundles import messages_of
 from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
 from qis.overlay.messages import NO_TOKEN, Find, Found, Known, Prove, decode
@@ -167,6 +168,6 @@ def test_a_refused_token_is_replaced_but_not_for_ever(asked):
     assert first.token == NO_TOKEN
     for number in range(1, PROOFS_LIMIT + 3):
         links.hear(Prove(request=first.request, token=bytes([number]) * 16), b"a" * 18, 0.1)
-    again = [decode(data) for data, _, _ in links.take()]
+    again = [decode(part) for data, _, _ in links.take() for part in messages_of(data)]
     assert [message.token[0] for message in again] == [1, 2]
     assert outcome == []
