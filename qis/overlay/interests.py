@@ -70,6 +70,7 @@ class Interests:
     ) -> list[Subscription]:
         """Go on as if these keys had been registered; see `Subscriber.assume`."""
         wanted = sorted(set(keys))
+        self.keys = frozenset(wanted)
         starts = range(0, len(wanted), MAX_ROUTING_KEYS)
         self._slots = [self._subscriber(slot) for slot in range(len(starts))]
         return [

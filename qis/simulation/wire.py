@@ -10,6 +10,7 @@ from math import ceil
 from typing import Any
 
 from qis.errors import InputError
+from qis.overlay.bundles import BUNDLE_HEAD
 from qis.overlay.messages import MAGIC, Publish, Subscribe
 from qis.overlay.node import OverlayNode
 from qis.simulation.progress import Progress
@@ -18,7 +19,7 @@ Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 _EPOCH = 1_000_000_000.0
 """Unix seconds when virtual time begins."""
 _KIND = len(MAGIC)
-_FOR_HOLDERS = (Subscribe.KIND, Publish.KIND)
+_FOR_HOLDERS = (BUNDLE_HEAD[_KIND], Subscribe.KIND, Publish.KIND)
 
 
 class Wire:
@@ -157,8 +158,8 @@ class Wire:
     def _arrive(self, source: int, target: int, data: bytes) -> None:
         if target not in self.dead:
             address = self.nodes[source].contact.record.address
-            is_for_holder = data[_KIND] in _FOR_HOLDERS
-            node = self._ready(target) if is_for_holder else self.nodes[target]
+            may_need_holdings = data[_KIND] in _FOR_HOLDERS
+            node = self._ready(target) if may_need_holdings else self.nodes[target]
             node.receive_datagram(data, address, self.now)
             self._flush(target)
 
