@@ -10,7 +10,7 @@ from qis.about import MAX_ROUTING_KEYS
 from qis.errors import InputError
 from qis.overlay.record import Contact
 from qis.overlay.subscriber import Subscriber
-from qis.overlay.subscription import SLOTS_LIMIT, Wanted
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription, Wanted
 
 WANTED_LIMIT = SLOTS_LIMIT * MAX_ROUTING_KEYS
 """Keys that one node may want at once."""
@@ -62,6 +62,21 @@ class Interests:
             self._slots.append(slot)
             slot.want({key: wanted[key] for key in new[:MAX_ROUTING_KEYS]}, now)
             new = new[MAX_ROUTING_KEYS:]
+
+    def assume(
+        self, wanted: Wanted, found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> list[Subscription]:
+        """Go on as if these keys had been registered; see `Subscriber.assume`."""
+        self._wanted = wanted
+        keys = sorted(wanted)
+        starts = range(0, len(keys), MAX_ROUTING_KEYS)
+        self._slots = [self._subscriber(slot) for slot in range(len(starts))]
+        return [
+            slot.assume(
+                {key: wanted[key] for key in keys[start : start + MAX_ROUTING_KEYS]}, found, now
+            )
+            for slot, start in zip(self._slots, starts, strict=True)
+        ]
 
     def hears_from(self, address: bytes) -> bool:
         """Whether a holder of one of the subscriptions is there."""

@@ -102,7 +102,43 @@ class Subscriber:
             self._tell(current, contact, places, now)
             self._told[contact.id] = contact
 
+    def assume(
+        self, wanted: Wanted, found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> Subscription:
+        """Go on as if these keys had been registered at that time, and tell nobody.
+
+        Parameters
+        ----------
+        wanted
+            What is wanted; nothing has been before.
+        found
+            The nodes closest to a key, closest first, whoever knows them.
+        now
+            When it would have been.
+
+        Returns
+        -------
+        Subscription
+            What each of the `holders` closest would hold.
+
+        """
+        self.wanted = wanted
+        current = self._begin(now)
+        for key in current.subscription.keys:
+            current.holders[key] = list(found(key))
+            current.told.update((node.id, node) for node in current.holders[key][: self._holders])
+        self._told = current.told
+        return current.subscription
+
     def _register(self, now: float) -> None:
+        current = self._begin(now)
+        if not self.wanted:
+            self._withdraw(current, now)
+        for key in current.subscription.keys:
+            self._find(current, key, now)
+
+    def _begin(self, now: float) -> _Round:
+        """A new subscription, and the time of its refresh."""
         if self._refresh is not None:
             self._refresh.cancel()
             self._refresh = None
@@ -115,14 +151,11 @@ class Subscriber:
             wanted=self.wanted,
             slot=self._slot,
         )
-        self._current = current = _Round(subscription, len(self.wanted), {}, {})
-        if not self.wanted:
-            self._withdraw(current, now)
-            return
-        pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
-        self._refresh = self._timers.start(now + pause_s, self._register)
-        for key in subscription.keys:
-            self._find(current, key, now)
+        if self.wanted:
+            pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
+            self._refresh = self._timers.start(now + pause_s, self._register)
+        self._current = _Round(subscription, len(self.wanted), {}, {})
+        return self._current
 
     def _find(self, current: _Round, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
