@@ -17,7 +17,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.outflow import LINE_WINDOW
 from qis.overlay.record import Contact, NodeRecord
 from qis.overlay.relaying import DIRECT_LIMIT, RELAYS_TRIED, dealt
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, all_under
 from qis.simulation import letters, seals
 
 NOW = 1_700_000_000.0
@@ -92,7 +92,7 @@ class Town:
             subscriber = seals.credentials(key_of(number))
             record = contact_of(number).record.encode()
             signed = Subscription.signed(
-                subscriber, record=record, sequence=1, lifetime_s=LIFETIME_S, keys=keys
+                subscriber, record=record, sequence=1, lifetime_s=LIFETIME_S, wanted=all_under(keys)
             )
             assert self.node.holder.holdings.put(signed, 2 ** len(keys) - 1, NOW)
 
