@@ -21,6 +21,8 @@ WINDOW: Final = 32
 """Packets under way to one node."""
 WAITING_LIMIT: Final = 65_536
 """Packets that wait in all; beyond these one is dropped and counted."""
+WAITING_FOR_ONE_LIMIT: Final = 8_192
+"""Packets that wait for one node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Flow:
+    to: NodeRecord
     under_way: int = 0
     waiting: deque[_Item] = field(default_factory=deque)
 
@@ -56,7 +59,8 @@ class Outflow:
         self._links = links
         self._own_key = own_key
         self._waiting = 0
-        self._flows: dict[NodeRecord, _Flow] = {}
+        # By the node's key: ever new records of one node share a window, and go to the newest.
+        self._flows: dict[bytes, _Flow] = {}
 
     def deliver(self, carried: Carried, to: NodeRecord, hops: int, now: float) -> None:
         """Send a packet to a subscriber."""
@@ -82,19 +86,23 @@ class Outflow:
         on_answer: Callable[[_Answer, float], None],
     ) -> None:
         """Send a packet in a message of some kind, after what waits for the same node already."""
-        flow = self._flows.setdefault(to, _Flow())
+        flow = self._flows.setdefault(to.key, _Flow(to))
+        if to.sequence > flow.to.sequence:
+            flow.to = to
         item = _Item(carried, build, expects, on_answer)
-        if flow.under_way >= WINDOW and self._waiting >= WAITING_LIMIT:
+        is_full = self._waiting >= WAITING_LIMIT or len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
+        if flow.under_way >= WINDOW and is_full:
             self.dropped += 1
             return
         self._count(carried, 1)
         if flow.under_way < WINDOW:
-            self._ask(flow, item, to, now)
+            self._ask(flow, item, now)
         else:
             self._waiting += 1
             flow.waiting.append(item)
 
-    def _ask(self, flow: _Flow, item: _Item, to: NodeRecord, now: float) -> None:
+    def _ask(self, flow: _Flow, item: _Item, now: float) -> None:
+        to = flow.to
         flow.under_way += 1
         self.sent += 1
 
@@ -103,20 +111,21 @@ class Outflow:
             self._count(item.carried, -1)
             if flow.waiting:
                 self._waiting -= 1
-                self._ask(flow, flow.waiting.popleft(), to, at)
+                self._ask(flow, flow.waiting.popleft(), at)
             elif not flow.under_way:
-                self._flows.pop(to, None)
+                self._flows.pop(to.key, None)
 
         def answered(answer: Message, at: float) -> None:
             item.on_answer(answer, at)
             ended(at)
 
         def given_up(at: float) -> None:
-            for waiting in flow.waiting:
-                self._count(waiting.carried, -1)
-            self.dropped += len(flow.waiting)
-            self._waiting -= len(flow.waiting)
-            flow.waiting.clear()
+            if to == flow.to:  # and has not moved since
+                for waiting in flow.waiting:
+                    self._count(waiting.carried, -1)
+                self.dropped += len(flow.waiting)
+                self._waiting -= len(flow.waiting)
+                flow.waiting.clear()
             ended(at)
 
         self._links.ask(
