@@ -42,6 +42,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription
+from qis.transport._held import HELD_LIMIT
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
@@ -60,6 +61,7 @@ DOCUMENTED = {
     ),
     "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
     "packets retained": (retained.RETAINED_LIMIT,),
+    "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
     "verified packets remembered": (inspection.VERIFIED_LIMIT,),
