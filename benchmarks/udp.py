@@ -1,6 +1,6 @@
 """What UDP costs on loopback: a receiver's CPU time, a flood, and latency.
 
-    python benchmarks/udp.py --json                       # some two minutes
+    python benchmarks/udp.py --json
     python benchmarks/udp.py --json --details --stages
 
 `cpu_over_verify`: two processes publish packets of one study, signed beforehand, as fast as the
@@ -22,6 +22,7 @@ one monotonic clock of the machine; one packet at a time, nothing else going on,
 
 import argparse
 import json
+import signal
 import socket
 import statistics
 import sys
@@ -44,6 +45,8 @@ from qis.transport._socket import RECEIVE_BUFFER
 KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us")
 SENDERS, FLOODERS = 2, 4
 QUIET_S = 0.2
+LIMIT_S = 600
+"""Of the whole run, which takes some two minutes where nothing else runs."""
 Role = Callable[..., None]
 """What a process does."""
 PER_PACKET = ("cpu_s", "datagrams_received", "datagrams_sent", "duplicates")
@@ -214,9 +217,16 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
+def too_long(*_: object) -> None:
+    """End, and with it all processes that were started."""
+    raise TimeoutError(f"not done within {LIMIT_S} s")
+
+
 def main() -> None:
     """Print what was measured."""
     asked = parser().parse_args()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT_S)
     figures = rounded(measure(asked))
     print(json.dumps(figures, indent=None if asked.json else 2))
 
