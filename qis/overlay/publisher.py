@@ -16,6 +16,7 @@ from qis.overlay.finder import Finder
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
 from qis.overlay.messages import Known, Publish, Published
+from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
@@ -97,7 +98,7 @@ class Publisher:
         self._hold_here = hold_here
         self._salt = salt
         self._holders = holders
-        self._known: dict[bytes, tuple[float, list[Contact]]] = {}
+        self._known: Recent[bytes, tuple[float, list[Contact]]] = Recent(REMEMBERED_KEYS_LIMIT)
         self._publications: dict[bytes, _Publication] = {}
         self._unspread: dict[bytes, _Publication] = {}
         self._under_way = 0
@@ -158,10 +159,7 @@ class Publisher:
     def _find(self, current: _Round, place: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
-            self._known.pop(key, None)
-            self._known[key] = (at + HOLDERS_KNOWN_S, holders)
-            if len(self._known) > REMEMBERED_KEYS_LIMIT:
-                del self._known[next(iter(self._known))]
+            self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
             found_holders(holders, at)
 
         def found_holders(holders: list[Contact], at: float) -> None:
