@@ -34,6 +34,7 @@ from qis.overlay.publisher import Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.retained import Carried
+from qis.overlay.rounds import Rounds
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
@@ -150,14 +151,14 @@ class OverlayNode:
         self.relaying = Relaying(
             admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
-        self.publisher = Publisher(
+        rounds = Rounds(
             finder=self.finder,
             links=self._links,
-            timers=self._timers,
             hold_here=self.holder.publish,
             salt=settings.salt,
             holders=settings.holders,
         )
+        self.publisher = Publisher(rounds, self._timers)
         self.handover = Handover(
             finder=self.finder,
             links=self._links,

@@ -22,6 +22,7 @@ from qis.overlay import (
     record,
     relaying,
     retained,
+    rounds,
     subscription,
     table,
 )
@@ -67,6 +68,10 @@ DOCUMENTED = {
         outflow.WAITING_FOR_ONE_LIMIT,
     ),
     "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
+    "own packets that are being handed over; that wait for it": (
+        rounds.ROUNDS_LIMIT,
+        publisher.BACKLOG_LIMIT,
+    ),
     "packets retained": (retained.RETAINED_LIMIT,),
     "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
@@ -161,7 +166,7 @@ def test_tables_with_one_documented_limit_have_the_same():
     assert (
         links.TOKENS_LIMIT
         == budgets.SOURCES_LIMIT
-        == publisher.REMEMBERED_KEYS_LIMIT
+        == rounds.REMEMBERED_KEYS_LIMIT
         == publisher.PUBLICATIONS_LIMIT
     )
 
@@ -170,7 +175,8 @@ def named_limits():
     """Every constant of the core that limits something."""
     modules = (
         *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
-        *(lookup, core, outflow, publisher, record, relaying, retained, subscription, table),
+        *(lookup, core, outflow, publisher, record, relaying, retained, rounds),
+        *(subscription, table),
     )
     return {
         (module.__name__, name): value
