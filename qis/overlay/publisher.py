@@ -19,7 +19,7 @@ from qis.overlay.messages import Known, Publish, Published
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
-from qis.overlay.timers import Timers
+from qis.overlay.timers import Timer, Timers
 
 REPEAT_AFTER_S: Final = (30.0, 600.0, 3_600.0)
 """When a packet is published again; the last pause repeats while it lives."""
@@ -39,6 +39,7 @@ class _Publication:
 
     carried: Carried
     rounds: "list[_Round]" = field(default_factory=list)
+    again: Timer | None = None
 
 
 @dataclass(slots=True)
@@ -113,7 +114,9 @@ class Publisher:
         self._publications[carried.id] = publication
         if len(self._publications) > PUBLICATIONS_LIMIT:
             oldest = next(iter(self._publications))
-            del self._publications[oldest]
+            again = self._publications.pop(oldest).again
+            if again is not None:  # which would keep the packet for up to an hour
+                again.cancel()
             self._unspread.pop(oldest, None)
         self._unspread[carried.id] = publication
         self._publish(publication, 0, now)
@@ -136,7 +139,9 @@ class Publisher:
             return
         pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
         following = (salt + 1) % 256
-        self._timers.start(now + pause_s, lambda at: self._publish(publication, following, at))
+        publication.again = self._timers.start(
+            now + pause_s, lambda at: self._publish(publication, following, at)
+        )
         self._begin(publication, range(len(carried.keys)), salt, now, to_all=False)
 
     def _begin(
