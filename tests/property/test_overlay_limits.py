@@ -322,3 +322,23 @@ def test_who_could_not_be_asked_stays_in_the_table(monkeypatch):
     node.handle_timer(NOW + 1.0)
     assert [contact.id for contact in found[0]] == [node.contact.id]
     assert len(node.table) == 5
+
+
+def test_whose_turn_to_be_published_again_is_over_is_not_kept_either(monkeypatch):
+    monkeypatch.setattr(publisher, "PUBLICATIONS_LIMIT", 10)
+    node = live_node()
+    carried = [
+        Carried(
+            id=number.to_bytes(32),
+            issuer=bytes(32),
+            expires_at=NOW + 9e5,
+            keys=(KEY,),
+            packet=number.to_bytes(512),
+        )
+        for number in range(100)
+    ]
+    for each in carried:
+        node.publish(each, NOW)
+    waiting = [timer for _, _, timer in node._timers._heap if timer.action is not None]
+    assert len(waiting) == 10 + 1  # and the node's own tidying
+    assert [p.carried for p in node.publisher._publications.values()] == carried[-10:]
