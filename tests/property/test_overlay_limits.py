@@ -337,6 +337,8 @@ def test_whose_turn_to_be_published_again_is_over_is_not_kept_either(monkeypatch
         )
         for number in range(100)
     ]
+    by_packet = {each.packet: each for each in carried}
+    monkeypatch.setattr(node.holder, "_inspect", lambda packet, keys, now: by_packet[packet])
     for each in carried:
         node.publish(each, NOW)
     waiting = [timer for _, _, timer in node._timers._heap if timer.action is not None]
