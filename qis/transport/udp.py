@@ -86,6 +86,7 @@ class UDPTransport(Transport):
         self._alarm: asyncio.TimerHandle | None = None
         self._cache_at = 0.0
         self._idle = asyncio.Event()
+        self._room = asyncio.Event()
 
     @property
     def is_open(self) -> bool:
@@ -142,9 +143,13 @@ class UDPTransport(Transport):
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Hand a packet to the holders of its keys, now and again while it lives."""
+        """Hand a packet to the holders of its keys, now and again while it lives.
+
+        Waits while more than 1,000 others have not been acknowledged by any holder.
+        """
         keys = require_signed_keys(packet, routing_keys)
-        node = self._open_node()
+        while (node := self._open_node()).publisher.is_full:
+            await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
         carried = carried_of(packet, keys)
@@ -189,6 +194,7 @@ class UDPTransport(Transport):
         self._socket.close()
         self._socket = self._node = self._channels = self._alarm = None
         self._idle.set()
+        self._room.set()
         self._reception.close()
 
     def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
@@ -234,10 +240,8 @@ class UDPTransport(Transport):
         self._seal(now)
         self._channels.handle_timer(now)
         self._send()
-        if self._node.is_idle:
-            self._idle.set()
-        else:
-            self._idle.clear()
+        _show(self._idle, self._node.is_idle)
+        _show(self._room, not self._node.publisher.is_full)
         if now >= self._cache_at:
             self._cache_at = now + CACHE_EVERY_S
             self._remember_peers()
@@ -261,6 +265,13 @@ class UDPTransport(Transport):
         if self._node is None:
             raise TransportError("the transport is not open: use it in 'async with'")
         return self._node
+
+
+def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it shows
+    if is_so:
+        event.set()
+    else:
+        event.clear()
 
 
 def _require_reachable(bind: Address, advertise: Address | None) -> None:
