@@ -20,9 +20,11 @@ from qis.transport.base import Statistics
 RECEIVE_BUFFER: Final = 4 * 2**20
 """Bytes asked of the system for the socket's receive buffer."""
 READ_LIMIT: Final = 4_096
-"""Datagrams read per wake-up."""
+"""Datagrams read at one go."""
 BATCH: Final = 64
 """Datagrams handled before the rest of the program has its turn."""
+BETWEEN_READS: Final = 4
+"""Datagrams handled before it is seen whether more have come."""
 ARRIVED_LIMIT: Final = 32_768
 """Datagrams that wait to be handled, some 40 MiB; beyond these one is refused and counted: whoever
 sent it tries again."""
@@ -69,7 +71,7 @@ class DatagramSocket:
         self._is_ipv6 = ipaddress.ip_address(host).version == 6
         self._socket = self._listen(host, port)
         self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._socket.fileno(), self._read)
+        self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     @property
     def bound_to(self) -> tuple[str, int]:
@@ -121,6 +123,12 @@ class DatagramSocket:
             )
         return listening
 
+    def _on_readable(self) -> None:
+        self._read()
+        if not self._is_handling:
+            self._is_handling = True
+            self._handle()
+
     def _read(self) -> None:
         arrived = self._arrived
         for _ in range(READ_LIMIT):
@@ -137,13 +145,12 @@ class DatagramSocket:
                 arrived.append(datagram)
             else:
                 self._statistics.refused["queue full"] += 1
-        if not self._is_handling:
-            self._is_handling = True
-            self._handle()
 
     def _handle(self) -> None:
         arrived = self._arrived
-        for _ in range(min(BATCH, len(arrived))):
+        for handled in range(min(BATCH, len(arrived))):
+            if handled % BETWEEN_READS == BETWEEN_READS - 1 and self._is_open:
+                self._read()
             data, source = arrived.popleft()
             if source[1]:  # port 0 can be forged, and nothing can be sent there
                 self._received(data, _address_of(source))
