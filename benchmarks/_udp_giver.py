@@ -27,7 +27,6 @@ from qis.transport._carriers import carried_of
 from qis.transport._peer_names import parse_peer
 from qis.transport._socket import RECEIVE_BUFFER
 
-
 NODES = 4
 """Nodes of a process that floods."""
 
