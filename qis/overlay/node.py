@@ -267,6 +267,11 @@ class OverlayNode:
         """Enter the network by known peers, given as (key, address); `then` once it is done."""
         self._joining.join(bootstrap, now, then)
 
+    def judge_again(self) -> None:
+        """Whom it accepts has changed: who is no longer among them is in none of its tables."""
+        self._admission.forget()
+        self.table.keep(lambda contact: self._settings.accepts(Issuer(contact.record.key)))
+
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
         self.interests.want({}, now)

@@ -135,6 +135,10 @@ class Admission:
         self.salt = salt
         self._known: Recent[bytes, Contact] = Recent(KNOWN_RECORDS_LIMIT)
 
+    def forget(self) -> None:
+        """Ask again of everybody whether they are accepted."""
+        self._known.clear()
+
     def contact(self, data: bytes) -> Contact | None:
         """The contact that 122 bytes of record describe, or `None` if they are not to be used."""
         known = self._known.get(data)

@@ -15,7 +15,7 @@ from qis.about import Interest
 from qis.channel import Channels
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.identity import Identity
+from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
@@ -71,14 +71,13 @@ class UDPTransport(Transport):
         cache: str | PathLike[str] | None = None,
     ) -> None:
         self._identity = identity
-        self._roster = roster
         self._bind = bind
         self._advertise = advertise
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._inspector = Inspector(roster.accepts)
+        self._inspector = Inspector(self._accepts)
         self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
@@ -132,7 +131,7 @@ class UDPTransport(Transport):
             self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
             self._channels = Channels(
                 self._identity,
-                accepts=self._roster.accepts,
+                accepts=self._accepts,
                 rng=rng,
                 refused=self._statistics.refused,
             )
@@ -181,6 +180,13 @@ class UDPTransport(Transport):
             return False
         return True
 
+    def believe(self, roster: Roster) -> None:
+        """Admit by another roster from now on: packets, nodes, and whom a channel is kept with."""
+        self._reception.roster = roster
+        if self._node is not None and self._channels is not None:
+            self._node.judge_again()
+            self._channels.sessions.keep(lambda key: roster.accepts(Issuer(key)))
+
     async def aclose(self) -> None:
         """Say goodbye, close the socket, end all subscriptions."""
         if self._socket is None or self._node is None:
@@ -197,13 +203,16 @@ class UDPTransport(Transport):
         self._room.set()
         self._reception.close()
 
+    def _accepts(self, issuer: Issuer) -> bool:
+        return self._reception.accepts(issuer)
+
     def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
         settings = Settings(
             credentials=Credentials.of(self._identity),
             address=pack_address(*reached_at),
             inspect=self._inspector,
             receive=self._deliver,
-            accepts=self._roster.accepts,
+            accepts=self._accepts,
         )
         node = OverlayNode(settings, rng=rng, now=now)
         node.refused = self._statistics.refused
