@@ -39,6 +39,13 @@ def clustered_sketches(count: int, rng: random.Random) -> list[int]:
     return sketches
 
 
+def topic_sketches(count: int, rng: random.Random) -> list[int]:
+    """Sketches at Hamming distances 5–60 from one centre."""
+    centre = rng.getrandbits(SKETCH_BITS)
+    flips = (rng.sample(range(SKETCH_BITS), rng.randint(5, 60)) for _ in range(count))
+    return [centre ^ sum(1 << bit for bit in bits) for bits in flips]
+
+
 def band_keys(sketch: int, bands: int = BANDS, bits: int = BAND_BITS) -> tuple[bytes, ...]:
     """One key a band, of the same bits as `VectorScheme` takes, hashed without its secret."""
     shifts = (SKETCH_BITS - (band + 1) * bits for band in range(bands))
@@ -46,15 +53,18 @@ def band_keys(sketch: int, bands: int = BANDS, bits: int = BAND_BITS) -> tuple[b
     return tuple(blake3(bytes([band, value])).digest(8) for band, value in enumerate(values))
 
 
-def vector_interests(count: int, rng: random.Random) -> list[Interest]:
-    """Interests in whatever differs in at most `RADIUS` bits."""
+def vector_interests(
+    count: int, rng: random.Random, *, hot: int = 0, share_sketch: bool = True
+) -> list[Interest]:
+    """Interests in whatever differs in at most `RADIUS` bits; the first `hot` work on one topic."""
     return [
         Interest(
             Fingerprint(sketch.to_bytes(SKETCH_SIZE), b"clusters"),
             band_keys(sketch, *bands_for(count)),
             1.0 - RADIUS / SKETCH_BITS,
+            share_sketch=share_sketch,
         )
-        for sketch in clustered_sketches(count, rng)
+        for sketch in topic_sketches(hot, rng) + clustered_sketches(count - hot, rng)
     ]
 
 

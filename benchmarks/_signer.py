@@ -8,7 +8,7 @@ from _mutations import HEARD_LIMIT, MOST_KNOWN
 from _site import LIFETIME_S, NOW, TOPICS, packet_about
 
 import qis
-from qis.about import MAX_ROUTING_KEYS
+from qis.about import MAX_ROUTING_KEYS, Near
 from qis.channel.handshake import Initiation, Response, encode_cookie
 from qis.overlay.messages import (
     NEWS_LIMIT,
@@ -103,6 +103,18 @@ class Signer:
         record = self.record(address)
         return Find(request=self._bytes(8), token=token, record=record, target=target)
 
+    def _nears(self) -> frozenset[Near]:
+        """None, as for an open key, or some."""
+        return frozenset(
+            Near(
+                self._bytes(8),
+                self._bytes(32),
+                2 ** self._rng.randrange(5),
+                self._rng.randrange(256),
+            )
+            for _ in range(self._rng.choice((0, 0, 1, 3)))
+        )
+
     def subscribe(self, address: bytes, token: bytes, _now: float) -> Message:
         """A subscription, mostly to new keys."""
         keys = self._keys()
@@ -111,7 +123,7 @@ class Signer:
             record=self.record(address),
             sequence=self._next_sequence(),
             lifetime_s=self._rng.choice((0, 1, 1_500, 1_500, 65_535)),
-            keys=keys,
+            wanted={key: self._nears() for key in keys},
             slot=self._rng.randrange(SLOTS_LIMIT),
         )
         return Subscribe(

@@ -4,17 +4,18 @@
 
 Interests: clusters of 5-50 agents at Hamming distances 5-100 from their centre; 24 bands of 5 bits
 (42 of 6 above 30,000 agents); radius 80. Or `--terms`: 8 keys each of a skewed vocabulary, 4
-holders. Or `--phenotypes DIR`: published cases. Or `--hot`: this share of all wants one topic, and
-nobody anything else.
+holders. Or `--phenotypes DIR`: published cases. With `--hot` this share of all is one cluster more,
+at distances 5-60, and all publications are its. Or `--hot-key`: this share of all wants one routing
+key, and nobody anything else.
 
 The network is one refresh period old when measuring starts. Dead nodes die at once, droppers
 acknowledge and drop, loss is per datagram; all publications then begin within 5 s, and are judged
 24 s later, before the publishers repeat them (with `--republished` after that): at most 5 % of
 nodes have refreshed by then. With `--churn` so many die and as many join within a minute, just
-before. From 10,000 nodes on, routing tables are filled as if the joins had happened, and first
-lookups begin near their key as later ones do (`--joins messages` has it all happen); subscriptions
-are always placed and refreshed by messages. Hops and requests are those of lookups of places never
-looked for before.
+before. From 10,000 nodes on, routing tables are filled and subscriptions lie at their holders as if
+all joins, lookups and a refresh had happened (with `--joins tables` subscriptions are placed and
+refreshed by messages, with `--joins messages` all is). Hops and requests are those of lookups of
+places never looked for before.
 """
 
 import argparse
@@ -63,17 +64,20 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
     if args.phenotypes:
         cases = Cases(args.phenotypes, args.nodes, rng)
         wanted: list[Any] = cases.interests
-    elif args.hot:
-        hot = set(rng.sample(range(args.nodes), round(args.hot * args.nodes)))
+    elif args.hot_key:
+        hot = set(rng.sample(range(args.nodes), round(args.hot_key * args.nodes)))
         wanted = [[HOT_KEY] if node in hot else [] for node in range(args.nodes)]
     elif args.terms:
         wanted = term_keys(args.nodes, rng)
     else:
-        wanted = vector_interests(args.nodes, rng)
-    joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "tables")
+        wanted = vector_interests(
+            args.nodes, rng, hot=round(args.hot * args.nodes), share_sketch=not args.keys_only
+        )
+    joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "placed")
     one_key = args.terms or args.phenotypes
     network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
-    network.run(REFRESHED_S)
+    if joins != "placed":
+        network.run(REFRESHED_S)
     return network, rng, cases
 
 
@@ -90,8 +94,9 @@ def hurt(network: Simulation, args: argparse.Namespace, rng: random.Random) -> N
 def publish(network: Simulation, args: argparse.Namespace, rng: random.Random) -> list[int]:
     """Let publications and lookups begin; the publishers."""
     alive = network.alive()
-    publishers = rng.sample(alive, min(args.publications, len(alive)))
-    keys = [HOT_KEY] if args.hot else None
+    able = [node for node in alive if node < args.hot * args.nodes] if args.hot else alive
+    publishers = rng.sample(able, min(args.publications, len(able)))
+    keys = [HOT_KEY] if args.hot_key else None
     for node in publishers:
         network.at(rng.uniform(0.0, WITHIN_S), network.publish, node, keys)
     for node in rng.choices(alive, k=args.lookups):
@@ -164,18 +169,18 @@ def measure(args: argparse.Namespace, seed: int, world: Any = None) -> dict[str,
     network.run(REPEATED_S if args.republished else JUDGED_S)
     report = network.report()
     figures = report.to_dict()
-    is_measured_in_bits = not (args.phenotypes or args.terms or args.hot)
+    is_measured_in_bits = not (args.phenotypes or args.terms or args.hot_key)
     bins = by_distance(network, bands_for(args.nodes)) if is_measured_in_bits else {}
     figures["recall_by_distance"] = bins
     figures["state_per_node_p99"] = state.state_per_node_p99
     figures = {key: figures[key] for key in KEYS}
     if args.churn:  # whoever has gone and come counts once
         figures |= {"nodes": args.nodes, "pairs_possible": args.nodes * (args.nodes - 1) // 2}
-    if args.hot:
+    if args.hot or args.hot_key:
         figures["busiest_share"] = report.busiest_share
     if cases is not None:
         figures |= found_cases(network, cases)
-    if not args.hot:
+    if not args.hot_key:
         figures["messages_per_publish"] = messages_when_known(network, publishers[:KNOWN])
     if not args.json:
         figures |= {
@@ -206,10 +211,12 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--seeds", type=int, default=1)
     for fault in ("dead", "loss", "droppers", "churn"):
         parser.add_argument(f"--{fault}", type=float, default=0.0, metavar="SHARE")
-    parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="want one topic")
+    parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="of one topic")
+    parser.add_argument("--hot-key", type=float, default=0.0, metavar="SHARE", help="of one key")
+    parser.add_argument("--keys-only", action="store_true", help="no sketches at other nodes")
     parser.add_argument("--terms", action="store_true", help="8 keys of a skewed vocabulary")
     parser.add_argument("--phenotypes", type=Path, metavar="DIR", help="interests of cases")
-    parser.add_argument("--joins", choices=("messages", "tables"))
+    parser.add_argument("--joins", choices=("messages", "tables", "placed"))
     parser.add_argument("--republished", action="store_true", help="judge after one repetition")
     parser.add_argument("--json", action="store_true", help="one object a seed")
     return parser

@@ -26,7 +26,7 @@ import qis
 from qis.outcomes.cox import PartialLikelihood
 
 HERE = Path(__file__).parent
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0
 TOLERANCE = 0.003
 PUBLISHED = (-1.1404, -1.842, -0.493)
 """Cox model stratified by hospital (R, survival): log hazard ratio and profile limits."""
@@ -73,7 +73,7 @@ class Site:
     folder: Path
     process: subprocess.Popen[str] | None = None
     address: str = ""
-    kept_back: str = ""
+    kept_back: list[Any] = field(default_factory=list)
     latest: dict[str, Any] = field(default_factory=dict)
     closing: dict[str, Any] = field(default_factory=dict)
     bytes_sent: Counter[int] = field(default_factory=Counter)
@@ -85,6 +85,7 @@ class World:
     def __init__(self, sites: dict[str, Site]) -> None:
         self.sites = sites
         self._lines: queue.Queue[tuple[str, int, str]] = queue.Queue()
+        self._readers: list[threading.Thread] = []
         self._ends_at = time.monotonic() + DEADLINE_S
 
     def start(self, name: str, peers: list[str]) -> None:
@@ -95,14 +96,17 @@ class World:
         site.process = subprocess.Popen(  # noqa: S603  our own script
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        threading.Thread(target=self._read, args=(name, site.process), daemon=True).start()
+        reader = threading.Thread(target=self._read, args=(name, site.process), daemon=True)
+        reader.start()
+        self._readers.append(reader)
 
     def kill(self, name: str) -> None:
         """End a process at once, without a word to the others."""
         process = self.sites[name].process
-        if process is not None:
+        if process is not None and process.stdin is not None:
             process.kill()
             process.wait()
+            process.stdin.close()
             self.sites[name].process = None
 
     def stop(self) -> None:
@@ -116,6 +120,8 @@ class World:
                 process.wait(timeout=10.0)
             except subprocess.TimeoutExpired:
                 process.kill()
+        for reader in self._readers:
+            reader.join(timeout=10.0)
         self._take_waiting()
 
     def wait_until(self, done: Callable[[], bool], what: str) -> None:
@@ -127,8 +133,10 @@ class World:
                 sys.exit(f"after {DEADLINE_S:.0f} s: {what} has not come about")
 
     def _read(self, name: str, process: subprocess.Popen[str]) -> None:
-        for line in process.stdout or ():
-            self._lines.put((name, process.pid, line))
+        if process.stdout is not None:
+            with process.stdout as lines:
+                for line in lines:
+                    self._lines.put((name, process.pid, line))
 
     def _take_waiting(self) -> None:
         for site in self.sites.values():
@@ -248,6 +256,33 @@ def table(sites: dict[str, Site], hospitals: dict[str, Patients]) -> Iterator[st
         yield "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
 
 
+def refusals(sites: dict[str, Site], names: list[str]) -> Iterator[str]:
+    """What the default preset would have kept back, by rule."""
+    kept = {name: sites[name].kept_back for name in names if sites[name].kept_back}
+    yield "\nDisclosure preset: none, since the trial is published. Of patients' data the"
+    yield f"default, cms, would keep back the packets of {len(kept)} of {len(names)} hospitals:"
+    for rule, number in Counter(rule for rule, _, _ in kept.values()).most_common():
+        name = next(name for name, said in kept.items() if said[0] == rule)
+        _, actual, limit = kept[name]
+        yield f"  {rule:12} {number:2}, such as {name} ({actual}, where {limit} is least)"
+
+
+def audited(sites: dict[str, Site]) -> list[str]:
+    """Verify the audit log of each site, and find the entry that names its disclosure preset."""
+    count, shown = 0, {}
+    for name, site in sites.items():
+        with qis.AuditLog(site.folder / "audit.jsonl") as log:
+            count += log.verify().count
+            configured = (entry for entry in log.entries() if entry.event == "configured")
+            shown[name] = next(entry for entry in configured if entry.reason)
+    name, entry = next(iter(shown.items()))
+    return [
+        f"\nAudit logs: {count} entries of {len(shown)} sites, each chain verified. Line "
+        f"{entry.number + 1} at {name}:",
+        f'  {entry.event}, rule "{entry.rule}": {entry.reason} (hash {entry.hash[:16]}…)',
+    ]
+
+
 def pairs_reached(sites: dict[str, Site], names: list[str]) -> int:
     """Pairs of hospitals each of which has the other in its synthesis."""
     seen = {name: set(sites[name].latest.get("sites", ())) for name in names}
@@ -278,11 +313,7 @@ def main() -> int:
                 world.start(name, [sites[first].address])
             world.wait_until(lambda: agree(sites, names, 13), "one synthesis in 13 hospitals")
             print("\n".join(table(sites, hospitals)))
-            kept = sum(bool(sites[name].kept_back) for name in names)
-            print(
-                "\nDisclosure preset: none, since the trial is published. Of patients' data the\n"
-                f"default, cms, would keep back the packets of {kept} of {len(names)} hospitals."
-            )
+            print("\n".join(refusals(sites, names)))
             pairs, before = pairs_reached(sites, names), sites[second].latest["digest"]
             result = sites[second].latest
 
@@ -297,11 +328,13 @@ def main() -> int:
             again = sites[second].latest
         finally:
             world.stop()
+        logs = audited(sites)
     print(
         f"\n{first} was killed; {second} was killed and restarted, published anew, and has the\n"
         "synthesis of all 13 again, as have the other 11: "
         f"{ratio(again['estimate'], *again['interval'])}."
     )
+    print("\n".join(logs))
     return report(sites, hospitals, list(lung), (result, pairs, time.monotonic() - started))
 
 

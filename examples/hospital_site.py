@@ -2,18 +2,21 @@
 
 Usage: hospital_site.py FOLDER [key@host:port ...]
 
-The folder is the hospital's own: key.pem, roster.json, study.toml, patients.csv. The addresses are
-those of any nodes that are up. Events are printed as lines of JSON. It ends when its input does.
+The folder is the hospital's own: key.pem, roster.json, study.toml, patients.csv, and audit.jsonl,
+which is made. The addresses are those of any nodes that are up. Events are printed as lines of
+JSON. It ends when its input does.
 """
 
 import asyncio
 import csv
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import qis
+from qis.errors import DisclosureError
 
 SCHEME = qis.VectorScheme(dimensions=4)
 
@@ -79,7 +82,7 @@ async def until_input_ends() -> None:
 
 
 async def run(folder: Path, peers: list[str]) -> None:
-    """Take part until the input ends."""
+    """Open what the folder holds, and take part until the input ends."""
     identity = qis.Identity.load(folder / "key.pem")
     roster = read_roster(folder / "roster.json")
     study = qis.Study.load(folder / "study.toml")
@@ -93,19 +96,40 @@ async def run(folder: Path, peers: list[str]) -> None:
     transport = qis.UDPTransport(identity, roster=roster, bootstrap=peers)
     about = describe(patients)
     # The trial's data are published, so nothing has to stay here; of patients use "cms".
-    disclosure = qis.Disclosure.preset("none")
-    loop = qis.SynthesisLoop(
-        identity,
-        transport,
-        SCHEME,
-        interest=SCHEME.interest(about),
-        studies=[study],
-        roster=roster,
-        disclosure=disclosure,
-    )
+    disclosure, why = qis.Disclosure.preset("none"), "the trial's data are published"
+    with qis.AuditLog.open(folder / "audit.jsonl", now=time.time()) as audit:
+        audit.record("configured", now=time.time(), rule=disclosure.rules.name, reason=why)
+        loop = qis.SynthesisLoop(
+            identity,
+            transport,
+            SCHEME,
+            interest=SCHEME.interest(about),
+            studies=[study],
+            roster=roster,
+            disclosure=disclosure,
+            audit=audit,
+        )
+        await take_part(loop, transport, profile, about)
+
+
+def refusal_under(preset: str, outcome: qis.LikelihoodProfile) -> list[Any]:
+    """The rule that would keep an outcome back, what it found and its limit; empty if none does."""
+    try:
+        qis.Disclosure.preset(preset).check(outcome)
+    except DisclosureError as error:
+        return [error.field, error.actual, error.limit]
+    return []
+
+
+async def take_part(
+    loop: qis.SynthesisLoop,
+    transport: qis.UDPTransport,
+    profile: qis.LikelihoodProfile,
+    about: list[float],
+) -> None:
+    """Publish, and show each synthesis until the input ends."""
     async with transport, loop:
-        kept_back = qis.Disclosure.preset("cms").preview(profile).refusal
-        report("open", address=transport.address, kept_back=kept_back)
+        report("open", address=transport.address, kept_back=refusal_under("cms", profile))
         await loop.publish(profile, about=about)
         showing = asyncio.create_task(show_syntheses(loop, transport))
         await until_input_ends()

@@ -68,6 +68,47 @@ def bit_agreement(a: Fingerprint, b: Fingerprint) -> float:
     return 1.0 - differing / (8 * SKETCH_SIZE)
 
 
+@dataclass(frozen=True, slots=True)
+class Near:
+    """All sketches that differ from one in few fields: a similarity that any node can check.
+
+    The 256 bits are fields of `field_bits` each, in bit planes: plane j holds bit j of every field.
+
+    Parameters
+    ----------
+    scheme_id, sketch
+        The fingerprint in the middle, 8 and 32 bytes.
+    field_bits
+        1, 2, 4, 8 or 16.
+    differing
+        How many fields may differ, in [0, 256).
+
+    """
+
+    scheme_id: bytes
+    sketch: bytes
+    field_bits: int
+    differing: int
+    _bits: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_bits", int.from_bytes(self.sketch, "big"))
+
+    def covers(self, scheme_id: bytes, sketch: bytes) -> bool:
+        """Whether a sketch is of the same scheme, and differs in no more fields than may."""
+        if scheme_id != self.scheme_id:
+            return False
+        differing = self._bits ^ int.from_bytes(sketch, "big")
+        if self.field_bits == 1:
+            return differing.bit_count() <= self.differing
+        count = 8 * SKETCH_SIZE // self.field_bits
+        folded = 0
+        for _ in range(self.field_bits):
+            folded |= differing
+            differing >>= count
+        return (folded & (1 << count) - 1).bit_count() <= self.differing
+
+
 _DESCRIPTIONS: dict[bytes, str] = {}
 _MOST_DESCRIPTIONS = 1_000
 
@@ -160,7 +201,8 @@ class Interest:
     studies
         Ids (8 bytes each) of studies of which everything is wanted.
     share_sketch
-        Whether the sketch may be registered at other nodes, beside the routing keys.
+        Whether the sketch may be registered at other nodes, beside the routing keys: then they
+        send only what is similar, instead of all that shares a key by chance.
     relevance
         Relevance in [0, 1] of a fingerprint to this interest, without noise and for ever the same;
         default: the share of equal bits, which is `VectorScheme`'s similarity.
@@ -200,6 +242,23 @@ class Interest:
     def all_keys(self) -> tuple[bytes, ...]:
         """Routing keys and study ids: everything this interest is registered under."""
         return tuple(sorted({*self.routing_keys, *self.studies}))
+
+    @property
+    def near(self) -> Near | None:
+        """What other nodes may compare packets with; `None`: all that share a key are to be sent.
+
+        That is so without `share_sketch`, and where the relevance takes more than two sketches.
+        """
+        if not self.share_sketch:
+            return None
+        if self.relevance is not None:
+            near: Callable[[float], Near | None] | None = getattr(self.relevance, "near", None)
+            return None if near is None else near(self.min_similarity)
+        bits = 8 * SKETCH_SIZE
+        # Those that `bit_agreement` accepts, as it computes.
+        differing = sum(1.0 - n / bits >= self.min_similarity for n in range(bits + 1)) - 1
+        own = self.fingerprint
+        return None if differing >= bits else Near(own.scheme_id, own.sketch, 1, differing)
 
     def matches(
         self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]

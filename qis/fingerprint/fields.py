@@ -6,13 +6,13 @@ that two sketches differ in as many fields as the OR of their planes' XORs has b
 
 from bisect import bisect_left
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from itertools import pairwise, repeat
 from math import comb
 from struct import unpack
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from qis.about import SKETCH_SIZE, Fingerprint
+from qis.about import SKETCH_SIZE, Fingerprint, Near
 from qis.errors import InputError
 from qis.fingerprint.scheme import Features, Scheme
 
@@ -25,6 +25,7 @@ _set_warnings = Fingerprint.__dict__["warnings"].__set__
 class FieldScheme(Scheme[Features]):
     """A scheme whose similarity depends on the number of equal fields alone."""
 
+    shares_sketch = True
     field_bits: ClassVar[int]
     """Bits of a field; 256 / field_bits fields fill a sketch."""
     similarities: ClassVar[tuple[float, ...]]
@@ -53,7 +54,7 @@ class FieldScheme(Scheme[Features]):
         return self.similarity(self.fingerprint(features), fingerprint)
 
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
-        return partial(self.similarity, self.fingerprint(features))
+        return _Relevance(self, self.fingerprint(features))
 
     def percentile(self, similarity: float) -> float:
         """Share of pairs that have nothing in common but chance and are less similar, in [0, 1]."""
@@ -83,6 +84,25 @@ class FieldScheme(Scheme[Features]):
             if reached > below and chance <= top_fraction:
                 return reached
         return self.similarities[-1]
+
+
+class _Relevance:
+    """Similarity to one fingerprint, and which sketches reach a given one."""
+
+    def __init__(self, scheme: FieldScheme[Any], own: Fingerprint) -> None:
+        self._scheme = scheme
+        self._own = own
+
+    def __call__(self, fingerprint: Fingerprint) -> float:
+        return self._scheme.similarity(self._own, fingerprint)
+
+    def near(self, min_similarity: float) -> Near | None:
+        """The sketches that are as similar as that; `None` if all are."""
+        reaching = sum(similarity >= min_similarity for similarity in self._scheme.similarities)
+        field_bits = self._scheme.field_bits
+        if reaching > SKETCH_BITS // field_bits:
+            return None
+        return Near(self._own.scheme_id, self._own.sketch, field_bits, reaching - 1)
 
 
 def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:

@@ -7,7 +7,7 @@ change between versions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from blake3 import blake3
 
@@ -42,6 +42,9 @@ class Scheme(ABC, Generic[Features]):
     """
 
     default_min_similarity: float
+    shares_sketch: ClassVar[bool] = False
+    """Whether an interest registers its sketch too unless told otherwise: where keys are shared by
+    chance and say much of the sketch already, not where they are selective by themselves."""
 
     def __init__(
         self, parameters: list[Any], *, secret: bytes | None, description: str | None = None
@@ -113,6 +116,7 @@ class Scheme(ABC, Generic[Features]):
         min_similarity: float | None = None,
         top_fraction: float | None = None,
         studies: Iterable[bytes] = (),
+        share_sketch: bool | None = None,
     ) -> Interest:
         """A standing query for whatever is similar to these features.
 
@@ -125,6 +129,8 @@ class Scheme(ABC, Generic[Features]):
             default: the scheme's `default_min_similarity`.
         studies
             Ids of studies of which everything is wanted.
+        share_sketch
+            As in `Interest`; default: yes for vectors and sets, no for terms.
 
         Raises
         ------
@@ -141,6 +147,7 @@ class Scheme(ABC, Generic[Features]):
             self.routing_keys(features),
             self.default_min_similarity if min_similarity is None else min_similarity,
             tuple(studies),
+            share_sketch=self.shares_sketch if share_sketch is None else share_sketch,
             relevance=self._relevance_to(features),
         )
 

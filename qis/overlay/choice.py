@@ -6,7 +6,7 @@ subscriber, so that load spreads; ranked by key order, the busiest node would se
 much. Two keys survive one bad node; the receiver drops the second copy.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Final
 
 from blake3 import blake3
@@ -18,8 +18,7 @@ def chosen_keys(
     packet_id: bytes,
     salt: int,
     subscriber: bytes,
-    packet_keys: Iterable[bytes],
-    subscribed_keys: Iterable[bytes],
+    shared: Collection[bytes],
     *,
     count: int = CHOSEN_KEYS,
 ) -> list[bytes]:
@@ -31,13 +30,12 @@ def chosen_keys(
         32 bytes each: the content's id, and the subscriber's public key.
     salt
         In [0, 255]; another one chooses anew when a packet is published again.
-    packet_keys, subscribed_keys
-        Routing keys, 8 bytes each.
+    shared
+        The routing keys, 8 bytes each, that both have and under which the packet is wanted.
     count
         Most keys to choose.
 
     """
-    shared = set(packet_keys).intersection(subscribed_keys)
     if len(shared) <= count:
         return sorted(shared)
     prefix = packet_id + bytes([salt]) + subscriber

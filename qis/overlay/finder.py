@@ -1,7 +1,6 @@
 """Finding the live nodes closest to a place, and thereby learning of others."""
 
 from collections.abc import Callable, Iterable
-from itertools import islice
 from typing import Final
 
 from qis.overlay.links import Links
@@ -77,7 +76,7 @@ class Finder:
     def remember(self, target: int, found: Iterable[Contact]) -> None:
         """Begin here, beside the own table, when this place is looked for again."""
         self._near.pop(target, None)
-        self._near[target] = tuple(islice(found, RECORDS_LIMIT))
+        self._near[target] = tuple(found)[:RECORDS_LIMIT]
         if len(self._near) > PLACES_LIMIT:
             del self._near[next(iter(self._near))]
 

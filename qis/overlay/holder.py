@@ -10,11 +10,10 @@ from qis.overlay.links import Links
 from qis.overlay.messages import Known, Publish, Published, Subscribe, Subscribed
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.relaying import Inspect, Spreading
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
 
-Inspect = Callable[[bytes, tuple[bytes, ...], float], Carried | None]
-"""Verifies (packet, keys, now): the carried packet, or `None` if it is not to be passed on."""
 HANDLED_LIMIT: Final = 16_384
 """(packet, key, salt) remembered as forwarded, so that a repeated request forwards nothing."""
 
@@ -30,19 +29,18 @@ class Holder:
         links: Links,
         inspect: Inspect,
         deliver_here: Callable[[Carried, int, float], None],
-        wanted_here: Callable[[], frozenset[bytes]],
         rng: random.Random,
     ) -> None:
         self.holdings = Holdings()
         self.retained = Retained()
         self.outflow = Outflow(links, credentials.key)
+        self._spreading = Spreading(self.outflow)
         self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()
         self._own_key = credentials.key
         self._verify = credentials.verify
         self._admission = admission
         self._inspect = inspect
         self._deliver_here = deliver_here
-        self._wanted_here = wanted_here
         self._epoch = rng.randbytes(8)
         self._handled: dict[tuple[bytes, bytes, int], None] = {}
 
@@ -56,9 +54,7 @@ class Holder:
         if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
             for carried in self.retained.after(seen, frozenset(keys), now):
-                chosen = chosen_keys(
-                    carried.id, 0, subscription.subscriber, carried.keys, subscription.keys
-                )
+                chosen = _chosen(carried, 0, subscription)
                 if carried.issuer != subscription.subscriber and not set(chosen).isdisjoint(keys):
                     self._forward(carried, contact, int(carried.issuer != self._own_key), now)
         return Subscribed(
@@ -79,7 +75,7 @@ class Holder:
         keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
         known = tuple(self.holdings.known(key, now) for key in keys)
         self.retained.put(carried, keys, now)
-        self._take_here(carried, message.hops, now)
+        self._take_here(keys, carried, message, now)
         before = message.known or (Known(),) * len(keys)
         fresh = [
             key
@@ -90,14 +86,18 @@ class Holder:
             self._forward_under(fresh, carried, message, now)
         return Published(request=message.request, known=known, news=self.news_for(keys, now))
 
-    def _take_here(self, carried: Carried, hops: int, now: float) -> None:
-        """Give a packet to this node's own application, whoever else is to send it here."""
-        if (
-            carried.issuer != self._own_key
-            and not self._wanted_here().isdisjoint(carried.keys)
-            and self._is_first(carried, b"", 0)
-        ):
-            self._deliver_here(carried, hops, now)
+    def _take_here(self, keys: list[bytes], carried: Carried, message: Publish, now: float) -> None:
+        """Give this node's own application what one of these keys has been chosen for.
+
+        Whoever else knows of it: what is here already need not wait for another to send it.
+        """
+        if carried.issuer == self._own_key:
+            return
+        for subscription, under in self.holdings.of(self._own_key, now):
+            chosen = under.intersection(_chosen(carried, message.salt, subscription))
+            if not chosen.isdisjoint(keys) and self._is_first(carried, b"", message.salt):
+                self._deliver_here(carried, message.hops, now)
+                return
 
     def _is_first(self, carried: Carried, key: bytes, salt: int) -> bool:
         handled = (carried.id, key, salt)
@@ -116,16 +116,25 @@ class Holder:
             for subscription in self.holdings.under(key, now):
                 found = subscriptions.setdefault(subscription.place, (subscription, set()))
                 found[1].add(key)
+        carried_keys = frozenset(carried.keys)
+        receivers: dict[Contact, int] = {}
         for subscription, under in subscriptions.values():
             subscriber = subscription.subscriber
             if subscriber in (carried.issuer, self._own_key):
                 continue
-            chosen = chosen_keys(
-                carried.id, message.salt, subscriber, carried.keys, subscription.keys
-            )
+            if under.isdisjoint(_chosen(carried, message.salt, subscription)):
+                continue
             contact = self._admission.contact(subscription.record)
-            if contact is not None and not under.isdisjoint(chosen):
-                self._forward(carried, contact, message.hops, now)
+            if contact is not None:
+                receivers[contact] = len(carried_keys.intersection(subscription.keys))
+        self._spreading.spread(
+            carried,
+            receivers,
+            salt=message.salt,
+            hops=message.hops,
+            line=max(keys, key=lambda key: self.holdings.known(key, now).count),
+            now=now,
+        )
 
     def _forward(self, carried: Carried, contact: Contact, hops: int, now: float) -> None:
         if contact.record.key == self._own_key:
@@ -140,3 +149,9 @@ class Holder:
         signed = subscription.signed_part()
         is_signed = self._verify(subscription.subscriber, signed, subscription.signature)
         return contact if is_signed else None
+
+
+def _chosen(carried: Carried, salt: int, subscription: Subscription) -> list[bytes]:
+    """The keys under which a packet goes to a subscriber; none if it is not wanted there."""
+    wanted = subscription.wants_under(carried.keys, carried.scheme_id, carried.sketch)
+    return chosen_keys(carried.id, salt, subscription.subscriber, wanted)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from qis.overlay.messages import Known
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
 SUBSCRIBERS_LIMIT: Final = 16_384
 """Subscriptions held at once; full, with 48 keys each, 200 MiB (shared keys) to 430 MiB (none)."""
@@ -76,6 +76,16 @@ class Holdings:
         """The live subscriptions that are held under a key, oldest first."""
         found = (self._held[subscriber] for subscriber in self._by_key.get(key, ()))
         return [held.subscription for held in found if held.expires_at[key] > now]
+
+    def of(self, subscriber: bytes, now: float) -> list[tuple[Subscription, set[bytes]]]:
+        """The subscriptions of one node, each with the keys that it is held under."""
+        found = []
+        for slot in range(SLOTS_LIMIT):
+            held = self._held.get(subscriber + bytes((slot,)))
+            if held is not None:
+                keys = {key for key, expires_at in held.expires_at.items() if expires_at > now}
+                found.append((held.subscription, keys))
+        return found
 
     def known(self, key: bytes, now: float) -> Known:
         """Which subscribers of a key are known here, and for how long there have been any."""

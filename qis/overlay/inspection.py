@@ -58,6 +58,8 @@ class Inspector:
             expires_at=parsed.expires_at,
             keys=keys,
             packet=data,
+            scheme_id=parsed.fingerprint.scheme_id,
+            sketch=parsed.fingerprint.sketch,
         )
         self.trust(parsed, carried)
         return carried

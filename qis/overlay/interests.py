@@ -10,7 +10,7 @@ from qis.about import MAX_ROUTING_KEYS
 from qis.errors import InputError
 from qis.overlay.record import Contact
 from qis.overlay.subscriber import Subscriber
-from qis.overlay.subscription import SLOTS_LIMIT
+from qis.overlay.subscription import SLOTS_LIMIT, Subscription, Wanted
 
 WANTED_LIMIT = SLOTS_LIMIT * MAX_ROUTING_KEYS
 """Keys that one node may want at once."""
@@ -29,10 +29,10 @@ class Interests:
     def __init__(self, subscriber: Callable[[int], Subscriber]) -> None:
         self._subscriber = subscriber
         self._slots: list[Subscriber] = []
-        self.keys: frozenset[bytes] = frozenset()
+        self.wanted: Wanted = {}
         """All that is wanted."""
 
-    def want(self, keys: Iterable[bytes], now: float) -> None:
+    def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before.
 
         Raises
@@ -41,7 +41,6 @@ class Interests:
             If there are more than `WANTED_LIMIT`.
 
         """
-        wanted = set(keys)
         if len(wanted) > WANTED_LIMIT:
             raise InputError(
                 f"{len(wanted)} routing keys and studies are wanted; one node may want "
@@ -50,20 +49,35 @@ class Interests:
                 actual=len(wanted),
                 limit=WANTED_LIMIT,
             )
-        kept = [wanted.intersection(slot.keys) for slot in self._slots]
-        new = sorted(wanted - self.keys)
-        self.keys = frozenset(wanted)
-        for place, held in enumerate(kept):
-            room = MAX_ROUTING_KEYS - len(held)
-            held.update(new[:room])
+        new = sorted(wanted.keys() - self.wanted.keys())
+        self.wanted = wanted
+        for slot in self._slots:
+            kept = sorted(wanted.keys() & slot.wanted.keys())
+            room = MAX_ROUTING_KEYS - len(kept)
+            registered = {key: wanted[key] for key in (*kept, *new[:room])}
             new = new[room:]
-            if held != set(self._slots[place].keys):
-                self._slots[place].want(held, now)
+            if registered != slot.wanted:
+                slot.want(registered, now)
         while new:
             slot = self._subscriber(len(self._slots))
             self._slots.append(slot)
-            slot.want(new[:MAX_ROUTING_KEYS], now)
+            slot.want({key: wanted[key] for key in new[:MAX_ROUTING_KEYS]}, now)
             new = new[MAX_ROUTING_KEYS:]
+
+    def assume(
+        self, wanted: Wanted, found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> list[Subscription]:
+        """Go on as if these keys had been registered; see `Subscriber.assume`."""
+        self.wanted = wanted
+        keys = sorted(wanted)
+        starts = range(0, len(keys), MAX_ROUTING_KEYS)
+        self._slots = [self._subscriber(slot) for slot in range(len(starts))]
+        return [
+            slot.assume(
+                {key: wanted[key] for key in keys[start : start + MAX_ROUTING_KEYS]}, found, now
+            )
+            for slot, start in zip(self._slots, starts, strict=True)
+        ]
 
     def hears_from(self, address: bytes) -> bool:
         """Whether a holder of one of the subscriptions is there."""

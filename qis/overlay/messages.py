@@ -6,6 +6,7 @@ is total: bytes that are not exactly one message give `None`.
 
 import struct
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar, Final
 
 from qis._layout import PACKET_SIZE
@@ -20,6 +21,11 @@ NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
+CARRIED_LIMIT: Final = 1_024
+"""Packets with their keys that are remembered by their bytes; the one used longest ago goes."""
+DIGEST_SIZE: Final = 32
+CHARGES_LIMIT: Final = 9
+"""Records in one `Relay`: as many as fit."""
 _HEAD = struct.Struct(">4sB8s")
 
 
@@ -191,7 +197,7 @@ class Deliver(Message):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivered(Message):
-    """What was sent (`Deliver` or `Closer`) has come."""
+    """What was sent (`Deliver`, `Closer` or `Relay`) has come."""
 
     KIND: ClassVar[int] = 8
 
@@ -231,6 +237,22 @@ class Closer(Message):
 
     def _body(self) -> bytes:
         return self.record + b"".join(self.keys)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay(Message):
+    """A holder tells a subscriber: pass this packet, which you have from me, on to these nodes.
+
+    `digest` is that of the packet's 512 bytes, `hops` how far it had come when it was sent to you.
+    """
+
+    KIND: ClassVar[int] = 12
+    digest: bytes
+    hops: int
+    records: tuple[bytes, ...]
+
+    def _body(self) -> bytes:
+        return self.digest + bytes([self.hops]) + b"".join(self.records)
 
 
 def decode(data: bytes) -> Message | None:
@@ -347,6 +369,14 @@ def _closer(request: bytes, body: bytes) -> Closer | None:
     return Closer(request=request, record=body[:RECORD_SIZE], keys=keys)
 
 
+def _relay(request: bytes, body: bytes) -> Relay | None:
+    digest, rest = body[:DIGEST_SIZE], body[DIGEST_SIZE:]
+    records = _split(rest[1:], RECORD_SIZE, CHARGES_LIMIT)
+    if not records:
+        return None
+    return Relay(request=request, digest=digest, hops=rest[0], records=records)
+
+
 _READERS: Final = {
     Find.KIND: _find,
     Found.KIND: _found,
@@ -359,6 +389,7 @@ _READERS: Final = {
     Prove.KIND: _prove,
     Leave.KIND: _leave,
     Closer.KIND: _closer,
+    Relay.KIND: _relay,
 }
 
 
@@ -373,8 +404,12 @@ def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:
     return tuple(data[i : i + size] for i in range(0, len(data), size))
 
 
+@lru_cache(maxsize=CARRIED_LIMIT)
 def _carried(data: bytes, count: int) -> tuple[tuple[bytes, ...], bytes] | None:
-    """Keys and packet; whether the packet is one is for the gate to say."""
+    """Keys and packet; whether the packet is one is for the gate to say.
+
+    A packet comes in two copies or more, and to many nodes of one process, which then share it.
+    """
     end = count * ROUTING_KEY_SIZE
     if len(data) != end + PACKET_SIZE:
         return None

@@ -11,7 +11,7 @@ from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
-from qis.overlay.holder import Holder, Inspect
+from qis.overlay.holder import Holder
 from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.joining import Joining
@@ -26,13 +26,16 @@ from qis.overlay.messages import (
     Message,
     Prove,
     Publish,
+    Relay,
     Subscribe,
     decode,
 )
 from qis.overlay.publisher import Publisher
 from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
+from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
@@ -113,7 +116,7 @@ class OverlayNode:
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
         self._undelivered: deque[tuple[Carried, int]] = deque()
-        self._wanted: frozenset[bytes] = frozenset()
+        self._wanted: Wanted = {}
         self._unpublished: list[Carried] = []
         self._timers = Timers()
         self._tokens = Tokens(rng)
@@ -123,15 +126,6 @@ class OverlayNode:
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
         self._links = Links(self._timers, rng)
         self.finder = Finder(own, self.table, self._admission, self._links)
-        self.holder = Holder(
-            credentials=credentials,
-            admission=self._admission,
-            links=self._links,
-            inspect=settings.inspect,
-            deliver_here=self._deliver_here,
-            wanted_here=lambda: self.interests.keys,
-            rng=rng,
-        )
         self.interests = Interests(
             lambda slot: Subscriber(
                 credentials=credentials,
@@ -144,6 +138,17 @@ class OverlayNode:
                 holders=settings.holders,
                 slot=slot,
             )
+        )
+        self.holder = Holder(
+            credentials=credentials,
+            admission=self._admission,
+            links=self._links,
+            inspect=settings.inspect,
+            deliver_here=self._deliver_here,
+            rng=rng,
+        )
+        self.relaying = Relaying(
+            admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
         self.publisher = Publisher(
             finder=self.finder,
@@ -237,9 +242,8 @@ class OverlayNode:
         elif not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
 
-    def want(self, keys: Iterable[bytes], now: float) -> None:
+    def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""
-        wanted = frozenset(keys)
         if self._joining.is_in:
             self.interests.want(wanted, now)
         else:
@@ -264,7 +268,7 @@ class OverlayNode:
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
-        self.interests.want((), now)
+        self.interests.want({}, now)
         gone = self._settings.address[:16] + bytes(2)
         sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
         record = self._settings.credentials.record(gone, sequence)
@@ -338,6 +342,7 @@ class OverlayNode:
 
     def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
         if self._settings.receive(message.packet, message.keys, message.hops, now):
+            self.relaying.note(message)
             self._links.answer(Delivered(request=message.request), address)
 
     def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
@@ -350,6 +355,16 @@ class OverlayNode:
             return
         self._links.answer(Delivered(request=message.request), address)
         self.interests.closer(contact, message.keys, now)
+
+    def _on_relay(self, message: Relay, address: bytes, now: float) -> None:
+        if not self.interests.hears_from(address):
+            self.refused["unasked"] += 1
+            return
+        refusal = self.relaying.relay(message, address, now)
+        if refusal is None:
+            self._links.answer(Delivered(request=message.request), address)
+        else:
+            self.refused[refusal] += 1
 
     def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
         contact = self._admission.contact(message.record)
@@ -391,4 +406,5 @@ _HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
     Deliver: OverlayNode._on_deliver,  # noqa: SLF001
     Leave: OverlayNode._on_leave,  # noqa: SLF001
     Closer: OverlayNode._on_closer,  # noqa: SLF001
+    Relay: OverlayNode._on_relay,  # noqa: SLF001
 }

@@ -4,6 +4,9 @@ A subscriber that comes late, or a new holder, may be owed thousands of packets.
 would overrun its receive buffer, be lost, and be sent again. Each acknowledgement lets the next one
 go; a node that acknowledges nothing is given up with all that waits for it, and asks again when it
 is back.
+
+What goes out under one routing key is one line, and only so much of a line is under way at once and
+may wait, so that a key that half the network wants holds up nobody but itself.
 """
 
 from collections import deque
@@ -11,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from qis.overlay.links import Build, Links
+from qis.overlay.links import UNDER_WAY_LIMIT, Build, Links
 from qis.overlay.messages import Deliver, Delivered, Message
 from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried
@@ -19,25 +22,51 @@ from qis.overlay.retained import Carried
 _Answer = TypeVar("_Answer", bound=Message)
 WINDOW: Final = 32
 """Packets under way to one node."""
+LINE_WINDOW: Final = 1_024
+"""Packets under way of one line."""
+ALL_WINDOW: Final = UNDER_WAY_LIMIT // 2
+"""Packets under way in all; the rest of the links is for lookups. Of one line no more are under way
+than there is room left for others, and always one."""
 WAITING_LIMIT: Final = 65_536
-"""Packets that wait in all; beyond these one is dropped and counted."""
+"""Packets that wait in all. Of one line no more wait than there is room left for others: one alone
+takes half of it, two take a third each; beyond that one is dropped and counted."""
 WAITING_FOR_ONE_LIMIT: Final = 8_192
 """Packets that wait for one node."""
+
+
+@dataclass(slots=True)
+class _Flow:
+    """What goes to one node, by its newest record."""
+
+    to: NodeRecord
+    under_way: int = 0
+    waiting: "deque[_Item]" = field(default_factory=deque)
+
+
+@dataclass(slots=True)
+class _Line:
+    """What goes out under one key; `waiting` counts also those that wait for their node."""
+
+    name: bytes
+    under_way: int = 0
+    waiting: int = 0
+    ready: "deque[_Item]" = field(default_factory=deque)
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     carried: Carried
+    flow: _Flow
+    line: _Line
     build: Build
     expects: type[Message]
     on_answer: Callable[[Any, float], None]
+    on_silence: Callable[[float], None]
+    is_packet: bool
 
 
-@dataclass(slots=True)
-class _Flow:
-    to: NodeRecord
-    under_way: int = 0
-    waiting: deque[_Item] = field(default_factory=deque)
+def _nothing(*_: object) -> None:
+    """What follows is for others to do."""
 
 
 class Outflow:
@@ -58,11 +87,23 @@ class Outflow:
         self.own_under_way = 0
         self._links = links
         self._own_key = own_key
+        self._under_way = 0
         self._waiting = 0
         # By the node's key: ever new records of one node share a window, and go to the newest.
         self._flows: dict[bytes, _Flow] = {}
+        self._lines: dict[bytes, _Line] = {}
 
-    def deliver(self, carried: Carried, to: NodeRecord, hops: int, now: float) -> None:
+    def deliver(
+        self,
+        carried: Carried,
+        to: NodeRecord,
+        hops: int,
+        now: float,
+        *,
+        line: bytes = b"",
+        on_answer: Callable[[Delivered, float], None] = _nothing,
+        on_silence: Callable[[float], None] = _nothing,
+    ) -> None:
         """Send a packet to a subscriber."""
 
         def build(request: bytes, _: bytes) -> Deliver:
@@ -73,7 +114,16 @@ class Outflow:
                 packet=carried.packet,
             )
 
-        self.send(carried, to, build, now, expects=Delivered, on_answer=lambda _, at: None)  # noqa: ARG005
+        self.send(
+            carried,
+            to,
+            build,
+            now,
+            line=line,
+            expects=Delivered,
+            on_answer=on_answer,
+            on_silence=on_silence,
+        )
 
     def send(
         self,
@@ -84,49 +134,71 @@ class Outflow:
         *,
         expects: type[_Answer],
         on_answer: Callable[[_Answer, float], None],
+        on_silence: Callable[[float], None] = _nothing,
+        line: bytes = b"",
+        is_packet: bool = True,
     ) -> None:
-        """Send a packet in a message of some kind, after what waits for the same node already."""
+        """Send a packet in a message of some kind, after what waits for the same node already.
+
+        `line` names what it competes with; by default that is what goes to the same node. One of
+        `on_answer` and `on_silence` is called, the latter also if it is dropped. A message that is
+        about the packet and does not contain it is none of those `sent`.
+        """
+        name = line or to.key
+        its_line = self._lines.setdefault(name, _Line(name))
         flow = self._flows.setdefault(to.key, _Flow(to))
         if to.sequence > flow.to.sequence:
             flow.to = to
-        item = _Item(carried, build, expects, on_answer)
-        is_full = self._waiting >= WAITING_LIMIT or len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
-        if flow.under_way >= WINDOW and is_full:
+        item = _Item(carried, flow, its_line, build, expects, on_answer, on_silence, is_packet)
+        is_ready = flow.under_way < WINDOW
+        is_next = is_ready and not its_line.ready and self._has_room(its_line)
+        if not is_next and (
+            its_line.waiting >= WAITING_LIMIT - self._waiting
+            or len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
+        ):
             self.dropped += 1
+            on_silence(now)
+            self._forget_idle(item)
             return
-        self._count(carried, 1)
-        if flow.under_way < WINDOW:
-            self._ask(flow, item, now)
+        self._waits(item, 1)
+        if is_ready:
+            self._release(item, now)
         else:
-            self._waiting += 1
             flow.waiting.append(item)
 
-    def _ask(self, flow: _Flow, item: _Item, now: float) -> None:
-        to = flow.to
-        flow.under_way += 1
-        self.sent += 1
+    def _has_room(self, line: _Line) -> bool:
+        return line.under_way < max(1, min(LINE_WINDOW, ALL_WINDOW - self._under_way))
 
-        def ended(at: float) -> None:
-            flow.under_way -= 1
-            self._count(item.carried, -1)
-            if flow.waiting:
-                self._waiting -= 1
-                self._ask(flow, flow.waiting.popleft(), at)
-            elif not flow.under_way:
-                self._flows.pop(to.key, None)
+    def _release(self, item: _Item, now: float) -> None:
+        """Put an item whose node may get it at the end of its line."""
+        item.flow.under_way += 1
+        item.line.ready.append(item)
+        self._go_on(item.line, now)
+
+    def _go_on(self, line: _Line, now: float) -> None:
+        while line.ready and self._has_room(line):
+            self._ask(line.ready.popleft(), now)
+
+    def _ask(self, item: _Item, now: float) -> None:
+        self._waits(item, -1)
+        self._is_under_way(item, 1)
+        self.sent += item.is_packet
+        to = item.flow.to
 
         def answered(answer: Message, at: float) -> None:
             item.on_answer(answer, at)
-            ended(at)
+            self._end(item, at)
 
         def given_up(at: float) -> None:
-            if to == flow.to:  # and has not moved since
-                for waiting in flow.waiting:
-                    self._count(waiting.carried, -1)
-                self.dropped += len(flow.waiting)
-                self._waiting -= len(flow.waiting)
-                flow.waiting.clear()
-            ended(at)
+            if to == item.flow.to:  # and has not moved since
+                dropped, item.flow.waiting = item.flow.waiting, deque()
+                self.dropped += len(dropped)
+                for each in dropped:
+                    each.on_silence(at)
+                    self._waits(each, -1)
+                    self._forget_idle(each)
+            item.on_silence(at)
+            self._end(item, at)
 
         self._links.ask(
             item.build,
@@ -137,6 +209,30 @@ class Outflow:
             on_silence=given_up,
         )
 
-    def _count(self, carried: Carried, change: int) -> None:
-        if carried.issuer == self._own_key:
+    def _end(self, item: _Item, now: float) -> None:
+        self._is_under_way(item, -1)
+        item.flow.under_way -= 1
+        if item.flow.waiting:
+            self._release(item.flow.waiting.popleft(), now)
+        self._go_on(item.line, now)
+        self._forget_idle(item)
+
+    def _waits(self, item: _Item, change: int) -> None:
+        item.line.waiting += change
+        self._waiting += change
+        self._count(item, change)
+
+    def _is_under_way(self, item: _Item, change: int) -> None:
+        item.line.under_way += change
+        self._under_way += change
+        self._count(item, change)
+
+    def _count(self, item: _Item, change: int) -> None:
+        if item.carried.issuer == self._own_key:
             self.own_under_way += change
+
+    def _forget_idle(self, item: _Item) -> None:
+        if not item.flow.under_way and not item.flow.waiting:
+            self._flows.pop(item.flow.to.key, None)
+        if not item.line.under_way and not item.line.waiting:
+            self._lines.pop(item.line.name, None)

@@ -15,13 +15,15 @@ RETAINED_LIMIT: Final = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """A verified packet with the keys that it travels under."""
+    """A verified packet with the keys that it travels under, and what it is about."""
 
     id: bytes
     issuer: bytes
     expires_at: float
     keys: tuple[bytes, ...]
     packet: bytes
+    scheme_id: bytes = b""
+    sketch: bytes = b""
 
 
 class Retained:

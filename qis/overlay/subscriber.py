@@ -18,7 +18,7 @@ from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
 from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, Wanted
 from qis.overlay.timers import Timer, Timers
 
 HOLDERS: Final = 3
@@ -55,7 +55,7 @@ class Subscriber:
         holders: int = HOLDERS,
         slot: int = 0,
     ) -> None:
-        self.keys: tuple[bytes, ...] = ()
+        self.wanted: Wanted = {}
         self._slot = slot
         self._credentials = credentials
         self._finder = finder
@@ -71,9 +71,11 @@ class Subscriber:
         self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
         self._refresh: Timer | None = None
 
-    def want(self, keys: Iterable[bytes], now: float) -> None:
+    def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before."""
-        self.keys = tuple(sorted(set(keys)))
+        if any(self.wanted.get(key, nears) != nears for key, nears in wanted.items()):
+            self._seen.clear()  # what was not wanted under these keys may be now
+        self.wanted = wanted
         self._register(now)
 
     def hears_from(self, address: bytes) -> bool:
@@ -100,7 +102,43 @@ class Subscriber:
             self._tell(current, contact, places, now)
             self._told[contact.id] = contact
 
+    def assume(
+        self, wanted: Wanted, found: Callable[[bytes], Iterable[Contact]], now: float
+    ) -> Subscription:
+        """Go on as if these keys had been registered at that time, and tell nobody.
+
+        Parameters
+        ----------
+        wanted
+            What is wanted; nothing has been before.
+        found
+            The nodes closest to a key, closest first, whoever knows them.
+        now
+            When it would have been.
+
+        Returns
+        -------
+        Subscription
+            What each of the `holders` closest would hold.
+
+        """
+        self.wanted = wanted
+        current = self._begin(now)
+        for key in current.subscription.keys:
+            current.holders[key] = list(found(key))
+            current.told.update((node.id, node) for node in current.holders[key][: self._holders])
+        self._told = current.told
+        return current.subscription
+
     def _register(self, now: float) -> None:
+        current = self._begin(now)
+        if not self.wanted:
+            self._withdraw(current, now)
+        for key in current.subscription.keys:
+            self._find(current, key, now)
+
+    def _begin(self, now: float) -> _Round:
+        """A new subscription, and the time of its refresh."""
         if self._refresh is not None:
             self._refresh.cancel()
             self._refresh = None
@@ -109,18 +147,15 @@ class Subscriber:
             self._credentials,
             record=self._finder.own.record.encode(),
             sequence=self._sequence,
-            lifetime_s=LIFETIME_S if self.keys else 0,
-            keys=self.keys,
+            lifetime_s=LIFETIME_S if self.wanted else 0,
+            wanted=self.wanted,
             slot=self._slot,
         )
-        self._current = current = _Round(subscription, len(self.keys), {}, {})
-        if not self.keys:
-            self._withdraw(current, now)
-            return
-        pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
-        self._refresh = self._timers.start(now + pause_s, self._register)
-        for key in self.keys:
-            self._find(current, key, now)
+        if self.wanted:
+            pause_s = REFRESH_S * self._rng.uniform(0.8, 1.2)
+            self._refresh = self._timers.start(now + pause_s, self._register)
+        self._current = _Round(subscription, len(self.wanted), {}, {})
+        return self._current
 
     def _find(self, current: _Round, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:

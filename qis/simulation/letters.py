@@ -43,4 +43,6 @@ def carried(letter: bytes, keys: tuple[bytes, ...], now: float) -> Carried:
         expires_at=now + LIFETIME_S,
         keys=keys,
         packet=letter,
+        scheme_id=letter[SCHEME_ID],
+        sketch=letter[SKETCH],
     )

@@ -11,20 +11,22 @@ from qis.about import Fingerprint, Interest, canonical_routing_keys
 from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.lookup import Lookup
+from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.record import Admission
 from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
 from qis.simulation import letters, seals
 from qis.simulation.members import Member, member, members
+from qis.simulation.placed import Placement
 from qis.simulation.progress import Progress, no_progress
 from qis.simulation.publication import Publication
 from qis.simulation.report import Report, Totals, report_of
 from qis.simulation.tables import fill_places, fill_tables
-from qis.simulation.wire import Wire
+from qis.simulation.wire import Wire, unscanned
 
-Joins = Literal["messages", "tables"]
+Joins = Literal["messages", "tables", "placed"]
 SETTLED_S: Final = 30.0
 """How long the last one to enter or to subscribe is given."""
 
@@ -79,7 +81,8 @@ class Simulation(Wire):
         self._looked_for: set[int] = set()
         self._holders = holders
         self._numbers = count()
-        self._admission = Admission(seals.is_seal, lambda _: True)
+        self._admission = seals.Everybody()
+        self._placement: Placement | None = None
         self._before = Totals()
         for each in members(wanted, scheme):
             self._add(each)
@@ -95,7 +98,8 @@ class Simulation(Wire):
         joins
             By "messages", as in the real network; or by "tables" that are filled as if they had,
             and then the first lookup of a node's own keys begins at those closest to them, as every
-            later one does. Subscriptions are placed by messages either way.
+            later one does. Or "placed": subscriptions lie at the nodes closest to their keys, too,
+            and have been refreshed once: no time passes, and no message is sent.
 
         """
         network = cls(wanted, **options)
@@ -107,6 +111,9 @@ class Simulation(Wire):
     def join_all(self, *, joins: Joins = "messages", apart_s: float = 0.05) -> None:
         """Let the nodes enter one after the other by a random earlier one, then subscribe."""
         size = len(self.nodes)
+        if joins == "placed":
+            self._place_all()
+            return
         if joins == "tables":
             fill_tables(self.nodes, self._rng)
             fill_places(self.nodes, [each.keys for each in self.members])
@@ -151,7 +158,7 @@ class Simulation(Wire):
             keys = own.keys
             if fingerprint is None and own.interest is not None:
                 fingerprint = own.interest.fingerprint
-        node = self.nodes[publisher]
+        node = self._ready(publisher)
         key = node.contact.record.key
         letter = letters.write(key, next(self._numbers), fingerprint, study)
         carried = letters.carried(letter, canonical_routing_keys(keys), self.now)
@@ -231,7 +238,8 @@ class Simulation(Wire):
 
     def state_per_node(self) -> list[int]:
         """Subscriptions that each node holds, one for each pair of subscriber and key."""
-        return [len(node.holder.holdings) for node in self.nodes]
+        placed = self._placement.count if self._placement else lambda _: 0
+        return [len(node.holder.holdings) + placed(i) for i, node in enumerate(self.nodes)]
 
     def load_per_node(self) -> list[int]:
         """Packets that each node has sent on since the last `reset`, or from the beginning."""
@@ -263,8 +271,25 @@ class Simulation(Wire):
         rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  repeatable on purpose
         node = OverlayNode(settings, rng=rng, now=self.now, admission=self._admission)
         node.finder.finished = self._note_lookup
+        self._admission.know(node.contact)
         self.members.append(wants)
         return self._attach(node)
+
+    def _place_all(self) -> None:
+        with unscanned():
+            fill_tables(self.nodes, self._rng)
+            for node in self.nodes:
+                node.table.take_news()  # it is none any more
+            self._placement = Placement(
+                self.nodes, self.members, holders=self._holders, now=self.now, rng=self._rng
+            )
+        for index in range(len(self.nodes)):
+            self._flush(index)
+
+    def _ready(self, index: int) -> OverlayNode:
+        if self._placement is not None:
+            self._placement.make(index)
+        return super()._ready(index)
 
     def _inspect(self, index: int, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried:
         return letters.carried(packet, () if index in self.droppers else keys, now)
@@ -277,6 +302,14 @@ class Simulation(Wire):
             is_taken = self.members[index].takes(packet, keys)
             publication.arrived(index, hops=hops, is_taken=is_taken)
         return True
+
+    def _send(self, source: int, data: bytes, address: bytes) -> None:
+        if source not in self.droppers:
+            super()._send(source, data, address)
+            return
+        for message in messages_of(data) or ():
+            if not isinstance(decode(message), Deliver):  # of a relay: a holder has no keys for it
+                super()._send(source, message, address)
 
     def _note_lookup(self, lookup: Lookup) -> None:
         if lookup.target in self._looked_for:
@@ -292,7 +325,7 @@ class Simulation(Wire):
             self._progress(index + 1, total, "nodes join")
 
     def _subscribe(self, index: int, total: int = 0) -> None:
-        self.nodes[index].want(self.members[index].keys, self.now)
+        self._ready(index).want(self.members[index].wanted, self.now)
         self._flush(index)
         if total:
             self._progress(index + 1, total, "nodes subscribe")

@@ -9,7 +9,6 @@ import random
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import cache
-from heapq import nsmallest
 
 from qis.overlay.ids import ID_BITS, rendezvous_id
 from qis.overlay.messages import RECORDS_LIMIT
@@ -18,30 +17,49 @@ from qis.overlay.record import Contact
 from qis.overlay.table import BUCKET_SIZE
 
 
+class Places:
+    """All nodes in the order of their places, so that those near one are found by its prefix."""
+
+    def __init__(self, nodes: Iterable[OverlayNode]) -> None:
+        self.contacts = sorted((node.contact for node in nodes), key=lambda contact: contact.id)
+        self._ids = [contact.id for contact in self.contacts]
+
+    def under(self, place: int, bits: int) -> range:
+        """Which contacts differ from a place in its last `bits` bits only."""
+        start = place >> bits << bits
+        return range(bisect_left(self._ids, start), bisect_left(self._ids, start + (1 << bits)))
+
+    def closest(self, place: int, count: int) -> tuple[Contact, ...]:
+        """The contacts closest to a place, closest first: all if there are no more."""
+        bits = 0
+        while len(self.under(place, bits)) < count and bits < ID_BITS:
+            bits += 1
+        near = (self.contacts[i] for i in self.under(place, bits))
+        return tuple(sorted(near, key=lambda contact: contact.id ^ place)[:count])
+
+
 def fill_tables(nodes: Sequence[OverlayNode], rng: random.Random) -> None:
     """Fill the table of each node."""
-    contacts = sorted((node.contact for node in nodes), key=lambda contact: contact.id)
-    places = [contact.id for contact in contacts]
+    places = Places(nodes)
     for node in nodes:
+        own = node.contact.id
         for bits in range(ID_BITS - 1, -1, -1):
-            start = (node.contact.id >> bits ^ 1) << bits
-            first, last = bisect_left(places, start), bisect_left(places, start + (1 << bits))
-            for i in rng.sample(range(first, last), min(BUCKET_SIZE, last - first)):
-                node.table.add(contacts[i])
-            own = node.contact.id >> bits << bits
-            if bisect_left(places, own + (1 << bits)) - bisect_left(places, own) == 1:
+            bucket = places.under(own ^ 1 << bits, bits)
+            for i in rng.sample(bucket, min(BUCKET_SIZE, len(bucket))):
+                node.table.add(places.contacts[i])
+            if len(places.under(own, bits)) == 1:
                 break
 
 
 def fill_places(nodes: Sequence[OverlayNode], keys: Sequence[Iterable[bytes]]) -> None:
     """Let each node remember who is closest to its keys, as if it had looked for them before."""
-    contacts = [node.contact for node in nodes]
+    places = Places(nodes)
 
     @cache
-    def closest(target: int) -> list[Contact]:
-        return nsmallest(RECORDS_LIMIT, contacts, key=lambda contact: contact.id ^ target)
+    def closest(key: bytes) -> tuple[int, tuple[Contact, ...]]:
+        place = rendezvous_id(key)
+        return place, places.closest(place, RECORDS_LIMIT)
 
     for node, own in zip(nodes, keys, strict=True):
         for key in own:
-            target = rendezvous_id(key)
-            node.finder.remember(target, closest(target))
+            node.finder.remember(*closest(key))

@@ -10,12 +10,16 @@ from math import ceil
 from typing import Any
 
 from qis.errors import InputError
+from qis.overlay.bundles import BUNDLE_HEAD
+from qis.overlay.messages import MAGIC, Publish, Subscribe
 from qis.overlay.node import OverlayNode
 from qis.simulation.progress import Progress
 
 Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 _EPOCH = 1_000_000_000.0
 """Unix seconds when virtual time begins."""
+_KIND = len(MAGIC)
+_FOR_HOLDERS = (BUNDLE_HEAD[_KIND], Subscribe.KIND, Publish.KIND)
 
 
 class Wire:
@@ -79,7 +83,7 @@ class Wire:
 
     def _run_until(self, end: float) -> None:
         events = self._events
-        with _unscanned():
+        with unscanned():
             while events and events[0][0] <= end:
                 self.now, _, action, args = heapq.heappop(events)
                 action(*args)
@@ -92,7 +96,7 @@ class Wire:
     def leave(self, nodes: Iterable[int]) -> None:
         """Let nodes withdraw and say good-bye, once, and be gone."""
         for node in nodes:
-            self.nodes[node].leave(self.now)
+            self._ready(node).leave(self.now)
             self._flush(node)
             self.dead.add(node)
 
@@ -116,6 +120,10 @@ class Wire:
         self._index[node.contact.record.address] = len(self.nodes) - 1
         return len(self.nodes) - 1
 
+    def _ready(self, index: int) -> OverlayNode:
+        """A node that is about to need what it holds."""
+        return self.nodes[index]
+
     def _flush(self, index: int) -> None:
         """Send what a node has to send, and see to its next timer."""
         node = self.nodes[index]
@@ -131,7 +139,7 @@ class Wire:
             return
         del self._timer_at[index]
         if index not in self.dead:
-            self.nodes[index].handle_timer(self.now)
+            self._ready(index).handle_timer(self.now)
             self._flush(index)
 
     def _send(self, source: int, data: bytes, address: bytes) -> None:
@@ -150,12 +158,14 @@ class Wire:
     def _arrive(self, source: int, target: int, data: bytes) -> None:
         if target not in self.dead:
             address = self.nodes[source].contact.record.address
-            self.nodes[target].receive_datagram(data, address, self.now)
+            may_need_holdings = data[_KIND] in _FOR_HOLDERS
+            node = self._ready(target) if may_need_holdings else self.nodes[target]
+            node.receive_datagram(data, address, self.now)
             self._flush(target)
 
 
 @contextmanager
-def _unscanned() -> Iterator[None]:
+def unscanned() -> Iterator[None]:
     """Hold off the search for cycles: nodes make none, and it took a quarter of all time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -78,10 +78,12 @@ def interest_of(
     declared = {study.min_similarity for study in studies} - {None}
     if not limits and len(declared) == 1:
         limits["min_similarity"] = declared.pop() or 0.0
+    if "share_sketch" in table:
+        limits["share_sketch"] = table.flag("share_sketch", default=False)
     with table.located():
         interest = scheme.interest(features, **limits)
     people = table.whole("people") if "people" in table else None
-    return replace(interest, share_sketch=table.flag("share_sketch", default=False)), people
+    return interest, people
 
 
 def transport_of(site: Table, identity: Identity, roster: Roster) -> Transport:

@@ -182,7 +182,7 @@ class Overlaid(Carrier):
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
         """Register at the holders."""
-        self.node.want(self._reception.wanted_keys(), now)
+        self.node.want(self._reception.wanted(), now)
         self._flush()
 
     def spread(self, now: float) -> None:
@@ -227,4 +227,6 @@ def carried_of(packet: Packet, keys: tuple[bytes, ...]) -> Carried:
         expires_at=packet.expires_at,
         keys=keys,
         packet=bytes(packet),
+        scheme_id=packet.fingerprint.scheme_id,
+        sketch=packet.fingerprint.sketch,
     )

@@ -13,6 +13,7 @@ from qis.about import Interest
 from qis.errors import PeerError, RoutingKeysError, SchemeMismatchError, UntrustedIssuerError
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
+from qis.overlay.subscription import Wanted, wanted_of
 from qis.packet import Packet, content_id, issuer_key, screen
 from qis.transport._held import Held, HeldPackets
 from qis.transport.base import Delivery, Statistics
@@ -90,6 +91,10 @@ class Reception:
     def wanted_keys(self) -> frozenset[bytes]:
         """All routing keys and study ids that are registered now."""
         return frozenset(key for interest in self.interests for key in interest.all_keys)
+
+    def wanted(self) -> Wanted:
+        """The same keys, and which packets under each: those near to one of the sketches."""
+        return wanted_of(self.interests)
 
     def hold(self, packet: Packet, keys: tuple[bytes, ...], *, hops: int = 0) -> None:
         """Keep a packet that was signed here or has verified."""

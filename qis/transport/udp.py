@@ -209,7 +209,7 @@ class UDPTransport(Transport):
 
     def _register(self) -> None:
         if self._node is not None:
-            self._node.want(self._reception.wanted_keys(), time.time())
+            self._node.want(self._reception.wanted(), time.time())
             self._turn()
 
     def _receive(self, data: bytes, address: bytes) -> None:

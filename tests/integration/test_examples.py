@@ -1,6 +1,7 @@
 """The numbered examples run as a reader runs them: alone, in a process of their own, elsewhere."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -130,6 +131,37 @@ def test_a_network_of_which_a_fifth_dies_still_delivers(tmp_path):
     assert (figures["nodes"], figures["alive"], figures["precision"]) == ("150", "120", "1")
     assert float(figures["recall"]) > 0.9
     assert "<svg" in picture.read_text()
+
+
+def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_back(tmp_path):
+    status, said, complaints = run("hospital_network.py", tmp_path)
+    assert (status, complaints) == (0, "")
+    require_in_order(
+        [
+            "Disclosure preset: none, since the trial is published.",
+            "cms, would keep back the packets of 13 of 13 hospitals:",
+            "minimum_n     9, such as Univ. of Utah (4, where 11 is least)",
+            "minimum_cell  3, such as Scripps Institute (7, where 11 is least)",
+            "implied_cell  1, such as NIH (4, where 11 is least)",
+            "entries of 15 sites, each chain verified. Line 1 at Scripps Institute:",
+            'configured, rule "none": the trial\'s data are published',
+            "78 of 78 pairs of hospitals had each other's evidence.",
+        ],
+        said,
+    )
+
+
+def test_a_hospitals_changed_audit_log_is_found(tmp_path):
+    network = runpy.run_path(str(EXAMPLES / "hospital_network.py"))
+    path = tmp_path / "audit.jsonl"
+    with qis.AuditLog(path) as log:
+        log.record("configured", now=1_800_000_000, rule="none", reason="published")
+        log.record("emitted", now=1_800_000_000, rule="none")
+    sites = {"north": network["Site"]("north", tmp_path)}
+    assert 'rule "none": published' in network["audited"](sites)[-1]
+    path.write_text(path.read_text().replace('"rule":"none"', '"rule":"cms"', 1))
+    with pytest.raises(qis.StorageDamagedError, match="line 1"):
+        network["audited"](sites)
 
 
 def test_every_numbered_example_is_tested_and_short():

@@ -20,6 +20,7 @@ from qis.overlay import (
     outflow,
     publisher,
     record,
+    relaying,
     retained,
     subscription,
     table,
@@ -41,7 +42,7 @@ from qis.overlay.messages import (
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, all_under
 from qis.transport._held import HELD_LIMIT
 
 NOW = 1_700_000_000.0
@@ -50,6 +51,11 @@ DOCS = Path(__file__).parents[2] / "docs" / "overlay.md"
 DOCUMENTED = {
     "routing table": (256, table.BUCKET_SIZE, table.RESERVE_SIZE),
     "subscriptions held": (holdings.SUBSCRIBERS_LIMIT,),
+    "sketches in one subscription": (subscription.NEAR_LIMIT,),
+    "deliveries under way: of one key; of all": (outflow.LINE_WINDOW, outflow.ALL_WINDOW),
+    "subscribers that a holder sends one packet to itself": (relaying.DIRECT_LIMIT,),
+    "arrivals remembered, to relay them if asked": (2, relaying.LATELY_LIMIT),
+    "requests to relay remembered, so that a repeated one sends nothing": (relaying.OBEYED_LIMIT,),
     "keys wanted by one node": (
         interests.WANTED_LIMIT,
         subscription.SLOTS_LIMIT,
@@ -57,6 +63,7 @@ DOCUMENTED = {
     ),
     "deliveries that wait, for all subscribers": (
         outflow.WAITING_LIMIT,
+        outflow.WAITING_LIMIT // 2,
         outflow.WAITING_FOR_ONE_LIMIT,
     ),
     "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
@@ -163,7 +170,7 @@ def named_limits():
     """Every constant of the core that limits something."""
     modules = (
         *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
-        *(lookup, core, outflow, publisher, record, retained, subscription, table),
+        *(lookup, core, outflow, publisher, record, relaying, retained, subscription, table),
     )
     return {
         (module.__name__, name): value
@@ -176,7 +183,14 @@ def named_limits():
 def test_no_limit_of_the_core_is_undocumented():
     documented = {number for numbers in documented_limits().values() for number in numbers}
     small = {name: value for (_, name), value in named_limits().items() if value < 10}
-    assert set(small) <= {"RECORDS_LIMIT", "NEWS_LIMIT", "PROOFS_LIMIT", "SLOTS_LIMIT"}
+    assert set(small) <= {
+        "RECORDS_LIMIT",
+        "NEWS_LIMIT",
+        "PROOFS_LIMIT",
+        "SLOTS_LIMIT",
+        "NEAR_LIMIT",
+        "CHARGES_LIMIT",
+    }
     in_memory = {n: v for n, v in named_limits().items() if v >= 10 and n[1] != "DECODED_LIMIT"}
     assert {n: v for n, v in in_memory.items() if v not in documented} == {}
 
@@ -189,7 +203,11 @@ def test_a_member_that_wants_ever_new_keys_is_remembered_up_to_a_limit(monkeypat
     for sequence in range(1, 40):
         keys = tuple((sequence * 100 + i).to_bytes(8) for i in range(48))
         signed = Subscription.signed(
-            member.credentials, record=member.record, sequence=sequence, lifetime_s=99, keys=keys
+            member.credentials,
+            record=member.record,
+            sequence=sequence,
+            lifetime_s=99,
+            wanted=all_under(keys),
         )
         subscribe = Subscribe(
             request=b"r" * 8,
@@ -238,7 +256,11 @@ def ask_for_all(node, member, sequence, address=None):
     address = address or member.address
     record = member.credentials.record(address, sequence).encode()
     signed = Subscription.signed(
-        member.credentials, record=record, sequence=sequence, lifetime_s=999, keys=(KEY,)
+        member.credentials,
+        record=record,
+        sequence=sequence,
+        lifetime_s=999,
+        wanted=all_under([KEY]),
     )
     subscribe = Subscribe(
         request=b"r" * 8,

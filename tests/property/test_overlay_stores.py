@@ -28,7 +28,7 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
     )
     def put(self, who, sequence, keys, lifetime_s, places):
         subscription = Subscription(
-            record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys
+            record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys, is_open=15
         )
         newest, until = self.newest.get(who, (0, 0.0))
         held = self.holdings.put(subscription, places, self.now)

@@ -1,5 +1,6 @@
 """The simulation as its users see it: one call builds, the report says what happened."""
 
+import random
 import sys
 from math import comb, isnan
 
@@ -8,6 +9,7 @@ import pytest
 
 from qis import Fingerprint, InputError, Interest, VectorScheme
 from qis.errors import MissingExtraError
+from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.table import BUCKET_SIZE
 from qis.simulation import Report, Simulation, progress_bar
 
@@ -151,6 +153,63 @@ def test_filled_tables_serve_as_those_of_joins_do():
             ]
             in_bucket = [n for n in like_it if n.contact.id in node.table]
             assert other is node or len(in_bucket) == min(BUCKET_SIZE, len(like_it))
+
+
+def held(network):
+    """By node: who is held under which key, and whether for long."""
+    now = network.now
+    for holdings in (node.holder.holdings for node in network.nodes):
+        keys = sorted(holdings.keys())
+        ages_s = [holdings.known(key, now).age_s for key in keys]
+        places = [{each.place for each in holdings.under(key, now)} for key in keys]
+        yield keys, places, [age_s >= REFRESH_S for age_s in ages_s]
+
+
+def three_of_ten(seed):
+    rng = random.Random(seed)
+    return [[bytes([key]) * 8 for key in rng.sample(range(10), 3)] for _ in range(60)]
+
+
+def test_placed_subscriptions_are_those_that_messages_bring():
+    sent = Simulation.build(three_of_ten(1), seed=11)
+    sent.run(720.0)
+    placed = Simulation.build(three_of_ten(1), joins="placed", seed=11)
+    assert placed.datagrams == 0
+    assert placed.state_per_node() == sent.state_per_node()
+    for node in range(60):
+        placed._ready(node)
+    assert placed.state_per_node() == sent.state_per_node()
+    assert list(held(placed)) == list(held(sent))
+    for one, other in zip(placed.nodes, sent.nodes, strict=True):
+        assert one.interests.wanted == other.interests.wanted
+        for holder in sent.nodes:
+            address = holder.contact.record.address
+            assert one.interests.hears_from(address) == other.interests.hears_from(address)
+
+
+def test_a_placed_network_is_refreshed_as_others_are():
+    network = Simulation.build(three_of_ten(2), joins="placed", seed=12)
+    network.run(3_600.0)  # longer than any subscription lasts
+    packet = network.publish(0)
+    network.run(5.0)
+    assert network.delivered(packet) == network.concerned(packet)
+
+
+def test_placed_or_by_messages_the_figures_are_the_same(load_benchmark):
+    """200 nodes, 20 % dead, 5 % loss: two networks of the same nodes, but with other chance."""
+    routing = load_benchmark("routing")
+    common = ["--nodes", "200", "--publications", "40", "--lookups", "40"]
+    common += ["--dead", ".2", "--loss", ".05", "--json"]
+    sent, placed = (
+        routing.measure(routing.parser().parse_args([*common, "--joins", joins]), 3)
+        for joins in ("messages", "placed")
+    )
+    assert placed["state_per_node_p99"] == sent["state_per_node_p99"]
+    assert placed["messages_per_publish"] == pytest.approx(sent["messages_per_publish"], abs=3)
+    assert placed["requests_p50"] == pytest.approx(sent["requests_p50"], abs=1)
+    assert placed["recall"] == pytest.approx(sent["recall"], abs=0.01)
+    assert placed["copies"] == pytest.approx(sent["copies"], rel=0.03)
+    assert placed["load_max_over_mean"] == pytest.approx(sent["load_max_over_mean"], rel=0.1)
 
 
 def test_newcomers_take_the_place_of_those_who_leave():

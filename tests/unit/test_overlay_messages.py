@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from qis.about import MAX_ROUTING_KEYS
+from qis.about import MAX_ROUTING_KEYS, Near
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address, subnet_of, unpack_address
 from qis.overlay.messages import (
+    CHARGES_LIMIT,
     DATAGRAM_SIZE,
     NEWS_LIMIT,
     NO_TOKEN,
@@ -22,21 +23,28 @@ from qis.overlay.messages import (
     Prove,
     Publish,
     Published,
+    Relay,
     Subscribe,
     Subscribed,
     decode,
 )
 from qis.overlay.record import RECORD_SIZE, Admission, Credentials, NodeRecord
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import NEAR_LIMIT, Subscription
 
 SITE = Credentials.of(Identity.from_seed(bytes(32)))
 ADDRESS = pack_address("192.0.2.1", 4_000)
 RECORD = SITE.record(ADDRESS, 7)
 KEYS = tuple(i.to_bytes(8) for i in range(MAX_ROUTING_KEYS))
 R, TOKEN, PACKET = b"r" * 8, b"t" * 16, b"p" * 512
+NEARS = frozenset(Near(b"a scheme", bytes([i]) * 32, 1 << i % 5, 9) for i in range(NEAR_LIMIT))
 SUBSCRIPTION = Subscription.signed(
-    SITE, record=RECORD.encode(), sequence=9, lifetime_s=1_500, keys=KEYS
+    SITE,
+    record=RECORD.encode(),
+    sequence=9,
+    lifetime_s=1_500,
+    wanted={key: NEARS if i % 2 else frozenset() for i, key in enumerate(KEYS)},
 )
+assert len(SUBSCRIPTION.nears) == NEAR_LIMIT
 PLACES = Publish.places_limit(48)
 MESSAGES = [
     Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
@@ -69,6 +77,7 @@ MESSAGES = [
         news=(RECORD.encode(),) * NEWS_LIMIT,
     ),
     Closer(request=R, record=RECORD.encode(), keys=KEYS),
+    Relay(request=R, digest=b"d" * 32, hops=255, records=(RECORD.encode(),) * CHARGES_LIMIT),
     Deliver(request=R, hops=2, keys=KEYS, packet=PACKET),
     Delivered(request=R),
     Prove(request=R, token=TOKEN),
@@ -83,6 +92,16 @@ def test_a_message_comes_back_as_it_went_and_fits(message):
     assert decode(data) == message
     assert all(decode(data[:end]) != message for end in range(len(data)))
     assert decode(data + b"\x00") is None
+
+
+def test_a_relay_names_at_least_one_and_no_more_than_fit():
+    def relay(count):
+        return Relay(request=R, digest=b"d" * 32, hops=1, records=(RECORD.encode(),) * count)
+
+    fullest = relay(CHARGES_LIMIT).encode()
+    assert DATAGRAM_SIZE - RECORD_SIZE < len(fullest) <= DATAGRAM_SIZE
+    assert [decode(relay(count).encode()) for count in (0, CHARGES_LIMIT + 1)] == [None, None]
+    assert [decode(fullest[:end]) for end in (13, 13 + 32, 13 + 33)] == [None] * 3
 
 
 def test_mutated_datagrams_never_raise_and_have_one_encoding():

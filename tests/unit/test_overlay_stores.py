@@ -21,7 +21,12 @@ A, B, C = (bytes([i]) * 8 for i in (1, 2, 3))
 
 def subscription(sequence=1, keys=(A, B), lifetime_s=LIFETIME_S, who=b"s"):
     return Subscription(
-        record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys, signature=b"x" * 64
+        record=who * 122,
+        sequence=sequence,
+        lifetime_s=lifetime_s,
+        keys=keys,
+        is_open=(1 << len(keys)) - 1,
+        signature=b"x" * 64,
     )
 
 

@@ -1,0 +1,173 @@
+"""Where a receiver's CPU time goes: the same datagrams, each time taken one step further.
+
+Every step is run for all datagrams from a real socket, 64 at a time, as the transport reads them; a
+stage is what its step takes longer than the one before. No clock is read inside. What the event
+loop, timers and the iterator add is the whole, measured in the transport, less the last step.
+"""
+
+import random
+import socket
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Final
+
+from _udp_nodes import INTEREST, RECEIVER, signed
+from loop import identity, verification_s
+
+import qis
+from qis.channel import Channels
+from qis.overlay.addresses import pack_address, unpack_address
+from qis.overlay.bundles import Datagram
+from qis.overlay.inspection import Inspector
+from qis.overlay.messages import Deliver, decode
+from qis.overlay.node import OverlayNode, Receive, Settings
+from qis.overlay.record import Credentials
+from qis.transport._reception import Reception, Verdict
+from qis.transport.base import Statistics
+
+COUNT: Final = 2_048
+BATCH: Final = 64
+ROUNDS: Final = 5
+SEAL: Final = "seal acknowledgements"
+SEND: Final = "send acknowledgements"
+"""These two are done for a whole batch, as the transport does them."""
+ACCEPTS: Final = qis.Roster.open().accepts
+Step = Callable[[bytes, bytes], object]
+
+
+class Pair:
+    """Two sockets on loopback, and the channel between them."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.here, self.there = (
+            stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(2)
+        )
+        for end in (self.here, self.there):
+            end.bind(("127.0.0.1", 0))
+            end.setblocking(False)  # noqa: FBT003  the socket's own signature
+        self.place = pack_address(*self.here.getsockname())
+        self._sender_at = pack_address(*self.there.getsockname())
+        self.channels, self._sender = (
+            Channels(identity(number), accepts=ACCEPTS, rng=random.Random(number))
+            for number in (RECEIVER, 1)
+        )
+
+    def sealed(self, plain: bytes, now: float) -> bytes:
+        """A datagram of the sender; the first makes the session."""
+        self._sender.send(plain, self.place, identity(RECEIVER).issuer.key, now)
+        while True:
+            out = self._sender.datagrams()
+            if out[0][0][0] == 4:
+                return out[0][0]
+            for data, _ in out:
+                self.channels.receive(data, self._sender_at, now)
+            for data, _ in self.channels.datagrams():
+                self._sender.receive(data, self.place, now)
+
+    def seal(self, answers: list[Datagram]) -> None:
+        """Put what a node says under the channel."""
+        for answer, to, key in answers:
+            self.channels.send(answer, to, key or identity(1).issuer.key, time.time())
+
+    def send(self) -> None:
+        """What the channel has to send."""
+        for data, to in self.channels.datagrams():
+            self.here.sendto(data, unpack_address(to))
+
+
+def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Receive]:
+    """A node with one subscription, and its gate."""
+    inspector = Inspector(ACCEPTS)
+    reception = Reception(qis.Roster.open(), Statistics(), parse=inspector.parse)
+    stack.enter_context(reception.inbox(INTEREST, now=now))
+
+    def take(packet: bytes, keys: tuple[bytes, ...], hops: int, at: float) -> bool:
+        return reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
+
+    settings = Settings(
+        credentials=Credentials.of(identity(RECEIVER)),
+        address=place,
+        inspect=inspector,
+        receive=take,
+        accepts=ACCEPTS,
+    )
+    return OverlayNode(settings, rng=random.Random(0), now=now), take
+
+
+def steps_of(pair: Pair, node: OverlayNode, take: Receive) -> dict[str, Step]:
+    """What is done with (datagram, address), step by step."""
+
+    def opened(data: bytes, address: bytes) -> bytes:
+        return pair.channels.receive(data, address, time.time())[0][0]
+
+    def decoded(data: bytes, address: bytes) -> Deliver:
+        message = decode(opened(data, address))
+        assert isinstance(message, Deliver)  # noqa: S101  nothing else was sent
+        return message
+
+    def admitted(data: bytes, address: bytes) -> None:
+        message = decoded(data, address)
+        take(message.packet, message.keys, message.hops, time.time())
+
+    def noded(data: bytes, address: bytes) -> None:
+        at = time.time()
+        for plain, key in pair.channels.receive(data, address, at):
+            node.receive_datagram(plain, address, at, sender=key)
+
+    return {
+        "socket read": lambda data, address: None,  # noqa: ARG005
+        "unseal": opened,
+        "decode message": decoded,
+        "verify and parse": lambda data, address: qis.Packet.parse(decoded(data, address).packet),
+        "admission and delivery": admitted,
+        "overlay node": noded,
+        SEAL: noded,
+        SEND: noded,
+    }
+
+
+def microseconds(step_name: str, packets: list[qis.Packet]) -> float:
+    """CPU time of one packet from the socket to the end of a step."""
+    with ExitStack() as stack:
+        now = time.time()
+        pair = Pair(stack)
+        node, take = node_of(pair.place, now, stack)
+        step = steps_of(pair, node, take)[step_name]
+        datagrams = [pair.sealed(delivery(packet, nth), now) for nth, packet in enumerate(packets)]
+        spent_s = 0.0
+        for start in range(0, len(datagrams), BATCH):
+            for datagram in datagrams[start : start + BATCH]:
+                pair.there.sendto(datagram, pair.here.getsockname())
+            began = time.process_time()
+            for _ in range(BATCH):
+                data, source = pair.here.recvfrom(65_536)
+                step(data, pack_address(*source))
+            if step_name in {SEAL, SEND}:
+                pair.seal(node.datagrams())
+            if step_name == SEND:
+                pair.send()
+            spent_s += time.process_time() - began
+        return 1e6 * spent_s / len(datagrams)
+
+
+def delivery(packet: qis.Packet, number: int) -> bytes:
+    """The message of a holder that delivers a packet."""
+    keys = (packet.outcome.study_id,)
+    message = Deliver(request=number.to_bytes(8), hops=1, keys=keys, packet=bytes(packet))
+    return message.encode()
+
+
+def stages(whole_us: float) -> dict[str, float]:
+    """Microseconds of each stage, of so many in the whole transport; medians of three rounds."""
+    packets = signed(2, COUNT)
+    with ExitStack() as stack:
+        pair = Pair(stack)
+        names = list(steps_of(pair, *node_of(pair.place, time.time(), stack)))
+    rounds = [{name: microseconds(name, packets) for name in names} for _ in range(ROUNDS)]
+    ends = [statistics.median(found[name] for found in rounds) for name in names]
+    verify_us = 1e6 * verification_s()
+    found = {name: end - begin for name, begin, end in zip(names, [0.0, *ends], ends, strict=False)}
+    found["event loop, timers, iterator"] = whole_us - ends[-1]
+    return {"verify, bare": verify_us} | found | {"whole": whole_us}
