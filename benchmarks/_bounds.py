@@ -23,6 +23,7 @@ from qis.overlay import (
     outflow,
     publisher,
     record,
+    relaying,
     retained,
     table,
 )
@@ -45,6 +46,9 @@ _PARTS = {
     "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),
     "reach of keys": (("node", "handover", "_reach"), handover.REACH_LIMIT),
     "news by key": (("node", "handover", "_news_of"), handover.REACH_LIMIT),
+    "arrivals": (("node", "relaying", "_arrived"), relaying.LATELY_LIMIT),
+    "arrivals to relay": (("node", "relaying", "_lately"), relaying.LATELY_LIMIT),
+    "requests to relay": (("node", "relaying", "_obeyed"), relaying.OBEYED_LIMIT),
     "verified packets": (("_inspector", "_verified"), inspection.VERIFIED_LIMIT),
     "packets of the application": (("_reception", "_held"), HELD_LIMIT),
     "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
