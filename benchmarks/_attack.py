@@ -27,7 +27,7 @@ from qis.overlay.messages import (
 SITES: Final = 8
 REGULARS: Final = tuple(pack_address(f"198.51.{number}.9", 9_000) for number in range(64))
 OUTSIDE: Final = pack_address("203.0.113.5", 9_000)
-FILL: Final = 17_000
+FILL: Final = 19_000
 """More than any table of the target that is filled by what comes has room for."""
 ANSWERS: Final = (Delivered, Found, Prove, Published, Subscribed)
 
