@@ -27,7 +27,7 @@ from qis.overlay import (
     table,
 )
 from qis.overlay.node import UNDELIVERED_LIMIT
-from qis.transport._reception import HELD_LIMIT
+from qis.transport._held import HELD_LIMIT
 
 _PARTS = {
     "subscriptions held": (("node", "holder", "holdings", "_held"), holdings.SUBSCRIBERS_LIMIT),

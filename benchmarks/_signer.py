@@ -5,10 +5,10 @@ import random
 from collections import deque
 
 from _mutations import HEARD_LIMIT, MOST_KNOWN
-from _site import NOW, TOPICS, packet_about
+from _site import LIFETIME_S, NOW, TOPICS, packet_about
 
 import qis
-from qis.about import MAX_ROUTING_KEYS
+from qis.about import MAX_ROUTING_KEYS, Near
 from qis.channel.handshake import Initiation, Response, encode_cookie
 from qis.overlay.messages import (
     NEWS_LIMIT,
@@ -53,8 +53,8 @@ class Signer:
         make = self._rng.choice(
             (
                 self._find,
-                self._subscribe,
-                self._subscribe,
+                self.subscribe,
+                self.subscribe,
                 self._publish,
                 self._deliver,
                 self._closer,
@@ -63,6 +63,17 @@ class Signer:
             )
         )
         return make(address, token, now)
+
+    def flood(self, address: bytes, token: bytes, now: float) -> list[Message]:
+        """Each makes the receiver remember something new."""
+        self._packets.clear()
+        packet, keys = self._packet(now, lifetime_s=LIFETIME_S)
+        request = self._bytes(8)
+        publish = Publish(
+            request=request, token=token, salt=0, hops=1, places=1, keys=keys, packet=packet
+        )
+        deliver = Deliver(request=request, hops=1, keys=keys, packet=packet)
+        return [deliver, publish, self._find(address, token, now)]
 
     def record(self, address: bytes) -> bytes:
         """His record of an address, newer than all before, or as old as can be."""
@@ -92,14 +103,27 @@ class Signer:
         record = self.record(address)
         return Find(request=self._bytes(8), token=token, record=record, target=target)
 
-    def _subscribe(self, address: bytes, token: bytes, _now: float) -> Message:
+    def _nears(self) -> frozenset[Near]:
+        """None, as for an open key, or some."""
+        return frozenset(
+            Near(
+                self._bytes(8),
+                self._bytes(32),
+                2 ** self._rng.randrange(5),
+                self._rng.randrange(256),
+            )
+            for _ in range(self._rng.choice((0, 0, 1, 3)))
+        )
+
+    def subscribe(self, address: bytes, token: bytes, _now: float) -> Message:
+        """A subscription, mostly to new keys."""
         keys = self._keys()
         subscription = Subscription.signed(
             self.credentials,
             record=self.record(address),
             sequence=self._next_sequence(),
             lifetime_s=self._rng.choice((0, 1, 1_500, 1_500, 65_535)),
-            keys=keys,
+            wanted={key: self._nears() for key in keys},
             slot=self._rng.randrange(SLOTS_LIMIT),
         )
         return Subscribe(
@@ -163,7 +187,7 @@ class Signer:
         many = self._rng.choice((1, 8, MAX_ROUTING_KEYS))
         return tuple(sorted(self._bytes(8) for _ in range(many)))
 
-    def _packet(self, now: float) -> tuple[bytes, tuple[bytes, ...]]:
+    def _packet(self, now: float, lifetime_s: int = 0) -> tuple[bytes, tuple[bytes, ...]]:
         """A packet of his, under keys that nobody wants; now and then one that he has sent."""
         if len(self._packets) == HEARD_LIMIT and self._rng.random() < 0.7:
             return self._rng.choice(self._packets)
@@ -174,7 +198,7 @@ class Signer:
             self._published,
             int(now),
             others=self._keys()[:24],
-            lifetime_s=self._rng.choice((10, 1_000, 86_400)),
+            lifetime_s=lifetime_s or self._rng.choice((10, 1_000, LIFETIME_S)),
         )
         self._packets.append((bytes(packet), keys))
         return self._packets[-1]

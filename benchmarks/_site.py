@@ -13,6 +13,7 @@ from qis.overlay.bundles import Datagram
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
+from qis.overlay.subscription import Wanted
 from qis.transport._carriers import carried_of
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
@@ -78,7 +79,7 @@ class Site:
         """Subscribe to a topic."""
         interest = SCHEME.interest(TOPICS[topic])
         self._inboxes.enter_context(self._reception.inbox(interest, now=now))
-        self.node.want(self._reception.wanted_keys(), now)
+        self.node.want(self._reception.wanted(), now)
 
     def publish(self, packet: qis.Packet, keys: tuple[bytes, ...], now: float) -> None:
         """Hand a packet of its own to the network, as a transport does."""
@@ -87,9 +88,9 @@ class Site:
         self._inspector.trust(packet, carried)
         self.node.publish(carried, now)
 
-    def wanted(self) -> frozenset[bytes]:
-        """The keys subscribed to."""
-        return self._reception.wanted_keys()
+    def wanted(self) -> Wanted:
+        """What is subscribed to."""
+        return self._reception.wanted()
 
     def take(self, data: bytes, source: bytes, now: float) -> None:
         """Take a datagram in from the wire."""

@@ -9,7 +9,6 @@ import select
 import socket
 import time
 from multiprocessing.connection import Connection
-from pathlib import Path
 
 from _udp_nodes import signed
 from loop import identity
@@ -167,12 +166,3 @@ def holder(pipe: Connection, number: int, count: int) -> None:
     giver.deliver(packets)
     pipe.send("done")
     pipe.recv()
-
-
-def drops_at(port: int) -> int:
-    """Datagrams that the kernel has dropped for want of room at a socket, in all; Linux only."""
-    for line in Path("/proc/net/udp").read_text(encoding="ascii").splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].partition(":")[2], 16) == port:
-            return int(fields[-1])
-    raise LookupError(port)

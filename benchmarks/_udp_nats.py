@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -55,7 +57,8 @@ async def _client(address: str) -> AsyncIterator[Client]:
 
 
 def taker(pipe: Connection, verifies: bool) -> None:  # noqa: FBT001  a process's argument
-    """A process that subscribes, and starts the server."""
+    """A process that subscribes, and starts the server; that ends with it, also when terminated."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with _server(free_port()) as address:
         asyncio.run(_taker(pipe, address, Taken(verifies=verifies)))
 

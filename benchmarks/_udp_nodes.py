@@ -86,20 +86,24 @@ def state_of(transport: qis.UDPTransport, taken: int) -> dict[str, Any]:
 
 def sender(pipe: Connection, number: int, count: int) -> None:
     """A process that publishes, some at once."""
-    asyncio.run(_sender(pipe, number, count))
+    asyncio.run(_sender(pipe, number, count, WINDOW))
 
 
-async def _sender(pipe: Connection, number: int, count: int) -> None:
+def burster(pipe: Connection, number: int, count: int) -> None:
+    """A process that publishes everything at once."""
+    asyncio.run(_sender(pipe, number, count, count))
+
+
+async def _sender(pipe: Connection, number: int, count: int, window: int) -> None:
     packets = signed(number, count)
     async with transport_of(number, [pipe.recv()]) as transport:
         pipe.send(transport.address)
         await asyncio.to_thread(pipe.recv)
         for nth, packet in enumerate(packets):
             await transport.publish(packet, ())
-            if nth % WINDOW == WINDOW - 1:
+            if nth % window == window - 1:
                 await transport.flush(SILENCE_S)
-        await transport.flush(SILENCE_S)
-        pipe.send("done")
+        pipe.send(await transport.flush(SILENCE_S))
         await asyncio.to_thread(pipe.recv)
 
 

@@ -1,9 +1,9 @@
 """Fuzzing of a live node: datagrams of every kind, from strangers, spoofed, and from a bad member.
 
 ``python benchmarks/fuzz_datagrams.py [--count 1000000] [--seed 0] [--encrypted | --clear]``
-``[--json]``. Half of the datagrams come to a bare core, half to one under the encrypted channel.
-The target is one of eight sites that subscribe, publish, refresh, leave and come back meanwhile; an
-hour of virtual time passes. Who attacks:
+``[--empty] [--json]``. Half of the datagrams come to a bare core, half to one under the encrypted
+channel. The target is one of eight sites that subscribe, publish, refresh, leave and come back
+meanwhile; an hour of virtual time passes. Who attacks:
 
 - strangers at ever new addresses, and some that come again; they hear all that passes, change it
   and send it from their own addresses or from somebody else's;
@@ -14,7 +14,8 @@ hour of virtual time passes. Who attacks:
 
 The run fails if the target raises, sends a stranger more than it has got from there, believes
 anything that no member has signed, loses anything that an honest member has there, or goes beyond a
-limit. Memory is what the target holds, counted object by object, at each third.
+limit. Memory is what the target holds, counted object by object, at each third; first the member
+fills all that the target remembers up to its limits, so that memory has to stay where it is.
 """
 
 import argparse
@@ -56,6 +57,8 @@ LEAVES_S: Final = 1_000
 RETURNS_S: Final = 1_100
 REGULARS: Final = tuple(pack_address(f"198.51.{number}.9", 9_000) for number in range(64))
 OUTSIDE: Final = pack_address("203.0.113.5", 9_000)
+FILL: Final = 17_000
+"""More than any table of the target that is filled by what comes has room for."""
 ANSWERS: Final = (Delivered, Found, Prove, Published, Subscribed)
 
 
@@ -86,6 +89,21 @@ class Attack:
         self.network.settle()
         self._begun = True
         self._ways = (self._stranger, self._stranger, self._spoofed, self._outside, self._lie)
+
+    def fill(self) -> None:
+        """Let the member bring what the target remembers to its limits, some 20 s long."""
+        network, liar = self.network, self.network.liar
+        for number in range(FILL):
+            network.run(0.001)
+            for message in self._member.flood(liar.address, self._token(liar.address), network.now):
+                network.say(liar, message.encode())
+            if not self._encrypted:
+                network.attack(b"", pack_address(f"11.{number >> 8 & 255}.{number & 255}.1", 1))
+        for _ in range(FILL // 40):
+            network.run(0.01)
+            message = self._member.subscribe(liar.address, self._token(liar.address), network.now)
+            network.say(liar, message.encode())
+        network.run(5.0)
 
     def step(self) -> None:
         """One datagram to the target."""
@@ -218,9 +236,18 @@ def still_works(network: Network) -> list[str]:
     return faults
 
 
-def attack(count: int, seed: int, *, encrypted: bool, seconds: float = VIRTUAL_S) -> dict[str, Any]:
+def attack(
+    count: int,
+    seed: int,
+    *,
+    encrypted: bool,
+    seconds: float = VIRTUAL_S,
+    filled: bool = False,
+) -> dict[str, Any]:
     """Attack a network with so many datagrams in so much virtual time; what came of it."""
     trial = Attack(seed, encrypted=encrypted)
+    if filled:
+        trial.fill()
     network, judge = trial.network, Judge(trial.network)
     target, start = network.target, network.now
     memory, resident, faults = [held_bytes(target)], [resident_bytes()], judge.faults()
@@ -263,12 +290,13 @@ def main() -> None:
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--clear", action="store_true", help="only without the channel")
     only.add_argument("--encrypted", action="store_true", help="only under the channel")
+    parser.add_argument("--empty", action="store_true", help="begin with nothing remembered")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     modes = [options.encrypted] if options.clear or options.encrypted else [False, True]
     results = {
         "encrypted" if mode else "clear": attack(
-            options.count // len(modes), options.seed, encrypted=mode
+            options.count // len(modes), options.seed, encrypted=mode, filled=not options.empty
         )
         for mode in modes
     }

@@ -1,6 +1,6 @@
 """What UDP costs on loopback: a receiver's CPU time, a flood, and latency.
 
-    python benchmarks/udp.py --json                       # some two minutes
+    python benchmarks/udp.py --json
     python benchmarks/udp.py --json --details --stages
 
 `cpu_over_verify`: two processes publish packets of one study, signed beforehand, as fast as the
@@ -16,36 +16,35 @@ was read from the socket before anything was sent again, by the kernel's count o
 What is not acknowledged is sent again by the overlay's own retries; `--details` has the share that
 the application had in the end.
 
+`--details` also has a burst: a third as many packets, published by four nodes without waiting.
+
 `latency_p50_us`, `latency_p99_us`: from `publish` in one process to the iterator in another, by the
 one monotonic clock of the machine; one packet at a time, nothing else going on, holders known.
 """
 
 import argparse
 import json
-import socket
+import signal
 import statistics
 import sys
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _udp_giver import drops_at, flooder, holder
+from _udp_floods import burst, flood
+from _udp_giver import holder
 from _udp_nodes import receiver, sender, single
 from _udp_peers import peers
+from _udp_roles import Role, settled, started
 from _udp_stages import stages
-from loop import ask, process
-
-from qis.transport._socket import RECEIVE_BUFFER
+from loop import ask
 
 KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us")
-SENDERS, FLOODERS = 2, 4
-QUIET_S = 0.2
-Role = Callable[..., None]
-"""What a process does."""
+SENDERS = 2
+LIMIT_S = 600
+"""After which a run is ended."""
 PER_PACKET = ("cpu_s", "datagrams_received", "datagrams_sent", "duplicates")
 
 
@@ -74,45 +73,6 @@ def cpu(packets: int, giver: Role = sender, taker: Role = receiver) -> dict[str,
     }
 
 
-def flood(packets: int) -> dict[str, Any]:
-    """What of a flood is drained, and what is delivered in the end."""
-    with ExitStack() as stack:
-        taking, giving = started(stack, receiver, flooder, FLOODERS, packets)
-        before = ask(taking, "")
-        port = before["port"]
-        dropped_before = drops_at(port)
-        start = time.time() + 0.2
-        for pipe in giving:
-            pipe.send(start)
-        blasts = [pipe.recv() for pipe in giving]
-        dropped_at_first = drops_at(port) - dropped_before
-        for pipe in giving:
-            pipe.send("go on")
-        ends = [pipe.recv() for pipe in giving]
-        after = settled(taking, "datagrams_received")
-        dropped = drops_at(port) - dropped_before
-        ask(taking, "stop")
-    sent = sum(blast["sent"] for blast in blasts)
-    resent = sum(end["resent"] for end in ends)
-    began = min(blast["began"] for blast in blasts)
-    return {
-        "flood_delivered": 1.0 - dropped_at_first / sent,
-        "receive_buffer": receive_buffer(),
-        "packets": packets,
-        "datagrams_at_first": sent,
-        "seconds_at_first": max(blast["ended"] for blast in blasts) - began,
-        "datagrams_again": resent,
-        "datagrams_received": after["datagrams_received"] - before["datagrams_received"],
-        "dropped_by_the_kernel": dropped,
-        "duplicates": after["duplicates"] - before["duplicates"],
-        "dropped_by_a_full_inbox": after["dropped"] - before["dropped"],
-        "refused": after["refused"],
-        "given_up_by_the_senders": sum(end["silent"] for end in ends),
-        "delivered_in_the_end": (after["taken"] - before["taken"]) / packets,
-        "seconds_in_all": max(end["ended"] for end in ends) - began,
-    }
-
-
 def latency(packets: int, giver: Role = single, taker: Role = receiver) -> dict[str, Any]:
     """Microseconds from `publish` to the iterator."""
     warm_up = packets // 10
@@ -134,41 +94,6 @@ def latency(packets: int, giver: Role = single, taker: Role = receiver) -> dict[
         "published": packets,
         "seen": len(times),
     }
-
-
-def started(
-    stack: ExitStack, taker: Role, giver: Role, number: int, packets: int
-) -> tuple[Connection, list[Connection]]:
-    """A receiver and so many processes that have its address and their share of the packets."""
-    taking = stack.enter_context(process(taker))
-    giving = [stack.enter_context(process(giver, 1 + n, packets // number)) for n in range(number)]
-    address = taking.recv()
-    for pipe in giving:
-        pipe.send(address)
-    for pipe in giving:
-        pipe.recv()
-    return taking, giving
-
-
-def receive_buffer() -> int:
-    """Bytes that the system grants a socket which asks for as many as the transport; Linux: twice.
-
-    Where it grants less the transport logs a warning, which comes out on stderr.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
-        asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        return asking.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-
-
-def settled(taking: Connection, counter: str) -> dict[str, Any]:
-    """The receiver's counters once this one stands still."""
-    last = ask(taking, "")
-    while True:
-        time.sleep(QUIET_S)
-        state = ask(taking, "")
-        if state[counter] == last[counter]:
-            return dict(last)
-        last = state
 
 
 def parser() -> argparse.ArgumentParser:
@@ -200,6 +125,7 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.details or asked.stages:
         details["cpu_as_subscriber_only"] = cpu(asked.packets, holder)
     if asked.details:
+        details["burst"] = burst(asked.flood // 3)
         figures["details"] = details
     if asked.stages:
         whole_s = details["cpu_as_subscriber_only"]["cpu_s_per_packet"]
@@ -214,9 +140,16 @@ def rounded(value: Any) -> Any:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
+def too_long(*_: object) -> None:
+    """End, and with it all processes that were started."""
+    raise TimeoutError(f"not done within {LIMIT_S} s")
+
+
 def main() -> None:
     """Print what was measured."""
     asked = parser().parse_args()
+    signal.signal(signal.SIGALRM, too_long)
+    signal.alarm(LIMIT_S)
     figures = rounded(measure(asked))
     print(json.dumps(figures, indent=None if asked.json else 2))
 

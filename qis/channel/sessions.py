@@ -13,6 +13,8 @@ from qis.channel.session import Session
 
 SESSIONS_LIMIT: Final = 4_096
 """Sessions in use; the one used longest ago goes first."""
+SESSIONS_OF_ONE_LIMIT: Final = 8
+"""Sessions in use with one node, or one that calls again and again would push out all others."""
 UNCONFIRMED_LIMIT: Final = 512
 """Sessions that wait for their caller; the oldest goes first."""
 UNCONFIRMED_S: Final = 10.0
@@ -29,6 +31,7 @@ class Sessions:
         self._rng = rng
         self._in_use: OrderedDict[int, Session] = OrderedDict()
         self._unconfirmed: OrderedDict[int, tuple[Session, float]] = OrderedDict()
+        self._of_peer: dict[bytes, deque[Session]] = {}
         self._ends: deque[tuple[float, int]] = deque()
         self._newest: dict[Place, Session] = {}
         self._at_address: dict[bytes, Place] = {}
@@ -82,10 +85,14 @@ class Sessions:
             return
         self._unconfirmed.pop(number, None)
         self._in_use[number] = session
-        self._ends.append((session.expires_at, number))
+        self._note_end(session)
         self._newest[session.place] = session
         self._at_address[session.address] = session.place
-        if len(self._in_use) > SESSIONS_LIMIT:
+        of_peer = self._of_peer.setdefault(session.peer, deque())
+        of_peer.append(session)
+        if len(of_peer) > SESSIONS_OF_ONE_LIMIT:
+            self._drop(of_peer[0])
+        elif len(self._in_use) > SESSIONS_LIMIT:
             self._drop(next(iter(self._in_use.values())))
 
     def expire(self, now: float) -> None:
@@ -104,8 +111,17 @@ class Sessions:
             times.append(self._ends[0][0])
         return min(times, default=None)
 
+    def _note_end(self, session: Session) -> None:
+        self._ends.append((session.expires_at, session.own_number))
+        if len(self._ends) > 2 * SESSIONS_LIMIT:
+            self._ends = deque(end for end in self._ends if end[1] in self._in_use)
+
     def _drop(self, session: Session) -> None:
         self._in_use.pop(session.own_number, None)
+        of_peer = self._of_peer[session.peer]
+        of_peer.remove(session)
+        if not of_peer:
+            del self._of_peer[session.peer]
         if self._newest.get(session.place) is session:
             del self._newest[session.place]
             if self._at_address.get(session.address) == session.place:

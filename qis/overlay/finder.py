@@ -96,8 +96,11 @@ class Finder:
                 lookup.answered(contact.id, self._contacts(found))
                 self._go_on(lookup, then, at)
 
+        was_asked = not self._links.is_full
+
         def on_silence(at: float) -> None:
-            self._table.remove(contact.id)
+            if was_asked:
+                self._table.remove(contact.id)
             if not lookup.is_done:  # what comes later is learnt from, but ends nothing twice
                 lookup.failed(contact.id)
                 self._go_on(lookup, then, at)

@@ -116,7 +116,8 @@ class Holder:
             for subscription in self.holdings.under(key, now):
                 found = subscriptions.setdefault(subscription.place, (subscription, set()))
                 found[1].add(key)
-        receivers: dict[bytes, Contact] = {}
+        carried_keys = frozenset(carried.keys)
+        receivers: dict[Contact, int] = {}
         for subscription, under in subscriptions.values():
             subscriber = subscription.subscriber
             if subscriber in (carried.issuer, self._own_key):
@@ -125,10 +126,10 @@ class Holder:
                 continue
             contact = self._admission.contact(subscription.record)
             if contact is not None:
-                receivers[subscriber] = contact
+                receivers[contact] = len(carried_keys.intersection(subscription.keys))
         self._spreading.spread(
             carried,
-            receivers.values(),
+            receivers,
             salt=message.salt,
             hops=message.hops,
             line=max(keys, key=lambda key: self.holdings.known(key, now).count),

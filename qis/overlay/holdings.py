@@ -12,7 +12,7 @@ from qis.overlay.messages import Known
 from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
 SUBSCRIBERS_LIMIT: Final = 16_384
-"""Subscriptions held at once, of at most 48 keys each; some 20 MiB."""
+"""Subscriptions held at once; full, with 48 keys each, 200 MiB (shared keys) to 430 MiB (none)."""
 LIFETIME_S: Final = 1_500
 """Longest a subscription lasts without refresh: 2.5 periods of 600 s."""
 

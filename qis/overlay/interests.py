@@ -29,7 +29,8 @@ class Interests:
     def __init__(self, subscriber: Callable[[int], Subscriber]) -> None:
         self._subscriber = subscriber
         self._slots: list[Subscriber] = []
-        self._wanted: Wanted = {}
+        self.wanted: Wanted = {}
+        """All that is wanted."""
 
     def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before.
@@ -48,8 +49,8 @@ class Interests:
                 actual=len(wanted),
                 limit=WANTED_LIMIT,
             )
-        new = sorted(wanted.keys() - self._wanted.keys())
-        self._wanted = wanted
+        new = sorted(wanted.keys() - self.wanted.keys())
+        self.wanted = wanted
         for slot in self._slots:
             kept = sorted(wanted.keys() & slot.wanted.keys())
             room = MAX_ROUTING_KEYS - len(kept)
@@ -67,7 +68,7 @@ class Interests:
         self, wanted: Wanted, found: Callable[[bytes], Iterable[Contact]], now: float
     ) -> list[Subscription]:
         """Go on as if these keys had been registered; see `Subscriber.assume`."""
-        self._wanted = wanted
+        self.wanted = wanted
         keys = sorted(wanted)
         starts = range(0, len(keys), MAX_ROUTING_KEYS)
         self._slots = [self._subscriber(slot) for slot in range(len(starts))]

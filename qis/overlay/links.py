@@ -57,6 +57,11 @@ class Links:
         """Whether a request is under way."""
         return bool(self._under_way)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether a request would fail now without being sent."""
+        return len(self._under_way) >= UNDER_WAY_LIMIT
+
     def take(self) -> list[Datagram]:
         """What is to be sent; taken once."""
         out, self._out = self._out, []
@@ -81,7 +86,7 @@ class Links:
         on_silence: Callable[[float], None],
     ) -> None:
         """Send a request until its answer comes or the last try has run out."""
-        if len(self._under_way) >= UNDER_WAY_LIMIT:
+        if self.is_full:
             self._timers.start(now, on_silence)
             return
         number = self._rng.randbytes(8)

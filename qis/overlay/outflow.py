@@ -30,12 +30,15 @@ than there is room left for others, and always one."""
 WAITING_LIMIT: Final = 65_536
 """Packets that wait in all. Of one line no more wait than there is room left for others: one alone
 takes half of it, two take a third each; beyond that one is dropped and counted."""
+WAITING_FOR_ONE_LIMIT: Final = 8_192
+"""Packets that wait for one node."""
 
 
 @dataclass(slots=True)
 class _Flow:
-    """What goes to one node."""
+    """What goes to one node, by its newest record."""
 
+    to: NodeRecord
     under_way: int = 0
     waiting: "deque[_Item]" = field(default_factory=deque)
 
@@ -53,7 +56,6 @@ class _Line:
 @dataclass(frozen=True, slots=True)
 class _Item:
     carried: Carried
-    to: NodeRecord
     flow: _Flow
     line: _Line
     build: Build
@@ -87,7 +89,8 @@ class Outflow:
         self._own_key = own_key
         self._under_way = 0
         self._waiting = 0
-        self._flows: dict[NodeRecord, _Flow] = {}
+        # By the node's key: ever new records of one node share a window, and go to the newest.
+        self._flows: dict[bytes, _Flow] = {}
         self._lines: dict[bytes, _Line] = {}
 
     def deliver(
@@ -143,11 +146,16 @@ class Outflow:
         """
         name = line or to.key
         its_line = self._lines.setdefault(name, _Line(name))
-        flow = self._flows.setdefault(to, _Flow())
-        item = _Item(carried, to, flow, its_line, build, expects, on_answer, on_silence, is_packet)
+        flow = self._flows.setdefault(to.key, _Flow(to))
+        if to.sequence > flow.to.sequence:
+            flow.to = to
+        item = _Item(carried, flow, its_line, build, expects, on_answer, on_silence, is_packet)
         is_ready = flow.under_way < WINDOW
         is_next = is_ready and not its_line.ready and self._has_room(its_line)
-        if not is_next and its_line.waiting >= WAITING_LIMIT - self._waiting:
+        if not is_next and (
+            its_line.waiting >= WAITING_LIMIT - self._waiting
+            or len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
+        ):
             self.dropped += 1
             on_silence(now)
             self._forget_idle(item)
@@ -175,24 +183,26 @@ class Outflow:
         self._waits(item, -1)
         self._is_under_way(item, 1)
         self.sent += item.is_packet
+        to = item.flow.to
 
         def answered(answer: Message, at: float) -> None:
             item.on_answer(answer, at)
             self._end(item, at)
 
         def given_up(at: float) -> None:
-            dropped, item.flow.waiting = item.flow.waiting, deque()
-            self.dropped += len(dropped)
-            for each in dropped:
-                each.on_silence(at)
-                self._waits(each, -1)
-                self._forget_idle(each)
+            if to == item.flow.to:  # and has not moved since
+                dropped, item.flow.waiting = item.flow.waiting, deque()
+                self.dropped += len(dropped)
+                for each in dropped:
+                    each.on_silence(at)
+                    self._waits(each, -1)
+                    self._forget_idle(each)
             item.on_silence(at)
             self._end(item, at)
 
         self._links.ask(
             item.build,
-            item.to,
+            to,
             now,
             expects=item.expects,
             on_answer=answered,
@@ -223,6 +233,6 @@ class Outflow:
 
     def _forget_idle(self, item: _Item) -> None:
         if not item.flow.under_way and not item.flow.waiting:
-            self._flows.pop(item.to, None)
+            self._flows.pop(item.flow.to.key, None)
         if not item.line.under_way and not item.line.waiting:
             self._lines.pop(item.line.name, None)

@@ -6,11 +6,14 @@ packet on to some √n others, whose records the holder names. A relay that is s
 once; what it had to do then is done directly. The next packet, and the same one published again,
 have other relays.
 
+A relay that drops what it should pass on is not noticed. So whoever shares more keys with the
+packet than most do, and so is likeliest to want it, has it from the holder itself.
+
 A relay obeys only its own holders, and only for what came to it: see `Relaying`.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Final, Literal
@@ -36,11 +39,11 @@ Inspect = Callable[[bytes, tuple[bytes, ...], float], Carried | None]
 Refusal = Literal["relay", "record"]
 
 
-def dealt(packet_id: bytes, salt: int, receivers: Iterable[Contact]) -> list[list[Contact]]:
+def dealt(packet_id: bytes, salt: int, receivers: Mapping[Contact, int]) -> list[list[Contact]]:
     """Groups of receivers, each once; the first of a group gets the packet for the others.
 
-    Up to `DIRECT_LIMIT` of them each is a group of its own. Beyond, n are in ⌊√n⌋ + 1 groups of
-    equal size or one less.
+    Up to `DIRECT_LIMIT` of them each is a group of its own. Of more, at most so many that share
+    more keys than most do; the others, n of them, are in ⌊√n⌋ + 1 groups of equal size or one less.
 
     Parameters
     ----------
@@ -49,16 +52,20 @@ def dealt(packet_id: bytes, salt: int, receivers: Iterable[Contact]) -> list[lis
     salt
         In [0, 255]: that of the publication. Another one makes other groups.
     receivers
-        In any order.
+        In any order, with the number of routing keys that each shares with the packet.
 
     """
-    contacts = list(receivers)
-    if len(contacts) <= DIRECT_LIMIT:
-        return [[contact] for contact in contacts]
+    if len(receivers) <= DIRECT_LIMIT:
+        return [[contact] for contact in receivers]
     prefix = packet_id + bytes([salt])
-    contacts.sort(key=lambda contact: blake3(prefix + contact.record.key).digest())
-    relays = isqrt(len(contacts)) + 1
-    return [contacts[first::relays] for first in range(relays)]
+    rank = {contact: blake3(prefix + contact.record.key).digest() for contact in receivers}
+    usual = sorted(receivers.values())[len(receivers) // 2]
+    near = [contact for contact, shared in receivers.items() if shared > usual]
+    near.sort(key=lambda contact: (-receivers[contact], rank[contact]))
+    direct = near[:DIRECT_LIMIT]
+    others = sorted(receivers.keys() - direct, key=rank.__getitem__)
+    relays = isqrt(len(others)) + 1
+    return [[contact] for contact in direct] + [others[first::relays] for first in range(relays)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,14 +94,17 @@ class Spreading:
     def spread(
         self,
         carried: Carried,
-        receivers: Iterable[Contact],
+        receivers: Mapping[Contact, int],
         *,
         salt: int,
         hops: int,
         line: bytes,
         now: float,
     ) -> None:
-        """Send a packet that has come here with so many hops to nodes that are not this one."""
+        """Send a packet that has come here with so many hops to nodes that are not this one.
+
+        `receivers` and `salt` are as for `dealt`, `line` is that of the outflow.
+        """
         digest = blake3(carried.packet).digest()
         errand = _Errand(carried=carried, digest=digest, hops=hops, line=line)
         for group in dealt(carried.id, salt, receivers):

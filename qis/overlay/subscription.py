@@ -36,6 +36,11 @@ Wanted = Mapping[bytes, frozenset[Near]]
 """By key, the neighbourhoods in which packets are wanted under it; none: whatever comes."""
 
 
+def all_under(keys: Iterable[bytes]) -> Wanted:
+    """Whatever comes under these keys."""
+    return dict.fromkeys(keys, frozenset())
+
+
 def wanted_of(interests: Iterable[Interest]) -> Wanted:
     """All keys that interests are registered under."""
     wanted: dict[bytes, frozenset[Near]] = {}

@@ -6,7 +6,7 @@ from typing import Any
 
 from qis.about import Interest, canonical_routing_keys
 from qis.fingerprint.scheme import Scheme
-from qis.overlay.subscription import Wanted, wanted_of
+from qis.overlay.subscription import Wanted, all_under, wanted_of
 from qis.simulation.letters import fingerprint_of, study_of
 
 
@@ -31,7 +31,7 @@ class Member:
         """What it registers."""
         if self.interest is not None:
             return wanted_of((self.interest,))
-        return dict.fromkeys(self.keys, frozenset())
+        return all_under(self.keys)
 
     def takes(self, letter: bytes, keys: Iterable[bytes]) -> bool:
         """Whether the application would take this packet under these keys: the receiver's end."""

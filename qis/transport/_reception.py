@@ -5,10 +5,8 @@ has verified, or anyone could make us ignore a packet that is still to come.
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from enum import Enum
 
 from qis.about import Interest
@@ -17,10 +15,9 @@ from qis.evidence.roster import Roster
 from qis.identity import Issuer
 from qis.overlay.subscription import Wanted, wanted_of
 from qis.packet import Packet, content_id, issuer_key, screen
+from qis.transport._held import Held, HeldPackets
 from qis.transport.base import Delivery, Statistics
 
-HELD_LIMIT = 16_384
-"""Packets held per node (some 30 MiB); the oldest goes first, and would then be delivered again."""
 INBOX_LIMIT = 4_096
 """Deliveries that wait in one subscription; more are dropped and counted."""
 
@@ -66,15 +63,6 @@ class Inbox:
         return delivery
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A verified packet that this node keeps while it lives, for subscribers that come later."""
-
-    packet: Packet
-    keys: tuple[bytes, ...]
-    hops: int
-
-
 class Reception:
     """Decides about every arrival of one node, and holds what has verified.
 
@@ -92,7 +80,7 @@ class Reception:
         self._roster = roster
         self._parse = parse
         self._statistics = statistics
-        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._held = HeldPackets()
         self._inboxes: list[Inbox] = []
 
     @property
@@ -108,23 +96,15 @@ class Reception:
         """The same keys, and which packets under each: those near to one of the sketches."""
         return wanted_of(self.interests)
 
-    def held(self, now: float) -> dict[bytes, Held]:
-        """By id, what is held and alive; expired packets are let go."""
-        for packet_id in [i for i, held in self._held.items() if held.packet.expires_at <= now]:
-            del self._held[packet_id]
-        return dict(self._held)
-
     def hold(self, packet: Packet, keys: tuple[bytes, ...], *, hops: int = 0) -> None:
         """Keep a packet that was signed here or has verified."""
-        self._held[packet.id] = Held(packet, keys, hops)
-        if len(self._held) > HELD_LIMIT:
-            self._held.popitem(last=False)
+        self._held.put(Held(packet, keys, hops))
 
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
         """An inbox for an interest, as long as the context lasts; begins with what is held."""
         inbox = Inbox(interest)
-        for held in self.held(now).values():
+        for held in self._held.live(now):
             if held.hops and self._wants(interest, held.packet, held.keys) and not inbox.is_full:
                 self._deliver(inbox, held, now)
         self._inboxes.append(inbox)

@@ -20,17 +20,30 @@ from qis.overlay import (
     outflow,
     publisher,
     record,
+    relaying,
     retained,
     subscription,
     table,
 )
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id
-from qis.overlay.messages import Find, Found, Leave, Publish, Published, Subscribe, decode
+from qis.overlay.messages import (
+    Deliver,
+    Delivered,
+    Find,
+    Found,
+    Leave,
+    Publish,
+    Published,
+    Subscribe,
+    decode,
+)
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, all_under
+from qis.transport._held import HELD_LIMIT
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
@@ -38,14 +51,24 @@ DOCS = Path(__file__).parents[2] / "docs" / "overlay.md"
 DOCUMENTED = {
     "routing table": (256, table.BUCKET_SIZE, table.RESERVE_SIZE),
     "subscriptions held": (holdings.SUBSCRIBERS_LIMIT,),
+    "sketches in one subscription": (subscription.NEAR_LIMIT,),
+    "deliveries under way: of one key; of all": (outflow.LINE_WINDOW, outflow.ALL_WINDOW),
+    "subscribers that a holder sends one packet to itself": (relaying.DIRECT_LIMIT,),
+    "arrivals remembered, to relay them if asked": (2, relaying.LATELY_LIMIT),
+    "requests to relay remembered, so that a repeated one sends nothing": (relaying.OBEYED_LIMIT,),
     "keys wanted by one node": (
         interests.WANTED_LIMIT,
         subscription.SLOTS_LIMIT,
         subscription.MAX_ROUTING_KEYS,
     ),
-    "deliveries that wait, for all subscribers": (outflow.WAITING_LIMIT,),
+    "deliveries that wait, for all subscribers": (
+        outflow.WAITING_LIMIT,
+        outflow.WAITING_LIMIT // 2,
+        outflow.WAITING_FOR_ONE_LIMIT,
+    ),
     "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
     "packets retained": (retained.RETAINED_LIMIT,),
+    "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
     "verified packets remembered": (inspection.VERIFIED_LIMIT,),
@@ -147,7 +170,7 @@ def named_limits():
     """Every constant of the core that limits something."""
     modules = (
         *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
-        *(lookup, core, outflow, publisher, record, retained, subscription, table),
+        *(lookup, core, outflow, publisher, record, relaying, retained, subscription, table),
     )
     return {
         (module.__name__, name): value
@@ -160,7 +183,14 @@ def named_limits():
 def test_no_limit_of_the_core_is_undocumented():
     documented = {number for numbers in documented_limits().values() for number in numbers}
     small = {name: value for (_, name), value in named_limits().items() if value < 10}
-    assert set(small) <= {"RECORDS_LIMIT", "NEWS_LIMIT", "PROOFS_LIMIT", "SLOTS_LIMIT"}
+    assert set(small) <= {
+        "RECORDS_LIMIT",
+        "NEWS_LIMIT",
+        "PROOFS_LIMIT",
+        "SLOTS_LIMIT",
+        "NEAR_LIMIT",
+        "CHARGES_LIMIT",
+    }
     in_memory = {n: v for n, v in named_limits().items() if v >= 10 and n[1] != "DECODED_LIMIT"}
     assert {n: v for n, v in in_memory.items() if v not in documented} == {}
 
@@ -173,7 +203,11 @@ def test_a_member_that_wants_ever_new_keys_is_remembered_up_to_a_limit(monkeypat
     for sequence in range(1, 40):
         keys = tuple((sequence * 100 + i).to_bytes(8) for i in range(48))
         signed = Subscription.signed(
-            member.credentials, record=member.record, sequence=sequence, lifetime_s=99, keys=keys
+            member.credentials,
+            record=member.record,
+            sequence=sequence,
+            lifetime_s=99,
+            wanted=all_under(keys),
         )
         subscribe = Subscribe(
             request=b"r" * 8,
@@ -200,3 +234,85 @@ def test_nodes_that_come_and_go_are_news_up_to_a_limit(monkeypatch):
         node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
     assert len(node.handover._news) == len(node.handover._new) == 20
     assert list(node.handover._news)[-1] == node_id(Stranger(59).credentials.key)
+
+
+def retaining(packets):
+    """A node that keeps so many packets under `KEY`."""
+    node = live_node()
+    for number in range(packets):
+        carried = Carried(
+            id=number.to_bytes(32),
+            issuer=bytes(32),
+            expires_at=NOW + 9e5,
+            keys=(KEY,),
+            packet=number.to_bytes(512),
+        )
+        node.holder.retained.put(carried, [KEY], NOW)
+    return node
+
+
+def ask_for_all(node, member, sequence, address=None):
+    """Subscribe by a new record, and want all that is kept."""
+    address = address or member.address
+    record = member.credentials.record(address, sequence).encode()
+    signed = Subscription.signed(
+        member.credentials,
+        record=record,
+        sequence=sequence,
+        lifetime_s=999,
+        wanted=all_under([KEY]),
+    )
+    subscribe = Subscribe(
+        request=b"r" * 8,
+        token=node._tokens.token(address, NOW),
+        places=1,
+        wants_replay=True,
+        seen_epoch=bytes(8),
+        seen_count=0,
+        subscription=signed,
+    )
+    node.receive_datagram(subscribe.encode(), address, NOW)
+
+
+def test_ever_new_records_of_one_member_share_one_window(monkeypatch):
+    monkeypatch.setattr(outflow, "WAITING_FOR_ONE_LIMIT", 300)
+    node, member = retaining(100), Stranger(1)
+    for sequence in range(1, 50):
+        ask_for_all(node, member, sequence)
+        assert len(node._links._under_way) <= outflow.WINDOW
+        assert node.holder.outflow._waiting <= 300
+    ask_for_all(node, Stranger(2), 1)
+    assert len(node._links._under_way) == 2 * outflow.WINDOW
+    assert node.holder.outflow._waiting == 300 + 100 - outflow.WINDOW
+
+
+def test_what_waits_for_a_node_that_has_moved_goes_where_it_is_now():
+    node, member, moved_to = retaining(100), Stranger(1), Stranger(2).address
+    ask_for_all(node, member, 1)
+    node.datagrams()
+    ask_for_all(node, member, 2, moved_to)
+    delivered, late = set(), NOW
+    while (at := node.next_timer()) is not None and at < NOW + 30.0:
+        late = at
+        node.handle_timer(at)
+        while sent := node.datagrams():
+            for data, address, _ in sent:
+                for message in map(decode, messages_of(data)):
+                    if address == moved_to and isinstance(message, Deliver):
+                        delivered.add(message.packet)
+                        answer = Delivered(request=message.request).encode()
+                        node.receive_datagram(answer, address, late)
+    assert len(delivered) == 100
+
+
+def test_who_could_not_be_asked_stays_in_the_table(monkeypatch):
+    node, members = live_node(), [Stranger(number) for number in range(1, 6)]
+    for member in members:
+        member.enter(node, NOW)
+    assert len(node.table) == 5
+    monkeypatch.setattr(links, "UNDER_WAY_LIMIT", 0)
+    found = []
+    node.finder.find(7, width=3, now=NOW, then=lambda who, _: found.append(who))
+    node.handle_timer(NOW + 1.0)
+    assert [contact.id for contact in found[0]] == [node.contact.id]
+    assert len(node.table) == 5

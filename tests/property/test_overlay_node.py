@@ -20,7 +20,7 @@ from qis.overlay.messages import (
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, all_under
 
 HOME, STRANGER, VICTIM = (pack_address(f"192.0.2.{i}", 4_000) for i in (1, 2, 3))
 SITES = [Credentials.of(Identity.from_seed(bytes([i]) * 32)) for i in range(3)]
@@ -50,7 +50,7 @@ def node(seed=0, receive=refuse):
 def subscribe(site, address, token):
     record = site.record(address, 1).encode()
     subscription = Subscription.signed(
-        site, record=record, sequence=1, lifetime_s=1_500, wanted={KEY: frozenset()}
+        site, record=record, sequence=1, lifetime_s=1_500, wanted=all_under([KEY])
     )
     return Subscribe(
         request=R,

@@ -181,6 +181,7 @@ def test_placed_subscriptions_are_those_that_messages_bring():
     assert placed.state_per_node() == sent.state_per_node()
     assert list(held(placed)) == list(held(sent))
     for one, other in zip(placed.nodes, sent.nodes, strict=True):
+        assert one.interests.wanted == other.interests.wanted
         for holder in sent.nodes:
             address = holder.contact.record.address
             assert one.interests.hears_from(address) == other.interests.hears_from(address)

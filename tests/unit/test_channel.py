@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import qis
-from qis.channel import Channels, ciphers
+from qis.channel import Channels, ciphers, sessions
 from qis.channel.calling import CALLS_LIMIT, TRY_AFTER_S, WAITING_LIMIT
 from qis.channel.channels import PLAIN_LIMIT
 from qis.channel.cookies import CALM_RATE, PERIOD_S, Cookies
@@ -447,3 +447,31 @@ def test_the_gate_gives_the_published_values():
     secret = bytes.fromhex("4a5d9d5ba4ce2de1728e3bf480350f25e07e21c947d19e3376f09b3c1e161742")
     expected = blake2b(secret + alice + bob[0], digest_size=64).digest()
     assert ciphers.responder_keys(bob, alice) == (expected[32:], expected[:32])
+
+
+def called(wire, caller, number, at):
+    """A whole handshake by a stranger's own hand, with the first data message."""
+    stranger = Channels(IDENTITIES[caller], accepts=lambda _: True, rng=random.Random(number))
+    stranger.send(b"again", PLACES[B], KEYS[B], wire.now)
+    while letters := stranger.datagrams():
+        for data, _ in letters:
+            wire.nodes[B].receive(data, at, wire.now)
+            for answer, to in wire.nodes[B].datagrams():
+                assert to == at
+                stranger.receive(answer, PLACES[B], wire.now)
+
+
+def test_who_calls_again_and_again_cuts_nobody_off(monkeypatch):
+    monkeypatch.setattr(sessions, "SESSIONS_LIMIT", 20)
+    wire = Wire()
+    wire.talk(A, B)
+    for number in range(100):
+        wire.now += 0.1  # slow enough for calm
+        called(wire, C, number, bytes([number]) * 18)
+    assert len(wire.nodes[B].sessions) <= 1 + sessions.SESSIONS_OF_ONE_LIMIT
+    assert len(wire.nodes[B].sessions._ends) <= 2 * 20
+    assert len(wire.nodes[B].sessions._at_address) <= 1 + sessions.SESSIONS_OF_ONE_LIMIT
+    wire.talk(A, B, b"still here")
+    assert wire.got[B][-1] == (b"still here", KEYS[A])
+    called(wire, C, 100, PLACES[C])
+    assert wire.nodes[B].sessions.place_at(PLACES[C]) == (KEYS[C], PLACES[C])

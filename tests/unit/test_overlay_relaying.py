@@ -13,6 +13,7 @@ from qis.overlay.links import TRY_AFTER_S
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Relay, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.relaying import LATELY_LIMIT, OBEYED_LIMIT
+from qis.overlay.subscription import all_under
 from qis.simulation import letters, seals
 
 NOW = 1_700_000_000.0
@@ -77,7 +78,7 @@ class Asked:
         self.node = node_of(b"relay", HOME, receive=self.gate, **options)
         holder = node_of(b"holder", HOLDER)
         self.node.join([(holder.contact.record.key, HOLDER)], NOW)
-        self.node.want([HOT], NOW)
+        self.node.want(all_under([HOT]), NOW)
         ends = ((self.node, HOME, holder), (holder, HOLDER, self.node))
         for sender, address, receiver in ends * 20:
             for data, _, _ in sender.datagrams():

@@ -17,7 +17,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.outflow import LINE_WINDOW
 from qis.overlay.record import Contact, NodeRecord
 from qis.overlay.relaying import DIRECT_LIMIT, RELAYS_TRIED, dealt
-from qis.overlay.subscription import Subscription
+from qis.overlay.subscription import Subscription, all_under
 from qis.simulation import letters, seals
 
 NOW = 1_700_000_000.0
@@ -49,8 +49,8 @@ def is_packet(message):
 
 
 def test_the_order_of_the_receivers_does_not_matter_but_packet_and_salt_do():
-    receivers = [contact_of(i) for i in range(400)]
-    mixed = random.Random(0).sample(receivers, 400)
+    receivers = {contact_of(i): 1 for i in range(400)}
+    mixed = dict.fromkeys(random.Random(0).sample(list(receivers), 400), 1)
     groups = dealt(b"p" * 32, 0, receivers)
     assert dealt(b"p" * 32, 0, mixed) == groups
     relays = {group[0].id for group in groups}
@@ -92,7 +92,7 @@ class Town:
             subscriber = seals.credentials(key_of(number))
             record = contact_of(number).record.encode()
             signed = Subscription.signed(
-                subscriber, record=record, sequence=1, lifetime_s=LIFETIME_S, keys=keys
+                subscriber, record=record, sequence=1, lifetime_s=LIFETIME_S, wanted=all_under(keys)
             )
             assert self.node.holder.holdings.put(signed, 2 ** len(keys) - 1, NOW)
 
@@ -168,7 +168,7 @@ def test_a_relay_is_asked_only_when_it_has_the_packet_and_for_the_next_when_it_h
 
 
 def test_who_relays_for_a_silent_one_is_another_and_then_the_holder_itself():
-    contacts = [contact_of(i) for i in range(500)]
+    contacts = {contact_of(i): 1 for i in range(500)}
     packet_id = letters.carried(letter_of(1), (HOT,), NOW).id
     first, second, *rest = (c.record.address for c in dealt(packet_id, 0, contacts)[7])
     town = Town({first, second})

@@ -1,0 +1,69 @@
+"""What a node keeps so that nothing is delivered twice is bounded, and nobody displaces others."""
+
+import pytest
+
+import qis
+from qis.transport import _held
+from qis.transport._held import Held, HeldPackets
+from qis.transport._reception import Reception, Verdict
+from qis.transport.base import Statistics
+
+NOW = 1_800_000_000
+SCHEME = qis.VectorScheme(dimensions=4)
+NEAR = [1.0, 0.5, -0.2, 0.1]
+
+
+def packet_of(site, number, lifetime_s=3_600):
+    effect = qis.Effect(question=f"q {number}", measure="OR", estimate=0.1, standard_error=0.1)
+    return qis.Packet.sign(
+        qis.Identity.from_seed(bytes([site]) * 32),
+        outcome=effect,
+        fingerprint=SCHEME.fingerprint(NEAR),
+        issued_at=NOW,
+        lifetime_s=lifetime_s,
+        routing_keys=SCHEME.routing_keys(NEAR),
+    )
+
+
+@pytest.fixture(autouse=True)
+def _little_room(monkeypatch):
+    monkeypatch.setattr(_held, "HELD_LIMIT", 10)
+
+
+def held_of(packet):
+    return Held(packet, (*SCHEME.routing_keys(NEAR), packet.outcome.study_id), 1)
+
+
+def test_a_flood_displaces_only_its_own_issuer():
+    store = HeldPackets()
+    first, *flood = [packet_of(1, 0), *(packet_of(2, number) for number in range(30))]
+    for packet in (first, *flood):
+        store.put(held_of(packet))
+    assert len(store) == 10
+    assert [held.packet for held in store.live(NOW)] == [first, *flood[-9:]]
+    assert first.id in store
+    assert flood[0].id not in store
+
+
+def test_what_has_expired_makes_room():
+    store = HeldPackets()
+    for number in range(10):
+        store.put(held_of(packet_of(1, number, lifetime_s=10)))
+    assert len(store.live(NOW + 9)) == 10
+    assert store.live(NOW + 10) == []
+    again = [packet_of(1, number) for number in range(10)]
+    for packet in again:
+        store.put(held_of(packet))
+        store.put(held_of(packet))  # the same once more takes no more room
+    assert [held.packet for held in store.live(NOW)] == again
+
+
+def test_nobody_makes_an_application_get_anothers_packet_twice():
+    statistics = Statistics()
+    reception = Reception(qis.Roster.open(), statistics)
+    mine = held_of(packet_of(1, 0))
+    with reception.inbox(SCHEME.interest(NEAR), now=NOW):
+        for held in (mine, *(held_of(packet_of(2, number)) for number in range(30)), mine):
+            verdict = reception.receive(bytes(held.packet), held.keys, hops=1, now=NOW)
+    assert verdict is Verdict.DUPLICATE
+    assert (statistics.delivered, statistics.duplicates) == (31, 1)
