@@ -1,4 +1,4 @@
-"""qis.testing without hypothesis: the suites and the clock are there, strategies say what is not."""
+"""qis.testing without hypothesis: suites and clock are there, strategies say what to install."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ except MissingExtraError as error:
 
 
 def test_strategies_say_what_to_install_and_the_rest_does_without():
-    done = subprocess.run(
+    done = subprocess.run(  # noqa: S603  our own program
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout == 'qis.testing.effects needs hypothesis: pip install "qis-protocol[test]"\n'
