@@ -21,7 +21,7 @@ from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._carriers import carried_of
+from qis.transport._carriers import topic_of
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception, Verdict
 from qis.transport._socket import DatagramSocket
@@ -77,7 +77,7 @@ class UDPTransport(Transport):
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._inspector = Inspector(self._accepts)
+        self._inspector = Inspector(self._accepts, topic_of)
         self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
@@ -151,7 +151,7 @@ class UDPTransport(Transport):
             await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        carried = carried_of(packet, keys)
+        carried = self._inspector.carried(packet, keys)
         self._inspector.trust(packet, carried)
         node.publish(carried, time.time())
         self._turn()

@@ -72,7 +72,7 @@ DOCUMENTED = {
         rounds.ROUNDS_LIMIT,
         publisher.BACKLOG_LIMIT,
     ),
-    "packets retained": (retained.RETAINED_LIMIT,),
+    "packets retained, of each issuer's versions the newest": (retained.RETAINED_LIMIT,),
     "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
