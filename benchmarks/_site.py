@@ -56,9 +56,9 @@ class Site:
             inspect=self._inspector,
             receive=self._take,
             accepts=self.roster.accepts,
+            refused=self.statistics.refused,
         )
         self.node = OverlayNode(settings, rng=self._rng, now=now)
-        self.node.refused = self.statistics.refused
         self.channels = None
         if self._encrypted:
             self.channels = Channels(

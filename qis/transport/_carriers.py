@@ -154,9 +154,9 @@ class Overlaid(Carrier):
                 reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
             ),
             accepts=reception.accepts,
+            refused=statistics.refused,
         )
         self.node = OverlayNode(settings, rng=rng, now=now)
-        self.node.refused = statistics.refused
         self._reception = reception
         self._statistics = statistics
         self._send = send

@@ -213,10 +213,9 @@ class UDPTransport(Transport):
             inspect=self._inspector,
             receive=self._deliver,
             accepts=self._accepts,
+            refused=self._statistics.refused,
         )
-        node = OverlayNode(settings, rng=rng, now=now)
-        node.refused = self._statistics.refused
-        return node
+        return OverlayNode(settings, rng=rng, now=now)
 
     def _deliver(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
         """Whether it need not come again."""
