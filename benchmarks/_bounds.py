@@ -25,6 +25,7 @@ from qis.overlay import (
     record,
     relaying,
     retained,
+    rounds,
     table,
 )
 from qis.overlay.node import UNDELIVERED_LIMIT
@@ -41,7 +42,7 @@ _PARTS = {
     "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
     "budgets": (("node", "_budgets", "_spent"), budgets.SOURCES_LIMIT),
     "places looked for": (("node", "finder", "_near"), finder.PLACES_LIMIT),
-    "remembered keys": (("node", "publisher", "_known"), publisher.REMEMBERED_KEYS_LIMIT),
+    "remembered keys": (("node", "publisher", "_rounds", "_known"), rounds.REMEMBERED_KEYS_LIMIT),
     "own publications": (("node", "publisher", "_publications"), publisher.PUBLICATIONS_LIMIT),
     "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),
     "reach of keys": (("node", "handover", "_reach"), handover.REACH_LIMIT),

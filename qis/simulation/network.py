@@ -1,37 +1,27 @@
 """A simulated network: built in one call, published into, hurt, healed, and measured."""
 
-import random
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
 from itertools import count
 from typing import Any, Final, Literal, Self
 
 from qis.about import Fingerprint, Interest, canonical_routing_keys
 from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
-from qis.overlay.addresses import pack_address
-from qis.overlay.bundles import messages_of
-from qis.overlay.lookup import Lookup
-from qis.overlay.messages import Deliver, decode
-from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.retained import Carried
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
-from qis.simulation import letters, seals
-from qis.simulation.members import Member, member, members
-from qis.simulation.placed import Placement
+from qis.simulation import letters
+from qis.simulation.crowd import Crowd
+from qis.simulation.members import member, members
 from qis.simulation.progress import Progress, no_progress
 from qis.simulation.publication import Publication
 from qis.simulation.report import Report, Totals, report_of
 from qis.simulation.tables import fill_places, fill_tables
-from qis.simulation.wire import Wire, unscanned
 
 Joins = Literal["messages", "tables", "placed"]
 SETTLED_S: Final = 30.0
 """How long the last one to enter or to subscribe is given."""
 
 
-class Simulation(Wire):
+class Simulation(Crowd):
     """A network of N nodes of the real core, numbered from 0.
 
     Parameters
@@ -72,20 +62,16 @@ class Simulation(Wire):
         progress: Progress = no_progress,
     ) -> None:
         super().__init__(
-            seed=seed, latency_s=latency_s, loss=loss, duplicate=duplicate, progress=progress
+            members(wanted, scheme),
+            holders=holders,
+            seed=seed,
+            latency_s=latency_s,
+            loss=loss,
+            duplicate=duplicate,
+            progress=progress,
         )
-        self.members: list[Member] = []
-        self.droppers: set[int] = set()
-        self.publications: dict[bytes, Publication] = {}
-        self.lookups: Counter[tuple[int, int]] = Counter()
-        self._looked_for: set[int] = set()
-        self._holders = holders
         self._numbers = count()
-        self._admission = seals.Everybody()
-        self._placement: Placement | None = None
         self._before = Totals()
-        for each in members(wanted, scheme):
-            self._add(each)
 
     @classmethod
     def build(cls, wanted: Sequence[Any], *, joins: Joins = "messages", **options: Any) -> Self:
@@ -174,10 +160,6 @@ class Simulation(Wire):
         self.nodes[node].finder.find(target, width=self._holders, now=self.now, then=_nothing)
         self._flush(node)
 
-    def drop_at(self, nodes: Iterable[int]) -> None:
-        """Let nodes acknowledge all packets and pass none on."""
-        self.droppers.update(nodes)
-
     def churn(
         self, share: float, *, among: Iterable[int] | None = None, over_s: float = REFRESH_S
     ) -> list[int]:
@@ -257,64 +239,6 @@ class Simulation(Wire):
         self._before = Totals.of(self)
 
     # --- its nodes --------------------------------------------------------------------------
-
-    def _add(self, wants: Member) -> int:
-        index = len(self.nodes)
-        settings = Settings(
-            credentials=seals.credentials(self._rng.randbytes(32)),
-            address=pack_address(f"10.{index >> 16}.{index >> 8 & 255}.{index & 255}", 4_000),
-            inspect=partial(self._inspect, index),
-            receive=partial(self._receive, index),
-            accepts=lambda _: True,
-            holders=self._holders,
-        )
-        rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  repeatable on purpose
-        node = OverlayNode(settings, rng=rng, now=self.now, admission=self._admission)
-        node.finder.finished = self._note_lookup
-        self._admission.know(node.contact)
-        self.members.append(wants)
-        return self._attach(node)
-
-    def _place_all(self) -> None:
-        with unscanned():
-            fill_tables(self.nodes, self._rng)
-            for node in self.nodes:
-                node.table.take_news()  # it is none any more
-            self._placement = Placement(
-                self.nodes, self.members, holders=self._holders, now=self.now, rng=self._rng
-            )
-        for index in range(len(self.nodes)):
-            self._flush(index)
-
-    def _ready(self, index: int) -> OverlayNode:
-        if self._placement is not None:
-            self._placement.make(index)
-        return super()._ready(index)
-
-    def _inspect(self, index: int, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried:
-        return letters.carried(packet, () if index in self.droppers else keys, now)
-
-    def _receive(
-        self, index: int, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float
-    ) -> bool:
-        publication = self.publications.get(letters.carried(packet, keys, now).id)
-        if publication is not None:
-            is_taken = self.members[index].takes(packet, keys)
-            publication.arrived(index, hops=hops, is_taken=is_taken)
-        return True
-
-    def _send(self, source: int, data: bytes, address: bytes) -> None:
-        if source not in self.droppers:
-            super()._send(source, data, address)
-            return
-        for message in messages_of(data) or ():
-            if not isinstance(decode(message), Deliver):  # of a relay: a holder has no keys for it
-                super()._send(source, message, address)
-
-    def _note_lookup(self, lookup: Lookup) -> None:
-        if lookup.target in self._looked_for:
-            self._looked_for.remove(lookup.target)
-            self.lookups[lookup.path_length, lookup.requests] += 1
 
     def _join(self, index: int, known: int, total: int = 0) -> None:
         record = self.nodes[known].contact.record
