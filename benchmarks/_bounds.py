@@ -74,8 +74,8 @@ def sizes(site: Site) -> dict[str, tuple[int, int]]:
 
 
 def held_bytes(site: Site) -> int:
-    """Bytes of all objects that a site holds, each once."""
-    seen = {id(site)}
+    """Bytes of all objects that a site holds, each once; not those of who attacks it."""
+    seen = {id(site), id(site.lies)}
     waiting = deque([site])
     total = 0
     while waiting:
