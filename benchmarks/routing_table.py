@@ -82,7 +82,7 @@ def draw(pooled: dict[str, Bins], path: Path) -> None:
     axes.set_ylim(0.93, 1.002)
     axes.set_xlabel("bits that differ")
     axes.set_ylabel("delivered")
-    axes.legend(frameon=False, fontsize=8, loc="lower left")
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
     figure.savefig(path, metadata={"Date": None})
 
 

@@ -1,5 +1,7 @@
 """Simulated packets: 512 bytes with what routing reads at its real place, and no outcome."""
 
+from functools import lru_cache
+
 from blake3 import blake3
 
 from qis._layout import BODY_START, ISSUER, PACKET_SIZE, SCHEME_ID, SEQUENCE, SKETCH
@@ -23,6 +25,7 @@ def write(issuer: bytes, number: int, fingerprint: Fingerprint | None, study: by
     return bytes(letter)
 
 
+@lru_cache(maxsize=1_024)
 def fingerprint_of(letter: bytes) -> Fingerprint | None:
     """What it is about, if its publisher said."""
     if not any(letter[SCHEME_ID]):
