@@ -17,7 +17,7 @@ from qis.overlay.interests import Interests
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
 from qis.overlay.messages import Find, Leave, Message, Subscribe, decode
-from qis.overlay.publisher import Publisher
+from qis.overlay.publisher import BACKLOG_LIMIT, Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.requests import Requests
@@ -193,6 +193,11 @@ class OverlayNode:
         is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.holder.outflow.own_under_way
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the application should wait with more packets."""
+        return self.publisher.is_full or len(self._unpublished) >= BACKLOG_LIMIT
 
     @property
     def is_busy(self) -> bool:

@@ -147,7 +147,7 @@ class UDPTransport(Transport):
         Waits while more than 1,000 others have not been acknowledged by any holder.
         """
         keys = require_signed_keys(packet, routing_keys)
-        while (node := self._open_node()).publisher.is_full:
+        while (node := self._open_node()).is_full:
             await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
@@ -249,7 +249,7 @@ class UDPTransport(Transport):
         self._channels.handle_timer(now)
         self._send()
         _show(self._idle, self._node.is_idle)
-        _show(self._room, not self._node.publisher.is_full)
+        _show(self._room, not self._node.is_full)
         if now >= self._cache_at:
             self._cache_at = now + CACHE_EVERY_S
             self._remember_peers()
