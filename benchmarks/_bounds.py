@@ -23,7 +23,9 @@ from qis.overlay import (
     outflow,
     publisher,
     record,
+    relaying,
     retained,
+    rounds,
     table,
 )
 from qis.overlay.node import UNDELIVERED_LIMIT
@@ -40,11 +42,14 @@ _PARTS = {
     "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
     "budgets": (("node", "_budgets", "_spent"), budgets.SOURCES_LIMIT),
     "places looked for": (("node", "finder", "_near"), finder.PLACES_LIMIT),
-    "remembered keys": (("node", "publisher", "_known"), publisher.REMEMBERED_KEYS_LIMIT),
+    "remembered keys": (("node", "publisher", "_rounds", "_known"), rounds.REMEMBERED_KEYS_LIMIT),
     "own publications": (("node", "publisher", "_publications"), publisher.PUBLICATIONS_LIMIT),
     "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),
     "reach of keys": (("node", "handover", "_reach"), handover.REACH_LIMIT),
     "news by key": (("node", "handover", "_news_of"), handover.REACH_LIMIT),
+    "arrivals": (("node", "relaying", "_arrived"), relaying.LATELY_LIMIT),
+    "arrivals to relay": (("node", "relaying", "_lately"), relaying.LATELY_LIMIT),
+    "requests to relay": (("node", "relaying", "_obeyed"), relaying.OBEYED_LIMIT),
     "verified packets": (("_inspector", "_verified"), inspection.VERIFIED_LIMIT),
     "packets of the application": (("_reception", "_held"), HELD_LIMIT),
     "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
@@ -91,9 +96,9 @@ def _parts_of(each: object) -> Iterator[Any]:
         yield from gc.get_referents(each)
 
 
-def resident_bytes() -> int | None:
-    """Memory of this process now, where the system tells."""
+def resident_bytes() -> int:
+    """Memory of this process now; 0 where the system does not tell."""
     statm = Path("/proc/self/statm")
     if not statm.exists():
-        return None
+        return 0
     return int(statm.read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")

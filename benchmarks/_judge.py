@@ -32,9 +32,8 @@ class Judge:
                 faults.append("a member's address was taken over")
             if not _is_signed(record.key, record.signed_part(), record.signature):
                 faults.append("a forged record is in the table")
-        missing = {self._members.get(c.record.key) for c in table}
-        honest = set(self._members.values()) - {self._network.liar.address}
-        if honest - missing - {self._network.target.address}:
+        there = {contact.record.key for contact in table} | {self._network.target.credentials.key}
+        if any(site.credentials.key not in there for site in self._network.honest()):
             faults.append("an honest member has been pushed out of the table")
         return faults
 
@@ -54,7 +53,7 @@ class Judge:
                 signed = subscription.signed_part()
                 if not _is_signed(subscription.subscriber, signed, subscription.signature):
                     faults.append("a forged subscription is held")
-        for site in network.sites[:-1]:
+        for site in network.honest():
             due = {(site.credentials.key, key) for key in site.wanted() if network.holds(key)}
             if due - held:
                 faults.append(f"{len(due - held)} subscriptions of an honest member are missing")

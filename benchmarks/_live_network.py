@@ -140,6 +140,10 @@ class Network:
         """The site at an address."""
         return self._at.get(address)
 
+    def honest(self) -> list[Site]:
+        """The sites that are there and do not lie, the target included."""
+        return [site for site in self.sites if site is not self.liar and site not in self._away]
+
     def holds(self, key: bytes) -> bool:
         """Whether the target is one of a key's holders."""
         place = rendezvous_id(key)

@@ -52,6 +52,7 @@ EXTREMES: Final[dict[str, tuple[Any, ...]]] = {
     "count": (0, 2**64 - 1),
     "salt": (0, 1, 255),
     "hops": (0, 1, 254, 255),
+    "digest": (bytes(32),),
     "keys": ((), KEYS[:1], KEYS, KEYS[:2][::-1], KEYS[:1] * 2, (*KEYS, b"\xff" * 8)),
     "packet": (bytes(qis.PACKET_SIZE), b"\xff" * qis.PACKET_SIZE),
     "known": ((), (MOST_KNOWN,), (MOST_KNOWN,) * 9, (MOST_KNOWN,) * MAX_ROUTING_KEYS),

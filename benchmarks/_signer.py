@@ -6,11 +6,13 @@ from collections import deque
 
 from _mutations import HEARD_LIMIT, MOST_KNOWN
 from _site import LIFETIME_S, NOW, TOPICS, packet_about
+from blake3 import blake3
 
 import qis
 from qis.about import MAX_ROUTING_KEYS, Near
 from qis.channel.handshake import Initiation, Response, encode_cookie
 from qis.overlay.messages import (
+    CHARGES_LIMIT,
     NEWS_LIMIT,
     RECORDS_LIMIT,
     Closer,
@@ -21,6 +23,7 @@ from qis.overlay.messages import (
     Message,
     Publish,
     Published,
+    Relay,
     Subscribe,
     Subscribed,
 )
@@ -59,6 +62,7 @@ class Signer:
                 self._deliver,
                 self._closer,
                 self._leave,
+                self._relay,
                 self._answer,
             )
         )
@@ -73,7 +77,8 @@ class Signer:
             request=request, token=token, salt=0, hops=1, places=1, keys=keys, packet=packet
         )
         deliver = Deliver(request=request, hops=1, keys=keys, packet=packet)
-        return [deliver, publish, self._find(address, token, now)]
+        relay = [self._relay(address, token, now)] if self._rng.random() < 0.02 else []
+        return [deliver, publish, self._find(address, token, now), *relay]
 
     def record(self, address: bytes) -> bytes:
         """His record of an address, newer than all before, or as old as can be."""
@@ -157,6 +162,17 @@ class Signer:
 
     def _closer(self, address: bytes, _token: bytes, _now: float) -> Message:
         return Closer(request=self._bytes(8), record=self.record(address), keys=self._keys()[:48])
+
+    def _relay(self, address: bytes, _token: bytes, now: float) -> Message:
+        """An errand with something of his that he has sent, to wherever he likes."""
+        packet, _ = self._rng.choice(self._packets) if self._packets else self._packet(now)
+        many = self._rng.randint(1, CHARGES_LIMIT)
+        return Relay(
+            request=self._bytes(8),
+            digest=blake3(packet).digest(),
+            hops=self._rng.randrange(256),
+            records=tuple(self.record(self._elsewhere(address)) for _ in range(many)),
+        )
 
     def _leave(self, address: bytes, _token: bytes, _now: float) -> Message:
         gone = self._rng.choice((address[:16] + bytes(2), address))

@@ -27,6 +27,9 @@ from qis.transport._carriers import carried_of
 from qis.transport._peer_names import parse_peer
 from qis.transport._socket import RECEIVE_BUFFER
 
+NODES = 4
+"""Nodes of a process that floods."""
+
 
 class Giver:
     """Delivers packets to one node."""
@@ -77,15 +80,24 @@ class Giver:
 
     def go_on(self) -> None:
         """Take acknowledgements in and try again, until nothing is under way."""
-        while self._links.is_waiting:
+        while self.is_waiting:
             due = self._timers.next_at()
             pause_s = 0.01 if due is None else min(max(due - self._now(), 0.0), 0.1)
-            if select.select([self._socket], [], [], pause_s)[0]:
-                self._drain()
-            now = self._now()
-            self._timers.run(now)
-            self._channels.handle_timer(now)
-            self.send(self._sealed(now))
+            select.select([self._socket], [], [], pause_s)
+            self.step()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer may come."""
+        return self._links.is_waiting
+
+    def step(self) -> None:
+        """Take in what has come, and do what is due."""
+        self._drain()
+        now = self._now()
+        self._timers.run(now)
+        self._channels.handle_timer(now)
+        self.send(self._sealed(now))
 
     def _now(self) -> float:
         return time.time() - self._behind_s
@@ -142,19 +154,35 @@ def _introduced(number: int, address: str, first: Packet) -> Giver:
 
 
 def flooder(pipe: Connection, number: int, count: int) -> None:
-    """A process that sends all its packets at once and, after a word, those that are missing."""
-    first, *packets = signed(number, count + 1)
-    giver = _introduced(number, pipe.recv(), first)
-    datagrams = giver.prepare(packets)
+    """A process that sends all its packets at once and, after a word, those that are missing.
+
+    It is several nodes, since one has no more than 16,384 requests under way.
+    """
+    address = pipe.recv()
+    givers, datagrams = [], []
+    for nth in range(NODES):
+        first, *packets = signed(NODES * number + nth, count // NODES + 1)
+        giver = _introduced(NODES * number + nth, address, first)
+        datagrams.append(giver.prepare(packets))
+        givers.append(giver)
     pipe.send("ready")
-    giver.wait(pipe.recv())
-    before, began = giver.sent, time.monotonic()
-    giver.send(datagrams)
-    pipe.send({"sent": giver.sent - before, "began": began, "ended": time.monotonic()})
+    until = pipe.recv()
+    for giver in givers:
+        giver.wait(until)
+    began = time.monotonic()
+    for giver, its_datagrams in zip(givers, datagrams, strict=True):
+        giver.send(its_datagrams)
+    sent = sum(map(len, datagrams))
+    pipe.send({"sent": sent, "began": began, "ended": time.monotonic()})
     pipe.recv()
-    before = giver.sent
-    giver.go_on()
-    pipe.send({"resent": giver.sent - before, "silent": giver.silent, "ended": time.monotonic()})
+    before = sum(giver.sent for giver in givers)
+    while any(giver.is_waiting for giver in givers):
+        for giver in givers:
+            giver.step()
+        time.sleep(0.001)
+    resent = sum(giver.sent for giver in givers) - before
+    silent = sum(giver.silent for giver in givers)
+    pipe.send({"resent": resent, "silent": silent, "ended": time.monotonic()})
 
 
 def holder(pipe: Connection, number: int, count: int) -> None:

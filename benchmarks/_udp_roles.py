@@ -8,7 +8,7 @@ from typing import Any
 
 from loop import ask, process
 
-QUIET_S = 0.2
+QUIET_S = 1.0
 Role = Callable[..., None]
 """What a process does."""
 

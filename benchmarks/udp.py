@@ -10,8 +10,8 @@ async iterator, by the number of packets that came out of that, over one raw Ed2
 nodes of the same small network, so the receiver is a holder of the study too; `--details` has the
 same for packets that other holders deliver, as in a large network.
 
-`flood_delivered`: 60,000 distinct valid packets, signed and sealed beforehand, sent by four
-processes as fast as the system takes them, without the window that a node keeps to; the share that
+`flood_delivered`: 60,000 distinct valid packets, signed and sealed beforehand, sent by one process
+as fast as the system takes them, without the window that a node keeps to; the share that
 was read from the socket before anything was sent again, by the kernel's count of what it dropped.
 What is not acknowledged is sent again by the overlay's own retries; `--details` has the share that
 the application had in the end.

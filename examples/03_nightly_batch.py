@@ -55,4 +55,6 @@ with tempfile.TemporaryDirectory() as folder:
         for name, heard in zip(INSTITUTIONS, expected, strict=True):
             found = night(Path(folder, name), Path(folder, "shared"), name, heard)
             shown = "{:.2f} [{:.2f}, {:.2f}]".format(*found.back_transformed)
-            print(f"Night {number}, institution {name:>2}: {len(found.sites)} sites, HR {shown}")
+            print(
+                f"Night {number}, institution {name:>2}: evidence of {len(found.sites)}, HR {shown}"
+            )

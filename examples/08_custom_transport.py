@@ -1,8 +1,7 @@
 """A transport of one's own (`table_transport.py`) passes the suite that all of qis's pass.
 
 The suite asks: what a subscription yields has verified, travels under signed routing keys, matches
-its interest, and comes once; late subscribers get what was before; closing ends everything. It
-needs hypothesis: pip install "qis-protocol[test]".
+its interest, and comes once; late subscribers get what was before; closing ends everything.
 """
 
 import asyncio

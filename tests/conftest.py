@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 ROOT = Path(__file__).parents[1]
-SHARED = Path(os.environ.get("QIS_SHARED_DATA", ROOT.parent / "shared" / "data"))
+SHARED = Path(os.environ.get("QIS_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
 # Timings vary between machines, so no deadline; in CI the same examples every time, so that a
 # red build is the fault of the change and not of the draw.

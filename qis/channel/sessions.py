@@ -6,7 +6,7 @@ the keys: such ones are few, die young, and cannot push out those that are in us
 
 import random
 from collections import OrderedDict, deque
-from collections.abc import Container
+from collections.abc import Callable, Container
 from typing import Final
 
 from qis.channel.session import Session
@@ -102,6 +102,14 @@ class Sessions:
             if found is not None and found.expires_at <= now:
                 self._drop(found)
         for number in [n for n, (_, until) in self._unconfirmed.items() if until <= now]:
+            del self._unconfirmed[number]
+
+    def keep(self, is_kept: Callable[[bytes], bool]) -> None:
+        """Forget the sessions with all peers but those whose key this is true of."""
+        for session in [each for each in self._in_use.values() if not is_kept(each.peer)]:
+            self._drop(session)
+        waiting = [n for n, (each, _) in self._unconfirmed.items() if not is_kept(each.peer)]
+        for number in waiting:
             del self._unconfirmed[number]
 
     def next_expiry(self) -> float | None:

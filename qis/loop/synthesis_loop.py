@@ -328,10 +328,14 @@ class SynthesisLoop(Lifecycle):
         await self._require_open().intake.unwatch(self._completed(interest))
 
     def believe(self, roster: Roster) -> None:
-        """Judge all evidence by another roster from now on, and synthesise again."""
+        """Judge all evidence by another roster from now on, and synthesise again.
+
+        The transport admits by it too. What it has refused before comes when it is published again.
+        """
         parts = self._require_open()
         self._options.disclosure.check_roster(roster)
         self.store.roster = roster
+        self._options.transport.believe(roster)
         parts.begin()
 
     async def flush(self, timeout_s: float) -> bool:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from qis.overlay.addresses import subnet_of
+from qis.overlay.recent import Recent
 
 RATE: Final = 5_000.0
 """Messages a second that a source may send for long."""
@@ -16,17 +17,15 @@ class Budgets:
     """Counts messages by source: the node that a channel has authenticated, else the subnet."""
 
     def __init__(self) -> None:
-        self._spent: dict[bytes, tuple[float, float]] = {}
+        self._spent: Recent[bytes, tuple[float, float]] = Recent(SOURCES_LIMIT)
 
     def allows(
         self, address: bytes, now: float, *, sender: bytes | None = None, messages: int = 1
     ) -> bool:
         """Whether what comes from this address, or from the node of this key, may be looked at."""
         source = subnet_of(address) if sender is None else sender
-        spent, at = self._spent.pop(source, (0.0, now))
+        spent, at = self._spent.get(source, (0.0, now))
         spent = max(0.0, spent - RATE * max(0.0, now - at))
         allowed = spent < BURST
-        self._spent[source] = (spent + allowed * messages, max(at, now))
-        if len(self._spent) > SOURCES_LIMIT:
-            del self._spent[next(iter(self._spent))]
+        self._spent.put(source, (spent + allowed * messages, max(at, now)))
         return allowed

@@ -6,6 +6,7 @@ from typing import Final
 from qis.overlay.links import Links
 from qis.overlay.lookup import Lookup
 from qis.overlay.messages import RECORDS_LIMIT, Find, Found
+from qis.overlay.recent import Recent
 from qis.overlay.record import Admission, Contact
 from qis.overlay.table import RoutingTable
 
@@ -30,7 +31,7 @@ class Finder:
         self._admission = admission
         self._links = links
         self._running: dict[tuple[int, int], list[Finished]] = {}
-        self._near: dict[int, tuple[Contact, ...]] = {}
+        self._near: Recent[int, tuple[Contact, ...]] = Recent(PLACES_LIMIT)
         self.finished: Callable[[Lookup], None] = lambda _: None
 
     def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
@@ -75,10 +76,7 @@ class Finder:
 
     def remember(self, target: int, found: Iterable[Contact]) -> None:
         """Begin here, beside the own table, when this place is looked for again."""
-        self._near.pop(target, None)
-        self._near[target] = tuple(found)[:RECORDS_LIMIT]
-        if len(self._near) > PLACES_LIMIT:
-            del self._near[next(iter(self._near))]
+        self._near.put(target, tuple(found)[:RECORDS_LIMIT])
 
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
         for contact in lookup.to_ask():

@@ -9,9 +9,9 @@ with the answer.
 """
 
 import random
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from typing import Final
 
 from qis.overlay.finder import Finder
 from qis.overlay.holdings import Holdings
@@ -19,13 +19,13 @@ from qis.overlay.ids import ID_BITS, rendezvous_id
 from qis.overlay.links import Links
 from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Publish, Published
 from qis.overlay.outflow import Outflow
+from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.soon import Soon
 from qis.overlay.subscription import Subscription
 from qis.overlay.timers import Timers
 
-_Value = TypeVar("_Value")
 HANDED_LIMIT: Final = 4_096
 """How often a packet is handed on, as heirs name others, in nodes times keys."""
 NEWS_S: Final = 600.0
@@ -77,9 +77,9 @@ class Handover:
         self._holders = holders
         self._tell_here = tell_here
         self._soon = Soon(timers, rng, self._pass_on)
-        self._new: dict[int, Contact] = {}
-        self._news: dict[int, tuple[Contact, float]] = {}
-        self._reach: dict[bytes, tuple[int, int]] = {}
+        self._new: Recent[int, Contact] = Recent(NEW_NODES_LIMIT)
+        self._news: Recent[int, tuple[Contact, float]] = Recent(NEW_NODES_LIMIT)
+        self._reach: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._news_of: dict[bytes, list[tuple[Contact, float]]] = {}
 
     @property
@@ -90,8 +90,8 @@ class Handover:
     def met(self, contacts: Iterable[Contact], now: float) -> None:
         """Note nodes that are new in the routing table."""
         for contact in contacts:
-            _put(self._new, contact.id, contact)
-            _put(self._news, contact.id, (contact, now))
+            self._new.put(contact.id, contact)
+            self._news.put(contact.id, (contact, now))
             touched = [k for k, (at, reach) in self._reach.items() if contact.id ^ at < reach]
             for key in touched:
                 del self._reach[key]
@@ -100,7 +100,8 @@ class Handover:
 
     def forget(self, now: float) -> None:
         """Let go of what is old, and of distances that died nodes have made wrong."""
-        self._news = {node: news for node, news in self._news.items() if news[1] > now - NEWS_S}
+        for node in [node for node, (_, at) in self._news.items() if at <= now - NEWS_S]:
+            del self._news[node]
         self._reach.clear()
         self._news_of.clear()
 
@@ -130,13 +131,13 @@ class Handover:
             known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
             self._reach[key] = known
             if len(self._reach) > REACH_LIMIT:
-                oldest = next(iter(self._reach))
-                del self._reach[oldest]
+                oldest, _ = self._reach.popitem(last=False)
                 self._news_of.pop(oldest, None)
         return known
 
     def _pass_on(self, now: float) -> None:
-        new, self._new = self._new, {}
+        new = dict(self._new)
+        self._new.clear()
         told: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
         subscriptions: dict[bytes, Subscription] = {}
         duties: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
@@ -245,11 +246,3 @@ class Handover:
             on_answer=lambda _, at: None,  # noqa: ARG005  nothing is left to do
             on_silence=lambda at: None,  # noqa: ARG005  the next refresh finds the new node
         )
-
-
-def _put(store: dict[int, _Value], node: int, value: _Value) -> None:
-    """Note the newest last, and let the oldest go."""
-    store.pop(node, None)
-    store[node] = value
-    if len(store) > NEW_NODES_LIMIT:
-        del store[next(iter(store))]

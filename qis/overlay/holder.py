@@ -9,6 +9,7 @@ from qis.overlay.holdings import Holdings
 from qis.overlay.links import Links
 from qis.overlay.messages import Known, Publish, Published, Subscribe, Subscribed
 from qis.overlay.outflow import Outflow
+from qis.overlay.recent import Recent
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Spreading
 from qis.overlay.retained import Carried, Retained
@@ -42,7 +43,7 @@ class Holder:
         self._inspect = inspect
         self._deliver_here = deliver_here
         self._epoch = rng.randbytes(8)
-        self._handled: dict[tuple[bytes, bytes, int], None] = {}
+        self._handled: Recent[tuple[bytes, bytes, int], None] = Recent(HANDLED_LIMIT)
 
     def subscribe(self, message: Subscribe, now: float) -> Subscribed | None:
         """Hold a subscription; `None` refuses it."""
@@ -103,9 +104,7 @@ class Holder:
         handled = (carried.id, key, salt)
         if handled in self._handled:
             return False
-        self._handled[handled] = None
-        if len(self._handled) > HANDLED_LIMIT:
-            del self._handled[next(iter(self._handled))]
+        self._handled.put(handled, None)
         return True
 
     def _forward_under(

@@ -6,6 +6,7 @@ from typing import Final
 from qis.about import routing_commitment
 from qis.errors import PeerError
 from qis.identity import Issuer
+from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
 from qis.packet import Packet, content_id, issuer_key, screen
 
@@ -25,29 +26,31 @@ class Inspector:
 
     def __init__(self, accepts: Callable[[Issuer], bool]) -> None:
         self._accepts = accepts
-        self._verified: dict[bytes, tuple[Packet, Carried]] = {}
+        self._verified: Recent[bytes, tuple[Packet, Carried | None]] = Recent(VERIFIED_LIMIT)
 
     def parse(self, data: bytes) -> Packet:
         """The packet, verified once: as `Packet.parse`, which raises if it is none."""
         known = self._verified.get(data)
-        return Packet.parse(data) if known is None else known[0]
+        if known is not None:
+            return known[0]
+        packet = Packet.parse(data)
+        self._verified.put(data, (packet, None))
+        return packet
 
     def trust(self, packet: Packet, carried: Carried) -> None:
         """Remember a packet that was signed or verified elsewhere in this process."""
-        self._verified[carried.packet] = (packet, carried)
-        if len(self._verified) > VERIFIED_LIMIT:
-            del self._verified[next(iter(self._verified))]
+        self._verified.put(carried.packet, (packet, carried))
 
     def __call__(self, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried | None:
         """The carried packet, or `None` if it is not valid now or not signed for these keys."""
         try:
             data = screen(packet, now=now)
-            known = self._verified.get(data)
-            if known is not None:
-                return known[1] if known[1].keys == keys else None
             if not self._accepts(Issuer(issuer_key(data))):
                 return None
-            parsed = Packet.parse(data)
+            known = self._verified.get(data)
+            if known is not None and known[1] is not None:
+                return known[1] if known[1].keys == keys else None
+            parsed = self.parse(data)
         except PeerError:
             return None
         if routing_commitment(keys) != parsed.routing_commitment:  # all, the study's id included

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 
 from qis.overlay.bundles import Datagram, bundled
 from qis.overlay.messages import NO_TOKEN, Found, Message, Prove
+from qis.overlay.recent import Recent
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
 
@@ -47,7 +48,7 @@ class Links:
         self._timers = timers
         self._rng = rng
         self._under_way: dict[bytes, _UnderWay] = {}
-        self._tokens: dict[bytes, bytes] = {}
+        self._tokens: Recent[bytes, bytes] = Recent(TOKENS_LIMIT)
         self._out: list[Datagram] = []
         self.asked_by: bytes | None = None
         """The key of the node that is being answered, if a channel has authenticated it."""
@@ -99,7 +100,7 @@ class Links:
         if request is None or request.to.address != address:
             return False
         if isinstance(message, (Found, Prove)):
-            self._remember(address, message.token)
+            self._tokens.put(address, message.token)
         if isinstance(message, Prove) and request.proofs < PROOFS_LIMIT:
             request.proofs += 1
             request.tries -= 1
@@ -128,9 +129,3 @@ class Links:
         token = self._tokens.get(request.to.address, NO_TOKEN)
         self.send(request.build(number, token), request.to)
         request.timer = self._timers.start(now + pause_s, lambda at: self._try(number, at))
-
-    def _remember(self, address: bytes, token: bytes) -> None:
-        self._tokens.pop(address, None)
-        self._tokens[address] = token
-        if len(self._tokens) > TOKENS_LIMIT:
-            del self._tokens[next(iter(self._tokens))]

@@ -34,6 +34,7 @@ from qis.overlay.publisher import Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.retained import Carried
+from qis.overlay.rounds import Rounds
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
@@ -150,14 +151,14 @@ class OverlayNode:
         self.relaying = Relaying(
             admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
-        self.publisher = Publisher(
+        rounds = Rounds(
             finder=self.finder,
             links=self._links,
-            timers=self._timers,
             hold_here=self.holder.publish,
             salt=settings.salt,
             holders=settings.holders,
         )
+        self.publisher = Publisher(rounds, self._timers)
         self.handover = Handover(
             finder=self.finder,
             links=self._links,
@@ -265,6 +266,11 @@ class OverlayNode:
     ) -> None:
         """Enter the network by known peers, given as (key, address); `then` once it is done."""
         self._joining.join(bootstrap, now, then)
+
+    def judge_again(self) -> None:
+        """Whom it accepts has changed: who is no longer among them is in none of its tables."""
+        self._admission.forget()
+        self.table.keep(lambda contact: self._settings.accepts(Issuer(contact.record.key)))
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""

@@ -13,6 +13,7 @@ from qis.errors import SignatureError
 from qis.identity import Identity, Issuer, verify
 from qis.overlay.addresses import ADDRESS_SIZE
 from qis.overlay.ids import node_id
+from qis.overlay.recent import Recent
 
 _CONTENT = struct.Struct(f">32sQ{ADDRESS_SIZE}s")
 _CONTEXT = b"qis node record 1\x00"
@@ -132,7 +133,11 @@ class Admission:
         self._verify = verify
         self._accepts = accepts
         self.salt = salt
-        self._known: dict[bytes, Contact] = {}
+        self._known: Recent[bytes, Contact] = Recent(KNOWN_RECORDS_LIMIT)
+
+    def forget(self) -> None:
+        """Ask again of everybody whether they are accepted."""
+        self._known.clear()
 
     def contact(self, data: bytes) -> Contact | None:
         """The contact that 122 bytes of record describe, or `None` if they are not to be used."""
@@ -145,7 +150,5 @@ class Admission:
         if not self._verify(record.key, record.signed_part(), record.signature):
             return None
         contact = Contact(node_id(record.key, self.salt), record)
-        self._known[data] = contact
-        if len(self._known) > KNOWN_RECORDS_LIMIT:
-            del self._known[next(iter(self._known))]
+        self._known.put(data, contact)
         return contact

@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Relay
 from qis.overlay.outflow import Outflow
+from qis.overlay.recent import Recent
 from qis.overlay.record import Admission, Contact
 from qis.overlay.retained import Carried
 
@@ -187,8 +188,8 @@ class Relaying:
         self._inspect = inspect
         self._outflow = outflow
         self._arrived: deque[Deliver] = deque(maxlen=LATELY_LIMIT)
-        self._lately: dict[bytes, Deliver] = {}
-        self._obeyed: dict[tuple[bytes, bytes], None] = {}
+        self._lately: Recent[bytes, Deliver] = Recent(LATELY_LIMIT)
+        self._obeyed: Recent[tuple[bytes, bytes], None] = Recent(OBEYED_LIMIT)
 
     def note(self, message: Deliver) -> None:
         """Remember what has come here."""
@@ -207,9 +208,7 @@ class Relaying:
         addresses = {contact.record.address for contact in contacts}
         if len(addresses) < len(message.records):
             return "record"
-        self._obeyed[request] = None
-        if len(self._obeyed) > OBEYED_LIMIT:
-            del self._obeyed[next(iter(self._obeyed))]
+        self._obeyed.put(request, None)
         for contact in contacts:
             self._outflow.deliver(carried, contact.record, message.hops, now, line=address)
         return None
@@ -221,8 +220,6 @@ class Relaying:
         """
         while self._arrived:
             arrived = self._arrived.popleft()
-            self._lately[blake3(arrived.packet).digest()] = arrived
-            if len(self._lately) > LATELY_LIMIT:
-                del self._lately[next(iter(self._lately))]
+            self._lately.put(blake3(arrived.packet).digest(), arrived)
         found = self._lately.get(digest)
         return None if found is None else self._inspect(found.packet, found.keys, now)

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from qis.overlay.shares import Shares
+
 RETAINED_LIMIT: Final = 4_096
 """Packets kept per node; full, under 25 keys of its own each, 30 MiB."""
 
@@ -32,7 +34,7 @@ class Retained:
     def __init__(self, limit: int = RETAINED_LIMIT) -> None:
         self._limit = limit
         self._packets: dict[bytes, tuple[int, Carried]] = {}
-        self._by_issuer: dict[bytes, dict[bytes, None]] = {}
+        self._shares = Shares()
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self.count = 0
         self._first_expiry = math.inf
@@ -50,13 +52,12 @@ class Retained:
             return
         self.count += 1
         self._packets[carried.id] = (self.count, carried)
-        self._by_issuer.setdefault(carried.issuer, {})[carried.id] = None
+        self._shares.add(carried.issuer, carried.id)
         self._first_expiry = min(self._first_expiry, carried.expires_at)
         if len(self._packets) > self._limit:
             self.expire(now)
         if len(self._packets) > self._limit:
-            heaviest = max(self._by_issuer.values(), key=len)
-            self._drop(next(iter(heaviest)))
+            self._drop(self._shares.oldest_of_most())
 
     def keys(self) -> set[bytes]:
         """The keys as whose holder this node keeps packets."""
@@ -90,7 +91,4 @@ class Retained:
                 under.pop(packet_id, None)
                 if not under:
                     del self._by_key[key]
-        ids = self._by_issuer[carried.issuer]
-        del ids[packet_id]
-        if not ids:
-            del self._by_issuer[carried.issuer]
+        self._shares.remove(carried.issuer, packet_id)

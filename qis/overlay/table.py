@@ -6,7 +6,7 @@ dies, the newest in reserve takes its place.
 """
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from qis.overlay.addresses import subnet_of
@@ -103,6 +103,13 @@ class RoutingTable:
                 del bucket.reserve[heir.id]
                 bucket.contacts[heir.id] = heir
                 return
+
+    def keep(self, is_kept: Callable[[Contact], bool]) -> None:
+        """Let go of all others, those in reserve too."""
+        for bucket in self._buckets.values():
+            bucket.reserve = {n: c for n, c in bucket.reserve.items() if is_kept(c)}
+            for node in [node for node, c in bucket.contacts.items() if not is_kept(c)]:
+                self.remove(node)
 
     def closest(self, target: int, count: int) -> list[Contact]:
         """The `count` contacts closest to a place, closest first."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
-from qis.evidence.roster import Roster
 from qis.identity import Identity
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
@@ -42,6 +41,9 @@ class Carrier(ABC):
     @abstractmethod
     def leave(self, now: float) -> None:
         """Say goodbye."""
+
+    def judge_again(self) -> None:  # noqa: B027  which most need not
+        """Whom the reception accepts has changed."""
 
 
 class Direct(Carrier):
@@ -118,7 +120,7 @@ class Overlaid(Carrier):
 
     Parameters
     ----------
-    identity, roster, address
+    identity, address
         The node's.
     seed
         Of its chance.
@@ -132,7 +134,6 @@ class Overlaid(Carrier):
     def __init__(
         self,
         identity: Identity,
-        roster: Roster,
         reception: Reception,
         statistics: Statistics,
         *,
@@ -145,11 +146,11 @@ class Overlaid(Carrier):
         settings = Settings(
             credentials=Credentials.of(identity),
             address=address,
-            inspect=Inspector(roster.accepts),
+            inspect=Inspector(reception.accepts),
             receive=lambda packet, keys, hops, at: (
                 reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
             ),
-            accepts=roster.accepts,
+            accepts=reception.accepts,
         )
         self.node = OverlayNode(settings, rng=rng, now=now)
         self.node.refused = statistics.refused
@@ -189,6 +190,10 @@ class Overlaid(Carrier):
         """Hand what lives to all holders."""
         self.node.publisher.spread(now)
         self._flush()
+
+    def judge_again(self) -> None:
+        """Let go of nodes that are no longer accepted."""
+        self.node.judge_again()
 
     def leave(self, now: float) -> None:
         """Withdraw subscriptions and say goodbye."""

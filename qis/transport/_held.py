@@ -8,6 +8,7 @@ again.
 from dataclasses import dataclass
 from typing import Final
 
+from qis.overlay.shares import Shares
 from qis.packet import Packet
 
 HELD_LIMIT: Final = 16_384
@@ -28,7 +29,7 @@ class HeldPackets:
 
     def __init__(self) -> None:
         self._held: dict[bytes, Held] = {}
-        self._by_issuer: dict[bytes, dict[bytes, None]] = {}
+        self._shares = Shares()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -39,11 +40,12 @@ class HeldPackets:
     def put(self, held: Held) -> None:
         """Keep a packet, or keep it with other keys and hops."""
         packet = held.packet
-        self._held[packet.id] = held
-        self._by_issuer.setdefault(packet.issuer.key, {})[packet.id] = None
+        packet_id = packet.id
+        if packet_id not in self._held:
+            self._shares.add(packet.issuer.key, packet_id)
+        self._held[packet_id] = held
         if len(self._held) > HELD_LIMIT:
-            heaviest = max(self._by_issuer.values(), key=len)
-            self._drop(self._held[next(iter(heaviest))])
+            self._drop(self._held[self._shares.oldest_of_most()])
 
     def live(self, now: float) -> list[Held]:
         """What is alive, in the order in which it came; what has expired is let go."""
@@ -54,7 +56,4 @@ class HeldPackets:
     def _drop(self, held: Held) -> None:
         packet = held.packet
         del self._held[packet.id]
-        ids = self._by_issuer[packet.issuer.key]
-        del ids[packet.id]
-        if not ids:
-            del self._by_issuer[packet.issuer.key]
+        self._shares.remove(packet.issuer.key, packet.id)

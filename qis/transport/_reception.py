@@ -77,7 +77,7 @@ class Reception:
         *,
         parse: Callable[[bytes], Packet] = Packet.parse,
     ) -> None:
-        self._roster = roster
+        self.roster = roster
         self._parse = parse
         self._statistics = statistics
         self._held = HeldPackets()
@@ -95,6 +95,10 @@ class Reception:
     def wanted(self) -> Wanted:
         """The same keys, and which packets under each: those near to one of the sketches."""
         return wanted_of(self.interests)
+
+    def accepts(self, issuer: Issuer) -> bool:
+        """Whether the roster lists an issuer now."""
+        return self.roster.accepts(issuer)
 
     def hold(self, packet: Packet, keys: tuple[bytes, ...], *, hops: int = 0) -> None:
         """Keep a packet that was signed here or has verified."""
@@ -128,7 +132,7 @@ class Reception:
             if content_id(data) in self._held:
                 self._statistics.duplicates += 1
                 return Verdict.DUPLICATE
-            if not self._roster.accepts(Issuer(issuer_key(data))):
+            if not self.accepts(Issuer(issuer_key(data))):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
             packet = self._parse(data)
             if not packet.travels_under(keys):

@@ -15,6 +15,7 @@ from typing import Self
 
 from qis.about import Interest
 from qis.errors import InputError
+from qis.evidence.roster import Roster
 from qis.packet import Packet
 
 
@@ -100,6 +101,9 @@ class Transport(ABC):
     @abstractmethod
     async def aclose(self) -> None:
         """Leave the network and free everything; idempotent. Open subscriptions end."""
+
+    def believe(self, roster: Roster) -> None:  # noqa: B027  in a transport without a roster
+        """Admit by another roster from now on. One that keeps no roster has nothing to change."""
 
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  in-process: at once
         """Wait until the network has taken all that was published; whether it has in time."""

@@ -103,9 +103,7 @@ class MemoryNetwork:
         """Let a node die at once, without a word to the others."""
         self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
 
-    def _join(
-        self, identity: Identity, roster: Roster, reception: Reception, statistics: Statistics
-    ) -> Carrier:
+    def _join(self, identity: Identity, reception: Reception, statistics: Statistics) -> Carrier:
         number = len(self._nodes) + 1
         if not self.overlay:
             carrier: Carrier = Direct(
@@ -123,7 +121,6 @@ class MemoryNetwork:
         address = pack_address(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", _PORT)
         overlaid = Overlaid(
             identity,
-            roster,
             reception,
             statistics,
             address=address,
@@ -191,7 +188,7 @@ class MemoryTransport(Transport):
         self._reception = Reception(roster, self._statistics)
         self._is_open = True
         self._carrier = network._join(  # noqa: SLF001  the network is the transport's other half
-            identity, roster, self._reception, self._statistics
+            identity, self._reception, self._statistics
         )
 
     @property
@@ -234,6 +231,11 @@ class MemoryTransport(Transport):
         self._carrier.spread(self._network.now)
         await self._network.settle()
         return True
+
+    def believe(self, roster: Roster) -> None:
+        """Admit by another roster from now on."""
+        self._reception.roster = roster
+        self._carrier.judge_again()
 
     async def aclose(self) -> None:
         """Leave the network."""

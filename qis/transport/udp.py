@@ -15,7 +15,7 @@ from qis.about import Interest
 from qis.channel import Channels
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.identity import Identity
+from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
@@ -71,14 +71,13 @@ class UDPTransport(Transport):
         cache: str | PathLike[str] | None = None,
     ) -> None:
         self._identity = identity
-        self._roster = roster
         self._bind = bind
         self._advertise = advertise
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._inspector = Inspector(roster.accepts)
+        self._inspector = Inspector(self._accepts)
         self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
@@ -86,6 +85,7 @@ class UDPTransport(Transport):
         self._alarm: asyncio.TimerHandle | None = None
         self._cache_at = 0.0
         self._idle = asyncio.Event()
+        self._room = asyncio.Event()
 
     @property
     def is_open(self) -> bool:
@@ -131,7 +131,7 @@ class UDPTransport(Transport):
             self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
             self._channels = Channels(
                 self._identity,
-                accepts=self._roster.accepts,
+                accepts=self._accepts,
                 rng=rng,
                 refused=self._statistics.refused,
             )
@@ -142,9 +142,13 @@ class UDPTransport(Transport):
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Hand a packet to the holders of its keys, now and again while it lives."""
+        """Hand a packet to the holders of its keys, now and again while it lives.
+
+        Waits while more than 1,000 others have not been acknowledged by any holder.
+        """
         keys = require_signed_keys(packet, routing_keys)
-        node = self._open_node()
+        while (node := self._open_node()).publisher.is_full:
+            await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
         carried = carried_of(packet, keys)
@@ -176,6 +180,13 @@ class UDPTransport(Transport):
             return False
         return True
 
+    def believe(self, roster: Roster) -> None:
+        """Admit by another roster from now on: packets, nodes, and whom a channel is kept with."""
+        self._reception.roster = roster
+        if self._node is not None and self._channels is not None:
+            self._node.judge_again()
+            self._channels.sessions.keep(lambda key: roster.accepts(Issuer(key)))
+
     async def aclose(self) -> None:
         """Say goodbye, close the socket, end all subscriptions."""
         if self._socket is None or self._node is None:
@@ -189,7 +200,11 @@ class UDPTransport(Transport):
         self._socket.close()
         self._socket = self._node = self._channels = self._alarm = None
         self._idle.set()
+        self._room.set()
         self._reception.close()
+
+    def _accepts(self, issuer: Issuer) -> bool:
+        return self._reception.accepts(issuer)
 
     def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
         settings = Settings(
@@ -197,7 +212,7 @@ class UDPTransport(Transport):
             address=pack_address(*reached_at),
             inspect=self._inspector,
             receive=self._deliver,
-            accepts=self._roster.accepts,
+            accepts=self._accepts,
         )
         node = OverlayNode(settings, rng=rng, now=now)
         node.refused = self._statistics.refused
@@ -234,10 +249,8 @@ class UDPTransport(Transport):
         self._seal(now)
         self._channels.handle_timer(now)
         self._send()
-        if self._node.is_idle:
-            self._idle.set()
-        else:
-            self._idle.clear()
+        _show(self._idle, self._node.is_idle)
+        _show(self._room, not self._node.publisher.is_full)
         if now >= self._cache_at:
             self._cache_at = now + CACHE_EVERY_S
             self._remember_peers()
@@ -261,6 +274,13 @@ class UDPTransport(Transport):
         if self._node is None:
             raise TransportError("the transport is not open: use it in 'async with'")
         return self._node
+
+
+def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it shows
+    if is_so:
+        event.set()
+    else:
+        event.clear()
 
 
 def _require_reachable(bind: Address, advertise: Address | None) -> None:

@@ -29,10 +29,10 @@ ESSENTIAL = {
         "knows of 2: hazard ratio 0.36 [0.05, 1.56]",
     ],
     "03_nightly_batch.py": [
-        "Night 1, institution  1: 1 sites, HR 0.49 [0.19, 1.13]",
-        "Night 1, institution 22: 4 sites, HR 0.46 [0.23, 0.86]",
-        "Night 2, institution  1: 4 sites, HR 0.46 [0.23, 0.86]",
-        "Night 2, institution 22: 4 sites, HR 0.46 [0.23, 0.86]",
+        "Night 1, institution  1: evidence of 1, HR 0.49 [0.19, 1.13]",
+        "Night 1, institution 22: evidence of 4, HR 0.46 [0.23, 0.86]",
+        "Night 2, institution  1: evidence of 4, HR 0.46 [0.23, 0.86]",
+        "Night 2, institution 22: evidence of 4, HR 0.46 [0.23, 0.86]",
     ],
     "05_standing_query.py": [
         "Of 32 sites that publish, the query hears of 13:",

@@ -236,3 +236,27 @@ def test_a_port_that_is_taken_says_so():
                 ).__aenter__()
 
     asyncio.run(scenario())
+
+
+def test_who_is_put_on_the_roster_is_let_in_and_who_is_taken_off_is_out():
+    async def scenario():
+        sites = [qis.Site.of(f"site {i}", site(i).issuer) for i in (1, 2)]
+        alone, both = qis.Roster(tuple(sites[:1])), qis.Roster(tuple(sites))
+        async with (
+            qis.UDPTransport(site(1), roster=alone) as first,
+            first.subscribe(SCHEME.interest(NEAR)) as deliveries,
+            qis.UDPTransport(site(2), roster=both, bootstrap=[first.address]) as second,
+        ):
+            early = await publish(second, 2)
+            await until(lambda: first.statistics.refused["unknown issuer"] > 0)
+            assert first.peers == 0
+            first.believe(both)
+            assert await collect(deliveries, {early}) == [early]
+            await until(lambda: second.peers == first.peers == 1)
+            first.believe(alone)
+            assert first.peers == 0
+            await publish(second, 2, "c vs d | death")
+            assert not await second.flush(1.0)
+            assert first.statistics.delivered == 1
+
+    asyncio.run(scenario())

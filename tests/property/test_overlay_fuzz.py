@@ -27,7 +27,7 @@ def test_a_live_node_stands_whatever_comes(fuzz, encrypted):
 
 def test_the_same_seed_makes_the_same_attack(fuzz):
     one, other = (fuzz.attack(200, 2, encrypted=False, seconds=100.0) for _ in range(2))
-    measured = "resident_bytes_at_thirds", "held_bytes_at_thirds"
+    measured = "most_resident_bytes_by_thirds", "most_held_bytes_by_thirds"
     assert all(one[name] == other[name] for name in one if name not in measured)
 
 

@@ -22,6 +22,7 @@ from qis.overlay import (
     record,
     relaying,
     retained,
+    rounds,
     subscription,
     table,
 )
@@ -67,6 +68,10 @@ DOCUMENTED = {
         outflow.WAITING_FOR_ONE_LIMIT,
     ),
     "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
+    "own packets that are being handed over; that wait for it": (
+        rounds.ROUNDS_LIMIT,
+        publisher.BACKLOG_LIMIT,
+    ),
     "packets retained": (retained.RETAINED_LIMIT,),
     "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
@@ -161,7 +166,7 @@ def test_tables_with_one_documented_limit_have_the_same():
     assert (
         links.TOKENS_LIMIT
         == budgets.SOURCES_LIMIT
-        == publisher.REMEMBERED_KEYS_LIMIT
+        == rounds.REMEMBERED_KEYS_LIMIT
         == publisher.PUBLICATIONS_LIMIT
     )
 
@@ -170,7 +175,8 @@ def named_limits():
     """Every constant of the core that limits something."""
     modules = (
         *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
-        *(lookup, core, outflow, publisher, record, relaying, retained, subscription, table),
+        *(lookup, core, outflow, publisher, record, relaying, retained, rounds),
+        *(subscription, table),
     )
     return {
         (module.__name__, name): value
@@ -316,3 +322,25 @@ def test_who_could_not_be_asked_stays_in_the_table(monkeypatch):
     node.handle_timer(NOW + 1.0)
     assert [contact.id for contact in found[0]] == [node.contact.id]
     assert len(node.table) == 5
+
+
+def test_whose_turn_to_be_published_again_is_over_is_not_kept_either(monkeypatch):
+    monkeypatch.setattr(publisher, "PUBLICATIONS_LIMIT", 10)
+    node = live_node()
+    carried = [
+        Carried(
+            id=number.to_bytes(32),
+            issuer=bytes(32),
+            expires_at=NOW + 9e5,
+            keys=(KEY,),
+            packet=number.to_bytes(512),
+        )
+        for number in range(100)
+    ]
+    by_packet = {each.packet: each for each in carried}
+    monkeypatch.setattr(node.holder, "_inspect", lambda packet, keys, now: by_packet[packet])
+    for each in carried:
+        node.publish(each, NOW)
+    waiting = [timer for _, _, timer in node._timers._heap if timer.action is not None]
+    assert len(waiting) == 10 + 1  # and the node's own tidying
+    assert [p.carried for p in node.publisher._publications.values()] == carried[-10:]

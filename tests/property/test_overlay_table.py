@@ -1,4 +1,4 @@
-"""The routing table against a sorted list; the lookup against brute force and against liars."""
+"""The routing table against sorted lists; the lookup against brute force and against liars."""
 
 import random
 
@@ -8,7 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from qis.overlay.choice import chosen_keys
 from qis.overlay.lookup import ALPHA, REQUESTS_LIMIT, Lookup
 from qis.overlay.record import Contact, NodeRecord
-from qis.overlay.table import BUCKET_SIZE, RoutingTable
+from qis.overlay.table import BUCKET_SIZE, RESERVE_SIZE, RoutingTable
 
 # Few bits of room above, so that buckets fill; every prefix length can occur.
 places = st.integers(0, 63).map(lambda i: i << 250) | st.integers(0, 2**256 - 1)
@@ -19,41 +19,86 @@ def contact(node, sequence=1):
     return Contact(node, record)
 
 
-class TableAgainstList(RuleBasedStateMachine):
-    """Whatever is added and removed, the table is a bounded list sorted by distance."""
+class Model:
+    """The same with lists: per shared prefix whom one has, oldest first, and the reserve."""
+
+    def __init__(self, own):
+        self.own = own
+        self.has = {}
+        self.reserve = {}
+        self.sequence = {}
+
+    def lists(self, node):
+        prefix = (node ^ self.own).bit_length()
+        return self.has.setdefault(prefix, []), self.reserve.setdefault(prefix, [])
+
+    def add(self, node, sequence):
+        has, reserve = self.lists(node)
+        if node == self.own:
+            return
+        if node in has:
+            self.sequence[node] = max(sequence, self.sequence[node])
+            return
+        if node in reserve:
+            reserve.remove(node)
+        self.sequence[node] = sequence
+        if len(has) < BUCKET_SIZE:
+            has.append(node)
+        else:
+            reserve.append(node)
+            del reserve[:-RESERVE_SIZE]
+
+    def remove(self, node):
+        has, reserve = self.lists(node)
+        if node in reserve:
+            reserve.remove(node)
+        if node in has:
+            has.remove(node)
+            if reserve:
+                has.append(reserve.pop())
+
+    def closest(self, place):
+        return sorted((node for has in self.has.values() for node in has), key=lambda n: n ^ place)
+
+
+class TableAgainstLists(RuleBasedStateMachine):
+    """Whatever is added and removed, the table has whom the lists have."""
 
     def __init__(self):
         super().__init__()
         self.own = 5 << 250
         self.table = RoutingTable(self.own)
-        self.heard = set()
+        self.model = Model(self.own)
 
     @rule(node=places, sequence=st.integers(1, 3))
     def add(self, node, sequence):
-        assert self.table.add(contact(node, sequence)) == (node in self.table)
-        self.heard.add(node)
+        self.model.add(node, sequence)
+        assert self.table.add(contact(node, sequence)) == (node in self.model.lists(node)[0])
 
-    @rule(node=places)
+    @rule(nodes=st.lists(st.integers(1, 40), min_size=9, max_size=20))
+    def add_many_far_away(self, nodes):  # so that a bucket and its reserve are full
+        for node in nodes:
+            self.add(node, 1)
+
+    @rule(node=places | st.integers(1, 40))
     def remove(self, node):
         self.table.remove(node)
+        self.model.remove(node)
         assert node not in self.table
-        self.heard.discard(node)
 
     @rule(place=places, count=st.integers(1, 30))
     def closest(self, place, count):
-        model = sorted((c.id for c in self.table), key=lambda node: node ^ place)
-        assert [c.id for c in self.table.closest(place, count)] == model[:count]
+        found = [c.id for c in self.table.closest(place, count)]
+        assert found == self.model.closest(place)[:count]
 
     @invariant()
-    def bounded_and_known(self):
-        nodes = [c.id for c in self.table]
-        assert self.own not in nodes
-        assert set(nodes) <= self.heard
-        by_prefix = [(node ^ self.own).bit_length() for node in nodes]
-        assert all(by_prefix.count(length) <= BUCKET_SIZE for length in set(by_prefix))
+    def the_same(self):
+        sequences = {c.id: c.record.sequence for c in self.table}
+        assert sequences == {node: self.model.sequence[node] for node in self.model.closest(0)}
+        assert len(self.table) == len(sequences)
 
 
-TestTable = TableAgainstList.TestCase
+TestTable = TableAgainstLists.TestCase
 TestTable.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 
 

@@ -6,7 +6,6 @@ import pytest
 from blake3 import blake3
 
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
-from qis.overlay import relaying as relaying_module
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.links import TRY_AFTER_S
@@ -132,12 +131,12 @@ def test_a_request_that_comes_again_is_answered_and_sends_nothing(asked):
     assert len(asked.relay(request=b"R" * 8)) == 4  # another one is another one
 
 
-def test_requests_are_remembered_up_to_a_limit(asked, monkeypatch):
-    monkeypatch.setattr(relaying_module, "OBEYED_LIMIT", 2)
+def test_requests_are_remembered_up_to_a_limit(asked):
+    assert asked.node.relaying._obeyed.limit == OBEYED_LIMIT
+    asked.node.relaying._obeyed.limit = 2
     for number in range(3):
         asked.relay(request=number.to_bytes(8))
     assert list(asked.node.relaying._obeyed) == [(HOLDER, i.to_bytes(8)) for i in (1, 2)]
-    assert OBEYED_LIMIT == 4_096
 
 
 FORGED = record_of(2).encode()[:-1] + b"\x00"

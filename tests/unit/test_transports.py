@@ -143,3 +143,45 @@ def test_udp_says_where_it_can_be_reached(place):
 def test_an_address_that_nobody_can_reach_is_refused(advertise):
     with pytest.raises(errors.InputError):
         qis.UDPTransport(site(1), roster=qis.Roster.open(), advertise=advertise)
+
+
+@pytest.mark.parametrize("overlay", [False, True], ids=["direct", "overlay"])
+def test_memory_admits_by_the_roster_that_is_believed_now(overlay):
+    async def scenario():
+        sites = [qis.Site.of(f"site {i}", site(i).issuer) for i in (1, 2)]
+        alone, both = qis.Roster(tuple(sites[:1])), qis.Roster(tuple(sites))
+        network = qis.MemoryNetwork(now=1.8e9, overlay=overlay)
+        reader = qis.MemoryTransport(network, site(1), roster=alone)
+        sender = qis.MemoryTransport(network, site(2), roster=both)
+        got = []
+        async with reader.subscribe(SCHEME.interest(NEAR)) as wanted:
+            for number, roster in enumerate((alone, both, alone)):
+                reader.believe(roster)
+                packet, keys = packet_about(site(2), NEAR, f"a vs b | {number}", now=1.8e9)
+                await sender.publish(packet, keys)
+                await network.settle()
+                await network.advance(60.0)
+                got.append(packet.id)
+            assert (await first(wanted)).packet.id in (got[1], got[0])
+            assert reader.statistics.delivered == (1 if not overlay else 2)
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_admits_by_the_roster_that_is_believed_now(tmp_path):
+    async def scenario():
+        sites = [qis.Site.of(f"site {i}", site(i).issuer) for i in (1, 2)]
+        alone, both = qis.Roster(tuple(sites[:1])), qis.Roster(tuple(sites))
+        reader = qis.DirectoryTransport(tmp_path, site(1), roster=alone, poll_s=0.05)
+        sender = qis.DirectoryTransport(tmp_path, site(2), roster=both)
+        async with reader, sender, reader.subscribe(SCHEME.interest(NEAR)) as wanted:
+            packet, keys = packet_about(site(2), NEAR)
+            await sender.publish(packet, keys)
+            async with asyncio.timeout(20):
+                while not reader.statistics.refused:  # noqa: ASYNC110  has no event of its own
+                    await asyncio.sleep(0.01)
+            assert reader.statistics.refused["UntrustedIssuerError"] == 1
+            reader.believe(both)
+            assert (await first(wanted)).packet == packet
+
+    asyncio.run(scenario())

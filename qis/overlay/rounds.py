@@ -1,0 +1,257 @@
+"""One publication of a packet: handed to one live holder of each of its keys.
+
+A holder that is asked to hold several of the packet's keys is asked once for all of them. Holders
+are remembered, so that a second publication under known keys needs no lookup. Holders name nodes
+that have turned up closer to a key; those are handed the packet too. A bounded number of rounds is
+under way at once, so that a burst is handed over as fast as holders acknowledge it and no faster.
+"""
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from qis.overlay.finder import Finder
+from qis.overlay.ids import rendezvous_id
+from qis.overlay.links import Links
+from qis.overlay.messages import Known, Publish, Published
+from qis.overlay.recent import Recent
+from qis.overlay.record import Contact
+from qis.overlay.retained import Carried
+from qis.overlay.subscriber import REFRESH_S
+
+ROUNDS_LIMIT: Final = 64
+"""Rounds under way; the others wait."""
+REMEMBERED_KEYS_LIMIT: Final = 4_096
+"""Keys whose holders are remembered; the oldest goes first."""
+SHARE_GROUPED: Final = 0.3
+"""A holder of more than this share of a packet's keys is asked for all of them first."""
+HOLDERS_KNOWN_S: Final = 1_200.0
+"""How long remembered holders are used before they are looked up again."""
+
+
+@dataclass(slots=True)
+class Handing:
+    """One packet under one key: whom it is handed to, in order."""
+
+    holders: list[Contact] = field(default_factory=list)
+    next: int = 0
+    known: Known = field(default_factory=Known)
+    is_held: bool = False
+
+
+@dataclass(slots=True)
+class Round:
+    """One publication of a packet.
+
+    Parameters
+    ----------
+    carried
+        The packet.
+    salt
+        Of the choice of keys, and where to begin among the holders.
+    to_all
+        Whether all holders are to have it, not just one.
+    handings
+        By the place of the key among the packet's.
+    then
+        Called with it when it has ended.
+
+    """
+
+    carried: Carried
+    salt: int
+    to_all: bool
+    handings: dict[int, Handing]
+    then: "Callable[[Round, float], None]"
+    looked_up: int = 0
+    asked: int = 0
+
+    @property
+    def unheld(self) -> list[int]:
+        """The places that no holder has acknowledged."""
+        return [place for place, handing in self.handings.items() if not handing.is_held]
+
+    @property
+    def has_tried_all(self) -> bool:
+        """Whether every holder of every key has been asked."""
+        return all(each.next >= len(each.holders) for each in self.handings.values())
+
+    def order_holders(self) -> None:
+        """Begin each publication at the next holder; the first one where most keys share holders.
+
+        So a packet costs few messages where there are few nodes. Where there are more, keys that
+        begin at one holder could both be chosen for a subscriber, and one bad node would do.
+        Repetitions begin elsewhere, or a holder of many keys that drops them would come first.
+        """
+        held = Counter(contact for each in self.handings.values() for contact in each.holders)
+        count = {c: n if n > len(self.handings) * SHARE_GROUPED else 0 for c, n in held.items()}
+        for handing in self.handings.values():
+            first = self.salt % len(handing.holders)
+            handing.holders = handing.holders[first:] + handing.holders[:first]
+            if not self.salt:
+                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] else 0))
+
+
+class Rounds:
+    """Hands one node's packets over, some at once."""
+
+    def __init__(
+        self,
+        *,
+        finder: Finder,
+        links: Links,
+        hold_here: Callable[[Publish, float], Published | None],
+        salt: bytes,
+        holders: int,
+    ) -> None:
+        self.sent = 0
+        self._finder = finder
+        self._links = links
+        self._hold_here = hold_here
+        self._salt = salt
+        self._holders = holders
+        self._known: Recent[bytes, tuple[float, list[Contact]]] = Recent(REMEMBERED_KEYS_LIMIT)
+        self._waiting: deque[Round] = deque()
+        self._under_way = 0
+        self._is_starting = False
+
+    def __len__(self) -> int:
+        return self._under_way + len(self._waiting)
+
+    def begin(self, current: Round, now: float) -> None:
+        """Find the holders of each key, then hand the packet to the first of each: in its turn."""
+        self._waiting.append(current)
+        self._go_on_waiting(now)
+
+    def _go_on_waiting(self, now: float) -> None:
+        if self._is_starting:  # by a round that ended at once: the loop below goes on
+            return
+        self._is_starting = True
+        while self._waiting and self._under_way < ROUNDS_LIMIT:
+            current = self._waiting.popleft()
+            self._under_way += 1
+            for place in current.handings:
+                self._find(current, place, current.carried.keys[place], now)
+        self._is_starting = False
+
+    def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
+        def then(found: list[Contact], at: float) -> None:
+            holders = found[: self._holders]
+            self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
+            found_holders(holders, at)
+
+        def found_holders(holders: list[Contact], at: float) -> None:
+            current.handings[place].holders = list(holders)
+            current.looked_up += 1
+            if current.looked_up == len(current.handings):
+                current.order_holders()
+                self._go_on(current, list(current.handings), at)
+
+        known_until, holders = self._known.get(key, (0.0, []))
+        if known_until > now and holders:
+            found_holders(holders, now)
+        else:
+            target = rendezvous_id(key, self._salt)
+            self._finder.find(target, width=self._holders, now=now, then=then)
+
+    def _go_on(self, current: Round, places: list[int], now: float) -> None:
+        """Hand the packet to the next holder of each of these keys, as far as there is one."""
+        groups: defaultdict[Contact, list[int]] = defaultdict(list)
+        for place in places:
+            handing = current.handings[place]
+            if handing.next < len(handing.holders):
+                groups[handing.holders[handing.next]].append(place)
+                handing.next += 1
+        size = Publish.places_limit(len(current.carried.keys))
+        requests = [
+            (contact, group[start : start + size])
+            for contact, group in groups.items()
+            for start in range(0, len(group), size)
+        ]
+        current.asked += len(requests)
+        for contact, group in requests:
+            self._ask(current, contact, group, now)
+        if not current.asked and not requests:
+            self._under_way -= 1
+            current.then(current, now)
+            self._go_on_waiting(now)
+
+    def _ask(self, current: Round, contact: Contact, places: list[int], now: float) -> None:
+        carried = current.carried
+        is_here = contact.id == self._finder.own.id
+        known = tuple(current.handings[place].known for place in places)
+
+        def build(request: bytes, token: bytes) -> Publish:
+            return Publish(
+                request=request,
+                token=token,
+                salt=current.salt,
+                hops=0 if is_here else 1,
+                places=sum(1 << place for place in places),
+                keys=carried.keys,
+                packet=carried.packet,
+                known=known if any(entry.count for entry in known) else (),
+            )
+
+        def on_answer(answer: Published, at: float) -> None:
+            current.asked -= 1
+            self._go_on(current, self._heard(current, contact, places, answer), at)
+
+        def on_silence(at: float) -> None:
+            current.asked -= 1
+            for place in places:
+                self._known.pop(carried.keys[place], None)
+            self._go_on(current, places, at)
+
+        if is_here:
+            answer = self._hold_here(build(bytes(8), bytes(16)), now)
+            if answer is None:
+                on_silence(now)
+            else:
+                on_answer(answer, now)
+            return
+        self.sent += 1
+        self._links.ask(
+            build,
+            contact.record,
+            now,
+            expects=Published,
+            on_answer=on_answer,
+            on_silence=on_silence,
+        )
+
+    def _heard(
+        self, current: Round, contact: Contact, places: list[int], answer: Published
+    ) -> list[int]:
+        """The places that have to go on to their next holder."""
+        if len(answer.known) != len(places):  # not what was asked: as good as no answer
+            return places
+        is_here = contact.id == self._finder.own.id
+        named = [found for found in map(self._finder.contact, answer.news) if found is not None]
+        going_on = []
+        for place, known in zip(places, answer.known, strict=True):
+            has_news = self._take_news(current, place, named)
+            handing = current.handings[place]
+            # What only this node keeps is gone when it goes, unless there is nobody else.
+            handing.is_held |= not is_here or len(handing.holders) == 1
+            if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
+                handing.known = known
+                going_on.append(place)
+        return going_on
+
+    def _take_news(self, current: Round, place: int, named: list[Contact]) -> bool:
+        """Whether a holder has named a node that is closer to the key than one of the holders."""
+        key = current.carried.keys[place]
+        handing = current.handings[place]
+        has_news = False
+        for contact in named:
+            if contact in handing.holders:
+                continue
+            target = rendezvous_id(key, self._salt)
+            ranked = sorted([*handing.holders, contact], key=lambda node: node.id ^ target)
+            if contact in ranked[: self._holders]:
+                handing.holders.append(contact)
+                self._known.pop(key, None)
+                has_news = True
+        return has_news

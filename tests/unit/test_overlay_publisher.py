@@ -1,0 +1,149 @@
+"""What a publisher says has been handed over has been, and a burst waits its turn."""
+
+import random
+
+from qis.identity import Identity
+from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
+from qis.overlay.ids import node_id
+from qis.overlay.messages import Find, Found, Known, Publish, Published, decode
+from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.publisher import BACKLOG_LIMIT, TRY_AGAIN_S
+from qis.overlay.record import Credentials
+from qis.overlay.retained import Carried
+from qis.overlay.rounds import ROUNDS_LIMIT
+
+NOW = 1_700_000_000.0
+KEY = b"k" * 8
+OTHER, OWN = sorted(  # the other is asked first
+    (Credentials.of(Identity.from_seed(bytes([i]) * 32)) for i in (1, 2)),
+    key=lambda credentials: node_id(credentials.key),
+)
+HOME, AWAY = (pack_address(f"192.0.2.{i}", 4_000) for i in (1, 2))
+
+
+class World:
+    """A node that publishes, and one other that holds what it is asked to, unless it is silent."""
+
+    def __init__(self, *, with_other=True):
+        self.packets = {}
+        settings = Settings(
+            credentials=OWN,
+            address=HOME,
+            inspect=lambda packet, keys, now: self.packets[packet],
+            receive=lambda packet, keys, hops, now: True,
+            accepts=lambda _: True,
+        )
+        self.node = OverlayNode(settings, rng=random.Random(1), now=NOW)
+        self.now = NOW
+        self.is_silent = False
+        self.held = []
+        self.asked_at_once = 0
+        self.record = OTHER.record(AWAY, 1).encode()
+        if with_other:
+            self.node.join([(OTHER.key, AWAY)], self.now)
+            self.exchange()
+            self.run(1.0)  # what a new neighbour is to have has been handed to it
+
+    def publish(self, number, expires_in_s=9e5):
+        packet = number.to_bytes(512)
+        carried = Carried(
+            id=number.to_bytes(32),
+            issuer=OWN.key,
+            expires_at=self.now + expires_in_s,
+            keys=(KEY,),
+            packet=packet,
+        )
+        self.packets[packet] = carried
+        self.node.publish(carried, self.now)
+
+    def answer(self, message):
+        if isinstance(message, Find):
+            return Found(request=message.request, token=b"t" * 16, records=(self.record,))
+        if isinstance(message, Publish):
+            self.held.append(message.packet)
+            return Published(request=message.request, known=(Known(age_s=9_999),))
+        return None
+
+    def exchange(self):
+        while sent := self.node.datagrams():
+            messages = [decode(part) for data, _, _ in sent for part in messages_of(data)]
+            publishing = sum(isinstance(message, Publish) for message in messages)
+            self.asked_at_once = max(self.asked_at_once, publishing)
+            for message in messages:
+                answer = None if self.is_silent else self.answer(message)
+                if answer is not None:
+                    self.node.receive_datagram(answer.encode(), AWAY, self.now)
+
+    def run(self, seconds):
+        end = self.now + seconds
+        while (at := self.node.next_timer()) is not None and at <= end:
+            self.now = at
+            self.node.handle_timer(at)
+            self.exchange()
+        self.now = end
+
+
+def test_what_a_holder_has_acknowledged_is_handed_over():
+    world = World()
+    world.publish(1)
+    assert not world.node.is_idle
+    world.exchange()
+    assert world.node.is_idle
+    assert world.held == [(1).to_bytes(512)]
+
+
+def test_what_nobody_has_acknowledged_is_not_and_is_tried_again_soon():
+    world = World()
+    world.is_silent = True
+    world.publish(1)
+    world.exchange()
+    world.run(4.5)  # three tries
+    assert not world.node.is_idle
+    world.is_silent = False
+    world.run(TRY_AGAIN_S[0] + 1.0)
+    assert world.node.is_idle
+    assert world.held
+
+
+def test_it_is_given_up_when_it_expires():
+    world = World()
+    world.is_silent = True
+    world.publish(1, expires_in_s=60.0)
+    world.exchange()
+    world.run(50.0)
+    assert not world.node.publisher.is_idle
+    world.run(700.0)
+    assert world.node.publisher.is_idle
+    assert not world.node.publisher._publications
+
+
+def test_who_is_alone_holds_its_own():
+    world = World(with_other=False)
+    world.publish(1)
+    assert world.node.is_idle
+    assert len(world.node.holder.retained) == 1
+
+
+def test_a_burst_waits_its_turn_and_none_of_it_is_lost():
+    world = World()
+    for number in range(5_000):
+        world.publish(number)
+        if number >= BACKLOG_LIMIT + ROUNDS_LIMIT:
+            assert world.node.publisher.is_full
+    world.exchange()
+    assert world.node.is_idle
+    assert not world.node.publisher.is_full
+    assert world.asked_at_once <= ROUNDS_LIMIT
+    assert set(world.held) == {number.to_bytes(512) for number in range(5_000)}
+
+
+def test_who_is_pushed_out_of_the_repetitions_is_left_to_all_its_holders(monkeypatch):
+    monkeypatch.setattr("qis.overlay.publisher.PUBLICATIONS_LIMIT", 4)
+    world = World()
+    for number in range(6):
+        world.publish(number)
+        world.exchange()
+    assert world.held.count((0).to_bytes(512)) == 2  # once as the first holder, once as one of all
+    assert world.held.count((5).to_bytes(512)) == 1
+    assert world.node.is_idle
