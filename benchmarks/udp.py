@@ -3,12 +3,12 @@
     python benchmarks/udp.py --json
     python benchmarks/udp.py --json --details --stages
 
-`cpu_over_verify`: two processes deliver packets of one study, signed beforehand, as holders deliver
-to a subscriber: as fast as it acknowledges. All the CPU time that the receiving process spends, from
-socket to the subscription's async iterator, by the number of packets that came out of that, over one
-raw Ed25519 verification (timed in the same process in a tight loop, before and after). Nothing is
-subtracted. `--details` has the same where the two publish: in a network of three the receiver is a
-holder of the study too, and each packet comes twice.
+`cpu_over_verify`: two processes deliver packets of one study, signed beforehand, as holders
+deliver to a subscriber: as fast as it acknowledges. All the CPU time that the receiving process
+spends, from socket to the subscription's async iterator, by the number of packets that came out of
+that, over one raw Ed25519 verification (timed in the same process in a tight loop, before and
+after). Nothing is subtracted. `--details` has the same where the two publish: in a network of three
+the receiver is a holder of the study too, and each packet comes twice.
 
 `flood_delivered`: 60,000 distinct valid packets, signed and sealed beforehand, sent by one process
 as fast as the system takes them, without the window that a node keeps to; the share that
