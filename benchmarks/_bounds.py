@@ -28,7 +28,7 @@ from qis.overlay import (
     rounds,
     table,
 )
-from qis.overlay.node import UNDELIVERED_LIMIT
+from qis.overlay.delivering import UNDELIVERED_LIMIT
 from qis.transport._held import HELD_LIMIT
 
 _PARTS = {
@@ -36,7 +36,7 @@ _PARTS = {
     "packets retained": (("node", "holder", "retained", "_packets"), retained.RETAINED_LIMIT),
     "forwarded packets": (("node", "holder", "_handled"), holder.HANDLED_LIMIT),
     "deliveries that wait": (("node", "holder", "outflow", "_waiting"), outflow.WAITING_LIMIT),
-    "deliveries of the application": (("node", "_undelivered"), UNDELIVERED_LIMIT),
+    "deliveries of the application": (("node", "delivering", "_waiting"), UNDELIVERED_LIMIT),
     "requests under way": (("node", "_links", "_under_way"), links.UNDER_WAY_LIMIT),
     "tokens of others": (("node", "_links", "_tokens"), links.TOKENS_LIMIT),
     "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
@@ -74,8 +74,8 @@ def sizes(site: Site) -> dict[str, tuple[int, int]]:
 
 
 def held_bytes(site: Site) -> int:
-    """Bytes of all objects that a site holds, each once."""
-    seen = {id(site)}
+    """Bytes of all objects that a site holds, each once; not those of who attacks it."""
+    seen = {id(site), id(site.lies)}
     waiting = deque([site])
     total = 0
     while waiting:

@@ -74,7 +74,13 @@ class Signer:
         packet, keys = self._packet(now, lifetime_s=LIFETIME_S)
         request = self._bytes(8)
         publish = Publish(
-            request=request, token=token, salt=0, hops=1, places=1, keys=keys, packet=packet
+            request=request,
+            token=token,
+            salt=0,
+            hops=1,
+            places=2 ** len(keys) - 1,
+            keys=keys,
+            packet=packet,
         )
         deliver = Deliver(request=request, hops=1, keys=keys, packet=packet)
         relay = [self._relay(address, token, now)] if self._rng.random() < 0.02 else []

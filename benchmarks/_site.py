@@ -14,7 +14,6 @@ from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.subscription import Wanted
-from qis.transport._carriers import carried_of
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
 
@@ -57,9 +56,9 @@ class Site:
             inspect=self._inspector,
             receive=self._take,
             accepts=self.roster.accepts,
+            refused=self.statistics.refused,
         )
         self.node = OverlayNode(settings, rng=self._rng, now=now)
-        self.node.refused = self.statistics.refused
         self.channels = None
         if self._encrypted:
             self.channels = Channels(
@@ -83,7 +82,7 @@ class Site:
 
     def publish(self, packet: qis.Packet, keys: tuple[bytes, ...], now: float) -> None:
         """Hand a packet of its own to the network, as a transport does."""
-        carried = carried_of(packet, keys)
+        carried = self._inspector.carried(packet, keys)
         self._reception.hold(packet, keys)
         self._inspector.trust(packet, carried)
         self.node.publish(carried, now)

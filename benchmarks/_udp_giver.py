@@ -17,13 +17,14 @@ import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
 from qis.overlay.bundles import messages_of
+from qis.overlay.inspection import Inspector
 from qis.overlay.links import Links
 from qis.overlay.messages import Deliver, Delivered, Message, decode
 from qis.overlay.outflow import Outflow
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timers
 from qis.packet import Packet
-from qis.transport._carriers import carried_of
+from qis.transport._carriers import topic_of
 from qis.transport._peer_names import parse_peer
 from qis.transport._socket import RECEIVE_BUFFER
 
@@ -40,6 +41,7 @@ class Giver:
         self._behind_s = 0.0
         self._timers = Timers()
         self._links = Links(self._timers, rng)
+        self._inspector = Inspector(lambda _: True, topic_of)
         self._outflow = Outflow(self._links, b"")
         self._channels = Channels(identity(number), accepts=qis.Roster.open().accepts, rng=rng)
         key, place = parse_peer(address)
@@ -74,7 +76,9 @@ class Giver:
         """As a holder does: with a window, and again if they are not acknowledged."""
         now = self._now()
         for packet in packets:
-            self._outflow.deliver(carried_of(packet, _keys(packet)), self._to, 0, now)
+            self._outflow.deliver(
+                Inspector(lambda _: True, topic_of).carried(packet, _keys(packet)), self._to, 0, now
+            )
         self.send(self._sealed(now))
         self.go_on()
 

@@ -20,9 +20,10 @@ import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
 from qis.overlay.bundles import Datagram
+from qis.overlay.delivering import Receive
 from qis.overlay.inspection import Inspector
 from qis.overlay.messages import Deliver, decode
-from qis.overlay.node import OverlayNode, Receive, Settings
+from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics

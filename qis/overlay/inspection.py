@@ -8,7 +8,7 @@ from qis.errors import PeerError
 from qis.identity import Issuer
 from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
-from qis.packet import Packet, content_id, issuer_key, screen
+from qis.packet import Packet, issuer_key, screen
 
 VERIFIED_LIMIT: Final = 4_096
 """Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
@@ -21,11 +21,18 @@ class Inspector:
     ----------
     accepts
         Whose packets are passed on; a roster's `accepts`.
+    topic_of
+        Of packets for which this is the same the newest replaces the others; empty: of none.
 
     """
 
-    def __init__(self, accepts: Callable[[Issuer], bool]) -> None:
+    def __init__(
+        self,
+        accepts: Callable[[Issuer], bool],
+        topic_of: Callable[[Packet], bytes] = lambda _: b"",
+    ) -> None:
         self._accepts = accepts
+        self._topic_of = topic_of
         self._verified: Recent[bytes, tuple[Packet, Carried | None]] = Recent(VERIFIED_LIMIT)
 
     def parse(self, data: bytes) -> Packet:
@@ -36,6 +43,20 @@ class Inspector:
         packet = Packet.parse(data)
         self._verified.put(data, (packet, None))
         return packet
+
+    def carried(self, packet: Packet, keys: tuple[bytes, ...]) -> Carried:
+        """A packet that is known to be valid, as the overlay carries it."""
+        return Carried(
+            id=packet.id,
+            issuer=packet.issuer.key,
+            expires_at=packet.expires_at,
+            keys=keys,
+            packet=bytes(packet),
+            scheme_id=packet.fingerprint.scheme_id,
+            sketch=packet.fingerprint.sketch,
+            topic=self._topic_of(packet),
+            sequence=packet.sequence,
+        )
 
     def trust(self, packet: Packet, carried: Carried) -> None:
         """Remember a packet that was signed or verified elsewhere in this process."""
@@ -55,14 +76,6 @@ class Inspector:
             return None
         if routing_commitment(keys) != parsed.routing_commitment:  # all, the study's id included
             return None
-        carried = Carried(
-            id=content_id(data),
-            issuer=parsed.issuer.key,
-            expires_at=parsed.expires_at,
-            keys=keys,
-            packet=data,
-            scheme_id=parsed.fingerprint.scheme_id,
-            sketch=parsed.fingerprint.sketch,
-        )
+        carried = self.carried(parsed, keys)
         self.trust(parsed, carried)
         return carried

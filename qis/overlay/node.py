@@ -1,14 +1,14 @@
 """One node: what comes in goes to the part that it concerns; what is to be sent comes out."""
 
 import random
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field
 
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
+from qis.overlay.delivering import Delivering, Receive
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder
@@ -16,23 +16,11 @@ from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
-from qis.overlay.messages import (
-    Closer,
-    Deliver,
-    Delivered,
-    Find,
-    Found,
-    Leave,
-    Message,
-    Prove,
-    Publish,
-    Relay,
-    Subscribe,
-    decode,
-)
-from qis.overlay.publisher import Publisher
+from qis.overlay.messages import Find, Leave, Message, Subscribe, decode
+from qis.overlay.publisher import BACKLOG_LIMIT, Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
+from qis.overlay.requests import Requests
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import Rounds
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
@@ -40,14 +28,6 @@ from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
-
-DELIVER_AGAIN_S: Final = 0.25
-"""Pause before what the application had no room for is offered again."""
-UNDELIVERED_LIMIT: Final = 16_384
-"""Packets that wait for the application; beyond these one is refused and counted."""
-
-Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
-"""The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +44,8 @@ class Settings:
         How packets are verified before they are passed on, and where they are delivered.
     accepts
         Whom it talks to; a roster's `accepts`.
+    refused
+        Where what is refused is counted, by reason.
     salt
         Shared by the members of a roster, see `node_id`.
     holders
@@ -78,6 +60,7 @@ class Settings:
     inspect: Inspect
     receive: Receive
     accepts: Callable[[Issuer], bool]
+    refused: Counter[str] = field(default_factory=Counter)
     salt: bytes = b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
@@ -108,7 +91,7 @@ class OverlayNode:
         admission: Admission | None = None,
     ) -> None:
         credentials = settings.credentials
-        self.refused: Counter[str] = Counter()
+        self.refused = settings.refused
         self._settings = settings
         self._rng = rng
         self._admission = admission or Admission(
@@ -116,7 +99,6 @@ class OverlayNode:
         )
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
-        self._undelivered: deque[tuple[Carried, int]] = deque()
         self._wanted: Wanted = {}
         self._unpublished: list[Carried] = []
         self._timers = Timers()
@@ -140,12 +122,13 @@ class OverlayNode:
                 slot=slot,
             )
         )
+        self.delivering = Delivering(settings.receive, self._timers, self.refused)
         self.holder = Holder(
             credentials=credentials,
             admission=self._admission,
             links=self._links,
             inspect=settings.inspect,
-            deliver_here=self._deliver_here,
+            deliver_here=self.delivering.deliver,
             rng=rng,
         )
         self.relaying = Relaying(
@@ -172,6 +155,18 @@ class OverlayNode:
             tell_here=self.interests.closer,
         )
         self.holder.news_for = self.handover.news
+        self._requests = Requests(
+            admission=self._admission,
+            tokens=self._tokens,
+            table=self.table,
+            finder=self.finder,
+            links=self._links,
+            holder=self.holder,
+            interests=self.interests,
+            relaying=self.relaying,
+            receive=settings.receive,
+            refused=self.refused,
+        )
         self._joining = Joining(
             self.finder, self.table, self._timers, rng, salt=settings.salt, entered=self._entered
         )
@@ -198,6 +193,11 @@ class OverlayNode:
         is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.holder.outflow.own_under_way
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the application should wait with more packets."""
+        return self.publisher.is_full or len(self._unpublished) >= BACKLOG_LIMIT
 
     @property
     def is_busy(self) -> bool:
@@ -237,10 +237,8 @@ class OverlayNode:
         if sender is not None and _claimed(message) not in (None, sender):
             self.refused["another's word"] += 1
             return
-        handler = _HANDLERS.get(type(message))
-        if handler is not None:
-            handler(self, message, address, now)
-        elif not self._links.hear(message, address, now):
+        is_request = self._requests.answer(message, address, now)
+        if not is_request and not self._links.hear(message, address, now):
             self.refused["unasked"] += 1
 
     def want(self, wanted: Wanted, now: float) -> None:
@@ -300,117 +298,9 @@ class OverlayNode:
         self.handover.forget(now)
         self._timers.start(now + REFRESH_S, self._tidy)
 
-    def _deliver_here(self, carried: Carried, hops: int, now: float) -> None:
-        """Give a packet to the application; if that has no room, again a little later."""
-        waiting = self._undelivered
-        if not waiting and self._settings.receive(carried.packet, carried.keys, hops, now):
-            return
-        if len(waiting) >= UNDELIVERED_LIMIT:
-            self.refused["undelivered"] += 1
-            return
-        waiting.append((carried, hops))
-        if len(waiting) == 1:
-            self._timers.start(now + DELIVER_AGAIN_S, self._deliver_waiting)
-
-    def _deliver_waiting(self, now: float) -> None:
-        waiting = self._undelivered
-        while waiting:
-            carried, hops = waiting[0]
-            if not self._settings.receive(carried.packet, carried.keys, hops, now):
-                self._timers.start(now + DELIVER_AGAIN_S, self._deliver_waiting)
-                return
-            waiting.popleft()
-
-    def _on_find(self, message: Find, address: bytes, now: float) -> None:
-        asker = self._admission.contact(message.record)
-        if asker is None or asker.record.is_leaving:
-            self.refused["record"] += 1
-            return
-        is_proven = self._tokens.proves(address, message.token, now)
-        if not is_proven and any(message.token):
-            self._ask_for_proof(message, address, now)
-            return
-        if is_proven and asker.record.address == address:
-            self.table.add(asker)
-        records = tuple(c.record.encode() for c in self.finder.closest(message.target))
-        token = self._tokens.token(address, now)
-        self._links.answer(Found(request=message.request, token=token, records=records), address)
-
-    def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
-        if message.subscription.address != address:  # or a victim could be subscribed
-            self.refused["address"] += 1
-        elif self._proves(message, message.token, address, now):
-            self._answer(self.holder.subscribe(message, now), address)
-
-    def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
-        if self._proves(message, message.token, address, now):
-            self._answer(self.holder.publish(message, now), address)
-
-    def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
-        if self._settings.receive(message.packet, message.keys, message.hops, now):
-            self.relaying.note(message)
-            self._links.answer(Delivered(request=message.request), address)
-
-    def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
-        if not self.interests.hears_from(address):
-            self.refused["unasked"] += 1
-            return
-        contact = self.finder.contact(message.record)
-        if contact is None:
-            self.refused["record"] += 1
-            return
-        self._links.answer(Delivered(request=message.request), address)
-        self.interests.closer(contact, message.keys, now)
-
-    def _on_relay(self, message: Relay, address: bytes, now: float) -> None:
-        if not self.interests.hears_from(address):
-            self.refused["unasked"] += 1
-            return
-        refusal = self.relaying.relay(message, address, now)
-        if refusal is None:
-            self._links.answer(Delivered(request=message.request), address)
-        else:
-            self.refused[refusal] += 1
-
-    def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
-        contact = self._admission.contact(message.record)
-        if contact is None or not contact.record.is_leaving:
-            self.refused["record"] += 1
-            return
-        known = self.table.get(contact.id)
-        if known is not None and contact.record.sequence > known.record.sequence:
-            self.table.remove(contact.id)
-
-    def _proves(self, message: Message, token: bytes, address: bytes, now: float) -> bool:
-        if self._tokens.proves(address, token, now):
-            return True
-        self._ask_for_proof(message, address, now)
-        return False
-
-    def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
-        token = self._tokens.token(address, now)
-        self._links.answer(Prove(request=message.request, token=token), address)
-
-    def _answer(self, answer: Message | None, address: bytes) -> None:
-        if answer is None:
-            self.refused["request"] += 1
-        else:
-            self._links.answer(answer, address)
-
 
 def _claimed(message: Message) -> bytes | None:
     """The key of the node that a message says it is from, if it does."""
     if isinstance(message, Find):
         return message.record[:32]
     return message.subscription.subscriber if isinstance(message, Subscribe) else None
-
-
-_HANDLERS: Final[dict[type[Message], Callable[..., None]]] = {
-    Find: OverlayNode._on_find,  # noqa: SLF001  the table of this class's own handlers
-    Subscribe: OverlayNode._on_subscribe,  # noqa: SLF001
-    Publish: OverlayNode._on_publish,  # noqa: SLF001
-    Deliver: OverlayNode._on_deliver,  # noqa: SLF001
-    Leave: OverlayNode._on_leave,  # noqa: SLF001
-    Closer: OverlayNode._on_closer,  # noqa: SLF001
-    Relay: OverlayNode._on_relay,  # noqa: SLF001
-}

@@ -1,7 +1,8 @@
 """Packets that a rendezvous node keeps while they live, for subscribers that come later.
 
-Bounded; when full, the issuer with most packets loses its oldest, so that nobody's flood displaces
-the others. A count that only grows says what came after what, so that a refresh repeats nothing.
+Of packets that replace each other the newest is kept. Bounded; when full, the issuer with most
+packets loses its oldest, so that nobody's flood displaces the others. A count that only grows says
+what came after what, so that a refresh repeats nothing.
 """
 
 import math
@@ -17,7 +18,10 @@ RETAINED_LIMIT: Final = 4_096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carried:
-    """A verified packet with the keys that it travels under, and what it is about."""
+    """A verified packet with the keys that it travels under, and what it is about.
+
+    Of packets with the same `topic`, unless empty, a higher `sequence` replaces a lower one.
+    """
 
     id: bytes
     issuer: bytes
@@ -26,6 +30,8 @@ class Carried:
     packet: bytes
     scheme_id: bytes = b""
     sketch: bytes = b""
+    topic: bytes = b""
+    sequence: int = 0
 
 
 class Retained:
@@ -36,6 +42,7 @@ class Retained:
         self._packets: dict[bytes, tuple[int, Carried]] = {}
         self._shares = Shares()
         self._by_key: dict[bytes, dict[bytes, None]] = {}
+        self._newest: dict[bytes, list[bytes]] = {}
         self.count = 0
         self._first_expiry = math.inf
 
@@ -43,8 +50,8 @@ class Retained:
         return len(self._packets)
 
     def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> None:
-        """Keep a packet, once, as a holder of some of its keys."""
-        if carried.expires_at <= now:
+        """Keep a packet, once, as a holder of some of its keys, unless a newer one is kept."""
+        if carried.expires_at <= now or not self._replace_older(carried):
             return
         for key in keys:
             self._by_key.setdefault(key, {})[carried.id] = None
@@ -53,6 +60,8 @@ class Retained:
         self.count += 1
         self._packets[carried.id] = (self.count, carried)
         self._shares.add(carried.issuer, carried.id)
+        if carried.topic:
+            self._newest.setdefault(carried.topic, []).append(carried.id)
         self._first_expiry = min(self._first_expiry, carried.expires_at)
         if len(self._packets) > self._limit:
             self.expire(now)
@@ -84,6 +93,19 @@ class Retained:
         alive = (carried.expires_at for _, carried in self._packets.values())
         self._first_expiry = min(alive, default=math.inf)
 
+    def _replace_older(self, carried: Carried) -> bool:
+        """Let go of what a packet replaces; whether nothing newer replaces it.
+
+        Two of one sequence stay both: that is a proof against their issuer.
+        """
+        for packet_id in list(self._newest.get(carried.topic, ())):
+            other = self._packets[packet_id][1]
+            if other.sequence > carried.sequence:
+                return False
+            if other.sequence < carried.sequence:
+                self._drop(packet_id)
+        return True
+
     def _drop(self, packet_id: bytes) -> None:
         _, carried = self._packets.pop(packet_id)
         for key in carried.keys:
@@ -92,3 +114,8 @@ class Retained:
                 if not under:
                     del self._by_key[key]
         self._shares.remove(carried.issuer, packet_id)
+        if carried.topic:
+            newest = self._newest[carried.topic]
+            newest.remove(packet_id)
+            if not newest:
+                del self._newest[carried.topic]

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
+from blake3 import blake3
+
+from qis.evidence.rules import evidence_key
 from qis.identity import Identity
 from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.overlay.retained import Carried
 from qis.packet import Packet
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
@@ -143,17 +145,18 @@ class Overlaid(Carrier):
         send: Callable[[bytes, bytes], None],
         wake: Callable[[float, Callable[[float], None]], None],
     ) -> None:
+        self._inspector = Inspector(reception.accepts, topic_of)
         settings = Settings(
             credentials=Credentials.of(identity),
             address=address,
-            inspect=Inspector(reception.accepts),
+            inspect=self._inspector,
             receive=lambda packet, keys, hops, at: (
                 reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
             ),
             accepts=reception.accepts,
+            refused=statistics.refused,
         )
         self.node = OverlayNode(settings, rng=rng, now=now)
-        self.node.refused = statistics.refused
         self._reception = reception
         self._statistics = statistics
         self._send = send
@@ -178,7 +181,7 @@ class Overlaid(Carrier):
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
         """Hand to the holders of its keys."""
-        self.node.publish(carried_of(packet, keys), now)
+        self.node.publish(self._inspector.carried(packet, keys), now)
         self._flush()
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
@@ -224,14 +227,8 @@ class Overlaid(Carrier):
             self._flush()
 
 
-def carried_of(packet: Packet, keys: tuple[bytes, ...]) -> Carried:
-    """A packet as the overlay carries it."""
-    return Carried(
-        id=packet.id,
-        issuer=packet.issuer.key,
-        expires_at=packet.expires_at,
-        keys=keys,
-        packet=bytes(packet),
-        scheme_id=packet.fingerprint.scheme_id,
-        sketch=packet.fingerprint.sketch,
-    )
+def topic_of(packet: Packet) -> bytes:
+    """What a packet speaks for: its issuer's word on a question and cohort, until a newer one."""
+    key = evidence_key(packet)
+    parts = (key.study_id, key.issuer, bytes((key.role,)), key.cohort.encode())
+    return blake3(b"".join(parts)).digest(16)

@@ -127,9 +127,16 @@ def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[
     Raises
     ------
     InputError
-        If they are not those that the packet was signed for.
+        If they are not those that the packet was signed for, or it is no `Packet`.
 
     """
+    if not isinstance(packet, Packet):
+        raise InputError(
+            f"{type(packet).__name__} is no qis.Packet: bytes have to be verified first, by "
+            "qis.Packet.parse",
+            field="packet",
+            actual=type(packet).__name__,
+        )
     keys = tuple(sorted({*routing_keys, packet.outcome.study_id}))
     if not packet.travels_under(keys):
         raise InputError(

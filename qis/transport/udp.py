@@ -21,7 +21,7 @@ from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._carriers import carried_of
+from qis.transport._carriers import topic_of
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception, Verdict
 from qis.transport._socket import DatagramSocket
@@ -77,7 +77,7 @@ class UDPTransport(Transport):
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._inspector = Inspector(self._accepts)
+        self._inspector = Inspector(self._accepts, topic_of)
         self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
@@ -147,11 +147,11 @@ class UDPTransport(Transport):
         Waits while more than 1,000 others have not been acknowledged by any holder.
         """
         keys = require_signed_keys(packet, routing_keys)
-        while (node := self._open_node()).publisher.is_full:
+        while (node := self._open_node()).is_full:
             await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        carried = carried_of(packet, keys)
+        carried = self._inspector.carried(packet, keys)
         self._inspector.trust(packet, carried)
         node.publish(carried, time.time())
         self._turn()
@@ -213,10 +213,9 @@ class UDPTransport(Transport):
             inspect=self._inspector,
             receive=self._deliver,
             accepts=self._accepts,
+            refused=self._statistics.refused,
         )
-        node = OverlayNode(settings, rng=rng, now=now)
-        node.refused = self._statistics.refused
-        return node
+        return OverlayNode(settings, rng=rng, now=now)
 
     def _deliver(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
         """Whether it need not come again."""
@@ -250,7 +249,7 @@ class UDPTransport(Transport):
         self._channels.handle_timer(now)
         self._send()
         _show(self._idle, self._node.is_idle)
-        _show(self._room, not self._node.publisher.is_full)
+        _show(self._room, not self._node.is_full)
         if now >= self._cache_at:
             self._cache_at = now + CACHE_EVERY_S
             self._remember_peers()

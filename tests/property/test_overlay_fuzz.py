@@ -2,7 +2,7 @@
 
 import pytest
 
-from qis.overlay import node, tokens
+from qis.overlay import requests, tokens
 from qis.overlay.holder import Holder
 from qis.overlay.record import Admission, Contact, NodeRecord, node_id
 from qis.transport._reception import Reception, Verdict
@@ -47,9 +47,9 @@ BROKEN = {
         3_000,
     ),
     "forgets what it holds": (
-        node.OverlayNode,
+        requests.Requests,
         "_on_leave",
-        lambda self, message, address, now: self.holder.holdings.__init__(),
+        lambda self, message, address, now: self._holder.holdings.__init__(),
         "are missing",
         300,
     ),
@@ -67,11 +67,11 @@ BROKEN = {
 def test_the_fuzzer_finds_a_broken_node(fuzz, monkeypatch, name):
     owner, method, broken, words, count = BROKEN[name]
     monkeypatch.setattr(owner, method, broken)
-    if owner is node.OverlayNode:
-        handlers = {**node._HANDLERS}
+    if owner is requests.Requests:
+        handlers = {**requests._HANDLERS}
         kind = next(k for k, h in handlers.items() if h.__name__ == method)
         handlers[kind] = broken
-        monkeypatch.setattr(node, "_HANDLERS", handlers)
+        monkeypatch.setattr(requests, "_HANDLERS", handlers)
     found = fuzz.attack(count, 3, encrypted=False, seconds=100.0)
     assert any(words in fault for fault in found["faults"])
 

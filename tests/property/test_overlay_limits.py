@@ -7,6 +7,7 @@ from pathlib import Path
 from qis.identity import Identity
 from qis.overlay import (
     budgets,
+    delivering,
     finder,
     handover,
     holder,
@@ -16,7 +17,6 @@ from qis.overlay import (
     joining,
     links,
     lookup,
-    node as core,
     outflow,
     publisher,
     record,
@@ -67,12 +67,12 @@ DOCUMENTED = {
         outflow.WAITING_LIMIT // 2,
         outflow.WAITING_FOR_ONE_LIMIT,
     ),
-    "deliveries that wait for the node's own application": (core.UNDELIVERED_LIMIT,),
+    "deliveries that wait for the node's own application": (delivering.UNDELIVERED_LIMIT,),
     "own packets that are being handed over; that wait for it": (
         rounds.ROUNDS_LIMIT,
         publisher.BACKLOG_LIMIT,
     ),
-    "packets retained": (retained.RETAINED_LIMIT,),
+    "packets retained, of each issuer's versions the newest": (retained.RETAINED_LIMIT,),
     "packets given to the application, remembered": (HELD_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
@@ -175,7 +175,7 @@ def named_limits():
     """Every constant of the core that limits something."""
     modules = (
         *(budgets, finder, handover, holder, holdings, inspection, interests, joining, links),
-        *(lookup, core, outflow, publisher, record, relaying, retained, rounds),
+        *(lookup, delivering, outflow, publisher, record, relaying, retained, rounds),
         *(subscription, table),
     )
     return {

@@ -197,10 +197,10 @@ def test_what_the_application_has_no_room_for_is_offered_again_in_order():
         carried = Carried(
             id=packet[:32], issuer=SITES[1].key, expires_at=NOW + 9e3, keys=(KEY,), packet=packet
         )
-        live._deliver_here(carried, 1, NOW)
+        live.delivering.deliver(carried, 1, NOW)
     assert taken == []
     for seen in (0, 2, 2, 5, 5):
         room[0] = seen
         live.handle_timer(live.next_timer())
         assert taken == packets[:seen]
-    assert not live._undelivered
+    assert not live.delivering._waiting

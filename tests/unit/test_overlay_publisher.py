@@ -147,3 +147,16 @@ def test_who_is_pushed_out_of_the_repetitions_is_left_to_all_its_holders(monkeyp
     assert world.held.count((0).to_bytes(512)) == 2  # once as the first holder, once as one of all
     assert world.held.count((5).to_bytes(512)) == 1
     assert world.node.is_idle
+
+
+def test_what_waits_for_the_first_peer_counts_too():
+    world = World(with_other=False)
+    world.node.join([(OTHER.key, AWAY)], world.now)
+    for number in range(BACKLOG_LIMIT):
+        assert not world.node.is_full
+        world.publish(number)
+    assert world.node.is_full
+    world.exchange()
+    world.run(1.0)
+    assert not world.node.is_full
+    assert len(set(world.held)) == BACKLOG_LIMIT

@@ -78,9 +78,15 @@ def test_equal_knowledge_and_age():
     assert not one.known(A, 800.0).is_same(other.known(A, 800.0))
 
 
-def carried(number, issuer=b"i", keys=(A,), expires_at=100.0):
+def carried(number, *, issuer=b"i", keys=(A,), expires_at=100.0, topic=b"", sequence=0):
     return Carried(
-        id=number.to_bytes(32), issuer=issuer, expires_at=expires_at, keys=keys, packet=b""
+        id=number.to_bytes(32),
+        issuer=issuer,
+        expires_at=expires_at,
+        keys=keys,
+        packet=b"",
+        topic=topic,
+        sequence=sequence,
     )
 
 
@@ -97,6 +103,28 @@ def test_retained_packets_come_in_order_after_a_count_and_once():
     kept.expire(100.0)
     assert len(kept) == 0
     assert kept.keys() == set()
+
+
+def test_of_versions_the_newest_is_kept_in_whatever_order_they_come():
+    for order in ((1, 2, 3), (3, 1, 2), (2, 3, 1)):
+        kept = Retained()
+        for number in order:
+            kept.put(carried(number, topic=b"t", sequence=number), [A], now=0.0)
+        kept.put(carried(9, topic=b"other", sequence=1), [A], now=0.0)
+        kept.put(carried(8), [A], now=0.0)
+        assert {c.id[-1] for c in kept.under(A, 1.0)} == {3, 8, 9}
+        assert len(kept) == 3
+
+
+def test_two_of_one_sequence_are_a_proof_and_stay():
+    kept = Retained()
+    for number in (1, 2):
+        kept.put(carried(number, topic=b"t", sequence=5), [A], now=0.0)
+    assert len(kept) == 2
+    kept.put(carried(3, topic=b"t", sequence=6), [A], now=0.0)
+    assert [c.id[-1] for c in kept.under(A, 1.0)] == [3]
+    kept.expire(100.0)
+    assert not kept._newest
 
 
 def test_a_flood_displaces_only_its_own_issuer():

@@ -185,3 +185,13 @@ def test_a_folder_admits_by_the_roster_that_is_believed_now(tmp_path):
             assert (await first(wanted)).packet == packet
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("what", [b"x" * 512, None, "packet"])
+def test_what_is_no_packet_is_refused_in_words(what):
+    async def scenario():
+        transport = qis.MemoryTransport(qis.MemoryNetwork(now=1.8e9), site(1))
+        with pytest.raises(errors.InputError, match=r"no qis\.Packet"):
+            await transport.publish(what, ())
+
+    asyncio.run(scenario())

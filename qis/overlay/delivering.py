@@ -1,0 +1,47 @@
+"""Packets on their way to this node's own application, which may have no room for them yet."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Final
+
+from qis.overlay.retained import Carried
+from qis.overlay.timers import Timers
+
+DELIVER_AGAIN_S: Final = 0.25
+"""Pause before what the application had no room for is offered again."""
+UNDELIVERED_LIMIT: Final = 16_384
+"""Packets that wait for the application; beyond these one is refused and counted."""
+
+Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
+"""The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
+
+
+class Delivering:
+    """Offers packets to the application, in order, until it takes them."""
+
+    def __init__(self, receive: Receive, timers: Timers, refused: Counter[str]) -> None:
+        self._receive = receive
+        self._timers = timers
+        self._refused = refused
+        self._waiting: deque[tuple[Carried, int]] = deque()
+
+    def deliver(self, carried: Carried, hops: int, now: float) -> None:
+        """Give a packet to the application; if that has no room, again a little later."""
+        waiting = self._waiting
+        if not waiting and self._receive(carried.packet, carried.keys, hops, now):
+            return
+        if len(waiting) >= UNDELIVERED_LIMIT:
+            self._refused["undelivered"] += 1
+            return
+        waiting.append((carried, hops))
+        if len(waiting) == 1:
+            self._timers.start(now + DELIVER_AGAIN_S, self._go_on)
+
+    def _go_on(self, now: float) -> None:
+        waiting = self._waiting
+        while waiting:
+            carried, hops = waiting[0]
+            if not self._receive(carried.packet, carried.keys, hops, now):
+                self._timers.start(now + DELIVER_AGAIN_S, self._go_on)
+                return
+            waiting.popleft()

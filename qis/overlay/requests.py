@@ -1,0 +1,156 @@
+"""What other nodes ask of this one: each request goes to the part that it concerns, or is refused.
+
+Nothing larger than the request goes to an address that has not proven itself, and nothing is held
+for it.
+"""
+
+from collections import Counter
+from collections.abc import Callable
+from typing import Any, Final
+
+from qis.overlay.delivering import Receive
+from qis.overlay.finder import Finder
+from qis.overlay.holder import Holder
+from qis.overlay.interests import Interests
+from qis.overlay.links import Links
+from qis.overlay.messages import (
+    Closer,
+    Deliver,
+    Delivered,
+    Find,
+    Found,
+    Leave,
+    Message,
+    Prove,
+    Publish,
+    Relay,
+    Subscribe,
+)
+from qis.overlay.record import Admission
+from qis.overlay.relaying import Relaying
+from qis.overlay.table import RoutingTable
+from qis.overlay.tokens import Tokens
+
+
+class Requests:
+    """Answers requests; the arguments are the other parts of the node."""
+
+    def __init__(
+        self,
+        *,
+        admission: Admission,
+        tokens: Tokens,
+        table: RoutingTable,
+        finder: Finder,
+        links: Links,
+        holder: Holder,
+        interests: Interests,
+        relaying: Relaying,
+        receive: Receive,
+        refused: Counter[str],
+    ) -> None:
+        self._admission = admission
+        self._tokens = tokens
+        self._table = table
+        self._finder = finder
+        self._links = links
+        self._holder = holder
+        self._interests = interests
+        self._relaying = relaying
+        self._receive = receive
+        self._refused = refused
+
+    def answer(self, message: Message, address: bytes, now: float) -> bool:
+        """Do what is asked; whether the message is a request at all."""
+        handler = _HANDLERS.get(type(message))
+        if handler is None:
+            return False
+        handler(self, message, address, now)
+        return True
+
+    def _on_find(self, message: Find, address: bytes, now: float) -> None:
+        asker = self._admission.contact(message.record)
+        if asker is None or asker.record.is_leaving:
+            self._refused["record"] += 1
+            return
+        is_proven = self._tokens.proves(address, message.token, now)
+        if not is_proven and any(message.token):
+            self._ask_for_proof(message, address, now)
+            return
+        if is_proven and asker.record.address == address:
+            self._table.add(asker)
+        records = tuple(c.record.encode() for c in self._finder.closest(message.target))
+        token = self._tokens.token(address, now)
+        self._links.answer(Found(request=message.request, token=token, records=records), address)
+
+    def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
+        if message.subscription.address != address:  # or a victim could be subscribed
+            self._refused["address"] += 1
+        elif self._proves(message, message.token, address, now):
+            self._answer(self._holder.subscribe(message, now), address)
+
+    def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
+        if self._proves(message, message.token, address, now):
+            self._answer(self._holder.publish(message, now), address)
+
+    def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
+        if self._receive(message.packet, message.keys, message.hops, now):
+            self._relaying.note(message)
+            self._links.answer(Delivered(request=message.request), address)
+
+    def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
+        if not self._interests.hears_from(address):
+            self._refused["unasked"] += 1
+            return
+        contact = self._finder.contact(message.record)
+        if contact is None:
+            self._refused["record"] += 1
+            return
+        self._links.answer(Delivered(request=message.request), address)
+        self._interests.closer(contact, message.keys, now)
+
+    def _on_relay(self, message: Relay, address: bytes, now: float) -> None:
+        if not self._interests.hears_from(address):
+            self._refused["unasked"] += 1
+            return
+        refusal = self._relaying.relay(message, address, now)
+        if refusal is None:
+            self._links.answer(Delivered(request=message.request), address)
+        else:
+            self._refused[refusal] += 1
+
+    def _on_leave(self, message: Leave, _address: bytes, _now: float) -> None:
+        contact = self._admission.contact(message.record)
+        if contact is None or not contact.record.is_leaving:
+            self._refused["record"] += 1
+            return
+        known = self._table.get(contact.id)
+        if known is not None and contact.record.sequence > known.record.sequence:
+            self._table.remove(contact.id)
+
+    def _proves(self, message: Message, token: bytes, address: bytes, now: float) -> bool:
+        if self._tokens.proves(address, token, now):
+            return True
+        self._ask_for_proof(message, address, now)
+        return False
+
+    def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
+        token = self._tokens.token(address, now)
+        self._links.answer(Prove(request=message.request, token=token), address)
+
+    def _answer(self, answer: Message | None, address: bytes) -> None:
+        if answer is None:
+            self._refused["request"] += 1
+        else:
+            self._links.answer(answer, address)
+
+
+_HANDLERS: Final[dict[type[Message], Callable[[Requests, Any, bytes, float], None]]] = {
+    Find: Requests._on_find,  # noqa: SLF001  the table of this class's own handlers
+    Subscribe: Requests._on_subscribe,  # noqa: SLF001
+    Publish: Requests._on_publish,  # noqa: SLF001
+    Deliver: Requests._on_deliver,  # noqa: SLF001
+    Leave: Requests._on_leave,  # noqa: SLF001
+    Closer: Requests._on_closer,  # noqa: SLF001
+    Relay: Requests._on_relay,  # noqa: SLF001
+}
