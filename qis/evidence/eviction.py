@@ -12,8 +12,8 @@ from typing import NamedTuple
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
 
-_SPARE = 64
-"""A full store frees a 64th more than it must, so that not every packet has to make room."""
+_SPARE = 16
+"""A full store frees a 16th more than it must: what may go is searched seldom, as that takes long."""
 
 
 class Worth(IntEnum):

@@ -16,6 +16,9 @@ from qis.overlay.timers import Timer, Timers
 
 REPEAT_AFTER_S: Final = (30.0, 600.0, 3_600.0)
 """When a packet is published again; the last pause repeats while it lives."""
+FEW_KEYS: Final = 8
+"""A packet of so few keys is repeated first at all their holders, whether or not they know the same
+subscribers: who shares just one key with it depends on one holder at a time, which may be bad."""
 TRY_AGAIN_S: Final = (5.0, 10.0, 20.0, 40.0)
 """When it is tried again under keys of which no holder has answered; the last pause repeats."""
 PUBLICATIONS_LIMIT: Final = 4_096
@@ -97,7 +100,9 @@ class Publisher:
         publication.again = self._timers.start(
             now + pause_s, lambda at: self._publish(publication, following, at)
         )
-        self._begin(publication, range(len(carried.keys)), salt, now, to_all=False)
+        is_sure = salt == 1 and len(carried.keys) <= FEW_KEYS
+        places = range(len(carried.keys))
+        self._begin(publication, places, salt, now, to_all=is_sure, trusts=not is_sure)
 
     def _begin(
         self,
@@ -107,13 +112,14 @@ class Publisher:
         now: float,
         *,
         to_all: bool,
+        trusts: bool = True,
     ) -> None:
         def then(ended: Round, at: float) -> None:
             publication.rounds.remove(ended)
             self._note(publication, ended, at)
 
         handings = {place: Handing() for place in places}
-        current = Round(publication.carried, salt, to_all, handings, then)
+        current = Round(publication.carried, salt, to_all, handings, then, trusts)
         publication.rounds.append(current)
         self._rounds.begin(current, now)
 

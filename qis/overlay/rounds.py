@@ -56,6 +56,8 @@ class Round:
         By the place of the key among the packet's.
     then
         Called with it when it has ended.
+    trusts
+        Whether a holder that knows the same subscribers as one before it need not forward.
 
     """
 
@@ -64,6 +66,7 @@ class Round:
     to_all: bool
     handings: dict[int, Handing]
     then: "Callable[[Round, float], None]"
+    trusts: bool = True
     looked_up: int = 0
     asked: int = 0
 
@@ -191,7 +194,7 @@ class Rounds:
                 places=sum(1 << place for place in places),
                 keys=carried.keys,
                 packet=carried.packet,
-                known=known if any(entry.count for entry in known) else (),
+                known=known if current.trusts and any(entry.count for entry in known) else (),
             )
 
         def on_answer(answer: Published, at: float) -> None:

@@ -160,3 +160,24 @@ def test_what_waits_for_the_first_peer_counts_too():
     world.run(1.0)
     assert not world.node.is_full
     assert len(set(world.held)) == BACKLOG_LIMIT
+
+
+def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nobody():
+    world = World()
+    seen = []
+    answer = world.answer
+
+    def noting(message):
+        if isinstance(message, Publish):
+            seen.append((message.salt, message.known))
+        return answer(message)
+
+    world.answer = noting
+    world.publish(1)
+    world.exchange()
+    assert seen == [(0, ())]  # a mature holder is enough
+    world.run(40.0)
+    assert seen[1:] == [(1, ())]
+    assert len(world.node.holder.retained) == 1  # here too, the second of the two holders
+    world.run(700.0)
+    assert [salt for salt, _ in seen[2:]] in ([2], [])  # and then one at a time again
