@@ -105,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument("--details", action="store_true", help="all figures of each measurement")
     asked.add_argument("--stages", action="store_true", help="where a receiver's CPU time goes")
     asked.add_argument("--alone", action="store_true", help="no other engines beside")
-    asked.add_argument("--packets", type=int, default=20_000, help="of the first measurement")
+    asked.add_argument("--packets", type=int, default=16_000, help="of the first measurement")
     asked.add_argument("--flood", type=int, default=60_000)
     asked.add_argument("--singles", type=int, default=1_000, help="of the latency measurement")
     return asked

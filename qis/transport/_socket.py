@@ -30,7 +30,8 @@ ARRIVED_LIMIT: Final = 32_768
 sent it tries again."""
 WAITING_LIMIT: Final = 16_384
 """Datagrams that wait for the system to take them; the oldest go first, as if lost on the way."""
-_LARGEST: Final = 65_536
+_LARGEST: Final = 2_048
+"""Bytes read of a datagram; what is longer is none of ours, and is refused for that."""
 
 _log = logging.getLogger("qis.transport.udp")
 
