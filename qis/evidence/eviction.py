@@ -13,7 +13,7 @@ from qis.evidence.roster import Roster
 from qis.identity import Issuer
 
 _SPARE = 16
-"""A full store frees a 16th more than it must: what may go is searched seldom, as that takes long."""
+"""A full store frees a 16th more than it must, since it takes long to find what may go."""
 
 
 class Worth(IntEnum):
