@@ -68,18 +68,32 @@ def bit_agreement(a: Fingerprint, b: Fingerprint) -> float:
     return 1.0 - differing / (8 * SKETCH_SIZE)
 
 
+def differing_fields(a: int, b: int, field_bits: int) -> int:
+    """How many fields of two sketches, as big-endian integers, differ.
+
+    The 256 bits are fields of `field_bits` each, in bit planes: plane j holds bit j of every field.
+    """
+    differing = a ^ b
+    if field_bits == 1:
+        return differing.bit_count()
+    count = 8 * SKETCH_SIZE // field_bits
+    folded = 0
+    for _ in range(field_bits):
+        folded |= differing
+        differing >>= count
+    return (folded & (1 << count) - 1).bit_count()
+
+
 @dataclass(frozen=True, slots=True)
 class Near:
     """All sketches that differ from one in few fields: a similarity that any node can check.
-
-    The 256 bits are fields of `field_bits` each, in bit planes: plane j holds bit j of every field.
 
     Parameters
     ----------
     scheme_id, sketch
         The fingerprint in the middle, 8 and 32 bytes.
     field_bits
-        1, 2, 4, 8 or 16.
+        1, 2, 4, 8 or 16, as for `differing_fields`.
     differing
         How many fields may differ, in [0, 256).
 
@@ -98,15 +112,8 @@ class Near:
         """Whether a sketch is of the same scheme, and differs in no more fields than may."""
         if scheme_id != self.scheme_id:
             return False
-        differing = self._bits ^ int.from_bytes(sketch, "big")
-        if self.field_bits == 1:
-            return differing.bit_count() <= self.differing
-        count = 8 * SKETCH_SIZE // self.field_bits
-        folded = 0
-        for _ in range(self.field_bits):
-            folded |= differing
-            differing >>= count
-        return (folded & (1 << count) - 1).bit_count() <= self.differing
+        other = int.from_bytes(sketch, "big")
+        return differing_fields(self._bits, other, self.field_bits) <= self.differing
 
 
 _DESCRIPTIONS: dict[bytes, str] = {}

@@ -12,7 +12,7 @@ from math import comb
 from struct import unpack
 from typing import Any, ClassVar
 
-from qis.about import SKETCH_SIZE, Fingerprint, Near
+from qis.about import SKETCH_SIZE, Fingerprint, Near, differing_fields
 from qis.errors import InputError
 from qis.fingerprint.scheme import Features, Scheme
 
@@ -41,13 +41,9 @@ class FieldScheme(Scheme[Features]):
 
         """
         self._require_own(a, b)
-        differing = int.from_bytes(a.sketch, "big") ^ int.from_bytes(b.sketch, "big")
-        count = SKETCH_BITS // self.field_bits
-        folded = 0
-        for _ in range(self.field_bits):
-            folded |= differing
-            differing >>= count
-        return self.similarities[count - (folded & (1 << count) - 1).bit_count()]
+        one, other = (int.from_bytes(each.sketch, "big") for each in (a, b))
+        differing = differing_fields(one, other, self.field_bits)
+        return self.similarities[SKETCH_BITS // self.field_bits - differing]
 
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
         """As `similarity`: the fields of known features say no more about a sketch."""

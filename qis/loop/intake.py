@@ -96,9 +96,9 @@ class Intake:
         """
         is_busy = False
         while True:
-            found = [await self._queue.get()]
             if is_busy and self._queue.qsize() < BATCH:
                 await asyncio.sleep(GATHER_S)
+            found = [await self._queue.get()]  # nothing is held over a pause that may be the end
             while len(found) < BATCH and not self._queue.empty():
                 found.append(self._queue.get_nowait())
             packets = []
