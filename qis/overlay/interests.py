@@ -16,6 +16,18 @@ WANTED_LIMIT = SLOTS_LIMIT * MAX_ROUTING_KEYS
 """Keys that one node may want at once."""
 
 
+def require_few(wanted: Wanted) -> None:
+    """Raise `InputError` if there are more keys than one node may want."""
+    if len(wanted) > WANTED_LIMIT:
+        raise InputError(
+            f"{len(wanted)} routing keys and studies are wanted; one node may want "
+            f"{WANTED_LIMIT}: use fewer interests at once",
+            field="interest",
+            actual=len(wanted),
+            limit=WANTED_LIMIT,
+        )
+
+
 class Interests:
     """The subscriptions of one node.
 
@@ -41,14 +53,7 @@ class Interests:
             If there are more than `WANTED_LIMIT`.
 
         """
-        if len(wanted) > WANTED_LIMIT:
-            raise InputError(
-                f"{len(wanted)} routing keys and studies are wanted; one node may want "
-                f"{WANTED_LIMIT}: use fewer interests at once",
-                field="interest",
-                actual=len(wanted),
-                limit=WANTED_LIMIT,
-            )
+        require_few(wanted)
         new = sorted(wanted.keys() - self.wanted.keys())
         self.wanted = wanted
         for slot in self._slots:

@@ -13,7 +13,7 @@ from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder
 from qis.overlay.ids import node_id
-from qis.overlay.interests import Interests
+from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
 from qis.overlay.messages import Find, Leave, Message, Subscribe, decode
@@ -243,6 +243,7 @@ class OverlayNode:
 
     def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""
+        require_few(wanted)  # now, to whoever asks, not when the first peer answers
         if self._joining.is_in:
             self.interests.want(wanted, now)
         else:

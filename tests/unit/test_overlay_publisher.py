@@ -2,16 +2,21 @@
 
 import random
 
+import pytest
+
+from qis.errors import InputError
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id
+from qis.overlay.interests import WANTED_LIMIT
 from qis.overlay.messages import Find, Found, Known, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.publisher import BACKLOG_LIMIT, TRY_AGAIN_S
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import ROUNDS_LIMIT
+from qis.overlay.subscription import all_under
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
@@ -147,6 +152,17 @@ def test_who_is_pushed_out_of_the_repetitions_is_left_to_all_its_holders(monkeyp
     assert world.held.count((0).to_bytes(512)) == 2  # once as the first holder, once as one of all
     assert world.held.count((5).to_bytes(512)) == 1
     assert world.node.is_idle
+
+
+def test_too_many_wishes_are_refused_to_whoever_has_them_before_the_first_peer_answers_too():
+    world = World(with_other=False)
+    world.node.join([(OTHER.key, AWAY)], world.now)
+    wanted = all_under(number.to_bytes(8) for number in range(WANTED_LIMIT + 1))
+    with pytest.raises(InputError, match="fewer interests"):
+        world.node.want(wanted, world.now)
+    world.exchange()
+    world.run(1.0)
+    assert world.node.interests.wanted == {}
 
 
 def test_what_waits_for_the_first_peer_counts_too():
