@@ -1,34 +1,27 @@
 """The verified packets that one node keeps while they live, so that each is delivered once.
 
-Bounded; when full, the issuer with most packets loses its oldest. Were it the oldest of all, one
-issuer's flood could displace what others have sent, which would be delivered again when it comes
-again.
+Kept are bytes: what else a packet is made of takes twice the memory, and is read again for the few
+that are asked for. Bounded; when full, the issuer with most packets loses its oldest. Were it the
+oldest of all, one issuer's flood could displace what others have sent, which would be delivered
+again when it comes again.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
+from qis import _layout
+from qis.overlay.delivering import Arrived
 from qis.overlay.shares import Shares
-from qis.packet import Packet
+from qis.packet import content_id, issuer_key
 
 HELD_LIMIT: Final = 16_384
-"""Packets held per node (some 30 MiB); what goes would be delivered again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A packet, the keys that it travels under, and the nodes that it went through."""
-
-    packet: Packet
-    keys: tuple[bytes, ...]
-    hops: int
+"""Packets held per node (some 20 MiB); what goes would be delivered again."""
 
 
 class HeldPackets:
-    """By id, and by issuer."""
+    """What has arrived, by id and by issuer."""
 
     def __init__(self) -> None:
-        self._held: dict[bytes, Held] = {}
+        self._held: dict[bytes, Arrived] = {}
         self._shares = Shares()
 
     def __len__(self) -> int:
@@ -37,23 +30,29 @@ class HeldPackets:
     def __contains__(self, packet_id: object) -> bool:
         return packet_id in self._held
 
-    def put(self, held: Held) -> None:
-        """Keep a packet, or keep it with other keys and hops."""
-        packet = held.packet
-        packet_id = packet.id
-        if packet_id not in self._held:
-            self._shares.add(packet.issuer.key, packet_id)
-        self._held[packet_id] = held
-        if len(self._held) > HELD_LIMIT:
-            self._drop(self._held[self._shares.oldest_of_most()])
+    def has_bytes(self, data: bytes) -> bool:
+        """Whether these very bytes are held; another signature may be wrong."""
+        held = self._held.get(content_id(data))
+        return held is not None and held[0] == data
 
-    def live(self, now: float) -> list[Held]:
+    def put(self, packet_id: bytes, arrived: Arrived) -> None:
+        """Keep a packet, or keep it with other keys and hops."""
+        if packet_id not in self._held:
+            self._shares.add(issuer_key(arrived[0]), packet_id)
+        self._held[packet_id] = arrived
+        if len(self._held) > HELD_LIMIT:
+            self._drop(self._shares.oldest_of_most())
+
+    def live(self, now: float) -> list[Arrived]:
         """What is alive, in the order in which it came; what has expired is let go."""
-        for held in [held for held in self._held.values() if held.packet.expires_at <= now]:
-            self._drop(held)
+        for packet_id in [i for i, (data, _, _) in self._held.items() if _expiry(data) <= now]:
+            self._drop(packet_id)
         return list(self._held.values())
 
-    def _drop(self, held: Held) -> None:
-        packet = held.packet
-        del self._held[packet.id]
-        self._shares.remove(packet.issuer.key, packet.id)
+    def _drop(self, packet_id: bytes) -> None:
+        data, _, _ = self._held.pop(packet_id)
+        self._shares.remove(issuer_key(data), packet_id)
+
+
+def _expiry(data: bytes) -> int:
+    return int.from_bytes(data[_layout.EXPIRES_AT], "big")

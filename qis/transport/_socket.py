@@ -21,10 +21,10 @@ RECEIVE_BUFFER: Final = 4 * 2**20
 """Bytes asked of the system for the socket's receive buffer."""
 READ_LIMIT: Final = 4_096
 """Datagrams read at one go."""
-BATCH: Final = 64
-"""Datagrams handled before the rest of the program has its turn."""
-BETWEEN_READS: Final = 4
-"""Datagrams handled before it is seen whether more have come."""
+BATCH: Final = 16
+"""Datagrams handled together, before it is seen whether more have come."""
+BATCHES: Final = 4
+"""Batches handled before the rest of the program has its turn."""
 ARRIVED_LIMIT: Final = 32_768
 """Datagrams that wait to be handled, some 40 MiB; beyond these one is refused and counted: whoever
 sent it tries again."""
@@ -44,7 +44,7 @@ class DatagramSocket:
     host, port
         Where to listen; "::" takes IPv4 too where the system lets it.
     received
-        Called with (datagram, address) for each; then `drained` once for all.
+        Called with some (datagram, address); after several such calls `drained` once for all.
 
     Raises
     ------
@@ -59,7 +59,7 @@ class DatagramSocket:
         port: int,
         statistics: Statistics,
         *,
-        received: Callable[[bytes, bytes], None],
+        received: Callable[[list[tuple[bytes, bytes]]], None],
         drained: Callable[[], None],
     ) -> None:
         self._statistics = statistics
@@ -149,12 +149,15 @@ class DatagramSocket:
 
     def _handle(self) -> None:
         arrived = self._arrived
-        for handled in range(min(BATCH, len(arrived))):
-            if handled % BETWEEN_READS == BETWEEN_READS - 1 and self._is_open:
-                self._read()
-            data, source = arrived.popleft()
-            if source[1]:  # port 0 can be forged, and nothing can be sent there
-                self._received(data, _address_of(source))
+        for _ in range(BATCHES):
+            if not arrived:
+                break
+            batch = [arrived.popleft() for _ in range(min(BATCH, len(arrived)))]
+            # Port 0 can be forged, and nothing can be sent there.
+            self._received([(data, _address_of(source)) for data, source in batch if source[1]])
+            if not self._is_open:
+                break
+            self._read()
         self._drained()
         self._is_handling = bool(arrived) and self._is_open
         if self._is_handling:

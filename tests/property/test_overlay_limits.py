@@ -111,7 +111,7 @@ def live_node():
         credentials=Credentials.of(Identity.from_seed(bytes(32))),
         address=pack_address("198.51.100.1", 4_000),
         inspect=lambda packet, keys, now: None,
-        receive=lambda packet, keys, hops, now: True,
+        receive=lambda arrivals, now: [True] * len(arrivals),
         accepts=lambda _: True,
     )
     return OverlayNode(settings, rng=random.Random(0), now=NOW)

@@ -4,7 +4,7 @@ import pytest
 
 import qis
 from qis.transport import _held
-from qis.transport._held import Held, HeldPackets
+from qis.transport._held import HeldPackets
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
 
@@ -30,17 +30,21 @@ def _little_room(monkeypatch):
     monkeypatch.setattr(_held, "HELD_LIMIT", 10)
 
 
-def held_of(packet):
-    return Held(packet, (*SCHEME.routing_keys(NEAR), packet.outcome.study_id), 1)
+def arrived(packet):
+    return bytes(packet), (*SCHEME.routing_keys(NEAR), packet.outcome.study_id), 1
+
+
+def packets_in(store, now):
+    return [qis.Packet.parse(data) for data, _, _ in store.live(now)]
 
 
 def test_a_flood_displaces_only_its_own_issuer():
     store = HeldPackets()
     first, *flood = [packet_of(1, 0), *(packet_of(2, number) for number in range(30))]
     for packet in (first, *flood):
-        store.put(held_of(packet))
+        store.put(packet.id, arrived(packet))
     assert len(store) == 10
-    assert [held.packet for held in store.live(NOW)] == [first, *flood[-9:]]
+    assert packets_in(store, NOW) == [first, *flood[-9:]]
     assert first.id in store
     assert flood[0].id not in store
 
@@ -48,22 +52,27 @@ def test_a_flood_displaces_only_its_own_issuer():
 def test_what_has_expired_makes_room():
     store = HeldPackets()
     for number in range(10):
-        store.put(held_of(packet_of(1, number, lifetime_s=10)))
+        packet = packet_of(1, number, lifetime_s=10)
+        store.put(packet.id, arrived(packet))
     assert len(store.live(NOW + 9)) == 10
     assert store.live(NOW + 10) == []
     again = [packet_of(1, number) for number in range(10)]
     for packet in again:
-        store.put(held_of(packet))
-        store.put(held_of(packet))  # the same once more takes no more room
-    assert [held.packet for held in store.live(NOW)] == again
+        store.put(packet.id, arrived(packet))
+        store.put(packet.id, arrived(packet))  # the same once more takes no more room
+    assert packets_in(store, NOW) == again
 
 
 def test_nobody_makes_an_application_get_anothers_packet_twice():
     statistics = Statistics()
     reception = Reception(qis.Roster.open(), statistics)
-    mine = held_of(packet_of(1, 0))
+    mine = arrived(packet_of(1, 0))
     with reception.inbox(SCHEME.interest(NEAR), now=NOW):
-        for held in (mine, *(held_of(packet_of(2, number)) for number in range(30)), mine):
-            verdict = reception.receive(bytes(held.packet), held.keys, hops=1, now=NOW)
+        for data, keys, hops in (
+            mine,
+            *(arrived(packet_of(2, number)) for number in range(30)),
+            mine,
+        ):
+            verdict = reception.receive(data, keys, hops=hops, now=NOW)
     assert verdict is Verdict.DUPLICATE
     assert (statistics.delivered, statistics.duplicates) == (31, 1)

@@ -36,7 +36,7 @@ class World:
             credentials=OWN,
             address=HOME,
             inspect=lambda packet, keys, now: self.packets[packet],
-            receive=lambda packet, keys, hops, now: True,
+            receive=lambda arrivals, now: [True] * len(arrivals),
             accepts=lambda _: True,
         )
         self.node = OverlayNode(settings, rng=random.Random(1), now=NOW)
