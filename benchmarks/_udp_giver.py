@@ -11,8 +11,8 @@ import time
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
+from _processes import identity
 from _udp_nodes import signed
-from loop import identity
 
 import qis
 from qis.channel import Channels
@@ -165,7 +165,7 @@ def _keys(packet: Packet) -> tuple[bytes, ...]:
     return (packet.outcome.study_id,)
 
 
-def _introduced(number: int, address: str, first: Packet) -> Giver:
+def introduced(number: int, address: str, first: Packet) -> Giver:
     """A node with a session: the receiver has acknowledged its first packet."""
     giver = Giver(number, address)
     giver.send(giver.prepare([first]))
@@ -184,7 +184,7 @@ def flooder(pipe: Connection, number: int, count: int) -> None:
     givers, datagrams = [], []
     for nth in range(NODES):
         first, *packets = signed(NODES * number + nth, count // NODES + 1)
-        giver = _introduced(NODES * number + nth, address, first)
+        giver = introduced(NODES * number + nth, address, first)
         datagrams.append(giver.prepare(packets))
         givers.append(giver)
     pipe.send("ready")
@@ -210,7 +210,7 @@ def flooder(pipe: Connection, number: int, count: int) -> None:
 def holder(pipe: Connection, number: int, count: int) -> None:
     """A process that delivers as a holder of the receiver's subscription does."""
     first, *packets = signed(number, count + 1)
-    giver = _introduced(number, pipe.recv(), first)
+    giver = introduced(number, pipe.recv(), first)
     datagrams = giver.sealed(packets)
     pipe.send("ready")
     pipe.recv()

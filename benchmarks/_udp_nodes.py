@@ -6,7 +6,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from loop import identity, study, verification_s
+from _processes import identity, study, verification_s
 
 import qis
 

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
+from _processes import identity, verification_s
 from _udp_nodes import INTEREST, RECEIVER, signed
-from loop import identity, verification_s
 
 import qis
 from qis.channel import Channels

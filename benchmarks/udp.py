@@ -33,13 +33,13 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
+from _processes import ask
 from _udp_floods import burst, flood
 from _udp_giver import holder
 from _udp_nodes import receiver, sender, single
 from _udp_peers import peers
 from _udp_roles import Role, settled, started
 from _udp_stages import stages
-from loop import ask
 
 KEYS = ("cpu_over_verify", "flood_delivered", "latency_p50_us", "latency_p99_us")
 SENDERS = 2
