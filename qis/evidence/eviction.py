@@ -4,10 +4,11 @@ A bound that can be filled by one issuer is no bound for the others, so whoever 
 first, down to a common level.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
@@ -27,20 +28,24 @@ class Worth(IntEnum):
 
 
 class Kept(NamedTuple):
-    """A packet of one issuer, as far as eviction looks at it."""
+    """A packet that is held, as far as eviction looks at it."""
 
     sequence: int
-    id: bytes
+    issuer: bytes
+    place: Any
+    """Where the store has it."""
     decides: bool
     """Whether it is the head of its evidence key."""
 
 
 class Loss(NamedTuple):
-    """A packet that may go; the smallest goes first."""
+    """A packet that may go; of each issuer the smallest goes first."""
 
     worth: Worth
-    sequence: int
-    id: bytes
+    packet: Kept
+
+
+_SLOT: Final = attrgetter("sequence", "issuer")
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -65,26 +70,51 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(kept: Iterable[Kept], number: int) -> list[Loss]:
-    """What one issuer loses: `number` packets, and the other half of a proof that would be torn.
+def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> list[Loss]:
+    """Which packets go: of each issuer as many as it loses, and the rest of a proof that tears.
 
     Half a proof would let evidence count that was refuted.
+
+    Parameters
+    ----------
+    kept
+        By sequence, issuer and packet id; read only until all that goes is found.
+    lost
+        How many packets each issuer loses.
+
     """
-    kept = sorted(kept)
-    at: Counter[int] = Counter(packet.sequence for packet in kept)
-    place: Counter[int] = Counter()
-    order: list[Loss] = []
-    for packet in kept:
-        place[packet.sequence] += 1
-        if at[packet.sequence] > 1:
-            worth = Worth.PROOF if place[packet.sequence] <= 2 else Worth.SURPLUS
-        else:
-            worth = Worth.DECIDING if packet.decides else Worth.SUPERSEDED
-        order.append(Loss(worth, packet.sequence, packet.id))
-    order.sort()
-    last = order[number - 1]
-    if number < len(order) and last.worth is Worth.PROOF:
-        number += order[number][:2] == last[:2]
+    going: dict[bytes, list[Loss]] = {issuer: [] for issuer in lost}
+    dearer: dict[bytes, list[Loss]] = {issuer: [] for issuer in lost}
+    lacking = set(lost)
+    for (_, issuer), slot in groupby(kept, key=_SLOT):
+        if issuer not in lacking:
+            continue
+        for loss in _valued(list(slot)):
+            (dearer if loss.worth else going)[issuer].append(loss)
+        if len(going[issuer]) >= lost[issuer]:
+            lacking.discard(issuer)
+            if not lacking:
+                break
+    for issuer in lacking:
+        going[issuer] += _cheapest(dearer[issuer], lost[issuer] - len(going[issuer]))
+    return [loss for issuer in lost for loss in going[issuer]]
+
+
+def _valued(slot: list[Kept]) -> list[Loss]:
+    """What a store loses with each packet under one issuer and sequence."""
+    if len(slot) == 1:
+        return [Loss(Worth.DECIDING if slot[0].decides else Worth.SUPERSEDED, slot[0])]
+    proof, surplus = slot[:2], slot[2:]
+    return [Loss(Worth.PROOF, packet) for packet in proof] + [
+        Loss(Worth.SURPLUS, packet) for packet in surplus
+    ]
+
+
+def _cheapest(order: list[Loss], number: int) -> list[Loss]:
+    order.sort(key=lambda loss: (loss.worth, loss.packet.sequence))
+    cut = order[number - 1 : number + 1]
+    if len(cut) == 2 and cut[0].worth is Worth.PROOF:
+        number += _SLOT(cut[0].packet) == _SLOT(cut[1].packet)
     return order[:number]
 
 
