@@ -29,9 +29,9 @@ EQUIVOCATIONS: Final = """
     JOIN issuers ON number = packets.issuer ORDER BY key, sequence, id
 """
 BY_AGE: Final = """
-    SELECT sequence, key, place, place IN (SELECT place FROM heads)
+    SELECT sequence, key, place, place IN (SELECT place FROM heads), id
     FROM packets JOIN issuers ON number = packets.issuer LEFT JOIN equivocations USING (place)
-    ORDER BY sequence, packets.issuer, id
+    ORDER BY sequence
 """
 DROP: Final = tuple(
     f"DELETE FROM {table} WHERE place IN (SELECT value FROM json_each(?))"  # noqa: S608  ours
@@ -39,6 +39,6 @@ DROP: Final = tuple(
 )
 UNMARK: Final = """
     DELETE FROM equivocations WHERE place IN (
-        SELECT min(place) FROM equivocations JOIN packets USING (place)
+        SELECT min(place) FROM equivocations CROSS JOIN packets USING (place)
         GROUP BY issuer, sequence HAVING count(*) = 1)
 """

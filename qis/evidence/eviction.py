@@ -18,13 +18,12 @@ _SPARE = 16
 
 
 class Worth(IntEnum):
-    """What a store loses with a packet, least first."""
+    """What a store loses with a packet that is not merely superseded, least first."""
 
-    SUPERSEDED = 0
-    SURPLUS = 1
+    SURPLUS = 0
     """A third packet under one sequence: two prove the equivocation."""
-    DECIDING = 2
-    PROOF = 3
+    DECIDING = 1
+    PROOF = 2
 
 
 class Kept(NamedTuple):
@@ -36,16 +35,19 @@ class Kept(NamedTuple):
     """Where the store has it."""
     decides: bool
     """Whether it is the head of its evidence key."""
+    id: bytes | None
+    """Of the packet, if its issuer has signed another under its sequence; else `None`."""
 
 
-class Loss(NamedTuple):
-    """A packet that may go; of each issuer the smallest goes first."""
+class Losses(NamedTuple):
+    """What a store lets go of, and what it remembers of that."""
 
-    worth: Worth
-    packet: Kept
+    going: list[Kept]
+    floors: dict[bytes, int]
+    """The highest sequence of each issuer that is let go of and was not superseded."""
 
 
-_SLOT: Final = attrgetter("sequence", "issuer")
+_SEQUENCE: Final = attrgetter("sequence")
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -70,7 +72,7 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> list[Loss]:
+def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> Losses:
     """Which packets go: of each issuer as many as it loses, and the rest of a proof that tears.
 
     Half a proof would let evidence count that was refuted.
@@ -78,44 +80,49 @@ def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> list[Loss]:
     Parameters
     ----------
     kept
-        By sequence, issuer and packet id; read only until all that goes is found.
+        By sequence; read only until all that goes is found.
     lost
         How many packets each issuer loses.
 
     """
-    going: dict[bytes, list[Loss]] = {issuer: [] for issuer in lost}
-    dearer: dict[bytes, list[Loss]] = {issuer: [] for issuer in lost}
-    lacking = set(lost)
-    for (_, issuer), slot in groupby(kept, key=_SLOT):
+    going: list[Kept] = []
+    dearer: dict[bytes, list[Kept]] = {issuer: [] for issuer in lost}
+    lacking = dict(lost)
+    for packet in kept:
+        issuer = packet.issuer
         if issuer not in lacking:
             continue
-        for loss in _valued(list(slot)):
-            (dearer if loss.worth else going)[issuer].append(loss)
-        if len(going[issuer]) >= lost[issuer]:
-            lacking.discard(issuer)
+        if packet.decides or packet.id is not None:
+            dearer[issuer].append(packet)
+            continue
+        going.append(packet)
+        lacking[issuer] -= 1
+        if not lacking[issuer]:
+            del lacking[issuer]
             if not lacking:
                 break
-    for issuer in lacking:
-        going[issuer] += _cheapest(dearer[issuer], lost[issuer] - len(going[issuer]))
-    return [loss for issuer in lost for loss in going[issuer]]
+    floors: dict[bytes, int] = {}
+    for issuer, number in lacking.items():
+        more = _cheapest(dearer[issuer], number)
+        floors[issuer] = max(packet.sequence for packet in more)
+        going += more
+    return Losses(going, floors)
 
 
-def _valued(slot: list[Kept]) -> list[Loss]:
-    """What a store loses with each packet under one issuer and sequence."""
-    if len(slot) == 1:
-        return [Loss(Worth.DECIDING if slot[0].decides else Worth.SUPERSEDED, slot[0])]
-    proof, surplus = slot[:2], slot[2:]
-    return [Loss(Worth.PROOF, packet) for packet in proof] + [
-        Loss(Worth.SURPLUS, packet) for packet in surplus
-    ]
-
-
-def _cheapest(order: list[Loss], number: int) -> list[Loss]:
-    order.sort(key=lambda loss: (loss.worth, loss.packet.sequence))
-    cut = order[number - 1 : number + 1]
-    if len(cut) == 2 and cut[0].worth is Worth.PROOF:
-        number += _SLOT(cut[0].packet) == _SLOT(cut[1].packet)
-    return order[:number]
+def _cheapest(dearer: list[Kept], number: int) -> list[Kept]:
+    """The packets of an issuer that go first, of those that are not merely superseded."""
+    order: list[tuple[Worth, int, bytes, Kept]] = []
+    for sequence, slot in groupby(dearer, key=_SEQUENCE):
+        several = sorted((packet.id or b"", packet) for packet in slot)
+        for nth, (packet_id, packet) in enumerate(several):
+            worth = Worth.PROOF if nth < 2 else Worth.SURPLUS
+            worth = Worth.DECIDING if packet.id is None else worth
+            order.append((worth, sequence, packet_id, packet))
+    order.sort()
+    last = order[number - 1]
+    if number < len(order) and last[0] is Worth.PROOF:
+        number += order[number][:2] == last[:2]
+    return [packet for *_, packet in order[:number]]
 
 
 def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:

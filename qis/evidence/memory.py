@@ -105,8 +105,10 @@ class MemoryStore(EvidenceStore):
 
     def _by_age(self) -> Iterator[Kept]:
         for sequence, issuer in sorted((sequence, issuer) for issuer, sequence in self._by_slot):
-            for _, packet in sorted(self._by_slot[issuer, sequence].items()):
-                yield Kept(sequence, issuer, packet, self._is_head(packet))
+            at = self._by_slot[issuer, sequence]
+            for packet in at.values():
+                double = packet.id if len(at) > 1 else None
+                yield Kept(sequence, issuer, packet, self._is_head(packet), double)
 
     def _is_head(self, packet: Packet) -> bool:
         key = evidence_key(packet)
@@ -116,7 +118,7 @@ class MemoryStore(EvidenceStore):
         self._floors[issuer] = sequence
 
     def _drop(self, going: Sequence[Kept]) -> None:
-        for sequence, issuer, packet, decides in going:
+        for sequence, issuer, packet, decides, _ in going:
             slot = (issuer, sequence)
             at = self._by_slot[slot]
             del self._by_id[packet.id], at[packet.id]

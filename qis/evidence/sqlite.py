@@ -319,8 +319,8 @@ class SQLiteStore(EvidenceStore):
 
     def _by_age(self) -> Iterator[Kept]:
         self._write()
-        for sequence, issuer, place, decides in self._database.execute(sql.BY_AGE):
-            yield Kept(_number(sequence), issuer, place, bool(decides))
+        for sequence, issuer, place, decides, double in self._database.execute(sql.BY_AGE):
+            yield Kept(_number(sequence), issuer, place, decides, double)
 
     def _heads(self, study_id: bytes) -> list[Head]:
         with translated(self.path, SCHEMA):

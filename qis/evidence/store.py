@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
-from qis.evidence.eviction import Kept, Worth, losses, shares, to_free
+from qis.evidence.eviction import Kept, losses, shares, to_free
 from qis.evidence.review import Head, Reason, Review, distrust, judge, study_id_of
 from qis.evidence.roster import Roster
 from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
@@ -191,12 +191,9 @@ class EvidenceStore(ABC):
 
     def _evict(self) -> None:
         needed = to_free(len(self), self.capacity)
-        going = losses(self._by_age(), shares(self._held_by_issuer(), self.roster, needed))
-        self._drop([loss.packet for loss in going])
-        floors: dict[bytes, int] = {}
-        for worth, packet in going:
-            if worth is not Worth.SUPERSEDED:
-                floors[packet.issuer] = max(packet.sequence, floors.get(packet.issuer, 0))
+        lost = shares(self._held_by_issuer(), self.roster, needed)
+        going, floors = losses(self._by_age(), lost)
+        self._drop(going)
         for issuer, floor in floors.items():
             if floor > self.floor(issuer):
                 self._raise_floor(issuer, floor)
@@ -236,7 +233,7 @@ class EvidenceStore(ABC):
 
     @abstractmethod
     def _by_age(self) -> Iterable[Kept]:
-        """All packets held, by sequence, issuer and id."""
+        """All packets held, by sequence."""
 
     @abstractmethod
     def _heads(self, study_id: bytes) -> list[Head]:
