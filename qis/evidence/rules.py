@@ -111,9 +111,10 @@ class Held(Protocol):
 
 def role_of(outcome: Outcome) -> Role:
     """What an outcome is in the argument."""
-    return _ROLES.get(outcome.kind, Role.PRIMARY)
+    return _ROLES.get(outcome.kind, _PRIMARY)
 
 
+_PRIMARY: Final = Role.PRIMARY
 _ROLES: Final = {KIND_DERIVED: Role.DERIVED, KIND_ANCHOR: Role.ANCHOR}
 
 
@@ -149,4 +150,11 @@ def verdict(packet: Packet, key: EvidenceKey, held: Held) -> Admission:
         head = held.head_sequence(key)
         if head is not None and head > packet.sequence:
             return Admission.SUPERSEDED
-    return Admission.DERIVED if key.role is Role.DERIVED else Admission.ACCEPTED
+    return _DECIDING[key.role]
+
+
+_DECIDING: Final = {
+    Role.PRIMARY: Admission.ACCEPTED,
+    Role.DERIVED: Admission.DERIVED,
+    Role.ANCHOR: Admission.ACCEPTED,
+}
