@@ -55,8 +55,8 @@ class NormalMixture:
         """P(X > x), without loss in the upper tail."""
         return self._tail((x - self.means) / self.sds)
 
-    def quantile(self, probability: float) -> float:
-        """The x with P(X ≤ x) = `probability`.
+    def quantiles(self, probabilities: Sequence[float]) -> tuple[float, ...]:
+        """The x with P(X ≤ x) = each probability.
 
         The exact sum over all components is slow, so a few of them, which a trapezoid rule of
         wider steps needs, lead near the place, and most often two Newton steps there are enough.
@@ -65,10 +65,13 @@ class NormalMixture:
         few = NormalMixture(
             mass=self.mass[::_STRIDE], means=self.means[::_STRIDE], sds=self.sds[::_STRIDE]
         )
-        x, settled = few._settled(probability, self.mean)
-        if settled:
-            x, settled = self._settled(probability, x)
-        return x if settled else self._bracketed(probability)
+        found = []
+        for probability in probabilities:
+            x, settled = few._settled(probability, self.mean)
+            if settled:
+                x, settled = self._settled(probability, x)
+            found.append(x if settled else self._bracketed(probability))
+        return tuple(found)
 
     def _settled(self, probability: float, x: float) -> tuple[float, bool]:
         """Where Newton steps lead, and whether they come to rest."""
@@ -94,7 +97,7 @@ class NormalMixture:
         return passing_zero(newton, self.mean, low, high, floor=float(self.sds.min()))
 
     def _tail(self, z: Floats) -> float:
-        tails = np.array(list(map(math.erfc, (z * _ROOT_HALF).tolist())))
+        tails = np.fromiter(map(math.erfc, (z * _ROOT_HALF).tolist()), np.float64, z.size)
         return 0.5 * total(self.mass * tails) / self._whole
 
     def _density(self, x: float) -> float:

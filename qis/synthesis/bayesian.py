@@ -352,14 +352,13 @@ def _masses(nodes: _Nodes) -> Floats:
 
 
 def _marginal(mixture: NormalMixture, level: float, unit: float, *, finite: bool) -> Marginal:
+    quantiles = mixture.quantiles((0.5, 0.5 - level / 2.0, 0.5 + level / 2.0))
+    median, low, high = (x * unit for x in quantiles)
     return Marginal(
         mean=mixture.mean * unit,
         sd=mixture.sd * unit if finite else math.inf,
-        median=mixture.quantile(0.5) * unit,
-        interval=(
-            mixture.quantile(0.5 - level / 2.0) * unit,
-            mixture.quantile(0.5 + level / 2.0) * unit,
-        ),
+        median=median,
+        interval=(low, high),
     )
 
 
