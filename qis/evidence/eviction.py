@@ -4,10 +4,11 @@ A bound that can be filled by one issuer is no bound for the others, so whoever 
 first, down to a common level.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
 
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
@@ -17,30 +18,36 @@ _SPARE = 16
 
 
 class Worth(IntEnum):
-    """What a store loses with a packet, least first."""
+    """What a store loses with a packet that is not merely superseded, least first."""
 
-    SUPERSEDED = 0
-    SURPLUS = 1
+    SURPLUS = 0
     """A third packet under one sequence: two prove the equivocation."""
-    DECIDING = 2
-    PROOF = 3
+    DECIDING = 1
+    PROOF = 2
 
 
 class Kept(NamedTuple):
-    """A packet of one issuer, as far as eviction looks at it."""
+    """A packet that is held, as far as eviction looks at it."""
 
     sequence: int
-    id: bytes
+    issuer: bytes
+    place: Any
+    """Where the store has it."""
     decides: bool
     """Whether it is the head of its evidence key."""
+    id: bytes | None
+    """Of the packet, if its issuer has signed another under its sequence; else `None`."""
 
 
-class Loss(NamedTuple):
-    """A packet that may go; the smallest goes first."""
+class Losses(NamedTuple):
+    """What a store lets go of, and what it remembers of that."""
 
-    worth: Worth
-    sequence: int
-    id: bytes
+    going: list[Kept]
+    floors: dict[bytes, int]
+    """The highest sequence of each issuer that is let go of and was not superseded."""
+
+
+_SEQUENCE: Final = attrgetter("sequence")
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -65,27 +72,57 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(kept: Iterable[Kept], number: int) -> list[Loss]:
-    """What one issuer loses: `number` packets, and the other half of a proof that would be torn.
+def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> Losses:
+    """Which packets go: of each issuer as many as it loses, and the rest of a proof that tears.
 
     Half a proof would let evidence count that was refuted.
+
+    Parameters
+    ----------
+    kept
+        By sequence; read only until all that goes is found.
+    lost
+        How many packets each issuer loses.
+
     """
-    kept = sorted(kept)
-    at: Counter[int] = Counter(packet.sequence for packet in kept)
-    place: Counter[int] = Counter()
-    order: list[Loss] = []
+    going: list[Kept] = []
+    dearer: dict[bytes, list[Kept]] = {issuer: [] for issuer in lost}
+    lacking = dict(lost)
     for packet in kept:
-        place[packet.sequence] += 1
-        if at[packet.sequence] > 1:
-            worth = Worth.PROOF if place[packet.sequence] <= 2 else Worth.SURPLUS
-        else:
-            worth = Worth.DECIDING if packet.decides else Worth.SUPERSEDED
-        order.append(Loss(worth, packet.sequence, packet.id))
+        issuer = packet.issuer
+        if issuer not in lacking:
+            continue
+        if packet.decides or packet.id is not None:
+            dearer[issuer].append(packet)
+            continue
+        going.append(packet)
+        lacking[issuer] -= 1
+        if not lacking[issuer]:
+            del lacking[issuer]
+            if not lacking:
+                break
+    floors: dict[bytes, int] = {}
+    for issuer, number in lacking.items():
+        more = _cheapest(dearer[issuer], number)
+        floors[issuer] = max(packet.sequence for packet in more)
+        going += more
+    return Losses(going, floors)
+
+
+def _cheapest(dearer: list[Kept], number: int) -> list[Kept]:
+    """The packets of an issuer that go first, of those that are not merely superseded."""
+    order: list[tuple[Worth, int, bytes, Kept]] = []
+    for sequence, slot in groupby(dearer, key=_SEQUENCE):
+        several = sorted((packet.id or b"", packet) for packet in slot)
+        for nth, (packet_id, packet) in enumerate(several):
+            worth = Worth.PROOF if nth < 2 else Worth.SURPLUS
+            worth = Worth.DECIDING if packet.id is None else worth
+            order.append((worth, sequence, packet_id, packet))
     order.sort()
     last = order[number - 1]
-    if number < len(order) and last.worth is Worth.PROOF:
+    if number < len(order) and last[0] is Worth.PROOF:
         number += order[number][:2] == last[:2]
-    return order[:number]
+    return [packet for *_, packet in order[:number]]
 
 
 def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:
