@@ -51,7 +51,7 @@ class Known:
         return self.FORMAT.pack(self.age_s, self.count, self.xor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Message:
     """What every message has."""
 
@@ -66,7 +66,7 @@ class Message:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Find(Message):
     """Name the nodes closest to a place. Padded while unproven: no answer is larger."""
 
@@ -82,7 +82,7 @@ class Find(Message):
         return content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Found(Message):
     """The closest nodes' records, and a token that proves the asker's address from now on."""
 
@@ -94,7 +94,7 @@ class Found(Message):
         return self.token + b"".join(self.records)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Subscribe(Message):
     """Hold this subscription under those of its keys whose bits are set in `places`.
 
@@ -118,7 +118,7 @@ class Subscribe(Message):
         return head + self.subscription.encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Subscribed(Message):
     """The subscription is held; (`epoch`, `count`) is what is retained here by now.
 
@@ -134,7 +134,7 @@ class Subscribed(Message):
         return self.epoch + self.count.to_bytes(8) + b"".join(self.news)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Publish(Message):
     """Be a holder for this packet of those of its keys whose bits are set in `places`.
 
@@ -166,7 +166,7 @@ class Publish(Message):
         return head + known + b"".join(self.keys) + self.packet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Published(Message):
     """The packet is held; `known` says of each key, in order, which subscribers this node knows.
 
@@ -182,7 +182,7 @@ class Published(Message):
         return bytes([len(self.known)]) + known + b"".join(self.news)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Deliver(Message):
     """A packet that a subscriber may want."""
 
@@ -195,7 +195,7 @@ class Deliver(Message):
         return bytes([self.hops, len(self.keys)]) + b"".join(self.keys) + self.packet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivered(Message):
     """What was sent (`Deliver`, `Closer` or `Relay`) has come, and what `others` are numbers of."""
 
@@ -207,7 +207,7 @@ class Delivered(Message):
         return b"".join(self.others)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Prove(Message):
     """Ask again with this token, which proves your address."""
 
@@ -218,7 +218,7 @@ class Prove(Message):
         return self.token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Leave(Message):
     """The node whose record (of port 0) this is leaves."""
 
@@ -229,7 +229,7 @@ class Leave(Message):
         return self.record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Closer(Message):
     """A holder tells a subscriber: the node of this record is closer to some of your keys."""
 
@@ -241,7 +241,7 @@ class Closer(Message):
         return self.record + b"".join(self.keys)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Relay(Message):
     """A holder tells a subscriber: pass this packet, which you have from me, on to these nodes.
 

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from qis.identity import Issuer
@@ -234,9 +234,14 @@ class OverlayNode:
         delivered: list[Heard] = []
         others: list[tuple[Message, bytes, bytes | None]] = []
         for data, address, sender in arrivals:
-            for message in self._messages(data, address, now, sender):
-                if isinstance(message, Deliver):
+            for part in self._parts(data, address, now, sender):
+                message = decode(part)
+                if type(message) is Deliver:  # nearly all; and it claims no sender
                     delivered.append((message, address, sender))
+                elif message is None:
+                    self.refused["malformed"] += 1
+                elif sender is not None and _claimed(message) not in {None, sender}:
+                    self.refused["another's word"] += 1
                 else:
                     others.append((message, address, sender))
         if delivered:
@@ -252,25 +257,18 @@ class OverlayNode:
         self._links.asked_by = None
         self._notice_changes(now)
 
-    def _messages(
+    def _parts(
         self, data: bytes, address: bytes, now: float, sender: bytes | None
-    ) -> Iterator[Message]:
-        """What may be acted on of a datagram; the rest is counted as refused."""
+    ) -> Sequence[bytes]:
+        """The messages of a datagram, if they may be looked at."""
         parts = messages_of(data)
         if parts is None:
             self.refused["malformed"] += 1
-            return
-        if not self._budgets.allows(address, now, sender=sender, messages=len(parts)):
+        elif not self._budgets.allows(address, now, sender=sender, messages=len(parts)):
             self.refused["budget"] += 1
-            return
-        for part in parts:
-            message = decode(part)
-            if message is None:
-                self.refused["malformed"] += 1
-            elif sender is not None and _claimed(message) not in {None, sender}:
-                self.refused["another's word"] += 1
-            else:
-                yield message
+        else:
+            return parts
+        return ()
 
     def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""

@@ -228,8 +228,10 @@ class Packet:
             body, commitment = claims[4], claims[6]
             _canonical.check_types(body)  # any other value would be encoded otherwise
             self.outcome = outcome_from_body(kind, body)
-            lineage = leaves_of(claims[5]) if 5 in claims else ()
-            self.leaves = leaves = checked_leaves(self.outcome, lineage)
+            leaves: tuple[bytes, ...] = ()
+            if 5 in claims:
+                leaves = checked_leaves(self.outcome, leaves_of(claims[5]))
+            self.leaves = leaves
             self.routing_commitment = commitment
             if (
                 type(commitment) is bytes

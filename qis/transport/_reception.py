@@ -165,13 +165,14 @@ class Reception:
         found = verify_screened(list(fresh), list(fresh.values()))
         verified = dict(zip(fresh, found, strict=True))
         verdicts = []
-        for each, (data, keys, hops) in zip(checked, arrivals, strict=True):
+        for each, arrived in zip(checked, arrivals, strict=True):
+            data = arrived[0]
             if isinstance(each, Verdict):
                 verdicts.append(each)
             elif (fresh[data] if each is None else each.id) in self._held:  # by now
                 verdicts.append(self._repeated())
             else:
-                verdicts.append(self._admit(each or verified[data], keys, hops, now))
+                verdicts.append(self._admit(each or verified[data], arrived, now))
         return verdicts
 
     def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
@@ -201,12 +202,11 @@ class Reception:
             fresh[data] = packet_id
         return known
 
-    def _admit(
-        self, found: Packet | PeerError, keys: tuple[bytes, ...], hops: int, now: float
-    ) -> Verdict:
+    def _admit(self, found: Packet | PeerError, arrived: Arrived, now: float) -> Verdict:
         """The last checks, and the delivery to whoever wants it."""
         if isinstance(found, PeerError):
             return self._refused(found)
+        _, keys, hops = arrived
         if not found.travels_under(keys):
             return self._refused(
                 RoutingKeysError("not the routing keys that the issuer signed", field="keys")
@@ -219,7 +219,7 @@ class Reception:
             if inbox.is_full:
                 self._statistics.dropped += 1
                 return Verdict.FULL
-        self.hold(found, keys, hops=hops)
+        self._held.put(found.id, arrived)
         if not wanted:
             self._statistics.unmatched += 1
         for inbox in wanted:

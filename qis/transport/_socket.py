@@ -21,10 +21,14 @@ RECEIVE_BUFFER: Final = 4 * 2**20
 """Bytes asked of the system for the socket's receive buffer."""
 READ_LIMIT: Final = 4_096
 """Datagrams read at one go."""
-BATCH: Final = 16
+BATCH: Final = 32
 """Datagrams handled together, before it is seen whether more have come."""
-BATCHES: Final = 4
-"""Batches handled before the rest of the program has its turn."""
+FLOOD: Final = 128
+"""Datagrams that wait from which on fewer are handled together, so that the system's buffer, which
+may fill within milliseconds, is looked at more often."""
+BATCH_IN_FLOOD: Final = 4
+BEFORE_A_PAUSE: Final = 64
+"""Datagrams handled before the rest of the program has its turn."""
 ARRIVED_LIMIT: Final = 32_768
 """Datagrams that wait to be handled, some 40 MiB; beyond these one is refused and counted: whoever
 sent it tries again."""
@@ -130,8 +134,9 @@ class DatagramSocket:
             self._is_handling = True
             self._handle()
 
-    def _read(self) -> None:
-        arrived = self._arrived
+    def _read(self) -> int:
+        """Take what the system has; how many there were."""
+        arrived, before = self._arrived, self._statistics.datagrams_received
         for _ in range(READ_LIMIT):
             try:
                 datagram = self._socket.recvfrom(_LARGEST)
@@ -146,18 +151,21 @@ class DatagramSocket:
                 arrived.append(datagram)
             else:
                 self._statistics.refused["queue full"] += 1
+        return self._statistics.datagrams_received - before
 
     def _handle(self) -> None:
         arrived = self._arrived
-        for _ in range(BATCHES):
-            if not arrived:
-                break
-            batch = [arrived.popleft() for _ in range(min(BATCH, len(arrived)))]
+        handled = 0
+        while arrived and handled < BEFORE_A_PAUSE:
+            size = BATCH_IN_FLOOD if len(arrived) > FLOOD else BATCH
+            batch = [arrived.popleft() for _ in range(min(size, len(arrived)))]
+            handled += len(batch)
             # Port 0 can be forged, and nothing can be sent there.
             self._received([(data, _address_of(source)) for data, source in batch if source[1]])
+            while self._is_open and self._read() > FLOOD and len(arrived) < ARRIVED_LIMIT // 2:
+                pass
             if not self._is_open:
                 break
-            self._read()
         self._drained()
         self._is_handling = bool(arrived) and self._is_open
         if self._is_handling:
