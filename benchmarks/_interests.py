@@ -68,6 +68,17 @@ def vector_interests(
     ]
 
 
+def audience(wanted: list[Interest], authors: list[Interest]) -> list[Interest | list[bytes]]:
+    """The interests near to one of the authors' own, and nothing in place of the others."""
+    centres = [int.from_bytes(author.fingerprint.sketch) for author in authors]
+
+    def is_near(each: Interest) -> bool:
+        sketch = int.from_bytes(each.fingerprint.sketch)
+        return any((sketch ^ centre).bit_count() <= RADIUS for centre in centres)
+
+    return [each if is_near(each) else [] for each in wanted]
+
+
 def term_keys(count: int, rng: random.Random) -> list[list[bytes]]:
     """8 keys each of 400, the i-th by weight i^−0.8: 54 % of pairs share any, 40 % just one."""
     weights = [(i + 1) ** -SKEW for i in range(TERMS)]

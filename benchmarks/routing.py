@@ -6,7 +6,9 @@ Interests: clusters of 5-50 agents at Hamming distances 5-100 from their centre;
 (42 of 6 above 30,000 agents); radius 80. Or `--terms`: 8 keys each of a skewed vocabulary, 4
 holders. Or `--phenotypes DIR`: published cases. With `--hot` this share of all is one cluster more,
 at distances 5-60, and all publications are its. Or `--hot-key`: this share of all wants one routing
-key, and nobody anything else.
+key, and nobody anything else. With `--audience` nobody subscribes but those whom one of the
+publications concerns, which are chosen beforehand: recall is of the same pairs, for a small part of
+the traffic. State and load of such a network say nothing.
 
 The network is one refresh period old when measuring starts. Dead nodes die at once, droppers
 acknowledge and drop, loss is per datagram; all publications then begin within 5 s, and are judged
@@ -30,7 +32,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _interests import Cases, bands_for, closed_form, term_keys, vector_interests
+from _interests import Cases, audience, bands_for, closed_form, term_keys, vector_interests
 
 from qis.simulation import Simulation
 
@@ -73,6 +75,9 @@ def settled(args: argparse.Namespace, seed: int) -> tuple[Simulation, random.Ran
         wanted = vector_interests(
             args.nodes, rng, hot=round(args.hot * args.nodes), share_sketch=not args.keys_only
         )
+        if args.audience:
+            args.authors = rng.sample(wanted, min(args.publications, args.nodes))
+            wanted = audience(wanted, args.authors)
     joins = args.joins or ("messages" if args.nodes < PRECOMPUTED_FROM else "placed")
     one_key = args.terms or args.phenotypes
     network = Simulation.build(wanted, joins=joins, seed=seed, holders=4 if one_key else 3)
@@ -95,6 +100,8 @@ def publish(network: Simulation, args: argparse.Namespace, rng: random.Random) -
     """Let publications and lookups begin; the publishers."""
     alive = network.alive()
     able = [node for node in alive if node < args.hot * args.nodes] if args.hot else alive
+    if args.audience:  # an author that has gone has come again
+        able = [node for node in alive if network.members[node].interest in args.authors]
     publishers = rng.sample(able, min(args.publications, len(able)))
     keys = [HOT_KEY] if args.hot_key else None
     for node in publishers:
@@ -213,6 +220,7 @@ def parser() -> argparse.ArgumentParser:
         parser.add_argument(f"--{fault}", type=float, default=0.0, metavar="SHARE")
     parser.add_argument("--hot", type=float, default=0.0, metavar="SHARE", help="of one topic")
     parser.add_argument("--hot-key", type=float, default=0.0, metavar="SHARE", help="of one key")
+    parser.add_argument("--audience", action="store_true", help="nobody else subscribes")
     parser.add_argument("--keys-only", action="store_true", help="no sketches at other nodes")
     parser.add_argument("--terms", action="store_true", help="8 keys of a skewed vocabulary")
     parser.add_argument("--phenotypes", type=Path, metavar="DIR", help="interests of cases")

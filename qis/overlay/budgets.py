@@ -28,4 +28,13 @@ class Budgets:
         spent = max(0.0, spent - RATE * max(0.0, now - at))
         allowed = spent < BURST
         self._spent.put(source, (spent + allowed * messages, max(at, now)))
+        self._forget_idle(now)
         return allowed
+
+    def _forget_idle(self, now: float) -> None:
+        """Let the oldest go if they have all their budget again, as after any short pause."""
+        while self._spent:
+            source, (spent, at) = next(iter(self._spent.items()))
+            if spent > RATE * (now - at):
+                break
+            del self._spent[source]

@@ -5,11 +5,14 @@ turns to the next node. A withdrawal is remembered until the subscription would 
 that an older one under way does not bring it back.
 """
 
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from qis.overlay.messages import Known
 from qis.overlay.subscription import SLOTS_LIMIT, Subscription
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SUBSCRIBERS_LIMIT: Final = 16_384
 """Subscriptions held at once; full, with 48 keys each, 200 MiB (shared keys) to 430 MiB (none)."""
@@ -21,21 +24,24 @@ LIFETIME_S: Final = 1_500
 class _Held:
     subscription: Subscription
     forgotten_at: float
-    expires_at: dict[bytes, float] = field(default_factory=dict)
+    """Not before the last of its keys has expired."""
 
 
 class Holdings:
     """Subscriptions by key and by subscriber."""
 
     def __init__(self) -> None:
+        self.kept_as: Callable[[Subscription], Subscription] = lambda subscription: subscription
+        """Gives what is kept of a subscription: an equal one, if nodes of one process share it."""
         self._held: dict[bytes, _Held] = {}
-        self._by_key: dict[bytes, dict[bytes, None]] = {}
+        # When each expires. A subscriber is under keys of its held subscription only.
+        self._by_key: dict[bytes, dict[bytes, float]] = {}
         self._first_at: dict[bytes, float] = {}
         self._xor: dict[bytes, int] = {}
         self._known: dict[bytes, Known] = {}
 
     def __len__(self) -> int:
-        return sum(len(held.expires_at) for held in self._held.values())
+        return sum(map(len, self._by_key.values()))
 
     def is_stale(self, subscription: Subscription) -> bool:
         """Whether a newer one of this subscriber has come already."""
@@ -55,17 +61,16 @@ class Holdings:
             if len(self._held) >= SUBSCRIBERS_LIMIT:
                 return False
         lifetime_s = min(subscription.lifetime_s, LIFETIME_S)
-        held = self._held.setdefault(subscriber, _Held(subscription, now))
-        held.subscription = subscription
-        held.forgotten_at = max(held.forgotten_at, now + (lifetime_s or LIFETIME_S))
-        for key in set(held.expires_at).difference(subscription.keys if lifetime_s else ()):
-            self._drop(held, key)
+        expires_at = now + lifetime_s
+        held = self._held.setdefault(subscriber, _Held(subscription, expires_at))
+        if held.subscription.keys != subscription.keys or not lifetime_s:
+            self._let_go(held.subscription, subscription.keys if lifetime_s else ())
+        held.subscription = self.kept_as(subscription)
+        held.forgotten_at = max(held.forgotten_at, expires_at if lifetime_s else now + LIFETIME_S)
         if lifetime_s:
             for place, key in enumerate(subscription.keys):
                 if places >> place & 1:
-                    if key not in held.expires_at:
-                        self._add(held, key, now)
-                    held.expires_at[key] = now + lifetime_s
+                    self._put_under(key, subscriber, expires_at, now)
         return True
 
     def keys(self) -> set[bytes]:
@@ -74,17 +79,19 @@ class Holdings:
 
     def under(self, key: bytes, now: float) -> list[Subscription]:
         """The live subscriptions that are held under a key, oldest first."""
-        found = (self._held[subscriber] for subscriber in self._by_key.get(key, ()))
-        return [held.subscription for held in found if held.expires_at[key] > now]
+        found = self._by_key.get(key, {}).items()
+        return [self._held[subscriber].subscription for subscriber, at in found if at > now]
 
     def of(self, subscriber: bytes, now: float) -> list[tuple[Subscription, set[bytes]]]:
         """The subscriptions of one node, each with the keys that it is held under."""
         found = []
         for slot in range(SLOTS_LIMIT):
-            held = self._held.get(subscriber + bytes((slot,)))
+            place = subscriber + bytes((slot,))
+            held = self._held.get(place)
             if held is not None:
-                keys = {key for key, expires_at in held.expires_at.items() if expires_at > now}
-                found.append((held.subscription, keys))
+                keys = held.subscription.keys
+                live = {key for key in keys if self._by_key.get(key, {}).get(place, now) > now}
+                found.append((held.subscription, live))
         return found
 
     def known(self, key: bytes, now: float) -> Known:
@@ -101,23 +108,29 @@ class Holdings:
 
     def expire(self, now: float) -> None:
         """Let go of what was not refreshed."""
-        for subscriber, held in list(self._held.items()):
-            for key in [key for key, at in held.expires_at.items() if at <= now]:
-                self._drop(held, key)
-            if not held.expires_at and held.forgotten_at <= now:
-                del self._held[subscriber]
+        for key, subscribers in list(self._by_key.items()):
+            for subscriber in [each for each, at in subscribers.items() if at <= now]:
+                self._drop(key, subscriber)
+        for subscriber in [each for each, held in self._held.items() if held.forgotten_at <= now]:
+            del self._held[subscriber]
 
-    def _add(self, held: _Held, key: bytes, now: float) -> None:
-        self._by_key.setdefault(key, {})[held.subscription.place] = None
-        self._first_at.setdefault(key, now)
-        self._xor[key] = self._xor.get(key, 0) ^ _mark(held)
-        self._known.pop(key, None)
+    def _let_go(self, before: Subscription, keys: tuple[bytes, ...]) -> None:
+        for key in set(before.keys).difference(keys):
+            if before.place in self._by_key.get(key, ()):
+                self._drop(key, before.place)
 
-    def _drop(self, held: _Held, key: bytes) -> None:
-        del held.expires_at[key]
+    def _put_under(self, key: bytes, subscriber: bytes, expires_at: float, now: float) -> None:
+        subscribers = self._by_key.setdefault(key, {})
+        if subscriber not in subscribers:
+            self._first_at.setdefault(key, now)
+            self._xor[key] = self._xor.get(key, 0) ^ _mark(subscriber)
+            self._known.pop(key, None)
+        subscribers[subscriber] = expires_at
+
+    def _drop(self, key: bytes, subscriber: bytes) -> None:
         subscribers = self._by_key[key]
-        del subscribers[held.subscription.place]
-        self._xor[key] ^= _mark(held)
+        del subscribers[subscriber]
+        self._xor[key] ^= _mark(subscriber)
         self._known.pop(key, None)
         if not subscribers:
             del self._by_key[key], self._first_at[key], self._xor[key]
@@ -126,5 +139,5 @@ class Holdings:
 _NOBODY: Final = Known()
 
 
-def _mark(held: _Held) -> int:
-    return int.from_bytes(held.subscription.subscriber[:8])
+def _mark(subscriber: bytes) -> int:
+    return int.from_bytes(subscriber[:8])

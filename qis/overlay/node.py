@@ -147,6 +147,7 @@ class OverlayNode:
         rounds = Rounds(
             finder=self.finder,
             links=self._links,
+            timers=self._timers,
             hold_here=self.holder.publish,
             salt=settings.salt,
             holders=settings.holders,

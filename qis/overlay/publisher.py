@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from qis.overlay.handing import Handing, Round
 from qis.overlay.retained import Carried
-from qis.overlay.rounds import Handing, Round, Rounds
+from qis.overlay.rounds import Rounds
 from qis.overlay.timers import Timer, Timers
 
 REPEAT_AFTER_S: Final = (30.0, 600.0, 3_600.0)

@@ -4,96 +4,32 @@ A holder that is asked to hold several of the packet's keys is asked once for al
 are remembered, so that a second publication under known keys needs no lookup. Holders name nodes
 that have turned up closer to a key; those are handed the packet too. A bounded number of rounds is
 under way at once, so that a burst is handed over as fast as holders acknowledge it and no faster.
+A lookup that meets silent nodes takes long; what the others have found is handed over meanwhile.
 """
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Final
 
 from qis.overlay.finder import Finder
+from qis.overlay.handing import Round
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import Known, Publish, Published
+from qis.overlay.messages import Publish, Published
 from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
-from qis.overlay.retained import Carried
 from qis.overlay.subscriber import REFRESH_S
+from qis.overlay.timers import Timers
 
 ROUNDS_LIMIT: Final = 64
 """Rounds under way; the others wait."""
 REMEMBERED_KEYS_LIMIT: Final = 4_096
 """Keys whose holders are remembered; the oldest goes first."""
-SHARE_GROUPED: Final = 0.3
-"""A holder of more than this share of a packet's keys is asked for all of them first."""
 HOLDERS_KNOWN_S: Final = 1_200.0
 """How long remembered holders are used before they are looked up again."""
-
-
-@dataclass(slots=True)
-class Handing:
-    """One packet under one key: whom it is handed to, in order."""
-
-    holders: list[Contact] = field(default_factory=list)
-    next: int = 0
-    known: Known = field(default_factory=Known)
-    is_held: bool = False
-
-
-@dataclass(slots=True)
-class Round:
-    """One publication of a packet.
-
-    Parameters
-    ----------
-    carried
-        The packet.
-    salt
-        Of the choice of keys, and where to begin among the holders.
-    to_all
-        Whether all holders are to have it, not just one.
-    handings
-        By the place of the key among the packet's.
-    then
-        Called with it when it has ended.
-    trusts
-        Whether a holder that knows the same subscribers as one before it need not forward.
-
-    """
-
-    carried: Carried
-    salt: int
-    to_all: bool
-    handings: dict[int, Handing]
-    then: "Callable[[Round, float], None]"
-    trusts: bool = True
-    looked_up: int = 0
-    asked: int = 0
-
-    @property
-    def unheld(self) -> list[int]:
-        """The places that no holder has acknowledged."""
-        return [place for place, handing in self.handings.items() if not handing.is_held]
-
-    @property
-    def has_tried_all(self) -> bool:
-        """Whether every holder of every key has been asked."""
-        return all(each.next >= len(each.holders) for each in self.handings.values())
-
-    def order_holders(self) -> None:
-        """Begin each publication at the next holder; the first one where most keys share holders.
-
-        So a packet costs few messages where there are few nodes. Where there are more, keys that
-        begin at one holder could both be chosen for a subscriber, and one bad node would do.
-        Repetitions begin elsewhere, or a holder of many keys that drops them would come first.
-        """
-        held = Counter(contact for each in self.handings.values() for contact in each.holders)
-        count = {c: n if n > len(self.handings) * SHARE_GROUPED else 0 for c, n in held.items()}
-        for handing in self.handings.values():
-            first = self.salt % len(handing.holders)
-            handing.holders = handing.holders[first:] + handing.holders[:first]
-            if not self.salt:
-                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] else 0))
+PATIENCE_S: Final = 1.5
+"""How long keys whose holders are known wait for the lookups of the others, to be handed over with
+them: who holds several is asked once. Without silent nodes all lookups have ended by then."""
 
 
 class Rounds:
@@ -104,6 +40,7 @@ class Rounds:
         *,
         finder: Finder,
         links: Links,
+        timers: Timers,
         hold_here: Callable[[Publish, float], Published | None],
         salt: bytes,
         holders: int,
@@ -111,6 +48,7 @@ class Rounds:
         self.sent = 0
         self._finder = finder
         self._links = links
+        self._timers = timers
         self._hold_here = hold_here
         self._salt = salt
         self._holders = holders
@@ -136,6 +74,8 @@ class Rounds:
             self._under_way += 1
             for place in current.handings:
                 self._find(current, place, current.carried.keys[place], now)
+            if current.unfound:
+                self._hand_found_soon(current, now)
         self._is_starting = False
 
     def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
@@ -146,10 +86,10 @@ class Rounds:
 
         def found_holders(holders: list[Contact], at: float) -> None:
             current.handings[place].holders = list(holders)
-            current.looked_up += 1
-            if current.looked_up == len(current.handings):
-                current.order_holders()
-                self._go_on(current, list(current.handings), at)
+            current.unfound.remove(place)
+            current.found.append(place)
+            if not current.unfound:
+                self._hand_found(current, at)
 
         known_until, holders = self._known.get(key, (0.0, []))
         if known_until > now and holders:
@@ -157,6 +97,19 @@ class Rounds:
         else:
             target = rendezvous_id(key, self._salt)
             self._finder.find(target, width=self._holders, now=now, then=then)
+
+    def _hand_found_soon(self, current: Round, now: float) -> None:
+        current.patience = self._timers.start(
+            now + PATIENCE_S, lambda at: self._hand_found(current, at)
+        )
+
+    def _hand_found(self, current: Round, now: float) -> None:
+        """Hand the packet over under the keys whose holders have been found, and again later."""
+        if current.unfound:
+            self._hand_found_soon(current, now)
+        elif current.patience is not None:
+            current.patience.cancel()
+        self._go_on(current, current.take_found(), now)
 
     def _go_on(self, current: Round, places: list[int], now: float) -> None:
         """Hand the packet to the next holder of each of these keys, as far as there is one."""
@@ -175,7 +128,7 @@ class Rounds:
         current.asked += len(requests)
         for contact, group in requests:
             self._ask(current, contact, group, now)
-        if not current.asked and not requests:
+        if not current.asked and not requests and not current.unfound:
             self._under_way -= 1
             current.then(current, now)
             self._go_on_waiting(now)

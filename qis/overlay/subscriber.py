@@ -68,7 +68,7 @@ class Subscriber:
         self._sequence = 0
         self._current: _Round | None = None
         self._told: dict[int, Contact] = {}
-        self._seen: dict[int, tuple[bytes, int, frozenset[bytes]]] = {}
+        self._seen: dict[int, tuple[bytes, int, tuple[bytes, ...]]] = {}
         self._refresh: Timer | None = None
 
     def want(self, wanted: Wanted, now: float) -> None:
@@ -203,11 +203,11 @@ class Subscriber:
     ) -> None:
         if places:
             current.told[contact.id] = contact
-        keys = frozenset(
+        keys = tuple(
             key for place, key in enumerate(current.subscription.keys) if places >> place & 1
         )
-        epoch, count, seen_keys = self._seen.get(contact.id, (bytes(8), 0, frozenset()))
-        if not keys <= seen_keys:  # what is old under the others may be new under these
+        epoch, count, seen_keys = self._seen.get(contact.id, (bytes(8), 0, ()))
+        if not set(keys).issubset(seen_keys):  # what is old under the others may be new under these
             count = 0
 
         def message(request: bytes, token: bytes) -> Subscribe:
@@ -243,7 +243,7 @@ class Subscriber:
             on_silence=on_silence,
         )
 
-    def _take_news(self, answer: Subscribed, keys: frozenset[bytes], now: float) -> None:
+    def _take_news(self, answer: Subscribed, keys: tuple[bytes, ...], now: float) -> None:
         for found in map(self._finder.contact, answer.news):
             if found is not None:
                 self.closer(found, keys, now)

@@ -44,9 +44,10 @@ class RoutingTable:
         self._news: list[Contact] = []
         self._buckets: dict[int, _Bucket] = {}
         self._order: list[int] = []  # the buckets' indices, ascending
+        self._size = 0
 
     def __len__(self) -> int:
-        return sum(len(bucket.contacts) for bucket in self._buckets.values())
+        return self._size
 
     def __iter__(self) -> Iterator[Contact]:
         for bucket in self._buckets.values():
@@ -77,6 +78,7 @@ class RoutingTable:
         if len(bucket.contacts) < BUCKET_SIZE and self._subnet_allows(bucket, contact):
             bucket.contacts[contact.id] = contact
             bucket.reserve.pop(contact.id, None)
+            self._size += 1
             self._news.append(contact)
             return True
         bucket.reserve.pop(contact.id, None)
@@ -98,10 +100,12 @@ class RoutingTable:
         bucket.reserve.pop(node, None)
         if bucket.contacts.pop(node, None) is None:
             return
+        self._size -= 1
         for heir in reversed(list(bucket.reserve.values())):
             if self._subnet_allows(bucket, heir):
                 del bucket.reserve[heir.id]
                 bucket.contacts[heir.id] = heir
+                self._size += 1
                 return
 
     def keep(self, is_kept: Callable[[Contact], bool]) -> None:

@@ -13,6 +13,7 @@ from qis.overlay.lookup import Lookup
 from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.retained import Carried
+from qis.overlay.subscription import Subscription
 from qis.simulation import letters, seals
 from qis.simulation.members import Member
 from qis.simulation.placed import Placement
@@ -59,6 +60,7 @@ class Crowd(Wire):
         self._looked_for: set[int] = set()
         self._holders = holders
         self._admission = seals.Everybody()
+        self._subscriptions: dict[bytes, Subscription] = {}
         self._placement: Placement | None = None
         for each in wanted:
             self._add(each)
@@ -80,6 +82,7 @@ class Crowd(Wire):
         rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  repeatable on purpose
         node = OverlayNode(settings, rng=rng, now=self.now, admission=self._admission)
         node.finder.finished = self._note_lookup
+        node.holder.holdings.kept_as = self._one_of
         self._admission.know(node.contact)
         self.members.append(wants)
         return self._attach(node)
@@ -118,6 +121,13 @@ class Crowd(Wire):
         for message in messages_of(data) or ():
             if not isinstance(decode(message), Deliver):  # of a relay: a holder has no keys for it
                 super()._send(source, message, address)
+
+    def _one_of(self, subscription: Subscription) -> Subscription:
+        """One of all equal ones, as one process here stands for all that hold it."""
+        known = self._subscriptions.get(subscription.place)
+        if known is None or known.sequence < subscription.sequence:
+            known = self._subscriptions[subscription.place] = subscription
+        return known if known == subscription else subscription
 
     def _note_lookup(self, lookup: Lookup) -> None:
         if lookup.target in self._looked_for:

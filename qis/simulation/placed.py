@@ -84,8 +84,11 @@ class Placement:
 
     def make(self, node: int) -> None:
         """Give a node what it holds, unless it has been given that."""
+        keys_held = self._held.pop(node, None)
+        if keys_held is None:
+            return
         held: defaultdict[int, set[bytes]] = defaultdict(set)
-        for key in self._held.pop(node, ()):
+        for key in keys_held:
             for subscriber in self._subscribers[key]:
                 held[subscriber].add(key)
         holdings = self._nodes[node].holder.holdings

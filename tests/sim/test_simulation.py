@@ -212,6 +212,26 @@ def test_placed_or_by_messages_the_figures_are_the_same(load_benchmark):
     assert placed["load_max_over_mean"] == pytest.approx(sent["load_max_over_mean"], rel=0.1)
 
 
+def test_an_audience_is_all_whom_the_publications_concern(load_benchmark):
+    routing, interests = load_benchmark("routing"), load_benchmark("_interests")
+    args = ["--nodes", "150", "--publications", "5", "--joins", "placed", "--churn", ".1"]
+    options = routing.parser().parse_args([*args, "--audience", "--json"])
+    network, *_ = world = routing.settled(options, 3)
+    wanted = interests.vector_interests(150, random.Random(3))
+    kept = [each.interest for each in network.members]
+    assert len(options.authors) == 5
+    assert set(options.authors) < set(kept)
+    near = [
+        sum(each.matches(a.fingerprint, bytes(8), each.routing_keys) for a in options.authors)
+        for each in wanted
+    ]
+    assert [each is not None for each in kept] == [bool(count) for count in near]
+    figures = routing.measure(options, 3, world)
+    due = sum(row["pairs"] for row in figures["recall_by_distance"].values())
+    assert due == sum(near) - 5  # nobody is concerned by its own
+    assert figures["recall"] > 0.9
+
+
 def test_newcomers_take_the_place_of_those_who_leave():
     network = Simulation.build([[HEARTS]] * 20, seed=7)
     newcomers = network.churn(0.25, over_s=30.0)

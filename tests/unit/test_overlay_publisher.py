@@ -8,18 +8,19 @@ from qis.errors import InputError
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
-from qis.overlay.ids import node_id
+from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.interests import WANTED_LIMIT
 from qis.overlay.messages import Find, Found, Known, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.publisher import BACKLOG_LIMIT, TRY_AGAIN_S
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
-from qis.overlay.rounds import ROUNDS_LIMIT
+from qis.overlay.rounds import PATIENCE_S, ROUNDS_LIMIT
 from qis.overlay.subscription import all_under
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
+SLOW_KEY = b"s" * 8
 OTHER, OWN = sorted(  # the other is asked first
     (Credentials.of(Identity.from_seed(bytes([i]) * 32)) for i in (1, 2)),
     key=lambda credentials: node_id(credentials.key),
@@ -50,13 +51,13 @@ class World:
             self.exchange()
             self.run(1.0)  # what a new neighbour is to have has been handed to it
 
-    def publish(self, number, expires_in_s=9e5):
+    def publish(self, number, expires_in_s=9e5, keys=(KEY,)):
         packet = number.to_bytes(512)
         carried = Carried(
             id=number.to_bytes(32),
             issuer=OWN.key,
             expires_at=self.now + expires_in_s,
-            keys=(KEY,),
+            keys=keys,
             packet=packet,
         )
         self.packets[packet] = carried
@@ -67,7 +68,8 @@ class World:
             return Found(request=message.request, token=b"t" * 16, records=(self.record,))
         if isinstance(message, Publish):
             self.held.append(message.packet)
-            return Published(request=message.request, known=(Known(age_s=9_999),))
+            known = (Known(age_s=9_999),) * message.places.bit_count()
+            return Published(request=message.request, known=known)
         return None
 
     def exchange(self):
@@ -121,6 +123,35 @@ def test_it_is_given_up_when_it_expires():
     world.run(700.0)
     assert world.node.publisher.is_idle
     assert not world.node.publisher._publications
+
+
+def test_what_is_found_does_not_wait_for_a_lookup_that_meets_silence():
+    world = World()
+    answer = world.answer
+
+    def silent_about_one_key(message):
+        is_slow = isinstance(message, Find) and message.target == rendezvous_id(SLOW_KEY)
+        return None if is_slow else answer(message)
+
+    world.answer = silent_about_one_key
+    world.publish(1, keys=(KEY, SLOW_KEY))
+    world.exchange()
+    world.run(PATIENCE_S - 0.1)
+    assert world.held == []  # who holds both could be asked once
+    world.run(0.2)
+    assert world.held == [(1).to_bytes(512)]
+    assert not world.node.is_idle
+    world.run(5.0)  # the last try has run out
+    assert world.node.is_idle
+
+
+def test_who_holds_several_keys_is_asked_once_if_they_are_found_soon():
+    world = World()
+    world.publish(1, keys=(KEY, SLOW_KEY))
+    world.exchange()
+    assert world.held == [(1).to_bytes(512)]
+    assert world.node.publisher.sent == 1
+    assert world.node.is_idle
 
 
 def test_who_is_alone_holds_its_own():

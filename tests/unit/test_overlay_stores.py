@@ -157,6 +157,20 @@ def test_a_flood_from_one_subnet_is_refused_and_starves_nobody():
     assert len(budgets._spent) == SOURCES_LIMIT
 
 
+def test_who_has_all_its_budget_again_is_not_remembered():
+    budgets = Budgets()
+    flood = b"\x20" + bytes(17)
+    for _ in range(int(BURST)):
+        assert budgets.allows(flood, 0.0)
+    for i in range(100):
+        budgets.allows(i.to_bytes(2) + bytes(16), 0.0)
+    budgets.allows(bytes([0x30]) + bytes(17), 1.0)  # the flood's source is not idle, and the oldest
+    assert len(budgets._spent) == 102
+    budgets.allows(bytes([0x30]) + bytes(17), BURST / RATE)
+    assert len(budgets._spent) == 1
+    assert sum(budgets.allows(flood, BURST / RATE) for _ in range(int(BURST) + 5)) == int(BURST)
+
+
 @pytest.fixture
 def asked():
     """A request under way, and what became of it."""

@@ -1,0 +1,94 @@
+"""How far one publication of a packet has come: whom it is handed to under each of its keys."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from qis.overlay.messages import Known
+from qis.overlay.record import Contact
+from qis.overlay.retained import Carried
+from qis.overlay.timers import Timer
+
+SHARE_GROUPED: Final = 0.3
+"""A holder of more than this share of a packet's keys is asked for all of them first."""
+
+
+@dataclass(slots=True)
+class Handing:
+    """One packet under one key: whom it is handed to, in order."""
+
+    holders: list[Contact] = field(default_factory=list)
+    next: int = 0
+    known: Known = field(default_factory=Known)
+    is_held: bool = False
+
+
+@dataclass(slots=True)
+class Round:
+    """One publication of a packet.
+
+    Parameters
+    ----------
+    carried
+        The packet.
+    salt
+        Of the choice of keys, and where to begin among the holders.
+    to_all
+        Whether all holders are to have it, not just one.
+    handings
+        By the place of the key among the packet's.
+    then
+        Called with it when it has ended.
+    trusts
+        Whether a holder that knows the same subscribers as one before it need not forward.
+    asked
+        How many requests to holders are under way.
+    unfound, found
+        Places whose holders are being looked up, and those whose have been, to be asked next.
+    patience
+        Runs out when those are asked without waiting for the others.
+
+    """
+
+    carried: Carried
+    salt: int
+    to_all: bool
+    handings: dict[int, Handing]
+    then: Callable[["Round", float], None]
+    trusts: bool = True
+    asked: int = 0
+    unfound: set[int] = field(init=False)
+    found: list[int] = field(default_factory=list)
+    patience: Timer | None = None
+
+    def __post_init__(self) -> None:
+        self.unfound = set(self.handings)
+
+    @property
+    def unheld(self) -> list[int]:
+        """The places that no holder has acknowledged."""
+        return [place for place, handing in self.handings.items() if not handing.is_held]
+
+    @property
+    def has_tried_all(self) -> bool:
+        """Whether every holder of every key has been asked."""
+        return all(each.next >= len(each.holders) for each in self.handings.values())
+
+    def take_found(self) -> list[int]:
+        """The places whose holders have been found since this was last called, and their order set.
+
+        Each publication begins at the next holder; the first one where most keys share holders.
+        So a packet costs few messages where there are few nodes. Where there are more, keys that
+        begin at one holder could both be chosen for a subscriber, and one bad node would do.
+        Repetitions begin elsewhere, or a holder of many keys that drops them would come first.
+        """
+        held = Counter(contact for each in self.handings.values() for contact in each.holders)
+        count = {c: n if n > len(self.handings) * SHARE_GROUPED else 0 for c, n in held.items()}
+        places, self.found = sorted(self.found), []
+        for handing in (self.handings[place] for place in places):
+            first = self.salt % len(handing.holders)
+            handing.holders = handing.holders[first:] + handing.holders[:first]
+            if not self.salt:
+                handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] else 0))
+        return places
