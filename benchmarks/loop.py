@@ -52,7 +52,7 @@ ISSUERS = 126
 STUDIES = 8
 WINDOW = 64
 """Packets that a publisher has under way at most."""
-CHUNK = 2_048
+CHUNK = 32_768
 """Packets that a giver signs before it sends them."""
 ROUNDS, ROUND = 5, 60_000
 CAPACITY = 100_000

@@ -144,7 +144,7 @@ class OverlayNode:
         self.relaying = Relaying(
             admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
-        rounds = Rounds(
+        self._rounds = Rounds(
             finder=self.finder,
             links=self._links,
             timers=self._timers,
@@ -152,7 +152,7 @@ class OverlayNode:
             salt=settings.salt,
             holders=settings.holders,
         )
-        self.publisher = Publisher(rounds, self._timers)
+        self.publisher = Publisher(self._rounds, self._timers)
         self.handover = Handover(
             finder=self.finder,
             links=self._links,
@@ -176,6 +176,7 @@ class OverlayNode:
             interests=self.interests,
             relaying=self.relaying,
             receive=settings.receive,
+            gone=self._gone,
             refused=self.refused,
         )
         self._joining = Joining(
@@ -312,6 +313,11 @@ class OverlayNode:
             self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
+
+    def _gone(self, contact: Contact) -> None:
+        self.finder.gone(contact)
+        self._rounds.gone(contact)
+        self.handover.gone(contact)
 
     def _notice_changes(self, now: float) -> None:
         if news := self._joining.notice(now):

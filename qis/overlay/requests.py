@@ -26,7 +26,7 @@ from qis.overlay.messages import (
     Relay,
     Subscribe,
 )
-from qis.overlay.record import Admission
+from qis.overlay.record import Admission, Contact
 from qis.overlay.relaying import Relaying
 from qis.overlay.table import RoutingTable
 from qis.overlay.tokens import Tokens
@@ -50,6 +50,7 @@ class Requests:
         interests: Interests,
         relaying: Relaying,
         receive: Receive,
+        gone: Callable[[Contact], object],
         refused: Counter[str],
     ) -> None:
         self._admission = admission
@@ -61,6 +62,7 @@ class Requests:
         self._interests = interests
         self._relaying = relaying
         self._receive = receive
+        self._gone = gone
         self._refused = refused
 
     def answer(self, message: Message, address: bytes, now: float) -> bool:
@@ -138,6 +140,7 @@ class Requests:
         known = self._table.get(contact.id)
         if known is not None and contact.record.sequence > known.record.sequence:
             self._table.remove(contact.id)
+            self._gone(known)
 
     def _proves(self, message: Message, token: bytes, address: bytes, now: float) -> bool:
         if self._tokens.proves(address, token, now):
