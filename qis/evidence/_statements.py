@@ -24,13 +24,14 @@ KEYS: Final = """
 """
 STUDIES: Final = "SELECT DISTINCT study FROM heads ORDER BY study"
 MARK: Final = "INSERT OR IGNORE INTO equivocations VALUES (?, ?)"
-EQUIVOCATIONS: Final = """
+DOUBLES: Final = """
     SELECT key, sequence, place FROM equivocations JOIN packets USING (place)
     JOIN issuers ON number = packets.issuer ORDER BY key, sequence, id
 """
-BY_AGE: Final = """
-    SELECT sequence, key, place, place IN (SELECT place FROM heads), id
-    FROM packets JOIN issuers ON number = packets.issuer LEFT JOIN equivocations USING (place)
+SINGLES: Final = """
+    SELECT sequence, key, place FROM packets JOIN issuers ON number = packets.issuer
+    WHERE (place IN (SELECT place FROM heads)) = ?
+    AND place NOT IN (SELECT place FROM equivocations)
     ORDER BY sequence
 """
 DROP: Final = tuple(

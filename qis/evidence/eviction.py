@@ -4,26 +4,16 @@ A bound that can be filled by one issuer is no bound for the others, so whoever 
 first, down to a common level.
 """
 
-from collections.abc import Iterable, Mapping
-from enum import IntEnum
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
-from operator import attrgetter
-from typing import Any, Final, NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
 
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
 
 _SPARE = 16
 """A full store frees a 16th more than it must, since it takes long to find what may go."""
-
-
-class Worth(IntEnum):
-    """What a store loses with a packet that is not merely superseded, least first."""
-
-    SURPLUS = 0
-    """A third packet under one sequence: two prove the equivocation."""
-    DECIDING = 1
-    PROOF = 2
 
 
 class Kept(NamedTuple):
@@ -33,10 +23,16 @@ class Kept(NamedTuple):
     issuer: bytes
     place: Any
     """Where the store has it."""
-    decides: bool
-    """Whether it is the head of its evidence key."""
-    id: bytes | None
-    """Of the packet, if its issuer has signed another under its sequence; else `None`."""
+
+
+class Holdings(Protocol):
+    """What eviction asks of a store; it reads only as far as it must."""
+
+    def singles(self, *, decide: bool) -> Iterable[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
+
+    def doubles(self) -> Iterable[Kept]:
+        """All others, by issuer, sequence and id: of each slot the first two are its proof."""
 
 
 class Losses(NamedTuple):
@@ -45,9 +41,6 @@ class Losses(NamedTuple):
     going: list[Kept]
     floors: dict[bytes, int]
     """The highest sequence of each issuer that is let go of and was not superseded."""
-
-
-_SEQUENCE: Final = attrgetter("sequence")
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -72,57 +65,41 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(kept: Iterable[Kept], lost: Mapping[bytes, int]) -> Losses:
-    """Which packets go: of each issuer as many as it loses, and the rest of a proof that tears.
+def losses(held: Holdings, lost: Mapping[bytes, int]) -> Losses:
+    """Which packets go, `lost` of each issuer: what costs least first, and of that the oldest.
 
-    Half a proof would let evidence count that was refuted.
-
-    Parameters
-    ----------
-    kept
-        By sequence; read only until all that goes is found.
-    lost
-        How many packets each issuer loses.
-
+    That is what was superseded; then what proves nothing more, as two packets under one sequence
+    prove the equivocation; then what decides; and last proofs, never half of one, since that would
+    let evidence count that was refuted.
     """
-    going: list[Kept] = []
-    dearer: dict[bytes, list[Kept]] = {issuer: [] for issuer in lost}
     lacking = dict(lost)
-    for packet in kept:
-        issuer = packet.issuer
-        if issuer not in lacking:
-            continue
-        if packet.decides or packet.id is not None:
-            dearer[issuer].append(packet)
-            continue
-        going.append(packet)
-        lacking[issuer] -= 1
-        if not lacking[issuer]:
-            del lacking[issuer]
-            if not lacking:
-                break
+    superseded = list(_taken(((packet,) for packet in held.singles(decide=False)), lacking))
+    dearer: list[Kept] = []
+    if lacking:
+        slots = [list(slot) for _, slot in groupby(held.doubles(), key=itemgetter(0, 1))]
+        slots.sort()
+        dearer += _taken(((packet,) for slot in slots for packet in slot[2:]), lacking)
+        dearer += _taken(((packet,) for packet in held.singles(decide=True)), lacking)
+        dearer += _taken((slot[:2] for slot in slots), lacking)
     floors: dict[bytes, int] = {}
-    for issuer, number in lacking.items():
-        more = _cheapest(dearer[issuer], number)
-        floors[issuer] = max(packet.sequence for packet in more)
-        going += more
-    return Losses(going, floors)
+    for sequence, issuer, _ in dearer:
+        floors[issuer] = max(sequence, floors.get(issuer, 0))
+    return Losses(superseded + dearer, floors)
 
 
-def _cheapest(dearer: list[Kept], number: int) -> list[Kept]:
-    """The packets of an issuer that go first, of those that are not merely superseded."""
-    order: list[tuple[Worth, int, bytes, Kept]] = []
-    for sequence, slot in groupby(dearer, key=_SEQUENCE):
-        several = sorted((packet.id or b"", packet) for packet in slot)
-        for nth, (packet_id, packet) in enumerate(several):
-            worth = Worth.PROOF if nth < 2 else Worth.SURPLUS
-            worth = Worth.DECIDING if packet.id is None else worth
-            order.append((worth, sequence, packet_id, packet))
-    order.sort()
-    last = order[number - 1]
-    if number < len(order) and last[0] is Worth.PROOF:
-        number += order[number][:2] == last[:2]
-    return [packet for *_, packet in order[:number]]
+def _taken(groups: Iterable[Sequence[Kept]], lacking: dict[bytes, int]) -> Iterator[Kept]:
+    """What of these goes, each group as a whole, until no issuer lacks any."""
+    if not lacking:
+        return
+    for group in groups:
+        issuer = group[0].issuer
+        if issuer in lacking:
+            yield from group
+            lacking[issuer] -= len(group)
+            if lacking[issuer] <= 0:
+                del lacking[issuer]
+                if not lacking:
+                    return
 
 
 def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:

@@ -103,12 +103,18 @@ class MemoryStore(EvidenceStore):
     def _held_by_issuer(self) -> dict[bytes, int]:
         return {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
 
-    def _by_age(self) -> Iterator[Kept]:
+    def singles(self, *, decide: bool) -> Iterator[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
         for sequence, issuer in sorted((sequence, issuer) for issuer, sequence in self._by_slot):
-            at = self._by_slot[issuer, sequence]
-            for packet in at.values():
-                double = packet.id if len(at) > 1 else None
-                yield Kept(sequence, issuer, packet, self._is_head(packet), double)
+            packet, *others = self._by_slot[issuer, sequence].values()
+            if not others and self._is_head(packet) is decide:
+                yield Kept(sequence, issuer, packet)
+
+    def doubles(self) -> Iterator[Kept]:
+        """All others, by issuer, sequence and id."""
+        for issuer, sequence in sorted(self._double):
+            for _, packet in sorted(self._by_slot[issuer, sequence].items()):
+                yield Kept(sequence, issuer, packet)
 
     def _is_head(self, packet: Packet) -> bool:
         key = evidence_key(packet)
@@ -118,7 +124,8 @@ class MemoryStore(EvidenceStore):
         self._floors[issuer] = sequence
 
     def _drop(self, going: Sequence[Kept]) -> None:
-        for sequence, issuer, packet, decides, _ in going:
+        for sequence, issuer, packet in going:
+            is_head = self._is_head(packet)
             slot = (issuer, sequence)
             at = self._by_slot[slot]
             del self._by_id[packet.id], at[packet.id]
@@ -130,7 +137,7 @@ class MemoryStore(EvidenceStore):
             del of_issuer[packet.id]
             if not of_issuer:
                 del self._by_issuer[issuer]
-            if decides:
+            if is_head:
                 key = evidence_key(packet)
                 heads = self._heads_of[key.study_id]
                 del heads[key]

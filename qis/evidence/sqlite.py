@@ -115,11 +115,11 @@ class SQLiteStore(EvidenceStore):
     def equivocations(self) -> list[Equivocation]:
         """All proofs of equivocation, sorted by issuer and sequence."""
         with translated(self.path, SCHEMA):
-            rows = self._database.execute(sql.EQUIVOCATIONS).fetchall()
-            slots = [list(slot) for _, slot in groupby(rows, key=itemgetter(0, 1))]
+            slots = groupby(self.doubles(), key=itemgetter(0, 1))
+            proofs = [(issuer, list(slot)[:2]) for (_, issuer), slot in slots]
             return [
-                Equivocation(Issuer(slot[0][0]), *(self._packet(place) for _, _, place in slot[:2]))
-                for slot in slots
+                Equivocation(Issuer(issuer), *(self._packet(kept.place) for kept in proof))
+                for issuer, proof in proofs
             ]
 
     def studies(self) -> list[bytes]:
@@ -317,10 +317,17 @@ class SQLiteStore(EvidenceStore):
     def _held_by_issuer(self) -> dict[bytes, int]:
         return {issuer: account.held for issuer, account in self._accounts.items() if account.held}
 
-    def _by_age(self) -> Iterator[Kept]:
+    def singles(self, *, decide: bool) -> Iterator[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
         self._write()
-        for sequence, issuer, place, decides, double in self._database.execute(sql.BY_AGE):
-            yield Kept(_number(sequence), issuer, place, decides, double)
+        for sequence, issuer, place in self._database.execute(sql.SINGLES, (decide,)):
+            yield Kept(_number(sequence), issuer, place)
+
+    def doubles(self) -> Iterator[Kept]:
+        """All others, by issuer, sequence and id."""
+        self._write()
+        for issuer, sequence, place in self._database.execute(sql.DOUBLES):
+            yield Kept(_number(sequence), issuer, place)
 
     def _heads(self, study_id: bytes) -> list[Head]:
         with translated(self.path, SCHEMA):

@@ -192,7 +192,7 @@ class EvidenceStore(ABC):
     def _evict(self) -> None:
         needed = to_free(len(self), self.capacity)
         lost = shares(self._held_by_issuer(), self.roster, needed)
-        going, floors = losses(self._by_age(), lost)
+        going, floors = losses(self, lost)
         self._drop(going)
         for issuer, floor in floors.items():
             if floor > self.floor(issuer):
@@ -232,8 +232,12 @@ class EvidenceStore(ABC):
         """How many packets of each issuer are held."""
 
     @abstractmethod
-    def _by_age(self) -> Iterable[Kept]:
-        """All packets held, by sequence."""
+    def singles(self, *, decide: bool) -> Iterable[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
+
+    @abstractmethod
+    def doubles(self) -> Iterable[Kept]:
+        """All others, by issuer, sequence and id."""
 
     @abstractmethod
     def _heads(self, study_id: bytes) -> list[Head]:

@@ -117,14 +117,16 @@ class Intake:
         arrivals = list(zip(packets, admissions, strict=True))
         self._journal.received(arrivals)
         statistics = self._announcer.statistics
+        statistics.received += len(arrivals)
+        statistics.admissions.update([admission.label for admission in admissions])
         for packet, admission in arrivals:
-            statistics.received += 1
-            statistics.admissions[admission.label] += 1
             self._announcer.tell("received", packet=packet, reason=admission.label)
             if admission is Admission.EQUIVOCATION:
                 self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
-            if admission.changes_evidence:
-                self._changed(packet.outcome.study_id)
+        for study_id in {
+            packet.outcome.study_id for packet, admission in arrivals if admission.changes_evidence
+        }:
+            self._changed(study_id)
 
     async def _follow(self, interest: Interest, registered: "asyncio.Future[None]") -> None:
         try:

@@ -47,10 +47,6 @@ class NormalMixture:
         spread = self.sds**2 + (self.means - self.mean) ** 2
         return math.sqrt(total(self.mass * spread) / self._whole)
 
-    def cdf(self, x: float) -> float:
-        """P(X ≤ x)."""
-        return self._tail((self.means - x) / self.sds)
-
     def above(self, x: float) -> float:
         """P(X > x), without loss in the upper tail."""
         return self._tail((x - self.means) / self.sds)
@@ -76,10 +72,10 @@ class NormalMixture:
     def _settled(self, probability: float, x: float) -> tuple[float, bool]:
         """Where Newton steps lead, and whether they come to rest."""
         for _ in range(_STEPS):
-            density = self._density(x)
+            below, density = self._below_and_density(x)
             if not density > 0.0:
                 break
-            step = (probability - self.cdf(x)) / density
+            step = (probability - below) / density
             x += step
             if abs(step) <= CONVERGED * max(abs(x), float(self.sds.min())):
                 return x, True
@@ -90,8 +86,8 @@ class NormalMixture:
         low, high = float(self.means.min()) - width, float(self.means.max()) + width
 
         def newton(x: float) -> tuple[float, float]:
-            lacking = probability - self.cdf(x)
-            density = self._density(x)
+            below, density = self._below_and_density(x)
+            lacking = probability - below
             return lacking, lacking / density if density > 0.0 else 0.0
 
         return passing_zero(newton, self.mean, low, high, floor=float(self.sds.min()))
@@ -100,10 +96,11 @@ class NormalMixture:
         tails = np.fromiter(map(math.erfc, (z * _ROOT_HALF).tolist()), np.float64, z.size)
         return 0.5 * total(self.mass * tails) / self._whole
 
-    def _density(self, x: float) -> float:
-        z = (x - self.means) / self.sds
+    def _below_and_density(self, x: float) -> tuple[float, float]:
+        z = (self.means - x) / self.sds
         values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
-        return total(values) / (self._whole * math.sqrt(2.0 * math.pi))
+        density = total(values) / (self._whole * math.sqrt(2.0 * math.pi))
+        return self._tail(z), density
 
 
 def interpolated_quantiles(
