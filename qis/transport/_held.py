@@ -41,7 +41,8 @@ class HeldPackets:
             self._shares.add(issuer_key(arrived[0]), packet_id)
         self._held[packet_id] = arrived
         if len(self._held) > HELD_LIMIT:
-            self._drop(self._shares.oldest_of_most())
+            for _ in range(HELD_LIMIT // 64 + 1):  # some at once: it takes half the time
+                del self._held[self._shares.take_oldest_of_most()]
 
     def live(self, now: float) -> list[Arrived]:
         """What is alive, in the order in which it came; what has expired is let go."""
