@@ -236,10 +236,13 @@ def test_nodes_that_come_and_go_are_news_up_to_a_limit(monkeypatch):
     for number in range(1, 60):
         member = Stranger(number)
         member.enter(node, NOW)
-        gone = member.credentials.record(member.address[:16] + bytes(2), 2).encode()
-        node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
+        node.table.remove(node_id(member.credentials.key))  # as one that does not answer
     assert len(node.handover._news) == len(node.handover._new) == 20
-    assert list(node.handover._news)[-1] == node_id(Stranger(59).credentials.key)
+    assert list(node.handover._news)[-1] == node_id(member.credentials.key)
+    member.enter(node, NOW)
+    gone = member.credentials.record(member.address[:16] + bytes(2), 2).encode()
+    node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
+    assert len(node.handover._news) == len(node.handover._new) == 19
 
 
 def retaining(packets):
