@@ -20,7 +20,7 @@ HEADS: Final = """
     SELECT sequence, place, place IN (SELECT place FROM equivocations) FROM heads WHERE study = ?
 """
 KEYS: Final = """
-    SELECT study, key, cohort, role, place FROM heads JOIN issuers ON number = heads.issuer
+    SELECT place, study, key, cohort, role FROM heads JOIN issuers ON number = heads.issuer
 """
 STUDIES: Final = "SELECT DISTINCT study FROM heads ORDER BY study"
 MARK: Final = "INSERT OR IGNORE INTO equivocations VALUES (?, ?)"

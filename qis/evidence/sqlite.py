@@ -11,10 +11,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Self
 
-from qis import _layout
 from qis._database import open_database, translated
 from qis.errors import InputError, PeerError, StorageDamagedError, StorageError
 from qis.evidence import _statements as sql
+from qis.evidence._carving import carved
 from qis.evidence._schema import SCHEMA
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
@@ -160,10 +160,8 @@ class SQLiteStore(EvidenceStore):
                 raise self._damage("; ".join(faults))
             for row in self._database.execute(f"{sql.PACKETS} ORDER BY place"):
                 self._verified(*row)
-            for study_id, issuer, cohort, role, place in self._database.execute(
-                sql.KEYS
-            ).fetchall():
-                if evidence_key(self._packet(place)) != (study_id, issuer, cohort, role):
+            for place, *key in self._database.execute(sql.KEYS).fetchall():
+                if evidence_key(self._packet(place)) != tuple(key):
                     raise self._damage(f"packet {place} decides for what it is not about")
 
     @classmethod
@@ -200,7 +198,7 @@ class SQLiteStore(EvidenceStore):
         for source in (Path(path), Path(f"{path}-wal")):
             with translated(source, SCHEMA):
                 data = source.read_bytes() if source.exists() else b""
-            found.update((packet.id, packet) for packet in _carved(data))
+            found.update((packet.id, packet) for packet in carved(data))
         if not found:
             raise StorageError(f"{path} holds no packet that verifies", field="path")
         store = cls(target, roster=roster, capacity=capacity)
@@ -378,16 +376,3 @@ def _key(sequence: int) -> bytes:
 
 def _number(key: bytes) -> int:
     return int.from_bytes(key, "big")
-
-
-def _carved(data: bytes) -> Iterator[Packet]:
-    """Every packet in these bytes that verifies; rows never cross a page, so each is in a piece."""
-    place = data.find(_layout.PREFIX)
-    while place >= 0:
-        try:
-            yield Packet.parse(data[place : place + _layout.PACKET_SIZE])
-        except PeerError:
-            place += 1
-        else:
-            place += _layout.PACKET_SIZE
-        place = data.find(_layout.PREFIX, place)
