@@ -136,22 +136,27 @@ class DatagramSocket:
 
     def _read(self) -> int:
         """Take what the system has; how many there were."""
-        arrived, before = self._arrived, self._statistics.datagrams_received
+        receive, arrived = self._socket.recvfrom, self._arrived
+        count = size = refused = 0
         for _ in range(READ_LIMIT):
             try:
-                datagram = self._socket.recvfrom(_LARGEST)
+                datagram = receive(_LARGEST)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:  # a peer's closed port answers our last datagram to it
                 _log.debug("receiving: %s", error)
                 continue
-            self._statistics.datagrams_received += 1
-            self._statistics.bytes_received += len(datagram[0])
+            count += 1
+            size += len(datagram[0])
             if len(arrived) < ARRIVED_LIMIT:
                 arrived.append(datagram)
             else:
-                self._statistics.refused["queue full"] += 1
-        return self._statistics.datagrams_received - before
+                refused += 1
+        self._statistics.datagrams_received += count
+        self._statistics.bytes_received += size
+        if refused:
+            self._statistics.refused["queue full"] += refused
+        return count
 
     def _handle(self) -> None:
         arrived = self._arrived
