@@ -86,8 +86,18 @@ class Admission(Enum):
     def __init__(self, label: str, sentence: str) -> None:
         self.label = label
         self.sentence = sentence
-        self.kept = label not in {"expired", "not yet valid", "evicted"}
-        self.changes_evidence = label in {"accepted", "equivocation", "derived"}
+        self._kept = label not in {"expired", "not yet valid", "evicted"}
+        self._changes_evidence = label in {"accepted", "equivocation", "derived"}
+
+    @property
+    def kept(self) -> bool:
+        """Whether the store holds the packet now."""
+        return self._kept
+
+    @property
+    def changes_evidence(self) -> bool:
+        """Whether what counts may have changed."""
+        return self._changes_evidence
 
     def __str__(self) -> str:
         return self.label

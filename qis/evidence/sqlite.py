@@ -26,7 +26,6 @@ from qis.packet import Packet, content_id, issuer_key
 
 _PARSED_LIMIT: Final = 8_192
 """Packets kept verified in memory (some 25 MB), so that reading again costs no signature."""
-_NONE: Final[frozenset[bytes]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -53,7 +52,7 @@ class SQLiteStore(EvidenceStore):
     roster
         Who is believed.
     capacity
-        Most packets held; one takes some 1 kB on disk.
+        Most packets held; one takes some 0.6 kB on disk.
 
     Raises
     ------
