@@ -52,6 +52,10 @@ class Inspector:
             else:
                 self._refused[data] = found
 
+    def remember(self, packet: Packet) -> None:
+        """Remember a packet that was verified elsewhere in this process and not kept."""
+        self._verified.put(bytes(packet), packet)
+
     def known(self, data: bytes) -> Packet | None:
         """The packet of these bytes, if they were verified lately."""
         return self._verified.get(data)

@@ -208,6 +208,7 @@ class Reception:
             return self._refused(found)
         _, keys, hops = arrived
         if not found.travels_under(keys):
+            self.inspector.remember(found)
             return self._refused(
                 RoutingKeysError("not the routing keys that the issuer signed", field="keys")
             )
@@ -217,6 +218,7 @@ class Reception:
         ]
         for inbox in wanted:
             if inbox.is_full:
+                self.inspector.remember(found)
                 self._statistics.dropped += 1
                 return Verdict.FULL
         self._held.put(found.id, arrived)

@@ -6,6 +6,7 @@ from hypothesis import given, strategies as st
 import qis
 from qis.identity import verify
 from qis.packet import content_id, packet as packet_module, reread, screen, verify_screened
+from qis.transport import _reception as reception_module
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
 
@@ -106,6 +107,20 @@ def test_nothing_is_verified_twice_however_it_comes(verified):
     assert inspector(second, other_keys, NOW).packet == second
     assert reception.receive(second, other_keys, hops=1, now=NOW) is Verdict.ACCEPTED
     assert reception.receive(first, its_keys, hops=1, now=NOW) is Verdict.DUPLICATE
+    assert verified == [first[-64:], second[-64:]]
+
+
+def test_what_there_is_no_room_for_is_not_verified_again_when_it_comes_again(verified, monkeypatch):
+    monkeypatch.setattr(reception_module, "INBOX_LIMIT", 1)
+    reception = Reception(ROSTER, Statistics())
+    (first, its_keys), _, (second, other_keys), _ = GOOD
+    with reception.inbox(SCHEME.interest(NEAR), now=NOW) as inbox:
+        batch = [(first, its_keys, 1), (second, other_keys, 1), (first, other_keys, 1)]
+        assert reception.receive_many(batch, now=NOW)[:2] == [Verdict.ACCEPTED, Verdict.FULL]
+        assert reception.receive_many(batch[1:2], now=NOW) == [Verdict.FULL]
+        inbox._waiting.clear()
+        assert reception.receive_many(batch[1:2], now=NOW) == [Verdict.ACCEPTED]
+        assert reception.receive(first, its_keys[1:], hops=1, now=NOW) is Verdict.DUPLICATE
     assert verified == [first[-64:], second[-64:]]
 
 
