@@ -83,3 +83,12 @@ def process(target: Callable[..., Any], *arguments: Any) -> Any:
     finally:
         running.join(10.0)
         running.terminate()
+
+
+def rounded(value: Any) -> Any:
+    """Four digits of whatever is within."""
+    if isinstance(value, dict):
+        return {name: rounded(each) for name, each in value.items()}
+    if isinstance(value, list):
+        return [rounded(each) for each in value]
+    return float(f"{value:.4g}") if isinstance(value, float) else value

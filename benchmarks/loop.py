@@ -37,7 +37,16 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _processes import ask, identity, process, resident_mb, study, verification_s, wait_until
+from _processes import (
+    ask,
+    identity,
+    process,
+    resident_mb,
+    rounded,
+    study,
+    verification_s,
+    wait_until,
+)
 from _udp_giver import introduced
 from _udp_nodes import signed
 
@@ -299,15 +308,6 @@ def measure(folder: str, packets: int) -> dict[str, Any]:
         "all": all_packets,
         "as_holder": as_holder,
     }
-
-
-def rounded(value: Any) -> Any:
-    """Four digits of whatever is within."""
-    if isinstance(value, dict):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def main() -> None:

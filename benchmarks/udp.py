@@ -35,7 +35,7 @@ from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent))
-from _processes import ask
+from _processes import ask, rounded
 from _udp_floods import burst, flood
 from _udp_giver import holder
 from _udp_nodes import receiver, sender, single
@@ -140,15 +140,6 @@ def measure(asked: argparse.Namespace) -> dict[str, Any]:
         whole_s = details["cpu"]["cpu_s_per_packet"]
         figures["stages"] = stages(1e6 * whole_s)
     return figures
-
-
-def rounded(value: Any) -> Any:
-    """Four digits of whatever is within."""
-    if isinstance(value, dict):
-        return {name: rounded(each) for name, each in value.items()}
-    if isinstance(value, list):
-        return [rounded(each) for each in value]
-    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 def too_long(*_: object) -> None:
