@@ -1,20 +1,23 @@
 """The verified packets that one node keeps while they live, so that each is delivered once.
 
 Kept are bytes: what else a packet is made of takes twice the memory, and is read again for the few
-that are asked for. Bounded; when full, the issuer with most packets loses its oldest. Were it the
-oldest of all, one issuer's flood could displace what others have sent, which would be delivered
-again when it comes again.
+that are asked for. Bounded; when full, the issuer with most packets loses its oldest, and of that
+the id is remembered for as long as there is room. Were it the oldest of all, one issuer's flood
+could displace what others have sent.
 """
 
 from typing import Final
 
 from qis import _layout
 from qis.overlay.delivering import Arrived
+from qis.overlay.recent import Recent
 from qis.overlay.shares import Shares
 from qis.packet import content_id, issuer_key
 
 HELD_LIMIT: Final = 16_384
-"""Packets held per node (some 20 MiB); what goes would be delivered again."""
+"""Packets held per node (some 20 MiB)."""
+KNOWN_LIMIT: Final = 65_536
+"""Ids of packets that were held (some 12 MiB); what goes would be delivered again."""
 
 
 class HeldPackets:
@@ -23,12 +26,14 @@ class HeldPackets:
     def __init__(self) -> None:
         self._held: dict[bytes, Arrived] = {}
         self._shares = Shares()
+        self._known: Recent[bytes, None] = Recent(KNOWN_LIMIT)
 
     def __len__(self) -> int:
         return len(self._held)
 
     def __contains__(self, packet_id: object) -> bool:
-        return packet_id in self._held
+        """Whether a packet has come, if it need not come again."""
+        return packet_id in self._held or packet_id in self._known
 
     def has_bytes(self, data: bytes) -> bool:
         """Whether these very bytes are held; another signature may be wrong."""
@@ -42,7 +47,13 @@ class HeldPackets:
         self._held[packet_id] = arrived
         if len(self._held) > HELD_LIMIT:
             for _ in range(HELD_LIMIT // 64 + 1):  # some at once: it takes half the time
-                del self._held[self._shares.take_oldest_of_most()]
+                packet_id = self._shares.take_oldest_of_most()
+                del self._held[packet_id]
+                self._known.put(packet_id, None)
+
+    def want_all(self) -> None:
+        """Let what is no longer held come again: there is somebody who has not had it."""
+        self._known.clear()
 
     def live(self, now: float) -> list[Arrived]:
         """What is alive, in the order in which it came; what has expired is let go."""

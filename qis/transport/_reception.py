@@ -133,6 +133,7 @@ class Reception:
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
         """An inbox for an interest, as long as the context lasts; begins with what is held."""
         inbox = Inbox(interest)
+        self._held.want_all()
         for data, keys, hops in self._held.live(now):
             fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
             is_wanted = hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys)

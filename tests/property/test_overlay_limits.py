@@ -44,7 +44,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription, all_under
-from qis.transport._held import HELD_LIMIT
+from qis.transport._held import HELD_LIMIT, KNOWN_LIMIT
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
@@ -73,7 +73,8 @@ DOCUMENTED = {
         publisher.BACKLOG_LIMIT,
     ),
     "packets retained, of each issuer's versions the newest": (retained.RETAINED_LIMIT,),
-    "packets given to the application, remembered": (HELD_LIMIT,),
+    "packets given to the application, kept for subscriptions that open later": (HELD_LIMIT,),
+    "ids of those that are no longer kept": (KNOWN_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
     "verified packets remembered": (inspection.VERIFIED_LIMIT,),

@@ -46,7 +46,6 @@ def test_a_flood_displaces_only_its_own_issuer():
     assert len(store) == 10
     assert packets_in(store, NOW) == [first, *flood[-9:]]
     assert first.id in store
-    assert flood[0].id not in store
 
 
 def test_what_has_expired_makes_room():
@@ -76,3 +75,28 @@ def test_nobody_makes_an_application_get_anothers_packet_twice():
             verdict = reception.receive(data, keys, hops=hops, now=NOW)
     assert verdict is Verdict.DUPLICATE
     assert (statistics.delivered, statistics.duplicates) == (31, 1)
+
+
+def test_what_is_no_longer_held_is_delivered_once_and_to_whoever_subscribes_later():
+    statistics = Statistics()
+    reception = Reception(qis.Roster.open(), statistics)
+    all_packets = [arrived(packet_of(2, number)) for number in range(30)]
+    with reception.inbox(SCHEME.interest(NEAR), now=NOW):
+        for _ in range(3):
+            reception.receive_many(all_packets, now=NOW)
+        assert (statistics.delivered, statistics.duplicates) == (30, 60)
+        with reception.inbox(SCHEME.interest(NEAR), now=NOW) as later:
+            assert len(later._waiting) == len(reception._held) == 10
+            reception.receive_many(all_packets, now=NOW)
+            assert {delivery.packet.id for delivery in later._waiting} == {
+                qis.Packet.parse(data).id for data, _, _ in all_packets
+            }
+
+
+def test_the_ids_of_what_was_held_are_bounded(monkeypatch):
+    monkeypatch.setattr(_held, "KNOWN_LIMIT", 5)
+    store = HeldPackets()
+    packets = [packet_of(1, number) for number in range(40)]
+    for packet in packets:
+        store.put(packet.id, arrived(packet))
+    assert [packet.id in store for packet in packets] == [False] * 25 + [True] * 15
