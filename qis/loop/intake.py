@@ -19,7 +19,7 @@ BATCH: Final = 512
 """Packets taken in at one go, in one transaction, before others get their turn."""
 BUSY: Final = 16
 """A batch of so many is a sign that more are coming."""
-GATHER_S: Final = 0.1
+GATHER_S: Final = 0.05
 """How long the next batch then gathers: a transaction costs as much as many packets."""
 
 

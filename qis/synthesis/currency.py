@@ -123,11 +123,13 @@ class Likelihood:
 
         """
         effects = [outcome for outcome in outcomes if isinstance(outcome, Effect)]
+        precision, centre = _parabola(effects)
+        if len(effects) == len(outcomes):
+            return cls(curves=None, precision=precision, centre=centre)
         others = [outcome for outcome in outcomes if not isinstance(outcome, Effect)]
         if len(others) > 1:  # the curves are summed one by one, the effects exactly
             others.sort(key=lambda outcome: outcome.encoded())
         informative = [profile for profile in map(_profile_of, others) if profile.is_informative]
-        precision, centre = _parabola(effects)
         return cls(
             curves=curves_of(informative) if informative else None,
             precision=precision,
