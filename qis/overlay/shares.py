@@ -40,13 +40,6 @@ class Shares:
         owner = next(iter(self._owners[self._most]))
         return next(iter(self._items[owner]))
 
-    def take_oldest_of_most(self) -> bytes:
-        """The same, counted no longer."""
-        owner = next(iter(self._owners[self._most]))
-        item = next(iter(self._items[owner]))
-        self.remove(owner, item)
-        return item
-
     def _move(self, owner: bytes, before: int, after: int) -> None:
         if before:
             owners = self._owners[before]

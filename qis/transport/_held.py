@@ -1,17 +1,17 @@
 """The verified packets that one node keeps while they live, so that each is delivered once.
 
 Kept are bytes: what else a packet is made of takes twice the memory, and is read again for the few
-that are asked for. Bounded; when full, the issuer with most packets loses its oldest, and of that
-the id is remembered for as long as there is room. Were it the oldest of all, one issuer's flood
-could displace what others have sent.
+that are asked for. Bounded; when full, issuers with more than an equal share lose their oldest, and
+of those the ids are remembered for as long as there is room. Were it the oldest of all, one
+issuer's flood could displace what others have sent.
 """
 
+from collections import Counter
 from typing import Final
 
 from qis import _layout
 from qis.overlay.delivering import Arrived
 from qis.overlay.recent import Recent
-from qis.overlay.shares import Shares
 from qis.packet import content_id, issuer_key
 
 HELD_LIMIT: Final = 16_384
@@ -25,7 +25,7 @@ class HeldPackets:
 
     def __init__(self) -> None:
         self._held: dict[bytes, Arrived] = {}
-        self._shares = Shares()
+        self._of_issuer: Counter[bytes] = Counter()
         self._known: Recent[bytes, None] = Recent(KNOWN_LIMIT)
 
     def __len__(self) -> int:
@@ -43,13 +43,26 @@ class HeldPackets:
     def put(self, packet_id: bytes, arrived: Arrived) -> None:
         """Keep a packet, or keep it with other keys and hops."""
         if packet_id not in self._held:
-            self._shares.add(issuer_key(arrived[0]), packet_id)
+            self._of_issuer[issuer_key(arrived[0])] += 1
         self._held[packet_id] = arrived
         if len(self._held) > HELD_LIMIT:
-            for _ in range(HELD_LIMIT // 64 + 1):  # some at once: it takes half the time
-                packet_id = self._shares.take_oldest_of_most()
-                del self._held[packet_id]
-                self._known.put(packet_id, None)
+            self._let_go(HELD_LIMIT // 64 + 1)  # some at once: most of the work is to find them
+
+    def _let_go(self, number: int) -> None:
+        share = (HELD_LIMIT - number) // len(self._of_issuer)  # so small that enough exceed it
+        going = []
+        for packet_id, (data, _, _) in self._held.items():
+            issuer = issuer_key(data)
+            if self._of_issuer[issuer] > share:
+                self._of_issuer[issuer] -= 1
+                going.append(packet_id)
+                if len(going) == number:
+                    break
+        for packet_id in going:
+            issuer = issuer_key(self._held.pop(packet_id)[0])
+            if not self._of_issuer[issuer]:
+                del self._of_issuer[issuer]
+            self._known.put(packet_id, None)
 
     def want_all(self) -> None:
         """Let what is no longer held come again: there is somebody who has not had it."""
@@ -62,8 +75,10 @@ class HeldPackets:
         return list(self._held.values())
 
     def _drop(self, packet_id: bytes) -> None:
-        data, _, _ = self._held.pop(packet_id)
-        self._shares.remove(issuer_key(data), packet_id)
+        issuer = issuer_key(self._held.pop(packet_id)[0])
+        self._of_issuer[issuer] -= 1
+        if not self._of_issuer[issuer]:
+            del self._of_issuer[issuer]
 
 
 def _expiry(data: bytes) -> int:

@@ -1,6 +1,9 @@
 """What a node keeps so that nothing is delivered twice is bounded, and nobody displaces others."""
 
+from collections import Counter
+
 import pytest
+from hypothesis import given, strategies as st
 
 import qis
 from qis.transport import _held
@@ -46,6 +49,25 @@ def test_a_flood_displaces_only_its_own_issuer():
     assert len(store) == 10
     assert packets_in(store, NOW) == [first, *flood[-9:]]
     assert first.id in store
+
+
+@given(st.lists(st.integers(0, 3), max_size=60), st.integers(3, 12))
+def test_whoever_holds_no_more_than_an_equal_share_loses_nothing(issuers, limit):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_held, "HELD_LIMIT", limit)
+        store, sent = HeldPackets(), []
+        for number, issuer in enumerate(issuers):
+            data = bytes(10) + bytes([issuer]) * 32 + number.to_bytes(470)
+            before = {packet_id: held[0] for packet_id, held in store._held.items()}
+            store.put(number.to_bytes(32), (data, (), 1))
+            sent.append(number.to_bytes(32))
+            counts = Counter(held[10] for held in [*before.values(), data])
+            for packet_id, held in before.items():
+                is_kept = packet_id in store._held
+                assert is_kept or counts[held[10]] > (limit - 1) // len(counts)
+            assert len(store) <= limit
+            assert store._of_issuer == Counter(held[0][10:42] for held in store._held.values())
+        assert all(packet_id in store for packet_id in sent)  # held, or remembered
 
 
 def test_what_has_expired_makes_room():
