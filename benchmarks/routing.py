@@ -13,11 +13,11 @@ the traffic. State and load of such a network say nothing.
 The network is one refresh period old when measuring starts. Dead nodes die at once, droppers
 acknowledge and drop, loss is per datagram; all publications then begin within 5 s, and are judged
 24 s later, before the publishers repeat them (with `--republished` after that): at most 5 % of
-nodes have refreshed by then. With `--churn` so many die and as many join within a minute, just
-before. From 10,000 nodes on, routing tables are filled and subscriptions lie at their holders as if
-all joins, lookups and a refresh had happened (with `--joins tables` subscriptions are placed and
-refreshed by messages, with `--joins messages` all is). Hops and requests are those of lookups of
-places never looked for before.
+nodes have refreshed by then. With `--churn` so many die and as many join, by messages, within a
+minute, just before. From 10,000 nodes on, routing tables are filled and subscriptions lie at their
+holders as if all joins, lookups and a refresh had happened (with `--joins tables` subscriptions are
+placed and refreshed by messages, with `--joins messages` all is). Hops and requests are those of
+lookups of places never looked for before.
 """
 
 import argparse

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SUBSCRIBERS_LIMIT: Final = 16_384
-"""Subscriptions held at once; full, with 48 keys each, 200 MiB (shared keys) to 430 MiB (none)."""
+"""Subscriptions held at once; full, with 48 keys each, 80 MiB (shared keys) to 380 MiB (none)."""
 LIFETIME_S: Final = 1_500
 """Longest a subscription lasts without refresh: 2.5 periods of 600 s."""
 
