@@ -29,7 +29,7 @@ from qis.overlay import (
     table,
 )
 from qis.overlay.delivering import UNDELIVERED_LIMIT
-from qis.transport._held import HELD_LIMIT
+from qis.transport._held import HELD_LIMIT, KNOWN_LIMIT
 
 _PARTS = {
     "subscriptions held": (("node", "holder", "holdings", "_held"), holdings.SUBSCRIBERS_LIMIT),
@@ -52,6 +52,7 @@ _PARTS = {
     "requests to relay": (("node", "relaying", "_obeyed"), relaying.OBEYED_LIMIT),
     "verified packets": (("_inspector", "_verified"), inspection.VERIFIED_LIMIT),
     "packets of the application": (("_reception", "_held"), HELD_LIMIT),
+    "ids of former ones": (("_reception", "_held", "_known"), KNOWN_LIMIT),
     "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
     "unconfirmed sessions": (("channels", "sessions", "_unconfirmed"), sessions.UNCONFIRMED_LIMIT),
     "calls": (("channels", "_calls", "_calls"), calling.CALLS_LIMIT),

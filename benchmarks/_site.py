@@ -10,11 +10,10 @@ import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import Datagram
-from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.subscription import Wanted
-from qis.transport._reception import Reception, Verdict
+from qis.transport._reception import Reception
 from qis.transport.base import Statistics
 
 if TYPE_CHECKING:
@@ -42,8 +41,8 @@ class Site:
         self.lies: Callable[[bytes, bytes], bytes] = lambda data, _: data
         """Gives what the site really says, of what its node would say, and to whom."""
         self._rng = random.Random(seed)
-        self._inspector = Inspector(roster.accepts)
-        self._reception = Reception(roster, self.statistics, parse=self._inspector.parse)
+        self._reception = Reception(roster, self.statistics)
+        self._inspector = self._reception.inspector
         self._inboxes = ExitStack()
         self._encrypted = encrypted
         self.start(NOW)
@@ -54,7 +53,8 @@ class Site:
             credentials=self.credentials,
             address=self.address,
             inspect=self._inspector,
-            receive=self._take,
+            verify_ahead=self._inspector.verify_ahead,
+            receive=self._reception.takes,
             accepts=self.roster.accepts,
             refused=self.statistics.refused,
         )
@@ -130,9 +130,6 @@ class Site:
         assert self.channels is not None  # noqa: S101  the caller has asked
         for data, address, key in self._says():
             self.channels.send(data, address, key, now)
-
-    def _take(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
-        return self._reception.receive(packet, keys, hops=hops, now=now) is not Verdict.FULL
 
 
 def packet_about(

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from _processes import ask
 from _udp_giver import flooder
 from _udp_nodes import burster, receiver
 from _udp_roles import settled, started
-from loop import ask
 
 from qis.transport._socket import RECEIVE_BUFFER
 

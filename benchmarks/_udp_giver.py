@@ -8,26 +8,27 @@ import secrets
 import select
 import socket
 import time
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
+from _processes import identity
 from _udp_nodes import signed
-from loop import identity
 
 import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
 from qis.overlay.bundles import messages_of
-from qis.overlay.inspection import Inspector
 from qis.overlay.links import Links
 from qis.overlay.messages import Deliver, Delivered, Message, decode
-from qis.overlay.outflow import Outflow
+from qis.overlay.outflow import WINDOW
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timers
 from qis.packet import Packet
-from qis.transport._carriers import topic_of
 from qis.transport._peer_names import parse_peer
 from qis.transport._socket import RECEIVE_BUFFER
 
+LOST_S = 5.0
+"""After so long without an acknowledgement a packet counts as lost."""
 NODES = 4
 """Nodes of a process that floods."""
 
@@ -41,8 +42,6 @@ class Giver:
         self._behind_s = 0.0
         self._timers = Timers()
         self._links = Links(self._timers, rng)
-        self._inspector = Inspector(lambda _: True, topic_of)
-        self._outflow = Outflow(self._links, b"")
         self._channels = Channels(identity(number), accepts=qis.Roster.open().accepts, rng=rng)
         key, place = parse_peer(address)
         self._to = NodeRecord(key=key, sequence=0, address=place, signature=b"")
@@ -72,15 +71,31 @@ class Giver:
             self._socket.sendto(datagram, self._place)
         self.sent += len(datagrams)
 
-    def deliver(self, packets: list[Packet]) -> None:
-        """As a holder does: with a window, and again if they are not acknowledged."""
+    def sealed(self, packets: list[Packet]) -> list[bytes]:
+        """The datagrams that deliver packets, as a holder's; this node expects no answer."""
         now = self._now()
-        for packet in packets:
-            self._outflow.deliver(
-                Inspector(lambda _: True, topic_of).carried(packet, _keys(packet)), self._to, 0, now
-            )
-        self.send(self._sealed(now))
-        self.go_on()
+        for number, packet in enumerate(packets):
+            request = number.to_bytes(8)
+            message = Deliver(request=request, hops=1, keys=_keys(packet), packet=bytes(packet))
+            self._links.send(message, self._to)
+        return self._sealed(now)
+
+    def send_paced(self, datagrams: list[bytes], packets: int) -> None:
+        """Send with a window as a holder's, and wait until all packets are acknowledged.
+
+        Nothing is sent again, and a loss is an error: this is so little work that it hardly
+        disturbs who receives.
+        """
+        sent = acknowledged = 0
+        while acknowledged < packets:
+            end = min((acknowledged + WINDOW) * len(datagrams) // packets, len(datagrams))
+            self.send(datagrams[sent:end])
+            sent = max(sent, end)
+            if not select.select([self._socket], [], [], LOST_S)[0]:
+                raise RuntimeError("a packet was lost")
+            for message in self._heard():
+                if isinstance(message, Delivered):
+                    acknowledged += 1 + len(message.others)
 
     def go_on(self) -> None:
         """Take acknowledgements in and try again, until nothing is under way."""
@@ -131,23 +146,26 @@ class Giver:
         return [datagram for datagram, _ in self._channels.datagrams()]
 
     def _drain(self) -> None:
+        for message in self._heard():
+            self._links.hear(message, self._to.address, self._now())
+
+    def _heard(self) -> Iterator[Message]:
         while True:
             try:
                 data, (host, port) = self._socket.recvfrom(65_536, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            now, address = self._now(), pack_address(host, port)
-            for plain, _ in self._channels.receive(data, address, now):
+            for plain, _ in self._channels.receive(data, pack_address(host, port), self._now()):
                 for message in map(decode, messages_of(plain) or ()):
                     if message is not None:
-                        self._links.hear(message, address, now)
+                        yield message
 
 
 def _keys(packet: Packet) -> tuple[bytes, ...]:
     return (packet.outcome.study_id,)
 
 
-def _introduced(number: int, address: str, first: Packet) -> Giver:
+def introduced(number: int, address: str, first: Packet) -> Giver:
     """A node with a session: the receiver has acknowledged its first packet."""
     giver = Giver(number, address)
     giver.send(giver.prepare([first]))
@@ -166,7 +184,7 @@ def flooder(pipe: Connection, number: int, count: int) -> None:
     givers, datagrams = [], []
     for nth in range(NODES):
         first, *packets = signed(NODES * number + nth, count // NODES + 1)
-        giver = _introduced(NODES * number + nth, address, first)
+        giver = introduced(NODES * number + nth, address, first)
         datagrams.append(giver.prepare(packets))
         givers.append(giver)
     pipe.send("ready")
@@ -192,9 +210,10 @@ def flooder(pipe: Connection, number: int, count: int) -> None:
 def holder(pipe: Connection, number: int, count: int) -> None:
     """A process that delivers as a holder of the receiver's subscription does."""
     first, *packets = signed(number, count + 1)
-    giver = _introduced(number, pipe.recv(), first)
+    giver = introduced(number, pipe.recv(), first)
+    datagrams = giver.sealed(packets)
     pipe.send("ready")
     pipe.recv()
-    giver.deliver(packets)
+    giver.send_paced(datagrams, len(packets))
     pipe.send("done")
     pipe.recv()

@@ -6,7 +6,7 @@ import time
 from multiprocessing.connection import Connection
 from typing import Any
 
-from loop import identity, study, verification_s
+from _processes import identity, study, verification_s
 
 import qis
 
@@ -15,6 +15,8 @@ WINDOW = 64
 """Packets that a publishing process has under way at most."""
 SILENCE_S = 20.0
 PAUSE_S = 0.002
+SEEN = 2_000
+"""Packets whose time is kept; more are only counted."""
 SCHEME = qis.VectorScheme(dimensions=3)
 STUDY = study(0)
 INTEREST = qis.Interest(SCHEME.fingerprint((0.2, -1.0, 0.7)), (), 1.0, studies=(STUDY.id,))
@@ -51,11 +53,15 @@ def receiver(pipe: Connection) -> None:
 async def _receiver(pipe: Connection) -> None:
     verification = [verification_s()]
     seen: dict[bytes, float] = {}
+    taken = 0
     async with transport_of(RECEIVER, []) as transport, transport.subscribe(INTEREST) as inbox:
 
         async def take() -> None:
+            nonlocal taken
             async for delivery in inbox:
-                seen[delivery.packet.id] = time.monotonic()
+                taken += 1
+                if taken <= SEEN:
+                    seen[delivery.packet.id] = time.monotonic()
 
         taking = asyncio.create_task(take())
         pipe.send(transport.address)
@@ -63,7 +69,7 @@ async def _receiver(pipe: Connection) -> None:
             if word == "seen":
                 pipe.send(seen)
             else:
-                pipe.send(state_of(transport, len(seen)))
+                pipe.send(state_of(transport, taken))
         taking.cancel()
     pipe.send(statistics.median([*verification, verification_s()]))
 

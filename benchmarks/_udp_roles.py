@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from typing import Any
 
-from loop import ask, process
+from _processes import ask, process
 
 QUIET_S = 1.0
 Role = Callable[..., None]

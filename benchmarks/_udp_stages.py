@@ -1,6 +1,6 @@
 """Where a receiver's CPU time goes: the same datagrams, each time taken one step further.
 
-Every step is run for all datagrams from a real socket, 64 at a time, as the transport reads them; a
+Every step is run for all datagrams from a real socket, 16 at a time, as the transport takes them; a
 stage is what its step takes longer than the one before. No clock is read inside. What the event
 loop, timers and the iterator add is the whole, measured in the transport, less the last step.
 """
@@ -13,29 +13,29 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Final
 
+from _processes import identity, verification_s
 from _udp_nodes import INTEREST, RECEIVER, signed
-from loop import identity, verification_s
 
 import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
-from qis.overlay.bundles import Datagram
-from qis.overlay.delivering import Receive
-from qis.overlay.inspection import Inspector
+from qis.overlay.bundles import bundled, messages_of
+from qis.overlay.delivering import Arrived
 from qis.overlay.messages import Deliver, decode
-from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.node import Arrival, OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.transport._reception import Reception, Verdict
+from qis.transport._reception import Reception
+from qis.transport._socket import BATCH
 from qis.transport.base import Statistics
 
 COUNT: Final = 2_048
-BATCH: Final = 64
 ROUNDS: Final = 5
 SEAL: Final = "seal acknowledgements"
 SEND: Final = "send acknowledgements"
 """These two are done for a whole batch, as the transport does them."""
 ACCEPTS: Final = qis.Roster.open().accepts
-Step = Callable[[bytes, bytes], object]
+Datagram = tuple[bytes, bytes]
+Step = Callable[[list[Datagram]], object]
 
 
 class Pair:
@@ -67,7 +67,7 @@ class Pair:
             for data, _ in self.channels.datagrams():
                 self._sender.receive(data, self.place, now)
 
-    def seal(self, answers: list[Datagram]) -> None:
+    def seal(self, answers: list[tuple[bytes, bytes, bytes | None]]) -> None:
         """Put what a node says under the channel."""
         for answer, to, key in answers:
             self.channels.send(answer, to, key or identity(1).issuer.key, time.time())
@@ -78,50 +78,51 @@ class Pair:
             self.here.sendto(data, unpack_address(to))
 
 
-def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Receive]:
+def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Reception]:
     """A node with one subscription, and its gate."""
-    inspector = Inspector(ACCEPTS)
-    reception = Reception(qis.Roster.open(), Statistics(), parse=inspector.parse)
+    reception = Reception(qis.Roster.open(), Statistics())
     stack.enter_context(reception.inbox(INTEREST, now=now))
-
-    def take(packet: bytes, keys: tuple[bytes, ...], hops: int, at: float) -> bool:
-        return reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
-
     settings = Settings(
         credentials=Credentials.of(identity(RECEIVER)),
         address=place,
-        inspect=inspector,
-        receive=take,
+        inspect=reception.inspector,
+        verify_ahead=reception.inspector.verify_ahead,
+        receive=reception.takes,
         accepts=ACCEPTS,
     )
-    return OverlayNode(settings, rng=random.Random(0), now=now), take
+    return OverlayNode(settings, rng=random.Random(0), now=now), reception
 
 
-def steps_of(pair: Pair, node: OverlayNode, take: Receive) -> dict[str, Step]:
-    """What is done with (datagram, address), step by step."""
+def steps_of(pair: Pair, node: OverlayNode, reception: Reception) -> dict[str, Step]:
+    """What is done with some (datagram, address), step by step."""
 
-    def opened(data: bytes, address: bytes) -> bytes:
-        return pair.channels.receive(data, address, time.time())[0][0]
+    def opened(datagrams: list[Datagram]) -> list[Arrival]:
+        now = time.time()
+        return [
+            (plain, address, key)
+            for data, address in datagrams
+            for plain, key in pair.channels.receive(data, address, now)
+        ]
 
-    def decoded(data: bytes, address: bytes) -> Deliver:
-        message = decode(opened(data, address))
-        assert isinstance(message, Deliver)  # noqa: S101  nothing else was sent
-        return message
+    def decoded(datagrams: list[Datagram]) -> list[Arrived]:
+        parts = [part for plain, _, _ in opened(datagrams) for part in messages_of(plain) or ()]
+        messages = [message for message in map(decode, parts) if isinstance(message, Deliver)]
+        return [(message.packet, message.keys, message.hops) for message in messages]
 
-    def admitted(data: bytes, address: bytes) -> None:
-        message = decoded(data, address)
-        take(message.packet, message.keys, message.hops, time.time())
+    def parsed(datagrams: list[Datagram]) -> None:
+        qis.Packet.verify_many([packet for packet, _, _ in decoded(datagrams)], workers=1)
 
-    def noded(data: bytes, address: bytes) -> None:
-        at = time.time()
-        for plain, key in pair.channels.receive(data, address, at):
-            node.receive_datagram(plain, address, at, sender=key)
+    def admitted(datagrams: list[Datagram]) -> None:
+        reception.takes(decoded(datagrams), time.time())
+
+    def noded(datagrams: list[Datagram]) -> None:
+        node.receive_datagrams(opened(datagrams), time.time())
 
     return {
-        "socket read": lambda data, address: None,  # noqa: ARG005
+        "socket read": lambda datagrams: None,  # noqa: ARG005
         "unseal": opened,
-        "decode message": decoded,
-        "verify and parse": lambda data, address: qis.Packet.parse(decoded(data, address).packet),
+        "decode messages": decoded,
+        "verify and parse": parsed,
         "admission and delivery": admitted,
         "overlay node": noded,
         SEAL: noded,
@@ -134,23 +135,24 @@ def microseconds(step_name: str, packets: list[qis.Packet]) -> float:
     with ExitStack() as stack:
         now = time.time()
         pair = Pair(stack)
-        node, take = node_of(pair.place, now, stack)
-        step = steps_of(pair, node, take)[step_name]
-        datagrams = [pair.sealed(delivery(packet, nth), now) for nth, packet in enumerate(packets)]
+        node, reception = node_of(pair.place, now, stack)
+        step = steps_of(pair, node, reception)[step_name]
+        bundles = bundled([(delivery(each, nth), b"", None) for nth, each in enumerate(packets)])
+        datagrams = [pair.sealed(plain, now) for plain, _, _ in bundles]
         spent_s = 0.0
         for start in range(0, len(datagrams), BATCH):
-            for datagram in datagrams[start : start + BATCH]:
+            batch = datagrams[start : start + BATCH]
+            for datagram in batch:
                 pair.there.sendto(datagram, pair.here.getsockname())
             began = time.process_time()
-            for _ in range(BATCH):
-                data, source = pair.here.recvfrom(65_536)
-                step(data, pack_address(*source))
+            arrived = [pair.here.recvfrom(2_048) for _ in batch]
+            step([(data, pack_address(*source)) for data, source in arrived])
             if step_name in {SEAL, SEND}:
                 pair.seal(node.datagrams())
             if step_name == SEND:
                 pair.send()
             spent_s += time.process_time() - began
-        return 1e6 * spent_s / len(datagrams)
+        return 1e6 * spent_s / len(packets)
 
 
 def delivery(packet: qis.Packet, number: int) -> bytes:

@@ -4,7 +4,7 @@ import socket
 import time
 from multiprocessing.connection import Connection
 
-from loop import verification_s
+from _processes import verification_s
 
 import qis
 

@@ -111,6 +111,7 @@ class Fuzzer:
             ("body", self._mutated_body),
             ("structure", self._mutated_structure),
             ("numbers", self._mutated_numbers),
+            ("heads", self._mutated_heads),
         )
 
     def next(self) -> tuple[str, bytes]:
@@ -159,6 +160,16 @@ class Fuzzer:
         reals[start : start + size] = struct.pack(form, edge)
         outcome[4][6] = bytes(reals[: len(outcome[4][6])])
         return self._with_body(packet, outcome[2], cbor2.dumps(outcome[4]))
+
+    def _mutated_heads(self) -> bytes:
+        """A time or the sequence is at an edge of what it may be, the rest as it was."""
+        packet = bytearray(self._random.choice(self._valid)[:446])
+        field = self._random.choice((_layout.EXPIRES_AT, _layout.ISSUED_AT, _layout.SEQUENCE))
+        size = field.stop - field.start
+        edge = 1 << self._random.choice((0, 8, 16, 32, 8 * size))
+        value = self._random.choice((edge, edge - 1, int.from_bytes(packet[field]) - 1))
+        packet[field] = (value % (1 << 8 * size)).to_bytes(size)
+        return self._signed(bytes(packet))
 
     def _with_body(self, packet: bytes, kind: int, body: bytes) -> bytes:
         """The packet with another body, its padding fitted, signed."""

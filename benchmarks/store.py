@@ -2,7 +2,8 @@
 
 Packets are signed before the clock starts; adding verifies nothing, as after a transport. The
 ratios set the store beside what cannot be avoided: additions beside verifying a packet's signature,
-the disk beside memory.
+the disk beside memory. A full store, which evicts as much as it takes in, is measured by CPU time:
+once with 20 questions, so that most packets were superseded, once with none superseded.
 
     python benchmarks/store.py --json
 """
@@ -22,17 +23,23 @@ from qis.evidence import EvidenceStore, MemoryStore, Roster, SQLiteStore
 NOW = 1_800_000_000
 BATCHES = (1_000, 10_000)
 PER_QUESTION = 50
+LOOP_BATCH = 512
+"""What a loop hands over at most at once."""
+FEW_QUESTIONS = 20
 
 
-def packets(number: int) -> list[qis.Packet]:
-    """Packets of 50 sites, one of each under every question."""
+def packets(number: int, questions: int) -> list[qis.Packet]:
+    """Packets of 50 sites, one of each under every question, over and over."""
     sites = [qis.Identity.from_seed(i.to_bytes(32, "big")) for i in range(PER_QUESTION)]
     about = qis.Fingerprint(bytes(32), bytes(8))
     made = [
         qis.Packet.sign(
             sites[i % PER_QUESTION],
             outcome=qis.Effect(
-                question=f"q{i // PER_QUESTION}", measure="OR", estimate=0.1, standard_error=1.0
+                question=f"q{i // PER_QUESTION % questions}",
+                measure="OR",
+                estimate=0.1,
+                standard_error=1.0,
             ),
             fingerprint=about,
             issued_at=NOW + i,
@@ -53,6 +60,16 @@ def added_per_second(store: EvidenceStore, made: list[qis.Packet], batch: int) -
     return len(made) / (time.perf_counter() - start)
 
 
+def cpu_s_when_full(store: EvidenceStore, made: list[qis.Packet]) -> float:
+    """CPU seconds a packet, evictions included, once the store is full."""
+    for at in range(0, store.capacity, LOOP_BATCH):
+        store.add_many(made[at : min(at + LOOP_BATCH, store.capacity)], now=NOW + len(made))
+    start = time.process_time()
+    for at in range(store.capacity, len(made), LOOP_BATCH):
+        store.add_many(made[at : at + LOOP_BATCH], now=NOW + len(made))
+    return (time.process_time() - start) / (len(made) - store.capacity)
+
+
 def query_ms(store: EvidenceStore, questions: range) -> float:
     """Median over questions that were not read since the store was opened."""
     times = []
@@ -71,10 +88,11 @@ def main() -> None:
     parser.add_argument("--packets", type=int, default=100_000)
     parser.add_argument("--folder", help="a folder on the disk to measure")
     arguments = parser.parse_args()
-    made = packets(arguments.packets)
+    number = arguments.packets
+    made = packets(number, number)
     raw = bytes(made[0])
     verify_s = median_seconds({"verify": lambda: qis.Packet.parse(raw)})["verify"]
-    results: dict[str, float] = {"packets": arguments.packets}
+    results: dict[str, float] = {"packets": number}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         for batch in BATCHES:
             memory = added_per_second(MemoryStore(roster=Roster.open()), made, batch)
@@ -98,6 +116,16 @@ def main() -> None:
             "query_warm_ms": query_ms(store, range(40)),
         }
         store.close()
+        for name, some in (("superseded", packets(number, FEW_QUESTIONS)), ("deciding", made)):
+            full = SQLiteStore(
+                Path(folder) / f"{name}.db", roster=Roster.open(), capacity=number // 2
+            )
+            cpu_s = cpu_s_when_full(full, some)
+            results |= {
+                f"full_of_{name}_cpu_us": 1e6 * cpu_s,
+                f"full_of_{name}_over_verification": cpu_s / verify_s,
+            }
+            full.close()
     print(json.dumps(results) if arguments.json else "\n".join(map(str, results.items())))
 
 

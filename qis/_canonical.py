@@ -35,27 +35,33 @@ def decode(data: bytes) -> Any:
         indefinite length, a duplicate key, undefined or another simple value. Never anything else.
 
     """
+    value = loads(data)
+    check_types(value)
+    return value
+
+
+def loads(data: bytes) -> Any:
+    """`decode`, but of values whose types the caller checks; raises `ValueError`, as that does."""
     try:
-        value = cbor2.loads(
+        return cbor2.loads(
             data, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
         )
     except Exception as error:  # noqa: BLE001  whatever a decoder may raise on hostile bytes
         raise ValueError(f"not well-formed CBOR: {type(error).__name__}") from None
-    _check_types(value)
-    return value
 
 
-def _check_types(value: object) -> None:
+def check_types(value: object) -> None:
+    """Raise `ValueError` unless a value is made of what a packet may hold."""
     kind = type(value)
     if kind is dict:
         for key, item in value.items():  # type: ignore[attr-defined]
             if type(key) is not int and type(key) is not str:
                 raise ValueError(f"a map key is {type(key).__name__}; keys are integers or text")
             if type(item) not in _PLAIN:
-                _check_types(item)
+                check_types(item)
     elif kind is list:
         for item in value:  # type: ignore[attr-defined]
             if type(item) not in _PLAIN:
-                _check_types(item)
+                check_types(item)
     elif kind not in _PLAIN:
         raise ValueError(f"holds {kind.__name__}, which no packet may hold")

@@ -20,6 +20,12 @@ SCHEME_ID: Final = slice(102, 110)
 KIND: Final = 111
 SEQUENCE: Final = slice(114, 122)
 BODY_START: Final = 122
+VARIABLE: Final = slice(BODY_START, 446)
+"""From the body on, where heads and lengths depend on the content."""
+ENTRIES: Final = 64
+"""The head of the map that holds the outcome: of 7 entries, or 8 with a lineage."""
+ENTRIES_WITHOUT_LINEAGE: Final = 0xA7
+STUDY_ID: Final = slice(126, 134)  # first in every body, after three head bytes
 CONTENT: Final = slice(0, 446)  # what the packet id covers
 SIGNATURE: Final = slice(448, 512)
 
@@ -39,7 +45,12 @@ BETWEEN: Final = (
 
 FRAME: Final = struct.Struct("10s32x7s4x2s4x5s1x3s32x2s8x1s1x2s8x1s323x2s64x")
 """Unpacks the constant bytes of a packet, and nothing else, in one call."""
+FIELDS: Final = struct.Struct(">49xI2xI5xB3x32s2x8s1xB2xQ390x")
+"""Unpacks expiry, issue, entries, sketch, scheme id, kind and sequence in one call."""
 FRAME_CONTENT: Final = tuple(constant for _, constant in BETWEEN)
+
+TIMES: Final = struct.Struct(">49xI2xI453x")
+"""Unpacks expiry and issue in one call."""
 
 SIGNED_HEAD: Final = b"\x84\x6aSignature1"  # Sig_structure, RFC 9052 section 4.4
 SIGNED_MIDDLE: Final = b"\x40"  # empty external_aad

@@ -5,6 +5,7 @@ They live below all of these, so that packets know no scheme and transports comp
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from blake3 import blake3
 
@@ -13,6 +14,8 @@ from qis.errors import InputError, SchemeMismatchError
 SKETCH_SIZE = 32
 SCHEME_ID_SIZE = 8
 ROUTING_KEY_SIZE = 8
+COMMITMENTS_REMEMBERED = 1_024
+"""Lists of routing keys whose commitment is remembered: all that a site says of a topic has one."""
 MAX_ROUTING_KEYS = 48
 """Most routing keys of one packet or interest: 42 bands of 6 bits, and some studies."""
 
@@ -169,6 +172,11 @@ def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
 
 def routing_commitment(keys: Iterable[bytes]) -> bytes:
     """First 8 bytes of BLAKE3 over the sorted, distinct routing keys, whatever they are."""
+    return _commitment(tuple(keys))
+
+
+@lru_cache(maxsize=COMMITMENTS_REMEMBERED)
+def _commitment(keys: tuple[bytes, ...]) -> bytes:
     return blake3(b"".join(sorted(set(keys)))).digest(8)
 
 

@@ -6,6 +6,7 @@ mode 0600, never overwritten, and not read when others could have read or change
 
 import os
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from typing import Self
 
@@ -16,6 +17,8 @@ from qis import _key_file
 from qis.errors import InputError, SignatureError
 
 KEY_SIZE = 32
+ISSUERS_MET = 4_096
+"""Issuers met lately of which a second object is not made."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -48,6 +51,12 @@ class Issuer:
 
     def __repr__(self) -> str:
         return f"Issuer({self.key.hex()})"
+
+
+@lru_cache(maxsize=ISSUERS_MET)
+def issuer_of(key: bytes) -> Issuer:
+    """The issuer of a key, as one object for all its packets."""
+    return Issuer(key)
 
 
 class Identity:

@@ -1,4 +1,8 @@
-"""The tables of a `SQLiteStore`."""
+"""The tables of a `SQLiteStore`.
+
+Rows are narrow and few indexes are kept, since their pages are what an addition costs. The slots
+are indexed by sequence first: sequences are times, so new ones come at the end, all on one page.
+"""
 
 from typing import Final
 
@@ -38,6 +42,56 @@ SCHEMA: Final = Schema(
         issuer BLOB PRIMARY KEY,
         sequence BLOB NOT NULL
     ) WITHOUT ROWID;
+    """,
+        # A head or an equivocation whose packet is missing fails here, on NOT NULL.
+        """
+    ALTER TABLE packets RENAME TO old_packets;
+    ALTER TABLE heads RENAME TO old_heads;
+    ALTER TABLE equivocations RENAME TO old_equivocations;
+    CREATE TABLE issuers (
+        number INTEGER PRIMARY KEY,
+        key BLOB NOT NULL UNIQUE CHECK (length(key) = 32),
+        floor BLOB NOT NULL
+    );
+    INSERT INTO issuers (key, floor)
+        SELECT key, coalesce(floors.sequence, x'0000000000000000')
+        FROM (SELECT issuer AS key FROM old_packets UNION SELECT issuer FROM floors)
+        LEFT JOIN floors ON floors.issuer = key;
+    CREATE TABLE packets (
+        place INTEGER PRIMARY KEY,
+        issuer INTEGER NOT NULL,
+        sequence BLOB NOT NULL,
+        raw BLOB NOT NULL CHECK (length(raw) = 512)
+    );
+    INSERT INTO packets
+        SELECT place, number, sequence, raw
+        FROM old_packets JOIN issuers ON key = issuer ORDER BY place;
+    CREATE TABLE heads (
+        study BLOB NOT NULL,
+        issuer INTEGER NOT NULL,
+        cohort TEXT NOT NULL,
+        role INTEGER NOT NULL,
+        sequence BLOB NOT NULL,
+        place INTEGER NOT NULL,
+        PRIMARY KEY (study, issuer, cohort, role)
+    ) WITHOUT ROWID;
+    INSERT INTO heads
+        SELECT study, number, cohort, role, h.sequence, place
+        FROM old_heads AS h JOIN issuers ON key = h.issuer
+        LEFT JOIN old_packets AS p
+        ON p.issuer = h.issuer AND p.sequence = h.sequence AND p.id = h.id;
+    CREATE TABLE equivocations (
+        place INTEGER PRIMARY KEY,
+        id BLOB NOT NULL
+    );
+    INSERT INTO equivocations
+        SELECT place, id FROM old_equivocations AS e
+        LEFT JOIN old_packets AS p ON p.issuer = e.issuer AND p.sequence = e.sequence;
+    DROP TABLE old_packets;
+    DROP TABLE old_heads;
+    DROP TABLE old_equivocations;
+    DROP TABLE floors;
+    CREATE INDEX packets_by_slot ON packets (sequence, issuer);
     """,
     ),
 )

@@ -4,10 +4,10 @@ A bound that can be filled by one issuer is no bound for the others, so whoever 
 first, down to a common level.
 """
 
-from collections import Counter
-from collections.abc import Iterable, Mapping
-from enum import IntEnum
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, NamedTuple, Protocol
 
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
@@ -16,31 +16,31 @@ _SPARE = 16
 """A full store frees a 16th more than it must, since it takes long to find what may go."""
 
 
-class Worth(IntEnum):
-    """What a store loses with a packet, least first."""
-
-    SUPERSEDED = 0
-    SURPLUS = 1
-    """A third packet under one sequence: two prove the equivocation."""
-    DECIDING = 2
-    PROOF = 3
-
-
 class Kept(NamedTuple):
-    """A packet of one issuer, as far as eviction looks at it."""
+    """A packet that is held, as far as eviction looks at it."""
 
     sequence: int
-    id: bytes
-    decides: bool
-    """Whether it is the head of its evidence key."""
+    issuer: bytes
+    place: Any
+    """Where the store has it."""
 
 
-class Loss(NamedTuple):
-    """A packet that may go; the smallest goes first."""
+class Holdings(Protocol):
+    """What eviction asks of a store; it reads only as far as it must."""
 
-    worth: Worth
-    sequence: int
-    id: bytes
+    def singles(self, *, decide: bool) -> Iterable[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
+
+    def doubles(self) -> Iterable[Kept]:
+        """All others, by issuer, sequence and id: of each slot the first two are its proof."""
+
+
+class Losses(NamedTuple):
+    """What a store lets go of, and what it remembers of that."""
+
+    going: list[Kept]
+    floors: dict[bytes, int]
+    """The highest sequence of each issuer that is let go of and was not superseded."""
 
 
 def to_free(held: int, capacity: int) -> int:
@@ -65,27 +65,41 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(kept: Iterable[Kept], number: int) -> list[Loss]:
-    """What one issuer loses: `number` packets, and the other half of a proof that would be torn.
+def losses(held: Holdings, lost: Mapping[bytes, int]) -> Losses:
+    """Which packets go, `lost` of each issuer: what costs least first, and of that the oldest.
 
-    Half a proof would let evidence count that was refuted.
+    That is what was superseded; then what proves nothing more, as two packets under one sequence
+    prove the equivocation; then what decides; and last proofs, never half of one, since that would
+    let evidence count that was refuted.
     """
-    kept = sorted(kept)
-    at: Counter[int] = Counter(packet.sequence for packet in kept)
-    place: Counter[int] = Counter()
-    order: list[Loss] = []
-    for packet in kept:
-        place[packet.sequence] += 1
-        if at[packet.sequence] > 1:
-            worth = Worth.PROOF if place[packet.sequence] <= 2 else Worth.SURPLUS
-        else:
-            worth = Worth.DECIDING if packet.decides else Worth.SUPERSEDED
-        order.append(Loss(worth, packet.sequence, packet.id))
-    order.sort()
-    last = order[number - 1]
-    if number < len(order) and last.worth is Worth.PROOF:
-        number += order[number][:2] == last[:2]
-    return order[:number]
+    lacking = dict(lost)
+    superseded = list(_taken(((packet,) for packet in held.singles(decide=False)), lacking))
+    dearer: list[Kept] = []
+    if lacking:
+        slots = [list(slot) for _, slot in groupby(held.doubles(), key=itemgetter(0, 1))]
+        slots.sort()
+        dearer += _taken(((packet,) for slot in slots for packet in slot[2:]), lacking)
+        dearer += _taken(((packet,) for packet in held.singles(decide=True)), lacking)
+        dearer += _taken((slot[:2] for slot in slots), lacking)
+    floors: dict[bytes, int] = {}
+    for sequence, issuer, _ in dearer:
+        floors[issuer] = max(sequence, floors.get(issuer, 0))
+    return Losses(superseded + dearer, floors)
+
+
+def _taken(groups: Iterable[Sequence[Kept]], lacking: dict[bytes, int]) -> Iterator[Kept]:
+    """What of these goes, each group as a whole, until no issuer lacks any."""
+    if not lacking:
+        return
+    for group in groups:
+        issuer = group[0].issuer
+        if issuer in lacking:
+            yield from group
+            lacking[issuer] -= len(group)
+            if lacking[issuer] <= 0:
+                del lacking[issuer]
+                if not lacking:
+                    return
 
 
 def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:

@@ -1,5 +1,7 @@
 """Evidence in memory: for simulations, tests and short-lived processes."""
 
+from collections.abc import Iterator, Sequence
+
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
@@ -31,7 +33,12 @@ class MemoryStore(EvidenceStore):
         self._by_issuer: dict[bytes, dict[bytes, Packet]] = {}
         self._heads_of: dict[bytes, dict[EvidenceKey, Packet]] = {}
         self._double: set[_Slot] = set()
+        self._newest: dict[bytes, int] = {}
         self._floors: dict[bytes, int] = {}
+
+    def newest(self, issuer: bytes) -> int:
+        """Highest sequence of the issuer that was ever held, or 0."""
+        return self._newest.get(issuer, 0)
 
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
         """Ids of the packets held under (issuer, sequence)."""
@@ -72,8 +79,8 @@ class MemoryStore(EvidenceStore):
     def __len__(self) -> int:
         return len(self._by_id)
 
-    def __contains__(self, packet_id: object) -> bool:
-        return packet_id in self._by_id
+    def __contains__(self, packet: object) -> bool:
+        return (packet.id if isinstance(packet, Packet) else packet) in self._by_id
 
     def close(self) -> None:
         """Nothing to release."""
@@ -88,17 +95,26 @@ class MemoryStore(EvidenceStore):
             self._double.add(slot)
         heads = self._heads_of.setdefault(key.study_id, {})
         head = heads.get(key)
-        if head is None or _rank(packet) > _rank(head):
+        if head is None or (-packet.sequence, packet.id) < (-head.sequence, head.id):
             heads[key] = packet
+        if packet.sequence > self._newest.get(key.issuer, 0):
+            self._newest[key.issuer] = packet.sequence
 
     def _held_by_issuer(self) -> dict[bytes, int]:
         return {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
 
-    def _kept_of(self, issuer: bytes) -> list[Kept]:
-        return [
-            Kept(packet.sequence, packet.id, self._is_head(packet))
-            for packet in self._by_issuer[issuer].values()
-        ]
+    def singles(self, *, decide: bool) -> Iterator[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
+        for sequence, issuer in sorted((sequence, issuer) for issuer, sequence in self._by_slot):
+            packet, *others = self._by_slot[issuer, sequence].values()
+            if not others and self._is_head(packet) is decide:
+                yield Kept(sequence, issuer, packet)
+
+    def doubles(self) -> Iterator[Kept]:
+        """All others, by issuer, sequence and id."""
+        for issuer, sequence in sorted(self._double):
+            for _, packet in sorted(self._by_slot[issuer, sequence].items()):
+                yield Kept(sequence, issuer, packet)
 
     def _is_head(self, packet: Packet) -> bool:
         key = evidence_key(packet)
@@ -107,33 +123,29 @@ class MemoryStore(EvidenceStore):
     def _raise_floor(self, issuer: bytes, sequence: int) -> None:
         self._floors[issuer] = sequence
 
-    def _drop(self, packet_id: bytes) -> None:
-        packet = self._by_id.pop(packet_id)
-        key = evidence_key(packet)
-        slot = (key.issuer, packet.sequence)
-        at = self._by_slot[slot]
-        del at[packet_id]
-        if len(at) < 2:
-            self._double.discard(slot)
-        if not at:
-            del self._by_slot[slot]
-        of_issuer = self._by_issuer[key.issuer]
-        del of_issuer[packet_id]
-        if not of_issuer:
-            del self._by_issuer[key.issuer]
-        if self._is_head(packet):
-            heads = self._heads_of[key.study_id]
-            del heads[key]
-            if not heads:
-                del self._heads_of[key.study_id]
+    def _drop(self, going: Sequence[Kept]) -> None:
+        for sequence, issuer, packet in going:
+            is_head = self._is_head(packet)
+            slot = (issuer, sequence)
+            at = self._by_slot[slot]
+            del self._by_id[packet.id], at[packet.id]
+            if len(at) < 2:
+                self._double.discard(slot)
+            if not at:
+                del self._by_slot[slot]
+            of_issuer = self._by_issuer[issuer]
+            del of_issuer[packet.id]
+            if not of_issuer:
+                del self._by_issuer[issuer]
+            if is_head:
+                key = evidence_key(packet)
+                heads = self._heads_of[key.study_id]
+                del heads[key]
+                if not heads:
+                    del self._heads_of[key.study_id]
 
     def _heads(self, study_id: bytes) -> list[Head]:
         return [
             Head(packet, (key.issuer, packet.sequence) in self._double)
             for key, packet in self._heads_of.get(study_id, {}).items()
         ]
-
-
-def _rank(packet: Packet) -> tuple[int, bytes]:
-    """Orders the packets of one evidence key; the greatest is the head."""
-    return packet.sequence, bytes(255 - byte for byte in packet.id)

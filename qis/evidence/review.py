@@ -17,7 +17,7 @@ from qis.evidence.rules import (
     KIND_SUPPRESSED,
     MAX_COHORTS,
     Role,
-    evidence_key,
+    role_of,
 )
 from qis.outcomes import Study
 from qis.outcomes.study import STUDY_ID_SIZE
@@ -164,17 +164,16 @@ def judge(
     deciding: dict[tuple[str, str, Role], Head] = {}
     for head in sorted(heads, key=lambda head: (head.packet.sequence, head.packet.id)):
         packet = head.packet
-        site = roster.site_of(packet.issuer)
-        if site is None:
+        name = roster.name_of(packet.issuer)
+        if name is None:
             excluded.append(Excluded(packet, Reason.UNTRUSTED, None))
             continue
         if (reason := distrust(packet, roster)) is not None:
-            excluded.append(Excluded(packet, reason, site.name))
+            excluded.append(Excluded(packet, reason, name))
             continue
-        key = evidence_key(packet)
-        place = (site.name, key.cohort, key.role)
+        place = (name, packet.outcome.cohort, role_of(packet.outcome))
         if (former := deciding.get(place)) is not None:
-            excluded.append(Excluded(former.packet, Reason.REPLACED, site.name))
+            excluded.append(Excluded(former.packet, Reason.REPLACED, name))
         deciding[place] = head
     named = [(place[0], place[2], head) for place, head in deciding.items()]
     evidence: list[tuple[str, Packet]] = []
@@ -209,6 +208,8 @@ def _by_id(packet: Packet) -> bytes:
 
 def distrust(packet: Packet, roster: Roster) -> Reason | None:
     """Why the roster does not let this packet count, if so."""
+    if roster.is_open:
+        return None
     key, site = roster.key_of(packet.issuer), roster.site_of(packet.issuer)
     if site is None or key is None:
         return Reason.UNTRUSTED

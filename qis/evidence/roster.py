@@ -207,6 +207,13 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return None if found is None else self.sites[found[0]]
 
+    def name_of(self, issuer: Issuer) -> str | None:
+        """The name of the site that a key speaks for, or `None`."""
+        if self.is_open:
+            return str(issuer)
+        site = self.site_of(issuer)
+        return None if site is None else site.name
+
     def key_of(self, issuer: Issuer) -> SiteKey | None:
         """The roster's entry for a key."""
         if self.is_open:

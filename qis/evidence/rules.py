@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple, Protocol
 
 from qis.outcomes import Outcome
-from qis.packet import CLOCK_TOLERANCE_S, Packet
+from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 
 KIND_ANCHOR: Final = 7
 KIND_DERIVED: Final = 8
@@ -86,27 +86,28 @@ class Admission(Enum):
     def __init__(self, label: str, sentence: str) -> None:
         self.label = label
         self.sentence = sentence
+        self._kept = label not in {"expired", "not yet valid", "evicted"}
+        self._changes_evidence = label in {"accepted", "equivocation", "derived"}
 
     @property
     def kept(self) -> bool:
         """Whether the store holds the packet now."""
-        return self not in _NOT_KEPT
+        return self._kept
 
     @property
     def changes_evidence(self) -> bool:
         """Whether what counts may have changed."""
-        return self in _CHANGING
+        return self._changes_evidence
 
     def __str__(self) -> str:
         return self.label
 
 
-_NOT_KEPT: Final = frozenset({Admission.EXPIRED, Admission.NOT_YET_VALID, Admission.EVICTED})
-_CHANGING: Final = frozenset({Admission.ACCEPTED, Admission.EQUIVOCATION, Admission.DERIVED})
-
-
 class Held(Protocol):
     """What the rules need to know of a store."""
+
+    def newest(self, issuer: bytes) -> int:
+        """Highest sequence of the issuer that was ever held, or 0."""
 
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
         """Ids of the packets held under (issuer, sequence)."""
@@ -120,16 +121,19 @@ class Held(Protocol):
 
 def role_of(outcome: Outcome) -> Role:
     """What an outcome is in the argument."""
-    return _ROLES.get(outcome.kind, Role.PRIMARY)
+    return _ROLES.get(outcome.kind, _PRIMARY)
 
 
+_PRIMARY: Final = Role.PRIMARY
 _ROLES: Final = {KIND_DERIVED: Role.DERIVED, KIND_ANCHOR: Role.ANCHOR}
 
 
 def evidence_key(packet: Packet) -> EvidenceKey:
     """The key under which a packet counts, replaces and is replaced."""
     outcome = packet.outcome
-    return EvidenceKey(outcome.study_id, packet.issuer.key, outcome.cohort, role_of(outcome))
+    return EvidenceKey(
+        outcome.study_id, issuer_key(bytes(packet)), outcome.cohort, role_of(outcome)
+    )
 
 
 def refusal_by_time(packet: Packet, now: float) -> Admission | None:
@@ -147,12 +151,20 @@ def refusal_by_time(packet: Packet, now: float) -> Admission | None:
 
 def verdict(packet: Packet, key: EvidenceKey, held: Held) -> Admission:
     """The verdict that follows from what a store holds; trust and overlap come when it is read."""
-    others = held.ids_at(key.issuer, packet.sequence)
-    if others:
-        return Admission.DUPLICATE if packet.id in others else Admission.EQUIVOCATION
-    if packet.sequence <= held.floor(key.issuer):
-        return Admission.EVICTED
-    head = held.head_sequence(key)
-    if head is not None and head > packet.sequence:
-        return Admission.SUPERSEDED
-    return Admission.DERIVED if key.role is Role.DERIVED else Admission.ACCEPTED
+    if packet.sequence <= held.newest(key.issuer):  # as a rule not, and nothing is in its way
+        others = held.ids_at(key.issuer, packet.sequence)
+        if others:
+            return Admission.DUPLICATE if packet.id in others else Admission.EQUIVOCATION
+        if packet.sequence <= held.floor(key.issuer):
+            return Admission.EVICTED
+        head = held.head_sequence(key)
+        if head is not None and head > packet.sequence:
+            return Admission.SUPERSEDED
+    return _DECIDING[key.role]
+
+
+_DECIDING: Final = {
+    Role.PRIMARY: Admission.ACCEPTED,
+    Role.DERIVED: Admission.DERIVED,
+    Role.ANCHOR: Admission.ACCEPTED,
+}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
-from qis.evidence.eviction import Kept, Worth, losses, shares, to_free
+from qis.evidence.eviction import Kept, losses, shares, to_free
 from qis.evidence.review import Head, Reason, Review, distrust, judge, study_id_of
 from qis.evidence.roster import Roster
 from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
@@ -95,9 +95,11 @@ class EvidenceStore(ABC):
                     field="packet",
                 )
         verdicts = self._add_all(packets, now)
-        kept = sum(admission.kept for admission in verdicts)
+        kept = sum([admission.kept for admission in verdicts])
         self.statistics.admitted += kept
         self.statistics.refused += len(verdicts) - kept
+        if self.roster.is_open:
+            return verdicts
         return [
             self._read_verdict(packet, admission, now) if admission in _DECIDING else admission
             for packet, admission in zip(packets, verdicts, strict=True)
@@ -128,8 +130,6 @@ class EvidenceStore(ABC):
     def _read_verdict(self, packet: Packet, admission: Admission, now: float) -> Admission:
         """The verdict on a packet that now decides, in the light of the roster."""
         roster = self.roster
-        if roster.is_open:
-            return admission
         site = roster.site_of(packet.issuer)
         if site is None or distrust(packet, roster) is not None:
             return Admission.UNTRUSTED
@@ -161,8 +161,8 @@ class EvidenceStore(ABC):
         """How many packets are held, superseded ones too."""
 
     @abstractmethod
-    def __contains__(self, packet_id: object) -> bool:
-        """Whether the packet of this id (32 bytes) is held."""
+    def __contains__(self, packet: object) -> bool:
+        """Whether a packet is held, given as such or by its id (32 bytes)."""
 
     @abstractmethod
     def close(self) -> None:
@@ -185,22 +185,23 @@ class EvidenceStore(ABC):
         self._insert(packet, key, admission)
         if len(self) > self.capacity:
             self._evict()
-            if packet.id not in self:
+            if packet not in self:
                 return Admission.EVICTED
         return admission
 
     def _evict(self) -> None:
         needed = to_free(len(self), self.capacity)
-        for issuer, number in shares(self._held_by_issuer(), self.roster, needed).items():
-            going = losses(self._kept_of(issuer), number)
-            for loss in going:
-                self._drop(loss.id)
-            floor = max(
-                (loss.sequence for loss in going if loss.worth > Worth.SUPERSEDED), default=0
-            )
+        lost = shares(self._held_by_issuer(), self.roster, needed)
+        going, floors = losses(self, lost)
+        self._drop(going)
+        for issuer, floor in floors.items():
             if floor > self.floor(issuer):
                 self._raise_floor(issuer, floor)
-            self.statistics.evicted += len(going)
+        self.statistics.evicted += len(going)
+
+    @abstractmethod
+    def newest(self, issuer: bytes) -> int:
+        """Highest sequence of the issuer that was ever held, or 0."""
 
     @abstractmethod
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
@@ -219,8 +220,8 @@ class EvidenceStore(ABC):
         """Hold a packet that is not held; the head of its key is the newest, then smallest id."""
 
     @abstractmethod
-    def _drop(self, packet_id: bytes) -> None:
-        """Let go of a packet; a key whose head it was has none."""
+    def _drop(self, going: Sequence[Kept]) -> None:
+        """Let go of packets; a key whose head was among them has none."""
 
     @abstractmethod
     def _raise_floor(self, issuer: bytes, sequence: int) -> None:
@@ -231,8 +232,12 @@ class EvidenceStore(ABC):
         """How many packets of each issuer are held."""
 
     @abstractmethod
-    def _kept_of(self, issuer: bytes) -> list[Kept]:
-        """The packets of an issuer."""
+    def singles(self, *, decide: bool) -> Iterable[Kept]:
+        """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
+
+    @abstractmethod
+    def doubles(self) -> Iterable[Kept]:
+        """All others, by issuer, sequence and id."""
 
     @abstractmethod
     def _heads(self, study_id: bytes) -> list[Head]:

@@ -1,6 +1,7 @@
 """What comes in: several standing interests, one queue, and the store's verdict in batches."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -10,12 +11,12 @@ from qis.evidence import Admission, EvidenceStore
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.packet import Packet
-from qis.transport import Delivery, Transport
+from qis.transport import Transport
 
-QUEUE_LIMIT: Final = 1_024
-"""Deliveries that wait for the store; above that the transport's own inbox fills."""
+WAITING_LIMIT: Final = 1_024
+"""Packets that wait for the store; above that the transport's own inbox fills."""
 BATCH: Final = 512
-"""Deliveries taken in at one go, in one transaction, before others get their turn."""
+"""Packets taken in at one go, in one transaction, before others get their turn."""
 BUSY: Final = 16
 """A batch of so many is a sign that more are coming."""
 GATHER_S: Final = 0.05
@@ -56,7 +57,9 @@ class Intake:
         self._arrived = arrived
         self._changed = changed
         self._clock = clock
-        self._queue: asyncio.Queue[Delivery | BaseException] = asyncio.Queue(QUEUE_LIMIT)
+        self._waiting: deque[Packet] = deque()
+        self._failure: Exception | None = None
+        self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
         self._followers: dict[Interest, asyncio.Task[None]] = {}
 
     async def watch(self, interest: Interest) -> None:
@@ -96,18 +99,18 @@ class Intake:
         """
         is_busy = False
         while True:
-            if is_busy and self._queue.qsize() < BATCH:
+            if is_busy and len(self._waiting) < BATCH:
                 await asyncio.sleep(GATHER_S)
-            found = [await self._queue.get()]  # nothing is held over a pause that may be the end
-            while len(found) < BATCH and not self._queue.empty():
-                found.append(self._queue.get_nowait())
-            packets = []
-            for item in found:
-                if isinstance(item, BaseException):
-                    raise item
-                packets.append(item.packet)
-            self._admit(packets)
-            is_busy = len(packets) >= BUSY
+            while not self._waiting:
+                if self._failure is not None:
+                    raise self._failure
+                self._has_some.clear()
+                await self._has_some.wait()
+            count = min(len(self._waiting), BATCH)
+            packets = [self._waiting.popleft() for _ in range(count)]
+            self._has_room.set()
+            self._admit(packets)  # at once: nothing is held over a pause that may be the end
+            is_busy = count >= BUSY
             await asyncio.sleep(0)
 
     def _admit(self, packets: list[Packet]) -> None:
@@ -117,24 +120,31 @@ class Intake:
         arrivals = list(zip(packets, admissions, strict=True))
         self._journal.received(arrivals)
         statistics = self._announcer.statistics
+        statistics.received += len(arrivals)
+        statistics.admissions.update([admission.label for admission in admissions])
         for packet, admission in arrivals:
-            statistics.received += 1
-            statistics.admissions[admission.label] += 1
             self._announcer.tell("received", packet=packet, reason=admission.label)
             if admission is Admission.EQUIVOCATION:
                 self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
-            if admission.changes_evidence:
-                self._changed(packet.outcome.study_id)
+        for study_id in {
+            packet.outcome.study_id for packet, admission in arrivals if admission.changes_evidence
+        }:
+            self._changed(study_id)
 
     async def _follow(self, interest: Interest, registered: "asyncio.Future[None]") -> None:
         try:
             async with self._transport.subscribe(interest) as deliveries:
                 registered.set_result(None)
                 async for delivery in deliveries:
-                    await self._queue.put(delivery)
+                    while len(self._waiting) >= WAITING_LIMIT:
+                        self._has_room.clear()
+                        await self._has_room.wait()
+                    self._waiting.append(delivery.packet)
+                    self._has_some.set()
         except Exception as error:  # noqa: BLE001  raised again by whoever waits for it
             if registered.done():
-                await self._queue.put(error)
+                self._failure = error
+                self._has_some.set()
             else:
                 registered.set_exception(error)
 

@@ -8,7 +8,7 @@ from qis.identity import Identity, Issuer
 from qis.loop.approval import Draft
 from qis.loop.outbox import Outbox, Own
 from qis.outcomes import Outcome
-from qis.packet import Packet
+from qis.packet import Packet, issuer_key
 
 _NO_SIGNATURE: Final = bytes(64)
 
@@ -49,7 +49,7 @@ class Signer:
 
     def notice(self, packet: Packet) -> None:
         """Learn from a packet of our own key, perhaps sent before a backup was restored."""
-        if packet.issuer != self.issuer:
+        if issuer_key(bytes(packet)) != self.issuer.key:
             return
         self._outbox.raise_sequence(packet.sequence)
         key = evidence_key(packet)

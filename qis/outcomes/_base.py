@@ -137,6 +137,8 @@ def check_count(value: object, field: str, low: int = 0, high: int = MAX_COUNT) 
 
 def check_real(value: object, field: str, low: float = -1e300, high: float = 1e300) -> float:
     """`value` as a finite float in [low, high]; -0.0 becomes 0.0. Raise `InputError` if not."""
+    if type(value) is float and low <= value <= high:
+        return value + 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise InputError(
             f"{field} is {value!r:.60}; it must be a number", field=field, actual=value

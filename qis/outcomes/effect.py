@@ -9,14 +9,16 @@ from typing import Any, ClassVar, Self
 
 from qis.errors import InputError
 from qis.outcomes._base import (
+    KEY_COHORT,
     KEY_MEASURE,
     KEY_N,
+    KEY_QUESTION,
     KEY_REALS,
+    KEY_STUDY,
     Body,
     Outcome,
     check_count,
     check_real,
-    common_fields,
 )
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
@@ -138,7 +140,9 @@ class Effect(Outcome):
         """The inverse of `body`."""
         estimate, standard_error = _REALS.unpack(body[KEY_REALS])
         return cls(
-            **common_fields(body),
+            study_id=body[KEY_STUDY],
+            question=body[KEY_QUESTION],
+            cohort=body.get(KEY_COHORT, ""),
             measure=MEASURES_BY_CODE[body[KEY_MEASURE]].name,
             estimate=estimate,
             standard_error=standard_error,

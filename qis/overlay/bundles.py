@@ -48,17 +48,12 @@ def messages_of(data: bytes) -> list[bytes] | None:
     if len(data) > DATAGRAM_SIZE:
         return None
     found = []
-    start = len(BUNDLE_HEAD)
-    while start < len(data):
-        end = start + _LENGTH.size
-        if end > len(data):
-            return None
-        end += _LENGTH.unpack_from(data, start)[0]
-        if end > len(data):
-            return None
-        found.append(data[start + _LENGTH.size : end])
-        start = end
-    return found if len(found) > 1 else None
+    start, size = len(BUNDLE_HEAD), len(data)
+    while start + _LENGTH.size <= size:
+        begin = start + _LENGTH.size
+        start = begin + _LENGTH.unpack_from(data, start)[0]
+        found.append(data[begin:start])
+    return found if start == size and len(found) > 1 else None
 
 
 def _bundle(messages: list[bytes]) -> bytes:

@@ -1,7 +1,7 @@
 """Packets on their way to this node's own application, which may have no room for them yet."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from qis.overlay.retained import Carried
@@ -12,8 +12,10 @@ DELIVER_AGAIN_S: Final = 0.25
 UNDELIVERED_LIMIT: Final = 16_384
 """Packets that wait for the application; beyond these one is refused and counted."""
 
-Receive = Callable[[bytes, tuple[bytes, ...], int, float], bool]
-"""The application's gate: takes (packet, keys, hops, now); false asks for it once more."""
+Arrived = tuple[bytes, tuple[bytes, ...], int]
+"""A packet, the keys that it travels under, and the nodes that it went through."""
+Receive = Callable[[Sequence[Arrived], float], list[bool]]
+"""The application's gate: takes what has arrived, and now; false asks for a packet once more."""
 
 
 class Delivering:
@@ -28,7 +30,7 @@ class Delivering:
     def deliver(self, carried: Carried, hops: int, now: float) -> None:
         """Give a packet to the application; if that has no room, again a little later."""
         waiting = self._waiting
-        if not waiting and self._receive(carried.packet, carried.keys, hops, now):
+        if not waiting and self._takes(carried, hops, now):
             return
         if len(waiting) >= UNDELIVERED_LIMIT:
             self._refused["undelivered"] += 1
@@ -37,11 +39,14 @@ class Delivering:
         if len(waiting) == 1:
             self._timers.start(now + DELIVER_AGAIN_S, self._go_on)
 
+    def _takes(self, carried: Carried, hops: int, now: float) -> bool:
+        return self._receive([(carried.packet, carried.keys, hops)], now)[0]
+
     def _go_on(self, now: float) -> None:
         waiting = self._waiting
         while waiting:
             carried, hops = waiting[0]
-            if not self._receive(carried.packet, carried.keys, hops, now):
+            if not self._takes(carried, hops, now):
                 self._timers.start(now + DELIVER_AGAIN_S, self._go_on)
                 return
             waiting.popleft()

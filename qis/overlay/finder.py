@@ -78,6 +78,12 @@ class Finder:
         """Begin here, beside the own table, when this place is looked for again."""
         self._near.put(target, tuple(found)[:RECORDS_LIMIT])
 
+    def gone(self, contact: Contact) -> None:
+        """Begin no lookup at a node that has left."""
+        for target, near in list(self._near.items()):
+            if any(each.id == contact.id for each in near):
+                self._near[target] = tuple(each for each in near if each.id != contact.id)
+
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
         for contact in lookup.to_ask():
             self._ask_for(lookup, contact, then, now)

@@ -42,6 +42,8 @@ class Round:
         Called with it when it has ended.
     trusts
         Whether a holder that knows the same subscribers as one before it need not forward.
+    is_repeat
+        Whether the packet is held already, so that nobody waits for this.
     asked
         How many requests to holders are under way.
     unfound, found
@@ -57,6 +59,7 @@ class Round:
     handings: dict[int, Handing]
     then: Callable[["Round", float], None]
     trusts: bool = True
+    is_repeat: bool = False
     asked: int = 0
     unfound: set[int] = field(init=False)
     found: list[int] = field(default_factory=list)

@@ -105,6 +105,13 @@ class Handover:
         self._reach.clear()
         self._news_of.clear()
 
+    def gone(self, contact: Contact) -> None:
+        """Name a node no longer that has left."""
+        self._new.pop(contact.id, None)
+        self._news.pop(contact.id, None)
+        self._reach.clear()
+        self._news_of.clear()
+
     def news(self, keys: Iterable[bytes], now: float) -> tuple[bytes, ...]:
         """Records of new nodes that whoever asks for these keys may not know of."""
         found: dict[int, bytes] = {}

@@ -1,14 +1,14 @@
 """What a holder checks before it passes a packet on: exactly what the receiver will check."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from qis.about import routing_commitment
 from qis.errors import PeerError
-from qis.identity import Issuer
+from qis.identity import Issuer, issuer_of
 from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
-from qis.packet import Packet, issuer_key, screen
+from qis.packet import Packet, issuer_key, reread, screen, verify_screened
 
 VERIFIED_LIMIT: Final = 4_096
 """Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
@@ -23,6 +23,8 @@ class Inspector:
         Whose packets are passed on; a roster's `accepts`.
     topic_of
         Of packets for which this is the same the newest replaces the others; empty: of none.
+    holds
+        Whether these very bytes have been verified and kept elsewhere in this process.
 
     """
 
@@ -30,18 +32,42 @@ class Inspector:
         self,
         accepts: Callable[[Issuer], bool],
         topic_of: Callable[[Packet], bytes] = lambda _: b"",
+        *,
+        holds: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
         self._accepts = accepts
         self._topic_of = topic_of
-        self._verified: Recent[bytes, tuple[Packet, Carried | None]] = Recent(VERIFIED_LIMIT)
+        self._holds = holds
+        self._verified: Recent[bytes, Packet] = Recent(VERIFIED_LIMIT)
+        self._carried: Recent[bytes, Carried] = Recent(VERIFIED_LIMIT)
+        self._refused: dict[bytes, PeerError] = {}
+
+    def verify_ahead(self, packets: Iterable[bytes], now: float) -> None:
+        """Verify several at once, which `parse` will be asked for before the next several."""
+        fresh = self._to_be_verified(packets, now)
+        self._refused = {}
+        for data, found in zip(fresh, verify_screened(fresh), strict=True):
+            if isinstance(found, Packet):
+                self._verified.put(data, found)
+            else:
+                self._refused[data] = found
+
+    def remember(self, packet: Packet) -> None:
+        """Remember a packet that was verified elsewhere in this process and not kept."""
+        self._verified.put(bytes(packet), packet)
+
+    def known(self, data: bytes) -> Packet | None:
+        """The packet of these bytes, if they were verified lately."""
+        return self._verified.get(data)
 
     def parse(self, data: bytes) -> Packet:
         """The packet, verified once: as `Packet.parse`, which raises if it is none."""
-        known = self._verified.get(data)
-        if known is not None:
-            return known[0]
-        packet = Packet.parse(data)
-        self._verified.put(data, (packet, None))
+        if (known := self.known(data)) is not None:
+            return known
+        if (refused := self._refused.get(data)) is not None:
+            raise refused
+        packet = reread(data) if self._holds(data) else Packet.parse(data)
+        self._verified.put(data, packet)
         return packet
 
     def carried(self, packet: Packet, keys: tuple[bytes, ...]) -> Carried:
@@ -60,17 +86,18 @@ class Inspector:
 
     def trust(self, packet: Packet, carried: Carried) -> None:
         """Remember a packet that was signed or verified elsewhere in this process."""
-        self._verified.put(carried.packet, (packet, carried))
+        self._verified.put(carried.packet, packet)
+        self._carried.put(carried.packet, carried)
 
     def __call__(self, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried | None:
         """The carried packet, or `None` if it is not valid now or not signed for these keys."""
         try:
             data = screen(packet, now=now)
-            if not self._accepts(Issuer(issuer_key(data))):
+            if not self._accepts(issuer_of(issuer_key(data))):
                 return None
-            known = self._verified.get(data)
-            if known is not None and known[1] is not None:
-                return known[1] if known[1].keys == keys else None
+            known = self._carried.get(data)
+            if known is not None:
+                return known if known.keys == keys else None
             parsed = self.parse(data)
         except PeerError:
             return None
@@ -79,3 +106,17 @@ class Inspector:
         carried = self.carried(parsed, keys)
         self.trust(parsed, carried)
         return carried
+
+    def _to_be_verified(self, packets: Iterable[bytes], now: float) -> list[bytes]:
+        """Those that pass the cheap checks and have not been verified, once each."""
+        fresh: dict[bytes, None] = {}
+        for data in packets:
+            if data in self._verified:
+                continue
+            try:
+                issuer = issuer_of(issuer_key(screen(data, now=now)))
+            except PeerError:
+                continue
+            if self._accepts(issuer) and not self._holds(data):
+                fresh[data] = None
+        return list(fresh)

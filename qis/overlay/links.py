@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from qis.overlay.bundles import Datagram, bundled
-from qis.overlay.messages import NO_TOKEN, Found, Message, Prove
+from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove
 from qis.overlay.recent import Recent
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
@@ -72,6 +72,12 @@ class Links:
         """Send something once to whoever asked from there."""
         self._out.append((message.encode(), address, self.asked_by))
 
+    def acknowledge(self, requests: list[bytes], address: bytes) -> None:
+        """Answer several requests from one address at once."""
+        for start in range(0, len(requests), Delivered.LIMIT):
+            first, *others = requests[start : start + Delivered.LIMIT]
+            self.answer(Delivered(request=first, others=tuple(others)), address)
+
     def send(self, message: Message, to: NodeRecord) -> None:
         """Send something once."""
         self._out.append((message.encode(), to.address, to.key))
@@ -96,6 +102,10 @@ class Links:
 
     def hear(self, message: Message, address: bytes, now: float) -> bool:
         """Take an answer in; whether it was one to a request that is under way."""
+        if isinstance(message, Delivered) and message.others:
+            numbers = (message.request, *message.others)
+            heard = [self.hear(Delivered(request=each), address, now) for each in numbers]
+            return any(heard)
         request = self._under_way.get(message.request)
         if request is None or request.to.address != address:
             return False

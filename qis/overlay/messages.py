@@ -21,8 +21,8 @@ NO_TOKEN: Final = bytes(TOKEN_SIZE)
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
-CARRIED_LIMIT: Final = 1_024
-"""Packets with their keys that are remembered by their bytes; the one used longest ago goes."""
+KEYS_LIMIT: Final = 1_024
+"""Lists of routing keys that are remembered by their bytes; the one used longest ago goes."""
 DIGEST_SIZE: Final = 32
 CHARGES_LIMIT: Final = 9
 """Records in one `Relay`: as many as fit."""
@@ -51,7 +51,7 @@ class Known:
         return self.FORMAT.pack(self.age_s, self.count, self.xor)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Message:
     """What every message has."""
 
@@ -66,7 +66,7 @@ class Message:
         raise NotImplementedError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Find(Message):
     """Name the nodes closest to a place. Padded while unproven: no answer is larger."""
 
@@ -82,7 +82,7 @@ class Find(Message):
         return content
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Found(Message):
     """The closest nodes' records, and a token that proves the asker's address from now on."""
 
@@ -94,7 +94,7 @@ class Found(Message):
         return self.token + b"".join(self.records)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Subscribe(Message):
     """Hold this subscription under those of its keys whose bits are set in `places`.
 
@@ -118,7 +118,7 @@ class Subscribe(Message):
         return head + self.subscription.encode()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Subscribed(Message):
     """The subscription is held; (`epoch`, `count`) is what is retained here by now.
 
@@ -134,7 +134,7 @@ class Subscribed(Message):
         return self.epoch + self.count.to_bytes(8) + b"".join(self.news)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Publish(Message):
     """Be a holder for this packet of those of its keys whose bits are set in `places`.
 
@@ -166,7 +166,7 @@ class Publish(Message):
         return head + known + b"".join(self.keys) + self.packet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Published(Message):
     """The packet is held; `known` says of each key, in order, which subscribers this node knows.
 
@@ -182,7 +182,7 @@ class Published(Message):
         return bytes([len(self.known)]) + known + b"".join(self.news)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Deliver(Message):
     """A packet that a subscriber may want."""
 
@@ -195,17 +195,19 @@ class Deliver(Message):
         return bytes([self.hops, len(self.keys)]) + b"".join(self.keys) + self.packet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Delivered(Message):
-    """What was sent (`Deliver`, `Closer` or `Relay`) has come."""
+    """What was sent (`Deliver`, `Closer` or `Relay`) has come, and what `others` are numbers of."""
 
     KIND: ClassVar[int] = 8
+    LIMIT: ClassVar[int] = (DATAGRAM_SIZE - _HEAD.size) // 8
+    others: tuple[bytes, ...] = ()
 
     def _body(self) -> bytes:
-        return b""
+        return b"".join(self.others)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Prove(Message):
     """Ask again with this token, which proves your address."""
 
@@ -216,7 +218,7 @@ class Prove(Message):
         return self.token
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Leave(Message):
     """The node whose record (of port 0) this is leaves."""
 
@@ -227,7 +229,7 @@ class Leave(Message):
         return self.record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Closer(Message):
     """A holder tells a subscriber: the node of this record is closer to some of your keys."""
 
@@ -239,7 +241,7 @@ class Closer(Message):
         return self.record + b"".join(self.keys)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Relay(Message):
     """A holder tells a subscriber: pass this packet, which you have from me, on to these nodes.
 
@@ -318,8 +320,11 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
     token, salt, hops, places, count, entries = Publish.FORMAT.unpack_from(body)
     asked = places.bit_count()
     end = size + entries * Known.FORMAT.size
-    carried = _carried(body[end:], count)
-    if carried is None or not places or places >> count or entries not in (0, asked):
+    start = len(body) - PACKET_SIZE
+    if start - end != count * ROUTING_KEY_SIZE:
+        return None
+    keys = _keys(body[end:start])
+    if keys is None or not places or places >> count or entries not in (0, asked):
         return None
     return Publish(
         request=request,
@@ -327,8 +332,8 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
         salt=salt,
         hops=hops,
         places=places,
-        keys=carried[0],
-        packet=carried[1],
+        keys=keys,
+        packet=body[start:],
         known=_known(body[size:end]),
     )
 
@@ -344,14 +349,18 @@ def _published(request: bytes, body: bytes) -> Published | None:
 
 
 def _deliver(request: bytes, body: bytes) -> Deliver | None:
-    carried = _carried(body[2:], body[1]) if len(body) >= 2 else None
-    if carried is None:
+    start = len(body) - PACKET_SIZE
+    if start < 2 or start - 2 != body[1] * ROUTING_KEY_SIZE:
         return None
-    return Deliver(request=request, hops=body[0], keys=carried[0], packet=carried[1])
+    keys = _keys(body[2:start])
+    if keys is None:
+        return None
+    return Deliver(request=request, hops=body[0], keys=keys, packet=body[start:])
 
 
 def _delivered(request: bytes, body: bytes) -> Delivered | None:
-    return None if body else Delivered(request=request)
+    others = _split(body, 8, Delivered.LIMIT)
+    return None if others is None else Delivered(request=request, others=others)
 
 
 def _prove(request: bytes, body: bytes) -> Prove | None:
@@ -401,19 +410,11 @@ def _known(data: bytes) -> tuple[Known, ...]:
 def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:
     if len(data) % size or len(data) > size * limit:
         return None
-    return tuple(data[i : i + size] for i in range(0, len(data), size))
+    return tuple([data[i : i + size] for i in range(0, len(data), size)])
 
 
-@lru_cache(maxsize=CARRIED_LIMIT)
-def _carried(data: bytes, count: int) -> tuple[tuple[bytes, ...], bytes] | None:
-    """Keys and packet; whether the packet is one is for the gate to say.
-
-    A packet comes in two copies or more, and to many nodes of one process, which then share it.
-    """
-    end = count * ROUTING_KEY_SIZE
-    if len(data) != end + PACKET_SIZE:
-        return None
-    keys = _split(data[:end], ROUTING_KEY_SIZE, MAX_ROUTING_KEYS)
-    if keys is None or list(keys) != sorted(set(keys)):
-        return None
-    return keys, data[end:]
+@lru_cache(maxsize=KEYS_LIMIT)
+def _keys(data: bytes) -> tuple[bytes, ...] | None:
+    """Routing keys in ascending order, each once; one object for all packets of one topic."""
+    keys = _split(data, ROUTING_KEY_SIZE, MAX_ROUTING_KEYS)
+    return None if keys is None or list(keys) != sorted(set(keys)) else keys

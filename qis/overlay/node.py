@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from qis.identity import Issuer
@@ -16,11 +16,11 @@ from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
-from qis.overlay.messages import Find, Leave, Message, Subscribe, decode
+from qis.overlay.messages import Deliver, Find, Leave, Message, Publish, Subscribe, decode
 from qis.overlay.publisher import BACKLOG_LIMIT, Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
-from qis.overlay.requests import Requests
+from qis.overlay.requests import Heard, Requests
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import Rounds
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
@@ -28,6 +28,13 @@ from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
+
+Arrival = tuple[bytes, bytes, bytes | None]
+"""A datagram, the address it came from, and the key that a channel has authenticated there."""
+
+
+def _nothing(*_: object) -> None:
+    """What need not be done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +49,8 @@ class Settings:
         Where others reach it, 18 bytes.
     inspect, receive
         How packets are verified before they are passed on, and where they are delivered.
+    verify_ahead
+        Called with several packets that `inspect` is about to be asked for, and the time.
     accepts
         Whom it talks to; a roster's `accepts`.
     refused
@@ -60,6 +69,7 @@ class Settings:
     inspect: Inspect
     receive: Receive
     accepts: Callable[[Issuer], bool]
+    verify_ahead: Callable[[list[bytes], float], None] = _nothing
     refused: Counter[str] = field(default_factory=Counter)
     salt: bytes = b""
     holders: int = HOLDERS
@@ -134,7 +144,7 @@ class OverlayNode:
         self.relaying = Relaying(
             admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
         )
-        rounds = Rounds(
+        self._rounds = Rounds(
             finder=self.finder,
             links=self._links,
             timers=self._timers,
@@ -142,7 +152,7 @@ class OverlayNode:
             salt=settings.salt,
             holders=settings.holders,
         )
-        self.publisher = Publisher(rounds, self._timers)
+        self.publisher = Publisher(self._rounds, self._timers)
         self.handover = Handover(
             finder=self.finder,
             links=self._links,
@@ -166,6 +176,7 @@ class OverlayNode:
             interests=self.interests,
             relaying=self.relaying,
             receive=settings.receive,
+            gone=self._gone,
             refused=self.refused,
         )
         self._joining = Joining(
@@ -213,34 +224,53 @@ class OverlayNode:
     def receive_datagram(
         self, data: bytes, address: bytes, now: float, *, sender: bytes | None = None
     ) -> None:
-        """Take in a datagram. Never raises, whatever the bytes.
+        """Take in a datagram; see `receive_datagrams`."""
+        self.receive_datagrams([(data, address, sender)], now)
 
-        `sender` is the key of the node that it came from, if a channel has authenticated it: then
-        nobody else's record or subscription is taken from it.
+    def receive_datagrams(self, arrivals: Iterable[Arrival], now: float) -> None:
+        """Take in what has come, packets for this node first. Never raises, whatever the bytes.
+
+        Where a channel has authenticated the sender, nobody else's record or subscription is taken
+        from it. Packets are verified together, which is faster.
         """
-        messages = messages_of(data)
-        if messages is None:
+        delivered: list[Heard] = []
+        others: list[tuple[Message, bytes, bytes | None]] = []
+        for data, address, sender in arrivals:
+            for part in self._parts(data, address, now, sender):
+                message = decode(part)
+                if type(message) is Deliver:  # nearly all; and it claims no sender
+                    delivered.append((message, address, sender))
+                elif message is None:
+                    self.refused["malformed"] += 1
+                elif sender is not None and _claimed(message) not in {None, sender}:
+                    self.refused["another's word"] += 1
+                else:
+                    others.append((message, address, sender))
+        if delivered:
+            self._requests.deliver(delivered, now)
+        published = [message.packet for message, _, _ in others if isinstance(message, Publish)]
+        if len(published) > 1:
+            self._settings.verify_ahead(published, now)
+        for message, address, sender in others:
+            self._links.asked_by = sender
+            is_request = self._requests.answer(message, address, now)
+            if not is_request and not self._links.hear(message, address, now):
+                self.refused["unasked"] += 1
+        self._links.asked_by = None
+        self._notice_changes(now)
+
+    def _parts(
+        self, data: bytes, address: bytes, now: float, sender: bytes | None
+    ) -> Sequence[bytes]:
+        """The messages of a datagram, if they may be looked at."""
+        parts = messages_of(data)
+        if parts is None:
             self.refused["malformed"] += 1
-        elif not self._budgets.allows(address, now, sender=sender, messages=len(messages)):
+        elif not self._budgets.allows(address, now, sender=sender, messages=len(parts)):
             self.refused["budget"] += 1
         else:
-            self._links.asked_by = sender
-            for message in messages:
-                self._hear(message, address, now, sender)
-            self._links.asked_by = None
-            self._notice_changes(now)
-
-    def _hear(self, data: bytes, address: bytes, now: float, sender: bytes | None) -> None:
-        message = decode(data)
-        if message is None:
-            self.refused["malformed"] += 1
-            return
-        if sender is not None and _claimed(message) not in (None, sender):
-            self.refused["another's word"] += 1
-            return
-        is_request = self._requests.answer(message, address, now)
-        if not is_request and not self._links.hear(message, address, now):
-            self.refused["unasked"] += 1
+            return parts
+        return ()
 
     def want(self, wanted: Wanted, now: float) -> None:
         """Register these keys from now on, instead of any before; see `Interests.want`."""
@@ -283,6 +313,11 @@ class OverlayNode:
             self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
+
+    def _gone(self, contact: Contact) -> None:
+        self.finder.gone(contact)
+        self._rounds.gone(contact)
+        self.handover.gone(contact)
 
     def _notice_changes(self, now: float) -> None:
         if news := self._joining.notice(now):

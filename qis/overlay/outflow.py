@@ -20,7 +20,7 @@ from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried
 
 _Answer = TypeVar("_Answer", bound=Message)
-WINDOW: Final = 32
+WINDOW: Final = 64
 """Packets under way to one node."""
 LINE_WINDOW: Final = 1_024
 """Packets under way of one line."""

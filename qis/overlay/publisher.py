@@ -83,9 +83,10 @@ class Publisher:
     def spread(self, now: float) -> None:
         """Hand all that lives to all of its holders, so that this node may go."""
         for publication in list(self._unspread.values()):
-            for current in publication.rounds:
+            awaited = [current for current in publication.rounds if not current.is_repeat]
+            for current in awaited:
                 current.to_all = True
-            if not publication.rounds and publication.carried.expires_at > now:
+            if not awaited and publication.carried.expires_at > now:
                 places = range(len(publication.carried.keys))
                 self._begin(publication, places, 0, now, to_all=True)
 
@@ -103,7 +104,15 @@ class Publisher:
         )
         is_sure = salt == 1 and len(carried.keys) <= FEW_KEYS
         places = range(len(carried.keys))
-        self._begin(publication, places, salt, now, to_all=is_sure, trusts=not is_sure)
+        self._begin(
+            publication,
+            places,
+            salt,
+            now,
+            to_all=is_sure,
+            trusts=not is_sure,
+            is_repeat=salt > 0 and not publication.unheld,
+        )
 
     def _begin(
         self,
@@ -114,13 +123,14 @@ class Publisher:
         *,
         to_all: bool,
         trusts: bool = True,
+        is_repeat: bool = False,
     ) -> None:
         def then(ended: Round, at: float) -> None:
             publication.rounds.remove(ended)
             self._note(publication, ended, at)
 
         handings = {place: Handing() for place in places}
-        current = Round(publication.carried, salt, to_all, handings, then, trusts)
+        current = Round(publication.carried, salt, to_all, handings, then, trusts, is_repeat)
         publication.rounds.append(current)
         self._rounds.begin(current, now)
 

@@ -26,10 +26,13 @@ from qis.overlay.messages import (
     Relay,
     Subscribe,
 )
-from qis.overlay.record import Admission
+from qis.overlay.record import Admission, Contact
 from qis.overlay.relaying import Relaying
 from qis.overlay.table import RoutingTable
 from qis.overlay.tokens import Tokens
+
+Heard = tuple[Deliver, bytes, bytes | None]
+"""A message, the address it came from, and the key that a channel has authenticated there."""
 
 
 class Requests:
@@ -47,6 +50,7 @@ class Requests:
         interests: Interests,
         relaying: Relaying,
         receive: Receive,
+        gone: Callable[[Contact], object],
         refused: Counter[str],
     ) -> None:
         self._admission = admission
@@ -58,6 +62,7 @@ class Requests:
         self._interests = interests
         self._relaying = relaying
         self._receive = receive
+        self._gone = gone
         self._refused = refused
 
     def answer(self, message: Message, address: bytes, now: float) -> bool:
@@ -67,6 +72,19 @@ class Requests:
             return False
         handler(self, message, address, now)
         return True
+
+    def deliver(self, heard: list[Heard], now: float) -> None:
+        """Give packets to the application, and acknowledge those that need not come again."""
+        arrived = [(message.packet, message.keys, message.hops) for message, _, _ in heard]
+        taken: dict[tuple[bytes, bytes | None], list[bytes]] = {}
+        for (message, address, sender), is_taken in zip(
+            heard, self._receive(arrived, now), strict=True
+        ):
+            if is_taken:
+                self._relaying.note(message)
+                taken.setdefault((address, sender), []).append(message.request)
+        for (address, self._links.asked_by), requests in taken.items():
+            self._links.acknowledge(requests, address)
 
     def _on_find(self, message: Find, address: bytes, now: float) -> None:
         asker = self._admission.contact(message.record)
@@ -92,11 +110,6 @@ class Requests:
     def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
         if self._proves(message, message.token, address, now):
             self._answer(self._holder.publish(message, now), address)
-
-    def _on_deliver(self, message: Deliver, address: bytes, now: float) -> None:
-        if self._receive(message.packet, message.keys, message.hops, now):
-            self._relaying.note(message)
-            self._links.answer(Delivered(request=message.request), address)
 
     def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
         if not self._interests.hears_from(address):
@@ -127,6 +140,7 @@ class Requests:
         known = self._table.get(contact.id)
         if known is not None and contact.record.sequence > known.record.sequence:
             self._table.remove(contact.id)
+            self._gone(known)
 
     def _proves(self, message: Message, token: bytes, address: bytes, now: float) -> bool:
         if self._tokens.proves(address, token, now):
@@ -149,7 +163,6 @@ _HANDLERS: Final[dict[type[Message], Callable[[Requests, Any, bytes, float], Non
     Find: Requests._on_find,  # noqa: SLF001  the table of this class's own handlers
     Subscribe: Requests._on_subscribe,  # noqa: SLF001
     Publish: Requests._on_publish,  # noqa: SLF001
-    Deliver: Requests._on_deliver,  # noqa: SLF001
     Leave: Requests._on_leave,  # noqa: SLF001
     Closer: Requests._on_closer,  # noqa: SLF001
     Relay: Requests._on_relay,  # noqa: SLF001

@@ -23,6 +23,8 @@ from qis.overlay.timers import Timers
 
 ROUNDS_LIMIT: Final = 64
 """Rounds under way; the others wait."""
+REPEATS_LIMIT: Final = 32
+"""Of these, rounds of packets that are held already: what is new never waits for them."""
 REMEMBERED_KEYS_LIMIT: Final = 4_096
 """Keys whose holders are remembered; the oldest goes first."""
 HOLDERS_KNOWN_S: Final = 1_200.0
@@ -54,24 +56,41 @@ class Rounds:
         self._holders = holders
         self._known: Recent[bytes, tuple[float, list[Contact]]] = Recent(REMEMBERED_KEYS_LIMIT)
         self._waiting: deque[Round] = deque()
+        self._waiting_repeats: deque[Round] = deque()
         self._under_way = 0
+        self._repeating = 0
         self._is_starting = False
 
     def __len__(self) -> int:
-        return self._under_way + len(self._waiting)
+        """Rounds, under way or waiting, of packets that are not held yet."""
+        return self._under_way - self._repeating + len(self._waiting)
 
     def begin(self, current: Round, now: float) -> None:
         """Find the holders of each key, then hand the packet to the first of each: in its turn."""
-        self._waiting.append(current)
+        (self._waiting_repeats if current.is_repeat else self._waiting).append(current)
         self._go_on_waiting(now)
+
+    def gone(self, contact: Contact) -> None:
+        """Look up again whatever a node was a holder of that has left."""
+        for key, (_, holders) in list(self._known.items()):
+            if any(holder.id == contact.id for holder in holders):
+                del self._known[key]
+
+    def _next(self) -> Round | None:
+        if self._under_way < ROUNDS_LIMIT:
+            if self._waiting:
+                return self._waiting.popleft()
+            if self._waiting_repeats and self._repeating < REPEATS_LIMIT:
+                return self._waiting_repeats.popleft()
+        return None
 
     def _go_on_waiting(self, now: float) -> None:
         if self._is_starting:  # by a round that ended at once: the loop below goes on
             return
         self._is_starting = True
-        while self._waiting and self._under_way < ROUNDS_LIMIT:
-            current = self._waiting.popleft()
+        while (current := self._next()) is not None:
             self._under_way += 1
+            self._repeating += current.is_repeat
             for place in current.handings:
                 self._find(current, place, current.carried.keys[place], now)
             if current.unfound:
@@ -130,6 +149,7 @@ class Rounds:
             self._ask(current, contact, group, now)
         if not current.asked and not requests and not current.unfound:
             self._under_way -= 1
+            self._repeating -= current.is_repeat
             current.then(current, now)
             self._go_on_waiting(now)
 

@@ -17,10 +17,13 @@ class Shares:
 
     def add(self, owner: bytes, item: bytes) -> None:
         """Count an item that was not there."""
-        items = self._items.setdefault(owner, OrderedDict())
+        items = self._items.get(owner)
+        if items is None:
+            items = self._items[owner] = OrderedDict()
         items[item] = None
-        self._move(owner, len(items) - 1, len(items))
-        self._most = max(self._most, len(items))
+        count = len(items)
+        self._move(owner, count - 1, count)
+        self._most = max(self._most, count)
 
     def remove(self, owner: bytes, item: bytes) -> None:
         """Count it no longer."""
@@ -44,4 +47,6 @@ class Shares:
             if not owners:
                 del self._owners[before]
         if after:
-            self._owners.setdefault(after, OrderedDict())[owner] = None
+            if after not in self._owners:
+                self._owners[after] = OrderedDict()
+            self._owners[after][owner] = None

@@ -11,17 +11,19 @@ _BATCH: Final = 32
 
 
 def over_threads(
-    function: Callable[[bytes], Result], buffers: Iterable[bytes], *, workers: int | None
+    function: Callable[[list[bytes]], list[Result]],
+    buffers: Iterable[bytes],
+    *,
+    workers: int | None,
 ) -> list[Result]:
-    """The function of each buffer, in order; `workers` as for `qis.Packet.verify_many`."""
+    """The function of each batch, in order; `workers` as for `qis.Packet.verify_many`."""
     data = list(buffers)
     batches = [data[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
     threads = min(workers or _processors(), len(batches))
     if threads < 2:
-        return list(map(function, data))
+        return [found for batch in batches for found in function(batch)]
     with ThreadPoolExecutor(threads, thread_name_prefix="qis-verify") as pool:
-        done = pool.map(lambda batch: list(map(function, batch)), batches)
-        return [found for batch in done for found in batch]
+        return [found for batch in pool.map(function, batches) for found in batch]
 
 
 def _processors() -> int:

@@ -18,7 +18,7 @@ _END_TIME: Final = 2**32
 _FIRST_SEQUENCE: Final = 2**32
 _END_SEQUENCE: Final = 2**64
 
-_CLAIMS = struct.Struct(">3sI2sI6s3s32s2s8sBB2sQB")
+_CLAIMS = struct.Struct(">3sI2sI5sB3s32s2s8sBB2sQ")
 _DERIVED_KIND: Final = 8
 
 
@@ -39,6 +39,34 @@ def payload_of(  # noqa: PLR0917  keywords would cost more than the checks on th
         If body and leaves do not fit.
 
     """
+    head = _CLAIMS.pack(
+        b"\xa3\x04\x1a",
+        expires_at,
+        b"\x06\x1a",
+        issued_at,
+        b"\x3a\x00\x01\x00\x00",
+        _layout.ENTRIES_WITHOUT_LINEAGE + bool(leaves),
+        b"\x00\x58\x20",
+        fingerprint.sketch,
+        b"\x01\x48",
+        fingerprint.scheme_id,
+        2,
+        outcome.kind,
+        b"\x03\x1b",
+        sequence,
+    )
+    return head + variable_part(outcome, commitment, leaves)
+
+
+def variable_part(outcome: Outcome, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes:
+    """The claims from the body on: the bytes of a packet whose length is not fixed, and padding.
+
+    Raises
+    ------
+    OutcomeTooLargeError
+        If body and leaves do not fit.
+
+    """
     body = outcome.encoded()
     lineage = _canonical.encode({5: b"".join(leaves)})[1:] if leaves else b""
     room = _layout.BODY_ROOM - len(body) - len(lineage)
@@ -51,23 +79,8 @@ def payload_of(  # noqa: PLR0917  keywords would cost more than the checks on th
             actual=len(body) + len(lineage),
             limit=_layout.BODY_ROOM,
         )
-    head = _CLAIMS.pack(
-        b"\xa3\x04\x1a",
-        expires_at,
-        b"\x06\x1a",
-        issued_at,
-        b"\x3a\x00\x01\x00\x00\xa8" if lineage else b"\x3a\x00\x01\x00\x00\xa7",
-        b"\x00\x58\x20",
-        fingerprint.sketch,
-        b"\x01\x48",
-        fingerprint.scheme_id,
-        2,
-        outcome.kind,
-        b"\x03\x1b",
-        sequence,
-        4,
-    )
-    return b"".join((head, body, lineage, b"\x06\x48", commitment, _layout.PADDINGS[room + 2]))
+    padding = _layout.PADDINGS[room + 2]
+    return b"".join((b"\x04", body, lineage, b"\x06\x48", commitment, padding))
 
 
 def check_sequence(sequence: int) -> None:
@@ -113,3 +126,8 @@ def checked_leaves(outcome: Outcome, leaves: Iterable[bytes]) -> tuple[bytes, ..
         if type(leaf) is not bytes or len(leaf) != LEAF_SIZE:
             raise InputError(f"a leaf is {LEAF_SIZE} bytes", field="leaves", limit=LEAF_SIZE)
     return tuple(sorted(set(found)))
+
+
+def leaves_of(lineage: bytes) -> list[bytes]:
+    """The leaves that a lineage is made of; the last one may be cut."""
+    return [lineage[i : i + LEAF_SIZE] for i in range(0, len(lineage), LEAF_SIZE)]

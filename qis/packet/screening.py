@@ -28,24 +28,28 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
     if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
         _refuse_layout(data)
     if now is not None:
-        expires_at = int.from_bytes(data[_layout.EXPIRES_AT], "big")
-        issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
-        if not now < expires_at:  # also where `now` is not a number
-            raise ExpiredError(
-                f"expired at {expires_at}, now is {now}",
-                field="expires_at",
-                actual=expires_at,
-                limit=now,
-            )
-        if not issued_at <= now + CLOCK_TOLERANCE_S:
-            raise NotYetValidError(
-                f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
-                f"clocks may differ by {CLOCK_TOLERANCE_S} s",
-                field="issued_at",
-                actual=issued_at,
-                limit=now + CLOCK_TOLERANCE_S,
-            )
+        expires_at, issued_at = _layout.TIMES.unpack(data)
+        check_valid_at(now, issued_at, expires_at)
     return data
+
+
+def check_valid_at(now: float, issued_at: int, expires_at: int) -> None:
+    """Raise `ExpiredError` or `NotYetValidError` outside the time from issue to expiry."""
+    if not now < expires_at:  # also where `now` is not a number
+        raise ExpiredError(
+            f"expired at {expires_at}, now is {now}",
+            field="expires_at",
+            actual=expires_at,
+            limit=now,
+        )
+    if not issued_at <= now + CLOCK_TOLERANCE_S:
+        raise NotYetValidError(
+            f"issued at {issued_at}, {issued_at - now:.0f} s from now; "
+            f"clocks may differ by {CLOCK_TOLERANCE_S} s",
+            field="issued_at",
+            actual=issued_at,
+            limit=now + CLOCK_TOLERANCE_S,
+        )
 
 
 def _refuse_layout(data: bytes) -> NoReturn:

@@ -2,12 +2,13 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
+from qis.overlay.delivering import Arrived
 from qis.overlay.lookup import Lookup
 from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
@@ -105,14 +106,13 @@ class Crowd(Wire):
     def _inspect(self, index: int, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried:
         return letters.carried(packet, () if index in self.droppers else keys, now)
 
-    def _receive(
-        self, index: int, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float
-    ) -> bool:
-        publication = self.publications.get(letters.carried(packet, keys, now).id)
-        if publication is not None:
-            is_taken = self.members[index].takes(packet, keys)
-            publication.arrived(index, hops=hops, is_taken=is_taken)
-        return True
+    def _receive(self, index: int, arrivals: Sequence[Arrived], now: float) -> list[bool]:
+        for packet, keys, hops in arrivals:
+            publication = self.publications.get(letters.carried(packet, keys, now).id)
+            if publication is not None:
+                is_taken = self.members[index].takes(packet, keys)
+                publication.arrived(index, hops=hops, is_taken=is_taken)
+        return [True] * len(arrivals)
 
     def _send(self, source: int, data: bytes, address: bytes) -> None:
         if source not in self.droppers:

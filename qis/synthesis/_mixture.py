@@ -1,7 +1,8 @@
 """Quantiles of what a quadrature leaves: a mixture of normals, or a density at equal steps."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -30,29 +31,28 @@ class NormalMixture:
     mass: Floats
     means: Floats
     sds: Floats
+    mean: float = field(init=False)
+    """The weighted mean of the means; exactly theirs if all are equal."""
+    _whole: float = field(init=False)
 
-    @property
-    def mean(self) -> float:
-        """The weighted mean of the means; exactly theirs if all are equal."""
-        origin = float(self.means[0])
-        return origin + total(self.mass * (self.means - origin)) / total(self.mass)
+    def __post_init__(self) -> None:
+        whole, origin = total(self.mass), float(self.means[0])
+        mean = origin + total(self.mass * (self.means - origin)) / whole
+        object.__setattr__(self, "_whole", whole)
+        object.__setattr__(self, "mean", mean)
 
     @property
     def sd(self) -> float:
         """Standard deviation."""
         spread = self.sds**2 + (self.means - self.mean) ** 2
-        return math.sqrt(total(self.mass * spread) / total(self.mass))
-
-    def cdf(self, x: float) -> float:
-        """P(X ≤ x)."""
-        return self._tail((self.means - x) / self.sds)
+        return math.sqrt(total(self.mass * spread) / self._whole)
 
     def above(self, x: float) -> float:
         """P(X > x), without loss in the upper tail."""
         return self._tail((x - self.means) / self.sds)
 
-    def quantile(self, probability: float) -> float:
-        """The x with P(X ≤ x) = `probability`.
+    def quantiles(self, probabilities: Sequence[float]) -> tuple[float, ...]:
+        """The x with P(X ≤ x) = each probability.
 
         The exact sum over all components is slow, so a few of them, which a trapezoid rule of
         wider steps needs, lead near the place, and most often two Newton steps there are enough.
@@ -61,18 +61,21 @@ class NormalMixture:
         few = NormalMixture(
             mass=self.mass[::_STRIDE], means=self.means[::_STRIDE], sds=self.sds[::_STRIDE]
         )
-        x, settled = few._settled(probability, self.mean)
-        if settled:
-            x, settled = self._settled(probability, x)
-        return x if settled else self._bracketed(probability)
+        found = []
+        for probability in probabilities:
+            x, settled = few._settled(probability, self.mean)
+            if settled:
+                x, settled = self._settled(probability, x)
+            found.append(x if settled else self._bracketed(probability))
+        return tuple(found)
 
     def _settled(self, probability: float, x: float) -> tuple[float, bool]:
         """Where Newton steps lead, and whether they come to rest."""
         for _ in range(_STEPS):
-            density = self._density(x)
+            below, density = self._below_and_density(x)
             if not density > 0.0:
                 break
-            step = (probability - self.cdf(x)) / density
+            step = (probability - below) / density
             x += step
             if abs(step) <= CONVERGED * max(abs(x), float(self.sds.min())):
                 return x, True
@@ -83,25 +86,27 @@ class NormalMixture:
         low, high = float(self.means.min()) - width, float(self.means.max()) + width
 
         def newton(x: float) -> tuple[float, float]:
-            lacking = probability - self.cdf(x)
-            density = self._density(x)
+            below, density = self._below_and_density(x)
+            lacking = probability - below
             return lacking, lacking / density if density > 0.0 else 0.0
 
         return passing_zero(newton, self.mean, low, high, floor=float(self.sds.min()))
 
     def _tail(self, z: Floats) -> float:
-        scaled = (z * _ROOT_HALF).tolist()
-        parts = [m * math.erfc(s) for m, s in zip(self.mass.tolist(), scaled, strict=True)]
-        return 0.5 * math.fsum(parts) / total(self.mass)
+        tails = np.fromiter(map(math.erfc, (z * _ROOT_HALF).tolist()), np.float64, z.size)
+        return 0.5 * total(self.mass * tails) / self._whole
 
-    def _density(self, x: float) -> float:
-        z = (x - self.means) / self.sds
+    def _below_and_density(self, x: float) -> tuple[float, float]:
+        z = (self.means - x) / self.sds
         values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
-        return total(values) / (total(self.mass) * math.sqrt(2.0 * math.pi))
+        density = total(values) / (self._whole * math.sqrt(2.0 * math.pi))
+        return self._tail(z), density
 
 
-def interpolated_quantile(x: Floats, mass: Floats, probability: float) -> float:
-    """The quantile of a density given at equally spaced points, its ends negligible.
+def interpolated_quantiles(
+    x: Floats, mass: Floats, probabilities: Sequence[float]
+) -> tuple[float, ...]:
+    """Quantiles of a density given at equally spaced points, its ends negligible.
 
     The distribution function between two points is the cubic with the density as its slope at
     both; its values at the points come from the trapezoid rule with the end correction.
@@ -110,15 +115,21 @@ def interpolated_quantile(x: Floats, mass: Floats, probability: float) -> float:
     steps = 0.5 * (mass[1:] + mass[:-1]) + (slope[:-1] - slope[1:]) / 12.0
     cdf = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
     cdf /= cdf[-1]
+    return tuple(_between(x, mass, cdf, probability) for probability in probabilities)
+
+
+def _between(x: Floats, mass: Floats, cdf: Floats, probability: float) -> float:
     i = min(max(int(np.searchsorted(cdf, probability)) - 1, 0), len(x) - 2)
+    below, above = float(cdf[i]), float(cdf[i + 1])
+    rising, falling = float(mass[i]), float(mass[i + 1])
     low, high = 0.0, 1.0
     for _ in range(60):
         u = 0.5 * (low + high)
         value = (
-            cdf[i] * (1.0 + 2.0 * u) * (1.0 - u) ** 2
-            + cdf[i + 1] * u * u * (3.0 - 2.0 * u)
-            + mass[i] * u * (1.0 - u) ** 2
-            - mass[i + 1] * u * u * (1.0 - u)
+            below * (1.0 + 2.0 * u) * (1.0 - u) ** 2
+            + above * u * u * (3.0 - 2.0 * u)
+            + rising * u * (1.0 - u) ** 2
+            - falling * u * u * (1.0 - u)
         )
         low, high = (u, high) if value < probability else (low, u)
     return float(x[i] + 0.5 * (low + high) * (x[i + 1] - x[i]))

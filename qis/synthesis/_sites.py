@@ -24,6 +24,13 @@ _LARGEST_RATIO: Final = 1e70
 """Of two standard errors, or of an estimate to one: beyond it their squares leave float64."""
 
 
+_MANY: Final = 300
+"""From so many values on splitting is faster than `math.fsum`."""
+
+_SPLITS: Final = 6
+_SPLITTABLE: Final = 1e280
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sites:
     """Checked estimates and variances, ascending by (estimate, standard error).
@@ -57,7 +64,24 @@ class Sites:
 
 
 def total(values: Floats) -> float:
-    """The sum, correctly rounded, so that it does not depend on the order."""
+    """The sum, correctly rounded, so that it does not depend on the order.
+
+    What `math.fsum` gives. Of many values the leading bits of all are split off at once, few enough
+    that their sum is exact, then the next ones, until nothing is left (Rump, Ogita & Oishi 2008,
+    part I, lemma 3.3).
+    """
+    rest = values
+    sums: list[float] = []
+    for _ in range(_SPLITS if values.size >= _MANY else 0):
+        largest = float(np.abs(rest).max())
+        if largest == 0.0:
+            return math.fsum(sums)
+        if not 1.0 / _SPLITTABLE < largest < _SPLITTABLE:
+            break
+        unit = math.ldexp(1.0, math.frexp(largest)[1] + (values.size + 2).bit_length())
+        leading = (rest + unit) - unit
+        sums.append(float(leading.sum()))
+        rest = rest - leading
     return math.fsum(values.tolist())
 
 

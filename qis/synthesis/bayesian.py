@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
-from qis.synthesis._mixture import NormalMixture, interpolated_quantile
+from qis.synthesis._mixture import NormalMixture, interpolated_quantiles
 from qis.synthesis._sites import (
     Floats,
     Sites,
@@ -33,6 +33,8 @@ TAU_PRIORS: Final = ("half-normal", "half-cauchy")
 _NODES: Final = 1000
 _NEGLIGIBLE: Final = 45.0
 _CELLS: Final = 1 << 20
+_CACHED: Final = 1 << 14
+"""Numbers computed at once where that changes no bit: so few need no fresh memory."""
 _UNRESOLVED: Final = 1e9
 
 Interval = tuple[float, float]
@@ -312,7 +314,7 @@ def _zoom(sites: Sites, prior: _Prior) -> _Nodes:
 
 def _evaluate(sites: Sites, prior: _Prior, log_tau: Floats) -> _Nodes:
     """Posterior density of log tau, and mean and variance of mu given tau, at each node."""
-    rows = max(1, _CELLS // sites.k)
+    rows = max(1, _CACHED // sites.k)
     pieces = [
         _evaluate_piece(sites, prior, log_tau[start : start + rows])
         for start in range(0, len(log_tau), rows)
@@ -322,18 +324,24 @@ def _evaluate(sites: Sites, prior: _Prior, log_tau: Floats) -> _Nodes:
 
 
 def _evaluate_piece(sites: Sites, prior: _Prior, log_tau: Floats) -> tuple[Floats, Floats, Floats]:
-    weights = 1.0 / (sites.variances + np.exp(2.0 * log_tau)[:, None])
+    weights = np.exp(2.0 * log_tau)[:, None] + sites.variances
+    np.divide(1.0, weights, out=weights)
     precision = weights.sum(axis=1) + prior.precision
     origin = float(sites.estimates[np.argmin(sites.variances)])
     offsets = sites.estimates - origin
-    pull = (weights * offsets).sum(axis=1)
+    work = weights * offsets
+    pull = work.sum(axis=1)
     if prior.precision:
         pull += prior.precision * (prior.mean - origin)
     shift = pull / precision
-    misfit = (weights * (offsets - shift[:, None]) ** 2).sum(axis=1)
+    np.subtract(offsets, shift[:, None], out=work)
+    work *= work
+    work *= weights
+    misfit = work.sum(axis=1)
     if prior.precision:
         misfit += prior.precision * (prior.mean - origin - shift) ** 2
-    log_likelihood = 0.5 * (np.log(weights).sum(axis=1) - np.log(precision) - misfit)
+    logs = np.log(weights, out=weights).sum(axis=1)
+    log_likelihood = 0.5 * (logs - np.log(precision) - misfit)
     density = log_likelihood + prior.log_tau_density(log_tau)
     return density, origin + shift, 1.0 / precision
 
@@ -344,14 +352,13 @@ def _masses(nodes: _Nodes) -> Floats:
 
 
 def _marginal(mixture: NormalMixture, level: float, unit: float, *, finite: bool) -> Marginal:
+    quantiles = mixture.quantiles((0.5, 0.5 - level / 2.0, 0.5 + level / 2.0))
+    median, low, high = (x * unit for x in quantiles)
     return Marginal(
         mean=mixture.mean * unit,
         sd=mixture.sd * unit if finite else math.inf,
-        median=mixture.quantile(0.5) * unit,
-        interval=(
-            mixture.quantile(0.5 - level / 2.0) * unit,
-            mixture.quantile(0.5 + level / 2.0) * unit,
-        ),
+        median=median,
+        interval=(low, high),
     )
 
 
@@ -361,10 +368,9 @@ def _tau_marginal(
     tau = np.exp(nodes.log_tau)
     mean = total(mass * tau) if moments > 1 else math.inf
     sd = math.sqrt(total(mass * (tau - mean) ** 2)) if moments > 2 else math.inf
-    low, middle, high = (
-        math.exp(interpolated_quantile(nodes.log_tau, mass, p)) * unit
-        for p in (0.5 - level / 2.0, 0.5, 0.5 + level / 2.0)
-    )
+    probabilities = (0.5 - level / 2.0, 0.5, 0.5 + level / 2.0)
+    quantiles = interpolated_quantiles(nodes.log_tau, mass, probabilities)
+    low, middle, high = (math.exp(log_tau) * unit for log_tau in quantiles)
     return Marginal(mean=mean * unit, sd=sd * unit, median=middle, interval=(low, high))
 
 

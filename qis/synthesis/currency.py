@@ -122,12 +122,14 @@ class Likelihood:
             If estimates or standard errors are too far apart for float64.
 
         """
-        alone = len(outcomes) == 1  # as of most sites, and then there is nothing to order
-        ordered = outcomes if alone else sorted(outcomes, key=lambda outcome: outcome.encoded())
-        effects = [outcome for outcome in ordered if isinstance(outcome, Effect)]
-        profiles = [_profile_of(outcome) for outcome in ordered if not isinstance(outcome, Effect)]
-        informative = [profile for profile in profiles if profile.is_informative]
+        effects = [outcome for outcome in outcomes if isinstance(outcome, Effect)]
         precision, centre = _parabola(effects)
+        if len(effects) == len(outcomes):
+            return cls(curves=None, precision=precision, centre=centre)
+        others = [outcome for outcome in outcomes if not isinstance(outcome, Effect)]
+        if len(others) > 1:  # the curves are summed one by one, the effects exactly
+            others.sort(key=lambda outcome: outcome.encoded())
+        informative = [profile for profile in map(_profile_of, others) if profile.is_informative]
         return cls(
             curves=curves_of(informative) if informative else None,
             precision=precision,
@@ -164,6 +166,13 @@ class Likelihood:
         """Derivative of `value`."""
         total: Floats = -self.precision * (theta - self.centre)
         return total if self.curves is None else total + _summed(self.curves.gradient, theta)
+
+    def bend(self, low: float, high: float) -> float:
+        """By how much the slope is less at `high` than at `low`."""
+        if self.curves is None:
+            return self.precision * (high - self.centre) - self.precision * (low - self.centre)
+        slopes = self.gradient(np.array([low, high]))
+        return float(slopes[0] - slopes[1])
 
     @property
     def limits(self) -> tuple[float, float]:

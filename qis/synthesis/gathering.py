@@ -57,12 +57,12 @@ class SiteEvidence:
     @property
     def n(self) -> int | None:
         """People, if every cohort's number is known."""
-        return _sum_known(outcome.n for outcome in self.outcomes)
+        return _sum_known([outcome.n for outcome in self.outcomes])
 
     @property
     def events(self) -> int | None:
         """Events, if every cohort's number is known."""
-        return _sum_known(events_of(outcome) for outcome in self.outcomes)
+        return _sum_known([events_of(outcome) for outcome in self.outcomes])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -255,8 +255,5 @@ def _of_another_measure(outcome: Poolable, measure: str | None) -> tuple[str, st
     )
 
 
-def _sum_known(numbers: Iterable[int | None]) -> int | None:
-    known = list(numbers)
-    if any(number is None for number in known):
-        return None
-    return sum(number for number in known if number is not None)
+def _sum_known(numbers: list[int | None]) -> int | None:
+    return None if None in numbers else sum(number or 0 for number in numbers)

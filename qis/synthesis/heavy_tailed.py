@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
-from qis.synthesis._mixture import interpolated_quantile
+from qis.synthesis._mixture import interpolated_quantiles
 from qis.synthesis._sites import Floats, Sites, check_level, check_scale, check_sites, total
 from qis.synthesis.robust import FEWEST_SITES, verdict_for
 
@@ -173,10 +173,10 @@ class _Model:
             shift = total(of_mean * offsets)
             sd = math.sqrt(total(of_mean * (offsets - shift) ** 2))
             quantiles = tuple(
-                self._centre + self._width * math.sinh(interpolated_quantile(grid.u, of_mean, p))
-                for p in probabilities
+                self._centre + self._width * math.sinh(u)
+                for u in interpolated_quantiles(grid.u, of_mean, probabilities)
             )
-            tau = math.exp(interpolated_quantile(grid.log_tau, of_tau, 0.5))
+            tau = math.exp(*interpolated_quantiles(grid.log_tau, of_tau, (0.5,)))
             found = (self._centre + shift, sd, *quantiles)
             if previous is not None and _close(found, previous, _SAME * sd):
                 return self._centre + shift, sd, quantiles, tau

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import NormalDist
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.synthesis._pooled_curve import PooledCurve
+from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import Likelihood, Poolable, check_poolable, is_informative
 from qis.synthesis.random_effects import open_limit, posterior_of_mean
@@ -140,14 +140,16 @@ def pool_sites(
     level: float = 0.95,
 ) -> PooledProfiles:
     """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect."""
-    informative = tuple(k for k, site in enumerate(sites) if any(map(is_informative, site)))
-    uninformative = tuple(k for k in range(len(sites)) if k not in set(informative))
-    says = [[o for o in sites[k] if is_informative(o)] for k in informative]
-    answer = _Answer(note=_SILENT)
-    if says and tau_scale is None:
-        answer = _fixed([outcome for site in says for outcome in site], level)
-    elif says and tau_scale is not None:
-        answer = _random([Likelihood.of(site) for site in says], tau_scale, mean_scale, level)
+    says = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
+    informative = tuple(k for k, site in enumerate(says) if site)
+    uninformative = tuple(k for k, site in enumerate(says) if not site)
+    if tau_scale is None:
+        answer = common_effect([outcome for site in says for outcome in site], level)
+    elif informative:
+        parts = [Likelihood.of(site) for site in says if site]
+        answer = _random(parts, tau_scale, mean_scale, level)
+    else:
+        answer = Answer(note=_SILENT)
     return PooledProfiles(
         measure=measure,
         model="fixed" if tau_scale is None else "random",
@@ -166,8 +168,9 @@ def pool_sites(
 _SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Answer:
+class Answer(NamedTuple):
+    """What outcomes say of the effect; fields as those of `PooledProfiles`."""
+
     estimate: float | None = None
     standard_error: float | None = None
     interval: Interval = (-math.inf, math.inf)
@@ -176,27 +179,29 @@ class _Answer:
     note: str = ""
 
 
-def _fixed(outcomes: list[Poolable], level: float) -> _Answer:
-    pooled = Likelihood.of(outcomes)
-    quantile = NormalDist().inv_cdf(0.5 + level / 2.0)
+def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
+    """What outcomes that depend on the effect say of it, if it is one and the same."""
+    if not informative:
+        return Answer(note=_SILENT)
+    quantile = normal_quantile(0.5 + level / 2.0)
+    alone = informative[0] if len(informative) == 1 else None
+    if isinstance(alone, Effect):
+        return _normal(alone.estimate, alone.standard_error, quantile)
+    pooled = Likelihood.of(informative)
     if pooled.is_parabola:
-        error = pooled.precision**-0.5
-        if len(outcomes) == 1 and isinstance(outcomes[0], Effect):
-            error = outcomes[0].standard_error
-        ends = (pooled.centre - quantile * error, pooled.centre + quantile * error)
-        return _Answer(estimate=pooled.centre, standard_error=error, interval=ends)
+        return _normal(pooled.centre, pooled.precision**-0.5, quantile)
     search = PooledCurve(pooled)
     drop = quantile**2 / 2.0
     place, height = search.maximum()
     if math.isinf(place):
         return _open(1 if place > 0.0 else -1, drop, search, height)
-    if len(outcomes) == 1 and isinstance(outcomes[0], LikelihoodProfile):
-        place = place if outcomes[0].maximum is None else outcomes[0].maximum
+    if isinstance(alone, LikelihoodProfile):
+        place = place if alone.maximum is None else alone.maximum
     low, high = (search.crossing(place, height - drop, side) for side in (-1, 1))
     one_below = [search.crossing(place, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
     note = "" if math.isfinite(high - low) else _OPEN
-    return _Answer(
+    return Answer(
         estimate=place,
         standard_error=error if math.isfinite(error) else None,
         interval=(low, high),
@@ -204,13 +209,18 @@ def _fixed(outcomes: list[Poolable], level: float) -> _Answer:
     )
 
 
+def _normal(estimate: float, error: float, quantile: float) -> Answer:
+    ends = (estimate - quantile * error, estimate + quantile * error)
+    return Answer(estimate=estimate, standard_error=error, interval=ends)
+
+
 _OPEN = "The log-likelihood does not drop far enough on one side: the interval is open there."
 
 
-def _open(side: int, drop: float, search: PooledCurve, height: float) -> _Answer:
+def _open(side: int, drop: float, search: PooledCurve, height: float) -> Answer:
     # Wherever the walk starts out on the level side, it ends at the same border.
     border = search.crossing(search.far(side), height - drop, -side)
-    return _Answer(
+    return Answer(
         interval=(border, math.inf) if side > 0 else (-math.inf, border),
         note=_one_sided(side, drop),
     )
@@ -226,21 +236,21 @@ def _one_sided(side: int, drop: float) -> str:
 
 def _random(
     sites: list[Likelihood], tau_scale: float, mean_scale: float | None, level: float
-) -> _Answer:
+) -> Answer:
     limits = [math.fsum(site.limits[end] for site in sites) for end in (0, 1)]
     level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
     if mean_scale is None and len(level_ends) == 2:
-        return _Answer(note=_UNBOUNDED)
+        return Answer(note=_UNBOUNDED)
     if mean_scale is None and level_ends:
         side = 1 if level_ends[0] else -1
-        drop = NormalDist().inv_cdf(0.5 + level / 2.0) ** 2 / 2.0
+        drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
         border = open_limit(sites, tau_scale=tau_scale, drop=drop, side=side)
-        return _Answer(
+        return Answer(
             interval=(border, math.inf) if side > 0 else (-math.inf, border),
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
         )
     found = posterior_of_mean(sites, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
-    return _Answer(
+    return Answer(
         estimate=found.median,
         standard_error=found.sd,
         interval=found.interval,

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Final
 
-import numpy as np
 from blake3 import blake3
 
 from qis._canonical import encode
@@ -13,10 +12,16 @@ from qis.evidence import Review
 from qis.outcomes import Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import Likelihood
+from qis.synthesis.currency import Likelihood, is_informative
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered, SiteEvidence, gather
-from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
+from qis.synthesis.profiles import (
+    Model,
+    PooledProfiles,
+    common_effect,
+    pool_sites,
+    tau_scale_of,
+)
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
 
@@ -202,36 +207,33 @@ _ALONE: Final = "One site tells nothing of how sites differ: this is that site's
 def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult, ...]:
     if fixed is None:
         return ()
-    alone = [
-        pool_sites([site.outcomes], measure=fixed.measure, tau_scale=None, level=fixed.level)
-        for site in gathered.sites
-    ]
     weights = _weights(gathered.sites, fixed)
-    return tuple(
-        SiteResult(
-            name=site.name,
-            packets=site.packets,
-            outcomes=site.outcomes,
-            n=site.n,
-            events=site.events,
-            estimate=own.estimate,
-            interval=own.interval,
-            weight=weight,
-            is_informative=bool(own.informative),
+    results = []
+    for site, weight in zip(gathered.sites, weights, strict=True):
+        informative = [outcome for outcome in site.outcomes if is_informative(outcome)]
+        own = common_effect(informative, fixed.level)
+        results.append(
+            SiteResult(
+                name=site.name,
+                packets=site.packets,
+                outcomes=site.outcomes,
+                n=site.n,
+                events=site.events,
+                estimate=own.estimate,
+                interval=own.interval,
+                weight=weight,
+                is_informative=bool(informative),
+            )
         )
-        for site, own, weight in zip(gathered.sites, alone, weights, strict=True)
-    )
+    return tuple(results)
 
 
 def _weights(sites: Sequence[SiteEvidence], fixed: PooledProfiles) -> tuple[float | None, ...]:
     """Shares of the curvature about the estimate, as a secant one standard error to each side."""
     if fixed.estimate is None or fixed.standard_error is None:
         return (None,) * len(sites)
-    ends = np.array([-1.0, 1.0]) * fixed.standard_error + fixed.estimate
-    bends = []
-    for site in sites:
-        slopes = Likelihood.of(site.outcomes).gradient(ends)
-        bends.append(max(float(slopes[0] - slopes[1]), 0.0))
+    low, high = fixed.estimate - fixed.standard_error, fixed.estimate + fixed.standard_error
+    bends = [max(Likelihood.of(site.outcomes).bend(low, high), 0.0) for site in sites]
     total = sum(bends)
     return tuple(bend / total if total > 0.0 else None for bend in bends)
 

@@ -5,15 +5,11 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
-from blake3 import blake3
-
-from qis.evidence.rules import evidence_key
 from qis.identity import Identity
-from qis.overlay.inspection import Inspector
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._reception import Reception, Verdict
+from qis.transport._reception import Reception
 from qis.transport.base import Statistics
 
 RETAIN_LIMIT: Final = 100_000
@@ -145,14 +141,12 @@ class Overlaid(Carrier):
         send: Callable[[bytes, bytes], None],
         wake: Callable[[float, Callable[[float], None]], None],
     ) -> None:
-        self._inspector = Inspector(reception.accepts, topic_of)
+        self._inspector = reception.inspector
         settings = Settings(
             credentials=Credentials.of(identity),
             address=address,
             inspect=self._inspector,
-            receive=lambda packet, keys, hops, at: (
-                reception.receive(packet, keys, hops=hops, now=at) is not Verdict.FULL
-            ),
+            receive=reception.takes,
             accepts=reception.accepts,
             refused=statistics.refused,
         )
@@ -225,10 +219,3 @@ class Overlaid(Carrier):
             self._alarm_at = float("inf")
             self.node.handle_timer(now)
             self._flush()
-
-
-def topic_of(packet: Packet) -> bytes:
-    """What a packet speaks for: its issuer's word on a question and cohort, until a newer one."""
-    key = evidence_key(packet)
-    parts = (key.study_id, key.issuer, bytes((key.role,)), key.cohort.encode())
-    return blake3(b"".join(parts)).digest(16)

@@ -1,59 +1,85 @@
 """The verified packets that one node keeps while they live, so that each is delivered once.
 
-Bounded; when full, the issuer with most packets loses its oldest. Were it the oldest of all, one
-issuer's flood could displace what others have sent, which would be delivered again when it comes
-again.
+Kept are bytes: what else a packet is made of takes twice the memory, and is read again for the few
+that are asked for. Bounded; when full, issuers with more than an equal share lose their oldest, and
+of those the ids are remembered for as long as there is room. Were it the oldest of all, one
+issuer's flood could displace what others have sent.
 """
 
-from dataclasses import dataclass
+from collections import Counter
 from typing import Final
 
-from qis.overlay.shares import Shares
-from qis.packet import Packet
+from qis import _layout
+from qis.overlay.delivering import Arrived
+from qis.overlay.recent import Recent
+from qis.packet import content_id, issuer_key
 
 HELD_LIMIT: Final = 16_384
-"""Packets held per node (some 30 MiB); what goes would be delivered again."""
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A packet, the keys that it travels under, and the nodes that it went through."""
-
-    packet: Packet
-    keys: tuple[bytes, ...]
-    hops: int
+"""Packets held per node (some 20 MiB)."""
+KNOWN_LIMIT: Final = 65_536
+"""Ids of packets that were held (some 12 MiB); what goes would be delivered again."""
 
 
 class HeldPackets:
-    """By id, and by issuer."""
+    """What has arrived, by id and by issuer."""
 
     def __init__(self) -> None:
-        self._held: dict[bytes, Held] = {}
-        self._shares = Shares()
+        self._held: dict[bytes, Arrived] = {}
+        self._of_issuer: Counter[bytes] = Counter()
+        self._known: Recent[bytes, None] = Recent(KNOWN_LIMIT)
 
     def __len__(self) -> int:
         return len(self._held)
 
     def __contains__(self, packet_id: object) -> bool:
-        return packet_id in self._held
+        """Whether a packet has come, if it need not come again."""
+        return packet_id in self._held or packet_id in self._known
 
-    def put(self, held: Held) -> None:
+    def has_bytes(self, data: bytes) -> bool:
+        """Whether these very bytes are held; another signature may be wrong."""
+        held = self._held.get(content_id(data))
+        return held is not None and held[0] == data
+
+    def put(self, packet_id: bytes, arrived: Arrived) -> None:
         """Keep a packet, or keep it with other keys and hops."""
-        packet = held.packet
-        packet_id = packet.id
         if packet_id not in self._held:
-            self._shares.add(packet.issuer.key, packet_id)
-        self._held[packet_id] = held
+            self._of_issuer[issuer_key(arrived[0])] += 1
+        self._held[packet_id] = arrived
         if len(self._held) > HELD_LIMIT:
-            self._drop(self._held[self._shares.oldest_of_most()])
+            self._let_go(HELD_LIMIT // 64 + 1)  # some at once: most of the work is to find them
 
-    def live(self, now: float) -> list[Held]:
+    def _let_go(self, number: int) -> None:
+        share = (HELD_LIMIT - number) // len(self._of_issuer)  # so small that enough exceed it
+        going = []
+        for packet_id, (data, _, _) in self._held.items():
+            issuer = issuer_key(data)
+            if self._of_issuer[issuer] > share:
+                self._of_issuer[issuer] -= 1
+                going.append(packet_id)
+                if len(going) == number:
+                    break
+        for packet_id in going:
+            issuer = issuer_key(self._held.pop(packet_id)[0])
+            if not self._of_issuer[issuer]:
+                del self._of_issuer[issuer]
+            self._known.put(packet_id, None)
+
+    def want_all(self) -> None:
+        """Let what is no longer held come again: there is somebody who has not had it."""
+        self._known.clear()
+
+    def live(self, now: float) -> list[Arrived]:
         """What is alive, in the order in which it came; what has expired is let go."""
-        for held in [held for held in self._held.values() if held.packet.expires_at <= now]:
-            self._drop(held)
+        for packet_id in [i for i, (data, _, _) in self._held.items() if _expiry(data) <= now]:
+            self._drop(packet_id)
         return list(self._held.values())
 
-    def _drop(self, held: Held) -> None:
-        packet = held.packet
-        del self._held[packet.id]
-        self._shares.remove(packet.issuer.key, packet.id)
+    def _drop(self, packet_id: bytes) -> None:
+        issuer = issuer_key(self._held.pop(packet_id)[0])
+        self._of_issuer[issuer] -= 1
+        if not self._of_issuer[issuer]:
+            del self._of_issuer[issuer]
+
+
+def _expiry(data: bytes) -> int:
+    return int.from_bytes(data[_layout.EXPIRES_AT], "big")

@@ -5,17 +5,29 @@ has verified, or anyone could make us ignore a packet that is still to come.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 
-from qis.about import Interest
+from qis import _layout
+from qis.about import Fingerprint, Interest
 from qis.errors import PeerError, RoutingKeysError, SchemeMismatchError, UntrustedIssuerError
 from qis.evidence.roster import Roster
-from qis.identity import Issuer
+from qis.identity import Issuer, issuer_of
+from qis.overlay.delivering import Arrived
+from qis.overlay.inspection import Inspector
 from qis.overlay.subscription import Wanted, wanted_of
-from qis.packet import Packet, content_id, issuer_key, screen
-from qis.transport._held import Held, HeldPackets
+from qis.packet import (
+    Packet,
+    check_valid_at,
+    content_id,
+    issuer_key,
+    reread,
+    screen,
+    verify_screened,
+)
+from qis.transport._held import HeldPackets
 from qis.transport.base import Delivery, Statistics
 
 INBOX_LIMIT = 4_096
@@ -36,31 +48,35 @@ class Inbox:
 
     def __init__(self, interest: Interest) -> None:
         self.interest = interest
-        self._waiting: asyncio.Queue[Delivery | None] = asyncio.Queue(INBOX_LIMIT + 1)
+        self._waiting: deque[Delivery] = deque()
+        self._changed = asyncio.Event()
+        self._is_closed = False
 
     @property
     def is_full(self) -> bool:
         """Whether another delivery would have to be dropped."""
-        return self._waiting.qsize() >= INBOX_LIMIT
+        return len(self._waiting) >= INBOX_LIMIT
 
     def put(self, delivery: Delivery) -> None:
         """Add a delivery; the caller has checked that there is room."""
-        self._waiting.put_nowait(delivery)
+        self._waiting.append(delivery)
+        self._changed.set()
 
     def close(self) -> None:
         """End the iteration after what is waiting."""
-        if not self._waiting.full():  # the place kept free for this; a second close needs none
-            self._waiting.put_nowait(None)
+        self._is_closed = True
+        self._changed.set()
 
     def __aiter__(self) -> AsyncIterator[Delivery]:
         return self
 
     async def __anext__(self) -> Delivery:
-        delivery = await self._waiting.get()
-        if delivery is None:
-            self._waiting.put_nowait(None)
-            raise StopAsyncIteration
-        return delivery
+        while not self._waiting:
+            if self._is_closed:
+                raise StopAsyncIteration
+            self._changed.clear()
+            await self._changed.wait()
+        return self._waiting.popleft()
 
 
 class Reception:
@@ -68,6 +84,14 @@ class Reception:
 
     Holding serves three needs at once: a packet that comes again is recognised, a subscription
     that opens later gets what came before it, and other nodes can be offered what they missed.
+
+    Parameters
+    ----------
+    roster, statistics
+        Whom it believes, and where it counts.
+    topic_of
+        As for `Inspector`.
+
     """
 
     def __init__(
@@ -75,12 +99,13 @@ class Reception:
         roster: Roster,
         statistics: Statistics,
         *,
-        parse: Callable[[bytes], Packet] = Packet.parse,
+        topic_of: Callable[[Packet], bytes] = lambda _: b"",
     ) -> None:
         self.roster = roster
-        self._parse = parse
         self._statistics = statistics
         self._held = HeldPackets()
+        self.inspector = Inspector(self.accepts, topic_of, holds=self._held.has_bytes)
+        """What a node verifies by that it passes on; nothing is verified twice."""
         self._inboxes: list[Inbox] = []
 
     @property
@@ -102,15 +127,18 @@ class Reception:
 
     def hold(self, packet: Packet, keys: tuple[bytes, ...], *, hops: int = 0) -> None:
         """Keep a packet that was signed here or has verified."""
-        self._held.put(Held(packet, keys, hops))
+        self._held.put(packet.id, (bytes(packet), keys, hops))
 
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
         """An inbox for an interest, as long as the context lasts; begins with what is held."""
         inbox = Inbox(interest)
-        for held in self._held.live(now):
-            if held.hops and self._wants(interest, held.packet, held.keys) and not inbox.is_full:
-                self._deliver(inbox, held, now)
+        self._held.want_all()
+        for data, keys, hops in self._held.live(now):
+            fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
+            is_wanted = hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys)
+            if is_wanted and not inbox.is_full:
+                self._deliver(inbox, reread(data), hops, now)
         self._inboxes.append(inbox)
         try:
             yield inbox
@@ -126,39 +154,99 @@ class Reception:
         self, data: bytes, routing_keys: Iterable[bytes], *, hops: int, now: float
     ) -> Verdict:
         """Check an arrival and deliver it. Never raises, whatever the bytes."""
-        keys = tuple(routing_keys)
+        return self.receive_many([(bytes(data), tuple(routing_keys), hops)], now=now)[0]
+
+    def receive_many(self, arrivals: Sequence[Arrived], *, now: float) -> list[Verdict]:
+        """Check some arrivals and deliver them, in their order. Never raises, whatever the bytes.
+
+        The signatures of all are verified together, which is faster.
+        """
+        fresh: dict[bytes, bytes] = {}
+        checked = [self._check(data, now, fresh) for data, _, _ in arrivals]
+        found = verify_screened(list(fresh), list(fresh.values()))
+        verified = dict(zip(fresh, found, strict=True))
+        verdicts = []
+        for each, arrived in zip(checked, arrivals, strict=True):
+            data = arrived[0]
+            if isinstance(each, Verdict):
+                verdicts.append(each)
+            elif (fresh[data] if each is None else each.id) in self._held:  # by now
+                verdicts.append(self._repeated())
+            else:
+                verdicts.append(self._admit(each or verified[data], arrived, now))
+        return verdicts
+
+    def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
+        """`receive_many`, as a node asks for it: whether each need not come again."""
+        return [each is not Verdict.FULL for each in self.receive_many(arrivals, now=now)]
+
+    def _check(self, data: bytes, now: float, fresh: dict[bytes, bytes]) -> Verdict | Packet | None:
+        """The cheap checks: a verdict, a packet verified before, or `None`; that is among `fresh`.
+
+        There it has its id.
+        """
         try:
-            data = screen(data, now=now)
-            if content_id(data) in self._held:
-                self._statistics.duplicates += 1
-                return Verdict.DUPLICATE
-            if not self.accepts(Issuer(issuer_key(data))):
+            known = self.inspector.known(data)
+            if known is None:
+                screen(data, now=now)
+                packet_id, issuer = content_id(data), issuer_of(issuer_key(data))
+            else:
+                check_valid_at(now, known.issued_at, known.expires_at)
+                packet_id, issuer = known.id, known.issuer
+            if packet_id in self._held:
+                return self._repeated()
+            if not self.roster.accepts(issuer):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
-            packet = self._parse(data)
-            if not packet.travels_under(keys):
-                raise RoutingKeysError("not the routing keys that the issuer signed", field="keys")
         except PeerError as error:
-            self._statistics.refused[type(error).__name__] += 1
-            return Verdict.REFUSED
-        wanted = [inbox for inbox in self._inboxes if self._wants(inbox.interest, packet, keys)]
-        if any(inbox.is_full for inbox in wanted):
-            self._statistics.dropped += 1
-            return Verdict.FULL
-        self.hold(packet, keys, hops=hops)
+            return self._refused(error)
+        if known is None:
+            fresh[data] = packet_id
+        return known
+
+    def _admit(self, found: Packet | PeerError, arrived: Arrived, now: float) -> Verdict:
+        """The last checks, and the delivery to whoever wants it."""
+        if isinstance(found, PeerError):
+            return self._refused(found)
+        _, keys, hops = arrived
+        if not found.travels_under(keys):
+            self.inspector.remember(found)
+            return self._refused(
+                RoutingKeysError("not the routing keys that the issuer signed", field="keys")
+            )
+        about, study_id = found.fingerprint, found.outcome.study_id
+        wanted = [
+            each for each in self._inboxes if self._wants(each.interest, about, study_id, keys)
+        ]
+        for inbox in wanted:
+            if inbox.is_full:
+                self.inspector.remember(found)
+                self._statistics.dropped += 1
+                return Verdict.FULL
+        self._held.put(found.id, arrived)
         if not wanted:
             self._statistics.unmatched += 1
         for inbox in wanted:
-            self._deliver(inbox, Held(packet, keys, hops), now)
+            self._deliver(inbox, found, hops, now)
         return Verdict.ACCEPTED
 
-    def _deliver(self, inbox: Inbox, held: Held, now: float) -> None:
-        inbox.put(Delivery(packet=held.packet, hops=held.hops, received_at=now))
-        self._statistics.delivered += 1
-        self._statistics.hops[held.hops] += 1
+    def _repeated(self) -> Verdict:
+        self._statistics.duplicates += 1
+        return Verdict.DUPLICATE
 
-    def _wants(self, interest: Interest, packet: Packet, keys: Iterable[bytes]) -> bool:
+    def _refused(self, error: PeerError) -> Verdict:
+        self._statistics.refused[type(error).__name__] += 1
+        return Verdict.REFUSED
+
+    def _deliver(self, inbox: Inbox, packet: Packet, hops: int, now: float) -> None:
+        inbox.put(Delivery(packet=packet, hops=hops, received_at=now))
+        self._statistics.delivered += 1
+        self._statistics.hops[hops] += 1
+
+    def _wants(
+        self, interest: Interest, about: Fingerprint, study_id: bytes, keys: tuple[bytes, ...]
+    ) -> bool:
         try:
-            return interest.matches(packet.fingerprint, packet.outcome.study_id, keys)
+            return interest.matches(about, study_id, keys)
         except SchemeMismatchError as error:
             self._statistics.refused[type(error).__name__] += 1
             return False

@@ -21,10 +21,14 @@ RECEIVE_BUFFER: Final = 4 * 2**20
 """Bytes asked of the system for the socket's receive buffer."""
 READ_LIMIT: Final = 4_096
 """Datagrams read at one go."""
-BATCH: Final = 64
+BATCH: Final = 32
+"""Datagrams handled together, before it is seen whether more have come."""
+FLOOD: Final = 128
+"""Datagrams that wait from which on fewer are handled together, so that the system's buffer, which
+may fill within milliseconds, is looked at more often."""
+BATCH_IN_FLOOD: Final = 4
+BEFORE_A_PAUSE: Final = 64
 """Datagrams handled before the rest of the program has its turn."""
-BETWEEN_READS: Final = 4
-"""Datagrams handled before it is seen whether more have come."""
 ARRIVED_LIMIT: Final = 32_768
 """Datagrams that wait to be handled, some 40 MiB; beyond these one is refused and counted: whoever
 sent it tries again."""
@@ -44,7 +48,7 @@ class DatagramSocket:
     host, port
         Where to listen; "::" takes IPv4 too where the system lets it.
     received
-        Called with (datagram, address) for each; then `drained` once for all.
+        Called with some (datagram, address); after several such calls `drained` once for all.
 
     Raises
     ------
@@ -59,7 +63,7 @@ class DatagramSocket:
         port: int,
         statistics: Statistics,
         *,
-        received: Callable[[bytes, bytes], None],
+        received: Callable[[list[tuple[bytes, bytes]]], None],
         drained: Callable[[], None],
     ) -> None:
         self._statistics = statistics
@@ -130,31 +134,43 @@ class DatagramSocket:
             self._is_handling = True
             self._handle()
 
-    def _read(self) -> None:
-        arrived = self._arrived
+    def _read(self) -> int:
+        """Take what the system has; how many there were."""
+        receive, arrived = self._socket.recvfrom, self._arrived
+        count = size = refused = 0
         for _ in range(READ_LIMIT):
             try:
-                datagram = self._socket.recvfrom(_LARGEST)
+                datagram = receive(_LARGEST)
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:  # a peer's closed port answers our last datagram to it
                 _log.debug("receiving: %s", error)
                 continue
-            self._statistics.datagrams_received += 1
-            self._statistics.bytes_received += len(datagram[0])
+            count += 1
+            size += len(datagram[0])
             if len(arrived) < ARRIVED_LIMIT:
                 arrived.append(datagram)
             else:
-                self._statistics.refused["queue full"] += 1
+                refused += 1
+        self._statistics.datagrams_received += count
+        self._statistics.bytes_received += size
+        if refused:
+            self._statistics.refused["queue full"] += refused
+        return count
 
     def _handle(self) -> None:
         arrived = self._arrived
-        for handled in range(min(BATCH, len(arrived))):
-            if handled % BETWEEN_READS == BETWEEN_READS - 1 and self._is_open:
-                self._read()
-            data, source = arrived.popleft()
-            if source[1]:  # port 0 can be forged, and nothing can be sent there
-                self._received(data, _address_of(source))
+        handled = 0
+        while arrived and handled < BEFORE_A_PAUSE:
+            size = BATCH_IN_FLOOD if len(arrived) > FLOOD else BATCH
+            batch = [arrived.popleft() for _ in range(min(size, len(arrived)))]
+            handled += len(batch)
+            # Port 0 can be forged, and nothing can be sent there.
+            self._received([(data, _address_of(source)) for data, source in batch if source[1]])
+            while self._is_open and self._read() > FLOOD and len(arrived) < ARRIVED_LIMIT // 2:
+                pass
+            if not self._is_open:
+                break
         self._drained()
         self._is_handling = bool(arrived) and self._is_open
         if self._is_handling:

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from qis.about import Interest
 from qis.errors import InputError
@@ -19,8 +19,7 @@ from qis.evidence.roster import Roster
 from qis.packet import Packet
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(NamedTuple):
     """A packet that matched an interest.
 
     Parameters

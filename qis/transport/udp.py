@@ -17,14 +17,13 @@ from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
-from qis.overlay.inspection import Inspector
-from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.node import Arrival, OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._carriers import topic_of
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
-from qis.transport._reception import Reception, Verdict
+from qis.transport._reception import Reception
 from qis.transport._socket import DatagramSocket
+from qis.transport._topic import topic_of
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
 
 CACHE_EVERY_S: Final = 600.0
@@ -77,8 +76,8 @@ class UDPTransport(Transport):
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else Path(cache)
         self._statistics = Statistics()
-        self._inspector = Inspector(self._accepts, topic_of)
-        self._reception = Reception(roster, self._statistics, parse=self._inspector.parse)
+        self._reception = Reception(roster, self._statistics, topic_of=topic_of)
+        self._inspector = self._reception.inspector
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
         self._channels: Channels | None = None
@@ -131,7 +130,7 @@ class UDPTransport(Transport):
             self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
             self._channels = Channels(
                 self._identity,
-                accepts=self._accepts,
+                accepts=self._reception.accepts,
                 rng=rng,
                 refused=self._statistics.refused,
             )
@@ -203,35 +202,33 @@ class UDPTransport(Transport):
         self._room.set()
         self._reception.close()
 
-    def _accepts(self, issuer: Issuer) -> bool:
-        return self._reception.accepts(issuer)
-
     def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
         settings = Settings(
             credentials=Credentials.of(self._identity),
             address=pack_address(*reached_at),
             inspect=self._inspector,
-            receive=self._deliver,
-            accepts=self._accepts,
+            receive=self._reception.takes,
+            accepts=self._reception.accepts,
+            verify_ahead=self._inspector.verify_ahead,
             refused=self._statistics.refused,
         )
         return OverlayNode(settings, rng=rng, now=now)
-
-    def _deliver(self, packet: bytes, keys: tuple[bytes, ...], hops: int, now: float) -> bool:
-        """Whether it need not come again."""
-        return self._reception.receive(packet, keys, hops=hops, now=now) is not Verdict.FULL
 
     def _register(self) -> None:
         if self._node is not None:
             self._node.want(self._reception.wanted(), time.time())
             self._turn()
 
-    def _receive(self, data: bytes, address: bytes) -> None:
+    def _receive(self, datagrams: list[tuple[bytes, bytes]]) -> None:
         if self._node is None or self._channels is None:
             return
         now = time.time()
-        for plain, key in self._channels.receive(data, address, now):
-            self._node.receive_datagram(plain, address, now, sender=key)
+        arrivals: list[Arrival] = [
+            (plain, address, key)
+            for data, address in datagrams
+            for plain, key in self._channels.receive(data, address, now)
+        ]
+        self._node.receive_datagrams(arrivals, now)
 
     def _seal(self, now: float) -> None:
         """Put what the node says under its channels."""

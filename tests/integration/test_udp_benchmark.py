@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SMALL = ["--packets", "200", "--flood", "120", "--singles", "20"]
+SMALL = ["--packets", "200", "--runs", "1", "--flood", "120", "--singles", "20"]
 
 
 @pytest.mark.skipif(

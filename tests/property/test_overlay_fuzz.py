@@ -55,8 +55,8 @@ BROKEN = {
     ),
     "gives its application nothing": (
         Reception,
-        "receive",
-        lambda *_, **__: Verdict.DUPLICATE,
+        "receive_many",
+        lambda _, arrivals, **__: [Verdict.DUPLICATE] * len(arrivals),
         "does not come to the target",
         100,
     ),

@@ -44,7 +44,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription, all_under
-from qis.transport._held import HELD_LIMIT
+from qis.transport._held import HELD_LIMIT, KNOWN_LIMIT
 
 NOW = 1_700_000_000.0
 KEY = b"k" * 8
@@ -73,7 +73,8 @@ DOCUMENTED = {
         publisher.BACKLOG_LIMIT,
     ),
     "packets retained, of each issuer's versions the newest": (retained.RETAINED_LIMIT,),
-    "packets given to the application, remembered": (HELD_LIMIT,),
+    "packets given to the application, kept for subscriptions that open later": (HELD_LIMIT,),
+    "ids of those that are no longer kept": (KNOWN_LIMIT,),
     "requests under way": (links.UNDER_WAY_LIMIT,),
     "verified records, forwarded packets remembered": (record.KNOWN_RECORDS_LIMIT,),
     "verified packets remembered": (inspection.VERIFIED_LIMIT,),
@@ -111,7 +112,7 @@ def live_node():
         credentials=Credentials.of(Identity.from_seed(bytes(32))),
         address=pack_address("198.51.100.1", 4_000),
         inspect=lambda packet, keys, now: None,
-        receive=lambda packet, keys, hops, now: True,
+        receive=lambda arrivals, now: [True] * len(arrivals),
         accepts=lambda _: True,
     )
     return OverlayNode(settings, rng=random.Random(0), now=NOW)
@@ -236,10 +237,13 @@ def test_nodes_that_come_and_go_are_news_up_to_a_limit(monkeypatch):
     for number in range(1, 60):
         member = Stranger(number)
         member.enter(node, NOW)
-        gone = member.credentials.record(member.address[:16] + bytes(2), 2).encode()
-        node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
+        node.table.remove(node_id(member.credentials.key))  # as one that does not answer
     assert len(node.handover._news) == len(node.handover._new) == 20
-    assert list(node.handover._news)[-1] == node_id(Stranger(59).credentials.key)
+    assert list(node.handover._news)[-1] == node_id(member.credentials.key)
+    member.enter(node, NOW)
+    gone = member.credentials.record(member.address[:16] + bytes(2), 2).encode()
+    node.receive_datagram(Leave(request=b"r" * 8, record=gone).encode(), member.address, NOW)
+    assert len(node.handover._news) == len(node.handover._new) == 19
 
 
 def retaining(packets):

@@ -6,6 +6,7 @@ from hypothesis import given, settings, strategies as st
 
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
+from qis.overlay.bundles import messages_of
 from qis.overlay.messages import (
     NO_TOKEN,
     Deliver,
@@ -29,8 +30,8 @@ NOW = 1_700_000_000.0
 R, PACKET = b"r" * 8, b"p" * 512
 
 
-def refuse(packet, keys, hops, now):
-    return False
+def refuse(arrivals, now):
+    return [False] * len(arrivals)
 
 
 def node(seed=0, receive=refuse):
@@ -182,14 +183,41 @@ def test_a_packet_that_does_not_verify_is_neither_held_nor_acknowledged():
     assert len(live.holder.retained) == 0
 
 
+@given(
+    kept=st.lists(st.booleans(), min_size=1, max_size=40),
+    sizes=st.lists(st.integers(1, 5), min_size=1, max_size=9),
+)
+def test_packets_that_come_together_are_taken_and_acknowledged_as_if_alone(kept, sizes):
+    sent = {bytes([i]) * 512: is_kept for i, is_kept in enumerate(kept)}
+
+    def receive(arrivals, now):
+        return [sent[packet] for packet, _, _ in arrivals]
+
+    live, arrivals = node(receive=receive), []
+    for i, packet in enumerate(sent):
+        message = Deliver(request=i.to_bytes(8), hops=1, keys=(), packet=packet)
+        arrivals.append((message.encode(), (STRANGER, VICTIM)[i % 2], None))
+    for size in sizes * len(arrivals):
+        live.receive_datagrams(arrivals[:size], NOW)
+        del arrivals[:size]
+    found = {STRANGER: set(), VICTIM: set()}
+    for data, address, _ in live.datagrams():
+        for message in map(decode, messages_of(data)):
+            found[address] |= {message.request, *message.others}
+    for nth, address in enumerate((STRANGER, VICTIM)):
+        wanted = {i.to_bytes(8) for i, is_kept in enumerate(kept) if is_kept and i % 2 == nth}
+        assert found[address] == wanted
+
+
 def test_what_the_application_has_no_room_for_is_offered_again_in_order():
     room, taken = [0], []
 
-    def receive(packet, keys, hops, now):
+    def receive(arrivals, now):
+        ((packet, _, _),) = arrivals
         if len(taken) >= room[0]:
-            return False
+            return [False]
         taken.append(packet)
-        return True
+        return [True]
 
     live = node(receive=receive)
     packets = [bytes([i]) * 512 for i in range(5)]

@@ -2,6 +2,7 @@
 
 import struct
 
+import cbor2
 import pytest
 from hypothesis import given, settings, strategies as st
 
@@ -63,8 +64,8 @@ def test_one_content_has_one_encoding_even_for_whoever_holds_a_key(data):
         parsed = qis.Packet.parse(forged)
     except PeerError:
         return
-    # What parses is what signing its content gives, bit for bit: there is no second encoding.
-    assert parsed._payload() == changed
+    # What parses is what another encoder makes of its content: there is no second encoding.
+    assert cbor2.dumps(cbor2.loads(changed), canonical=True) == changed
     assert qis.Packet.parse(bytes(parsed)) == parsed
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import qis
-from qis import _canonical
+from qis import _canonical, _layout
 from qis.about import routing_commitment
 from qis.outcomes import outcome_from_body
 
@@ -29,6 +29,7 @@ def test_a_valid_vector_is_read_and_made_again_bit_for_bit(vector):
     assert packet.id.hex() == vector["id"]
     outcome = outcome_from_body(vector["kind"], _canonical.decode(bytes.fromhex(vector["body"])))
     assert packet.outcome == outcome
+    assert raw[_layout.STUDY_ID] == outcome.study_id
     keys = [bytes.fromhex(key) for key in vector["routing_keys"]]
     assert packet.routing_commitment == routing_commitment(keys)
     again = qis.Packet.sign(

@@ -26,9 +26,8 @@ class Unbounded(MemoryStore):
 class Halves(MemoryStore):
     """Evicts half of a proof."""
 
-    def _drop(self, packet_id):
-        if len(self) % 2:
-            super()._drop(packet_id)
+    def _drop(self, going):
+        super()._drop(going[::2])
 
 
 class Credulous(MemoryStore):

@@ -80,6 +80,7 @@ MESSAGES = [
     Relay(request=R, digest=b"d" * 32, hops=255, records=(RECORD.encode(),) * CHARGES_LIMIT),
     Deliver(request=R, hops=2, keys=KEYS, packet=PACKET),
     Delivered(request=R),
+    Delivered(request=R, others=tuple(bytes([n]) * 8 for n in range(Delivered.LIMIT))),
     Prove(request=R, token=TOKEN),
     Leave(request=R, record=RECORD.encode()),
 ]

@@ -1,6 +1,7 @@
 """What a publisher says has been handed over has been, and a burst waits its turn."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -10,9 +11,9 @@ from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.interests import WANTED_LIMIT
-from qis.overlay.messages import Find, Found, Known, Publish, Published, decode
+from qis.overlay.messages import Find, Found, Known, Leave, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.publisher import BACKLOG_LIMIT, TRY_AGAIN_S
+from qis.overlay.publisher import BACKLOG_LIMIT, REPEAT_AFTER_S, TRY_AGAIN_S
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import PATIENCE_S, ROUNDS_LIMIT
@@ -37,7 +38,7 @@ class World:
             credentials=OWN,
             address=HOME,
             inspect=lambda packet, keys, now: self.packets[packet],
-            receive=lambda packet, keys, hops, now: True,
+            receive=lambda arrivals, now: [True] * len(arrivals),
             accepts=lambda _: True,
         )
         self.node = OverlayNode(settings, rng=random.Random(1), now=NOW)
@@ -111,6 +112,37 @@ def test_what_nobody_has_acknowledged_is_not_and_is_tried_again_soon():
     world.run(TRY_AGAIN_S[0] + 1.0)
     assert world.node.is_idle
     assert world.held
+
+
+def test_what_is_new_does_not_wait_for_repetitions():
+    world = World()
+    for number in range(3 * ROUNDS_LIMIT):
+        world.publish(number)
+    world.exchange()
+    assert world.node.is_idle
+    world.is_silent = True
+    world.run(REPEAT_AFTER_S[0] + 0.1)  # all are published again, and nobody answers
+    assert world.node.is_idle
+    world.is_silent = False
+    world.publish(999)
+    assert not world.node.is_idle
+    world.exchange()
+    assert world.held[-1] == (999).to_bytes(512)
+    assert world.node.is_idle
+    world.run(60.0)
+    assert set(Counter(world.held).values()) == {2}
+
+
+def test_a_holder_that_has_left_is_not_asked():
+    world = World()
+    world.publish(1)
+    world.exchange()
+    gone = OTHER.record(AWAY[:16] + bytes(2), 2)
+    world.node.receive_datagram(Leave(request=b"l" * 8, record=gone.encode()).encode(), AWAY, NOW)
+    world.publish(2)
+    world.exchange()
+    assert world.held == [(1).to_bytes(512)]
+    assert world.node.publisher.is_idle
 
 
 def test_it_is_given_up_when_it_expires():

@@ -50,9 +50,9 @@ class Gate:
         self.got = []
         self.has_room = True
 
-    def __call__(self, packet, keys, hops, now):
-        self.got.append((packet, hops))
-        return self.has_room
+    def __call__(self, arrivals, now):
+        self.got += [(packet, hops) for packet, _, hops in arrivals]
+        return [self.has_room] * len(arrivals)
 
 
 def node_of(name, address, *, verdict=inspect, accepts=lambda _: True, receive=None):

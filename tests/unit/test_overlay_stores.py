@@ -9,7 +9,7 @@ from qis.overlay.budgets import BURST, RATE, SOURCES_LIMIT, Budgets
 from qis.overlay.bundles import messages_of
 from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.links import PROOFS_LIMIT, TRY_AFTER_S, Links
-from qis.overlay.messages import NO_TOKEN, Find, Found, Known, Prove, decode
+from qis.overlay.messages import NO_TOKEN, Deliver, Delivered, Find, Found, Known, Prove, decode
 from qis.overlay.record import NodeRecord
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
@@ -207,6 +207,35 @@ def test_only_the_asked_address_answers_and_once(asked):
     timers.run(100.0)
     assert outcome == [(answer, 0.2)]
     assert links.take() == []
+
+
+def test_one_message_acknowledges_many_requests_of_one_address():
+    links, answered = Links(Timers(), random.Random(1)), []
+    numbers = []
+
+    def build(request, _token):
+        numbers.append(request)
+        return Deliver(request=request, hops=1, keys=(), packet=b"p" * 512)
+
+    count = Delivered.LIMIT + 5
+    for place in (b"a" * 18, b"b" * 18):
+        for nth in range(count):
+            links.ask(
+                build,
+                NodeRecord(key=b"k" * 32, sequence=1, address=place, signature=b""),
+                0.0,
+                expects=Delivered,
+                on_answer=lambda _, at, it=(place, nth): answered.append(it),
+                on_silence=pytest.fail,
+            )
+    other = Links(Timers(), random.Random(2))
+    other.acknowledge(numbers[:count], b"a" * 18)  # and what went to b is not b's word
+    other.acknowledge(numbers[count:], b"a" * 18)
+    for data, _, _ in other._out:
+        links.hear(decode(data), b"a" * 18, 1.0)
+    assert answered == [(b"a" * 18, nth) for nth in range(count)]
+    assert len(other._out) == 4
+    assert links.is_waiting
 
 
 def test_a_refused_token_is_replaced_but_not_for_ever(asked):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import qis
-from qis import errors
+from qis import _layout, errors
 from qis._layout import BODY_ROOM, padding
 
 NOW = 1_800_000_000
@@ -102,6 +102,28 @@ def test_a_signed_but_different_encoding_of_the_same_content_is_refused():
     for payload in (longer_head, ones):
         with pytest.raises(errors.MalformedPacketError):
             qis.Packet.parse(resigned(raw, payload))
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (_layout.EXPIRES_AT, 2**16 - 1),
+        (_layout.EXPIRES_AT, NOW),
+        (_layout.EXPIRES_AT, NOW + 400 * 86_400 + 1),
+        (_layout.ISSUED_AT, 2**16 - 1),
+        (_layout.SEQUENCE, 2**32 - 1),
+        (_layout.SEQUENCE, 0),
+        (slice(_layout.ENTRIES, _layout.ENTRIES + 1), 0xA6),
+        (slice(_layout.ENTRIES, _layout.ENTRIES + 1), 0xA8),
+        (slice(_layout.KIND, _layout.KIND + 1), 2),
+        (slice(_layout.KIND, _layout.KIND + 1), 11),
+    ],
+)
+def test_a_signed_number_out_of_its_range_is_refused(field, value):
+    raw = bytearray(bytes(signed(EFFECT)))
+    raw[field] = value.to_bytes(field.stop - field.start)
+    with pytest.raises(errors.MalformedPacketError):
+        qis.Packet.parse(resigned(bytes(raw[:446]), bytes(raw[46:446])))
 
 
 @given(st.integers(122, 445), st.binary(min_size=1, max_size=4))

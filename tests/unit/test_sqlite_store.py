@@ -147,11 +147,35 @@ def test_a_packet_changed_on_disk_is_found_and_never_counts(filled):
     at = data.index(bytes(PACKETS[7])) + 300
     filled.write_bytes(data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
     store = opened(filled)
-    with pytest.raises(StorageDamagedError, match=PACKETS[7].id.hex()):
+    with pytest.raises(StorageDamagedError, match=f"{PACKETS[7].sequence} .*{SITES[1].issuer}"):
         store.evidence(PACKETS[7].outcome.question, now=NOW)
     with pytest.raises(StorageDamagedError):
         store.verify()
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("change", "read"),
+    [
+        ("UPDATE heads SET place = place + 3", lambda store: store.evidence("q0", now=NOW)),
+        ("UPDATE heads SET cohort = cohort || 'x'", SQLiteStore.verify),
+        ("DELETE FROM packets WHERE place > 100", lambda store: store.evidence("q0", now=NOW)),
+        ("UPDATE packets SET issuer = 4 - issuer", SQLiteStore.packets),
+        ("UPDATE packets SET sequence = x'ffffffffffffffff'", SQLiteStore.packets),
+        ("DELETE FROM issuers", len),
+    ],
+)
+def test_tables_that_contradict_each_other_are_damage(filled, change, read):
+    database = sqlite3.connect(filled)
+    database.execute(change)
+    database.commit()
+    database.close()
+    with pytest.raises(StorageDamagedError, match=filled.name):  # noqa: PT012  some on opening
+        store = opened(filled)
+        try:
+            read(store)
+        finally:
+            store.close()
 
 
 def test_recovery_saves_all_but_the_damaged_pages(filled, tmp_path):
@@ -214,6 +238,76 @@ def test_an_older_schema_is_migrated_all_or_nothing(filled, monkeypatch):
     store.close()
     database = sqlite3.connect(filled)
     assert database.execute("PRAGMA user_version").fetchone() == (len(steps) + 1,)
+    database.close()
+
+
+def first_version(path, packets, floors):
+    """A file as the first version of the schema had it, row by row."""
+    schema = sqlite_store.SCHEMA
+    database = sqlite3.connect(path)
+    database.executescript(schema.migrations[0])
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute(f"PRAGMA application_id = {schema.application_id}")
+    database.execute("PRAGMA user_version = 1")
+    slots, heads = {}, {}
+    for one in packets:
+        sequence = one.sequence.to_bytes(8, "big")
+        tag = int.from_bytes(one.id[:8], "big", signed=True)
+        row = (one.id, tag, one.issuer.key, sequence, bytes(one))
+        database.execute(
+            "INSERT INTO packets (id, tag, issuer, sequence, raw) VALUES (?, ?, ?, ?, ?)", row
+        )
+        slots.setdefault((one.issuer.key, sequence), []).append(one)
+        heads.setdefault((one.outcome.study_id, one.issuer.key, one.outcome.cohort, 0), []).append(
+            (-one.sequence, one.id)
+        )
+    for key, ranks in heads.items():
+        sequence, head = min(ranks)
+        row = (*key, (-sequence).to_bytes(8, "big"), head)
+        database.execute("INSERT INTO heads VALUES (?, ?, ?, ?, ?, ?)", row)
+    database.executemany(
+        "INSERT INTO equivocations VALUES (?, ?)", [slot for slot in slots if len(slots[slot]) > 1]
+    )
+    database.executemany("INSERT INTO floors VALUES (?, ?)", floors)
+    database.commit()
+    return database
+
+
+def test_a_file_of_the_first_version_holds_the_same_after_its_migration(path):
+    packets = [*PACKETS, packet(0, estimate=9.0), packet(0, estimate=8.0), packet(300, cohort="c3")]
+    stranger = qis.Identity.from_seed(bytes([9]) * 32)
+    floors = [
+        (issuer.key, (sequence * 1_000_000).to_bytes(8, "big"))
+        for issuer, sequence in ((SITES[0].issuer, NOW - 10), (stranger.issuer, NOW + 10))
+    ]
+    first_version(path, packets, floors).close()
+    memory = MemoryStore(roster=Roster.open())
+    memory.add_many(packets, now=NOW)
+    for _ in range(2):
+        store = opened(path)
+        assert state_of(store) == state_of(memory)
+        assert len(store) == len(packets)
+        store.verify()
+        assert store.add(packet(-11), now=NOW) is Admission.EVICTED
+        assert store.floor(stranger.issuer.key) == (NOW + 10) * 1_000_000
+        assert store.add(packet(3), now=NOW) is Admission.DUPLICATE
+        store.close()
+    store = opened(path)
+    assert store.add(packet(301, cohort="c3"), now=NOW + 9) is Admission.ACCEPTED
+    store.close()
+
+
+def test_a_migration_that_finds_a_packet_missing_leaves_the_file_as_it_is(path):
+    database = first_version(path, PACKETS, [])
+    database.execute("DELETE FROM packets WHERE id = ?", (PACKETS[7].id,))
+    database.commit()
+    before = list(database.iterdump())
+    database.close()
+    with pytest.raises(StorageError, match="NOT NULL"):
+        opened(path)
+    database = sqlite3.connect(path)
+    assert list(database.iterdump()) == before
+    assert database.execute("PRAGMA user_version").fetchone() == (1,)
     database.close()
 
 

@@ -1,0 +1,45 @@
+"""Every statement of a `SQLiteStore`, by what it is asked for."""
+
+from typing import Final
+
+EXTENT: Final = "SELECT count(*), coalesce(max(place), 0) FROM packets"
+ISSUERS: Final = "SELECT number, key, floor FROM issuers"
+TALLY: Final = "SELECT issuer, count(*), max(sequence) FROM packets GROUP BY issuer"
+NEW_ISSUER: Final = "INSERT INTO issuers VALUES (?, ?, ?)"
+RAISE: Final = "UPDATE issuers SET floor = ? WHERE number = ?"
+PACKETS: Final = "SELECT key, sequence, raw FROM packets JOIN issuers ON number = packets.issuer"
+SLOT: Final = "SELECT place, raw FROM packets WHERE sequence = ? AND issuer = ?"
+OF_ISSUER: Final = "SELECT place FROM packets WHERE issuer = ?"
+INSERT: Final = "INSERT INTO packets VALUES (?, ?, ?, ?)"
+LIFT: Final = "REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?)"
+HEAD: Final = """
+    SELECT heads.sequence, raw FROM heads JOIN packets USING (place)
+    WHERE study = ? AND heads.issuer = ? AND cohort = ? AND role = ?
+"""
+HEADS: Final = """
+    SELECT sequence, place, place IN (SELECT place FROM equivocations) FROM heads WHERE study = ?
+"""
+KEYS: Final = """
+    SELECT place, study, key, cohort, role FROM heads JOIN issuers ON number = heads.issuer
+"""
+STUDIES: Final = "SELECT DISTINCT study FROM heads ORDER BY study"
+MARK: Final = "INSERT OR IGNORE INTO equivocations VALUES (?, ?)"
+DOUBLES: Final = """
+    SELECT key, sequence, place FROM equivocations JOIN packets USING (place)
+    JOIN issuers ON number = packets.issuer ORDER BY key, sequence, id
+"""
+SINGLES: Final = """
+    SELECT sequence, key, place FROM packets JOIN issuers ON number = packets.issuer
+    WHERE (place IN (SELECT place FROM heads)) = ?
+    AND place NOT IN (SELECT place FROM equivocations)
+    ORDER BY sequence
+"""
+DROP: Final = tuple(
+    f"DELETE FROM {table} WHERE place IN (SELECT value FROM json_each(?))"  # noqa: S608  ours
+    for table in ("packets", "heads", "equivocations")
+)
+UNMARK: Final = """
+    DELETE FROM equivocations WHERE place IN (
+        SELECT min(place) FROM equivocations CROSS JOIN packets USING (place)
+        GROUP BY issuer, sequence HAVING count(*) = 1)
+"""
