@@ -189,7 +189,16 @@ class Packet:
         """
         from qis.packet.batch import over_threads  # noqa: PLC0415  threads are for who uses them
 
-        return over_threads(lambda batch: cls._parse_all(batch, now), buffers, workers=workers)
+        def alone(raw: bytes) -> Packet | PeerError:
+            try:
+                return cls.parse(raw, now=now)
+            except PeerError as error:
+                return error
+
+        def together(batch: list[bytes]) -> list[Packet | PeerError]:
+            return cls._parse_all(batch, now)
+
+        return over_threads(alone, together, buffers, workers=workers)
 
     @classmethod
     def _parse_all(cls, buffers: "list[bytes]", now: float | None) -> "list[Packet | PeerError]":
