@@ -28,6 +28,7 @@ from qis.errors import (
     TransportError,
     UntrustedIssuerError,
 )
+from qis.health import Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.outcomes import Effect, Study
 from qis.packet import Packet
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from qis.transport import (
         Delivery,
         DirectoryTransport,
+        Holding,
         MemoryNetwork,
         MemoryTransport,
         Transport,
@@ -105,6 +107,9 @@ __all__ = [
     "ExpiredError",
     "Fingerprint",
     "FingerprintIndex",
+    "Health",
+    "HealthState",
+    "Holding",
     "Identity",
     "IncompatibleEvidenceError",
     "InputError",
@@ -204,6 +209,7 @@ _LAZY = {
     "Synthesis": "qis.synthesis",
     "Admission": "qis.evidence",
     "Delivery": "qis.transport",
+    "Holding": "qis.transport",
     "MemoryNetwork": "qis.transport",
     "MemoryStore": "qis.evidence",
     "MemoryTransport": "qis.transport",

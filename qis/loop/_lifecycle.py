@@ -58,8 +58,10 @@ class Lifecycle:
             else:
                 outbox = self._outbox
             closing_later.enter_context(outbox.claimed(self._options.identity.issuer))
-            if not self._options.transport.is_open:
-                await closing_later.enter_async_context(self._options.transport)
+            transport = self._options.transport
+            closing_later.callback(transport.notices.listen(self._announcer.relay))
+            if not transport.is_open:
+                await closing_later.enter_async_context(transport)
             parts = Parts(self._options, outbox, self._announcer)
             closing_later.push_async_callback(parts.intake.aclose)
             parts.begin()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+from qis.health import Notice
 from qis.packet import Packet
 from qis.synthesis import Synthesis
 
@@ -26,6 +27,11 @@ EventKind = Literal[
     "equivocation",
     "synthesised",
     "unsynthesised",
+    "fault",
+    "health",
+    "limit",
+    "refusal",
+    "foreign_use",
 ]
 EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "opened": (logging.INFO, "the loop is open"),
@@ -44,6 +50,11 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "equivocation": (logging.ERROR, "a key has signed two contents under one sequence"),
     "synthesised": (logging.INFO, "a new synthesis"),
     "unsynthesised": (logging.WARNING, "a study cannot be synthesised"),
+    "fault": (logging.ERROR, "something that came in failed and was set aside; the rest goes on"),
+    "health": (logging.WARNING, "the state of the network or of the loop has changed"),
+    "limit": (logging.WARNING, "a limit was reached, and somebody loses by it"),
+    "refusal": (logging.WARNING, "others refuse what this site sends, or this site refuses others"),
+    "foreign_use": (logging.ERROR, "a packet of this site's key that this site never made"),
 }
 """Every kind: the level at which it is logged, and what it means."""
 
@@ -72,6 +83,10 @@ class Event:
         The store's verdict, a rule's name, or an error, in words.
     remaining
         With "sent": how many packets the network still has to take.
+    subject
+        With "fault", "health", "limit" and "refusal": what it is about (`qis.health.Notice`).
+    count
+        With the same: how often it has happened. Told at the 1st, 10th, 100th … time.
 
     """
 
@@ -83,6 +98,8 @@ class Event:
     synthesis: Synthesis | None = None
     reason: str = ""
     remaining: int = 0
+    subject: str = ""
+    count: int = 0
 
     @property
     def sentence(self) -> str:
@@ -100,6 +117,8 @@ class Event:
             "qis_pending": self.pending_id,
             "qis_synthesis": "" if self.synthesis is None else self.synthesis.digest.hex(),
             "qis_reason": self.reason,
+            "qis_subject": self.subject,
+            "qis_count": self.count or "",
             "qis_remaining": self.remaining if self.kind == "sent" else "",
         }
         return {name: value for name, value in found.items() if value != ""}
@@ -143,6 +162,16 @@ class Announcer:
         self._clock = clock
         self._callback = callback
 
+    def relay(self, notice: Notice) -> None:
+        """Tell as an event what a transport or a store has told of itself."""
+        if notice.kind in EVENT_KINDS:
+            self.tell(
+                notice.kind,
+                reason=notice.reason,
+                subject=notice.subject,
+                count=notice.count,
+            )
+
     def tell(
         self,
         kind: EventKind,
@@ -153,6 +182,8 @@ class Announcer:
         synthesis: Synthesis | None = None,
         reason: str = "",
         remaining: int = 0,
+        subject: str = "",
+        count: int = 0,
     ) -> None:
         """Log and count an event, and hand it to the callback. Parameters as of `Event`."""
         level, sentence = EVENT_KINDS[kind]
@@ -170,8 +201,10 @@ class Announcer:
             synthesis=synthesis,
             reason=reason,
             remaining=remaining,
+            subject=subject,
+            count=count,
         )
-        about = packet or synthesis or pending_id or study_id.hex() or "-"
+        about = packet or synthesis or pending_id or study_id.hex() or subject or "-"
         _log.log(
             level, "%s: %s%s", sentence, about, reason and f" ({reason})", extra=event.fields()
         )

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qis.transport.base import Delivery, Statistics, Transport
+from qis.transport.base import Delivery, Holding, Statistics, Transport
 
 if TYPE_CHECKING:
     from qis.transport.directory import DirectoryTransport
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Delivery",
     "DirectoryTransport",
+    "Holding",
     "MemoryNetwork",
     "MemoryTransport",
     "Statistics",

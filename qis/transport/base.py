@@ -5,6 +5,8 @@ whatever a subscription yields has been verified, was admitted by the roster, tr
 routing keys that its issuer signed, matches the subscription's interest, and is yielded once.
 """
 
+import logging
+import time
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
@@ -16,6 +18,7 @@ from typing import NamedTuple, Self
 from qis.about import Interest
 from qis.errors import InputError
 from qis.evidence.roster import Roster
+from qis.health import Health, HealthState, Notices
 from qis.packet import Packet
 
 
@@ -60,8 +63,52 @@ class Statistics:
     refused: Counter[str] = field(default_factory=Counter)
 
 
+class Holding(NamedTuple):
+    """Whether the network keeps a packet that was published here.
+
+    Parameters
+    ----------
+    is_held
+        Whether at least one *other* site has it under every one of its routing keys. Only this
+        takes a packet out of the outbox, makes a "sent" event and a true `flush`.
+    holders
+        How many other sites are known to have it under some key.
+    reason
+        Why it is not held, in words; empty if it is.
+
+    """
+
+    is_held: bool
+    holders: int = 0
+    reason: str = ""
+
+
 class Transport(ABC):
     """Carries packets to whoever's interest they match. An async context manager."""
+
+    @property
+    def notices(self) -> Notices:
+        """What happens to this transport that somebody has to know; the loop listens to it."""
+        found = self.__dict__.get("_notices")
+        if (
+            found is None
+        ):  # made when first asked for, since a third party's __init__ calls no other
+            found = self.__dict__["_notices"] = Notices(logging.getLogger("qis.transport"))
+        return found
+
+    @property
+    def health(self) -> Health:
+        """How it is, why, and since when; by default whether it is open."""
+        return Health(
+            state=HealthState.OK if self.is_open else HealthState.CLOSED, since=time.time()
+        )
+
+    def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
+        """Whether the network keeps a packet published here; see `Holding`.
+
+        The default, for networks that have no word for it: once `publish` has returned, it does.
+        """
+        return Holding(is_held=True)
 
     @property
     def is_open(self) -> bool:
@@ -105,7 +152,7 @@ class Transport(ABC):
         """Admit by another roster from now on. One that keeps no roster has nothing to change."""
 
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  in-process: at once
-        """Wait until the network has taken all that was published; whether it has in time."""
+        """Wait until all that was published is held (`Holding`); whether it is in time."""
         return True
 
     async def __aenter__(self) -> Self:

@@ -1,0 +1,202 @@
+"""What a part tells of itself: how it is, and what happened to it that somebody has to know.
+
+A `Notice` is one thing that happened: a contained fault, a reached limit, a refusal, a change of
+health. `Notices` tells each (kind, subject) once in full and afterwards at every tenfold count, so
+that a flood of one thing hides no other. `Health` is a state with its reasons.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+SUBJECTS_LIMIT: Final = 4_096
+"""Different (kind, subject) pairs that are counted apart; a stranger may choose subjects, so beyond
+these all are counted under the subject `OTHERS`."""
+OTHERS: Final = "others"
+
+
+class HealthState(Enum):
+    """How a part is, from best to worst."""
+
+    OK = "ok"
+    DEGRADED = "degraded"
+    CUT_OFF = "cut off"
+    CLOSED = "closed"
+
+
+_SEVERITY: Final = {state: rank for rank, state in enumerate(HealthState)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Why a part is not simply well.
+
+    Parameters
+    ----------
+    code
+        A short fixed word, the same in every language and version; the operators' page lists them.
+    state
+        The state that this reason alone causes.
+    text
+        Cause and remedy in words.
+    since
+        Unix seconds.
+
+    """
+
+    code: str
+    state: HealthState
+    text: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """A state, the reasons for it (worst first), and since when (Unix seconds)."""
+
+    state: HealthState
+    since: float
+    reasons: tuple[Reason, ...] = ()
+
+    def __str__(self) -> str:
+        return "; ".join([self.state.value, *(reason.text for reason in self.reasons)])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """Something that happened to a part.
+
+    Parameters
+    ----------
+    kind
+        "fault", "limit", "refusal" or "health"; the loop gives an `Event` of the same name.
+    subject
+        What it is about: a seam, a row of a table of limits, a peer, a reason's code.
+    reason
+        What happened, in words.
+    count
+        How often this (kind, subject) has happened by now.
+
+    """
+
+    kind: str
+    subject: str
+    reason: str
+    count: int = 1
+
+
+class Notices:
+    """Counts what happens and tells listeners, each (kind, subject) at its 1st, 10th, 100th … time.
+
+    Parameters
+    ----------
+    log
+        Where each notice that is told is logged too.
+
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.counts: Counter[tuple[str, str]] = Counter()
+        self._log = log
+        self._listeners: list[Callable[[Notice], object]] = []
+
+    def listen(self, listener: Callable[[Notice], object]) -> Callable[[], None]:
+        """Call `listener` with every notice told from now on; returns what ends that."""
+        self._listeners.append(listener)
+        return lambda: self._listeners.remove(listener) if listener in self._listeners else None
+
+    def tell(
+        self,
+        kind: str,
+        subject: str,
+        reason: str,
+        *,
+        level: int = logging.WARNING,
+        times: int = 1,
+        always: bool = False,
+    ) -> None:
+        """Something has happened, or has happened `times` times since this was last called.
+
+        With `always` it is told whatever the count: for changes, each of which says something new.
+        """
+        key = (kind, subject)
+        if key not in self.counts and len(self.counts) >= SUBJECTS_LIMIT:
+            key = (kind, OTHERS)
+        before = self.counts[key]
+        self.counts[key] = count = before + times
+        # Told when the number of digits grows: at 1, 10, 100 …
+        if not always and before and len(str(before)) == len(str(count)):
+            return
+        notice = Notice(kind=kind, subject=key[1], reason=reason, count=count)
+        self._log.log(level, "%s: %s: %s (%d)", kind, notice.subject, reason, count)
+        for listener in list(self._listeners):
+            try:
+                listener(notice)
+            except Exception:  # noqa: BLE001  a listener that fails must not end whoever tells it
+                self._log.exception("a listener failed on a notice of kind %r", kind)
+
+
+class Condition:
+    """The reasons that hold now; each change of the resulting state is told.
+
+    Parameters
+    ----------
+    notices
+        Who is told, with kind "health".
+    now
+        Unix seconds.
+    state
+        The state without any reason.
+
+    """
+
+    def __init__(
+        self, notices: Notices, *, now: float, state: HealthState = HealthState.OK
+    ) -> None:
+        self._notices = notices
+        self._base = state
+        self._since = now
+        self._reasons: dict[str, Reason] = {}
+
+    @property
+    def health(self) -> Health:
+        """The state now: the worst that a reason causes."""
+        reasons = sorted(self._reasons.values(), key=lambda each: -_SEVERITY[each.state])
+        return Health(state=self._state, since=self._since, reasons=tuple(reasons))
+
+    @property
+    def _state(self) -> HealthState:
+        states = [self._base, *(reason.state for reason in self._reasons.values())]
+        return max(states, key=_SEVERITY.__getitem__)
+
+    def rest(self, state: HealthState, *, now: float) -> None:
+        """Set the state without any reason: `OK` once open, `CLOSED` once closed."""
+        before, self._base = self._state, state
+        self._changed(before, "", now)
+
+    def set(self, code: str, state: HealthState, text: str, *, now: float) -> None:
+        """A reason holds from now on; one that holds already keeps its beginning."""
+        before, known = self._state, self._reasons.get(code)
+        since = known.since if known is not None and known.state is state else now
+        self._reasons[code] = Reason(code=code, state=state, text=text, since=since)
+        if known is None or known.state is not state:
+            self._changed(before, text, now, code=code)
+
+    def clear(self, code: str, *, now: float) -> None:
+        """A reason holds no longer."""
+        before = self._state
+        if self._reasons.pop(code, None) is not None:
+            self._changed(before, f"{code}: over", now, code=code)
+
+    def _changed(self, before: HealthState, text: str, now: float, *, code: str = "") -> None:
+        state = self._state
+        if state is not before:
+            self._since = now
+        elif not code:
+            return
+        level = logging.INFO if state is HealthState.OK else logging.WARNING
+        subject = code or state.value
+        self._notices.tell("health", subject, text or state.value, level=level, always=True)
