@@ -13,8 +13,7 @@ from qis.transport import Transport
 FIRST_RETRY_S: Final = 0.5
 LAST_RETRY_S: Final = 60.0
 CONFIRM_S: Final = 60.0
-"""How long a packet that the transport has accepted stays in the outbox at most, while the
-transport says that its network has not taken all yet."""
+"""How long the transport waits for its network before it says that it has not taken all yet."""
 
 
 class Sender:
@@ -92,10 +91,15 @@ class Sender:
             self._unconfirmed.clear()
             number = self._handed
             try:
-                await self._transport.flush(CONFIRM_S)
+                is_held = await self._transport.flush(CONFIRM_S)
             except TransportError as error:  # it may be opened again, and the loop with it
                 self._announcer.tell("unsent", reason=str(error))
                 return
+            if not is_held:
+                self._announcer.tell("unsent", reason="no other site has acknowledged it")
+                self._unconfirmed.set()
+                await asyncio.sleep(FIRST_RETRY_S)  # should it be answered at once
+                continue
             self._outbox.taken(up_to=number)
             self._taken.set()
             self._announcer.tell("sent", remaining=self._outbox.unsent)
