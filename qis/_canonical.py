@@ -1,18 +1,36 @@
 """The only gate to CBOR: deterministic encoding (RFC 8949, section 4.2.1) and strict decoding.
 
 cbor2 reads far more than a packet may hold: tags that build regular expressions or cyclic lists,
-indefinite lengths, duplicate keys, non-minimal integers. `decode` refuses the dangerous part; what
-is left (order, minimal heads, trailing bytes) the caller refuses by encoding what it understood
-and comparing the bytes, which only one encoding of each content survives.
+indefinite lengths, duplicate keys, non-minimal integers. `decode` refuses the dangerous part while
+it is read: a tag is refused at its head, before anything inside it is decoded. What is left
+(order, minimal heads, trailing bytes) the caller refuses by encoding what it understood and
+comparing the bytes, which only one encoding of each content survives.
 """
 
-from typing import Any
+from typing import Any, NoReturn
 
 import cbor2
 
 MAX_DEPTH = 8
 _PLAIN = frozenset({int, str, bytes, bool, float, type(None)})
-_INTEGER_LIMIT = 2**64
+
+
+class _NoTags(dict[int, Any]):
+    """What cbor2 asks for the decoder of a tag, at the tag's head: for each the answer is no.
+
+    A table of the tags that cbor2 knows would fall short as soon as it learns another one.
+    """
+
+    def __missing__(self, tag: int) -> NoReturn:
+        raise ValueError(f"tag {tag}")
+
+
+_NO_TAGS = _NoTags()
+
+
+def _refuse_tag(*_: object) -> NoReturn:
+    """For a cbor2 that would not ask `_NO_TAGS` about a tag which it does not know."""
+    raise ValueError("a tag")
 
 
 def encode(value: object) -> bytes:
@@ -44,10 +62,26 @@ def loads(data: bytes) -> Any:
     """`decode`, but of values whose types the caller checks; raises `ValueError`, as that does."""
     try:
         return cbor2.loads(
-            data, max_depth=MAX_DEPTH, allow_indefinite=False, allow_duplicate_keys=False
+            data,
+            max_depth=MAX_DEPTH,
+            allow_indefinite=False,
+            allow_duplicate_keys=False,
+            semantic_decoders=_NO_TAGS,
+            tag_hook=_refuse_tag,
         )
     except Exception as error:  # noqa: BLE001  whatever a decoder may raise on hostile bytes
-        raise ValueError(f"not well-formed CBOR: {type(error).__name__}") from None
+        raise ValueError(f"not well-formed CBOR: {_reason(error)}") from None
+    except BaseException as error:
+        # What a fault in the compiled decoder becomes; it is no `Exception`, on purpose.
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError("not well-formed CBOR: the decoder failed") from None
+
+
+def _reason(error: Exception) -> str:
+    """The class of an error, and our own reason if a tag was refused; nothing of a stranger's."""
+    cause = error.__cause__
+    return f"holds {cause}" if type(cause) is ValueError else type(error).__name__
 
 
 def check_types(value: object) -> None:
