@@ -1,9 +1,11 @@
 """The loop without `async`, for batch pipelines and notebooks: its own thread, the same names."""
 
 import asyncio
+import os
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Future, TimeoutError as FutureTimeoutError
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
+from contextlib import suppress
 from copy import deepcopy
 from os import PathLike
 from types import TracebackType
@@ -37,7 +39,14 @@ class SynthesisLoop:
     Raises
     ------
     InputError
-        As `qis.SynthesisLoop`.
+        As `qis.SynthesisLoop`. Every call raises it before the loop is entered and after it was
+        left, in a process forked since, and in the loop's own thread: a callback (`on_event`,
+        `approve`, `distil`) must not wait for the loop, which waits for the callback.
+
+    Notes
+    -----
+    Should the loop end by itself, because its store, outbox or audit log failed, every call raises
+    what it ended with, and so does leaving the ``with`` block. `statistics` stays readable.
 
     """
 
@@ -54,17 +63,23 @@ class SynthesisLoop:
         self._events: asyncio.AbstractEventLoop | None = None
         self._loop: loop.SynthesisLoop | None = None
         self._thread: threading.Thread | None = None
-        self._leave: asyncio.Event | None = None
+        self._leave = asyncio.Event()
+        self._process = 0
 
     def __enter__(self) -> Self:
+        if self._events is not None and self._process == os.getpid():
+            raise InputError("the loop is open already", field="loop")
         opened: Future[None] = Future()
-        self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(opened)), name="qis", daemon=True
-        )
+        # Done when the thread ends, with what ended it: whoever waits for the loop waits for this
+        # too, and so never for a thread that is no more.
+        self._over: Future[BaseException | None] = Future()
+        self._process = os.getpid()
+        self._thread = threading.Thread(target=self._run, args=(opened,), name="qis", daemon=True)
         self._thread.start()
         try:
             opened.result()
         except BaseException:
+            self._events = None
             self._thread.join()
             raise
         return self
@@ -75,10 +90,20 @@ class SynthesisLoop:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if self._events is not None and self._leave is not None and self._thread is not None:
-            self._events.call_soon_threadsafe(self._leave.set)
-            self._thread.join()
+        if self._events is None or self._thread is None:
+            return
+        if self._process != os.getpid():  # it goes on in the process that opened it
             self._events = None
+            return
+        self._require_open()
+        if not self._over.done():
+            with suppress(RuntimeError):  # it has ended just now
+                self._events.call_soon_threadsafe(self._leave.set)
+        self._thread.join()
+        self._events = None
+        fault = self._over.result()
+        if fault is not None and fault is not error:
+            raise fault
 
     def publish(
         self,
@@ -148,6 +173,9 @@ class SynthesisLoop:
     @property
     def statistics(self) -> LoopStatistics:
         """A copy of the counters, as of now."""
+        inner = self._require_open()
+        if self._over.done():
+            return deepcopy(inner.statistics)
         return self._ask(lambda inner: deepcopy(inner.statistics))
 
     def flush(self, timeout_s: float) -> bool:
@@ -160,19 +188,17 @@ class SynthesisLoop:
 
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
         """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never)."""
-        events, inner = self._require_open()
-        fresh = aiter(inner)
+        fresh = aiter(self._require_open())
 
         async def following() -> Synthesis | None:
             return await anext(fresh, None)
 
         while True:
-            waiting = asyncio.run_coroutine_threadsafe(following(), events)
-            try:
-                synthesis = waiting.result(timeout_s)
-            except FutureTimeoutError:
+            waiting = self._start(following())
+            if not self._has_ended(waiting, timeout_s):
                 waiting.cancel()
                 return
+            synthesis = self._result(waiting)
             if synthesis is None:
                 return
             yield synthesis
@@ -180,25 +206,78 @@ class SynthesisLoop:
     def __iter__(self) -> Iterator[Synthesis]:
         return self.syntheses()
 
-    async def _live(self, opened: "Future[None]") -> None:
-        self._events = asyncio.get_running_loop()
-        self._leave = asyncio.Event()
+    def _run(self, opened: "Future[None]") -> None:
+        """Live in the thread; what ends it is kept for those who call."""
+        fault: BaseException | None = None
         try:
-            async with self._make() as self._loop:
-                opened.set_result(None)
-                await self._leave.wait()
-        except BaseException as error:
-            if opened.done():
-                raise
-            opened.set_exception(error)
+            with asyncio.Runner() as runner:
+                events = runner.get_loop()
+                self._leave = asyncio.Event()
+                living = events.create_task(self._live(opened))
+                while not living.done() and not events.is_closed():
+                    try:
+                        events.run_until_complete(living)
+                    except BaseException as error:  # noqa: BLE001
+                        # SystemExit of a callback goes past the tasks: close what is open.
+                        fault = fault or error
+                        self._leave.set()
+        except BaseException as error:  # noqa: BLE001
+            fault = fault or error
+        finally:
+            if not opened.done():
+                opened.set_exception(fault or RuntimeError("the loop did not open"))
+            self._over.set_result(fault)
+
+    async def _live(self, opened: "Future[None]") -> None:
+        async with self._make() as self._loop:
+            self._events = asyncio.get_running_loop()
+            opened.set_result(None)
+            await self._leave.wait()
 
     def _do(self, what: Callable[[loop.SynthesisLoop], Awaitable[Result]]) -> Result:
-        events, inner = self._require_open()
+        inner = self._require_open()
 
         async def doing() -> Result:
             return await what(inner)
 
-        return asyncio.run_coroutine_threadsafe(doing(), events).result()
+        waiting = self._start(doing())
+        self._has_ended(waiting, None)
+        return self._result(waiting)
+
+    def _start(self, what: Coroutine[Any, Any, Result]) -> "Future[Result]":
+        try:
+            self._require_open()
+            if self._events is None or self._over.done():
+                raise RuntimeError  # noqa: TRY301  as the event loop would
+            return asyncio.run_coroutine_threadsafe(what, self._events)
+        except RuntimeError:  # the event loop is closed
+            what.close()
+            raise self._end() from None
+        except InputError:
+            what.close()
+            raise
+
+    def _has_ended(self, waiting: "Future[Any]", timeout_s: float | None) -> bool:
+        """Wait for a result or for the thread's end; whether one came in time."""
+        wait({waiting, self._over}, timeout_s, FIRST_COMPLETED)
+        return waiting.done() or self._over.done()
+
+    def _result(self, ended: "Future[Result]") -> Result:
+        if not ended.done():  # and never will be: the thread is gone
+            raise self._end()
+        try:
+            return ended.result()
+        except CancelledError:
+            raise self._end() from None
+
+    def _end(self) -> BaseException:
+        """What a call raises that the loop's end has cut off."""
+        fault = self._over.result()
+        return (
+            InputError("the loop was left during the call", field="loop")
+            if fault is None
+            else fault
+        )
 
     def _ask(self, what: Callable[[loop.SynthesisLoop], Result]) -> Result:
         async def asking(inner: loop.SynthesisLoop) -> Result:
@@ -206,10 +285,27 @@ class SynthesisLoop:
 
         return self._do(asking)
 
-    def _require_open(self) -> tuple[asyncio.AbstractEventLoop, loop.SynthesisLoop]:
+    def _require_open(self) -> loop.SynthesisLoop:
+        """The loop, where and when it may be called."""
+        if threading.current_thread() is self._thread:
+            raise InputError(
+                "this is the loop's own thread, which would wait for itself for ever: a callback "
+                "(on_event, approve, distil) hands over to another thread, by a queue.Queue say, "
+                "and that one calls the loop",
+                field="loop",
+            )
         if self._events is None or self._loop is None:
             raise InputError("the loop is not open: use it in 'with'", field="loop")
-        return self._events, self._loop
+        if self._process != os.getpid():
+            raise InputError(
+                f"the loop lives in a thread of process {self._process}, and this one "
+                f"({os.getpid()}) was forked from it without that thread: open a loop in one "
+                "process only, after forking, or start processes with 'spawn'",
+                field="loop",
+                actual=os.getpid(),
+                limit=self._process,
+            )
+        return self._loop
 
 
 def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:

@@ -349,8 +349,13 @@ class SynthesisLoop(Lifecycle):
         return True
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
-        """The newest synthesis of a study (given as such, by id or by question), if there is."""
-        return None if self._parts is None else self._parts.syntheses.latest(study_id_of(study))
+        """The newest synthesis of a study (given as such, by id or by question), if there is.
+
+        Raises what the loop has ended with, if it has: nothing newer would ever come.
+        """
+        if self._running is None:
+            return None
+        return self._require_open().syntheses.latest(study_id_of(study))
 
     async def __aiter__(self) -> AsyncIterator[Synthesis]:
         seen, parts = 0, self._parts

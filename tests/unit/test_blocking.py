@@ -1,0 +1,210 @@
+"""The loop in its own thread: no call waits for what can never come, no end goes unseen."""
+
+import os
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+
+import pytest
+
+import qis
+from qis import blocking
+from qis.errors import InputError, StorageError
+
+SCHEME = qis.VectorScheme(dimensions=3)
+ABOUT = [0.2, -1.0, 0.7]
+QUESTION = "beta blocker vs none | 30-day death"
+
+
+def effect():
+    return qis.Effect(question=QUESTION, measure="OR", estimate=-0.4, standard_error=0.1, n=400)
+
+
+def opened(**options):
+    identity = qis.Identity.from_seed(bytes(32))
+    options = {"disclosure": qis.Disclosure.preset("none"), **options}
+    return blocking.SynthesisLoop(
+        identity,
+        qis.MemoryTransport(qis.MemoryNetwork(), identity),
+        SCHEME,
+        interest=SCHEME.interest(ABOUT),
+        **options,
+    )
+
+
+class Broken(qis.MemoryStore):
+    """Reads no more, once told to."""
+
+    is_broken = False
+
+    def review(self, *arguments, **options):
+        if self.is_broken:
+            raise StorageError("disk full")
+        return super().review(*arguments, **options)
+
+
+CALLS = {
+    "publish": lambda loop: loop.publish(effect(), about=ABOUT),
+    "observe": lambda loop: loop.observe(1),
+    "retract": lambda loop: loop.retract(QUESTION),
+    "waiting": lambda loop: loop.waiting(),
+    "release": lambda loop: loop.release("0" * 16, approver="Dr Grey"),
+    "reject": lambda loop: loop.reject("0" * 16, approver="Dr Grey"),
+    "dry_run": lambda loop: loop.dry_run(effect(), about=ABOUT),
+    "watch": lambda loop: loop.watch(SCHEME.interest(ABOUT)),
+    "unwatch": lambda loop: loop.unwatch(SCHEME.interest(ABOUT)),
+    "believe": lambda loop: loop.believe(qis.Roster.open()),
+    "flush": lambda loop: loop.flush(1.0),
+    "latest": lambda loop: loop.latest(QUESTION),
+    "syntheses": lambda loop: next(loop.syntheses(timeout_s=1.0)),
+}
+
+
+def distilled(record):
+    return effect(), ABOUT
+
+
+def test_every_call_is_tried_here():
+    public = {name for name in vars(blocking.SynthesisLoop) if not name.startswith("_")}
+    properties = {
+        name for name in public if isinstance(vars(blocking.SynthesisLoop)[name], property)
+    }
+    assert public - properties == set(CALLS)
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call):
+    store = Broken(roster=qis.Roster.open())
+    ended = threading.Event()
+    loop = opened(
+        store=store,
+        distil=distilled,
+        on_event=lambda event: ended.set() if event.kind == "failed" else None,
+    )
+    with pytest.raises(StorageError, match="disk full"), loop:  # noqa: PT012  raised on leaving
+        loop.publish(effect(), about=ABOUT)
+        store.is_broken = True
+        with suppress(StorageError):  # ended already?
+            loop.publish(effect(), about=ABOUT)
+        assert ended.wait(30)
+        with pytest.raises(StorageError, match="disk full"):
+            call(loop)
+        assert loop.statistics.published >= 1
+    with pytest.raises(InputError, match="not open"):
+        call(loop)
+
+
+def test_what_ended_the_loop_is_raised_on_leaving_beside_what_went_wrong_there():
+    store = Broken(roster=qis.Roster.open())
+    ended = threading.Event()
+    loop = opened(
+        store=store, on_event=lambda event: ended.set() if event.kind == "failed" else None
+    )
+    with pytest.raises(StorageError, match="disk full") as caught, loop:  # noqa: PT012  raised on leaving
+        store.is_broken = True
+        loop.publish(effect(), about=ABOUT)
+        assert ended.wait(30)
+        raise KeyError("mine")
+    assert isinstance(caught.value.__context__, KeyError)
+
+
+def test_an_exit_in_a_callback_ends_the_thread_and_reaches_the_caller():
+    told = threading.Event()
+
+    def leave(event):
+        if event.kind == "synthesised":
+            told.set()
+            sys.exit("enough")
+
+    with pytest.raises(SystemExit, match="enough"), opened(on_event=leave) as loop:  # noqa: PT012  raised on leaving
+        with suppress(SystemExit):
+            loop.publish(effect(), about=ABOUT)
+        assert told.wait(30)
+        for call in (CALLS["publish"], CALLS["latest"], CALLS["syntheses"]):
+            with pytest.raises(SystemExit, match="enough"):
+                call(loop)
+        assert loop.statistics.published == 1
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+def test_a_call_from_the_loop_s_own_callback_is_refused(call):
+    refused = []
+
+    def listen(event):
+        if event.kind == "published":
+            for attempt in (
+                call,
+                lambda inner: inner.statistics,
+                lambda inner: inner.__exit__(None, None, None),
+            ):
+                with pytest.raises(InputError, match="own thread") as caught:
+                    attempt(loop)
+                refused.append(caught.value)
+
+    def ask(pending):
+        with pytest.raises(InputError, match="own thread"):
+            call(loop)
+        return True
+
+    loop = opened(on_event=listen, approve=ask)
+    with loop:
+        loop.publish(effect(), about=ABOUT)
+        assert loop.statistics.callback_failures == 0
+    assert len(refused) == 3
+
+
+def test_a_loop_that_is_open_is_not_opened_again():
+    with opened() as loop:
+        with pytest.raises(InputError, match="open already"):
+            loop.__enter__()
+        loop.publish(effect(), about=ABOUT)
+    with loop:  # once left, it may be
+        loop.publish(effect(), about=ABOUT)
+
+
+FORKING = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from test_blocking import *
+loop = opened(distil=distilled)
+with loop:
+    loop.publish(effect(), about=ABOUT)
+    reader = iter(loop)
+    next(reader)
+    child = os.fork()
+    if not child:
+        calls = {
+            **CALLS,
+            "statistics": lambda loop: loop.statistics,
+            "next": lambda loop: next(reader),
+        }
+        for name, call in calls.items():
+            try:
+                call(loop)
+            except InputError as error:
+                assert "forked" in str(error), error
+                assert error.limit == os.getppid()
+            else:
+                os._exit(1)
+        loop.__exit__(None, None, None)  # closes nothing of the parent's
+        with opened() as own:
+            own.publish(effect(), about=ABOUT)
+        os._exit(42)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
+    loop.publish(effect(), about=ABOUT)
+print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_call_in_a_forked_process_is_refused_and_hangs_never():
+    here = os.path.dirname(__file__)  # noqa: PTH120  goes into argv
+    found = subprocess.run(  # noqa: S603
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKING, here],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout == "done\n", found.stderr
