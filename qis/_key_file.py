@@ -4,6 +4,7 @@ import base64
 import binascii
 import os
 import stat
+import unicodedata
 from os import PathLike
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from typing import Final
 from nacl import pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
+from qis._new_file import create
 from qis.errors import KeyFileError
 
 SEED_SIZE: Final = 32
@@ -29,26 +31,26 @@ _SALT_SIZE: Final = pwhash.argon2id.SALTBYTES
 
 
 def write_seed(path: str | PathLike[str], seed: bytes, passphrase: str | None) -> None:
-    """Write a seed with mode 0600; never overwrites.
+    """Write a seed with mode 0600; never overwrites, and leaves nothing behind if it fails.
 
     Raises
     ------
     KeyFileError
-        If the file exists or cannot be written, or the passphrase is empty.
+        If the file exists or cannot be written whole, or the passphrase is empty.
 
     """
+    _require_encodable(passphrase)
     if passphrase is None:
         text = _pem(_PLAIN, _PKCS8_HEAD + seed)
     else:
         text = _pem(_SEALED, _sealed(seed, passphrase))
     try:
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    except OSError as error:
-        raise KeyFileError(f"{path} is not written: {error.strerror}", field="path") from error
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+        create(Path(path), text.encode("ascii"))
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        reason = getattr(error, "strerror", None) or error
+        raise KeyFileError(
+            f"{path} is not written: {reason}; nothing was left behind", field="path"
+        ) from error
 
 
 def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
@@ -61,6 +63,7 @@ def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
         passphrase is missing, wrong or not asked for.
 
     """
+    _require_encodable(passphrase)
     label, content = _unpem(_text_of(path), path)
     if label == _SEALED:
         if passphrase is None:
@@ -77,21 +80,41 @@ def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
     return content[len(_PKCS8_HEAD) :]
 
 
+def _require_encodable(passphrase: str | None) -> None:
+    """Refuse a passphrase that is empty, or that is half of a character (from a wrong locale)."""
+    if passphrase is None:
+        return
+    if not passphrase:
+        raise KeyFileError("the passphrase is empty", field="passphrase")
+    try:
+        passphrase.encode()
+    except UnicodeEncodeError:
+        raise KeyFileError(
+            "the passphrase is not valid Unicode: if it comes from the environment, that has "
+            "another encoding than UTF-8",
+            field="passphrase",
+        ) from None
+
+
 def _text_of(path: str | PathLike[str]) -> str:
     try:
-        with Path(path).open(encoding="ascii") as file:
+        with Path(path).open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if os.name == "posix" and mode & 0o077:
-                raise KeyFileError(
-                    f"{path} has mode {mode:04o}, so others can read the key: "
-                    f"if nobody did, run chmod 600 {path}; else make a new key",
-                    field="mode",
-                    actual=mode,
-                    limit=0o600,
-                )
-            return file.read(_LARGEST)
+            content = file.read(_LARGEST)
     except OSError as error:
         raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error
+    except ValueError as error:  # a NUL in the name
+        raise KeyFileError(f"{str(path)!r:.200} is no file's name: {error}", field="path") from None
+    if os.name == "posix" and mode & 0o077:
+        raise KeyFileError(
+            f"{path} has mode {mode:04o}, so others can read the key: "
+            f"if nobody did, run chmod 600 {path}; else make a new key",
+            field="mode",
+            actual=mode,
+            limit=0o600,
+        )
+    try:
+        return content.decode("ascii")
     except UnicodeDecodeError:
         raise KeyFileError(f"{path} is no key file: it is not text", field="path") from None
 
@@ -117,10 +140,8 @@ def _unpem(text: str, path: str | PathLike[str]) -> tuple[str, bytes]:
 
 
 def _sealed(seed: bytes, passphrase: str) -> bytes:
-    if not passphrase:
-        raise KeyFileError("the passphrase is empty", field="passphrase")
     salt = utils.random(_SALT_SIZE)
-    box = _box(passphrase, salt, _OPERATIONS, _MEMORY)
+    box = _box(unicodedata.normalize("NFC", passphrase), salt, _OPERATIONS, _MEMORY)
     head = bytes([_OPERATIONS]) + _MEMORY.to_bytes(4, "big") + salt
     return head + bytes(box.encrypt(seed))
 
@@ -134,13 +155,24 @@ def _unsealed(content: bytes, passphrase: str, path: str | PathLike[str]) -> byt
         raise KeyFileError(f"{path} is damaged, or asks for too much work", field="path")
     if len(box) != size:
         raise KeyFileError(f"{path} is damaged: it has another length", field="path")
-    try:
-        return bytes(_box(passphrase, salt, operations, memory).decrypt(box))
-    except CryptoError:
-        raise KeyFileError(
-            f"{path} does not open: the passphrase is another, or the file was changed",
-            field="passphrase",
-        ) from None
+    for words in spellings(passphrase):
+        try:
+            return bytes(_box(words, salt, operations, memory).decrypt(box))
+        except CryptoError:
+            continue
+    raise KeyFileError(
+        f"{path} does not open: the passphrase is another, or the file was changed",
+        field="passphrase",
+    )
+
+
+def spellings(passphrase: str) -> tuple[str, ...]:
+    """A passphrase as it may have been sealed with: composed (NFC), then as it was typed.
+
+    Keyboards differ in whether an accented letter is one character or two, and people cannot see
+    it. New files are sealed with the first; files of former versions with what was typed.
+    """
+    return tuple(dict.fromkeys((unicodedata.normalize("NFC", passphrase), passphrase)))
 
 
 def _box(passphrase: str, salt: bytes, operations: int, memory: int) -> secret.SecretBox:

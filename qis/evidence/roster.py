@@ -94,9 +94,10 @@ class Site:
             for study in self.studies:
                 if type(study) is not bytes or len(study) != _STUDY_ID_SIZE:
                     raise InputError("a study id is 8 bytes", field="studies", actual=study)
-        if isinstance(self.shares_patients_with, str):
+        shares: Any = self.shares_patients_with
+        if isinstance(shares, str) or not all(isinstance(name, str) for name in shares):
             raise InputError("shares_patients_with is a set of names", field="shares_patients_with")
-        object.__setattr__(self, "shares_patients_with", frozenset(self.shares_patients_with))
+        object.__setattr__(self, "shares_patients_with", frozenset(shares))
 
     @classmethod
     def of(cls, name: str, *issuers: Issuer) -> Self:
@@ -165,33 +166,30 @@ class Roster:
 
     @classmethod
     def load(
-        cls, path: str | PathLike[str], *, coordinators: Iterable[Issuer] = (), needed: int = 1
+        cls,
+        path: str | PathLike[str],
+        *,
+        coordinators: Iterable[Issuer] | None = None,
+        needed: int | None = None,
+        memory: str | PathLike[str] | bool = True,
     ) -> "Roster":
         """Read a roster from a TOML file (`qis.evidence.roster_file` shows one).
 
-        To follow the file while running, use `qis.evidence.RosterFile`, which also remembers the
-        version, so that an old signed file does not bring back a revoked key.
+        To follow the file while running, use `qis.evidence.RosterFile`.
 
         Parameters
         ----------
         path
             The file.
-        coordinators, needed
-            Keys that may sign it, and how many must have; no keys: it is believed as it is.
-
-        Raises
-        ------
-        InputError
-            If it is no roster.
-        SignatureError
-            If too few coordinators signed it.
-        StorageError
-            If it cannot be read.
+        coordinators, needed, memory
+            Who must have signed it, and where its version is remembered, so that an older file is
+            refused after a restart: as for `qis.evidence.RosterFile`, errors too.
 
         """
         from qis.evidence.roster_file import RosterFile  # noqa: PLC0415  it is built upon this
 
-        return RosterFile(path, coordinators=coordinators, needed=needed).roster
+        file = RosterFile(path, coordinators=coordinators, needed=needed, memory=memory)
+        return file.roster
 
     def accepts(self, issuer: Issuer) -> bool:
         """Whether an issuer is on the roster and not revoked."""

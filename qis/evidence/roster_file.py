@@ -2,7 +2,7 @@
 
 ::
 
-    version = 3                        # higher with every change, if the file is signed
+    version = 3                        # higher with every change; needed if the file is signed
 
     [[site]]                           # first listed counts first where patients are shared
     name = "north"
@@ -17,16 +17,23 @@
 
 Signatures are in a file beside it, named as it is with ``.sig`` added: a line each, of the
 coordinator's key and the Ed25519 signature, in hexadecimal.
+
+A file that is signed, or that has a version, may only be followed by one of a higher version, also
+over a restart: the newest that was believed is remembered in a file beside it, named as it is with
+``.seen`` added. Otherwise whoever keeps an old signed file could bring back a revoked key.
 """
 
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from blake3 import blake3
+
+from qis._toml import parse_toml, read_bytes
 from qis.errors import InputError, SignatureError, StorageError
+from qis.evidence._roster_memory import Seen, recall, remember, require_no_older
 from qis.evidence.roster import Roster, Site, SiteKey
 from qis.identity import Identity, Issuer, verify
 from qis.outcomes._times import unix_seconds
@@ -47,33 +54,43 @@ class RosterFile:
     path
         The TOML file.
     coordinators
-        Keys that may sign it; none: the file is believed as it is.
+        Keys that may sign it, at least one; `None`: the file is believed as it is.
     needed
-        How many of them must have signed.
+        How many of them must have signed; 1 unless it is said. Without coordinators it is refused,
+        as it would ask for signatures that nobody looks at.
+    memory
+        Where the newest version is remembered over restarts: a path; `True`: beside the file, with
+        ``.seen`` added to its name; `False`: nowhere, so that a restart believes an old file again.
+        A file that is neither signed nor has a version leaves nothing to remember.
 
     Raises
     ------
     InputError
-        If the file is no roster.
+        If the file is no roster, or is older than one that was believed before.
     SignatureError
         If too few coordinators signed it.
     StorageError
-        If it cannot be read.
+        If it cannot be read, or the memory can be neither read nor written.
+    StorageDamagedError
+        If the memory is not what was written.
 
     """
 
     def __init__(
-        self, path: str | PathLike[str], *, coordinators: Iterable[Issuer] = (), needed: int = 1
+        self,
+        path: str | PathLike[str],
+        *,
+        coordinators: Iterable[Issuer] | None = None,
+        needed: int | None = None,
+        memory: str | PathLike[str] | bool = True,
     ) -> None:
         self.path = Path(path)
-        self._coordinators = tuple(coordinators)
-        if self._coordinators and not 1 <= needed <= len(set(self._coordinators)):
-            raise InputError(
-                f"needed is {needed!r}; there are {len(set(self._coordinators))} coordinators",
-                field="needed",
-                actual=needed,
-            )
-        self._needed = needed
+        self._coordinators = _coordinators(coordinators, needed)
+        self._needed = 1 if needed is None else needed
+        if memory is True:
+            memory = self.path.with_name(self.path.name + ".seen")
+        self._memory = None if memory is False else Path(memory)
+        self._newest = None if self._memory is None else recall(self._memory)
         self._stamp = self._stamp_now()
         self.version, self.roster = self._load()
 
@@ -90,23 +107,26 @@ class RosterFile:
         if stamp == self._stamp:
             return False
         version, roster = self._load()
-        if self._coordinators and version < self.version:
-            raise InputError(
-                f"{self.path} has version {version}, and {self.version} was read before: an old "
-                "signed roster could bring back a revoked key",
-                field="version",
-                actual=version,
-                limit=self.version,
-            )
         changed = roster.digest != self.roster.digest
         self._stamp, self.version, self.roster = stamp, version, roster
         return changed
 
     def _load(self) -> tuple[int, Roster]:
-        data = _read(self.path)
+        data = read_bytes(self.path)
         if self._coordinators:
             _check_signatures(self.path, data, self._coordinators, self._needed)
-        return _parsed(self.path, data)
+        version, roster = _parsed(self.path, data)
+        self._require_newest((version, blake3(data).digest()))
+        return version, roster
+
+    def _require_newest(self, found: Seen) -> None:
+        """Refuse an older file; what is newer is on disk before it is believed."""
+        if self._newest is not None:
+            require_no_older(self.path, self._newest, found)
+        if found != self._newest and (self._coordinators or found[0]):
+            if self._memory is not None:
+                remember(self._memory, found)
+            self._newest = found
 
     def _stamp_now(self) -> _Stamp:
         """What tells whether file or signatures changed; the file's number tells of a rename."""
@@ -119,10 +139,40 @@ class RosterFile:
         return status.st_ino, status.st_size, status.st_mtime_ns, signed
 
 
+def _coordinators(given: Iterable[Issuer] | None, needed: object) -> tuple[Issuer, ...]:
+    """The keys that may sign; empty only if nobody asked for signatures."""
+    if given is None:
+        if needed is not None:
+            raise InputError(
+                f"needed is {needed!r:.40}, and there are no coordinators who could sign: give "
+                "their keys, or leave needed out to believe the file as it is",
+                field="coordinators",
+                actual=needed,
+            )
+        return ()
+    found = tuple(dict.fromkeys(given))
+    if not found:
+        raise InputError(
+            "coordinators is empty, so nobody could have signed: give their keys, or leave it out "
+            "to believe the file as it is",
+            field="coordinators",
+        )
+    if not all(isinstance(each, Issuer) for each in found):
+        raise InputError("coordinators are keys: qis.Issuer", field="coordinators")
+    if needed is not None and (type(needed) is not int or not 1 <= needed <= len(found)):
+        raise InputError(
+            f"needed is {needed!r:.40}; there are {len(found)} coordinators",
+            field="needed",
+            actual=needed,
+            limit=len(found),
+        )
+    return found
+
+
 def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
     """Add a coordinator's signature of a roster file to the file beside it."""
     file = Path(path)
-    data = _read(file)
+    data = read_bytes(file)
     _parsed(file, data)  # nobody signs what is no roster
     line = f"{identity.issuer} {identity.sign(_DOMAIN + data).hex()}\n"
     with _signatures_of(file).open("a", encoding="ascii") as signatures:
@@ -133,7 +183,7 @@ def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
 
 def _check_signatures(path: Path, data: bytes, coordinators: Iterable[Issuer], needed: int) -> None:
     signatures = _signatures_of(path)
-    lines = _read(signatures).decode("ascii", "replace") if signatures.exists() else ""
+    lines = read_bytes(signatures).decode("ascii", "replace") if signatures.exists() else ""
     valid: set[Issuer] = set()
     for line in lines.splitlines():
         issuer, _, signature = line.partition(" ")
@@ -161,18 +211,8 @@ def _signatures_of(path: Path) -> Path:
     return path.with_name(path.name + ".sig")
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"{path}: {error.strerror}", field="path") from error
-
-
 def _parsed(path: Path, data: bytes) -> tuple[int, Roster]:
-    try:
-        table = tomllib.loads(data.decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}", field="path") from error
+    table = parse_toml(path, data)
     try:
         return _roster(table)
     except InputError as error:
@@ -195,8 +235,9 @@ def _site(table: Mapping[str, Any]) -> Site:
     _only(table, _SITE_KEYS, "a site")
     studies = table.get("studies")
     shares = table.get("shares_patients_with", [])
-    if not isinstance(shares, list) or not isinstance(studies, list | None):
-        raise InputError("studies and shares_patients_with are lists", field="site")
+    for field, value in (("studies", studies or []), ("shares_patients_with", shares)):
+        if not isinstance(value, list) or not all(type(item) is str for item in value):
+            raise InputError(f"{field} is a list of texts, not {value!r:.60}", field=field)
     keys = tuple(_key(entry) for entry in _tables(table, "key"))
     if not keys:
         raise InputError(f"site {table.get('name')!r:.60} has no key", field="key")

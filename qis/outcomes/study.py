@@ -6,17 +6,16 @@ estimand and the same analysis ever pool.
 """
 
 import math
-import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
+from qis._toml import read_toml
 from qis.about import SCHEME_ID_SIZE
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
@@ -143,14 +142,11 @@ class Study:
         ------
         InputError
             If the file is not TOML, or a key is unknown or has a wrong value.
-        OSError
+        StorageError
             If the file cannot be read.
 
         """
-        try:
-            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} is not a TOML file: {error}", field="path") from error
+        table = read_toml(path)
         try:
             return cls(**_arguments(table, [field.name for field in fields(cls)]))
         except InputError as error:

@@ -37,12 +37,15 @@ def roster_of(site: Table) -> Roster | RosterFile:
         return Roster.open()
     if "file" not in table:
         raise table.complaint("file", "is missing; to believe everybody, say open = true")
-    coordinators = table.items("coordinators", str)
+    coordinators = None
+    if "coordinators" in table:
+        coordinators = [_key(table, text) for text in table.items("coordinators", str)]
     with table.located():
         return RosterFile(
             table.path("file"),
-            coordinators=[Issuer(_key(table, text)) for text in coordinators],
-            needed=table.whole("needed", 1),
+            coordinators=coordinators,
+            needed=table.whole("needed") if "needed" in table else None,
+            memory=table.beside("roster.seen"),
         )
 
 
@@ -171,10 +174,10 @@ def _address(table: Table, key: str, default: str | None = None) -> tuple[str, i
     return host.strip("[]"), int(port)
 
 
-def _key(table: Table, text: str) -> bytes:
+def _key(table: Table, text: str) -> Issuer:
     try:
-        return bytes.fromhex(text)
-    except ValueError:
+        return Issuer(bytes.fromhex(text))
+    except ValueError:  # not hexadecimal, or not 32 bytes
         raise table.complaint(
-            "coordinators", f"are keys in hexadecimal digits, not {text!r:.70}"
+            "coordinators", f"are keys of 64 hexadecimal digits, not {text!r:.70}"
         ) from None

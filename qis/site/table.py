@@ -1,12 +1,12 @@
 """A table of a site's TOML file: typed values out, and complaints that name file, table and key."""
 
-import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from qis.errors import InputError, StorageError
+from qis._toml import read_toml
+from qis.errors import InputError
 
 Value = TypeVar("Value")
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
@@ -133,10 +133,4 @@ def read(file: Path, known: Collection[str]) -> Table:
         If it cannot be read.
 
     """
-    try:
-        content = tomllib.loads(file.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{file} is not a TOML file: {error}", field="path") from error
-    except OSError as error:
-        raise StorageError(f"{file}: {error.strerror}", field="path") from error
-    return Table(file, "", content, known)
+    return Table(file, "", read_toml(file), known)

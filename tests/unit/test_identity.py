@@ -1,9 +1,12 @@
 """Keys: files that others cannot read, passphrases, and openssl's keys."""
 
 import copy
+import errno
+import os
 import pickle
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -138,6 +141,89 @@ def test_a_file_cannot_ask_for_any_amount_of_work(key_file):
     key_file.chmod(0o600)
     with pytest.raises(KeyFileError, match="too much work"):
         qis.Identity.load(key_file, passphrase="x")
+
+
+CUT_SHORT = """
+import resource, signal, sys
+import qis
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (40, 40))
+try:
+    qis.Identity.generate().save(sys.argv[1])
+except qis.errors.KeyFileError as error:
+    sys.exit(str(error))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="limits on files are those of POSIX")
+def test_a_full_disk_leaves_nothing_that_would_block_the_next_save(key_file):
+    ended = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", CUT_SHORT, str(key_file)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert ended.returncode == 1, ended.stderr
+    assert "is not written" in ended.stderr
+    assert list(key_file.parent.iterdir()) == []
+    qis.Identity.generate().save(key_file)
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_disk_that_fails_late_leaves_nothing_either(key_file, monkeypatch, call):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, call, full)
+        if call == "link":  # such as a file system without hard links
+            qis.Identity.generate().save(key_file)
+            with pytest.raises(KeyFileError, match="File exists"):
+                qis.Identity.generate().save(key_file)
+            assert list(key_file.parent.iterdir()) == [key_file]
+            return
+        with pytest.raises(KeyFileError, match="No space left"):
+            qis.Identity.generate().save(key_file)
+    assert list(key_file.parent.iterdir()) == []
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_passphrase_opens_however_its_accents_are_typed(key_file, tmp_path):
+    composed, decomposed = "\u00f6ffne dich", "o\u0308ffne dich"
+    site = qis.Identity.generate()
+    site.save(key_file, passphrase=decomposed)
+    for typed in (composed, decomposed):
+        assert qis.Identity.load(key_file, passphrase=typed).issuer == site.issuer
+    # As former versions sealed it: with the very characters that were typed.
+    former = tmp_path / "former.pem"
+    salt = bytes(16)
+    box = _key_file._box(decomposed, salt, 1, 8192).encrypt(bytes(range(32)))
+    content = bytes([1]) + (8192).to_bytes(4, "big") + salt + bytes(box)
+    former.touch(mode=0o600)
+    former.write_text(_key_file._pem("QIS SEALED PRIVATE KEY", content), encoding="ascii")
+    assert (
+        qis.Identity.load(former, passphrase=decomposed).issuer
+        == qis.Identity.from_seed(bytes(range(32))).issuer
+    )
+    with pytest.raises(KeyFileError, match="does not open"):
+        qis.Identity.load(former, passphrase="anders")
+
+
+@pytest.mark.parametrize("passphrase", ["", "\udcff"])
+def test_a_passphrase_that_is_no_text_is_refused(key_file, passphrase):
+    with pytest.raises(KeyFileError, match="passphrase"):
+        qis.Identity.generate().save(key_file, passphrase=passphrase)
+    qis.Identity.generate().save(key_file)
+    with pytest.raises(KeyFileError, match="passphrase"):
+        qis.Identity.load(key_file, passphrase=passphrase)
+
+
+def test_a_name_that_no_file_can_have_is_refused():
+    with pytest.raises(KeyFileError, match="null"):
+        qis.Identity.load("a\0b")
+    with pytest.raises(KeyFileError, match="null"):
+        qis.Identity.generate().save("a\0b")
 
 
 def test_binary_and_missing_files_are_refused(key_file):

@@ -5,7 +5,7 @@ import os
 import pytest
 
 import qis
-from qis.errors import InputError, SignatureError, StorageError
+from qis.errors import InputError, SignatureError, StorageDamagedError, StorageError
 from qis.evidence import Reason, RosterFile, sign_roster
 
 NOW = 1_800_000_000
@@ -136,6 +136,12 @@ def test_a_change_is_followed_and_revoked_evidence_leaves(path):
     store.add_many([packet(0), packet(1)], now=NOW)
     assert store.evidence("q", now=NOW) == [packet(0)]  # the registry shares its patients
     assert not file.refresh()
+    text = path.read_text()
+    change(path, "valid_from = 2027-01-15T08:00:00Z", "revoked = true")
+    with pytest.raises(InputError, match="version = 2 or more"):
+        file.refresh()
+    path.write_text(text)
+    change(path, "version = 1", "version = 2")
     change(path, "valid_from = 2027-01-15T08:00:00Z", "revoked = true")
     assert file.refresh()
     store.roster = file.roster
@@ -174,3 +180,106 @@ def test_an_old_signed_roster_does_not_come_back(path):
     with pytest.raises(InputError, match="revoked key"):
         file.refresh()
     assert file.version == 2
+
+
+def signed(path, *coordinators):
+    """Sign the file as it is now, and by nobody else."""
+    path.with_name("roster.toml.sig").unlink(missing_ok=True)
+    for coordinator in coordinators:
+        sign_roster(path, coordinator)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"coordinators": [], "needed": 2},
+        {"coordinators": [], "needed": 1},
+        {"coordinators": []},
+        {"coordinators": iter(())},
+        {"needed": 1},
+        {"needed": 2},
+        {"coordinators": KEYS, "needed": 0},
+        {"coordinators": KEYS, "needed": True},
+        {"coordinators": KEYS, "needed": "1"},
+        {"coordinators": [KEYS[0], KEYS[0]], "needed": 2},
+        {"coordinators": [bytes(KEYS[0])]},
+    ],
+)
+def test_signatures_that_nobody_could_check_are_no_reason_to_believe(path, arguments):
+    signed(path, COORDINATORS[0])
+    for load in (qis.Roster.load, RosterFile):
+        with pytest.raises(InputError) as caught:
+            load(path, **arguments)
+        assert caught.value.field in {"coordinators", "needed"}
+
+
+REVOKED = "valid_from = 2027-01-15T08:00:00Z", "revoked = true"
+
+
+@pytest.mark.parametrize("memory", ["beside", "elsewhere"])
+def test_neither_an_old_file_nor_a_second_of_one_version_comes_back_after_a_restart(
+    path, tmp_path, memory
+):
+    memory = True if memory == "beside" else tmp_path / "elsewhere"
+
+    def start():
+        return RosterFile(path, coordinators=KEYS, memory=memory).roster
+
+    signed(path, COORDINATORS[0])
+    first, first_signature = path.read_text(), path.with_name("roster.toml.sig").read_text()
+    assert start().accepts(SITES[0].issuer)
+    change(path, "version = 1", "version = 2")
+    change(path, *REVOKED)
+    signed(path, COORDINATORS[0])
+    assert not start().accepts(SITES[0].issuer)
+    assert not start().accepts(SITES[0].issuer)  # the same file is believed again
+
+    change(path, *reversed(REVOKED))  # validly signed, version 2 too
+    signed(path, COORDINATORS[0])
+    with pytest.raises(InputError, match=r"roster\.toml has version 2, and so had another"):
+        start()
+    path.write_text(first)
+    path.with_name("roster.toml.sig").write_text(first_signature)
+    with pytest.raises(InputError, match="version 1, and 2 was read before") as caught:
+        start()
+    assert (caught.value.actual, caught.value.limit) == (1, 2)
+    assert RosterFile(path, coordinators=KEYS, memory=False).version == 1  # what it does without
+
+
+def test_a_file_without_signature_and_version_is_believed_as_it_is(path):
+    change(path, "version = 1", "")
+    file = RosterFile(path)
+    change(path, *REVOKED)
+    assert file.refresh()
+    assert [one.name for one in path.parent.iterdir()] == ["roster.toml"]  # nothing to remember
+
+
+def test_a_damaged_memory_is_told_and_nothing_is_believed(path):
+    memory = path.with_name("roster.toml.seen")
+    RosterFile(path)
+    content = memory.read_bytes()
+    for place in range(len(content)):
+        cut = content[:place]
+        flipped = bytes([*cut, content[place] ^ 1, *content[place + 1 :]])
+        for damaged in (cut, flipped):
+            if damaged == content.rstrip(b"\n"):
+                continue
+            memory.write_bytes(damaged)
+            with pytest.raises(StorageDamagedError, match=r"roster\.toml\.seen"):
+                RosterFile(path)
+    memory.write_bytes(content)
+    assert RosterFile(path).version == 1
+
+
+def test_what_cannot_be_remembered_is_not_believed(path, tmp_path):
+    with pytest.raises(StorageError, match="memory=") as caught:
+        RosterFile(path, memory=tmp_path / "no" / "folder")
+    assert caught.value.field == "memory"
+    file = RosterFile(path, memory=tmp_path / "seen")
+    (tmp_path / "seen").unlink()
+    (tmp_path / "seen").mkdir()
+    change(path, "version = 1", "version = 2")
+    for _ in range(2):
+        with pytest.raises(StorageError, match="memory="):
+            file.refresh()
+        assert file.version == 1
