@@ -13,6 +13,7 @@ from nacl import pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
 from qis._new_file import create
+from qis._paths import file_path
 from qis.errors import KeyFileError
 
 SEED_SIZE: Final = 32
@@ -45,11 +46,13 @@ def write_seed(path: str | PathLike[str], seed: bytes, passphrase: str | None) -
     else:
         text = _pem(_SEALED, _sealed(seed, passphrase))
     try:
-        create(Path(path), text.encode("ascii"))
+        create(file_path(path), text.encode("ascii"))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         reason = getattr(error, "strerror", None) or error
         raise KeyFileError(
-            f"{path} is not written: {reason}; nothing was left behind", field="path"
+            f"{path} is not written: {reason}; nothing was left behind",
+            field="path",
+            actual=path,
         ) from error
 
 

@@ -4,11 +4,11 @@ from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final
 
 from blake3 import blake3
 
+from qis._paths import file_path
 from qis.disclosure.lines import append_line, read_lines
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Outcome
@@ -57,7 +57,7 @@ class PrivacyBudget:
                 actual=epsilon,
             )
         self.epsilon = epsilon
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else file_path(path, without="None")
         self._paid: defaultdict[bytes, list[Decimal]] = defaultdict(list)
         self._released: set[bytes] = set()
         if self.path is not None and self.path.exists():

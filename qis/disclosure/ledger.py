@@ -7,11 +7,11 @@ ever, so a new one is compared with all of them, those of overlapping cohorts to
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
+from qis._paths import file_path
 from qis.disclosure.lines import append_line, read_lines
 from qis.errors import InputError
 from qis.outcomes import Outcome
@@ -136,7 +136,7 @@ class EmissionLedger:
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else file_path(path, without="None")
         self._emissions: list[Emission] = []
         if self.path is not None and self.path.exists():
             self._emissions = read_lines(self.path, _emission)

@@ -14,12 +14,12 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from os import PathLike
-from pathlib import Path
 from typing import Any, Final, Self
 
 from blake3 import blake3
 
 from qis._database import sync_folder
+from qis._paths import file_path
 from qis.errors import StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (
     AuditHead,
@@ -58,7 +58,7 @@ class AuditLog:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = file_path(path, without="audit=None")
         self._torn = b""
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
@@ -198,7 +198,7 @@ class AuditLog:
         """
         head = self.verify()
         try:
-            with Path(target).open("xb") as file:
+            with file_path(target, field="target").open("xb") as file:
                 file.writelines(entry.line() + b"\n" for entry in self.entries())
                 file.flush()
                 os.fsync(file.fileno())

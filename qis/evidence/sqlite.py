@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from qis._database import open_database, translated
+from qis._paths import file_path
 from qis.errors import InputError, PeerError, StorageDamagedError, StorageError
 from qis.evidence import _statements as sql
 from qis.evidence._carving import carved
@@ -67,7 +68,7 @@ class SQLiteStore(EvidenceStore):
         self, path: str | PathLike[str], *, roster: Roster, capacity: int = 1_000_000
     ) -> None:
         super().__init__(roster=roster, capacity=capacity)
-        self.path = Path(path)
+        self.path = file_path(path, without="a qis.MemoryStore")
         self._parsed: OrderedDict[int, Packet] = OrderedDict()
         self._rows: list[tuple[int, int, bytes, bytes]] = []
         self._lifts: list[tuple[bytes, int, str, int, bytes, int]] = []
@@ -190,7 +191,7 @@ class SQLiteStore(EvidenceStore):
             If the old file cannot be read or the new one not be written.
 
         """
-        target = Path(into)
+        target = file_path(into, field="into")
         if target.exists():
             raise InputError(f"{target} exists; recover into a new file", field="into")
         found: dict[bytes, Packet] = {}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from qis._database import open_database, open_in_memory, translated
+from qis._paths import file_path
 from qis.errors import PeerError, StorageDamagedError
 from qis.loop._outbox_rows import SCHEMA
 from qis.packet import Packet
@@ -24,7 +25,7 @@ class OutboxFile:
     """
 
     def __init__(self, path: str | PathLike[str] | None) -> None:
-        self.path = None if path is None else Path(path)
+        self.path = None if path is None else file_path(path, without="Outbox()")
         self._name = Path("the outbox in memory") if self.path is None else self.path
         self._database = (
             open_in_memory(SCHEMA) if self.path is None else open_database(self.path, SCHEMA)

@@ -11,6 +11,7 @@ import numpy as np
 
 from qis import _layout
 from qis._layout import PACKET_SIZE
+from qis._paths import file_path
 from qis.errors import InputError
 from qis.packet.packet import Packet
 
@@ -149,7 +150,7 @@ def write_packets(
     if mode not in ("new", "append"):
         raise InputError(f"mode is {mode!r:.40}; it is 'new' or 'append'", field="mode")
     count = 0
-    with Path(path).open("xb" if mode == "new" else "ab") as file:
+    with file_path(path).open("xb" if mode == "new" else "ab") as file:
         if (torn := file.tell() % PACKET_SIZE) != 0:
             raise InputError(
                 f"{path} ends with {torn} bytes of a torn packet; copy the whole ones that "

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from qis._layout import PACKET_SIZE
+from qis._paths import folder_path
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
 from qis.errors import InputError, PeerError, TransportError
 from qis.evidence.roster import Roster
@@ -75,7 +76,7 @@ class DirectoryTransport(Transport):
     ) -> None:
         if not 0.0 < poll_s < 1e6:
             raise InputError(f"poll_s is {poll_s!r:.40}; it is positive", field="poll_s")
-        self.path = Path(path)
+        self.path = folder_path(path, without="a qis.MemoryTransport")
         self._identity = identity
         self._poll_s = poll_s
         self._clock = clock

@@ -8,9 +8,9 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from os import PathLike
-from pathlib import Path
 from typing import Final, Self
 
+from qis._paths import file_path
 from qis.about import Interest
 from qis.channel import Channels
 from qis.errors import InputError, TransportError
@@ -74,7 +74,7 @@ class UDPTransport(Transport):
         self._advertise = advertise
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
         _require_reachable(bind, advertise)
-        self._cache = None if cache is None else Path(cache)
+        self._cache = None if cache is None else file_path(cache, field="cache", without="None")
         self._statistics = Statistics()
         self._reception = Reception(roster, self._statistics, topic_of=topic_of)
         self._inspector = self._reception.inspector
