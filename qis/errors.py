@@ -18,6 +18,7 @@
     │   ├── SignatureError               the signature does not verify
     │   ├── ExpiredError                 after its expiry
     │   ├── NotYetValidError             issued in the future
+    │   ├── SequenceAheadError           a sequence far ahead of its own issue time
     │   ├── RoutingKeysError             not the routing keys it was signed for
     │   └── UntrustedIssuerError         the roster does not list its issuer
     ├── TransportError (OSError)         the network's or the machine's
@@ -111,6 +112,10 @@ class ExpiredError(PeerError):
 
 class NotYetValidError(PeerError):
     """The packet says that it was issued in the future, beyond the tolerated clock offset."""
+
+
+class SequenceAheadError(PeerError):
+    """The packet's sequence is ahead of its own issue time by more than clocks may differ."""
 
 
 class RoutingKeysError(PeerError):

@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple, Protocol
 
 from qis.outcomes import Outcome
-from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
+from qis.packet import CLOCK_TOLERANCE_S, Packet, is_numbered_ahead, issuer_key
 
 KIND_ANCHOR: Final = 7
 KIND_DERIVED: Final = 8
@@ -77,6 +77,12 @@ class Admission(Enum):
         "not yet valid",
         f"It says that it was issued more than {CLOCK_TOLERANCE_S} s from now; it is not kept.",
     )
+    SEQUENCE_AHEAD = (
+        "sequence ahead",
+        f"Its sequence is more than {CLOCK_TOLERANCE_S} s ahead of the time at which it says it "
+        "was issued, and would stand above all that its issuer signs until then; it is not kept. "
+        "The issuer's clock was wrong once: its site has to recover its clock and publish again.",
+    )
     EVICTED = (
         "evicted",
         "The store is full and has dropped packets of this issuer of this or a higher sequence; "
@@ -86,7 +92,7 @@ class Admission(Enum):
     def __init__(self, label: str, sentence: str) -> None:
         self.label = label
         self.sentence = sentence
-        self._kept = label not in {"expired", "not yet valid", "evicted"}
+        self._kept = label not in {"expired", "not yet valid", "sequence ahead", "evicted"}
         self._changes_evidence = label in {"accepted", "equivocation", "derived"}
 
     @property
@@ -151,6 +157,8 @@ def refusal_by_time(packet: Packet, now: float) -> Admission | None:
 
 def verdict(packet: Packet, key: EvidenceKey, held: Held) -> Admission:
     """The verdict that follows from what a store holds; trust and overlap come when it is read."""
+    if is_numbered_ahead(packet.sequence, packet.issued_at):
+        return Admission.SEQUENCE_AHEAD
     if packet.sequence <= held.newest(key.issuer):  # as a rule not, and nothing is in its way
         others = held.ids_at(key.issuer, packet.sequence)
         if others:

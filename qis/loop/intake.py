@@ -1,6 +1,7 @@
 """What comes in: several standing interests, one queue, and the store's verdict in batches."""
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 from typing import Final
@@ -8,6 +9,7 @@ from typing import Final
 from qis.about import Interest
 from qis.errors import InputError
 from qis.evidence import Admission, EvidenceStore
+from qis.health import Notices
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.packet import Packet
@@ -57,6 +59,8 @@ class Intake:
         self._arrived = arrived
         self._changed = changed
         self._clock = clock
+        self._notices = Notices(logging.getLogger("qis.evidence"))
+        self._notices.listen(announcer.relay)
         self._waiting: deque[Packet] = deque()
         self._failure: Exception | None = None
         self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
@@ -126,6 +130,10 @@ class Intake:
             self._announcer.tell("received", packet=packet, reason=admission.label)
             if admission is Admission.EQUIVOCATION:
                 self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
+            if not admission.kept:
+                kind = "limit" if admission is Admission.EVICTED else "refusal"
+                subject = f"{admission.label}: {packet.issuer}"
+                self._notices.tell(kind, subject, f"not stored: {admission.sentence}")
         for study_id in {
             packet.outcome.study_id for packet, admission in arrivals if admission.changes_evidence
         }:

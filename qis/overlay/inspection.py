@@ -8,7 +8,7 @@ from qis.errors import PeerError
 from qis.identity import Issuer, issuer_of
 from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
-from qis.packet import Packet, issuer_key, reread, screen, verify_screened
+from qis.packet import Packet, check_numbered, issuer_key, reread, screen, verify_screened
 
 VERIFIED_LIMIT: Final = 4_096
 """Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
@@ -25,6 +25,8 @@ class Inspector:
         Of packets for which this is the same the newest replaces the others; empty: of none.
     holds
         Whether these very bytes have been verified and kept elsewhere in this process.
+    on_refusal
+        Called with a verified packet that is refused for what it says of itself, and the reason.
 
     """
 
@@ -34,10 +36,12 @@ class Inspector:
         topic_of: Callable[[Packet], bytes] = lambda _: b"",
         *,
         holds: Callable[[bytes], bool] = lambda _: False,
+        on_refusal: Callable[[Packet, PeerError], object] = lambda _packet, _error: None,
     ) -> None:
         self._accepts = accepts
         self._topic_of = topic_of
         self._holds = holds
+        self._on_refusal = on_refusal
         self._verified: Recent[bytes, Packet] = Recent(VERIFIED_LIMIT)
         self._carried: Recent[bytes, Carried] = Recent(VERIFIED_LIMIT)
         self._refused: dict[bytes, PeerError] = {}
@@ -100,6 +104,11 @@ class Inspector:
                 return known if known.keys == keys else None
             parsed = self.parse(data)
         except PeerError:
+            return None
+        try:
+            check_numbered(parsed.sequence, parsed.issued_at)
+        except PeerError as error:
+            self._on_refusal(parsed, error)
             return None
         if routing_commitment(keys) != parsed.routing_commitment:  # all, the study's id included
             return None

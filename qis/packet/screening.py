@@ -6,7 +6,13 @@ from blake3 import blake3
 
 from qis import _layout
 from qis._layout import PACKET_SIZE
-from qis.errors import ExpiredError, MalformedPacketError, NotYetValidError, PacketSizeError
+from qis.errors import (
+    ExpiredError,
+    MalformedPacketError,
+    NotYetValidError,
+    PacketSizeError,
+    SequenceAheadError,
+)
 
 CLOCK_TOLERANCE_S: Final = 300
 """How far in the future a packet may say it was issued."""
@@ -49,6 +55,27 @@ def check_valid_at(now: float, issued_at: int, expires_at: int) -> None:
             field="issued_at",
             actual=issued_at,
             limit=now + CLOCK_TOLERANCE_S,
+        )
+
+
+def is_numbered_ahead(sequence: int, issued_at: int) -> bool:
+    """Whether a sequence (Unix microseconds) lies further ahead of the issue time than clocks may.
+
+    Stores and holders admit no such packet, since it would stand above all that its issuer signs
+    until that time comes. Both numbers are in the packet, so everybody judges alike.
+    """
+    return sequence > (issued_at + CLOCK_TOLERANCE_S) * 1_000_000
+
+
+def check_numbered(sequence: int, issued_at: int) -> None:
+    """Raise `SequenceAheadError` if stores and holders do not admit this sequence."""
+    if is_numbered_ahead(sequence, issued_at):
+        raise SequenceAheadError(
+            f"its sequence {sequence} is {sequence / 1e6 - issued_at:.0f} s ahead of its issue "
+            f"time {issued_at}; at most {CLOCK_TOLERANCE_S} s are admitted",
+            field="sequence",
+            actual=sequence,
+            limit=(issued_at + CLOCK_TOLERANCE_S) * 1_000_000,
         )
 
 

@@ -50,7 +50,13 @@ def state_of(store: EvidenceStore) -> object:
 
 
 def _packet(
-    site: int, second: int = 0, *, estimate: float = 0.0, cohort: str = "", question: str = ""
+    site: int,
+    second: int = 0,
+    *,
+    estimate: float = 0.0,
+    cohort: str = "",
+    question: str = "",
+    sequence: int | None = None,
 ) -> Packet:
     effect = Effect(
         question=question or _QUESTION,
@@ -59,12 +65,19 @@ def _packet(
         estimate=estimate,
         standard_error=1.0,
     )
-    return _sign(site, effect, second)
+    return _sign(site, effect, second, sequence)
 
 
-def _sign(site: int, outcome: Effect | Retraction, second: int) -> Packet:
+def _sign(
+    site: int, outcome: Effect | Retraction, second: int, sequence: int | None = None
+) -> Packet:
     return Packet.sign(
-        _SITES[site], outcome=outcome, fingerprint=_ABOUT, issued_at=_NOW + second, lifetime_s=3600
+        _SITES[site],
+        outcome=outcome,
+        fingerprint=_ABOUT,
+        issued_at=_NOW + second,
+        lifetime_s=3600,
+        sequence=sequence,
     )
 
 
@@ -128,6 +141,25 @@ def _keeps_equivocation_as_proof(factory: StoreFactory) -> None:
     assert len(store.equivocations()) == 1, "the proof stays"
 
 
+def _admits_no_sequence_ahead_of_its_issue_time(factory: StoreFactory) -> None:
+    good, limit = _packet(0, 1), (_NOW + CLOCK_TOLERANCE_S) * 1_000_000
+    store = _open(factory, [good])
+    for sequence in (limit + 1, 2**63, 2**64 - 1):
+        ahead = _packet(0, 0, estimate=1.0, sequence=sequence)
+        got = store.add(ahead, now=_NOW)
+        assert got is Admission.SEQUENCE_AHEAD, f"sequence {sequence} is refused, not {got}"
+        assert ahead not in store, "and not held"
+        assert store.evidence(_QUESTION, now=_NOW) == [good], "and pins nothing"
+        retraction = _sign(0, Retraction(question=_QUESTION), 0, sequence)
+        assert store.add(retraction, now=_NOW) is Admission.SEQUENCE_AHEAD, "of any kind"
+    assert store.flagged == frozenset(), "and proves nothing"
+    last = _packet(0, 0, estimate=1.0, sequence=limit)
+    assert store.add(last, now=_NOW) is Admission.ACCEPTED, "clocks may differ by the tolerance"
+    assert store.add(_packet(0, CLOCK_TOLERANCE_S + 1), now=_NOW + 1) is Admission.ACCEPTED, (
+        "whose sequence is no bar for longer than that"
+    )
+
+
 def _lets_a_late_retraction_withdraw(factory: StoreFactory) -> None:
     store = _open(factory, [_packet(0, 0)])
     later = _NOW + 10_000
@@ -188,6 +220,7 @@ _CHECKS: Final = (
     _gives_a_reason_for_every_verdict,
     _keeps_one_state_whatever_the_order,
     _keeps_equivocation_as_proof,
+    _admits_no_sequence_ahead_of_its_issue_time,
     _lets_a_late_retraction_withdraw,
     _judges_trust_when_it_is_read,
     _is_bounded_fairly,

@@ -14,6 +14,7 @@ from qis import _layout
 from qis.about import Fingerprint, Interest
 from qis.errors import PeerError, RoutingKeysError, SchemeMismatchError, UntrustedIssuerError
 from qis.evidence.roster import Roster
+from qis.health import Notices
 from qis.identity import Issuer, issuer_of
 from qis.overlay.delivering import Arrived
 from qis.overlay.inspection import Inspector
@@ -91,6 +92,8 @@ class Reception:
         Whom it believes, and where it counts.
     topic_of
         As for `Inspector`.
+    notices
+        Who is told which verified packets are not held for others, and why.
 
     """
 
@@ -100,11 +103,15 @@ class Reception:
         statistics: Statistics,
         *,
         topic_of: Callable[[Packet], bytes] = lambda _: b"",
+        notices: Notices | None = None,
     ) -> None:
         self.roster = roster
         self._statistics = statistics
         self._held = HeldPackets()
-        self.inspector = Inspector(self.accepts, topic_of, holds=self._held.has_bytes)
+        self._notices = notices
+        self.inspector = Inspector(
+            self.accepts, topic_of, holds=self._held.has_bytes, on_refusal=self._not_held
+        )
         """What a node verifies by that it passes on; nothing is verified twice."""
         self._inboxes: list[Inbox] = []
 
@@ -232,6 +239,13 @@ class Reception:
     def _repeated(self) -> Verdict:
         self._statistics.duplicates += 1
         return Verdict.DUPLICATE
+
+    def _not_held(self, packet: Packet, error: PeerError) -> None:
+        """Tell that this node, as a holder, refuses a packet that verified."""
+        self._statistics.refused[type(error).__name__] += 1
+        if self._notices is not None:
+            subject = f"{type(error).__name__} of {packet.issuer}"
+            self._notices.tell("refusal", subject, f"not held for others: {error}")
 
     def _refused(self, error: PeerError) -> Verdict:
         self._statistics.refused[type(error).__name__] += 1

@@ -185,7 +185,7 @@ class MemoryTransport(Transport):
         self._network = network
         self._statistics = Statistics()
         roster = Roster.open() if roster is None else roster
-        self._reception = Reception(roster, self._statistics)
+        self._reception = Reception(roster, self._statistics, notices=self.notices)
         self._is_open = True
         self._carrier = network._join(  # noqa: SLF001  the network is the transport's other half
             identity, self._reception, self._statistics

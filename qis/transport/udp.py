@@ -76,7 +76,9 @@ class UDPTransport(Transport):
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else file_path(cache, field="cache", without="None")
         self._statistics = Statistics()
-        self._reception = Reception(roster, self._statistics, topic_of=topic_of)
+        self._reception = Reception(
+            roster, self._statistics, topic_of=topic_of, notices=self.notices
+        )
         self._inspector = self._reception.inspector
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None

@@ -53,5 +53,36 @@ def test_anything_else_is_not_passed_on(packet, keys, now, warm):
     assert inspect(packet, keys, now) is None
 
 
+@pytest.mark.parametrize("sequence", [(NOW + 300) * 10**6 + 1, 2**64 - 1])
+def test_a_sequence_ahead_of_its_issue_time_is_not_passed_on_and_that_is_told(sequence):
+    told = []
+    inspect = Inspector(
+        lambda _: True, on_refusal=lambda packet, error: told.append((packet, error))
+    )
+
+    def numbered(sequence):
+        return Packet.sign(
+            SITE,
+            outcome=EFFECT,
+            fingerprint=Fingerprint(bytes(32), bytes(8)),
+            issued_at=NOW,
+            lifetime_s=100,
+            sequence=sequence,
+            routing_keys=KEYS,
+        )
+
+    ahead = numbered(sequence)
+    for count in (1, 2):  # the second time from memory
+        assert inspect(bytes(ahead), KEYS, NOW) is None
+        assert len(told) == count
+    packet, error = told[0]
+    assert packet == ahead
+    assert (error.field, error.actual, error.limit) == ("sequence", sequence, (NOW + 300) * 10**6)
+    assert inspect(bytes(numbered((NOW + 300) * 10**6)), KEYS, NOW) is not None
+    forged = bytes(ahead)[:-1] + bytes([bytes(ahead)[-1] ^ 1])
+    assert inspect(forged, KEYS, NOW) is None
+    assert len(told) == 2  # only what verified names anybody
+
+
 def test_who_is_not_on_the_roster_is_not_passed_on():
     assert Inspector(lambda _: False)(RAW, KEYS, NOW) is None

@@ -87,22 +87,25 @@ def test_evictions_are_remembered_after_reopening(path):
     store.close()
 
 
-def test_sequences_beyond_signed_64_bits_keep_their_order(path):
-    def numbered(sequence):
+def test_sequences_keep_their_order_up_to_the_last_that_time_can_reach(path):
+    def numbered(sequence, issued_at=NOW):
         return qis.Packet.sign(
             SITES[0],
             outcome=PACKETS[0].outcome,
             fingerprint=FINGERPRINT,
-            issued_at=NOW,
+            issued_at=issued_at,
             lifetime_s=60,
             sequence=sequence,
         )
 
-    low, high, top = (numbered(n) for n in (2**32, 2**63 + 1, 2**64 - 1))
+    end = 2**32 - 61
+    low, high = numbered(2**32), numbered(NOW * 10**6)
+    last = numbered((end + 300) * 10**6, issued_at=end)
     store = opened(path)
-    verdicts = store.add_many([high, low, top], now=NOW)
-    assert verdicts == [Admission.ACCEPTED, Admission.SUPERSEDED, Admission.ACCEPTED]
-    assert store.evidence("q0", now=NOW) == [top]
+    verdicts = store.add_many([high, low, last], now=end)
+    assert verdicts == [Admission.EXPIRED, Admission.EXPIRED, Admission.ACCEPTED]
+    assert store.add_many([low, high], now=NOW) == [Admission.SUPERSEDED, Admission.SUPERSEDED]
+    assert store.evidence("q0", now=NOW) == [last]
     store.close()
 
 
