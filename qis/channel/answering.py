@@ -19,7 +19,7 @@ class Answers:
 
     Parameters
     ----------
-    identity, sessions, cookies, refused, send, key_pairs, accepts
+    identity, sessions, cookies, refused, send, key_pairs, accepts, unix_s
         Of the node.
     calls
         Its own calls, whose numbers are taken.
@@ -37,6 +37,7 @@ class Answers:
         key_pairs: Callable[[], KeyPair],
         accepts: Callable[[Issuer], bool],
         calls: Container[int],
+        unix_s: Callable[[float], float],
     ) -> None:
         self._identity = identity
         self._sessions = sessions
@@ -46,6 +47,7 @@ class Answers:
         self._key_pairs = key_pairs
         self._accepts = accepts
         self._calls = calls
+        self._unix_s = unix_s
 
     def on_initiation(self, data: bytes, address: bytes, now: float) -> None:
         """Check in this order: form, cookie if many call, roster, signature, keys."""
@@ -83,7 +85,7 @@ class Answers:
             to=initiation.session,
             session=number,
             ephemeral=key_pair[0],
-            time_ms=max(0, int(now * 1000)),
+            time_ms=max(0, int(self._unix_s(now) * 1000)),
         )
         transcript = initiation.transcript(self._identity.issuer.key)
         signature = self._identity.sign(unsigned.signed_part(transcript))
@@ -94,7 +96,7 @@ class Answers:
             own_number=number,
             peer_number=initiation.session,
             now=now,
-            clock_offset_s=initiation.time_ms / 1000.0 - now,
+            clock_s=initiation.time_ms / 1000.0 - now,
         )
         self._sessions.expect(session, now)
         self._send(replace(unsigned, signature=signature).encode(), address)

@@ -41,7 +41,7 @@ class Calls:
 
     Parameters
     ----------
-    identity, sessions, refused, send, key_pairs, jitter
+    identity, sessions, refused, send, key_pairs, jitter, unix_s
         Of the node: `jitter()` is about 1.
 
     """
@@ -55,6 +55,7 @@ class Calls:
         *,
         key_pairs: Callable[[], KeyPair],
         jitter: Callable[[], float],
+        unix_s: Callable[[float], float],
     ) -> None:
         self._identity = identity
         self._sessions = sessions
@@ -62,6 +63,7 @@ class Calls:
         self._send = send
         self._key_pairs = key_pairs
         self._jitter = jitter
+        self._unix_s = unix_s
         self._calls: dict[int, _Call] = {}
         self._called: dict[Place, int] = {}
 
@@ -122,7 +124,7 @@ class Calls:
             own_number=response.to,
             peer_number=response.session,
             now=now,
-            clock_offset_s=response.time_ms / 1000.0 - now,
+            clock_s=response.time_ms / 1000.0 - now,
         )
         self._sessions.use(session)
         # An empty one confirms where nothing waits, as after a renewal.
@@ -148,7 +150,7 @@ class Calls:
             session=number,
             ephemeral=key_pair[0],
             key=self._identity.issuer.key,
-            time_ms=max(0, int(now * 1000)),
+            time_ms=max(0, int(self._unix_s(now) * 1000)),
         )
         signature = self._identity.sign(unsigned.signed_part(place[0]))
         initiation = replace(unsigned, signature=signature)

@@ -37,6 +37,9 @@ class Channels:
         Gives a new ephemeral key pair each time.
     refused
         Where what is refused is counted, by reason.
+    unix_s
+        The date, in Unix seconds, of a moment of the clock that gives `now`. That one never steps;
+        the date is only told to the peer, so that clocks can be compared.
 
     """
 
@@ -48,6 +51,7 @@ class Channels:
         rng: random.Random,
         key_pairs: Callable[[], KeyPair] = new_key_pair,
         refused: Counter[str] | None = None,
+        unix_s: Callable[[float], float] = lambda now: now,
     ) -> None:
         self.refused: Counter[str] = Counter() if refused is None else refused
         self.sessions = Sessions(rng)
@@ -59,6 +63,7 @@ class Channels:
             self._put,
             key_pairs=key_pairs,
             jitter=lambda: rng.uniform(0.8, 1.2),
+            unix_s=unix_s,
         )
         answers = Answers(
             identity,
@@ -69,6 +74,7 @@ class Channels:
             key_pairs=key_pairs,
             accepts=accepts,
             calls=self._calls,
+            unix_s=unix_s,
         )
         self._handlers = {
             INITIATION: answers.on_initiation,
@@ -120,7 +126,7 @@ class Channels:
         return out
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` has to be called next, in Unix seconds."""
+        """When `handle_timer` has to be called next, by the clock of `now`."""
         times = (self._calls.next_timer(), self.sessions.next_expiry())
         return min((at for at in times if at is not None), default=None)
 

@@ -31,9 +31,10 @@ class Session:
     own_number, peer_number
         The session's number here and there.
     now
-        Unix seconds.
-    clock_offset_s
-        The other's clock less ours, in seconds, as the handshake showed it.
+        Seconds of a clock that never steps.
+    clock_s
+        The other's date, in Unix seconds, when the clock of `now` was at 0: what the handshake
+        showed less `now`, so that it stays right when this machine's date is set.
 
     """
 
@@ -42,7 +43,7 @@ class Session:
         "_sent",
         "_window",
         "address",
-        "clock_offset_s",
+        "clock_s",
         "expires_at",
         "own_number",
         "peer",
@@ -59,7 +60,7 @@ class Session:
         own_number: int,
         peer_number: int,
         now: float,
-        clock_offset_s: float,
+        clock_s: float,
     ) -> None:
         self.peer = peer
         self.address = address
@@ -67,7 +68,7 @@ class Session:
         self.peer_number = peer_number
         self.expires_at = now + LIFETIME_S
         self.renew_at = now + RENEW_AFTER_S
-        self.clock_offset_s = clock_offset_s
+        self.clock_s = clock_s
         self._keys = keys
         self._sent = 0
         self._window = ReplayWindow()

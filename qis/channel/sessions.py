@@ -40,9 +40,9 @@ class Sessions:
         return len(self._in_use) + len(self._unconfirmed)
 
     @property
-    def clock_offsets_s(self) -> dict[bytes, float]:
-        """By the key of each peer, its clock less ours in seconds."""
-        return {session.peer: session.clock_offset_s for session in self._newest.values()}
+    def clocks_s(self) -> dict[bytes, float]:
+        """By the key of each peer, its date (Unix seconds) less our `now`, of a steady clock."""
+        return {session.peer: session.clock_s for session in self._newest.values()}
 
     def new_number(self, taken: Container[int]) -> int:
         """A number that no session and none of `taken` has."""

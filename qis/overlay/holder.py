@@ -30,10 +30,11 @@ class Holder:
         links: Links,
         inspect: Inspect,
         deliver_here: Callable[[Carried, int, float], None],
+        unix_s: Callable[[float], float],
         rng: random.Random,
     ) -> None:
         self.holdings = Holdings()
-        self.retained = Retained()
+        self.retained = Retained(unix_s=unix_s)
         self.outflow = Outflow(links, credentials.key)
         self._spreading = Spreading(self.outflow)
         self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
-from qis.overlay.delivering import Delivering, Receive
+from qis.overlay.delivering import Arrived, Delivering, Receive
 from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
 from qis.overlay.holder import Holder
@@ -37,6 +37,11 @@ def _nothing(*_: object) -> None:
     """What need not be done."""
 
 
+def _same(now: float) -> float:
+    """The date where one clock serves for both, as in virtual time."""
+    return now
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What a node is made of.
@@ -48,9 +53,14 @@ class Settings:
     address
         Where others reach it, 18 bytes.
     inspect, receive
-        How packets are verified before they are passed on, and where they are delivered.
+        How packets are verified before they are passed on, and where they are delivered. Called
+        with Unix seconds, as packets are valid by the wall clock.
     verify_ahead
-        Called with several packets that `inspect` is about to be asked for, and the time.
+        Called with several packets that `inspect` is about to be asked for, and Unix seconds.
+    unix_s
+        The date, in Unix seconds, of a moment of the node's own clock. Every `now` that a node is
+        given is of a clock that never steps, so that timers and soft state outlive it when
+        somebody sets the date.
     accepts
         Whom it talks to; a roster's `accepts`.
     refused
@@ -70,6 +80,7 @@ class Settings:
     receive: Receive
     accepts: Callable[[Issuer], bool]
     verify_ahead: Callable[[list[bytes], float], None] = _nothing
+    unix_s: Callable[[float], float] = _same
     refused: Counter[str] = field(default_factory=Counter)
     salt: bytes = b""
     holders: int = HOLDERS
@@ -86,7 +97,7 @@ class OverlayNode:
     rng
         All its chance: one seed, one history.
     now
-        Unix seconds.
+        Seconds of a clock that never steps, as everywhere in a node.
     admission
         Verified records, if several nodes of one process share their memory of them.
 
@@ -100,7 +111,11 @@ class OverlayNode:
         now: float,
         admission: Admission | None = None,
     ) -> None:
-        credentials = settings.credentials
+        credentials, unix_s = settings.credentials, settings.unix_s
+
+        def inspect(packet: bytes, keys: tuple[bytes, ...], at: float) -> Carried | None:
+            return settings.inspect(packet, keys, unix_s(at))
+
         self.refused = settings.refused
         self._settings = settings
         self._rng = rng
@@ -114,7 +129,7 @@ class OverlayNode:
         self._timers = Timers()
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
-        record = credentials.record(settings.address, int(now * 1_000_000))
+        record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
         own = Contact(node_id(credentials.key, settings.salt), record)
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
         self._links = Links(self._timers, rng)
@@ -127,22 +142,24 @@ class OverlayNode:
                 timers=self._timers,
                 rng=rng,
                 hold_here=self.holder.subscribe,
+                unix_s=unix_s,
                 salt=settings.salt,
                 holders=settings.holders,
                 slot=slot,
             )
         )
-        self.delivering = Delivering(settings.receive, self._timers, self.refused)
+        self.delivering = Delivering(self._receive, self._timers, self.refused)
         self.holder = Holder(
             credentials=credentials,
             admission=self._admission,
             links=self._links,
-            inspect=settings.inspect,
+            inspect=inspect,
             deliver_here=self.delivering.deliver,
+            unix_s=unix_s,
             rng=rng,
         )
         self.relaying = Relaying(
-            admission=self._admission, inspect=settings.inspect, outflow=self.holder.outflow
+            admission=self._admission, inspect=inspect, outflow=self.holder.outflow
         )
         self._rounds = Rounds(
             finder=self.finder,
@@ -152,7 +169,7 @@ class OverlayNode:
             salt=settings.salt,
             holders=settings.holders,
         )
-        self.publisher = Publisher(self._rounds, self._timers)
+        self.publisher = Publisher(self._rounds, self._timers, unix_s=unix_s)
         self.handover = Handover(
             finder=self.finder,
             links=self._links,
@@ -175,7 +192,7 @@ class OverlayNode:
             holder=self.holder,
             interests=self.interests,
             relaying=self.relaying,
-            receive=settings.receive,
+            receive=self._receive,
             gone=self._gone,
             refused=self.refused,
         )
@@ -196,7 +213,7 @@ class OverlayNode:
         return self._links.take()
 
     def next_timer(self) -> float | None:
-        """When `handle_timer` has to be called next, in Unix seconds."""
+        """When `handle_timer` has to be called next, by the clock of `now`."""
         return self._timers.next_at()
 
     @property
@@ -250,7 +267,7 @@ class OverlayNode:
             self._requests.deliver(delivered, now)
         published = [message.packet for message, _, _ in others if isinstance(message, Publish)]
         if len(published) > 1:
-            self._settings.verify_ahead(published, now)
+            self._settings.verify_ahead(published, self._settings.unix_s(now))
         for message, address, sender in others:
             self._links.asked_by = sender
             is_request = self._requests.answer(message, address, now)
@@ -306,13 +323,17 @@ class OverlayNode:
         """Withdraw all subscriptions and say good-bye to everybody in the table."""
         self.interests.want({}, now)
         gone = self._settings.address[:16] + bytes(2)
-        sequence = max(int(now * 1_000_000), self.contact.record.sequence + 1)
+        former = self.contact.record.sequence
+        sequence = max(int(self._settings.unix_s(now) * 1_000_000), former + 1)
         record = self._settings.credentials.record(gone, sequence)
         for contact in self.table:
             message = Leave(request=self._rng.randbytes(8), record=record.encode())
             self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
+
+    def _receive(self, arrived: Sequence[Arrived], now: float) -> list[bool]:
+        return self._settings.receive(arrived, self._settings.unix_s(now))
 
     def _gone(self, contact: Contact) -> None:
         self.finder.gone(contact)

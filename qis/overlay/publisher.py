@@ -6,7 +6,7 @@ which nobody has acknowledged a packet is tried again soon; until then it counts
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -43,10 +43,22 @@ class _Publication:
 
 
 class Publisher:
-    """Publishes one node's packets."""
+    """Publishes one node's packets.
 
-    def __init__(self, rounds: Rounds, timers: Timers) -> None:
+    Parameters
+    ----------
+    rounds, timers
+        Of this node.
+    unix_s
+        As of `Settings`: packets expire by the wall clock.
+
+    """
+
+    def __init__(
+        self, rounds: Rounds, timers: Timers, *, unix_s: Callable[[float], float] = lambda now: now
+    ) -> None:
         self._rounds = rounds
+        self._unix_s = unix_s
         self._timers = timers
         self._publications: OrderedDict[bytes, _Publication] = OrderedDict()
         self._unspread: dict[bytes, _Publication] = {}
@@ -86,14 +98,15 @@ class Publisher:
             awaited = [current for current in publication.rounds if not current.is_repeat]
             for current in awaited:
                 current.to_all = True
-            if not awaited and publication.carried.expires_at > now:
+            if not awaited and self._is_alive(publication, now):
                 places = range(len(publication.carried.keys))
                 self._begin(publication, places, 0, now, to_all=True)
 
     def _publish(self, publication: _Publication, salt: int, now: float) -> None:
         carried = publication.carried
-        if self._publications.get(carried.id) is not publication or carried.expires_at <= now:
-            if self._publications.get(carried.id) is publication:
+        is_current = self._publications.get(carried.id) is publication
+        if not is_current or not self._is_alive(publication, now):
+            if is_current:
                 del self._publications[carried.id]
                 self._unspread.pop(carried.id, None)
             return
@@ -137,7 +150,7 @@ class Publisher:
     def _note(self, publication: _Publication, ended: Round, now: float) -> None:
         was_unheld = bool(publication.unheld)
         publication.unheld -= ended.handings.keys()
-        if publication.carried.expires_at > now:
+        if self._is_alive(publication, now):
             publication.unheld.update(ended.unheld)
         is_unheld = bool(publication.unheld)
         self._unheld += is_unheld - was_unheld
@@ -147,6 +160,9 @@ class Publisher:
             publication.tries = 0
             if ended.has_tried_all:
                 self._unspread.pop(publication.carried.id, None)
+
+    def _is_alive(self, publication: _Publication, now: float) -> bool:
+        return publication.carried.expires_at > self._unix_s(now)
 
     def _wait(self, publication: _Publication, ended: Round, now: float) -> None:
         pause_s = TRY_AGAIN_S[min(publication.tries, len(TRY_AGAIN_S) - 1)]

@@ -6,7 +6,7 @@ what came after what, so that a refresh repeats nothing.
 """
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,10 +35,22 @@ class Carried:
 
 
 class Retained:
-    """The packets kept by one node."""
+    """The packets kept by one node.
 
-    def __init__(self, limit: int = RETAINED_LIMIT) -> None:
+    Parameters
+    ----------
+    limit
+        Most packets kept.
+    unix_s
+        As of `Settings`: packets expire by the wall clock.
+
+    """
+
+    def __init__(
+        self, limit: int = RETAINED_LIMIT, *, unix_s: Callable[[float], float] = lambda now: now
+    ) -> None:
         self._limit = limit
+        self._unix_s = unix_s
         self._packets: dict[bytes, tuple[int, Carried]] = {}
         self._shares = Shares()
         self._by_key: dict[bytes, dict[bytes, None]] = {}
@@ -51,7 +63,7 @@ class Retained:
 
     def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> None:
         """Keep a packet, once, as a holder of some of its keys, unless a newer one is kept."""
-        if carried.expires_at <= now or not self._replace_older(carried):
+        if carried.expires_at <= self._unix_s(now) or not self._replace_older(carried):
             return
         for key in keys:
             self._by_key.setdefault(key, {})[carried.id] = None
@@ -74,21 +86,25 @@ class Retained:
 
     def under(self, key: bytes, now: float) -> list[Carried]:
         """The live packets that are kept under a key."""
+        unix_s = self._unix_s(now)
         kept = (self._packets[packet_id][1] for packet_id in self._by_key.get(key, ()))
-        return [carried for carried in kept if carried.expires_at > now]
+        return [carried for carried in kept if carried.expires_at > unix_s]
 
     def after(self, count: int, keys: frozenset[bytes], now: float) -> Iterator[Carried]:
         """The live packets that came after the count-th and share one of the keys, in order."""
+        unix_s = self._unix_s(now)
         for number, carried in list(self._packets.values()):
-            if number > count and carried.expires_at > now and not keys.isdisjoint(carried.keys):
+            is_alive = carried.expires_at > unix_s
+            if number > count and is_alive and not keys.isdisjoint(carried.keys):
                 yield carried
 
     def expire(self, now: float) -> None:
         """Let go of packets whose time is over."""
-        if now < self._first_expiry:
+        unix_s = self._unix_s(now)
+        if unix_s < self._first_expiry:
             return
         for packet_id, (_, carried) in list(self._packets.items()):
-            if carried.expires_at <= now:
+            if carried.expires_at <= unix_s:
                 self._drop(packet_id)
         alive = (carried.expires_at for _, carried in self._packets.values())
         self._first_expiry = min(alive, default=math.inf)

@@ -51,6 +51,7 @@ class Subscriber:
         timers: Timers,
         rng: random.Random,
         hold_here: Callable[[Subscribe, float], object],
+        unix_s: Callable[[float], float],
         salt: bytes,
         holders: int = HOLDERS,
         slot: int = 0,
@@ -63,6 +64,7 @@ class Subscriber:
         self._timers = timers
         self._rng = rng
         self._hold_here = hold_here
+        self._unix_s = unix_s
         self._salt = salt
         self._holders = holders
         self._sequence = 0
@@ -142,7 +144,8 @@ class Subscriber:
         if self._refresh is not None:
             self._refresh.cancel()
             self._refresh = None
-        self._sequence = max(self._sequence + 1, int(now * 1_000_000))
+        # Of the wall clock, so that those of the next process are higher.
+        self._sequence = max(self._sequence + 1, int(self._unix_s(now) * 1_000_000))
         subscription = Subscription.signed(
             self._credentials,
             record=self._finder.own.record.encode(),

@@ -26,7 +26,7 @@ class Timers:
         self._order = count()
 
     def start(self, at: float, action: Callable[[float], None]) -> Timer:
-        """Have `action(now)` called once `at` (Unix seconds) has come."""
+        """Have `action(now)` called once `at`, of the clock that gives `now`, has come."""
         timer = Timer(action)
         heapq.heappush(self._heap, (at, next(self._order), timer))
         return timer

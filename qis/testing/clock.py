@@ -7,20 +7,33 @@ from qis.errors import InputError
 
 @dataclass(slots=True)
 class VirtualClock:
-    """Call it for the time; `advance` it by hand. Fits every `clock=` in qis.
+    """Call it for the date; `advance` it by hand. Fits every `clock=` in qis.
+
+    It is two clocks in one: the date, which may be set, and a steady one, which only advances.
 
     Parameters
     ----------
     now
-        Unix seconds.
+        The date, in Unix seconds.
+    passed
+        Seconds that have passed, whatever the date was set to.
 
     """
 
     now: float = 1_800_000_000.0
+    passed: float = 0.0
 
     def __call__(self) -> float:
-        """The time, in Unix seconds."""
+        """The date, in Unix seconds."""
         return self.now
+
+    def steady(self) -> float:
+        """Seconds that have passed; `set` does not change it."""
+        return self.passed
+
+    def set(self, now: float) -> None:
+        """Set the date, forwards or back, as an administrator or NTP does. No time passes."""
+        self.now = now
 
     def advance(self, seconds: float) -> None:
         """Let time pass.
@@ -34,3 +47,4 @@ class VirtualClock:
         if seconds < 0.0:
             raise InputError("time does not go back", field="seconds", actual=seconds, limit=0.0)
         self.now += seconds
+        self.passed += seconds

@@ -5,11 +5,12 @@ import ipaddress
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from os import PathLike
 from typing import Final, Self
 
+from qis._clock import Clock
 from qis._paths import file_path
 from qis.about import Interest
 from qis.channel import Channels
@@ -51,6 +52,9 @@ class UDPTransport(Transport):
         Some nodes of the network, as ``"key@host:port"``; the others are found through them.
     cache
         File that remembers peers from one run to the next, used beside `bootstrap`.
+    clock
+        Gives Unix seconds, and decides what is valid. Timers run by the machine's steady clock (or
+        the `steady` of this one, if it has it), so that setting the date stops nothing.
 
     Raises
     ------
@@ -68,6 +72,7 @@ class UDPTransport(Transport):
         advertise: Address | None = None,
         bootstrap: Iterable[str] = (),
         cache: str | PathLike[str] | None = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._identity = identity
         self._bind = bind
@@ -75,6 +80,7 @@ class UDPTransport(Transport):
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
         _require_reachable(bind, advertise)
         self._cache = None if cache is None else file_path(cache, field="cache", without="None")
+        self._clock = Clock.of(clock)
         self._statistics = Statistics()
         self._reception = Reception(
             roster, self._statistics, topic_of=topic_of, notices=self.notices
@@ -126,7 +132,7 @@ class UDPTransport(Transport):
             self._socket = DatagramSocket(
                 *self._bind, self._statistics, received=self._receive, drained=self._turn
             )
-            now = time.time()
+            now = self._clock.steady()
             # Not a cipher's key among them: those come from libsodium's own source.
             rng = random.Random(secrets.randbits(256))  # noqa: S311  seeded from the system's
             self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
@@ -135,6 +141,7 @@ class UDPTransport(Transport):
                 accepts=self._reception.accepts,
                 rng=rng,
                 refused=self._statistics.refused,
+                unix_s=self._clock.unix_s,
             )
             self._cache_at = now + CACHE_EVERY_S
             remembered = [] if self._cache is None else read_cache(self._cache)
@@ -154,14 +161,14 @@ class UDPTransport(Transport):
         self._statistics.published += 1
         carried = self._inspector.carried(packet, keys)
         self._inspector.trust(packet, carried)
-        node.publish(carried, time.time())
+        node.publish(carried, self._clock.steady())
         self._turn()
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Register an interest at the holders of its keys; what they keep for it comes too."""
         self._open_node()
-        with self._reception.inbox(interest, now=time.time()) as inbox:
+        with self._reception.inbox(interest, now=self._clock.wall()) as inbox:
             self._register()
             yield inbox
         self._register()
@@ -172,7 +179,7 @@ class UDPTransport(Transport):
         A node that was given peers waits for one of them. The first node of a network, given none,
         is the only holder until others come.
         """
-        self._open_node().publisher.spread(time.time())
+        self._open_node().publisher.spread(self._clock.steady())
         self._turn()
         try:
             async with asyncio.timeout(timeout_s):
@@ -193,8 +200,8 @@ class UDPTransport(Transport):
         if self._socket is None or self._node is None:
             return
         self._remember_peers()
-        self._node.leave(time.time())
-        self._seal(time.time())
+        self._node.leave(self._clock.steady())
+        self._seal(self._clock.steady())
         self._send()
         if self._alarm is not None:
             self._alarm.cancel()
@@ -213,18 +220,19 @@ class UDPTransport(Transport):
             accepts=self._reception.accepts,
             verify_ahead=self._inspector.verify_ahead,
             refused=self._statistics.refused,
+            unix_s=self._clock.unix_s,
         )
         return OverlayNode(settings, rng=rng, now=now)
 
     def _register(self) -> None:
         if self._node is not None:
-            self._node.want(self._reception.wanted(), time.time())
+            self._node.want(self._reception.wanted(), self._clock.steady())
             self._turn()
 
     def _receive(self, datagrams: list[tuple[bytes, bytes]]) -> None:
         if self._node is None or self._channels is None:
             return
-        now = time.time()
+        now = self._clock.steady()
         arrivals: list[Arrival] = [
             (plain, address, key)
             for data, address in datagrams
@@ -242,7 +250,7 @@ class UDPTransport(Transport):
         """Do what is due, send what is to be sent, and set the next alarm."""
         if self._node is None or self._channels is None:
             return
-        now = time.time()
+        now = self._clock.steady()
         self._node.handle_timer(now)
         self._seal(now)
         self._channels.handle_timer(now)

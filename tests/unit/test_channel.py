@@ -293,8 +293,8 @@ def test_the_clocks_are_compared():
     wire = Wire()
     wire.offsets[B] = 90.0
     wire.talk(A, B)
-    assert wire.nodes[A].sessions.clock_offsets_s[KEYS[B]] == pytest.approx(90.0, abs=0.01)
-    assert wire.nodes[B].sessions.clock_offsets_s[KEYS[A]] == pytest.approx(-90.0, abs=0.01)
+    assert wire.nodes[A].sessions.clocks_s[KEYS[B]] == pytest.approx(90.0, abs=0.01)
+    assert wire.nodes[B].sessions.clocks_s[KEYS[A]] == pytest.approx(-90.0, abs=0.01)
 
 
 def test_somebody_else_on_the_roster_cannot_take_an_address():

@@ -1,0 +1,59 @@
+"""The two clocks of a machine, kept apart.
+
+The *wall* clock says which date it is. A person, an administrator or NTP may step it, forwards or
+back, while a program runs: it is asked only where a date is meant, such as whether a packet is
+valid. The *steady* clock never steps; it measures intervals, and its zero means nothing.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Self
+
+
+def _steady_clock() -> Callable[[], float]:
+    """The monotonic clock that also runs while the machine sleeps.
+
+    Others close their ends of a session meanwhile, so this end has to see that time has passed.
+    """
+    identifier = getattr(time, "CLOCK_BOOTTIME", None)  # Linux, whose CLOCK_MONOTONIC stops
+    if identifier is not None:
+        try:
+            time.clock_gettime(identifier)
+        except OSError:  # a kernel or a sandbox that does not know it
+            return time.monotonic
+        return lambda: time.clock_gettime(identifier)
+    return time.monotonic
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """What time it is, and how much time has passed.
+
+    Parameters
+    ----------
+    wall
+        Gives Unix seconds; may step.
+    steady
+        Gives seconds since some moment; never steps.
+
+    """
+
+    wall: Callable[[], float]
+    steady: Callable[[], float]
+
+    @classmethod
+    def of(cls, wall: Callable[[], float]) -> Self:
+        """The clock of a ``clock=`` argument: with its own `steady` if it has one, as virtual ones.
+
+        Otherwise the machine's steady clock goes with it.
+        """
+        return cls(wall, getattr(wall, "steady", SYSTEM.steady))
+
+    def unix_s(self, steady_s: float) -> float:
+        """The date now, in Unix seconds, of a moment of the steady clock."""
+        return self.wall() - self.steady() + steady_s
+
+
+SYSTEM: Final = Clock(time.time, _steady_clock())
+"""The machine's own."""

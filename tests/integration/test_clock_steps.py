@@ -1,0 +1,112 @@
+"""Somebody sets the date while nodes run: what is under way goes on, on real sockets."""
+
+import asyncio
+import contextlib
+import socket
+import time
+
+import pytest
+
+import qis
+from qis._clock import SYSTEM, Clock
+from qis.testing import VirtualClock
+from tests.integration.test_udp_network import NEAR, ROSTER, SCHEME, collect, site
+
+HOUR_S = 3_600.0
+KEYS = SCHEME.routing_keys(NEAR)
+
+
+class SetDate:
+    """The machine's date, plus what an administrator makes of it."""
+
+    def __init__(self) -> None:
+        self.offset_s = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.offset_s
+
+
+def free_port():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        return reserved.getsockname()[1]
+
+
+def test_a_clock_keeps_date_and_intervals_apart():
+    virtual = VirtualClock()
+    clock = Clock.of(virtual)
+    before = clock.steady()
+    virtual.set(virtual() - HOUR_S)
+    assert clock.steady() == before
+    assert clock.unix_s(before + 5.0) == virtual() + 5.0
+    virtual.advance(3.0)
+    assert clock.steady() == before + 3.0
+    assert Clock.of(time.time).steady is SYSTEM.steady
+    assert SYSTEM.steady() <= SYSTEM.steady()
+    assert abs(SYSTEM.unix_s(SYSTEM.steady()) - time.time()) < 1.0
+
+
+def packet_of(identity, issued_at):
+    return qis.Packet.sign(
+        identity,
+        outcome=qis.Effect(question="a vs b | e", measure="OR", estimate=0.1, standard_error=1.0),
+        fingerprint=SCHEME.fingerprint(NEAR),
+        issued_at=int(issued_at),
+        lifetime_s=3600,
+        routing_keys=KEYS,
+    )
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
+def test_a_call_under_way_when_the_date_is_set_is_made_again_soon(step_s):
+    async def scenario():
+        date, port = SetDate(), free_port()
+        name = f"{site(1).issuer}@127.0.0.1:{port}"
+        async with contextlib.AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            early = await enter(
+                qis.UDPTransport(site(2), roster=ROSTER, bootstrap=[name], clock=date)
+            )
+            deliveries = await enter(early.subscribe(SCHEME.interest(NEAR)))
+            assert not await early.flush(0.05)  # nobody is there yet
+            date.offset_s = step_s
+            first = await enter(
+                qis.UDPTransport(site(1), roster=ROSTER, bind=("127.0.0.1", port), clock=date)
+            )
+            packet = packet_of(site(1), date())
+            await first.publish(packet, KEYS)
+            assert await collect(deliveries, {packet.id}) == [packet.id]
+
+    asyncio.run(scenario())
+
+
+async def sessions_before_and_after(date, step_s):
+    """The sessions of a node before and after its date is set while packets come in."""
+    async with contextlib.AsyncExitStack() as stack:
+        enter = stack.enter_async_context
+        first = await enter(qis.UDPTransport(site(1), roster=ROSTER, clock=date))
+        second = await enter(
+            qis.UDPTransport(site(2), roster=ROSTER, bootstrap=[first.address], clock=date)
+        )
+        deliveries = await enter(first.subscribe(SCHEME.interest(NEAR)))
+        found = []
+        for offset_s in (0.0, step_s):
+            date.offset_s = offset_s
+            packet = packet_of(site(2), date())
+            await second.publish(packet, KEYS)
+            await collect(deliveries, {packet.id})
+            found.append(set(first._channels.sessions._in_use))
+        return found
+
+
+@pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])
+def test_sessions_outlive_a_set_date(step_s):
+    before, after = asyncio.run(sessions_before_and_after(SetDate(), step_s))
+    assert after == before
+
+
+def test_with_timers_on_the_date_the_same_is_seen_to_repeat_the_handshake():
+    date = SetDate()
+    date.steady = date
+    before, after = asyncio.run(sessions_before_and_after(date, HOUR_S))
+    assert after != before
