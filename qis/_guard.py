@@ -6,12 +6,13 @@ leaves.
 """
 
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, Self
 
 from qis.health import Notices
 
-_log = logging.getLogger("qis.fault")
+FIRST_PAUSE_S: Final = 0.05
+LAST_PAUSE_S: Final = 60.0
 
 
 class Guard:
@@ -20,28 +21,25 @@ class Guard:
     Parameters
     ----------
     notices
-        Who is told, with kind "fault" and the subject ``"<seam>: <error's class>"``.
+        Who is told, with kind "fault" and the subject ``"<seam>: <error's class>"``; default: the
+        log, "qis.fault".
 
     """
 
-    def __init__(self, notices: Notices) -> None:
-        self._notices = notices
+    def __init__(self, notices: Notices | None = None) -> None:
+        self._notices = Notices(logging.getLogger("qis.fault")) if notices is None else notices
         self.faults = 0
 
-    @contextmanager
-    def item(self, seam: str) -> Iterator[None]:
+    def item(self, seam: str) -> "Item":
         """Contain one item. `asyncio.CancelledError`, `KeyboardInterrupt`, `SystemExit` pass.
 
         Parameters
         ----------
         seam
-            Where, as the operators' page lists it: ``"udp.datagrams"``, ``"directory.file"`` …
+            Where, as the operators' page lists it: ``"udp.handling"``, ``"directory.file"`` …
 
         """
-        try:
-            yield
-        except Exception as error:  # noqa: BLE001  containment: MemoryError and RecursionError too
-            self.contained(seam, error)
+        return Item(self, seam)
 
     def contained(self, seam: str, error: Exception) -> None:
         """An item raised and was set aside."""
@@ -50,5 +48,63 @@ class Guard:
         # Data of patients or of strangers may stand in the text: only our own errors' is shown.
         said = str(error) if type(error).__module__.startswith("qis") else ""
         self._notices.tell(
-            "fault", f"{seam}: {kind}", f"{kind} at {seam} was contained. {said}".strip()
+            "fault",
+            f"{seam}: {kind}",
+            f"{kind} at {seam} ({_raised_at(error)}) was contained. {said}".strip(),
         )
+
+
+class Item:
+    """One contained item; afterwards it says whether it `failed`."""
+
+    __slots__ = ("_guard", "_seam", "failed")
+
+    def __init__(self, guard: Guard, seam: str) -> None:
+        self._guard = guard
+        self._seam = seam
+        self.failed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if isinstance(error, Exception):  # MemoryError and RecursionError are among them
+            self.failed = True
+            self._guard.contained(self._seam, error)
+        return self.failed
+
+
+class Backoff:
+    """Pauses of a handler that keeps failing: doubled each time, up to a limit.
+
+    It only says how long: its owner waits, by a clock that nobody sets (an event loop's).
+    """
+
+    def __init__(self, first_s: float = FIRST_PAUSE_S, last_s: float = LAST_PAUSE_S) -> None:
+        self._first_s = first_s
+        self._last_s = last_s
+        self._next_s = first_s
+
+    def failed(self) -> float:
+        """Seconds to wait before the next try."""
+        pause_s, self._next_s = self._next_s, min(2.0 * self._next_s, self._last_s)
+        return pause_s
+
+    def succeeded(self) -> None:
+        """The next failure is a first one again."""
+        self._next_s = self._first_s
+
+
+def _raised_at(error: Exception) -> str:
+    """Module and line where an error arose: for a report of it, and free of anybody's data."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "unknown line"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}"

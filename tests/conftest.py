@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from qis.health import Notices
+
 ROOT = Path(__file__).parents[1]
 SHARED = Path(os.environ.get("QIS_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
@@ -44,3 +46,41 @@ def load_benchmark():
 def shared_data():
     """Folder of the shared data; only for tests marked `shared`."""
     return SHARED
+
+
+class Faults:
+    """What was contained during a test, and what the test has said it would inject."""
+
+    def __init__(self):
+        self.seen = []
+        self._expected = []
+
+    def expect(self, *seams):
+        """The test injects faults at these seams (`qis._guard`); each has to be told."""
+        self._expected += seams
+
+    def check(self):
+        unexpected = [each for each in self.seen if not each.startswith(tuple(self._expected))]
+        assert not unexpected, f"contained, and not injected by this test: {unexpected}"
+        untold = [
+            seam for seam in self._expected if not any(each.startswith(seam) for each in self.seen)
+        ]
+        assert not untold, f"this test expects faults here, and none was told: {untold}"
+
+
+@pytest.fixture(autouse=True)
+def faults(monkeypatch):
+    """No test passes with a fault that was contained, unless it says that it injects it.
+
+    What the guard contains would otherwise hide from the tests what it is there to tell to users.
+    """
+    found, tell = Faults(), Notices.tell
+
+    def watched(self, kind, subject, reason, **options):
+        if kind == "fault":
+            found.seen.append(f"{subject}: {reason}")
+        tell(self, kind, subject, reason, **options)
+
+    monkeypatch.setattr(Notices, "tell", watched)
+    yield found
+    found.check()

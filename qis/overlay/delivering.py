@@ -9,6 +9,9 @@ from qis.overlay.timers import Timers
 
 DELIVER_AGAIN_S: Final = 0.25
 """Pause before what the application had no room for is offered again."""
+TRIES: Final = 20
+"""How often the first that waits is offered, some 5 s, before it goes behind the others: it may be
+one that the application fails on."""
 UNDELIVERED_LIMIT: Final = 16_384
 """Packets that wait for the application; beyond these one is refused and counted."""
 
@@ -26,6 +29,7 @@ class Delivering:
         self._timers = timers
         self._refused = refused
         self._waiting: deque[tuple[Carried, int]] = deque()
+        self._tries = 0
 
     def deliver(self, carried: Carried, hops: int, now: float) -> None:
         """Give a packet to the application; if that has no room, again a little later."""
@@ -46,7 +50,14 @@ class Delivering:
         waiting = self._waiting
         while waiting:
             carried, hops = waiting[0]
-            if not self._takes(carried, hops, now):
+            is_taken = True
+            with self._timers.guard.item("overlay.undelivered"):  # set aside: others wait behind it
+                is_taken = self._takes(carried, hops, now)
+            if not is_taken:
+                self._tries += 1
+                if self._tries % TRIES == 0:
+                    waiting.rotate(-1)
                 self._timers.start(now + DELIVER_AGAIN_S, self._go_on)
                 return
+            self._tries = 0
             waiting.popleft()

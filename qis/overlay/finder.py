@@ -43,8 +43,9 @@ class Finder:
         self._running[target, width] = [then]
 
         def finished(found: list[Contact], at: float) -> None:
-            for each in self._running.pop((target, width)):
-                each(list(found), at)
+            for each in self._running.pop((target, width), ()):
+                with self._links.guard.item("overlay.found"):
+                    each(list(found), at)
 
         start = [*self._table.closest(target, RECORDS_LIMIT), *self._near.get(target, ())]
         lookup = Lookup(target, start, width=width, own_id=self.own.id)
@@ -85,13 +86,16 @@ class Finder:
                 self._near[target] = tuple(each for each in near if each.id != contact.id)
 
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
-        for contact in lookup.to_ask():
-            self._ask_for(lookup, contact, then, now)
-        if lookup.is_done:
-            self.finished(lookup)
-            result = lookup.result()
-            self.remember(lookup.target, result)
-            then(sorted([*result, self.own], key=lambda c: c.id ^ lookup.target), now)
+        with self._links.guard.item("overlay.lookup") as item:
+            for contact in lookup.to_ask():
+                self._ask_for(lookup, contact, then, now)
+            if lookup.is_done:
+                self.finished(lookup)
+                self.remember(lookup.target, lookup.result())
+        # A lookup that cannot go on ends with what it has found: others wait for it.
+        if lookup.is_done or item.failed:
+            found = [*lookup.result(), self.own]
+            then(sorted(found, key=lambda c: c.id ^ lookup.target), now)
 
     def _ask_for(self, lookup: Lookup, contact: Contact, then: Finished, now: float) -> None:
         def on_answer(found: Found, at: float) -> None:

@@ -50,6 +50,8 @@ class Round:
         Places whose holders are being looked up, and those whose have been, to be asked next.
     patience
         Runs out when those are asked without waiting for the others.
+    is_over
+        Whether it has ended, so that what still comes of it changes nothing.
 
     """
 
@@ -64,6 +66,7 @@ class Round:
     unfound: set[int] = field(init=False)
     found: list[int] = field(default_factory=list)
     patience: Timer | None = None
+    is_over: bool = False
 
     def __post_init__(self) -> None:
         self.unfound = set(self.handings)

@@ -45,6 +45,7 @@ class Links:
     """All that one node sends, and the requests that wait for answers."""
 
     def __init__(self, timers: Timers, rng: random.Random) -> None:
+        self.guard = timers.guard
         self._timers = timers
         self._rng = rng
         self._under_way: dict[bytes, _UnderWay] = {}
@@ -92,7 +93,11 @@ class Links:
         on_answer: Callable[[_Answer, float], None],
         on_silence: Callable[[float], None],
     ) -> None:
-        """Send a request until its answer comes or the last try has run out."""
+        """Send a request until its answer comes or the last try has run out.
+
+        Should `build` or `on_answer` raise, that is contained, and `on_silence` called: who waits
+        for the request must not wait for ever.
+        """
         if self.is_full:
             self._timers.start(now, on_silence)
             return
@@ -121,7 +126,10 @@ class Links:
         del self._under_way[message.request]
         if request.timer is not None:
             request.timer.cancel()
-        request.on_answer(message, now)
+        with self.guard.item("overlay.answer") as item:
+            request.on_answer(message, now)
+        if item.failed:
+            self._timers.start(now, request.on_silence)
         return True
 
     def _try(self, number: bytes, now: float) -> None:
@@ -136,6 +144,8 @@ class Links:
             return
         pause_s = TRY_AFTER_S[request.tries] * self._rng.uniform(0.8, 1.2)
         request.tries += 1
-        token = self._tokens.get(request.to.address, NO_TOKEN)
-        self.send(request.build(number, token), request.to)
+        # Before anything that may fail: the next try, or the end, comes whatever happens.
         request.timer = self._timers.start(now + pause_s, lambda at: self._try(number, at))
+        token = self._tokens.get(request.to.address, NO_TOKEN)
+        with self.guard.item("overlay.request"):
+            self.send(request.build(number, token), request.to)

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from qis._guard import Guard
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
@@ -65,6 +66,8 @@ class Settings:
         Whom it talks to; a roster's `accepts`.
     refused
         Where what is refused is counted, by reason.
+    guard
+        Contains what a message or a timer raises, and tells the adapter.
     salt
         Shared by the members of a roster, see `node_id`.
     holders
@@ -82,6 +85,7 @@ class Settings:
     verify_ahead: Callable[[list[bytes], float], None] = _nothing
     unix_s: Callable[[float], float] = _same
     refused: Counter[str] = field(default_factory=Counter)
+    guard: Guard = field(default_factory=Guard)
     salt: bytes = b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
@@ -126,7 +130,8 @@ class OverlayNode:
         # nobody, all of it would come to be held here.
         self._wanted: Wanted = {}
         self._unpublished: list[Carried] = []
-        self._timers = Timers()
+        self._guard = settings.guard
+        self._timers = Timers(settings.guard)
         self._tokens = Tokens(rng)
         self._budgets = Budgets()
         record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
@@ -253,26 +258,30 @@ class OverlayNode:
         delivered: list[Heard] = []
         others: list[tuple[Message, bytes, bytes | None]] = []
         for data, address, sender in arrivals:
-            for part in self._parts(data, address, now, sender):
-                message = decode(part)
-                if type(message) is Deliver:  # nearly all; and it claims no sender
-                    delivered.append((message, address, sender))
-                elif message is None:
-                    self.refused["malformed"] += 1
-                elif sender is not None and _claimed(message) not in {None, sender}:
-                    self.refused["another's word"] += 1
-                else:
-                    others.append((message, address, sender))
+            with self._guard.item("overlay.datagram"):
+                for part in self._parts(data, address, now, sender):
+                    message = decode(part)
+                    if type(message) is Deliver:  # nearly all; and it claims no sender
+                        delivered.append((message, address, sender))
+                    elif message is None:
+                        self.refused["malformed"] += 1
+                    elif sender is not None and _claimed(message) not in {None, sender}:
+                        self.refused["another's word"] += 1
+                    else:
+                        others.append((message, address, sender))
         if delivered:
-            self._requests.deliver(delivered, now)
+            with self._guard.item("overlay.delivery"):  # not acknowledged, so it comes again
+                self._requests.deliver(delivered, now)
         published = [message.packet for message, _, _ in others if isinstance(message, Publish)]
         if len(published) > 1:
-            self._settings.verify_ahead(published, self._settings.unix_s(now))
+            with self._guard.item("overlay.verify_ahead"):  # each is verified when its turn comes
+                self._settings.verify_ahead(published, self._settings.unix_s(now))
         for message, address, sender in others:
-            self._links.asked_by = sender
-            is_request = self._requests.answer(message, address, now)
-            if not is_request and not self._links.hear(message, address, now):
-                self.refused["unasked"] += 1
+            with self._guard.item("overlay.message"):
+                self._links.asked_by = sender
+                is_request = self._requests.answer(message, address, now)
+                if not is_request and not self._links.hear(message, address, now):
+                    self.refused["unasked"] += 1
         self._links.asked_by = None
         self._notice_changes(now)
 
@@ -341,8 +350,9 @@ class OverlayNode:
         self.handover.gone(contact)
 
     def _notice_changes(self, now: float) -> None:
-        if news := self._joining.notice(now):
-            self.handover.met(news, now)
+        with self._guard.item("overlay.changes"):
+            if news := self._joining.notice(now):
+                self.handover.met(news, now)
 
     def _entered(self, now: float) -> None:
         self.interests.want(self._wanted, now)
@@ -351,10 +361,10 @@ class OverlayNode:
             self.publisher.publish(carried, now)
 
     def _tidy(self, now: float) -> None:
+        self._timers.start(now + REFRESH_S, self._tidy)
         self.holder.holdings.expire(now)
         self.holder.retained.expire(now)
         self.handover.forget(now)
-        self._timers.start(now + REFRESH_S, self._tidy)
 
 
 def _claimed(message: Message) -> bytes | None:

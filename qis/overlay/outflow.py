@@ -185,8 +185,11 @@ class Outflow:
         self.sent += item.is_packet
         to = item.flow.to
 
+        guard = self._links.guard
+
         def answered(answer: Message, at: float) -> None:
-            item.on_answer(answer, at)
+            with guard.item("overlay.handed"):  # the window opens whatever follows from the answer
+                item.on_answer(answer, at)
             self._end(item, at)
 
         def given_up(at: float) -> None:
@@ -194,10 +197,12 @@ class Outflow:
                 dropped, item.flow.waiting = item.flow.waiting, deque()
                 self.dropped += len(dropped)
                 for each in dropped:
-                    each.on_silence(at)
+                    with guard.item("overlay.unhanded"):
+                        each.on_silence(at)
                     self._waits(each, -1)
                     self._forget_idle(each)
-            item.on_silence(at)
+            with guard.item("overlay.unhanded"):
+                item.on_silence(at)
             self._end(item, at)
 
         self._links.ask(

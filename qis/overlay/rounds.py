@@ -9,6 +9,7 @@ A lookup that meets silent nodes takes long; what the others have found is hande
 
 from collections import defaultdict, deque
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from qis.overlay.finder import Finder
@@ -88,20 +89,48 @@ class Rounds:
         if self._is_starting:  # by a round that ended at once: the loop below goes on
             return
         self._is_starting = True
-        while (current := self._next()) is not None:
-            self._under_way += 1
-            self._repeating += current.is_repeat
-            for place in current.handings:
-                self._find(current, place, current.carried.keys[place], now)
-            if current.unfound:
-                self._hand_found_soon(current, now)
-        self._is_starting = False
+        try:
+            while (current := self._next()) is not None:
+                self._under_way += 1
+                self._repeating += current.is_repeat
+                self._step(current, now, partial(self._start, current, now))
+        finally:
+            self._is_starting = False
+
+    def _step(self, current: Round, now: float, step: Callable[[], None]) -> None:
+        """Go a step further, unless the round is over; one that fails ends it.
+
+        Its place is free then, and its packet is tried again under the keys where it is not held.
+        """
+        if not current.is_over:
+            with self._links.guard.item("overlay.round") as item:
+                step()
+            if item.failed:
+                self._end(current, now)
+
+    def _end(self, current: Round, now: float) -> None:
+        if current.is_over:
+            return
+        current.is_over = True
+        if current.patience is not None:
+            current.patience.cancel()
+        self._under_way -= 1
+        self._repeating -= current.is_repeat
+        with self._links.guard.item("overlay.round_end"):
+            current.then(current, now)
+        self._go_on_waiting(now)
+
+    def _start(self, current: Round, now: float) -> None:
+        for place in current.handings:
+            self._find(current, place, current.carried.keys[place], now)
+        if current.unfound:
+            self._hand_found_soon(current, now)
 
     def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
             self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
-            found_holders(holders, at)
+            self._step(current, at, partial(found_holders, holders, at))
 
         def found_holders(holders: list[Contact], at: float) -> None:
             current.handings[place].holders = list(holders)
@@ -119,7 +148,8 @@ class Rounds:
 
     def _hand_found_soon(self, current: Round, now: float) -> None:
         current.patience = self._timers.start(
-            now + PATIENCE_S, lambda at: self._hand_found(current, at)
+            now + PATIENCE_S,
+            lambda at: self._step(current, at, partial(self._hand_found, current, at)),
         )
 
     def _hand_found(self, current: Round, now: float) -> None:
@@ -148,10 +178,7 @@ class Rounds:
         for contact, group in requests:
             self._ask(current, contact, group, now)
         if not current.asked and not requests and not current.unfound:
-            self._under_way -= 1
-            self._repeating -= current.is_repeat
-            current.then(current, now)
-            self._go_on_waiting(now)
+            self._end(current, now)
 
     def _ask(self, current: Round, contact: Contact, places: list[int], now: float) -> None:
         carried = current.carried
@@ -171,10 +198,16 @@ class Rounds:
             )
 
         def on_answer(answer: Published, at: float) -> None:
+            self._step(current, at, partial(answered, answer, at))
+
+        def answered(answer: Published, at: float) -> None:
             current.asked -= 1
             self._go_on(current, self._heard(current, contact, places, answer), at)
 
         def on_silence(at: float) -> None:
+            self._step(current, at, partial(fell_silent, at))
+
+        def fell_silent(at: float) -> None:
             current.asked -= 1
             for place in places:
                 self._known.pop(carried.keys[place], None)

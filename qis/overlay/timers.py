@@ -4,6 +4,8 @@ import heapq
 from collections.abc import Callable
 from itertools import count
 
+from qis._guard import Guard
+
 
 class Timer:
     """Something to be done at a time, unless cancelled."""
@@ -19,9 +21,18 @@ class Timer:
 
 
 class Timers:
-    """A queue of timers; its owners bound how many they start."""
+    """A queue of timers; its owners bound how many they start.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    guard
+        Contains what an action raises: the others are done all the same. What has to come again
+        starts its next timer before it does anything else. Default: one that tells the log.
+
+    """
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        self.guard = Guard() if guard is None else guard
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
 
@@ -42,4 +53,5 @@ class Timers:
         while (at := self.next_at()) is not None and at <= now:
             action = heapq.heappop(self._heap)[2].action
             if action is not None:
-                action(now)
+                with self.guard.item("overlay.timer"):
+                    action(now)

@@ -249,6 +249,8 @@ class Packet:
                 return self
         except QISError as error:
             raise MalformedPacketError(f"the content is not valid: {error!s:.200}") from None
+        except MemoryError:
+            raise  # this machine's want: nothing is known of the packet, which may come again
         except Exception as error:  # noqa: BLE001  a body may make its kind raise anything
             raise MalformedPacketError(
                 f"the content is not valid: {type(error).__name__}: {error!s:.200}"

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from random import Random
 from typing import Final
 
+from qis._guard import Guard
 from qis.identity import Identity
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
@@ -49,6 +50,8 @@ class Direct(Carrier):
 
     Parameters
     ----------
+    guard
+        Contains what an arrival raises.
     others
         The other nodes now.
     retained
@@ -65,12 +68,14 @@ class Direct(Carrier):
         reception: Reception,
         statistics: Statistics,
         *,
+        guard: Guard,
         others: Callable[[], Iterable["Direct"]],
         retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]],
         send: Callable[["Direct", "Direct", Callable[[float], None]], None],
     ) -> None:
         self._reception = reception
         self._statistics = statistics
+        self._guard = guard
         self._others = others
         self._retained = retained
         self._send = send
@@ -108,7 +113,8 @@ class Direct(Carrier):
         def arrive(now: float) -> None:
             self._statistics.datagrams_received += 1
             self._statistics.bytes_received += len(data)
-            self._reception.receive(data, keys, hops=1, now=now)
+            with self._guard.item("memory.arrival"):
+                self._reception.receive(data, keys, hops=1, now=now)
 
         return arrive
 
@@ -120,8 +126,10 @@ class Overlaid(Carrier):
     ----------
     identity, address
         The node's.
-    seed
-        Of its chance.
+    guard
+        Contains what a datagram or an alarm raises.
+    rng
+        Source of all its randomness.
     send
         Called with (datagram, address).
     wake
@@ -136,6 +144,7 @@ class Overlaid(Carrier):
         statistics: Statistics,
         *,
         address: bytes,
+        guard: Guard,
         rng: Random,
         now: float,
         send: Callable[[bytes, bytes], None],
@@ -149,10 +158,12 @@ class Overlaid(Carrier):
             receive=reception.takes,
             accepts=reception.accepts,
             refused=statistics.refused,
+            guard=guard,
         )
         self.node = OverlayNode(settings, rng=rng, now=now)
         self._reception = reception
         self._statistics = statistics
+        self._guard = guard
         self._send = send
         self._wake = wake
         self._alarm_at = float("inf")
@@ -201,14 +212,16 @@ class Overlaid(Carrier):
         """Take a datagram in."""
         self._statistics.datagrams_received += 1
         self._statistics.bytes_received += len(data)
-        self.node.receive_datagram(data, address, now)
+        with self._guard.item("memory.datagram"):
+            self.node.receive_datagram(data, address, now)
         self._flush()
 
     def _flush(self) -> None:
         for data, address, _ in self.node.datagrams():
             self._statistics.datagrams_sent += 1
             self._statistics.bytes_sent += len(data)
-            self._send(data, address)
+            with self._guard.item("memory.sending"):  # as if lost on the way
+                self._send(data, address)
         due = self.node.next_timer()
         if due is not None and due < self._alarm_at:
             self._alarm_at = due
@@ -217,5 +230,6 @@ class Overlaid(Carrier):
     def _ring(self, now: float) -> None:
         if now >= self._alarm_at:
             self._alarm_at = float("inf")
-            self.node.handle_timer(now)
+            with self._guard.item("memory.alarm"):
+                self.node.handle_timer(now)
             self._flush()

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from enum import Enum
 
 from qis import _layout
+from qis._guard import Guard
 from qis.about import Fingerprint, Interest
 from qis.errors import PeerError, RoutingKeysError, SchemeMismatchError, UntrustedIssuerError
 from qis.evidence.roster import Roster
@@ -42,6 +43,7 @@ class Verdict(Enum):
     DUPLICATE = "seen before"
     REFUSED = "not a packet to be used"
     FULL = "no room to keep it; it may come again"
+    FAULT = "this node failed on it, and told so; it may come again"
 
 
 class Inbox:
@@ -93,7 +95,8 @@ class Reception:
     topic_of
         As for `Inspector`.
     notices
-        Who is told which verified packets are not held for others, and why.
+        Who is told which verified packets are not held for others, and why, and what an arrival
+        made this node raise; default: only the log, and only the latter.
 
     """
 
@@ -106,6 +109,7 @@ class Reception:
         notices: Notices | None = None,
     ) -> None:
         self.roster = roster
+        self._guard = Guard(notices)
         self._statistics = statistics
         self._held = HeldPackets()
         self._notices = notices
@@ -166,26 +170,58 @@ class Reception:
     def receive_many(self, arrivals: Sequence[Arrived], *, now: float) -> list[Verdict]:
         """Check some arrivals and deliver them, in their order. Never raises, whatever the bytes.
 
-        The signatures of all are verified together, which is faster.
+        The signatures of all are verified together, which is faster. What an arrival makes this
+        node raise is contained and told, and concerns no other.
         """
         fresh: dict[bytes, bytes] = {}
-        checked = [self._check(data, now, fresh) for data, _, _ in arrivals]
-        found = verify_screened(list(fresh), list(fresh.values()))
-        verified = dict(zip(fresh, found, strict=True))
+        checked = [self._checked(data, now, fresh) for data, _, _ in arrivals]
+        verified = self._verified(fresh)
         verdicts = []
         for each, arrived in zip(checked, arrivals, strict=True):
-            data = arrived[0]
-            if isinstance(each, Verdict):
-                verdicts.append(each)
-            elif (fresh[data] if each is None else each.id) in self._held:  # by now
-                verdicts.append(self._repeated())
-            else:
-                verdicts.append(self._admit(each or verified[data], arrived, now))
+            verdict = Verdict.FAULT
+            with self._guard.item("reception.packet"):
+                verdict = self._judge(each, arrived, fresh, verified, now)
+            verdicts.append(verdict)
         return verdicts
 
     def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
         """`receive_many`, as a node asks for it: whether each need not come again."""
-        return [each is not Verdict.FULL for each in self.receive_many(arrivals, now=now)]
+        again = (Verdict.FULL, Verdict.FAULT)
+        return [each not in again for each in self.receive_many(arrivals, now=now)]
+
+    def _checked(
+        self, data: bytes, now: float, fresh: dict[bytes, bytes]
+    ) -> Verdict | Packet | None:
+        with self._guard.item("reception.check"):
+            return self._check(data, now, fresh)
+        return Verdict.FAULT
+
+    def _verified(self, fresh: dict[bytes, bytes]) -> dict[bytes, Packet | PeerError]:
+        """The packets of bytes that have passed the cheap checks, by these; ids are given."""
+        with self._guard.item("reception.verify"):
+            found = verify_screened(list(fresh), list(fresh.values()))
+            return dict(zip(fresh, found, strict=True))
+        verified: dict[bytes, Packet | PeerError] = {}
+        for data, packet_id in fresh.items():  # each alone: one must not take the others along
+            with self._guard.item("reception.verify"):
+                verified[data] = verify_screened([data], [packet_id])[0]
+        return verified
+
+    def _judge(
+        self,
+        checked: Verdict | Packet | None,
+        arrived: Arrived,
+        fresh: dict[bytes, bytes],
+        verified: dict[bytes, Packet | PeerError],
+        now: float,
+    ) -> Verdict:
+        if isinstance(checked, Verdict):
+            return checked
+        data = arrived[0]
+        if (fresh[data] if checked is None else checked.id) in self._held:  # by now
+            return self._repeated()
+        found = checked or verified.get(data)
+        return Verdict.FAULT if found is None else self._admit(found, arrived, now)
 
     def _check(self, data: bytes, now: float, fresh: dict[bytes, bytes]) -> Verdict | Packet | None:
         """The cheap checks: a verdict, a packet verified before, or `None`; that is among `fresh`.
@@ -229,11 +265,11 @@ class Reception:
                 self.inspector.remember(found)
                 self._statistics.dropped += 1
                 return Verdict.FULL
-        self._held.put(found.id, arrived)
-        if not wanted:
-            self._statistics.unmatched += 1
         for inbox in wanted:
             self._deliver(inbox, found, hops, now)
+        if not wanted:
+            self._statistics.unmatched += 1
+        self._held.put(found.id, arrived)  # last: what failed on its way is not held as received
         return Verdict.ACCEPTED
 
     def _repeated(self) -> Verdict:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
+from qis._guard import Backoff, Guard
 from qis.errors import TransportError
 from qis.overlay.addresses import pack_address, unpack_address
 from qis.transport.base import Statistics
@@ -47,6 +48,8 @@ class DatagramSocket:
     ----------
     host, port
         Where to listen; "::" takes IPv4 too where the system lets it.
+    guard
+        Contains what reading and handling raise.
     received
         Called with some (datagram, address); after several such calls `drained` once for all.
 
@@ -63,10 +66,13 @@ class DatagramSocket:
         port: int,
         statistics: Statistics,
         *,
+        guard: Guard,
         received: Callable[[list[tuple[bytes, bytes]]], None],
         drained: Callable[[], None],
     ) -> None:
         self._statistics = statistics
+        self._guard = guard
+        self._backoff = Backoff()
         self._received = received
         self._drained = drained
         self._waiting: deque[tuple[bytes, bytes]] = deque()
@@ -129,36 +135,58 @@ class DatagramSocket:
         return listening
 
     def _on_readable(self) -> None:
-        self._read()
+        with self._guard.item("udp.reading") as item:
+            self._read()
+        if not item.failed:
+            self._backoff.succeeded()
+        elif self._is_open:  # the socket stays readable: without a pause this would never end
+            self._loop.remove_reader(self._socket.fileno())
+            self._loop.call_later(self._backoff.failed(), self._read_again)
         if not self._is_handling:
             self._is_handling = True
             self._handle()
+
+    def _read_again(self) -> None:
+        if self._is_open:
+            self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _read(self) -> int:
         """Take what the system has; how many there were."""
         receive, arrived = self._socket.recvfrom, self._arrived
         count = size = refused = 0
-        for _ in range(READ_LIMIT):
-            try:
-                datagram = receive(_LARGEST)
-            except (BlockingIOError, InterruptedError):
-                break
-            except OSError as error:  # a peer's closed port answers our last datagram to it
-                _log.debug("receiving: %s", error)
-                continue
-            count += 1
-            size += len(datagram[0])
-            if len(arrived) < ARRIVED_LIMIT:
-                arrived.append(datagram)
-            else:
-                refused += 1
-        self._statistics.datagrams_received += count
-        self._statistics.bytes_received += size
-        if refused:
-            self._statistics.refused["queue full"] += refused
+        try:
+            for _ in range(READ_LIMIT):
+                try:
+                    datagram = receive(_LARGEST)
+                except (BlockingIOError, InterruptedError):
+                    break
+                except ConnectionError as error:  # a peer's closed port answers our last datagram
+                    _log.debug("receiving: %s", error)
+                    continue
+                count += 1
+                size += len(datagram[0])
+                if len(arrived) < ARRIVED_LIMIT:
+                    arrived.append(datagram)
+                else:
+                    refused += 1
+        finally:
+            self._statistics.datagrams_received += count
+            self._statistics.bytes_received += size
+            if refused:
+                self._statistics.refused["queue full"] += refused
         return count
 
     def _handle(self) -> None:
+        try:
+            with self._guard.item("udp.handling"):
+                self._handle_some()
+            self._drained()
+        finally:  # whatever happens: what waits, and all that comes, has its turn
+            self._is_handling = bool(self._arrived) and self._is_open
+            if self._is_handling:
+                self._loop.call_soon(self._handle)
+
+    def _handle_some(self) -> None:
         arrived = self._arrived
         handled = 0
         while arrived and handled < BEFORE_A_PAUSE:
@@ -171,10 +199,6 @@ class DatagramSocket:
                 pass
             if not self._is_open:
                 break
-        self._drained()
-        self._is_handling = bool(arrived) and self._is_open
-        if self._is_handling:
-            self._loop.call_soon(self._handle)
 
     def _send_now(self, data: bytes, address: bytes) -> bool:
         """Whether the system has taken it, or never will."""
@@ -194,8 +218,11 @@ class DatagramSocket:
 
     def _send_waiting(self) -> None:
         while self._waiting:
-            if not self._send_now(*self._waiting[0]):
-                return
+            with self._guard.item(
+                "udp.writing"
+            ):  # else one that cannot be sent would stay for ever
+                if not self._send_now(*self._waiting[0]):
+                    return
             self._waiting.popleft()
         self._loop.remove_writer(self._socket.fileno())
 

@@ -69,8 +69,10 @@ class VirtualTime:
     def _turn(self) -> None:
         self._pump = None
         if not self.is_settled:
-            self._do_next()
-            self.go_on()
+            try:
+                self._do_next()
+            finally:  # whatever one node does, the others' time goes on
+                self.go_on()
 
     def _do_next(self) -> None:
         when, _, action, is_under_way = heapq.heappop(self._agenda)

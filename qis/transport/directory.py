@@ -10,7 +10,6 @@ import asyncio
 import os
 import re
 import secrets
-import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Self
 
+from qis._guard import LAST_PAUSE_S, Backoff, Guard
 from qis._layout import PACKET_SIZE
 from qis._paths import folder_path
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
@@ -26,6 +26,7 @@ from qis.evidence.roster import Roster
 from qis.identity import Identity
 from qis.packet import Packet, content_id, issuer_key
 from qis.transport._reception import Reception, Verdict
+from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
@@ -81,8 +82,11 @@ class DirectoryTransport(Transport):
         self._poll_s = poll_s
         self._clock = clock
         self._statistics = Statistics()
-        self._reception = Reception(roster or Roster.open(), self._statistics)
+        self._guard = Guard(self.notices)
+        self._reception = Reception(roster or Roster.open(), self._statistics, notices=self.notices)
+        self._backoff = Backoff(first_s=poll_s, last_s=max(poll_s, LAST_PAUSE_S))
         self._seen: dict[str, _Mark] = {}
+        self._set_aside: dict[str, tuple[float, Backoff]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
 
@@ -148,54 +152,95 @@ class DirectoryTransport(Transport):
 
     async def _poll(self) -> None:
         while True:
-            with suppress(OSError):  # a share that is away comes back
+            pause_s = self._poll_s
+            with self._guard.item("directory.poll") as item:  # a share that is away comes back
                 await self._take_in()
-            await asyncio.sleep(self._poll_s)
+            if item.failed:
+                pause_s = self._backoff.failed()
+            else:
+                self._backoff.succeeded()
+            await asyncio.sleep(pause_s)
 
     async def _take_in(self) -> None:
         with os.scandir(self.path) as entries:
             files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
+        # What is remembered of files that are gone would only grow.
+        there = {entry.name for entry in files}
+        self._seen = {name: mark for name, mark in self._seen.items() if name in there}
+        self._set_aside = {name: each for name, each in self._set_aside.items() if name in there}
         taken = 0
         for entry in files:
-            with suppress(FileNotFoundError):  # whose owner has just deleted it
-                try:
-                    taken += self._look_at(entry)
-                except PermissionError:  # one unreadable file must not hide the others
-                    self._statistics.refused["UnreadableFile"] += 1
+            taken += self._tried(entry)
             if taken % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
+
+    def _tried(self, entry: "os.DirEntry[str]") -> bool:
+        """Whether the file was new or had changed. One that fails is tried again, ever later."""
+        now_s = asyncio.get_running_loop().time()
+        due_s, backoff = self._set_aside.get(entry.name) or (0.0, self._new_backoff())
+        if now_s < due_s:
+            return False
+        is_new = True
+        with self._guard.item("directory.file") as item:
+            try:
+                is_new = self._look_at(entry)
+            except FileNotFoundError:  # whose owner has just deleted it
+                is_new = False
+            except PermissionError:  # one unreadable file must not hide the others
+                self._refuse("UnreadableFile", entry.name, "not readable for this account")
+        if item.failed:
+            self._seen.pop(entry.name, None)
+            self._set_aside[entry.name] = (now_s + backoff.failed(), backoff)
+        else:
+            self._set_aside.pop(entry.name, None)
+        return is_new
+
+    def _new_backoff(self) -> Backoff:
+        return Backoff(first_s=self._poll_s, last_s=max(self._poll_s, LAST_PAUSE_S))
 
     def _look_at(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file was new or had changed."""
         found = entry.stat(follow_symlinks=False)
         mark = (found.st_size, found.st_mtime_ns)
-        if self._seen.get(entry.name) == mark or not stat.S_ISREG(found.st_mode):
+        if self._seen.get(entry.name) == mark:
             return False
         self._seen[entry.name] = mark
-        if found.st_size > _LARGEST:
-            self._statistics.refused["ForeignFile"] += 1
-        elif not self._receive(entry):
-            del self._seen[entry.name]
+        try:
+            require_readable(found, _LARGEST)
+            is_done = self._receive(entry)
+        except ForeignFileError as error:
+            self._refuse("ForeignFile", entry.name, str(error))
+        else:
+            if not is_done:
+                del self._seen[entry.name]
         return True
+
+    def _refuse(self, why: str, name: str, what: str) -> None:
+        self._statistics.refused[why] += 1
+        self.notices.tell(
+            "refusal", f"{why}: {what}", f"{self.path / name} is {what}: it is not taken in"
+        )
 
     def _receive(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file is done with, as it is now."""
-        data = Path(entry.path).read_bytes()
+        data = read_regular(entry.path, _LARGEST)
         packet, rest = data[:PACKET_SIZE], data[PACKET_SIZE:]
         self._statistics.bytes_received += len(data)
         whole = len(packet) == PACKET_SIZE and not len(rest) % ROUTING_KEY_SIZE
         if not whole or entry.name != f"{content_id(packet).hex()}.qis":
-            self._statistics.refused["ForeignFile"] += 1
+            self._statistics.refused["ForeignFile"] += 1  # or still being copied: no word of it
             return True
         keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
         verdict = self._reception.receive(packet, keys, hops=1, now=self._clock())
+        if verdict is Verdict.FAULT:
+            raise TransportError(f"{entry.name} could not be taken in")
         return verdict is not Verdict.FULL
 
     def _write(self, name: str, content: bytes) -> bool:
         """Whether the file had to be written."""
         target = self.path / name
-        with suppress(FileNotFoundError):
-            if target.read_bytes() == content:
+        with suppress(FileNotFoundError, ForeignFileError):  # what is foreign there is replaced
+            if read_regular(target, _LARGEST) == content:
                 return False
         draft = self.path / f".{self._identity.issuer}.{secrets.token_hex(8)}.tmp"
         try:
@@ -219,7 +264,8 @@ class DirectoryTransport(Transport):
         for entry in found:
             # Somebody else with this key may be at work: what is gone meanwhile is theirs. What
             # may not be read is not ours.
-            with suppress(FileNotFoundError, PermissionError):
+            item = self._guard.item("directory.tidying")
+            with item, suppress(FileNotFoundError, PermissionError, ForeignFileError):
                 is_draft = entry.name.startswith(own) and entry.name.endswith(".tmp")
                 if is_draft:
                     modified = entry.stat(follow_symlinks=False).st_mtime
@@ -231,11 +277,7 @@ class DirectoryTransport(Transport):
                     Path(entry.path).unlink()
 
     def _is_own_and_expired(self, entry: "os.DirEntry[str]", now: float) -> bool:
-        if entry.stat(follow_symlinks=False).st_size > _LARGEST or not entry.is_file(
-            follow_symlinks=False
-        ):
-            return False
-        data = Path(entry.path).read_bytes()[:PACKET_SIZE]
+        data = read_regular(entry.path, _LARGEST)[:PACKET_SIZE]
         if len(data) != PACKET_SIZE or issuer_key(data) != self._identity.issuer.key:
             return False
         try:

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+from qis._guard import Guard
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
@@ -103,12 +104,15 @@ class MemoryNetwork:
         """Let a node die at once, without a word to the others."""
         self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
 
-    def _join(self, identity: Identity, reception: Reception, statistics: Statistics) -> Carrier:
+    def _join(
+        self, identity: Identity, reception: Reception, statistics: Statistics, guard: Guard
+    ) -> Carrier:
         number = len(self._nodes) + 1
         if not self.overlay:
             carrier: Carrier = Direct(
                 reception,
                 statistics,
+                guard=guard,
                 others=lambda: [
                     node for node in self._alive if isinstance(node, Direct) and node is not carrier
                 ],
@@ -124,6 +128,7 @@ class MemoryNetwork:
             reception,
             statistics,
             address=address,
+            guard=guard,
             rng=random.Random(self._random.getrandbits(64)),  # noqa: S311  as above
             now=self.now,
             send=lambda data, to: self._send_datagram(overlaid, data, to),
@@ -186,9 +191,10 @@ class MemoryTransport(Transport):
         self._statistics = Statistics()
         roster = Roster.open() if roster is None else roster
         self._reception = Reception(roster, self._statistics, notices=self.notices)
+        guard = Guard(self.notices)
         self._is_open = True
         self._carrier = network._join(  # noqa: SLF001  the network is the transport's other half
-            identity, self._reception, self._statistics
+            identity, self._reception, self._statistics, guard
         )
 
     @property

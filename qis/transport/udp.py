@@ -11,6 +11,7 @@ from os import PathLike
 from typing import Final, Self
 
 from qis._clock import Clock
+from qis._guard import Backoff, Guard
 from qis._paths import file_path
 from qis.about import Interest
 from qis.channel import Channels
@@ -90,6 +91,8 @@ class UDPTransport(Transport):
         self._node: OverlayNode | None = None
         self._channels: Channels | None = None
         self._alarm: asyncio.TimerHandle | None = None
+        self._guard = Guard(self.notices)
+        self._backoff = Backoff(last_s=1.0)  # of what is due, since others wait for it too
         self._cache_at = 0.0
         self._idle = asyncio.Event()
         self._room = asyncio.Event()
@@ -130,7 +133,11 @@ class UDPTransport(Transport):
     async def __aenter__(self) -> Self:
         if self._socket is None:
             self._socket = DatagramSocket(
-                *self._bind, self._statistics, received=self._receive, drained=self._turn
+                *self._bind,
+                self._statistics,
+                guard=self._guard,
+                received=self._receive,
+                drained=self._turn,
             )
             now = self._clock.steady()
             # Not a cipher's key among them: those come from libsodium's own source.
@@ -221,6 +228,7 @@ class UDPTransport(Transport):
             verify_ahead=self._inspector.verify_ahead,
             refused=self._statistics.refused,
             unix_s=self._clock.unix_s,
+            guard=self._guard,
         )
         return OverlayNode(settings, rng=rng, now=now)
 
@@ -233,47 +241,60 @@ class UDPTransport(Transport):
         if self._node is None or self._channels is None:
             return
         now = self._clock.steady()
-        arrivals: list[Arrival] = [
-            (plain, address, key)
-            for data, address in datagrams
-            for plain, key in self._channels.receive(data, address, now)
-        ]
+        arrivals: list[Arrival] = []
+        for data, address in datagrams:
+            with self._guard.item("udp.channel"):  # each alone: one must not take the others along
+                opened = self._channels.receive(data, address, now)
+                arrivals += [(plain, address, key) for plain, key in opened]
         self._node.receive_datagrams(arrivals, now)
 
     def _seal(self, now: float) -> None:
-        """Put what the node says under its channels."""
+        """Put what the node says under its channels. A datagram that fails is as if lost."""
         if self._node is not None and self._channels is not None:
             for data, address, key in self._node.datagrams():
-                self._channels.send(data, address, key, now)
+                with self._guard.item("udp.sealing"):
+                    self._channels.send(data, address, key, now)
 
     def _turn(self) -> None:
         """Do what is due, send what is to be sent, and set the next alarm."""
         if self._node is None or self._channels is None:
             return
-        now = self._clock.steady()
-        self._node.handle_timer(now)
-        self._seal(now)
-        self._channels.handle_timer(now)
-        self._send()
-        _show(self._idle, self._node.is_idle)
-        _show(self._room, not self._node.is_full)
-        if now >= self._cache_at:
-            self._cache_at = now + CACHE_EVERY_S
-            self._remember_peers()
-        if self._alarm is not None:
-            self._alarm.cancel()
-        times = (self._node.next_timer(), self._channels.next_timer(), self._cache_at)
-        due = min(at for at in times if at is not None)
-        pause_s = max(due - now, 0.001)
-        self._alarm = asyncio.get_running_loop().call_later(pause_s, self._turn)
+        now, faults = self._clock.steady(), self._guard.faults
+        try:
+            with self._guard.item("udp.alarm"):
+                self._node.handle_timer(now)
+            self._seal(now)
+            with self._guard.item("udp.channel_alarm"):
+                self._channels.handle_timer(now)
+            self._send()
+            _show(self._idle, self._node.is_idle)
+            _show(self._room, not self._node.is_full)
+            if now >= self._cache_at:
+                self._cache_at = now + CACHE_EVERY_S
+                self._remember_peers()
+        finally:
+            # Whatever happened, there is a next turn; what fails at each comes less and less often.
+            least_s = 0.001
+            if self._guard.faults == faults:
+                self._backoff.succeeded()
+            else:
+                least_s = self._backoff.failed()
+            times = (self._node.next_timer(), self._channels.next_timer(), self._cache_at)
+            due = min(at for at in times if at is not None)
+            if self._alarm is not None:
+                self._alarm.cancel()
+            self._alarm = asyncio.get_running_loop().call_later(max(due - now, least_s), self._turn)
 
     def _send(self) -> None:
         if self._channels is not None and self._socket is not None:
             for data, address in self._channels.datagrams():
-                self._socket.send(data, address)
+                with self._guard.item("udp.sending"):
+                    self._socket.send(data, address)
 
     def _remember_peers(self) -> None:
-        if self._cache is not None and self._node is not None and len(self._node.table):
+        if self._cache is None or self._node is None or not len(self._node.table):
+            return
+        with self._guard.item("udp.cache"):  # the network goes on without a file of peers
             write_cache(self._cache, ((c.record.key, c.record.address) for c in self._node.table))
 
     def _open_node(self) -> OverlayNode:
