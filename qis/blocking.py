@@ -17,8 +17,9 @@ from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
 from qis.evidence import Roster
 from qis.fingerprint import Scheme
+from qis.health import Health
 from qis.identity import Identity
-from qis.loop import DryRun, LoopStatistics, Pending
+from qis.loop import DryRun, LoopStatistics, Pending, Undelivered
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -181,6 +182,16 @@ class SynthesisLoop:
     def flush(self, timeout_s: float) -> bool:
         """As `qis.SynthesisLoop.flush`."""
         return self._do(lambda inner: inner.flush(timeout_s))
+
+    def undelivered(self) -> tuple[Undelivered, ...]:
+        """As `qis.SynthesisLoop.undelivered`."""
+        return self._ask(lambda inner: inner.undelivered())
+
+    @property
+    def health(self) -> Health:
+        """As `qis.SynthesisLoop.health`."""
+        inner = self._require_open()
+        return inner.health if self._over.done() else self._ask(lambda inner: inner.health)
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
         """As `qis.SynthesisLoop.latest`."""

@@ -16,6 +16,7 @@ SUBJECTS_LIMIT: Final = 4_096
 """Different (kind, subject) pairs that are counted apart; a stranger may choose subjects, so beyond
 these all are counted under the subject `OTHERS`."""
 OTHERS: Final = "others"
+_log = logging.getLogger("qis.health")
 
 
 class HealthState(Enum):
@@ -65,6 +66,17 @@ class Health:
         return "; ".join([self.state.value, *(reason.text for reason in self.reasons)])
 
 
+def together(*parts: Health) -> Health:
+    """The health of a whole: the worst state, since when it holds, and the reasons of all."""
+    worst = max(parts, key=lambda part: _SEVERITY[part.state])
+    reasons = sorted(
+        (reason for part in parts for reason in part.reasons),
+        key=lambda reason: -_SEVERITY[reason.state],
+    )
+    since = min(part.since for part in parts if part.state is worst.state)
+    return Health(state=worst.state, since=since, reasons=tuple(reasons))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Something that happened to a part.
@@ -94,11 +106,11 @@ class Notices:
     Parameters
     ----------
     log
-        Where each notice that is told is logged too.
+        Where each notice that is told is logged too; `None`: its listeners log.
 
     """
 
-    def __init__(self, log: logging.Logger) -> None:
+    def __init__(self, log: logging.Logger | None) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
         self._log = log
         self._listeners: list[Callable[[Notice], object]] = []
@@ -131,12 +143,13 @@ class Notices:
         if not always and before and len(str(before)) == len(str(count)):
             return
         notice = Notice(kind=kind, subject=key[1], reason=reason, count=count)
-        self._log.log(level, "%s: %s: %s (%d)", kind, notice.subject, reason, count)
+        if self._log is not None:
+            self._log.log(level, "%s: %s: %s (%d)", kind, notice.subject, reason, count)
         for listener in list(self._listeners):
             try:
                 listener(notice)
             except Exception:  # noqa: BLE001  a listener that fails must not end whoever tells it
-                self._log.exception("a listener failed on a notice of kind %r", kind)
+                (self._log or _log).exception("a listener failed on a notice of kind %r", kind)
 
 
 class Condition:

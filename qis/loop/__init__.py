@@ -4,6 +4,7 @@ from qis.loop.approval import Approval, Pending
 from qis.loop.dry_run import DryRun
 from qis.loop.events import EVENT_KINDS, Event, LoopStatistics
 from qis.loop.outbox import Outbox
+from qis.loop.sender import Undelivered
 from qis.loop.synthesis_loop import SynthesisLoop
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     "Outbox",
     "Pending",
     "SynthesisLoop",
+    "Undelivered",
 ]

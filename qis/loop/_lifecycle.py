@@ -8,6 +8,7 @@ from typing import Self
 
 from qis.about import Interest
 from qis.errors import InputError
+from qis.health import Condition, Health, HealthState, Notices, Reason, together
 from qis.loop._parts import Options, Parts
 from qis.loop.events import Announcer
 from qis.loop.outbox import Outbox
@@ -44,6 +45,10 @@ class Lifecycle:
         self._interest_people = interest_people
         self._outbox = outbox
         self._announcer = announcer
+        notices = Notices(None)  # the announcer logs
+        notices.listen(announcer.relay)
+        self._condition = Condition(notices, now=options.clock())
+        self._since = options.clock()
         self._parts: Parts | None = None
         self._closing: AsyncExitStack | None = None
         self._running: asyncio.Task[None] | None = None
@@ -62,7 +67,7 @@ class Lifecycle:
             closing_later.callback(transport.notices.listen(self._announcer.relay))
             if not transport.is_open:
                 await closing_later.enter_async_context(transport)
-            parts = Parts(self._options, outbox, self._announcer)
+            parts = Parts(self._options, outbox, self._announcer, self._condition)
             closing_later.push_async_callback(parts.intake.aclose)
             parts.begin()
             parts.resume()
@@ -72,8 +77,28 @@ class Lifecycle:
         self._parts = parts
         self._running = asyncio.create_task(parts.run())
         self._running.add_done_callback(self._ended)
+        self._since = self._options.clock()
         self._announcer.tell("opened")
         return self
+
+    @property
+    def health(self) -> Health:
+        """How the loop and its transport are, with all reasons, the worst first.
+
+        `CLOSED` before it is opened, after it is closed, and after it has failed. Changes are
+        events of the kind "health"; docs/operating.md says what each reason means.
+        """
+        if self._running is None:
+            return Health(state=HealthState.CLOSED, since=self._since)
+        if self._running.done():
+            failed = Reason(
+                code="failed",
+                state=HealthState.CLOSED,
+                text=f"the loop has ended: {_alone(self._fault())}",
+                since=self._since,
+            )
+            return Health(state=HealthState.CLOSED, since=self._since, reasons=(failed,))
+        return together(self._condition.health, self._options.transport.health)
 
     async def __aexit__(
         self,
@@ -97,15 +122,22 @@ class Lifecycle:
             await asyncio.wait([running])
             await asyncio.sleep(0)  # so that the end has been told
             self._parts = None
+        self._since = self._options.clock()
         self._announcer.tell("closed")
         if not running.cancelled() and (fault := running.exception()) is not None:
             raise _alone(fault)
 
     def _ended(self, running: "asyncio.Task[None]") -> None:
         if not running.cancelled():
+            self._since = self._options.clock()
             self._announcer.tell("failed", reason=str(_alone(running.exception())))
         if self._parts is not None:
             self._parts.syntheses.wake()
+
+    def _fault(self) -> BaseException | None:
+        """What has ended the loop by itself."""
+        running = self._running
+        return None if running is None or running.cancelled() else running.exception()
 
     def _check_interest(self, interest: Interest, people: int | None) -> None:
         options = self._options
@@ -138,7 +170,7 @@ class Lifecycle:
         if self._running is None or self._parts is None:
             raise InputError("the loop is not open: use it in 'async with'", field="loop")
         if self._running.done():
-            raise _alone(self._running.exception())
+            raise _alone(self._fault())
         return self._parts
 
 

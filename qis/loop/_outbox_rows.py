@@ -54,6 +54,9 @@ SCHEMA: Final = Schema(
         explain TEXT NOT NULL
     );
     """,
+        """
+    ALTER TABLE unsent ADD COLUMN since REAL;
+    """,
     ),
 )
 

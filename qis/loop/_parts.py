@@ -9,6 +9,7 @@ from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.evidence import AuditLog, EvidenceStore
 from qis.fingerprint import Scheme
+from qis.health import Condition
 from qis.identity import Identity
 from qis.loop.approval import Approval, drafted, name_of
 from qis.loop.dry_run import DryRun, dry_run
@@ -49,7 +50,9 @@ class Options:
 class Parts:
     """Made when a loop opens, with an outbox that it has claimed."""
 
-    def __init__(self, options: Options, outbox: Outbox, announcer: Announcer) -> None:
+    def __init__(
+        self, options: Options, outbox: Outbox, announcer: Announcer, condition: Condition
+    ) -> None:
         clock, store = options.clock, options.store
         self._options = options
         self.outbox = outbox
@@ -68,7 +71,12 @@ class Parts:
             clock=clock,
         )
         self.sender = Sender(
-            outbox, options.transport, announcer, journal=self.journal, clock=clock
+            outbox,
+            options.transport,
+            announcer,
+            journal=self.journal,
+            condition=condition,
+            clock=clock,
         )
         self.syntheses = Syntheses(
             store,

@@ -23,6 +23,7 @@ EventKind = Literal[
     "unsent",
     "sent",
     "expired",
+    "replaced",
     "received",
     "equivocation",
     "synthesised",
@@ -44,8 +45,9 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "retracted": (logging.INFO, "a withdrawal was signed and is on its way"),
     "republished": (logging.INFO, "a synthesis was signed and is on its way"),
     "unsent": (logging.WARNING, "the network does not take a packet; it is tried again"),
-    "sent": (logging.DEBUG, "the network has taken a packet"),
-    "expired": (logging.WARNING, "a packet expired before the network took it, and is let go"),
+    "sent": (logging.DEBUG, "another site holds a packet under each of its routing keys"),
+    "expired": (logging.WARNING, "a packet expired before another site held it, and is let go"),
+    "replaced": (logging.INFO, "a newer version replaced a packet before another site held it"),
     "received": (logging.DEBUG, "a packet came in"),
     "equivocation": (logging.ERROR, "a key has signed two contents under one sequence"),
     "synthesised": (logging.INFO, "a new synthesis"),
@@ -82,7 +84,7 @@ class Event:
     reason
         The store's verdict, a rule's name, or an error, in words.
     remaining
-        With "sent": how many packets the network still has to take.
+        With "sent": how many packets no other site is known to hold yet.
     subject
         With "fault", "health", "limit" and "refusal": what it is about (`qis.health.Notice`).
     count

@@ -6,7 +6,7 @@ not made it at all.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from typing import Final, NamedTuple, Self
@@ -31,6 +31,8 @@ class Unsent(NamedTuple):
     """Its place in the queue; grows with every packet."""
     packet: Packet
     routing_keys: tuple[bytes, ...]
+    since: float
+    """Unix seconds: when it was put into the queue."""
 
 
 class Own(NamedTuple):
@@ -202,18 +204,20 @@ class Outbox(OutboxFile):
         """Packets that the network has not taken, oldest first, from a number on."""
         with self._translated():
             rows = self._execute(
-                "SELECT number, packet, keys FROM unsent WHERE number > ? ORDER BY number LIMIT ?",
+                "SELECT number, packet, keys, since FROM unsent WHERE number > ? "
+                "ORDER BY number LIMIT ?",
                 (after, most),
             ).fetchall()
-        return [
-            Unsent(number, self._parsed(packet), keys_of(keys)) for number, packet, keys in rows
-        ]
+        return [self._unsent_of(*row) for row in rows]
 
-    def taken(self, *, up_to: int) -> None:
-        """Forget what the network has taken: all up to a number."""
+    def taken(self, numbers: Iterable[int]) -> None:
+        """Forget the packets of these numbers: the network holds them, or they are over."""
         with self._transaction():
-            gone = self._execute("DELETE FROM unsent WHERE number <= ?", (up_to,)).rowcount
-        self._unsent -= gone
+            gone = [
+                self._execute("DELETE FROM unsent WHERE number = ?", (number,)).rowcount
+                for number in numbers
+            ]
+        self._unsent -= sum(gone)
 
     def queue_again(self, *, now: float) -> list[Packet]:
         """Queue the newest packet of every key that lives and is not queued; returns them.
@@ -228,7 +232,8 @@ class Outbox(OutboxFile):
             living = [(packet, keys) for packet, keys in found if packet.expires_at > now]
             for packet, keys in sorted(living, key=lambda pair: pair[0].sequence):
                 self._execute(
-                    "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
+                    "INSERT INTO unsent (packet, keys, since) VALUES (?, ?, ?)",
+                    (bytes(packet), keys, now),
                 )
         self._unsent += len(living)
         return [packet for packet, _ in living]
@@ -291,6 +296,11 @@ class Outbox(OutboxFile):
         """Remember a look."""
         with self._transaction():
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
+
+    def _unsent_of(self, number: int, packet: bytes, keys: bytes, since: float | None) -> Unsent:
+        found = self._parsed(packet)
+        # What is put in was signed just then; only what is queued again has a time of its own.
+        return Unsent(number, found, keys_of(keys), found.issued_at if since is None else since)
 
     def _pending(self, row: tuple[object, ...]) -> Pending:
         try:

@@ -21,6 +21,7 @@ from qis.loop.dry_run import DryRun
 from qis.loop.events import Announcer, Event, LoopStatistics
 from qis.loop.outbox import Outbox
 from qis.loop.republishing import INTERVAL_S
+from qis.loop.sender import Undelivered
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -34,8 +35,8 @@ class SynthesisLoop(Lifecycle):
     iterator separately, beginning with what there is already. A slow reader misses intermediate
     syntheses, never the newest.
 
-    What the network has not taken when the loop closes is sent when its outbox is opened again, or
-    lost if that is in memory: `flush` first.
+    What no other site holds when the loop closes is sent when its outbox is opened again, or lost
+    if that is in memory: `flush` first.
 
     Store, outbox and audit log that are given stay open when the loop closes: they belong to the
     caller. Should one of them fail, the loop ends, and every call raises what it ended with.
@@ -64,7 +65,7 @@ class SynthesisLoop(Lifecycle):
         ledger that forgets when the process ends. To publish what is public already, say
         ``Disclosure.preset("none")``.
     outbox
-        Where packets are kept, on disk before `publish` returns, until the network has taken them;
+        Where packets are kept, on disk before `publish` returns, until another site holds them;
         default: in memory, so that what was not sent is lost with the process.
     audit
         Where everything that left, came in, was used or was refused is recorded. If it cannot be
@@ -339,14 +340,33 @@ class SynthesisLoop(Lifecycle):
         parts.begin()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until the network has taken all that was published; whether it has in time."""
+        """Wait until all that was published is held; whether it is, in time.
+
+        Held is what at least one other site has under each of its routing keys, as far as the
+        transport can know (`qis.Holding`); what is replaced or expires meanwhile is not waited for.
+        `undelivered` says what is missing, and why. With what is left of the time, the transport
+        goes on to bring what is held to further holders.
+        """
         parts = self._require_open()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._while_running(parts.sender.flush())
+                await self._while_running(parts.sender.spread())
         except TimeoutError:
-            return False
+            return not parts.outbox.unsent
         return True
+
+    def undelivered(self) -> tuple[Undelivered, ...]:
+        """What no other site is known to hold: since when, why, and held by how many.
+
+        Oldest first; as many as the outbox takes at most. A packet leaves when it is held ("sent"),
+        replaced by a newer version ("replaced") or expired ("expired"), with that event. An outbox
+        on disk keeps the packets and since when, so the list outlives the process.
+
+        Another site's word is taken for it: one that says "held" and drops the packet is met by the
+        transport's repetitions, not seen here.
+        """
+        return self._require_open().sender.undelivered()
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
         """The newest synthesis of a study (given as such, by id or by question), if there is.

@@ -122,36 +122,6 @@ def test_one_key_stays_about_one_thing_until_it_is_retracted():
     asyncio.run(scenario())
 
 
-class Unanswered(qis.MemoryTransport):
-    """Takes what is published, and nobody acknowledges it until `is_heard`."""
-
-    is_heard = False
-
-    async def flush(self, timeout_s):
-        return self.is_heard and await super().flush(timeout_s)
-
-
-def test_what_nobody_has_acknowledged_is_not_called_sent(monkeypatch):
-    monkeypatch.setattr("qis.loop.sender.FIRST_RETRY_S", 0.001)
-
-    async def scenario():
-        events, network = [], qis.MemoryNetwork()
-        transport = Unanswered(network, site(1))
-        with Outbox() as outbox:
-            async with loop_on(
-                network, 1, transport=transport, outbox=outbox, on_event=events.append
-            ) as loop:
-                await loop.publish(effect(-0.4), about=ABOUT)
-                assert not await loop.flush(0.1)
-                assert "sent" not in {event.kind for event in events}
-                assert outbox.unsent == 1
-                transport.is_heard = True
-                assert await loop.flush(10)
-                assert outbox.unsent == 0
-
-    asyncio.run(scenario())
-
-
 class Failing(qis.MemoryTransport):
     """A network that is down for the first attempts."""
 

@@ -188,7 +188,7 @@ def test_a_full_outbox_makes_publish_wait(network):
                 )
                 await asyncio.sleep(0)
                 assert not another.done()
-                outbox.taken(up_to=outbox.queued()[0].number)
+                outbox.taken([outbox.queued()[0].number])
                 loop._parts.sender._taken.set()
                 await another
                 assert outbox.unsent == 1

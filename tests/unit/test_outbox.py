@@ -65,7 +65,7 @@ def test_a_queue_in_order_until_it_is_taken(outbox):
     assert [unsent.packet for unsent in queued] == packets
     assert {unsent.routing_keys for unsent in queued} == {KEYS}
     assert outbox.queued(after=queued[0].number, most=1) == queued[1:2]
-    outbox.taken(up_to=queued[1].number)
+    outbox.taken([each.number for each in queued[:2]])
     assert outbox.queued() == queued[2:]
     assert outbox.unsent == 1
 
@@ -98,13 +98,13 @@ def test_what_is_in_force_is_queued_again(outbox):
     outbox.put(packet(1), KEYS)
     outbox.put(packet(2), KEYS)
     outbox.put(packet(3, cohort="second"), KEYS)
-    outbox.taken(up_to=outbox.queued()[1].number)
+    outbox.taken([each.number for each in outbox.queued()[:2]])
     again = outbox.queue_again(now=NOW)
     assert again == [packet(2)]  # the newest of its key; the other is still queued
     assert [unsent.packet.sequence % 10 for unsent in outbox.queued()] == [3, 2]
     assert outbox.unsent == 2
     assert outbox.queue_again(now=NOW) == []
-    outbox.taken(up_to=outbox.queued()[-1].number)
+    outbox.taken([each.number for each in outbox.queued()])
     assert outbox.queue_again(now=NOW + 1000) == []  # expired
 
 
@@ -154,7 +154,7 @@ def test_everything_is_there_when_it_is_opened_again(path):
     with Outbox(path) as outbox, outbox.claimed(SITE.issuer):
         for number in (1, 2):
             outbox.put(packet(number), KEYS)
-        outbox.taken(up_to=outbox.queued()[0].number)
+        outbox.taken([outbox.queued()[0].number])
         outbox.hold(pending())
         before = outbox.queued(), outbox.own(), outbox.waiting(), outbox.last_sequence
     assert path.stat().st_mode & 0o777 == 0o600
