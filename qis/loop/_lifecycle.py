@@ -175,7 +175,10 @@ class Lifecycle:
 
 
 def _alone(fault: BaseException | None) -> BaseException:
-    """The error itself, where a group has only one."""
-    while isinstance(fault, BaseExceptionGroup) and len(fault.exceptions) == 1:
-        (fault,) = fault.exceptions
+    """The error itself, where a group has only one, or several tasks met the same."""
+    while isinstance(fault, BaseExceptionGroup):
+        first, *others = fault.exceptions
+        if any((type(each), str(each)) != (type(first), str(first)) for each in others):
+            break
+        fault = first
     return asyncio.CancelledError() if fault is None else fault
