@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
@@ -120,19 +121,22 @@ class Syntheses:
         look = self._outbox.look(study_id)
         try:
             synthesis = await self._made(study_id, look.number + 1)
-            if look.state == _state(synthesis):
-                if study_id in self._latest:
-                    return
-                if not synthesis.is_embargoed:  # which was no look
-                    synthesis = await self._made(study_id, look.number)  # seen by a process before
         except StorageError:
             raise
         except QISError as error:
             self._announcer.statistics.failures[type(error).__name__] += 1
             self._announcer.tell("unsynthesised", study_id=study_id, reason=str(error))
             return
-        self._journal.used(synthesis)
-        self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
+        former, is_look = self.latest(study_id), look.state != _state(synthesis)
+        if not is_look:
+            if former is not None and former.seen_digest == synthesis.seen_digest:
+                return
+            if not synthesis.is_embargoed:  # which was no look
+                synthesis = replace(synthesis, looks=look.number)
+        if is_look or former is None:
+            self._journal.used(synthesis)
+        if is_look:
+            self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
         self._announcer.statistics.synthesised += 1
         self._version += 1
         self._latest[study_id] = (self._version, synthesis)

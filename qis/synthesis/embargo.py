@@ -63,7 +63,7 @@ class EmbargoedSite(_Hidden, SiteResult):
 
 
 class EmbargoedSynthesis(_Hidden, Synthesis):
-    """A `Synthesis` of which sites, packets left out, `reach` and `digest` can be read.
+    """A `Synthesis` of which sites, packets left out, `reach` and the digests can be read.
 
     Made by `synthesise` for a study under embargo. Asking for a number raises `EmbargoError`, as do
     the plots; `explain`, `to_dict` and the representations leave the numbers out. It is no look at
@@ -113,6 +113,7 @@ def embargoed(
     level: float,
     looks: int,
     digest: bytes,
+    seen_digest: bytes,
 ) -> EmbargoedSynthesis:
     """What may be known of a synthesis before the study's embargo ends."""
     until = study.embargo_until
@@ -130,6 +131,7 @@ def embargoed(
         looks=looks - 1,
         reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
+        seen_digest=seen_digest,
         embargo_until=until,
     )
 

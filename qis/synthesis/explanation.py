@@ -92,5 +92,6 @@ def missing(synthesis: Synthesis) -> Iterator[str]:
     if synthesis.silent:
         yield f"Nothing came from: {', '.join(synthesis.silent)}."
     yield (
-        f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}."
+        f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}, "
+        f"of everything seen {synthesis.seen_digest.hex()[:16]}."
     )

@@ -105,6 +105,11 @@ class Gathered:
         """How many sites count, those behind derived packets too."""
         return sum(site.number for site in self.sites)
 
+    @property
+    def something_withdrawn(self) -> bool:
+        """Whether a site took back what may have been looked at: no confidence sequence then."""
+        return any(left.is_withdrawn for left in self.left_out)
+
 
 def gather(
     packets: Iterable[Packet] | Review,

@@ -103,15 +103,19 @@ class Synthesis:
     silent
         Names of enrolled sites of which nothing came.
     looks
-        How often this study has been synthesised here, this time included.
+        How often the evidence (`digest`) of this study has changed before somebody's eyes here,
+        this time included.
     confidence_sequence
         Interval for the common effect that may be looked at after every packet (width fixed by
         the measure's scale of tau); `None` without a finite estimate.
     reach
         Sites and pairs.
     digest
-        32 bytes over packet ids, method, roster and version: equal on all nodes with the same
-        evidence.
+        Of the evidence: 32 bytes over the ids of the packets that count, whether anything was
+        withdrawn, method, roster and version. Equal on all nodes with the same evidence.
+    seen_digest
+        Of everything seen: 32 bytes over `digest` and each packet that is left out, with the
+        reason. It changes when anybody publishes a packet that does not count.
 
     """
 
@@ -133,6 +137,7 @@ class Synthesis:
     confidence_sequence: Interval | None
     reach: Reach
     digest: bytes
+    seen_digest: bytes
 
     @property
     def is_embargoed(self) -> bool:

@@ -101,6 +101,7 @@ def synthesise(
         check_scale(mean_scale, "mean_scale")
     tau_scale = _tau_scale(gathered.measure, chosen, tau_scale)
     digest = _digest(gathered, [method, chosen, tau_scale, mean_scale, level])
+    seen_digest = _seen_digest(digest, gathered)
     if (
         study is not None
         and not monitor
@@ -114,6 +115,7 @@ def synthesise(
             level=level,
             looks=looks,
             digest=digest,
+            seen_digest=seen_digest,
         )
     fixed, random = _pool(gathered, tau_scale, mean_scale, level)
     return Synthesis(
@@ -135,6 +137,7 @@ def synthesise(
         confidence_sequence=_sequence(fixed, gathered, tau_scale),
         reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
+        seen_digest=seen_digest,
     )
 
 
@@ -245,7 +248,7 @@ def _sequence(
     if fixed is None or fixed.estimate is None or fixed.standard_error is None:
         return None
     mixing_scale = measure_named(fixed.measure).default_tau_scale or tau_scale
-    if mixing_scale is None or any(left.is_withdrawn for left in gathered.left_out):
+    if mixing_scale is None or gathered.something_withdrawn:
         return None
     return anytime_interval(
         fixed.estimate, fixed.standard_error, mixing_scale=mixing_scale, level=fixed.level
@@ -253,9 +256,15 @@ def _sequence(
 
 
 def _digest(gathered: Gathered, asked: list[object]) -> bytes:
-    """Of what went in, not of the numbers, whose last bits differ between machines."""
+    """Of what the numbers rest on, not of the numbers, whose last bits differ between machines."""
     ids = sorted(packet.id for site in gathered.sites for packet in site.packets)
-    out = sorted([left.packet.id, left.reason] for left in gathered.left_out)
+    rests_on = [ids, gathered.something_withdrawn]
     return blake3(
-        encode([VERSION, gathered.study_id, asked, gathered.roster_digest, ids, out])
+        encode([VERSION, gathered.study_id, asked, gathered.roster_digest, *rests_on])
     ).digest()
+
+
+def _seen_digest(digest: bytes, gathered: Gathered) -> bytes:
+    """Of the same and of every packet that was left out, which anybody can add to."""
+    out = sorted([left.packet.id, left.reason] for left in gathered.left_out)
+    return blake3(encode([digest, out])).digest()

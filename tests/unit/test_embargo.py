@@ -102,7 +102,7 @@ def test_every_field_is_either_listed_or_refused(hidden):
     assert refused >= {"fixed", "random", "confidence_sequence"}
     assert shown == {
         *("study_id", "question", "study", "measure", "model", "method", "level", "sites"),
-        *("excluded", "silent", "looks", "reach", "digest"),
+        *("excluded", "silent", "looks", "reach", "digest", "seen_digest"),
     }
 
 
@@ -159,6 +159,7 @@ def test_a_monitor_sees_it_and_everybody_does_once_the_date_has_come(hidden):
         )
         assert not found.is_embargoed
         assert found.digest == hidden.digest, "the evidence is the same"
+        assert found.seen_digest == hidden.seen_digest
         assert "hidden" not in found.explain()
 
 

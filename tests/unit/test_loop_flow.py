@@ -421,6 +421,43 @@ def test_looks_go_on_in_the_next_process_and_the_same_evidence_is_no_new_look(ne
     asyncio.run(scenario())
 
 
+def test_a_derived_packet_of_somebody_else_is_seen_and_is_no_look(network, tmp_path):
+    async def scenario():
+        with qis.AuditLog(tmp_path / "audit.jsonl") as audit, Outbox() as outbox:
+            watcher = Watcher()
+            async with (
+                loop_on(network, 1, outbox=outbox, audit=audit, on_event=watcher) as one,
+                loop_on(network, 2) as other,
+            ):
+                await one.publish(effect(-0.4), about=ABOUT)
+                before = await until(one, lambda s: len(s.sites) == 1)
+                derived = qis.Derived(
+                    question=QUESTION,
+                    measure="OR",
+                    model="fixed",
+                    estimate=-0.1,
+                    standard_error=0.1,
+                    sites=2,
+                )
+                for _ in range(3):
+                    await other.publish(derived, about=ABOUT)
+                    after = await until(
+                        one, lambda s, seen=before.seen_digest: s.seen_digest != seen
+                    )
+                    assert len(after.excluded) == 1
+                    assert after.digest == before.digest
+                    assert (after.looks, before.looks) == (1, 1)
+                    assert outbox.look(after.study_id).number == 1
+                    before = after
+                assert len([e for e in audit.entries() if e.event == "used"]) == 1
+                # Evidence of somebody else is a look, and is counted from where it was.
+                await other.publish(effect(0.1), about=ABOUT)
+                found = await until(one, lambda s: len(s.sites) == 2)
+                assert found.looks == 2
+
+    asyncio.run(scenario())
+
+
 def test_a_packet_that_expired_unsent_is_let_go(network, tmp_path):
     class Down(qis.MemoryTransport):
         async def publish(self, packet, routing_keys):

@@ -235,6 +235,37 @@ def test_the_digest_covers_packets_and_method():
     assert len(digests) == 5
 
 
+def test_one_digest_is_of_the_evidence_and_one_of_everything_seen():
+    packets = [sign(i, effect(0.1 * i)) for i in (1, 2)]
+    plain = qis.synthesise(packets, model="random")
+    somebody_s = qis.Derived(
+        question=packets[0].outcome.question,
+        measure=packets[0].outcome.measure,
+        model="fixed",
+        estimate=0.1,
+        standard_error=0.5,
+        sites=2,
+    )
+    unused = {
+        "derived": sign(3, somebody_s),
+        "record": sign(3, qis.Record(question=packets[0].outcome.question, content={"a": 1})),
+        "suppressed": sign(3, qis.Suppressed(question=packets[0].outcome.question)),
+    }
+    seen = {plain.seen_digest}
+    for packet in unused.values():
+        found = qis.synthesise([*packets, packet], model="random")
+        assert [left.packet for left in found.excluded] == [packet]
+        assert found.digest == plain.digest
+        seen.add(found.seen_digest)
+        assert found.seen_digest.hex()[:16] in found.explain()
+    assert len(seen) == 1 + len(unused)
+    # What voids the confidence sequence is part of what the numbers rest on.
+    withdrawn = sign(3, qis.Retraction(question=packets[0].outcome.question))
+    found = qis.synthesise([*packets, withdrawn], model="random")
+    assert (plain.confidence_sequence is None, found.confidence_sequence) == (False, None)
+    assert found.digest != plain.digest
+
+
 def test_columns_and_html_show_every_site_and_run_nothing():
     hostile = effect(question="<script>alert(1)</script>")
     found = qis.synthesise([sign(1, hostile), sign(2, hostile)], model="fixed")
