@@ -1,26 +1,26 @@
-"""The two lines of text that travel: one normal form, no control characters, a size in bytes."""
+"""The lines of text that travel: one normal form, nothing that nobody sees, a size in bytes."""
 
+import re
 import unicodedata
+from typing import Final
 
 from qis.errors import InputError, OutcomeTooLargeError
+from qis.outcomes._characters import WHITE_SPACE, joiner_without_use, refused_in
 
-# Control characters could forge log lines; bidirectional overrides could show a clinician another
-# order of the arms than the one that was signed. Surrogates cannot be encoded, and private use
-# means nothing to a stranger. What is merely unassigned passes: a newer Unicode than the
-# receiver's may have assigned it, and text in the newer NFC is in the older one too.
-_REFUSED = frozenset({"Cc", "Cs", "Co"})
-_BIDIRECTIONAL = frozenset(
-    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)
+_SPACES: Final = re.compile(f"[{WHITE_SPACE}]+")
 
 
 def normal_text(text: object, field: str, limit: int) -> str:
     """`text` in NFC with white space folded to single spaces.
 
+    Control characters could forge log lines; bidirectional overrides could show a clinician another
+    order of the arms than the one that was signed; invisible ones would let one site count as
+    several cohorts that look alike. See `qis.outcomes._characters`.
+
     Raises
     ------
     InputError
-        If it is not a string or holds a control, bidirectional, private-use or non-character.
+        If it is not a string, or holds a character that no packet may hold.
     OutcomeTooLargeError
         If it takes more than `limit` bytes of UTF-8.
 
@@ -30,30 +30,24 @@ def normal_text(text: object, field: str, limit: int) -> str:
     # Before anything else, so that the work on hostile or mistaken input is bounded.
     if len(text) > 16 * limit:
         _refuse_size(field, len(text), limit)
-    folded = " ".join(text.split())
-    if not folded.isascii() or not folded.isprintable():
-        folded = unicodedata.normalize("NFC", folded)
-        for character in folded:
-            if (
-                unicodedata.category(character) in _REFUSED
-                or character in _BIDIRECTIONAL
-                or _is_noncharacter(ord(character))
-            ):
-                raise InputError(
-                    f"{field} holds the character U+{ord(character):04X}; "
-                    "control, bidirectional, private-use and non-characters are refused",
-                    field=field,
-                    actual=character,
-                )
+    if text.isascii() and text.isprintable():
+        folded = " ".join(text.split())
+    else:
+        folded = unicodedata.normalize("NFC", _SPACES.sub(" ", text).strip(" "))
+        refused = refused_in(folded) or joiner_without_use(folded)
+        if refused is not None:
+            raise InputError(
+                f"{field} holds the character U+{ord(refused):04X}, which is seen nowhere or "
+                "differently from place to place: leave it out (control, invisible, bidirectional "
+                "and private-use characters are refused, those newer than Unicode 14.0, and "
+                "joiners where they change nothing)",
+                field=field,
+                actual=refused,
+            )
     size = len(folded.encode())
     if size > limit:
         _refuse_size(field, size, limit)
     return folded
-
-
-def _is_noncharacter(code: int) -> bool:
-    """Whether Unicode promises never to assign it (The Unicode Standard, section 23.7)."""
-    return 0xFDD0 <= code <= 0xFDEF or code & 0xFFFE == 0xFFFE
 
 
 def _refuse_size(field: str, size: int, limit: int) -> None:

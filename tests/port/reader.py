@@ -6,8 +6,10 @@ about any bytes, one of them or the page is wrong. `read` gives a packet's field
 """
 
 import math
+import re
 import struct
 import unicodedata
+from pathlib import Path
 
 from blake3 import blake3
 from nacl import bindings
@@ -25,7 +27,26 @@ CONSTANT = {
     122: "04",
     446: "5840",
 }
-BIDIRECTIONAL = set("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+CHARACTERS = Path(__file__).parents[2] / "docs" / "packet-format-characters.txt"
+REFUSED = {
+    code
+    for line in CHARACTERS.read_text(encoding="ascii").splitlines()
+    if not line.startswith("#")
+    for code in range(int(line.split()[0], 16), int(line.split()[1], 16) + 1)
+}
+SPACES = {0x85, 0xA0, 0x1680, 0x2028, 0x2029, 0x202F, 0x205F, 0x3000, *range(9, 14)} | set(
+    range(0x2000, 0x200B)
+)
+VIRAMAS = {0x94D: (0x915, 0x939), 0x9CD: (0x995, 0x9B9), 0xDCA: (0xD9A, 0xDC6)} | {
+    block + 0x4D: (block + 0x15, block + 0x39) for block in range(0xA00, 0xD80, 0x80)
+}
+RIGHT = (
+    "622-625 627 629 62F-632 648 671-673 675-677 688-699 6C0 6C3-6CB 6CD 6CF 6D2-6D3 6D5 6EE-6EF"
+)
+DUAL = (
+    "620 626 628 62A-62E 633-63F 641-647 649-64A 66E-66F 678-687 69A-6BF 6C1-6C2 6CC 6CE 6D0-6D1 "
+    "6FA-6FC 6FF"
+)
 UNITLESS, UNITS = ((-50.0, 50.0), (1e-8, 1e4)), ((-1e30, 1e30), (1e-30, 1e30))
 MEASURES = dict.fromkeys((1, 2, 3, 4, 5, 6, 7, 8, 15), UNITLESS) | {
     9: UNITS,
@@ -207,13 +228,33 @@ def line(value, limit):
 
 
 def plain(text):
-    need(" ".join(text.split()) == text, "white space")
+    codes = [ord(character) for character in text]
+    need(not SPACES & set(codes), "white space that is not U+0020")
+    need("  " not in text and text.strip(" ") == text, "white space")
+    need(not REFUSED & set(codes), "character")
     need(unicodedata.normalize("NFC", text) == text, "not NFC")
-    for character in text:
-        need(unicodedata.category(character) not in ("Cc", "Cs", "Co"), "character")
-        code = ord(character)
-        need(not 0xFDD0 <= code < 0xFDF0 and code % 0x10000 < 0xFFFE, "noncharacter")
-        need(character not in BIDIRECTIONAL, "bidirectional character")
+    for place, code in enumerate(codes):
+        if code in (0x200C, 0x200D):
+            need(joins(codes[:place], code, codes[place + 1 :]), "a joiner that changes nothing")
+
+
+def joins(before, joiner, after):
+    if not before or not after:
+        return False
+    if before[-1] in VIRAMAS:
+        first, last = VIRAMAS[before[-1]]
+        return first <= after[0] <= last or (before[-1] == 0x9CD and after[0] in (0x9F0, 0x9F1))
+    while before and (0x64B <= before[-1] <= 0x65F or before[-1] == 0x670):
+        before.pop()
+    dual, right = letters(DUAL), letters(RIGHT)
+    return joiner == 0x200C and before and before[-1] in dual and after[0] in dual | right
+
+
+def letters(written):
+    found = set()
+    for first, last in re.findall(r"([0-9A-F]+)(?:-([0-9A-F]+))?", written):
+        found |= set(range(int(first, 16), int(last or first, 16) + 1))
+    return found
 
 
 def count(value, low=0, high=2**32 - 1):

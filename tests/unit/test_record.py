@@ -80,14 +80,6 @@ def test_what_a_record_may_not_hold_is_refused(content):
         record(content)
 
 
-def test_letters_that_only_a_newer_unicode_knows_travel():
-    # Assigned in Unicode 16, which no Python before 3.14 has: what one site may write, another
-    # with an older Python must be able to read.
-    newer = "\U000105c9\U00011bc0"
-    packet = sign(record({"x": newer}))
-    assert qis.Packet.parse(bytes(packet)).outcome.content["x"] == newer
-
-
 def test_a_record_that_does_not_fit_says_by_how_much():
     # 1 byte for the map, 10 for the study, 3 for the question "q", 1 for the key of the content.
     room = 311 - 15

@@ -64,6 +64,10 @@ VALID = {
         events=30,
         protection="rounded to 5",
     ),
+    "joiners where Hindi and Persian need them": Suppressed(
+        question="\u0915\u094d\u200d\u0937 | \u0645\u06cc\u200c\u0634\u0648\u062f",
+        cohort="\u0645\u064e\u200c\u0627",
+    ),
 }
 DERIVED = Derived(
     **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3
@@ -103,6 +107,34 @@ def invalid():
     wide = content[:at] + b"\x19\x00\xd4" + content[at + 2 :]
     wide = wide[:-1]  # the padding's zeros are one fewer, its head still says otherwise
     yield "a number in a longer form", resigned(wide), "MalformedPacketError", "n is not minimal"
+    for name, cohort in TEXTS.items():
+        start = bytes(sign(Suppressed(**Q, cohort="x" * len(cohort.encode()))))[:446]
+        text = start.replace(b"x" * len(cohort.encode()), cohort.encode())
+        yield f"a cohort with {name}", resigned(text), "MalformedPacketError", "see Text"
+
+
+TEXTS = {
+    "a zero width space": "a\u200bb",
+    "a soft hyphen": "a\u00adb",
+    "a variation selector": "a\ufe0f",
+    "a Hangul filler": "a\u3164",
+    "a blank Braille pattern": "a\u2800",
+    "a right-to-left override": "a\u202eb",
+    "a tag": "a\U000e0061",
+    "a no-break space": "a\u00a0b",
+    "an ideographic space": "a\u3000b",
+    "two spaces": "a  b",
+    "a space at its end": "ab ",
+    "a file separator": "a\u001cb",
+    "a character of Unicode 15": "a\U0001fae8",
+    "a character of Unicode 16": "\U000105c9",
+    "a letter that is not in NFC": "e\u0301",
+    "a joiner between Latin letters": "a\u200db",
+    "a non-joiner after a letter that does not join": "\u062f\u200c\u0627",
+    "a joiner between Arabic letters": "\u0645\u200d\u0634",
+    "a non-joiner at its end": "\u0645\u200c",
+    "a joiner before another script": "\u0915\u094d\u200d\u0995",
+}
 
 
 def flipped(data, place):
