@@ -1,0 +1,85 @@
+"""Bodies from CBOR's own grammar, signed: nothing but our refusals comes of them."""
+
+import itertools
+from collections import Counter
+
+import pytest
+
+import qis
+from qis.errors import MalformedPacketError
+
+INPUTS = 6_000
+
+
+@pytest.fixture(scope="module")
+def grammar(load_benchmark):
+    return load_benchmark("_cbor_grammar")
+
+
+@pytest.fixture(scope="module")
+def judged(grammar):
+    """Way, bytes and what became of them."""
+    return [
+        (way, data, verdict(data))
+        for way, data in itertools.islice(grammar.signed_inputs(11), INPUTS)
+    ]
+
+
+def verdict(data):
+    try:
+        return qis.Packet.parse(data)
+    except MalformedPacketError as error:  # any other error fails the test
+        return error
+
+
+def test_each_input_is_read_as_itself_or_refused(judged):
+    for _, data, found in judged:
+        if isinstance(found, qis.Packet):
+            assert bytes(found) == data
+            assert qis.Packet.parse(data).outcome.encoded() == found.outcome.encoded()
+            assert len(found.explain()) < 5_000
+        else:
+            assert len(str(found)) < 500
+
+
+def test_every_way_is_tried_and_some_inputs_are_valid(judged):
+    tried = Counter(way for way, _, _ in judged)
+    read = Counter(way for way, _, found in judged if isinstance(found, qis.Packet))
+    assert min(tried.values()) > 200
+    assert read["record"] > 200
+    assert read["text"] > 50
+    for way in ("tag", "references", "reserved", "indefinite", "duplicate keys", "cut"):
+        assert tried[way] > 200
+        assert not read[way], way
+
+
+def test_every_initial_byte_stands_first(judged, grammar):
+    template = grammar.Grammar(0).signed(10, b"")
+    firsts = {data[123] for way, data, _ in judged if data[112:123] == template[112:123]}
+    assert len(firsts) > 50
+    assert {grammar.Grammar.item(grammar.Grammar(seed), 3)[0] >> 5 for seed in range(99)} == {
+        *range(8)
+    }
+
+
+def test_many_at_once_are_judged_as_each_alone(judged):
+    some = judged[:500]
+    found = qis.Packet.verify_many([data for _, data, _ in some], workers=1)
+    for (_, _, alone), together in zip(some, found, strict=True):
+        assert type(alone) is type(together)
+
+
+def test_no_tag_passes(grammar):
+    tags = set()
+    for tag, data in grammar.hostile_tags():
+        tags.add(tag)
+        found = verdict(data)
+        assert isinstance(found, MalformedPacketError)
+        assert f"holds tag {tag}" in str(found)
+    assert len(tags) >= 256
+
+
+def test_the_same_seed_makes_the_same_inputs(grammar):
+    one, other = (list(itertools.islice(grammar.signed_inputs(5), 100)) for _ in range(2))
+    assert one == other
+    assert {len(data) for _, data in one} == {512}
