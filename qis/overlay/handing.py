@@ -50,6 +50,8 @@ class Round:
         Places whose holders are being looked up, and those whose have been, to be asked next.
     patience
         Runs out when those are asked without waiting for the others.
+    acknowledged
+        Called with the place of a key and another node that has it under this key.
     is_over
         Whether it has ended, so that what still comes of it changes nothing.
 
@@ -62,6 +64,7 @@ class Round:
     then: Callable[["Round", float], None]
     trusts: bool = True
     is_repeat: bool = False
+    acknowledged: Callable[[int, Contact], None] = lambda _, __: None
     asked: int = 0
     unfound: set[int] = field(init=False)
     found: list[int] = field(default_factory=list)
@@ -73,7 +76,7 @@ class Round:
 
     @property
     def unheld(self) -> list[int]:
-        """The places that no holder has acknowledged."""
+        """The places that no other node has acknowledged."""
         return [place for place, handing in self.handings.items() if not handing.is_held]
 
     @property

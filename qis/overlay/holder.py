@@ -69,14 +69,14 @@ class Holder:
     def publish(self, message: Publish, now: float) -> Published | None:
         """Forward a packet to the subscribers that one of the keys has been chosen for, once each.
 
-        `None` refuses it.
+        `None` refuses it, or does not keep it.
         """
         carried = self._inspect(message.packet, message.keys, now)
         if carried is None:
             return None
         keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
         known = tuple(self.holdings.known(key, now) for key in keys)
-        self.retained.put(carried, keys, now)
+        is_kept = self.retained.put(carried, keys, now)
         self._take_here(keys, carried, message, now)
         before = message.known or (Known(),) * len(keys)
         fresh = [
@@ -86,6 +86,8 @@ class Holder:
         ]
         if fresh:
             self._forward_under(fresh, carried, message, now)
+        if not is_kept:  # forwarded, but not held: to say so would end the publisher's search
+            return None
         return Published(request=message.request, known=known, news=self.news_for(keys, now))
 
     def _take_here(self, keys: list[bytes], carried: Carried, message: Publish, now: float) -> None:

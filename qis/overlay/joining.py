@@ -61,6 +61,11 @@ class Joining:
         """Whether there is somebody to talk to, or nobody was named."""
         return bool(len(self._table)) or not self._peers
 
+    @property
+    def knows_of(self) -> int:
+        """How many peers it was given or has had."""
+        return len({key for key, _ in (*self._peers, *self._former)})
+
     def join(self, peers: Iterable[Peer], now: float, then: Then) -> None:
         """Enter by these peers; `then` once it is done.
 

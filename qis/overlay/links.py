@@ -53,6 +53,10 @@ class Links:
         self._out: list[Datagram] = []
         self.asked_by: bytes | None = None
         """The key of the node that is being answered, if a channel has authenticated it."""
+        self.unanswered = 0
+        """Requests given up since the last answer."""
+        self.heard_at: float | None = None
+        """When the last answer came."""
 
     @property
     def is_waiting(self) -> bool:
@@ -124,6 +128,7 @@ class Links:
         if not isinstance(message, request.expects):
             return False
         del self._under_way[message.request]
+        self.unanswered, self.heard_at = 0, now
         if request.timer is not None:
             request.timer.cancel()
         with self.guard.item("overlay.answer") as item:
@@ -140,6 +145,7 @@ class Links:
             request.timer.cancel()
         if request.tries >= len(TRY_AFTER_S):
             del self._under_way[number]
+            self.unanswered += 1
             request.on_silence(now)
             return
         pause_s = TRY_AFTER_S[request.tries] * self._rng.uniform(0.8, 1.2)

@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from qis._guard import Guard
 from qis.identity import Issuer
@@ -18,7 +19,7 @@ from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
 from qis.overlay.messages import Deliver, Find, Leave, Message, Publish, Subscribe, decode
-from qis.overlay.publisher import BACKLOG_LIMIT, Publisher
+from qis.overlay.publisher import BACKLOG_LIMIT, Progress, Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
 from qis.overlay.requests import Heard, Requests
@@ -89,6 +90,31 @@ class Settings:
     salt: bytes = b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
+
+
+class Standing(NamedTuple):
+    """How a node stands to the others.
+
+    Parameters
+    ----------
+    peers
+        Nodes in the routing table.
+    knows_of
+        Peers that it was given, or has known, and calls again when nobody is left.
+    is_joining
+        Whether the first call of those is not over yet.
+    unanswered
+        Requests in a row that were given up, none having been answered in between.
+    heard_at
+        When a request was last answered, by the clock of `now`; `None` if never.
+
+    """
+
+    peers: int
+    knows_of: int
+    is_joining: bool
+    unanswered: int
+    heard_at: float | None
 
 
 class OverlayNode:
@@ -223,10 +249,35 @@ class OverlayNode:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has joined and all that was published here has been handed over."""
+        """Whether it has joined, and nothing is under way that would bring a packet further."""
         is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.holder.outflow.own_under_way
+
+    def all_held(self, now: float) -> bool:
+        """Whether another node has acknowledged all that was published here, under every key.
+
+        Not so before it has joined, or has found that nobody answers.
+        """
+        return self._joining.is_in and not self._unpublished and self.publisher.all_held(now)
+
+    def progress(self, packet_id: bytes) -> Progress | None:
+        """How far a packet has come that was published here; `None` if nothing is known of it."""
+        for carried in self._unpublished:
+            if carried.id == packet_id:
+                return Progress(len(carried.keys), 0, 0, 0)
+        return self.publisher.progress(packet_id)
+
+    @property
+    def standing(self) -> Standing:
+        """How the node stands to the others."""
+        return Standing(
+            peers=len(self.table),
+            knows_of=self._joining.knows_of,
+            is_joining=not self._joining.is_in,
+            unanswered=self._links.unanswered,
+            heard_at=self._links.heard_at,
+        )
 
     @property
     def is_full(self) -> bool:
@@ -353,6 +404,7 @@ class OverlayNode:
         with self._guard.item("overlay.changes"):
             if news := self._joining.notice(now):
                 self.handover.met(news, now)
+                self.publisher.met(now)
 
     def _entered(self, now: float) -> None:
         self.interests.want(self._wanted, now)

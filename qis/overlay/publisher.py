@@ -2,15 +2,20 @@
 
 Each new publication of a packet starts at the next holder: this brings a packet to all of them,
 which keep it for those that come later, and reaches what a bad first holder left out. A key under
-which nobody has acknowledged a packet is tried again soon; until then it counts as not handed over.
+which no other node has acknowledged a packet is tried again soon, and at once when nodes turn up.
+
+A packet is *held* from when another node has acknowledged it under each of its keys. That those
+nodes may go again does not change it: for that the repetitions are there.
 """
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from qis.overlay.handing import Handing, Round
+from qis.overlay.recent import Recent
+from qis.overlay.record import Contact
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import Rounds
 from qis.overlay.timers import Timer, Timers
@@ -23,16 +28,37 @@ subscribers: who shares just one key with it depends on one holder at a time, wh
 TRY_AGAIN_S: Final = (5.0, 10.0, 20.0, 40.0)
 """When it is tried again under keys of which no holder has answered; the last pause repeats."""
 PUBLICATIONS_LIMIT: Final = 4_096
-"""Own packets that are published again; the oldest is handed to all its holders and left there."""
+"""Own packets that are published again; the oldest that is held is handed to all its holders and
+left there."""
 BACKLOG_LIMIT: Final = 1_024
 """Packets not handed over from which on the application has to wait with more."""
+REMEMBERED_LIMIT: Final = 16_384
+"""Packets of which it is remembered that they were held, once they are no longer repeated."""
+SOON_S: Final = 0.5
+"""When packets that nobody holds are tried again after nodes have turned up, so that several that
+come together are met by one try."""
+
+
+class Progress(NamedTuple):
+    """How far a packet has come: under how many of its keys other nodes have acknowledged it."""
+
+    keys: int
+    held: int
+    holders: int
+    tries: int
+
+    @property
+    def is_held(self) -> bool:
+        """Whether another node has it under each of its keys."""
+        return self.held >= self.keys
 
 
 @dataclass(slots=True)
 class _Publication:
     """A packet of this node, and what is under way of it.
 
-    `unheld` are the places of the keys of which no holder has answered, after so many `tries`.
+    `held` are the places of the keys under which another node has ever acknowledged it, as bits;
+    `unheld` those of which none has answered the last time, after so many `tries`.
     """
 
     carried: Carried
@@ -40,6 +66,17 @@ class _Publication:
     again: Timer | None = None
     unheld: set[int] = field(default_factory=set)
     tries: int = 0
+    retry: Timer | None = None
+    retry_at: float = 0.0
+    to_all: bool = False
+    held: int = 0
+    holders: set[int] = field(default_factory=set)
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(
+            len(self.carried.keys), self.held.bit_count(), len(self.holders), self.tries
+        )
 
 
 class Publisher:
@@ -61,8 +98,11 @@ class Publisher:
         self._unix_s = unix_s
         self._timers = timers
         self._publications: OrderedDict[bytes, _Publication] = OrderedDict()
+        self._newest: dict[bytes, _Publication] = {}
         self._unspread: dict[bytes, _Publication] = {}
-        self._unheld = 0
+        self._retrying: dict[bytes, _Publication] = {}
+        self._not_held: dict[bytes, _Publication] = {}
+        self._were_held: Recent[bytes, int] = Recent(REMEMBERED_LIMIT)
 
     @property
     def sent(self) -> int:
@@ -71,44 +111,94 @@ class Publisher:
 
     @property
     def is_idle(self) -> bool:
-        """Whether holders have acknowledged all that was published, under each of its keys."""
-        return not len(self._rounds) and not self._unheld
+        """Whether nothing is under way that could bring a packet to another holder soon."""
+        return not len(self._rounds) and not self._retrying
 
     @property
     def is_full(self) -> bool:
         """Whether the application should wait with more."""
-        return len(self._rounds) + self._unheld >= BACKLOG_LIMIT
+        return len(self._rounds) + len(self._retrying) >= BACKLOG_LIMIT
+
+    def all_held(self, now: float) -> bool:
+        """Whether everything published that is alive, and not replaced, is held."""
+        return not any(self._is_alive(each, now) for each in self._not_held.values())
+
+    def progress(self, packet_id: bytes) -> Progress | None:
+        """How far a packet has come; `None` if nothing is known of it."""
+        publication = self._publications.get(packet_id)
+        if publication is not None:
+            return publication.progress
+        holders = self._were_held.get(packet_id)
+        return None if holders is None else Progress(1, 1, holders, 0)
 
     def publish(self, carried: Carried, now: float) -> None:
-        """Hand a packet to the network, now and again while it lives."""
-        publication = _Publication(carried)
-        self._publications[carried.id] = publication
-        self._unspread[carried.id] = publication
-        if len(self._publications) > PUBLICATIONS_LIMIT:
-            oldest, left = self._publications.popitem(last=False)
-            if left.again is not None:  # which would keep the packet for up to an hour
-                left.again.cancel()
-            if self._unspread.pop(oldest, None) is not None:
-                self._begin(left, range(len(left.carried.keys)), 0, now, to_all=True)
+        """Hand a packet to the network, now and again while it lives.
+
+        One that is published already is handed over once more. One that it replaces is left.
+        """
+        publication = self._publications.get(carried.id)
+        if publication is None:
+            publication = self._begun(carried, now)
+        elif publication.again is not None:
+            publication.again.cancel()
         self._publish(publication, 0, now)
 
     def spread(self, now: float) -> None:
         """Hand all that lives to all of its holders, so that this node may go."""
         for publication in list(self._unspread.values()):
+            publication.to_all = True
             awaited = [current for current in publication.rounds if not current.is_repeat]
             for current in awaited:
                 current.to_all = True
-            if not awaited and self._is_alive(publication, now):
+            is_due = not awaited and publication.retry is None
+            if is_due and self._is_alive(publication, now):
                 places = range(len(publication.carried.keys))
                 self._begin(publication, places, 0, now, to_all=True)
 
+    def met(self, now: float) -> None:
+        """Nodes have turned up: what nobody holds is tried again soon, not only when it is due."""
+        for publication in list(self._retrying.values()):
+            if publication.retry_at > now + SOON_S and publication.retry is not None:
+                publication.retry.cancel()
+                self._retry_in(publication, SOON_S, now)
+
+    def _begun(self, carried: Carried, now: float) -> _Publication:
+        publication = _Publication(carried)
+        former = self._newest.get(carried.topic) if carried.topic else None
+        if former is not None and former.carried.sequence < carried.sequence:
+            self._leave(former)
+        if carried.topic:
+            self._newest[carried.topic] = publication
+        for kept in (self._publications, self._unspread, self._not_held):
+            kept[carried.id] = publication
+        if len(self._publications) > PUBLICATIONS_LIMIT:
+            of_held = (each for each in self._publications if each not in self._not_held)
+            left = self._publications[next(of_held, next(iter(self._publications)))]
+            is_unspread = left.carried.id in self._unspread
+            self._leave(left)
+            if is_unspread:
+                self._begin(left, range(len(left.carried.keys)), 0, now, to_all=True)
+        return publication
+
+    def _leave(self, publication: _Publication) -> None:
+        """Repeat a packet no longer: it is replaced, has expired, or has to make room."""
+        packet_id, topic = publication.carried.id, publication.carried.topic
+        if publication.progress.is_held:
+            self._were_held.put(packet_id, len(publication.holders))
+        if publication.again is not None:  # which would keep the packet for up to an hour
+            publication.again.cancel()
+        self._stop_retrying(publication)
+        for kept in (self._publications, self._unspread, self._not_held):
+            kept.pop(packet_id, None)
+        if self._newest.get(topic) is publication:
+            del self._newest[topic]
+
     def _publish(self, publication: _Publication, salt: int, now: float) -> None:
         carried = publication.carried
-        is_current = self._publications.get(carried.id) is publication
-        if not is_current or not self._is_alive(publication, now):
-            if is_current:
-                del self._publications[carried.id]
-                self._unspread.pop(carried.id, None)
+        if self._publications.get(carried.id) is not publication:
+            return
+        if not self._is_alive(publication, now):
+            self._leave(publication)
             return
         pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
         following = (salt + 1) % 256
@@ -142,21 +232,41 @@ class Publisher:
             publication.rounds.remove(ended)
             self._note(publication, ended, at)
 
-        handings = {place: Handing() for place in places}
-        current = Round(publication.carried, salt, to_all, handings, then, trusts, is_repeat)
+        current = Round(
+            publication.carried,
+            salt,
+            to_all,
+            {place: Handing() for place in places},
+            then,
+            trusts,
+            is_repeat,
+            acknowledged=lambda place, holder: self._acknowledged(publication, place, holder),
+        )
         publication.rounds.append(current)
         self._rounds.begin(current, now)
 
+    def _acknowledged(self, publication: _Publication, place: int, holder: Contact) -> None:
+        """Another node has it under a key."""
+        publication.held |= 1 << place
+        publication.holders.add(holder.id)
+        if publication.progress.is_held:
+            self._not_held.pop(publication.carried.id, None)
+
     def _note(self, publication: _Publication, ended: Round, now: float) -> None:
-        was_unheld = bool(publication.unheld)
+        is_current = self._publications.get(publication.carried.id) is publication
+        if not is_current or not self._is_alive(publication, now):
+            self._stop_retrying(publication)
+            return
         publication.unheld -= ended.handings.keys()
-        if self._is_alive(publication, now):
-            publication.unheld.update(ended.unheld)
-        is_unheld = bool(publication.unheld)
-        self._unheld += is_unheld - was_unheld
-        if is_unheld and not was_unheld:
-            self._wait(publication, ended, now)
-        elif not is_unheld:
+        publication.unheld.update(ended.unheld)
+        if publication.unheld:
+            if publication.retry is None:
+                pause_s = TRY_AGAIN_S[min(publication.tries, len(TRY_AGAIN_S) - 1)]
+                publication.tries += 1
+                publication.to_all |= ended.to_all
+                self._retry_in(publication, pause_s, now, salt=ended.salt)
+        else:
+            self._stop_retrying(publication)
             publication.tries = 0
             if ended.has_tried_all:
                 self._unspread.pop(publication.carried.id, None)
@@ -164,16 +274,23 @@ class Publisher:
     def _is_alive(self, publication: _Publication, now: float) -> bool:
         return publication.carried.expires_at > self._unix_s(now)
 
-    def _wait(self, publication: _Publication, ended: Round, now: float) -> None:
-        pause_s = TRY_AGAIN_S[min(publication.tries, len(TRY_AGAIN_S) - 1)]
-        publication.tries += 1
+    def _retry_in(
+        self, publication: _Publication, pause_s: float, now: float, *, salt: int = 0
+    ) -> None:
+        """Hand it over once more, after a pause, under the keys of which no holder has answered."""
 
         def again(at: float) -> None:
+            self._stop_retrying(publication)
             places, publication.unheld = sorted(publication.unheld), set()
-            if not places:
-                return
-            self._unheld -= 1
-            if publication.carried.expires_at > at:
-                self._begin(publication, places, ended.salt, at, to_all=ended.to_all)
+            if self._is_alive(publication, at):
+                self._begin(publication, places, salt, at, to_all=publication.to_all)
 
-        self._timers.start(now + pause_s, again)
+        publication.retry = self._timers.start(now + pause_s, again)
+        publication.retry_at = now + pause_s
+        self._retrying[publication.carried.id] = publication
+
+    def _stop_retrying(self, publication: _Publication) -> None:
+        if publication.retry is not None:
+            publication.retry.cancel()
+            publication.retry = None
+            self._retrying.pop(publication.carried.id, None)

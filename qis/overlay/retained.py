@@ -61,14 +61,19 @@ class Retained:
     def __len__(self) -> int:
         return len(self._packets)
 
-    def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> None:
-        """Keep a packet, once, as a holder of some of its keys, unless a newer one is kept."""
-        if carried.expires_at <= self._unix_s(now) or not self._replace_older(carried):
-            return
+    def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> bool:
+        """Keep a packet, once, as a holder of some of its keys, unless a newer one is kept.
+
+        Whether it, or what replaces it, is kept now: whoever is told "held" relies on it.
+        """
+        if carried.expires_at <= self._unix_s(now):
+            return False
+        if not self._replace_older(carried):
+            return True
         for key in keys:
             self._by_key.setdefault(key, {})[carried.id] = None
         if carried.id in self._packets:
-            return
+            return True
         self.count += 1
         self._packets[carried.id] = (self.count, carried)
         self._shares.add(carried.issuer, carried.id)
@@ -79,6 +84,7 @@ class Retained:
             self.expire(now)
         if len(self._packets) > self._limit:
             self._drop(self._shares.oldest_of_most())
+        return carried.id in self._packets
 
     def keys(self) -> set[bytes]:
         """The keys as whose holder this node keeps packets."""

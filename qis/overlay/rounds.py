@@ -129,7 +129,8 @@ class Rounds:
     def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
-            self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
+            if any(holder.id != self._finder.own.id for holder in holders):
+                self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
             self._step(current, at, partial(found_holders, holders, at))
 
         def found_holders(holders: list[Contact], at: float) -> None:
@@ -242,8 +243,9 @@ class Rounds:
         for place, known in zip(places, answer.known, strict=True):
             has_news = self._take_news(current, place, named)
             handing = current.handings[place]
-            # What only this node keeps is gone when it goes, unless there is nobody else.
-            handing.is_held |= not is_here or len(handing.holders) == 1
+            if not is_here:  # what only this node keeps is gone when it goes
+                handing.is_held = True
+                current.acknowledged(place, contact)
             if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
                 handing.known = known
                 going_on.append(place)

@@ -6,12 +6,14 @@ from random import Random
 from typing import Final
 
 from qis._guard import Guard
+from qis.health import Condition
 from qis.identity import Identity
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.transport._reception import Reception
-from qis.transport.base import Statistics
+from qis.transport._standing import holding_of, judge
+from qis.transport.base import Holding, Statistics
 
 RETAIN_LIMIT: Final = 100_000
 """Packets that the direct mode keeps for subscribers that come later; the oldest go first."""
@@ -40,6 +42,14 @@ class Carrier(ABC):
     @abstractmethod
     def leave(self, now: float) -> None:
         """Say goodbye."""
+
+    def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002
+        """Whether the network keeps a packet: at once, where it keeps all for everybody."""
+        return Holding(is_held=True)
+
+    def all_held(self, now: float) -> bool:  # noqa: ARG002
+        """Whether it keeps all that was published here."""
+        return True
 
     def judge_again(self) -> None:  # noqa: B027  which most need not
         """Whom the reception accepts has changed."""
@@ -134,6 +144,10 @@ class Overlaid(Carrier):
         Called with (datagram, address).
     wake
         Called with a time and what is to be done then.
+    condition
+        Where it is said how the node stands to the others.
+    clock
+        The time of the network.
 
     """
 
@@ -149,7 +163,12 @@ class Overlaid(Carrier):
         now: float,
         send: Callable[[bytes, bytes], None],
         wake: Callable[[float, Callable[[float], None]], None],
+        condition: Condition,
+        clock: Callable[[], float],
     ) -> None:
+        self._condition = condition
+        self._now = clock
+        self._opened_at = now
         self._inspector = reception.inspector
         settings = Settings(
             credentials=Credentials.of(identity),
@@ -199,6 +218,14 @@ class Overlaid(Carrier):
         self.node.publisher.spread(now)
         self._flush()
 
+    def holding(self, packet_id: bytes) -> Holding:
+        """Whether other nodes have acknowledged a packet under each of its keys."""
+        return holding_of(self.node, packet_id)
+
+    def all_held(self, now: float) -> bool:
+        """Whether they have acknowledged all that was published here."""
+        return self.node.all_held(now)
+
     def judge_again(self) -> None:
         """Let go of nodes that are no longer accepted."""
         self.node.judge_again()
@@ -222,6 +249,10 @@ class Overlaid(Carrier):
             self._statistics.bytes_sent += len(data)
             with self._guard.item("memory.sending"):  # as if lost on the way
                 self._send(data, address)
+        standing = self.node.standing
+        heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
+        now = self._now()
+        judge(self._condition, standing, now=now, heard_s_ago=now - heard_at)
         due = self.node.next_timer()
         if due is not None and due < self._alarm_at:
             self._alarm_at = due

@@ -90,6 +90,11 @@ class DatagramSocket:
         host, port = self._socket.getsockname()[:2]
         return host, port
 
+    @property
+    def receive_buffer(self) -> int:
+        """Bytes of receive buffer that the system grants, perhaps less than `RECEIVE_BUFFER`."""
+        return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
+
     def send(self, data: bytes, address: bytes) -> None:
         """Send, or keep for when the system has room."""
         if self._waiting or not self._send_now(data, address):
@@ -124,14 +129,6 @@ class DatagramSocket:
             raise TransportError(
                 f"cannot listen on {host} port {port}: {error.strerror}"
             ) from error
-        granted = listening.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
-        if granted < RECEIVE_BUFFER:
-            _log.warning(
-                "the system caps the receive buffer at %d bytes; bursts may be lost: "
-                "raise net.core.rmem_max to %d",
-                granted,
-                RECEIVE_BUFFER,
-            )
         return listening
 
     def _on_readable(self) -> None:

@@ -14,13 +14,14 @@ from qis._guard import Guard
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
+from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.packet import Packet
 from qis.transport._carriers import Carrier, Direct, Overlaid
 from qis.transport._reception import Reception
 from qis.transport._virtual_time import VirtualTime
-from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
+from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 
 _PORT = 4_000
 
@@ -105,7 +106,12 @@ class MemoryNetwork:
         self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
 
     def _join(
-        self, identity: Identity, reception: Reception, statistics: Statistics, guard: Guard
+        self,
+        identity: Identity,
+        reception: Reception,
+        statistics: Statistics,
+        guard: Guard,
+        condition: Condition,
     ) -> Carrier:
         number = len(self._nodes) + 1
         if not self.overlay:
@@ -130,6 +136,8 @@ class MemoryNetwork:
             address=address,
             guard=guard,
             rng=random.Random(self._random.getrandbits(64)),  # noqa: S311  as above
+            condition=condition,
+            clock=lambda: self.now,
             now=self.now,
             send=lambda data, to: self._send_datagram(overlaid, data, to),
             wake=lambda when, action: self._time.at(
@@ -193,8 +201,9 @@ class MemoryTransport(Transport):
         self._reception = Reception(roster, self._statistics, notices=self.notices)
         guard = Guard(self.notices)
         self._is_open = True
+        self._condition = Condition(self.notices, now=network.now)
         self._carrier = network._join(  # noqa: SLF001  the network is the transport's other half
-            identity, self._reception, self._statistics, guard
+            identity, self._reception, self._statistics, guard, self._condition
         )
 
     @property
@@ -233,10 +242,22 @@ class MemoryTransport(Transport):
             self._carrier.interests_changed(self._network.now, has_more=False)
 
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  it is the network's time
-        """Wait until all that was published is held, or those who would hold it are silent."""
+        """Let the network settle; whether all that was published is held then (`holding`)."""
         self._carrier.spread(self._network.now)
         await self._network.settle()
-        return True
+        return self._carrier.all_held(self._network.now)
+
+    def holding(self, packet_id: bytes) -> Holding:
+        """Whether others have a packet: at once, or with the overlay as over UDP.
+
+        Without it the network itself keeps what was published, for whoever comes later.
+        """
+        return self._carrier.holding(packet_id)
+
+    @property
+    def health(self) -> Health:
+        """Whether it is open and, with the overlay, how it stands to the others."""
+        return self._condition.health
 
     def believe(self, roster: Roster) -> None:
         """Admit by another roster from now on."""
@@ -248,4 +269,7 @@ class MemoryTransport(Transport):
         if self._is_open:
             self._is_open = False
             self._network._leave(self._carrier)  # noqa: SLF001  as above
+            self._condition = Condition(
+                self.notices, now=self._network.now, state=HealthState.CLOSED
+            )
             self._reception.close()

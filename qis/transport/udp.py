@@ -17,6 +17,7 @@ from qis.about import Interest
 from qis.channel import Channels
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
+from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
 from qis.overlay.node import Arrival, OverlayNode, Settings
@@ -24,9 +25,10 @@ from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception
-from qis.transport._socket import DatagramSocket
+from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
+from qis.transport._standing import holding_of, judge
 from qis.transport._topic import topic_of
-from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
+from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 
 CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
@@ -94,6 +96,8 @@ class UDPTransport(Transport):
         self._guard = Guard(self.notices)
         self._backoff = Backoff(last_s=1.0)  # of what is due, since others wait for it too
         self._cache_at = 0.0
+        self._opened_at = 0.0
+        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle = asyncio.Event()
         self._room = asyncio.Event()
 
@@ -153,6 +157,16 @@ class UDPTransport(Transport):
             self._cache_at = now + CACHE_EVERY_S
             remembered = [] if self._cache is None else read_cache(self._cache)
             self._node.join([*self._bootstrap, *remembered], now)
+            self._opened_at = now
+            self._condition = Condition(self.notices, now=self._clock.wall())
+            if self._socket.receive_buffer < RECEIVE_BUFFER:
+                self._condition.set(
+                    "small_receive_buffer",
+                    HealthState.DEGRADED,
+                    f"the system caps the receive buffer at {self._socket.receive_buffer} bytes, "
+                    f"so bursts may be lost: raise net.core.rmem_max to {RECEIVE_BUFFER}",
+                    now=self._clock.wall(),
+                )
             self._turn()
         return self
 
@@ -181,19 +195,34 @@ class UDPTransport(Transport):
         self._register()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until all holders of what was published have it; whether they have in time.
+        """Wait until what was published is with all its holders; whether it is held, in time.
 
-        A node that was given peers waits for one of them. The first node of a network, given none,
-        is the only holder until others come.
+        True as soon as nothing more is under way, or the time is over, if at least one other node
+        has acknowledged each packet under each of its keys (`Holding`): holders that have died
+        cost time, not the answer. The first node of a network, alone, holds nothing for itself.
         """
-        self._open_node().publisher.spread(self._clock.steady())
+        node = self._open_node()
+        node.publisher.spread(self._clock.steady())
         self._turn()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._idle.wait()
         except TimeoutError:
-            return False
-        return True
+            pass
+        return self._node is node and node.all_held(self._clock.steady())
+
+    def holding(self, packet_id: bytes) -> Holding:
+        """Whether another node has acknowledged a packet under each of its routing keys.
+
+        An insider may acknowledge and drop it: that is met by publishing it again and again, at
+        ever other holders, not seen here.
+        """
+        return holding_of(self._open_node(), packet_id)
+
+    @property
+    def health(self) -> Health:
+        """Whether it is open, and others answer; docs/operating.md says what to do."""
+        return self._condition.health
 
     def believe(self, roster: Roster) -> None:
         """Admit by another roster from now on: packets, nodes, and whom a channel is kept with."""
@@ -214,6 +243,7 @@ class UDPTransport(Transport):
             self._alarm.cancel()
         self._socket.close()
         self._socket = self._node = self._channels = self._alarm = None
+        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle.set()
         self._room.set()
         self._reception.close()
@@ -269,6 +299,7 @@ class UDPTransport(Transport):
             self._send()
             _show(self._idle, self._node.is_idle)
             _show(self._room, not self._node.is_full)
+            self._judge(now)
             if now >= self._cache_at:
                 self._cache_at = now + CACHE_EVERY_S
                 self._remember_peers()
@@ -284,6 +315,12 @@ class UDPTransport(Transport):
             if self._alarm is not None:
                 self._alarm.cancel()
             self._alarm = asyncio.get_running_loop().call_later(max(due - now, least_s), self._turn)
+
+    def _judge(self, now: float) -> None:
+        if self._node is not None:
+            standing = self._node.standing
+            heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
+            judge(self._condition, standing, now=self._clock.wall(), heard_s_ago=now - heard_at)
 
     def _send(self) -> None:
         if self._channels is not None and self._socket is not None:

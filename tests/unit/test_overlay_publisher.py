@@ -13,7 +13,7 @@ from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.interests import WANTED_LIMIT
 from qis.overlay.messages import Find, Found, Known, Leave, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.publisher import BACKLOG_LIMIT, REPEAT_AFTER_S, TRY_AGAIN_S
+from qis.overlay.publisher import BACKLOG_LIMIT, REPEAT_AFTER_S, SOON_S, TRY_AGAIN_S
 from qis.overlay.record import Credentials
 from qis.overlay.retained import Carried
 from qis.overlay.rounds import PATIENCE_S, ROUNDS_LIMIT
@@ -52,7 +52,7 @@ class World:
             self.exchange()
             self.run(1.0)  # what a new neighbour is to have has been handed to it
 
-    def publish(self, number, expires_in_s=9e5, keys=(KEY,)):
+    def publish(self, number, expires_in_s=9e5, keys=(KEY,), **others):
         packet = number.to_bytes(512)
         carried = Carried(
             id=number.to_bytes(32),
@@ -60,6 +60,7 @@ class World:
             expires_at=self.now + expires_in_s,
             keys=keys,
             packet=packet,
+            **others,
         )
         self.packets[packet] = carried
         self.node.publish(carried, self.now)
@@ -142,7 +143,7 @@ def test_a_holder_that_has_left_is_not_asked():
     world.publish(2)
     world.exchange()
     assert world.held == [(1).to_bytes(512)]
-    assert world.node.publisher.is_idle
+    assert not world.node.all_held(world.now)  # nobody else is left
 
 
 def test_it_is_given_up_when_it_expires():
@@ -186,11 +187,79 @@ def test_who_holds_several_keys_is_asked_once_if_they_are_found_soon():
     assert world.node.is_idle
 
 
-def test_who_is_alone_holds_its_own():
+def test_who_is_alone_holds_nothing_for_itself_and_hands_over_when_another_comes():
     world = World(with_other=False)
     world.publish(1)
-    assert world.node.is_idle
-    assert len(world.node.holder.retained) == 1
+    world.run(600.0)
+    assert not world.node.is_idle
+    assert not world.node.all_held(world.now)
+    assert len(world.node.holder.retained) == 1  # kept all the same, for whoever comes
+    world.node.join([(OTHER.key, AWAY)], world.now)
+    world.exchange()
+    world.run(2 * SOON_S)  # not only when the next try is due, up to 40 s later
+    assert world.node.all_held(world.now)
+    assert world.held[-1] == (1).to_bytes(512)
+
+
+def test_held_is_what_another_has_under_each_key_and_stays_so_when_it_dies():
+    world = World()
+    is_refused = True
+    answer = world.answer
+
+    def refuses_one_key(message):
+        if is_refused and isinstance(message, Publish) and message.places & 2:
+            return None
+        return answer(message)
+
+    world.answer = refuses_one_key
+    world.publish(1, keys=(KEY,))
+    world.publish(2, keys=(KEY, SLOW_KEY))
+    world.exchange()
+    world.run(60.0)
+    first, second = (world.node.progress(number.to_bytes(32)) for number in (1, 2))
+    assert (first.is_held, first.holders) == (True, 1)
+    assert not second.is_held
+    assert second.tries >= 2
+    assert not world.node.all_held(world.now)
+    is_refused = False
+    world.run(60.0)
+    assert world.node.progress((2).to_bytes(32)).is_held
+    assert world.node.all_held(world.now)
+    world.is_silent = True
+    world.run(REPEAT_AFTER_S[1] + 10.0)  # it is published again, and nobody is left
+    assert not world.node.is_idle
+    assert world.node.all_held(world.now)
+    world.publish(3)
+    assert not world.node.all_held(world.now)
+
+
+def test_what_is_replaced_is_repeated_no_longer_and_nobody_waits_for_it():
+    world = World()
+    world.is_silent = True
+    for number in (1, 2, 3):
+        world.publish(number, topic=b"a topic", sequence=number)
+    world.exchange()
+    world.run(30.0)
+    assert not world.node.all_held(world.now)
+    assert world.node.progress((1).to_bytes(32)) is None
+    world.is_silent = False
+    world.run(60.0)
+    assert world.node.all_held(world.now)
+    assert set(world.held) == {(3).to_bytes(512)}
+    assert len(world.node.publisher._publications) == 1
+
+
+def test_asking_again_and_again_whether_all_is_held_costs_no_traffic():
+    world = World()
+    world.is_silent = True
+    world.publish(1)
+    world.exchange()
+    world.run(5.0)
+    before = world.node.publisher.sent
+    for _ in range(100):
+        world.node.publisher.spread(world.now)
+        world.exchange()
+    assert world.node.publisher.sent == before
 
 
 def test_a_burst_waits_its_turn_and_none_of_it_is_lost():

@@ -1,0 +1,83 @@
+"""How a node of the overlay stands, in words: what is held of a packet, and how the node is."""
+
+from typing import Final
+
+from qis.health import Condition, HealthState
+from qis.overlay.node import OverlayNode, Standing
+from qis.transport.base import Holding
+
+UNANSWERED_LIMIT: Final = 8
+"""Requests given up in a row, none answered in between, from which on a node is cut off. Each was
+tried three times within 4 s; peers that died are mixed with others that answer."""
+_REMEDY: Final = (
+    "check that UDP to and from the peers passes every firewall and NAT (advertise=), that their "
+    "addresses and keys are current, that their rosters list this site, and that this machine's "
+    "clock is right"
+)
+
+
+def holding_of(node: OverlayNode, packet_id: bytes) -> Holding:
+    """Whether other nodes hold a packet under each of its keys, and if not, why."""
+    progress = node.progress(packet_id)
+    if progress is None:
+        return Holding(
+            is_held=False,
+            reason="this node knows nothing of it: it was not published here since it was opened, "
+            "has expired, or was replaced",
+        )
+    if progress.is_held:
+        return Holding(is_held=True, holders=progress.holders)
+    missing = progress.keys - progress.held
+    tried = f", after {progress.tries} rounds" if progress.tries else ""
+    reason = (
+        f"no other node has acknowledged it under {missing} of its {progress.keys} routing "
+        f"keys{tried}"
+    )
+    if (why := _alone(node.standing)) is not None:
+        reason = f"{reason}: {why}"
+    return Holding(is_held=False, holders=progress.holders, reason=reason)
+
+
+def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: float) -> None:
+    """Say in a node's health how it stands to the others.
+
+    Parameters
+    ----------
+    condition
+        Of the node.
+    standing
+        How it stands.
+    now
+        Unix seconds.
+    heard_s_ago
+        Seconds since a request was last answered, or since it was opened.
+
+    """
+    is_alone = not standing.peers
+    states = {
+        "one_node": is_alone and not standing.knows_of,
+        "joining": is_alone and standing.knows_of > 0 and standing.is_joining,
+        "no_answer": not standing.is_joining
+        and standing.knows_of > 0
+        and (is_alone or standing.unanswered >= UNANSWERED_LIMIT),
+    }
+    texts = {
+        "one_node": "this node is alone: it was given no peer, and none has called yet. What is "
+        "published here is held by nobody else until one does",
+        "joining": f"none of the {standing.knows_of} known peers has answered yet",
+        "no_answer": f"nobody has answered for {heard_s_ago:.0f} s; {_REMEDY}",
+    }
+    for code, holds in states.items():
+        if holds:
+            state = HealthState.CUT_OFF if code == "no_answer" else HealthState.DEGRADED
+            condition.set(code, state, texts[code], now=now)
+        else:
+            condition.clear(code, now=now)
+
+
+def _alone(standing: Standing) -> str | None:
+    if standing.peers:
+        return None
+    if not standing.knows_of:
+        return "this node is alone, nobody else is in its network"
+    return f"none of the {standing.knows_of} known peers answers"
