@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from qis._layout import PACKET_SIZE
 from qis.about import Fingerprint, Interest
 from qis.errors import (
+    ConfigurationError,
     DisclosureError,
     EmbargoError,
     ExpiredError,
@@ -95,6 +96,7 @@ __all__ = [
     "Admission",
     "Anchor",
     "AuditLog",
+    "ConfigurationError",
     "Counts",
     "Delivery",
     "Derived",

@@ -5,12 +5,13 @@ The standard parser leaves more to be caught than its own error: nesting ends in
 `ValueError`. TOML promises 64 bits and depth costs nothing legitimate, so both have limits here.
 """
 
+import errno
 import tomllib
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from qis.errors import InputError, StorageError
+from qis.errors import ConfigurationError, StorageError
 
 LARGEST: Final = 8 * 2**20
 """Most bytes of a file: a roster of 10,000 sites has 2 MB."""
@@ -24,10 +25,10 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
 
     Raises
     ------
-    InputError
+    ConfigurationError
         If it is no TOML file within the limits; the message names file and place.
     StorageError
-        If it cannot be read.
+        If it is there, and the disk does not give it.
 
     """
     return parse_toml(path, read_bytes(path))
@@ -38,21 +39,29 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
 
     Raises
     ------
-    InputError
-        If it is larger, or the path cannot be a file's name.
+    ConfigurationError
+        If it is missing, no file, or larger.
     StorageError
-        If it cannot be read.
+        If it is there, and the disk does not give it.
 
     """
     try:
         with Path(path).open("rb") as file:
             content = file.read(LARGEST + 1)
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        raise ConfigurationError(f"{path}: {error.strerror}", field="path") from error
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ConfigurationError(
+                f"{str(path)!r:.200}: {error.strerror}", field="path"
+            ) from None
         raise StorageError(f"{path}: {error.strerror}", field="path") from error
     except ValueError as error:  # a NUL in the name
-        raise InputError(f"{str(path)!r:.200} is no file's name: {error}", field="path") from None
+        raise ConfigurationError(
+            f"{str(path)!r:.200} is no file's name: {error}", field="path"
+        ) from None
     if len(content) > LARGEST:
-        raise InputError(
+        raise ConfigurationError(
             f"{path} has more than {LARGEST} bytes, which is no configuration",
             field="path",
             limit=LARGEST,
@@ -65,7 +74,7 @@ def parse_toml(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
 
     Raises
     ------
-    InputError
+    ConfigurationError
         If they are no TOML within the limits; the message names file and place.
 
     """
@@ -73,13 +82,13 @@ def parse_toml(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
         table = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise InputError(
+        raise ConfigurationError(
             f"{path} is not a TOML file: line {line} is not UTF-8; save it as UTF-8", field="path"
         ) from None
     except ValueError as error:  # tomllib's own, and that of int() for thousands of digits
-        raise InputError(f"{path} is not a TOML file: {error}", field="path") from None
+        raise ConfigurationError(f"{path} is not a TOML file: {error}", field="path") from None
     except RecursionError:
-        raise InputError(
+        raise ConfigurationError(
             f"{path} is not a TOML file that can be used: it nests too deeply",
             field="path",
             limit=DEEPEST,
@@ -99,7 +108,7 @@ def _require_plain(path: str | PathLike[str], table: dict[str, Any]) -> None:
             elif isinstance(value, list):
                 below.extend((key, inner) for inner in value)
             elif type(value) is int and value not in _INT64:
-                raise InputError(
+                raise ConfigurationError(
                     f"{path}: {key!r:.90} is a number beyond 64 bits",
                     field=key,
                     limit=(_INT64[0], _INT64[-1]),
@@ -107,7 +116,7 @@ def _require_plain(path: str | PathLike[str], table: dict[str, Any]) -> None:
         level = below
         if not level:
             return
-    raise InputError(
+    raise ConfigurationError(
         f"{path}: {level[0][0]!r:.90} nests more than {DEEPEST} tables and lists",
         field="path",
         limit=DEEPEST,

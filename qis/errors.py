@@ -11,6 +11,7 @@
     │   ├── DisclosureError              a rule keeps this outcome at the site
     │   ├── EmbargoError                 the study hides its syntheses until a date
     │   ├── KeyFileError                 a key file that cannot or must not be used
+    │   ├── ConfigurationError           a site's, roster's or study's file: missing, or wrong
     │   └── MissingExtraError (ImportError)  an optional package is not installed
     ├── PeerError                        theirs: bytes that came from somebody else
     │   ├── MalformedPacketError (ValueError)
@@ -84,6 +85,10 @@ class EmbargoError(InputError):
 
 class KeyFileError(InputError):
     """A key file is missing, readable by others, damaged, or would be overwritten."""
+
+
+class ConfigurationError(InputError):
+    """A site's, roster's or study's file is missing or wrong; the message names file and place."""
 
 
 class MissingExtraError(InputError, ImportError):

@@ -12,7 +12,7 @@ from blake3 import blake3
 
 from qis import _new_file
 from qis._toml import read_bytes
-from qis.errors import InputError, StorageDamagedError, StorageError
+from qis.errors import ConfigurationError, StorageDamagedError, StorageError
 
 _HEAD: Final = "qis roster memory 1"
 _LINE: Final = re.compile(rf"{_HEAD} ([0-9]{{1,20}}) ([0-9a-f]{{64}}) ([0-9a-f]{{16}})\n?")
@@ -26,13 +26,13 @@ def require_no_older(path: Path, newest: Seen, found: Seen) -> None:
 
     Raises
     ------
-    InputError
+    ConfigurationError
         If it has a lower version, or the same one and another content.
 
     """
     (version, digest), (seen, seen_digest) = found, newest
     if version < seen:
-        raise InputError(
+        raise ConfigurationError(
             f"{path} has version {version}, and {seen} was read before: an old roster could bring "
             "back a revoked key",
             field="version",
@@ -40,7 +40,7 @@ def require_no_older(path: Path, newest: Seen, found: Seen) -> None:
             limit=seen,
         )
     if version == seen and digest != seen_digest:
-        raise InputError(
+        raise ConfigurationError(
             f"{path} has version {version}, and so had another file that was read before: of two "
             f"files of one version one could bring back a revoked key, so a change needs "
             f"version = {version + 1} or more",
@@ -65,7 +65,7 @@ def recall(path: Path) -> Seen | None:
         return None
     try:
         line = _LINE.fullmatch(read_bytes(path).decode("ascii"))
-    except (InputError, UnicodeDecodeError):
+    except (ConfigurationError, UnicodeDecodeError):
         line = None
     if line is None or _check(line[1], line[2]) != line[3]:
         raise StorageDamagedError(

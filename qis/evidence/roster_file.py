@@ -31,8 +31,9 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from qis._paths import file_path
 from qis._toml import parse_toml, read_bytes
-from qis.errors import InputError, SignatureError, StorageError
+from qis.errors import ConfigurationError, InputError, SignatureError
 from qis.evidence._roster_memory import Seen, recall, remember, require_no_older
 from qis.evidence.roster import Roster, Site, SiteKey
 from qis.identity import Identity, Issuer, verify
@@ -43,7 +44,8 @@ _FILE_KEYS: Final = ("version", "site")
 _SITE_KEYS: Final = ("name", "key", "studies", "shares_patients_with")
 _KEY_KEYS: Final = ("issuer", "valid_from", "valid_until", "revoked")
 
-_Stamp = tuple[int, int, int, int]
+_Content = tuple[bytes, bytes]
+"""Of the file, and of its signatures."""
 
 
 class RosterFile:
@@ -66,7 +68,9 @@ class RosterFile:
     Raises
     ------
     InputError
-        If the file is no roster, or is older than one that was believed before.
+        If what is passed is wrong.
+    ConfigurationError
+        If the file is missing, is no roster, or is older than one that was believed before.
     SignatureError
         If too few coordinators signed it.
     StorageError
@@ -87,56 +91,58 @@ class RosterFile:
         self.path = Path(path)
         self._coordinators = _coordinators(coordinators, needed)
         self._needed = 1 if needed is None else needed
+        self._memory: Path | None = None
         if memory is True:
-            memory = self.path.with_name(self.path.name + ".seen")
-        self._memory = None if memory is False else Path(memory)
-        self._newest = None if self._memory is None else recall(self._memory)
-        self._stamp = self._stamp_now()
-        self.version, self.roster = self._load()
+            self._memory = _beside(self.path, ".seen")
+        elif memory is not False:
+            self._memory = file_path(memory, field="memory", without="False")
+        self._newest: Seen | None = None
+        self._content = self._read()
+        self.version, self.roster = self._believed(self._content)
 
     def refresh(self) -> bool:
-        """Read the file again if it has changed; whether `roster` is another one now.
+        """Read the file again; whether `roster` is another one now.
 
         Raises
         ------
-        InputError, SignatureError, StorageError
+        ConfigurationError, SignatureError, StorageError
             If what is there now is not to be believed; `roster` stays as it was.
 
         """
-        stamp = self._stamp_now()
-        if stamp == self._stamp:
+        content = self._read()
+        if content == self._content:
             return False
-        version, roster = self._load()
+        version, roster = self._believed(content)
         changed = roster.digest != self.roster.digest
-        self._stamp, self.version, self.roster = stamp, version, roster
+        self._content, self.version, self.roster = content, version, roster
         return changed
 
-    def _load(self) -> tuple[int, Roster]:
+    def _read(self) -> _Content:
+        # Whole, since times of change are too coarse to tell two changes of one second apart.
         data = read_bytes(self.path)
+        signatures = _signatures_of(self.path)
+        is_signed = bool(self._coordinators) and signatures.exists()
+        return data, read_bytes(signatures) if is_signed else b""
+
+    def _believed(self, content: _Content) -> tuple[int, Roster]:
+        data, signatures = content
         if self._coordinators:
-            _check_signatures(self.path, data, self._coordinators, self._needed)
+            _check_signatures(self.path, data, signatures, self._coordinators, self._needed)
         version, roster = _parsed(self.path, data)
         self._require_newest((version, blake3(data).digest()))
         return version, roster
 
     def _require_newest(self, found: Seen) -> None:
         """Refuse an older file; what is newer is on disk before it is believed."""
-        if self._newest is not None:
-            require_no_older(self.path, self._newest, found)
-        if found != self._newest and (self._coordinators or found[0]):
-            if self._memory is not None:
-                remember(self._memory, found)
-            self._newest = found
-
-    def _stamp_now(self) -> _Stamp:
-        """What tells whether file or signatures changed; the file's number tells of a rename."""
-        try:
-            status = self.path.stat()
-        except OSError as error:
-            raise StorageError(f"{self.path}: {error.strerror}", field="path") from error
-        signatures = _signatures_of(self.path)
-        signed = signatures.stat().st_mtime_ns if signatures.exists() else 0
-        return status.st_ino, status.st_size, status.st_mtime_ns, signed
+        recalled = None if self._memory is None else recall(self._memory)
+        for newest in (recalled, self._newest):
+            if newest is not None:
+                require_no_older(self.path, newest, found)
+        if not self._coordinators and not found[0]:
+            return
+        if self._memory is not None and found != recalled:
+            remember(self._memory, found)
+        self._newest = found
 
 
 def _coordinators(given: Iterable[Issuer] | None, needed: object) -> tuple[Issuer, ...]:
@@ -169,6 +175,10 @@ def _coordinators(given: Iterable[Issuer] | None, needed: object) -> tuple[Issue
     return found
 
 
+def _beside(path: Path, suffix: str) -> Path:
+    return path.with_name(file_path(path).name + suffix)
+
+
 def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
     """Add a coordinator's signature of a roster file to the file beside it."""
     file = Path(path)
@@ -181,11 +191,11 @@ def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
         os.fsync(signatures.fileno())
 
 
-def _check_signatures(path: Path, data: bytes, coordinators: Iterable[Issuer], needed: int) -> None:
-    signatures = _signatures_of(path)
-    lines = read_bytes(signatures).decode("ascii", "replace") if signatures.exists() else ""
+def _check_signatures(
+    path: Path, data: bytes, signatures: bytes, coordinators: Iterable[Issuer], needed: int
+) -> None:
     valid: set[Issuer] = set()
-    for line in lines.splitlines():
+    for line in signatures.decode("ascii", "replace").splitlines():
         issuer, _, signature = line.partition(" ")
         for coordinator in coordinators:
             if str(coordinator) == issuer and _signed(coordinator, data, signature):
@@ -208,7 +218,7 @@ def _signed(coordinator: Issuer, data: bytes, signature: str) -> bool:
 
 
 def _signatures_of(path: Path) -> Path:
-    return path.with_name(path.name + ".sig")
+    return _beside(path, ".sig")
 
 
 def _parsed(path: Path, data: bytes) -> tuple[int, Roster]:
@@ -216,7 +226,7 @@ def _parsed(path: Path, data: bytes) -> tuple[int, Roster]:
     try:
         return _roster(table)
     except InputError as error:
-        raise InputError(
+        raise ConfigurationError(
             f"{path}: {error}", field=error.field, actual=error.actual, limit=error.limit
         ) from error
 
@@ -235,7 +245,10 @@ def _site(table: Mapping[str, Any]) -> Site:
     _only(table, _SITE_KEYS, "a site")
     studies = table.get("studies")
     shares = table.get("shares_patients_with", [])
-    for field, value in (("studies", studies or []), ("shares_patients_with", shares)):
+    for field, value in (
+        ("studies", [] if studies is None else studies),
+        ("shares_patients_with", shares),
+    ):
         if not isinstance(value, list) or not all(type(item) is str for item in value):
             raise InputError(f"{field} is a list of texts, not {value!r:.60}", field=field)
     keys = tuple(_key(entry) for entry in _tables(table, "key"))

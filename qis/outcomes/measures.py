@@ -4,7 +4,7 @@ The wire code of a measure is fixed for ever; new measures get new codes.
 """
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from qis.errors import InputError
 
@@ -77,8 +77,8 @@ MEASURES: Final = {measure.name: measure for measure in _ALL}
 MEASURES_BY_CODE: Final = {measure.code: measure for measure in _ALL}
 
 
-def measure_named(name: str) -> Measure:
-    """The measure of that name.
+def measure_named(name: Any) -> Measure:
+    """The measure of that name; whatever is no name is refused like one that is unknown.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def measure_named(name: str) -> Measure:
         If there is none; the message lists the names.
 
     """
-    found = MEASURES.get(name)
+    found = MEASURES.get(name) if isinstance(name, str) else None
     if found is None:
         raise InputError(
             f"unknown measure {name!r:.60}; known are {', '.join(MEASURES)}",

@@ -17,7 +17,7 @@ from blake3 import blake3
 from qis._canonical import encode_sorted
 from qis._toml import read_toml
 from qis.about import SCHEME_ID_SIZE
-from qis.errors import InputError
+from qis.errors import ConfigurationError, InputError
 from qis.outcomes._text import normal_text
 from qis.outcomes._times import unix_seconds
 from qis.outcomes.measures import measure_named
@@ -140,17 +140,17 @@ class Study:
 
         Raises
         ------
-        InputError
-            If the file is not TOML, or a key is unknown or has a wrong value.
+        ConfigurationError
+            If the file is missing or not TOML, or a key is unknown or has a wrong value.
         StorageError
-            If the file cannot be read.
+            If it is there, and the disk does not give it.
 
         """
         table = read_toml(path)
         try:
             return cls(**_arguments(table, [field.name for field in fields(cls)]))
         except InputError as error:
-            raise type(error)(
+            raise ConfigurationError(
                 f"{path}: {error}", field=error.field, actual=error.actual, limit=error.limit
             ) from error
 

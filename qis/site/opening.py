@@ -63,8 +63,8 @@ def open_site(
 
     Raises
     ------
-    InputError
-        If the file, or what it names, is wrong; the message names file, table and key.
+    ConfigurationError
+        If the file, or what it names, is missing or wrong; the message names file, table and key.
     KeyFileError
         If the key or a secret cannot be used.
     StorageError
@@ -99,9 +99,15 @@ def _arguments(
         transport = parts.transport_of(site, identity, believed)
     names = site.table("files", _FILES)
     paths = {key: names.path(key, default) for key, default in _FILES.items()}
-    disclosure = parts.disclosure_of(site, paths["releases"])
+    with names.located("releases"):
+        disclosure = parts.disclosure_of(site, paths["releases"])
     options = _loop_options(site.table("loop", _LOOP_KEYS))
-    store = files.enter_context(closing(SQLiteStore(paths["evidence"], roster=believed)))
+    with names.located("evidence"):
+        store = files.enter_context(closing(SQLiteStore(paths["evidence"], roster=believed)))
+    with names.located("outbox"):
+        outbox = files.enter_context(Outbox(paths["outbox"]))
+    with names.located("audit"):
+        audit = files.enter_context(AuditLog.open(paths["audit"], now=clock()))
     return {
         "identity": identity,
         "transport": transport,
@@ -110,8 +116,8 @@ def _arguments(
         "interest_people": people,
         "studies": studies,
         "store": store,
-        "outbox": files.enter_context(Outbox(paths["outbox"])),
-        "audit": files.enter_context(AuditLog.open(paths["audit"], now=clock())),
+        "outbox": outbox,
+        "audit": audit,
         "disclosure": disclosure,
         **options,
     }

@@ -51,8 +51,9 @@ def roster_of(site: Table) -> Roster | RosterFile:
 
 def studies_of(site: Table) -> tuple[Study, ...]:
     """The studies: `studies`, a list of files."""
+    names = site.items("studies", str)
     with site.located("studies"):
-        return tuple(Study.load(site.beside(name)) for name in site.items("studies", str))
+        return tuple(Study.load(site.beside(name)) for name in names)
 
 
 def scheme_of(site: Table) -> Scheme[Any]:

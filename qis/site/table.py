@@ -6,9 +6,19 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from qis._toml import read_toml
-from qis.errors import InputError
+from qis.errors import (
+    ConfigurationError,
+    InputError,
+    KeyFileError,
+    MissingExtraError,
+    PeerError,
+    QISError,
+    StorageError,
+)
 
 Value = TypeVar("Value")
+_LONGEST: Final = 1_000
+"""Most characters of a text: a name or a path, which has to fit into a message."""
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
@@ -28,7 +38,7 @@ class Table:
 
     Raises
     ------
-    InputError
+    ConfigurationError
         If it is no table or has another key.
 
     """
@@ -53,8 +63,10 @@ class Table:
     def text(self, key: str, default: str | None = None) -> str:
         """A text that is not empty; needed if there is no default."""
         found = self._of(key, str, default)
-        if not found:
-            raise self.complaint(key, "is empty")
+        if not found or len(found) > _LONGEST or "\0" in found:
+            raise self.complaint(
+                key, f"is empty, longer than {_LONGEST} characters, or has a NUL", _LONGEST
+            )
         return found
 
     def choice(self, key: str, options: Collection[str], default: str | None = None) -> str:
@@ -94,23 +106,34 @@ class Table:
         """The path that a name in the file stands for."""
         return self._file.parent / name
 
-    def complaint(self, key: str, what: str, limit: Any = None) -> InputError:
+    def complaint(self, key: str, what: str, limit: Any = None) -> ConfigurationError:
         """The error that says where something is wrong."""
         where = f"[{self._name}] {key}" if self._name and key != self._name else key
-        return InputError(f"{self._file}: {where} {what}", field=key, limit=limit)
+        return ConfigurationError(f"{self._file}: {where} {what}", field=key, limit=limit)
 
     @contextmanager
     def located(self, key: str = "") -> Iterator[None]:
-        """Let an error of what is built from the values say where they are."""
+        """Let an error of what is built from the values say where they are.
+
+        Errors of keys, extras and the disk keep their class; all others are of the file.
+        """
+        where = " ".join(filter(None, (self._name and f"[{self._name}]", key)))
         try:
             yield
-        except InputError as error:
-            where = " ".join(filter(None, (f"[{self._name}]", key)))
-            raise type(error)(
+        except QISError as error:
+            if not isinstance(error, InputError | PeerError | StorageError):
+                raise
+            kept = isinstance(error, KeyFileError | MissingExtraError | StorageError)
+            raise (type(error) if kept else ConfigurationError)(
                 f"{self._file}, {where}: {error}",
                 field=error.field,
                 actual=error.actual,
                 limit=error.limit,
+            ) from error
+        except OSError as error:
+            raise StorageError(
+                f"{self._file}, {where}: {str(error.filename)!r:.200}: {error.strerror}",
+                field=key,
             ) from error
 
     def _of(self, key: str, kind: type[Value], default: Value | None) -> Value:
@@ -127,10 +150,10 @@ def read(file: Path, known: Collection[str]) -> Table:
 
     Raises
     ------
-    InputError
-        If it is not TOML or has an unknown key.
+    ConfigurationError
+        If it is missing, not TOML, or has an unknown key.
     StorageError
-        If it cannot be read.
+        If it is there, and the disk does not give it.
 
     """
     return Table(file, "", read_toml(file), known)
