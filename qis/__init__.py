@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from qis._layout import PACKET_SIZE
 from qis.about import Fingerprint, Interest
 from qis.errors import (
+    ClockError,
     ConfigurationError,
     DisclosureError,
     EmbargoError,
@@ -96,6 +97,7 @@ __all__ = [
     "Admission",
     "Anchor",
     "AuditLog",
+    "ClockError",
     "ConfigurationError",
     "Counts",
     "Delivery",

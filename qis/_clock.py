@@ -36,19 +36,26 @@ class Clock:
         Gives Unix seconds; may step.
     steady
         Gives seconds since some moment; never steps.
+    tells_steps
+        Whether the two run together, so that a change of their difference is a date that was set.
 
     """
 
     wall: Callable[[], float]
     steady: Callable[[], float]
+    tells_steps: bool = True
 
     @classmethod
     def of(cls, wall: Callable[[], float]) -> Self:
         """The clock of a ``clock=`` argument: with its own `steady` if it has one, as virtual ones.
 
-        Otherwise the machine's steady clock goes with it.
+        Otherwise the machine's steady clock goes with it, which for a date of another make need not
+        run as fast.
         """
-        return cls(wall, getattr(wall, "steady", SYSTEM.steady))
+        steady: Callable[[], float] | None = getattr(wall, "steady", None)
+        if steady is None:
+            return cls(wall, SYSTEM.steady, tells_steps=wall is time.time)
+        return cls(wall, steady)
 
     def unix_s(self, steady_s: float) -> float:
         """The date now, in Unix seconds, of a moment of the steady clock."""

@@ -113,10 +113,13 @@ class SynthesisLoop:
         about: Any,
         subjects: Subjects | None = None,
         people: int | None = None,
+        trust_clock: bool = False,
     ) -> Packet | Pending:
         """As `qis.SynthesisLoop.publish`."""
         return self._do(
-            lambda inner: inner.publish(outcome, about=about, subjects=subjects, people=people)
+            lambda inner: inner.publish(
+                outcome, about=about, subjects=subjects, people=people, trust_clock=trust_clock
+            )
         )
 
     def observe(self, record: Any) -> Packet | Pending | None:
@@ -138,9 +141,11 @@ class SynthesisLoop:
         """As `qis.SynthesisLoop.waiting`."""
         return self._ask(lambda inner: inner.waiting())
 
-    def release(self, pending_id: str, *, approver: str) -> Packet:
+    def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
         """As `qis.SynthesisLoop.release`."""
-        return self._do(lambda inner: inner.release(pending_id, approver=approver))
+        return self._do(
+            lambda inner: inner.release(pending_id, approver=approver, trust_clock=trust_clock)
+        )
 
     def reject(self, pending_id: str, *, approver: str, reason: str = "") -> None:
         """As `qis.SynthesisLoop.reject`."""

@@ -22,6 +22,7 @@
     │   ├── SequenceAheadError           a sequence far ahead of its own issue time
     │   ├── RoutingKeysError             not the routing keys it was signed for
     │   └── UntrustedIssuerError         the roster does not list its issuer
+    ├── ClockError                       the machine's date, or those of the sites heard
     ├── TransportError (OSError)         the network's or the machine's
     └── StorageError (OSError)           the disk's: full, read-only, locked by another process
         └── StorageDamagedError          what is on it is not what was written
@@ -129,6 +130,14 @@ class RoutingKeysError(PeerError):
 
 class UntrustedIssuerError(PeerError):
     """The roster does not list the packet's issuer."""
+
+
+class ClockError(QISError):
+    """The machine's clock is doubted, and nothing was published.
+
+    A date stands in every packet and decides how long it counts and what it replaces. `actual` is
+    this machine's date, `limit` the one that speaks against it, both in Unix seconds.
+    """
 
 
 class TransportError(QISError, OSError):

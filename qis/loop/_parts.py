@@ -12,6 +12,7 @@ from qis.fingerprint import Scheme
 from qis.health import Condition
 from qis.identity import Identity
 from qis.loop.approval import Approval, drafted, name_of
+from qis.loop.clock_watch import ClockWatch
 from qis.loop.dry_run import DryRun, dry_run
 from qis.loop.events import Announcer
 from qis.loop.intake import Intake
@@ -58,6 +59,14 @@ class Parts:
         self.outbox = outbox
         self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
         self.signer = Signer(options.identity, outbox, lifetime_s=options.lifetime_s, clock=clock)
+        self.clock_watch = ClockWatch(
+            options.transport,
+            store,
+            options.identity.issuer,
+            announcer=announcer,
+            condition=condition,
+            clock=clock,
+        )
         self.publisher = Publisher(
             options.scheme,
             store,
@@ -68,6 +77,7 @@ class Parts:
             outbox=outbox,
             journal=self.journal,
             announcer=announcer,
+            clock_watch=self.clock_watch,
             clock=clock,
         )
         self.sender = Sender(
@@ -149,6 +159,7 @@ class Parts:
             tasks.create_task(self.syntheses.run())
             tasks.create_task(self.sender.hand_over())
             tasks.create_task(self.sender.confirm())
+            tasks.create_task(self.clock_watch.run())
             if self._republisher is not None:
                 tasks.create_task(self._republisher.run())
 

@@ -15,6 +15,7 @@ from qis.evidence import EvidenceStore
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
+from qis.loop.clock_watch import ClockWatch
 from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
@@ -34,7 +35,7 @@ class Publisher:
         As for `qis.SynthesisLoop`.
     leaves_machine
         Whether the transport carries packets beyond this machine.
-    signer, outbox, journal, announcer
+    signer, outbox, journal, announcer, clock_watch
         The other parts of the loop.
 
     """
@@ -51,6 +52,7 @@ class Publisher:
         outbox: Outbox,
         journal: Journal,
         announcer: Announcer,
+        clock_watch: ClockWatch,
         clock: Callable[[], float],
     ) -> None:
         self._scheme = scheme
@@ -62,19 +64,30 @@ class Publisher:
         self._outbox = outbox
         self._journal = journal
         self._announcer = announcer
+        self._clock_watch = clock_watch
         self._clock = clock
 
     def publish(
-        self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
+        self,
+        outcome: Outcome,
+        about: Any,
+        subjects: Subjects | None,
+        people: int | None,
+        *,
+        trust_clock: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome that may leave, or keep it until it is released."""
+        if not trust_clock:
+            self._clock_watch.require()
         draft = drafted(self._scheme, outcome, about, subjects, people)
         self._check_same_subject(draft)
         self._check_about(draft)
         return self._emit(draft) if self._approve is None else self._submit(draft, self._approve)
 
-    def release(self, pending_id: str, approver: str) -> Packet:
+    def release(self, pending_id: str, approver: str, *, trust_clock: bool = False) -> Packet:
         """Let out what waited; all rules are checked again."""
+        if not trust_clock:
+            self._clock_watch.require()
         pending = self._pending(pending_id)
         _check_name(approver)
         self._check_same_subject(pending.draft)
@@ -135,6 +148,7 @@ class Publisher:
 
     def republish(self, draft: Draft) -> Packet:
         """Publish a synthesis of what others and this site have published."""
+        self._clock_watch.require()
         return self._emit(draft, kind="republished")
 
     def _submit(self, draft: Draft, approve: Approval) -> Packet | Pending:

@@ -6,11 +6,10 @@ So two loops that hear each other come to rest.
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from qis.errors import InputError, OutcomeTooLargeError
+from qis.errors import ClockError, InputError, OutcomeTooLargeError
 from qis.evidence import expiry_of, leaves_of
 from qis.evidence.rules import EvidenceKey, Role
 from qis.loop.approval import Draft
@@ -74,9 +73,14 @@ class Republisher:
             drafts = [draft for offer in offers.values() if (draft := self._draft(offer))]
             for draft in drafts:
                 await self._sender.room()
-                with suppress(InputError):  # told and recorded where it was refused
+                try:
                     self._publisher.republish(draft)
                     self._sender.wake()
+                except ClockError:  # told where it was doubted; the next round tries again
+                    self._offers = offers | self._offers
+                    self._offered.set()
+                except InputError:  # told and recorded where it was refused
+                    pass
             if drafts:
                 await asyncio.sleep(self._interval_s)
 

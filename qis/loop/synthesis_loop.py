@@ -180,6 +180,7 @@ class SynthesisLoop(Lifecycle):
         about: Any,
         subjects: Subjects | None = None,
         people: int | None = None,
+        trust_clock: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
@@ -197,6 +198,9 @@ class SynthesisLoop(Lifecycle):
         people
             How many people's features `about` is made from; default: those of the outcome. 0: it
             describes the study or a disease, and nobody.
+        trust_clock
+            Publish although the sites heard doubt this machine's date: a person says that it is
+            right.
 
         Returns
         -------
@@ -214,12 +218,16 @@ class SynthesisLoop(Lifecycle):
             and the ways out.
         OutcomeTooLargeError
             If the outcome does not fit a packet.
+        ClockError
+            If the sites heard doubt this machine's date (docs/loop.md); then nothing leaves.
         StorageError
             If ledger, audit log, outbox or store cannot be written; then nothing leaves.
 
         """
         parts = await self._with_room()
-        published = parts.publisher.publish(outcome, about, subjects, people)
+        published = parts.publisher.publish(
+            outcome, about, subjects, people, trust_clock=trust_clock
+        )
         return self._sending(parts, published)
 
     async def observe(self, record: Any) -> Packet | Pending | None:
@@ -236,7 +244,7 @@ class SynthesisLoop(Lifecycle):
         """The outcomes that wait for approval, oldest first."""
         return self._require_open().outbox.waiting()
 
-    async def release(self, pending_id: str, *, approver: str) -> Packet:
+    async def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
         """Let an outcome leave that waited. The disclosure rules are checked again.
 
         Parameters
@@ -245,6 +253,8 @@ class SynthesisLoop(Lifecycle):
             As `waiting` shows it.
         approver
             Who decides; goes into the audit log with the hash of the preview.
+        trust_clock
+            As for `publish`.
 
         Raises
         ------
@@ -253,12 +263,12 @@ class SynthesisLoop(Lifecycle):
         DisclosureError
             If a rule keeps it back by now, or what it would reveal has changed since it was
             submitted; then `waiting` shows the new preview.
-        StorageError
+        ClockError, StorageError
             As for `publish`.
 
         """
         parts = await self._with_room()
-        packet = parts.publisher.release(pending_id, approver)
+        packet = parts.publisher.release(pending_id, approver, trust_clock=trust_clock)
         self._sending(parts, packet)
         return packet
 

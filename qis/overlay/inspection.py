@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from qis.about import routing_commitment
-from qis.errors import PeerError
+from qis.errors import NotYetValidError, PeerError
 from qis.identity import Issuer, issuer_of
 from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
@@ -27,6 +27,8 @@ class Inspector:
         Whether these very bytes have been verified and kept elsewhere in this process.
     on_refusal
         Called with a verified packet that is refused for what it says of itself, and the reason.
+    on_early
+        Called with the bytes of what may be a packet dated in the future; nothing is verified yet.
 
     """
 
@@ -37,11 +39,13 @@ class Inspector:
         *,
         holds: Callable[[bytes], bool] = lambda _: False,
         on_refusal: Callable[[Packet, PeerError], object] = lambda _packet, _error: None,
+        on_early: Callable[[bytes], object] = lambda _data: None,
     ) -> None:
         self._accepts = accepts
         self._topic_of = topic_of
         self._holds = holds
         self._on_refusal = on_refusal
+        self._on_early = on_early
         self._verified: Recent[bytes, Packet] = Recent(VERIFIED_LIMIT)
         self._carried: Recent[bytes, Carried] = Recent(VERIFIED_LIMIT)
         self._refused: dict[bytes, PeerError] = {}
@@ -95,13 +99,13 @@ class Inspector:
 
     def __call__(self, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried | None:
         """The carried packet, or `None` if it is not valid now or not signed for these keys."""
+        data = self._current(packet, now)
+        if data is None:
+            return None
+        known = self._carried.get(data)
+        if known is not None:
+            return known if known.keys == keys else None
         try:
-            data = screen(packet, now=now)
-            if not self._accepts(issuer_of(issuer_key(data))):
-                return None
-            known = self._carried.get(data)
-            if known is not None:
-                return known if known.keys == keys else None
             parsed = self.parse(data)
         except PeerError:
             return None
@@ -115,6 +119,17 @@ class Inspector:
         carried = self.carried(parsed, keys)
         self.trust(parsed, carried)
         return carried
+
+    def _current(self, packet: bytes, now: float) -> bytes | None:
+        """The bytes of what passes the cheap checks."""
+        try:
+            data = screen(packet, now=now)
+        except NotYetValidError:
+            self._on_early(bytes(packet))
+            return None
+        except PeerError:
+            return None
+        return data if self._accepts(issuer_of(issuer_key(data))) else None
 
     def _to_be_verified(self, packets: Iterable[bytes], now: float) -> list[bytes]:
         """Those that pass the cheap checks and have not been verified, once each."""

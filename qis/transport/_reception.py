@@ -11,9 +11,16 @@ from contextlib import contextmanager
 from enum import Enum
 
 from qis import _layout
+from qis._clock import SYSTEM, Clock
 from qis._guard import Guard
 from qis.about import Fingerprint, Interest
-from qis.errors import PeerError, RoutingKeysError, SchemeMismatchError, UntrustedIssuerError
+from qis.errors import (
+    NotYetValidError,
+    PeerError,
+    RoutingKeysError,
+    SchemeMismatchError,
+    UntrustedIssuerError,
+)
 from qis.evidence.roster import Roster
 from qis.health import Notices
 from qis.identity import Issuer, issuer_of
@@ -31,6 +38,7 @@ from qis.packet import (
 )
 from qis.transport._held import HeldPackets
 from qis.transport.base import Delivery, Statistics
+from qis.transport.site_clocks import SiteClocks, span
 
 INBOX_LIMIT = 4_096
 """Deliveries that wait in one subscription; more are dropped and counted."""
@@ -42,6 +50,7 @@ class Verdict(Enum):
     ACCEPTED = "new, verified, and given to whoever wants it"
     DUPLICATE = "seen before"
     REFUSED = "not a packet to be used"
+    EARLY = "dated in the future; when that time comes it may be used"
     FULL = "no room to keep it; it may come again"
     FAULT = "this node failed on it, and told so; it may come again"
 
@@ -97,6 +106,9 @@ class Reception:
     notices
         Who is told which verified packets are not held for others, and why, and what an arrival
         made this node raise; default: only the log, and only the latter.
+    clock
+        Of the node: dates decide what is valid, steady seconds how often refused packets are
+        verified.
 
     """
 
@@ -107,14 +119,22 @@ class Reception:
         *,
         topic_of: Callable[[Packet], bytes] = lambda _: b"",
         notices: Notices | None = None,
+        clock: Clock = SYSTEM,
     ) -> None:
         self.roster = roster
         self._guard = Guard(notices)
         self._statistics = statistics
         self._held = HeldPackets()
+        self._clock = clock
+        self.clocks = SiteClocks(clock.steady)
+        """What the issuers heard have shown of their clocks."""
         self._notices = notices
         self.inspector = Inspector(
-            self.accepts, topic_of, holds=self._held.has_bytes, on_refusal=self._not_held
+            self.accepts,
+            topic_of,
+            holds=self._held.has_bytes,
+            on_refusal=self._not_held,
+            on_early=self._early,
         )
         """What a node verifies by that it passes on; nothing is verified twice."""
         self._inboxes: list[Inbox] = []
@@ -240,6 +260,10 @@ class Reception:
                 return self._repeated()
             if not self.roster.accepts(issuer):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
+        except NotYetValidError as error:
+            self._refused(error)
+            self._early(data)
+            return Verdict.EARLY
         except PeerError as error:
             return self._refused(error)
         if known is None:
@@ -269,6 +293,7 @@ class Reception:
             self._deliver(inbox, found, hops, now)
         if not wanted:
             self._statistics.unmatched += 1
+        self.clocks.packet(found.issuer.key, found.issued_at)
         self._held.put(found.id, arrived)  # last: what failed on its way is not held as received
         return Verdict.ACCEPTED
 
@@ -282,6 +307,29 @@ class Reception:
         if self._notices is not None:
             subject = f"{type(error).__name__} of {packet.issuer}"
             self._notices.tell("refusal", subject, f"not held for others: {error}")
+
+    def _early(self, data: bytes) -> None:
+        """See whether a packet dated in the future is its issuer's, whose clock then differs.
+
+        Only now and then: its times are checked before its signature, to keep refusing cheap.
+        """
+        issuer = issuer_of(issuer_key(data))
+        name = self.roster.name_of(issuer) if self.roster.accepts(issuer) else None
+        if name is None or not self.clocks.may_verify(issuer.key, "early"):
+            return
+        try:
+            packet = Packet.parse(data)
+        except PeerError:
+            return
+        self.clocks.packet(issuer.key, packet.issued_at)
+        if self._notices is not None:
+            ahead_s = packet.issued_at - self._clock.wall()
+            self._notices.tell(
+                "refusal",
+                f"NotYetValidError of {name}",
+                f"a packet of {name} is dated {span(ahead_s)} ahead of this machine's clock and is "
+                "not used before that time: one of the two clocks is wrong",
+            )
 
     def _refused(self, error: PeerError) -> Verdict:
         self._statistics.refused[type(error).__name__] += 1

@@ -20,6 +20,7 @@ from qis.errors import InputError
 from qis.evidence.roster import Roster
 from qis.health import Health, HealthState, Notices
 from qis.packet import Packet
+from qis.transport.site_clocks import SiteClocks
 
 
 class Delivery(NamedTuple):
@@ -102,6 +103,11 @@ class Transport(ABC):
         return Health(
             state=HealthState.OK if self.is_open else HealthState.CLOSED, since=time.time()
         )
+
+    @property
+    def site_clocks(self) -> SiteClocks:
+        """What it has heard of the clocks of others; by default nothing."""
+        return SiteClocks(time.monotonic)
 
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
         """Whether the network keeps a packet published here; see `Holding`.

@@ -7,6 +7,7 @@ verify, and is looked at again when it has changed.
 """
 
 import asyncio
+import math
 import os
 import re
 import secrets
@@ -17,6 +18,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, Self
 
+from qis import _layout
+from qis._clock import Clock
 from qis._guard import LAST_PAUSE_S, Backoff, Guard
 from qis._layout import PACKET_SIZE
 from qis._paths import folder_path
@@ -24,10 +27,11 @@ from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
 from qis.errors import InputError, PeerError, TransportError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
-from qis.packet import Packet, content_id, issuer_key
+from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
 from qis.transport._reception import Reception, Verdict
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
 from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
+from qis.transport.site_clocks import SiteClocks, span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
 _LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
@@ -80,12 +84,15 @@ class DirectoryTransport(Transport):
         self.path = folder_path(path, without="a qis.MemoryTransport")
         self._identity = identity
         self._poll_s = poll_s
-        self._clock = clock
+        self._clock = Clock.of(clock)
         self._statistics = Statistics()
         self._guard = Guard(self.notices)
-        self._reception = Reception(roster or Roster.open(), self._statistics, notices=self.notices)
+        self._reception = Reception(
+            roster or Roster.open(), self._statistics, notices=self.notices, clock=self._clock
+        )
         self._backoff = Backoff(first_s=poll_s, last_s=max(poll_s, LAST_PAUSE_S))
         self._seen: dict[str, _Mark] = {}
+        self._early: dict[str, float] = {}
         self._set_aside: dict[str, tuple[float, Backoff]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
@@ -94,6 +101,11 @@ class DirectoryTransport(Transport):
     def is_open(self) -> bool:
         """Whether the folder is in use."""
         return self._is_open
+
+    @property
+    def site_clocks(self) -> SiteClocks:
+        """What packets have shown of the clocks of others, those dated in the future included."""
+        return self._reception.clocks
 
     @property
     def statistics(self) -> Statistics:
@@ -118,6 +130,8 @@ class DirectoryTransport(Transport):
         with _translated(self.path):
             if self._write(name, content):
                 self._statistics.bytes_sent += len(content)
+                written = (self.path / name).stat().st_mtime
+                self._compare(written, self._clock.wall(), of="this site writes", both_ways=True)
         self._seen.pop(name, None)
         self._statistics.published += 1
 
@@ -125,7 +139,7 @@ class DirectoryTransport(Transport):
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Register an interest; what lies in the folder for it comes first."""
         self._require_open()
-        with self._reception.inbox(interest, now=self._clock()) as inbox:
+        with self._reception.inbox(interest, now=self._clock.wall()) as inbox:
             if self._polling is None:
                 self._polling = asyncio.create_task(self._poll())
             try:
@@ -139,6 +153,7 @@ class DirectoryTransport(Transport):
         """Admit by another roster from now on; all files are looked at once more."""
         self._reception.roster = roster
         self._seen.clear()
+        self._early.clear()
 
     async def aclose(self) -> None:
         """Stop looking; idempotent. The folder stays as it is."""
@@ -167,6 +182,7 @@ class DirectoryTransport(Transport):
         # What is remembered of files that are gone would only grow.
         there = {entry.name for entry in files}
         self._seen = {name: mark for name, mark in self._seen.items() if name in there}
+        self._early = {name: at for name, at in self._early.items() if name in there}
         self._set_aside = {name: each for name, each in self._set_aside.items() if name in there}
         taken = 0
         for entry in files:
@@ -202,8 +218,12 @@ class DirectoryTransport(Transport):
         """Whether the file was new or had changed."""
         found = entry.stat(follow_symlinks=False)
         mark = (found.st_size, found.st_mtime_ns)
-        if self._seen.get(entry.name) == mark:
+        now = self._clock.wall()
+        self._compare(found.st_mtime, now, of="others write")
+        is_due = self._early.get(entry.name, math.inf) <= now
+        if self._seen.get(entry.name) == mark and not is_due:
             return False
+        self._early.pop(entry.name, None)
         self._seen[entry.name] = mark
         try:
             require_readable(found, _LARGEST)
@@ -214,6 +234,18 @@ class DirectoryTransport(Transport):
             if not is_done:
                 del self._seen[entry.name]
         return True
+
+    def _compare(self, modified: float, now: float, *, of: str, both_ways: bool = False) -> None:
+        """Tell if the file server's clock differs from this machine's; alone it proves nothing."""
+        apart_s = modified - now
+        if apart_s > CLOCK_TOLERANCE_S or (both_ways and apart_s < -CLOCK_TOLERANCE_S):
+            way = "ahead of" if apart_s > 0.0 else "behind"
+            self.notices.tell(
+                "health",
+                "clock",
+                f"the files that {of} in {self.path} are dated {span(apart_s)} {way} this "
+                "machine's clock: one of the two clocks is wrong",
+            )
 
     def _refuse(self, why: str, name: str, what: str) -> None:
         self._statistics.refused[why] += 1
@@ -231,9 +263,12 @@ class DirectoryTransport(Transport):
             self._statistics.refused["ForeignFile"] += 1  # or still being copied: no word of it
             return True
         keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
-        verdict = self._reception.receive(packet, keys, hops=1, now=self._clock())
+        verdict = self._reception.receive(packet, keys, hops=1, now=self._clock.wall())
         if verdict is Verdict.FAULT:
             raise TransportError(f"{entry.name} could not be taken in")
+        if verdict is Verdict.EARLY:
+            _, issued_at = _layout.TIMES.unpack(packet)
+            self._early[entry.name] = issued_at - CLOCK_TOLERANCE_S
         return verdict is not Verdict.FULL
 
     def _write(self, name: str, content: bytes) -> bool:
@@ -257,7 +292,7 @@ class DirectoryTransport(Transport):
 
     def _tidy(self) -> None:
         """Delete this site's own expired packets, and drafts that a stopped process left."""
-        now = self._clock()
+        now = self._clock.wall()
         own = f".{self._identity.issuer}."
         with os.scandir(self.path) as entries:
             found = list(entries)

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
+from qis._clock import Clock
 from qis._guard import Guard
 from qis.about import Interest
 from qis.errors import InputError, TransportError
@@ -22,6 +23,7 @@ from qis.transport._carriers import Carrier, Direct, Overlaid
 from qis.transport._reception import Reception
 from qis.transport._virtual_time import VirtualTime
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.site_clocks import SiteClocks
 
 _PORT = 4_000
 
@@ -198,7 +200,8 @@ class MemoryTransport(Transport):
         self._network = network
         self._statistics = Statistics()
         roster = Roster.open() if roster is None else roster
-        self._reception = Reception(roster, self._statistics, notices=self.notices)
+        clock = Clock(lambda: network.now, lambda: network.now)
+        self._reception = Reception(roster, self._statistics, notices=self.notices, clock=clock)
         guard = Guard(self.notices)
         self._is_open = True
         self._condition = Condition(self.notices, now=network.now)
@@ -215,6 +218,11 @@ class MemoryTransport(Transport):
     def leaves_machine(self) -> bool:
         """Nothing leaves the process."""
         return False
+
+    @property
+    def site_clocks(self) -> SiteClocks:
+        """What packets have shown of the clocks of others."""
+        return self._reception.clocks
 
     @property
     def statistics(self) -> Statistics:

@@ -29,6 +29,7 @@ from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
 from qis.transport._standing import holding_of, judge
 from qis.transport._topic import topic_of
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.site_clocks import SiteClocks
 
 CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
@@ -86,7 +87,11 @@ class UDPTransport(Transport):
         self._clock = Clock.of(clock)
         self._statistics = Statistics()
         self._reception = Reception(
-            roster, self._statistics, topic_of=topic_of, notices=self.notices
+            roster,
+            self._statistics,
+            topic_of=topic_of,
+            notices=self.notices,
+            clock=self._clock,
         )
         self._inspector = self._reception.inspector
         self._socket: DatagramSocket | None = None
@@ -128,6 +133,15 @@ class UDPTransport(Transport):
         """
         record = self._open_node().contact.record
         return peer_name((record.key, record.address))
+
+    @property
+    def site_clocks(self) -> SiteClocks:
+        """What handshakes and packets have shown of the clocks of others."""
+        clocks = self._reception.clocks
+        if self._channels is not None:
+            for key, clock_s in self._channels.sessions.clocks_s.items():
+                clocks.session(key, clock_s)
+        return clocks
 
     @property
     def peers(self) -> int:

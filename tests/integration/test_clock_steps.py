@@ -9,8 +9,9 @@ import pytest
 
 import qis
 from qis._clock import SYSTEM, Clock
+from qis.errors import ClockError
 from qis.testing import VirtualClock
-from tests.integration.test_udp_network import NEAR, ROSTER, SCHEME, collect, site
+from tests.integration.test_udp_network import NEAR, ROSTER, SCHEME, collect, site, until
 
 HOUR_S = 3_600.0
 KEYS = SCHEME.routing_keys(NEAR)
@@ -110,3 +111,69 @@ def test_with_timers_on_the_date_the_same_is_seen_to_repeat_the_handshake():
     date.steady = date
     before, after = asyncio.run(sessions_before_and_after(date, HOUR_S))
     assert after != before
+
+
+NAMES = ["north", "south", "east", "west"]
+SITES = qis.Roster(
+    tuple(qis.Site.of(name, site(number).issuer) for number, name in enumerate(NAMES, start=1))
+)
+
+
+async def hearing(stack, date, others):
+    """A loop of north, whose date is `date`, that has sessions with nodes of these dates."""
+    enter = stack.enter_async_context
+    transport = qis.UDPTransport(site(1), roster=SITES, clock=date)
+    loop = await enter(
+        qis.SynthesisLoop(
+            site(1),
+            transport,
+            SCHEME,
+            interest=SCHEME.interest(NEAR),
+            interest_people=0,
+            roster=SITES,
+            disclosure=qis.Disclosure.preset("none"),
+            clock=date,
+        )
+    )
+    for number, other in enumerate(others, start=2):
+        await enter(
+            qis.UDPTransport(site(number), roster=SITES, bootstrap=[transport.address], clock=other)
+        )
+    await until(lambda: len(transport._channels.sessions.clocks_s) == len(others))
+    return loop
+
+
+EFFECT = qis.Effect(question="a vs b | e", measure="OR", estimate=0.1, standard_error=1.0, n=300)
+DAY_S = 86_400.0
+
+
+@pytest.mark.parametrize("days", [-40.0, 2.0, 400.0])
+def test_handshakes_show_that_the_own_clock_is_wrong(days):
+    async def scenario():
+        async with contextlib.AsyncExitStack() as stack:
+            date = SetDate()
+            date.offset_s = days * DAY_S
+            loop = await hearing(stack, date, [SetDate(), SetDate()])
+            with pytest.raises(ClockError) as caught:
+                await loop.publish(EFFECT, about=NEAR, people=0)
+            assert caught.value.actual - caught.value.limit == pytest.approx(days * DAY_S, abs=5.0)
+            assert [reason.code for reason in loop.health.reasons if "clock" in reason.code]
+            date.offset_s = 0.0  # set right while it runs: no new handshake is needed to see it
+            await loop.publish(EFFECT, about=NEAR, people=0)
+            date.offset_s = -HOUR_S
+            with pytest.raises(ClockError):
+                await loop.publish(EFFECT, about=NEAR, people=0)
+
+    asyncio.run(scenario())
+
+
+def test_one_liar_of_three_stops_nobody():
+    async def scenario():
+        async with contextlib.AsyncExitStack() as stack:
+            liar = SetDate()
+            liar.offset_s = 400 * DAY_S
+            loop = await hearing(stack, SetDate(), [SetDate(), SetDate(), liar])
+            await loop.publish(EFFECT, about=NEAR, people=0)
+            assert "clock_disputed" in [reason.code for reason in loop.health.reasons]
+
+    asyncio.run(scenario())

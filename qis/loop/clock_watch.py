@@ -1,0 +1,116 @@
+"""Whether this machine's date is to be believed: looked at now and then, and before each packet.
+
+A date stands in every packet. A wrong one makes it vanish at the others or stand above all that the
+site signs later, so nothing is signed while the sites heard doubt it, unless a person says that it
+is right. Retractions are signed in any case: what is wrong has to go, also at a wrong time.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from qis._clock import Clock
+from qis.errors import ClockError
+from qis.evidence import EvidenceStore
+from qis.health import Condition, HealthState
+from qis.identity import Issuer
+from qis.loop.events import Announcer
+from qis.packet import CLOCK_TOLERANCE_S
+from qis.transport import Transport
+from qis.transport.site_clocks import ClockOpinion, ClockState, span
+
+LOOK_S: Final = 60.0
+"""Seconds between two looks at what the others' clocks show."""
+
+
+class ClockWatch:
+    """Compares the loop's clock with those of the sites heard.
+
+    Parameters
+    ----------
+    transport, store, announcer
+        Of the loop: who has been heard, whose word counts, who is told.
+    issuer
+        The site's own key.
+    condition
+        Where a doubt is said.
+    clock
+        Gives Unix seconds.
+
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        store: EvidenceStore,
+        issuer: Issuer,
+        *,
+        announcer: Announcer,
+        condition: Condition,
+        clock: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._store = store
+        self._issuer = issuer
+        self._announcer = announcer
+        self._condition = condition
+        self._clock = Clock.of(clock)
+        self._anchor_s = self._clock.unix_s(0.0)
+
+    def look(self) -> ClockOpinion:
+        """What the sites heard make of the clock now; a change is told."""
+        clock = self._clock
+        self._notice_step()
+        now = clock.wall()
+        opinion = self._transport.site_clocks.opinion(self._store.roster, self._issuer, unix_s=now)
+        codes = {ClockState.DOUBTED: "clock", ClockState.DISPUTED: "clock_disputed"}
+        for state, code in codes.items():
+            if opinion.state is not state:
+                self._condition.clear(code, now=now)
+        if opinion.state is ClockState.DOUBTED:
+            text = f"{opinion}: set this machine's date; until then nothing is published"
+            self._condition.set("clock", HealthState.DEGRADED, text, now=now)
+        elif opinion.state is ClockState.DISPUTED:
+            text = f"{opinion}: too few to decide; see whose date is wrong"
+            self._condition.set("clock_disputed", HealthState.DEGRADED, text, now=now)
+        return opinion
+
+    def require(self) -> ClockOpinion:
+        """The opinion, unless the clock is doubted.
+
+        Raises
+        ------
+        ClockError
+            If it is.
+
+        """
+        opinion = self.look()
+        if opinion.state is ClockState.DOUBTED:
+            now = self._clock.wall()
+            raise ClockError(
+                f"nothing was published: {opinion}. Set this machine's date; or, if it is right, "
+                "publish with trust_clock=True",
+                field="clock",
+                actual=now,
+                limit=now + opinion.offset_s,
+            )
+        return opinion
+
+    async def run(self) -> None:
+        """Look now and then, for ever."""
+        while True:
+            self.look()
+            await asyncio.sleep(LOOK_S)
+
+    def _notice_step(self) -> None:
+        """Tell if somebody has set the date since the last look, whichever of the two is right."""
+        anchor_s = self._clock.unix_s(0.0)
+        step_s = anchor_s - self._anchor_s
+        self._anchor_s = anchor_s
+        if self._clock.tells_steps and abs(step_s) > CLOCK_TOLERANCE_S:
+            way = "forwards" if step_s > 0.0 else "back"
+            self._announcer.tell(
+                "health",
+                subject="clock_set",
+                reason=f"this machine's date was set {way} by {span(step_s)} while the loop ran",
+            )

@@ -1,0 +1,211 @@
+"""What the sites heard show of their clocks, and whether this machine's own is to be believed.
+
+A machine cannot tell from itself that its date is wrong; the others can. A handshake shows a peer's
+clock. A verified packet shows a time that its issuer's clock has reached: a lower bound, since it
+may have been long under way. All is kept relative to the steady clock, so that it stays right when
+this machine's date is set.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from qis.evidence.roster import Roster
+from qis.identity import Issuer
+from qis.packet import CLOCK_TOLERANCE_S
+
+SITES_LIMIT: Final = 4_096
+"""Keys whose clocks are remembered; the one heard longest ago goes first."""
+SESSION_MEMORY_S: Final = 3_600.0
+"""How long what a handshake showed is believed after its session has ended."""
+VERIFY_EVERY_S: Final = 600.0
+"""A packet that is refused for its times is verified, to know whose clock differs, at most once in
+this time for each (issuer, reason): bytes that are refused must stay cheap."""
+LEAST_SITES: Final = 2
+"""One site alone is an opinion, whatever it says."""
+
+
+class ClockState(Enum):
+    """What the sites heard make of this machine's clock."""
+
+    UNKNOWN = "too few sites have been heard to tell"
+    AGREED = "the sites heard agree with this machine's clock"
+    DISPUTED = "some sites have another time, but no majority that agrees on one"
+    DOUBTED = "a majority of the sites heard agree on another time"
+
+
+class Reading(NamedTuple):
+    """A site's clock less this machine's, in seconds; at least so much, if it is a bound."""
+
+    offset_s: float
+    is_bound: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockOpinion:
+    """What the sites heard make of this machine's clock.
+
+    Parameters
+    ----------
+    state
+        The verdict.
+    heard
+        How many sites have shown anything of their clocks.
+    others
+        How many of them have another time than this machine.
+    offset_s
+        Their time less this machine's, in seconds: of those that agree among themselves, or of the
+        one that differs least. 0 where nobody differs.
+
+    """
+
+    state: ClockState
+    heard: int = 0
+    others: int = 0
+    offset_s: float = 0.0
+
+    def __str__(self) -> str:
+        if not self.others:
+            return f"{self.state.value} ({self.heard} heard)"
+        way = "ahead of" if self.offset_s > 0 else "behind"
+        return (
+            f"{self.others} of {self.heard} sites heard are {span(self.offset_s)} {way} this "
+            "machine's clock"
+        )
+
+
+def span(seconds: float) -> str:
+    """A span of time for people: ``"2.0 d"``, ``"1.5 h"``, ``"400 s"``."""
+    size = abs(seconds)
+    if size >= 2 * 86_400.0:
+        return f"{size / 86_400.0:.1f} d"
+    return f"{size / 3_600.0:.1f} h" if size >= 2 * 3_600.0 else f"{size:.0f} s"
+
+
+def opinion_of(
+    readings: Iterable[Reading], *, tolerance_s: float = CLOCK_TOLERANCE_S
+) -> ClockOpinion:
+    """The verdict on a clock by one reading for each site.
+
+    The clock is doubted if a strict majority of all the sites heard, and at least two, agree among
+    themselves within the tolerance and not with it; it is agreed with if as many agree with it. So
+    no minority can stop a site, nor vouch for a clock that is wrong. A bound far below says
+    nothing, and its site counts as heard.
+    """
+    found = list(readings)
+    heard = len(found)
+    agreeing = sum(abs(each.offset_s) <= tolerance_s for each in found)
+    exact = [each.offset_s for each in found if not each.is_bound]
+    bounds = sorted(
+        each.offset_s for each in found if each.is_bound and each.offset_s > tolerance_s
+    )
+    apart = sorted(offset for offset in exact if abs(offset) > tolerance_s)
+    most, offset_s = len(bounds), min(bounds, default=0.0)
+    for first, low in enumerate(apart):
+        group = bisect_right(apart, low + tolerance_s) - first
+        size = group + bisect_right(bounds, low + tolerance_s)
+        if size > most:
+            most, offset_s = size, low
+    others = len(apart) + len(bounds)
+    if most >= LEAST_SITES and 2 * most > heard:
+        return ClockOpinion(state=ClockState.DOUBTED, heard=heard, others=most, offset_s=offset_s)
+    if others:
+        nearest = min([*apart, *bounds], key=abs)
+        return ClockOpinion(state=ClockState.DISPUTED, heard=heard, others=others, offset_s=nearest)
+    is_agreed = agreeing >= LEAST_SITES and 2 * agreeing > heard
+    return ClockOpinion(state=ClockState.AGREED if is_agreed else ClockState.UNKNOWN, heard=heard)
+
+
+@dataclass(slots=True)
+class _Shown:
+    """What a key has shown: dates less the steady clock, which stay as they are."""
+
+    clock_s: float = -math.inf
+    clock_heard_at: float = -math.inf
+    bound_s: float = -math.inf
+
+
+class SiteClocks:
+    """What one node has heard of the clocks of others.
+
+    Parameters
+    ----------
+    steady
+        The node's steady clock, in seconds.
+
+    """
+
+    def __init__(self, steady: Callable[[], float]) -> None:
+        self._steady = steady
+        self._shown: dict[bytes, _Shown] = {}
+        self._verified_at: dict[tuple[bytes, str], float] = {}
+
+    def session(self, key: bytes, clock_s: float) -> None:
+        """A handshake has shown a peer's date less the steady clock, `clock_s`."""
+        shown = self._of(key)
+        shown.clock_s, shown.clock_heard_at = clock_s, self._steady()
+
+    def packet(self, key: bytes, issued_at: float) -> None:
+        """A packet that has verified says when its issuer made it."""
+        shown = self._of(key)
+        shown.bound_s = max(shown.bound_s, issued_at - self._steady())
+
+    def may_verify(self, key: bytes, reason: str) -> bool:
+        """Whether a packet refused for this reason may be verified now; asking counts."""
+        asked, steady_s = (key, reason), self._steady()
+        if steady_s - self._verified_at.get(asked, -math.inf) < VERIFY_EVERY_S:
+            return False
+        self._verified_at.pop(asked, None)
+        if len(self._verified_at) >= SITES_LIMIT:  # full of such as asked a short time ago
+            oldest = next(iter(self._verified_at))
+            if steady_s - self._verified_at[oldest] < VERIFY_EVERY_S:
+                return False
+            del self._verified_at[oldest]
+        self._verified_at[asked] = steady_s
+        return True
+
+    def opinion(self, roster: Roster, own: Issuer, *, unix_s: float) -> ClockOpinion:
+        """What the roster's sites make of a clock that shows `unix_s` now.
+
+        In an open roster anybody can have any number of keys: there a doubt is a dispute only.
+        """
+        own_name, steady_s = roster.name_of(own), self._steady()
+        of_site: dict[str, Reading] = {}
+        for key, shown in self._shown.items():
+            issuer = Issuer(key)
+            name = roster.name_of(issuer) if roster.accepts(issuer) else None
+            if name is None or name == own_name or issuer == own:
+                continue
+            reading = _reading(shown, unix_s, steady_s)
+            former = of_site.get(name)
+            # Of a site's keys the one in a session speaks, else the highest bound.
+            if former is None or (former.is_bound, -former.offset_s) > (
+                reading.is_bound,
+                -reading.offset_s,
+            ):
+                of_site[name] = reading
+        opinion = opinion_of(of_site.values())
+        if roster.is_open and opinion.state is ClockState.DOUBTED:
+            return ClockOpinion(
+                state=ClockState.DISPUTED,
+                heard=opinion.heard,
+                others=opinion.others,
+                offset_s=opinion.offset_s,
+            )
+        return opinion
+
+    def _of(self, key: bytes) -> _Shown:
+        shown = self._shown.pop(key, None) or _Shown()
+        if len(self._shown) >= SITES_LIMIT:
+            del self._shown[next(iter(self._shown))]
+        self._shown[key] = shown  # last: heard most lately
+        return shown
+
+
+def _reading(shown: _Shown, unix_s: float, steady_s: float) -> Reading:
+    is_fresh = steady_s - shown.clock_heard_at <= SESSION_MEMORY_S
+    base = shown.clock_s if is_fresh else shown.bound_s
+    return Reading(base + steady_s - unix_s, is_bound=not is_fresh)

@@ -1,0 +1,218 @@
+"""The own clock is doubted: by whom, at what cost, and what then is not published."""
+
+import asyncio
+from collections import Counter
+
+import pytest
+
+import qis
+from qis._clock import Clock
+from qis.errors import ClockError, InputError
+from qis.health import HealthState, Notices
+from qis.packet import verify_screened
+from qis.testing import VirtualClock
+from qis.transport import _reception
+from qis.transport._reception import Reception, Verdict
+from qis.transport.base import Statistics
+from qis.transport.site_clocks import VERIFY_EVERY_S
+
+SCHEME = qis.VectorScheme(dimensions=4, bands=6)
+NEAR = [1.0, 0.5, -0.2, 0.1]
+KEYS = SCHEME.routing_keys(NEAR)
+QUESTION = "a vs b | death"
+STUDY = qis.Study(question=QUESTION, measure="OR", model="fixed")
+DAY_S = 86_400.0
+NOW = 1_800_000_000.0
+IDENTITIES = [qis.Identity.from_seed(bytes([number] * 32)) for number in range(1, 8)]
+NAMES = ["north", "south", "east", "west", "centre", "coast", "hill"]
+ROSTER = qis.Roster(
+    tuple(
+        qis.Site.of(name, identity.issuer) for name, identity in zip(NAMES, IDENTITIES, strict=True)
+    )
+)
+OWN = IDENTITIES[0]
+
+
+def effect(estimate=0.1):
+    return qis.Effect(study=STUDY, measure="OR", estimate=estimate, standard_error=0.2, n=400)
+
+
+def packet_of(identity, issued_at, lifetime_s=30 * 86_400):
+    return qis.Packet.sign(
+        identity,
+        outcome=effect(),
+        fingerprint=SCHEME.fingerprint(NEAR),
+        issued_at=int(issued_at),
+        lifetime_s=lifetime_s,
+        routing_keys=KEYS,
+    )
+
+
+def write(folder, packet):
+    content = bytes(packet) + b"".join(sorted({*KEYS, packet.outcome.study_id}))
+    (folder / f"{packet.id.hex()}.qis").write_bytes(content)
+
+
+def loop_in(folder, clock, events, *, roster=ROSTER, **options):
+    transport = qis.DirectoryTransport(folder, OWN, roster=roster, poll_s=0.001, clock=clock)
+    return qis.SynthesisLoop(
+        OWN,
+        transport,
+        SCHEME,
+        interest=SCHEME.interest(NEAR),
+        interest_people=0,
+        studies=[STUDY],
+        roster=roster,
+        disclosure=qis.Disclosure.preset("none"),
+        on_event=events.append,
+        clock=clock,
+        **options,
+    )
+
+
+async def until(holds):
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110  what is waited for has no event of its own
+            await asyncio.sleep(0)
+
+
+def refused_early(loop):
+    return loop._options.transport.statistics.refused["NotYetValidError"]
+
+
+async def slow_site(folder, ahead, *, roster=ROSTER):
+    """A loop whose clock is 40 days behind, once it has looked at packets of `ahead` sites."""
+    clock, events = VirtualClock(now=NOW - 40 * DAY_S), []
+    loop = loop_in(folder, clock, events, roster=roster)
+    for identity in ahead:
+        write(folder, packet_of(identity, NOW))
+    return loop, events
+
+
+def test_a_clock_that_two_of_two_sites_in_a_folder_contradict_publishes_nothing(tmp_path):
+    async def scenario():
+        loop, events = await slow_site(tmp_path, IDENTITIES[1:3])
+        async with loop:
+            await until(lambda: refused_early(loop) == 2)
+            with pytest.raises(ClockError, match=r"2 of 2 sites heard are 40\.0 d ahead") as caught:
+                await loop.publish(effect(), about=NEAR, people=0)
+            assert caught.value.limit - caught.value.actual == pytest.approx(40 * DAY_S, abs=1.0)
+            assert not isinstance(caught.value, InputError)
+            assert not loop.store.packets_of(OWN.issuer)
+            assert [reason.code for reason in loop.health.reasons] == ["clock"]
+            assert loop.health.state is HealthState.DEGRADED
+            told = [event.subject for event in events if event.kind == "refusal"]
+            assert sorted(told) == ["NotYetValidError of east", "NotYetValidError of south"]
+            packet = await loop.publish(effect(), about=NEAR, people=0, trust_clock=True)
+            assert await loop.retract(STUDY)
+            assert packet.issued_at == int(NOW - 40 * DAY_S)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(("roster", "ahead"), [(ROSTER, 1), (qis.Roster.open(), 4)])
+def test_one_site_alone_or_strangers_are_an_event_and_stop_nobody(tmp_path, roster, ahead):
+    async def scenario():
+        loop, events = await slow_site(tmp_path, IDENTITIES[1 : 1 + ahead], roster=roster)
+        async with loop:
+            await until(lambda: refused_early(loop) == ahead)
+            await loop.publish(effect(), about=NEAR, people=0)
+            assert [reason.code for reason in loop.health.reasons] == ["clock_disputed"]
+            assert "clock_disputed" in [e.subject for e in events if e.kind == "health"]
+
+    asyncio.run(scenario())
+
+
+def test_a_minority_of_liars_cannot_stop_a_site(tmp_path):
+    async def scenario():
+        clock, events = VirtualClock(now=NOW), []
+        for liar in IDENTITIES[1:4]:
+            write(tmp_path, packet_of(liar, NOW + 400 * DAY_S))
+        for honest in IDENTITIES[4:7]:
+            write(tmp_path, packet_of(honest, NOW - 60.0))
+        async with loop_in(tmp_path, clock, events) as loop:
+            await until(lambda: refused_early(loop) == 3 and loop.statistics.received == 3)
+            await loop.publish(effect(), about=NEAR, people=0)
+            assert [reason.code for reason in loop.health.reasons] == ["clock_disputed"]
+
+    asyncio.run(scenario())
+
+
+def test_a_date_that_is_set_is_told_and_a_doubt_ends_when_it_is_right(tmp_path):
+    async def scenario():
+        loop, events = await slow_site(tmp_path, IDENTITIES[1:3])
+        clock = loop._options.clock
+        async with loop:
+            await until(lambda: refused_early(loop) == 2)
+            with pytest.raises(ClockError):
+                await loop.publish(effect(), about=NEAR, people=0)
+            clock.set(NOW + 5.0)
+            # What was dated in the future is used now: nothing of it is lost.
+            await until(lambda: loop.statistics.received == 2)
+            await loop.publish(effect(), about=NEAR, people=0)
+            assert loop.health.state is HealthState.OK
+            assert "clock_set" in [e.subject for e in events if e.kind == "health"]
+
+    asyncio.run(scenario())
+
+
+def test_released_outcomes_wait_for_the_clock_too(tmp_path):
+    async def scenario():
+        loop, _ = await slow_site(tmp_path, IDENTITIES[1:3])
+        loop._options.clock.set(NOW)
+        options = {"approve": "manual"}
+        async with loop_in(tmp_path, loop._options.clock, [], **options) as held:
+            pending = await held.publish(effect(), about=NEAR, people=0)
+            held._options.clock.set(NOW - 40 * DAY_S)
+            with pytest.raises(ClockError):
+                await held.release(pending.id, approver="Dr North")
+            assert len(held.waiting()) == 1
+            assert await held.release(pending.id, approver="Dr North", trust_clock=True)
+
+    asyncio.run(scenario())
+
+
+def test_what_is_refused_for_its_date_is_verified_once_in_ten_minutes(monkeypatch):
+    virtual = VirtualClock(now=NOW)
+    told = []
+    notices = Notices(None)
+    notices.listen(told.append)
+    statistics = Statistics()
+    reception = Reception(ROSTER, statistics, notices=notices, clock=Clock.of(virtual))
+    verified = Counter()
+    parse = qis.Packet.parse
+    monkeypatch.setattr(
+        _reception.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
+    )
+
+    def offer(packet):
+        return reception.receive(bytes(packet), KEYS, hops=1, now=virtual())
+
+    early = [packet_of(IDENTITIES[1], NOW + 2 * DAY_S + second) for second in range(50)]
+    assert {offer(packet) for packet in early} == {Verdict.EARLY}
+    assert verified.total() == 1
+    assert [notice.subject for notice in told] == ["NotYetValidError of south"]
+    virtual.advance(VERIFY_EVERY_S)
+    offer(early[0])
+    assert verified.total() == 2
+    # Somebody who names a site that has not signed is no word of that site.
+    forged = bytearray(bytes(packet_of(IDENTITIES[2], NOW + 2 * DAY_S)))
+    forged[-1] ^= 1
+    assert offer(forged) is Verdict.EARLY
+    opinion = reception.clocks.opinion(ROSTER, OWN.issuer, unix_s=virtual())
+    assert (opinion.heard, opinion.others) == (1, 1)
+    assert len(told) == 1
+    assert verify_screened([bytes(forged)])
+
+
+def test_the_file_servers_clock_is_an_event_and_stops_nobody(tmp_path):
+    async def scenario():
+        events = []
+        clock = VirtualClock(now=4e9)  # the files here are dated by this machine's real clock
+        async with loop_in(tmp_path, clock, events) as loop:
+            await loop.publish(effect(), about=NEAR, people=0)
+            await until(lambda: any(e.subject == "clock" for e in events))
+            assert "this site writes" in next(e.reason for e in events if e.subject == "clock")
+            await loop.publish(effect(0.2), about=NEAR, people=0)
+
+    asyncio.run(scenario())
