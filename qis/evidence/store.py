@@ -1,8 +1,9 @@
 """What every evidence store offers, over the few questions that storage must answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
@@ -101,9 +102,38 @@ class EvidenceStore(ABC):
         if self.roster.is_open:
             return verdicts
         return [
-            self._read_verdict(packet, admission, now) if admission in _DECIDING else admission
+            self._read_verdict(
+                packet, admission, partial(self.review, packet.outcome.study_id, now=now)
+            )
+            if admission in _DECIDING
+            else admission
             for packet, admission in zip(packets, verdicts, strict=True)
         ]
+
+    def foreseen(self, packet: Packet, *, now: float) -> Admission:
+        """What `add` would say of a packet, which is not kept.
+
+        Parameters
+        ----------
+        packet
+            A verified packet.
+        now
+            Unix seconds, of its arrival.
+
+        """
+        key = evidence_key(packet)
+        refusal = refusal_by_time(packet, now)
+        admission = verdict(packet, key, self) if refusal is None else refusal
+        if self.roster.is_open or admission not in _DECIDING:
+            return admission
+        study_id = packet.outcome.study_id
+        others = [head for head in self._heads(study_id) if evidence_key(head.packet) != key]
+        heads = [*others, Head(packet, equivocal=False)]
+        return self._read_verdict(
+            packet,
+            admission,
+            lambda: judge(heads, study=study_id, roster=self.roster, now=now),
+        )
 
     def evidence(self, study: Study | bytes | str, *, now: float) -> list[Packet]:
         """The packets that count for a study, in the order of their ids.
@@ -127,7 +157,9 @@ class EvidenceStore(ABC):
         """The issuers of which there is proof of equivocation."""
         return frozenset(proof.issuer for proof in self.equivocations())
 
-    def _read_verdict(self, packet: Packet, admission: Admission, now: float) -> Admission:
+    def _read_verdict(
+        self, packet: Packet, admission: Admission, review: Callable[[], Review]
+    ) -> Admission:
         """The verdict on a packet that now decides, in the light of the roster."""
         roster = self.roster
         site = roster.site_of(packet.issuer)
@@ -135,8 +167,7 @@ class EvidenceStore(ABC):
             return Admission.UNTRUSTED
         if admission is Admission.DERIVED or not roster.overlaps_of(site.name):
             return admission
-        review = self.review(packet.outcome.study_id, now=now)
-        if packet in review.excluded_for(Reason.OVERLAPPING):
+        if packet in review().excluded_for(Reason.OVERLAPPING):
             return Admission.OVERLAPPING
         return admission
 

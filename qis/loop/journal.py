@@ -90,6 +90,11 @@ class Journal:
         note = self._refusal(packet.outcome, "not emitted", reason)
         self._write(note._replace(subject=(packet.id.hex(),)))
 
+    def uncounted(self, packet: Packet, admission: Admission) -> None:
+        """The site's own store would not count it, so it does not leave."""
+        reason = "the site's own store does not count it"
+        self._write(self._refusal(packet.outcome, f"store/{admission.label}", reason))
+
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
         """These packets came in, with the store's verdicts; what it had already is left out."""
         if self._audit is None:  # they may be many

@@ -11,7 +11,7 @@ from typing import Any, Final
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import DisclosureError, InputError, StorageError
-from qis.evidence import EvidenceStore
+from qis.evidence import Admission, EvidenceStore
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
@@ -184,6 +184,7 @@ class Publisher:
         kind: EventKind = "published",
     ) -> Packet:
         packet = self._signer.sign(draft)
+        self._check_counts(packet)
         try:
             # Noted before it leaves, and after all else that could refuse it.
             self._disclosure.release(draft.outcome, now=self._clock(), subjects=draft.subjects)
@@ -224,12 +225,18 @@ class Publisher:
         with suppress(StorageError):  # the error that is about to be raised matters more
             self._journal.not_emitted(packet, reason)
 
+    def _check_counts(self, packet: Packet) -> None:
+        """Refuse what would count nowhere, before ledger, log, outbox or store have heard of it."""
+        admission = self._store.foreseen(packet, now=self._clock())
+        if not admission.changes_evidence:
+            self._announcer.tell("refused", packet=packet, reason=admission.label)
+            self._journal.uncounted(packet, admission)
+            raise _uncounted(admission)
+
     def _add_to_store(self, packet: Packet) -> None:
         admission = self._store.add(packet, now=self._clock())
         if not admission.changes_evidence:
-            raise InputError(
-                f"this site's own store does not count it: {admission.sentence}", field="outcome"
-            )
+            raise _uncounted(admission)
 
     def _check_same_subject(self, draft: Draft) -> None:
         former = self._signer.former(self._signer.key_of(draft.outcome))
@@ -278,6 +285,14 @@ class Publisher:
         self._announcer.statistics.refused[rule] += 1
         self._announcer.tell("refused", study_id=draft.outcome.study_id, reason=rule)
         self._journal.withheld(draft, rule)
+
+
+def _uncounted(admission: Admission) -> InputError:
+    return InputError(
+        f"this site's own store does not count it: {admission.sentence}",
+        field="outcome",
+        actual=admission.label,
+    )
 
 
 def _check_name(approver: object) -> None:

@@ -101,6 +101,10 @@ def _gives_a_reason_for_every_verdict(factory: StoreFactory) -> None:
         (_packet(1, 0), _NOW + 3600, Admission.EXPIRED),
         (_packet(1, CLOCK_TOLERANCE_S + 1), _NOW, Admission.NOT_YET_VALID),
     ):
+        before = state_of(store)
+        foreseen = store.foreseen(packet, now=now)
+        assert foreseen is verdict, f"foreseen {foreseen}, expected {verdict}"
+        assert state_of(store) == before, "to foresee a verdict keeps nothing"
         got = store.add(packet, now=now)
         assert got is verdict, f"expected {verdict}, got {got}"
         assert (packet.id in store) is verdict.kept, f"{verdict}: kept is what it says"

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -247,9 +248,9 @@ def test_what_the_own_store_does_not_count_does_not_leave(network, audit):
                 with pytest.raises(InputError, match="own store"):
                     await loop.publish(effect(-0.4), about=ABOUT)
                 assert (outbox.unsent, outbox.own()) == (0, {})
-        assert events(audit) == ["configured", "emitted", "refused"]
-        first, second = list(audit.entries())[1:]
-        assert (second.rule, second.subject) == ("not emitted", first.subject)
+        assert events(audit) == ["configured", "refused"]
+        (refused,) = list(audit.entries())[1:]
+        assert refused.rule == "store/untrusted"
 
     asyncio.run(scenario())
 
@@ -554,6 +555,48 @@ def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(networ
             await first.publish(found(-0.5, n=300), about=ABOUT)
             await until(outsider, lambda s: s.sites[0].estimate == -0.5)
             assert outsider.statistics.events["republished"] == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("case", ["not listed", "revoked", "overlapping", "clock"])
+def test_a_refused_publication_leaves_no_trace(network, audit, tmp_path, case):
+    listed = qis.Site.of("own", site(1).issuer)
+    if case == "not listed":
+        listed = qis.Site.of("own", site(8).issuer)
+    elif case == "revoked":
+        listed = qis.Site(name="own", keys=(qis.SiteKey(site(1).issuer, revoked=True),))
+    other = qis.Site.of("registry", site(2).issuer)
+    if case == "overlapping":
+        listed = replace(listed, shares_patients_with=("registry",))
+    roster = qis.Roster((other, listed))  # of two that share patients the first counts
+
+    async def scenario():
+        clock, seen = VirtualClock(NOW), []
+        store = qis.MemoryStore(roster=roster)
+        if case == "overlapping":
+            async with loop_on(network, 2, store=store) as first:
+                await first.publish(effect(-0.3, n=500), about=ABOUT)
+        if case == "clock":
+            store.foreseen = lambda packet, now: qis.evidence.Admission.NOT_YET_VALID
+        ledger = tmp_path / "ledger.db"
+        disclosure = qis.Disclosure.preset("cms", ledger=ledger)
+        before = store.packets()
+        with Outbox() as outbox:
+            options = {"store": store, "outbox": outbox, "audit": audit, "disclosure": disclosure}
+            async with loop_on(network, 1, on_event=seen.append, clock=clock, **options) as loop:
+                entries = len(events(audit))
+                with pytest.raises(InputError, match="does not count it"):
+                    await loop.publish(effect(-0.4), about=ABOUT)
+                assert outbox.unsent == 0
+                assert outbox.own() == {}
+                assert loop.undelivered() == ()
+                assert "emitted" not in events(audit)[entries:]
+        assert store.packets() == before
+        assert not ledger.exists()  # nothing was released
+        kinds = [event.kind for event in seen]
+        assert "refused" in kinds
+        assert "published" not in kinds
 
     asyncio.run(scenario())
 
