@@ -565,7 +565,7 @@ def test_a_refused_publication_leaves_no_trace(network, audit, tmp_path, case):
     if case == "not listed":
         listed = qis.Site.of("own", site(8).issuer)
     elif case == "revoked":
-        listed = qis.Site(name="own", keys=(qis.SiteKey(site(1).issuer, revoked=True),))
+        listed = qis.Site(name="own", keys=(qis.SiteKey(issuer=site(1).issuer, revoked=True),))
     other = qis.Site.of("registry", site(2).issuer)
     if case == "overlapping":
         listed = replace(listed, shares_patients_with=("registry",))
