@@ -30,8 +30,8 @@ than there is room left for others, and always one."""
 WAITING_LIMIT: Final = 65_536
 """Packets that wait in all. Of one line no more wait than there is room left for others: one alone
 takes half of it, two take a third each; beyond that one is dropped and counted."""
-WAITING_FOR_ONE_LIMIT: Final = 8_192
-"""Packets that wait for one node."""
+WAITING_FOR_ONE_LIMIT: Final = 16_384
+"""Packets that wait for one node: all that a holder keeps."""
 
 
 @dataclass(slots=True)

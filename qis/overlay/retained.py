@@ -8,12 +8,14 @@ what came after what, so that a refresh repeats nothing.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Final
 
 from qis.overlay.shares import Shares
 
-RETAINED_LIMIT: Final = 4_096
-"""Packets kept per node; full, under 25 keys of its own each, 30 MiB."""
+RETAINED_LIMIT: Final = 16_384
+"""Packets kept per node; full, under 25 keys of its own each, 120 MiB. As many as a subscriber
+holds, so that whoever comes late to a study of thousands of issuers gets them all at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,9 +101,9 @@ class Retained:
     def after(self, count: int, keys: frozenset[bytes], now: float) -> Iterator[Carried]:
         """The live packets that came after the count-th and share one of the keys, in order."""
         unix_s = self._unix_s(now)
-        for number, carried in list(self._packets.values()):
-            is_alive = carried.expires_at > unix_s
-            if number > count and is_alive and not keys.isdisjoint(carried.keys):
+        later = list(takewhile(lambda kept: kept[0] > count, reversed(self._packets.values())))
+        for _, carried in reversed(later):
+            if carried.expires_at > unix_s and not keys.isdisjoint(carried.keys):
                 yield carried
 
     def expire(self, now: float) -> None:

@@ -9,9 +9,10 @@ from qis._guard import Guard
 from qis.health import Condition
 from qis.identity import Identity
 from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.recent import Recent
 from qis.overlay.record import Credentials
 from qis.packet import Packet
-from qis.transport._reception import Reception
+from qis.transport._reception import Reception, Verdict
 from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
 
@@ -89,6 +90,10 @@ class Direct(Carrier):
         self._others = others
         self._retained = retained
         self._send = send
+        self._now = 0.0
+        # Ids of what a full subscription has kept out; they come once it has room.
+        self._kept_out: Recent[bytes, None] = Recent(RETAIN_LIMIT)
+        reception.on_room = self._again
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:  # noqa: ARG002
         """Send to every node that wants one of the keys, and keep for others."""
@@ -99,13 +104,13 @@ class Direct(Carrier):
         self._statistics.bytes_sent += len(carried[0])
         for node in self._others():
             if node.wants(keys):
-                self._send(self, node, node.arrival(*carried))
+                self._send(self, node, node.arrival(packet.id, *carried))
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
         """Take what is retained for them."""
-        for data, keys in self._retained.values() if has_more else ():
+        for packet_id, (data, keys) in self._retained.items() if has_more else ():
             if self.wants(keys):
-                self._send(self, self, self.arrival(data, keys))
+                self._send(self, self, self.arrival(packet_id, data, keys))
 
     def spread(self, now: float) -> None:
         """Nothing to do: the network keeps what was published."""
@@ -117,16 +122,29 @@ class Direct(Carrier):
         """Whether an interest registered here has one of these routing keys or study ids."""
         return not set(keys).isdisjoint(self._reception.wanted_keys())
 
-    def arrival(self, data: bytes, keys: tuple[bytes, ...]) -> Callable[[float], None]:
+    def arrival(
+        self, packet_id: bytes, data: bytes, keys: tuple[bytes, ...]
+    ) -> Callable[[float], None]:
         """What happens here when a packet comes."""
 
         def arrive(now: float) -> None:
             self._statistics.datagrams_received += 1
             self._statistics.bytes_received += len(data)
+            self._now = now
             with self._guard.item("memory.arrival"):
-                self._reception.receive(data, keys, hops=1, now=now)
+                if self._reception.receive(data, keys, hops=1, now=now) is Verdict.FULL:
+                    self._kept_out.put(packet_id, None)
 
         return arrive
+
+    def _again(self) -> None:
+        """Take in what a full subscription has kept out, as far as there is room."""
+        while self._kept_out:
+            packet_id = next(iter(self._kept_out))
+            data, keys = self._retained.get(packet_id, (b"", ()))
+            if data and self._reception.receive(data, keys, hops=1, now=self._now) is Verdict.FULL:
+                return
+            self._kept_out.pop(packet_id, None)
 
 
 class Overlaid(Carrier):

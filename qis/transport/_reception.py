@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from typing import Final
 
 from qis import _layout
 from qis._clock import SYSTEM, Clock
@@ -40,8 +41,8 @@ from qis.transport._held import HeldPackets
 from qis.transport.base import Delivery, Statistics
 from qis.transport.site_clocks import SiteClocks, span
 
-INBOX_LIMIT = 4_096
-"""Deliveries that wait in one subscription; more are dropped and counted."""
+INBOX_LIMIT: Final = 4_096
+"""Deliveries that wait in one subscription; more are not taken yet, and come again."""
 
 
 class Verdict(Enum):
@@ -56,17 +57,35 @@ class Verdict(Enum):
 
 
 class Inbox:
-    """One subscription's deliveries; an async iterator that ends when the transport closes."""
+    """One subscription's deliveries; an async iterator that ends when the transport closes.
 
-    def __init__(self, interest: Interest) -> None:
+    Parameters
+    ----------
+    interest
+        What it wants.
+    earlier
+        What came before it opened, given first; read as it is consumed, since it may be more than
+        may wait.
+    on_room
+        Called when half of what was waiting in a full inbox has been read.
+
+    """
+
+    def __init__(
+        self, interest: Interest, earlier: Iterator[Delivery], on_room: Callable[[], None]
+    ) -> None:
         self.interest = interest
+        self._earlier = earlier
+        self._on_room = on_room
+        self._was_full = False
         self._waiting: deque[Delivery] = deque()
         self._changed = asyncio.Event()
         self._is_closed = False
 
     @property
     def is_full(self) -> bool:
-        """Whether another delivery would have to be dropped."""
+        """Whether there is no room for another delivery; who asks is told when there is."""
+        self._was_full |= len(self._waiting) >= INBOX_LIMIT
         return len(self._waiting) >= INBOX_LIMIT
 
     def put(self, delivery: Delivery) -> None:
@@ -83,12 +102,18 @@ class Inbox:
         return self
 
     async def __anext__(self) -> Delivery:
+        for delivery in self._earlier:
+            return delivery
         while not self._waiting:
             if self._is_closed:
                 raise StopAsyncIteration
             self._changed.clear()
             await self._changed.wait()
-        return self._waiting.popleft()
+        delivery = self._waiting.popleft()
+        if self._was_full and len(self._waiting) <= INBOX_LIMIT // 2:
+            self._was_full = False
+            self._on_room()
+        return delivery
 
 
 class Reception:
@@ -138,6 +163,8 @@ class Reception:
         )
         """What a node verifies by that it passes on; nothing is verified twice."""
         self._inboxes: list[Inbox] = []
+        self.on_room: Callable[[], None] = lambda: None
+        """Called when a subscription that was full has room again: what it kept out may come."""
 
     @property
     def interests(self) -> tuple[Interest, ...]:
@@ -163,18 +190,28 @@ class Reception:
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
         """An inbox for an interest, as long as the context lasts; begins with what is held."""
-        inbox = Inbox(interest)
         self._held.want_all()
-        for data, keys, hops in self._held.live(now):
-            fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
-            is_wanted = hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys)
-            if is_wanted and not inbox.is_full:
-                self._deliver(inbox, reread(data), hops, now)
+        earlier = self._earlier(self._held.live(now), interest, now)
+        inbox = Inbox(interest, earlier, self._has_room)
         self._inboxes.append(inbox)
         try:
             yield inbox
         finally:
             self._inboxes.remove(inbox)
+            self._has_room()  # who did not read keeps nothing from the others any more
+
+    def _has_room(self) -> None:
+        self.on_room()
+
+    def _earlier(self, held: list[Arrived], interest: Interest, now: float) -> Iterator[Delivery]:
+        """Deliveries of what was held when a subscription opened, as they are asked for.
+
+        They keep what they are made of, at most `HELD_LIMIT` packets, even if it is held no more.
+        """
+        for data, keys, hops in held:
+            fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
+            if hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys):
+                yield self._delivery(reread(data), hops, now)
 
     def close(self) -> None:
         """End all subscriptions."""
@@ -336,9 +373,12 @@ class Reception:
         return Verdict.REFUSED
 
     def _deliver(self, inbox: Inbox, packet: Packet, hops: int, now: float) -> None:
-        inbox.put(Delivery(packet=packet, hops=hops, received_at=now))
+        inbox.put(self._delivery(packet, hops, now))
+
+    def _delivery(self, packet: Packet, hops: int, now: float) -> Delivery:
         self._statistics.delivered += 1
         self._statistics.hops[hops] += 1
+        return Delivery(packet=packet, hops=hops, received_at=now)
 
     def _wants(
         self, interest: Interest, about: Fingerprint, study_id: bytes, keys: tuple[bytes, ...]

@@ -47,8 +47,8 @@ class Statistics:
     """What a transport has done since it was opened.
 
     `refused` counts arrivals by the name of the error that refused them; `dropped` those that a
-    full inbox kept out; `unmatched` verified packets that no interest here wants; `hops` what was
-    delivered by the number of nodes that it went through.
+    full inbox kept out, and that come again; `unmatched` verified packets that no interest here
+    wants; `hops` what was delivered by the number of nodes that it went through.
     """
 
     published: int = 0

@@ -81,7 +81,7 @@ def test_a_subscription_that_opens_later_gets_the_same_packets():
     reception = Reception(ROSTER, Statistics())
     reception.receive_many(ARRIVALS, now=NOW + 5)
     with reception.inbox(SCHEME.interest(NEAR), now=NOW + 5) as late:
-        assert [delivery.packet for delivery in late._waiting] == received([ARRIVALS])[2]
+        assert [delivery.packet for delivery in late._earlier] == received([ARRIVALS])[2]
 
 
 @pytest.fixture
