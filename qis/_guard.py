@@ -41,6 +41,24 @@ class Guard:
         """
         return Item(self, seam)
 
+    def at_limit(self, limit: str, who: str, reason: str, *, times: int = 1) -> None:
+        """Something was let go or refused since a bound was reached, and somebody loses by it.
+
+        Parameters
+        ----------
+        limit
+            The row of the Limits table in docs/overlay.md: module and constant below `qis`.
+        who
+            Whom it costs, or whose it was: a key in hexadecimal digits; empty: this node.
+        reason
+            What is lost, and how it may come back.
+        times
+            How often.
+
+        """
+        subject = f"{limit}: {who}" if who else limit
+        self._notices.tell("limit", subject, reason, times=times)
+
     def contained(self, seam: str, error: Exception) -> None:
         """An item raised and was set aside."""
         self.faults += 1

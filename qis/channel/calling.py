@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
+from qis._guard import Guard
 from qis.channel.ciphers import AgreementError, KeyPair, initiator_keys
 from qis.channel.handshake import Initiation, Response, decode_cookie
 from qis.channel.session import Session
@@ -41,7 +42,7 @@ class Calls:
 
     Parameters
     ----------
-    identity, sessions, refused, send, key_pairs, jitter, unix_s
+    identity, sessions, refused, send, key_pairs, jitter, unix_s, guard
         Of the node: `jitter()` is about 1.
 
     """
@@ -56,10 +57,12 @@ class Calls:
         key_pairs: Callable[[], KeyPair],
         jitter: Callable[[], float],
         unix_s: Callable[[float], float],
+        guard: Guard | None = None,
     ) -> None:
         self._identity = identity
         self._sessions = sessions
         self._refused = refused
+        self._guard = guard or Guard()
         self._send = send
         self._key_pairs = key_pairs
         self._jitter = jitter
@@ -77,12 +80,24 @@ class Calls:
             if len(self._calls) >= CALLS_LIMIT:
                 if datagram is not None:
                     self._refused["busy"] += 1
+                    self._guard.at_limit(
+                        "channel.calling.CALLS_LIMIT",
+                        place[0].hex(),
+                        "a datagram for this node was dropped: too many calls are under way; "
+                        "what has to be acknowledged is sent again",
+                    )
                 return
             number = self._begin(place, now)
         if datagram is not None:
             waiting = self._calls[number].waiting
             if len(waiting) == WAITING_LIMIT:
                 self._refused["overflow"] += 1
+                self._guard.at_limit(
+                    "channel.calling.WAITING_LIMIT",
+                    place[0].hex(),
+                    "a datagram was dropped that waited for a channel to this node; what has to "
+                    "be acknowledged is sent again",
+                )
             waiting.append(datagram)
 
     def next_timer(self) -> float | None:

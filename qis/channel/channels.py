@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
+from qis._guard import Guard
 from qis.channel.answering import Answers
 from qis.channel.calling import Calls
 from qis.channel.ciphers import KeyPair, new_key_pair
@@ -40,6 +41,8 @@ class Channels:
     unix_s
         The date, in Unix seconds, of a moment of the clock that gives `now`. That one never steps;
         the date is only told to the peer, so that clocks can be compared.
+    guard
+        Tells what was dropped at a limit.
 
     """
 
@@ -52,9 +55,10 @@ class Channels:
         key_pairs: Callable[[], KeyPair] = new_key_pair,
         refused: Counter[str] | None = None,
         unix_s: Callable[[float], float] = lambda now: now,
+        guard: Guard | None = None,
     ) -> None:
         self.refused: Counter[str] = Counter() if refused is None else refused
-        self.sessions = Sessions(rng)
+        self.sessions = Sessions(rng, guard)
         self._out: list[tuple[bytes, bytes]] = []
         self._calls = Calls(
             identity,
@@ -64,6 +68,7 @@ class Channels:
             key_pairs=key_pairs,
             jitter=lambda: rng.uniform(0.8, 1.2),
             unix_s=unix_s,
+            guard=guard,
         )
         answers = Answers(
             identity,

@@ -9,6 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Container
 from typing import Final
 
+from qis._guard import Guard
 from qis.channel.session import Session
 
 SESSIONS_LIMIT: Final = 4_096
@@ -27,7 +28,8 @@ Place = tuple[bytes, bytes]
 class Sessions:
     """Finds sessions by their number here, by peer, and by address."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, guard: Guard | None = None) -> None:
+        self._guard = guard or Guard()
         self._rng = rng
         self._in_use: OrderedDict[int, Session] = OrderedDict()
         self._unconfirmed: OrderedDict[int, tuple[Session, float]] = OrderedDict()
@@ -72,7 +74,13 @@ class Sessions:
         """Hold a session until its caller confirms it."""
         self._unconfirmed[session.own_number] = (session, now + UNCONFIRMED_S)
         if len(self._unconfirmed) > UNCONFIRMED_LIMIT:
-            self._unconfirmed.popitem(last=False)
+            _, (oldest, _) = self._unconfirmed.popitem(last=False)
+            self._guard.at_limit(
+                "channel.sessions.UNCONFIRMED_LIMIT",
+                oldest.peer.hex(),
+                "a call of this node was forgotten before it was confirmed: too many call at "
+                "once; it has to call again",
+            )
 
     def use(self, session: Session) -> None:
         """Note that something authentic has passed; the newest confirmed one is sent by.
@@ -93,7 +101,14 @@ class Sessions:
         if len(of_peer) > SESSIONS_OF_ONE_LIMIT:
             self._drop(of_peer[0])
         elif len(self._in_use) > SESSIONS_LIMIT:
-            self._drop(next(iter(self._in_use.values())))
+            oldest = next(iter(self._in_use.values()))
+            self._guard.at_limit(
+                "channel.sessions.SESSIONS_LIMIT",
+                oldest.peer.hex(),
+                "the channel to this node was closed for others: what was under way in it is "
+                "sent again after a new handshake",
+            )
+            self._drop(oldest)
 
     def expire(self, now: float) -> None:
         """Forget what is over, with its keys."""

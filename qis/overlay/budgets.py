@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from qis._guard import Guard
 from qis.overlay.addresses import subnet_of
 from qis.overlay.recent import Recent
 
@@ -16,7 +17,8 @@ SOURCES_LIMIT: Final = 4_096
 class Budgets:
     """Counts messages by source: the node that a channel has authenticated, else the subnet."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._guard = guard or Guard()
         self._spent: Recent[bytes, tuple[float, float]] = Recent(SOURCES_LIMIT)
 
     def allows(
@@ -29,6 +31,14 @@ class Budgets:
         allowed = spent < BURST
         self._spent.put(source, (spent + allowed * messages, max(at, now)))
         self._forget_idle(now)
+        if not allowed:
+            self._guard.at_limit(
+                "overlay.budgets.BURST",
+                source.hex(),
+                "messages of this node or subnet were refused: it sends more than its budget, and "
+                "what it sends again comes later",
+                times=messages,
+            )
         return allowed
 
     def _forget_idle(self, now: float) -> None:

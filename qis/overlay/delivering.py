@@ -38,6 +38,12 @@ class Delivering:
             return
         if len(waiting) >= UNDELIVERED_LIMIT:
             self._refused["undelivered"] += 1
+            self._timers.guard.at_limit(
+                "overlay.delivering.UNDELIVERED_LIMIT",
+                "",
+                "a packet for this site was dropped: the application reads too slowly; it comes "
+                "when it is published again, within an hour",
+            )
             return
         waiting.append((carried, hops))
         if len(waiting) == 1:

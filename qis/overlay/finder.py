@@ -90,6 +90,12 @@ class Finder:
             for contact in lookup.to_ask():
                 self._ask_for(lookup, contact, then, now)
             if lookup.is_done:
+                if lookup.is_cut_short:
+                    self._links.guard.at_limit(
+                        "overlay.lookup.REQUESTS_LIMIT",
+                        "",
+                        "a lookup ended early: closer nodes may exist than those it has found",
+                    )
                 self.finished(lookup)
                 self.remember(lookup.target, lookup.result())
         # A lookup that cannot go on ends with what it has found: others wait for it.

@@ -215,9 +215,16 @@ class Handover:
 
         def on_answer(answer: Published, at: float) -> None:
             for contact, its_keys in self._named(answer.news, keys, handed).items():
-                if len(handed) < HANDED_LIMIT:
-                    handed.update((contact.id, key) for key in its_keys)
-                    self._hand(carried, contact, its_keys, handed, at)
+                if len(handed) >= HANDED_LIMIT:
+                    self._links.guard.at_limit(
+                        "overlay.handover.HANDED_LIMIT",
+                        carried.issuer.hex(),
+                        "a packet was not handed to a new holder: it gets it when it is "
+                        "published again, within an hour",
+                    )
+                    continue
+                handed.update((contact.id, key) for key in its_keys)
+                self._hand(carried, contact, its_keys, handed, at)
 
         self._outflow.send(carried, heir.record, build, now, expects=Published, on_answer=on_answer)
 

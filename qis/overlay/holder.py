@@ -33,8 +33,8 @@ class Holder:
         unix_s: Callable[[float], float],
         rng: random.Random,
     ) -> None:
-        self.holdings = Holdings()
-        self.retained = Retained(unix_s=unix_s)
+        self.holdings = Holdings(links.guard)
+        self.retained = Retained(unix_s=unix_s, guard=links.guard)
         self.outflow = Outflow(links, credentials.key)
         self._spreading = Spreading(self.outflow)
         self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()

@@ -8,6 +8,7 @@ that an older one under way does not bring it back.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from qis._guard import Guard
 from qis.overlay.messages import Known
 from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
@@ -30,7 +31,8 @@ class _Held:
 class Holdings:
     """Subscriptions by key and by subscriber."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._guard = guard or Guard()
         self.kept_as: Callable[[Subscription], Subscription] = lambda subscription: subscription
         """Gives what is kept of a subscription: an equal one, if nodes of one process share it."""
         self._held: dict[bytes, _Held] = {}
@@ -59,6 +61,12 @@ class Holdings:
         if subscriber not in self._held and len(self._held) >= SUBSCRIBERS_LIMIT:
             self.expire(now)
             if len(self._held) >= SUBSCRIBERS_LIMIT:
+                self._guard.at_limit(
+                    "overlay.holdings.SUBSCRIBERS_LIMIT",
+                    subscription.subscriber.hex(),
+                    "a subscription was refused: this holder is full, and the subscriber turns to "
+                    "the next node",
+                )
                 return False
         lifetime_s = min(subscription.lifetime_s, LIFETIME_S)
         expires_at = now + lifetime_s

@@ -103,6 +103,12 @@ class Links:
         for the request must not wait for ever.
         """
         if self.is_full:
+            self.guard.at_limit(
+                "overlay.links.UNDER_WAY_LIMIT",
+                to.key.hex(),
+                "a request to this node was not sent: too many are under way; it counts as "
+                "silent this once",
+            )
             self._timers.start(now, on_silence)
             return
         number = self._rng.randbytes(8)

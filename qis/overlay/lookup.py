@@ -113,6 +113,11 @@ class Lookup:
             for candidate in self._front()
         )
 
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether somebody among the closest was not asked any more."""
+        return any(candidate.state is State.HEARD_OF for candidate in self._front())
+
     def result(self) -> list[Contact]:
         """Those that answered, closest first."""
         return [c.contact for _, c in self._ranked if c.state is State.ANSWERED]

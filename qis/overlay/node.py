@@ -159,7 +159,7 @@ class OverlayNode:
         self._guard = settings.guard
         self._timers = Timers(settings.guard)
         self._tokens = Tokens(rng)
-        self._budgets = Budgets()
+        self._budgets = Budgets(settings.guard)
         record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
         own = Contact(node_id(credentials.key, settings.salt), record)
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)

@@ -157,6 +157,13 @@ class Outflow:
             or len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
         ):
             self.dropped += 1
+            for_one = len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
+            self._links.guard.at_limit(
+                f"overlay.outflow.{'WAITING_FOR_ONE_LIMIT' if for_one else 'WAITING_LIMIT'}",
+                to.key.hex(),
+                "a packet for this node was dropped: too many wait for it or under this key; it "
+                "gets it when it is published again, within an hour",
+            )
             on_silence(now)
             self._forget_idle(item)
             return

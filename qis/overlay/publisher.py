@@ -175,6 +175,12 @@ class Publisher:
             of_held = (each for each in self._publications if each not in self._not_held)
             left = self._publications[next(of_held, next(iter(self._publications)))]
             is_unspread = left.carried.id in self._unspread
+            self._timers.guard.at_limit(
+                "overlay.publisher.PUBLICATIONS_LIMIT",
+                "",
+                "a packet of this site is published again no longer: who comes late depends on "
+                "the holders that have it now",
+            )
             self._leave(left)
             if is_unspread:
                 self._begin(left, range(len(left.carried.keys)), 0, now, to_all=True)

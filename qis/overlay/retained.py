@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Final
 
+from qis._guard import Guard
 from qis.overlay.shares import Shares
 
 RETAINED_LIMIT: Final = 16_384
@@ -45,12 +46,19 @@ class Retained:
         Most packets kept.
     unix_s
         As of `Settings`: packets expire by the wall clock.
+    guard
+        Tells whose packet had to make room.
 
     """
 
     def __init__(
-        self, limit: int = RETAINED_LIMIT, *, unix_s: Callable[[float], float] = lambda now: now
+        self,
+        limit: int = RETAINED_LIMIT,
+        *,
+        unix_s: Callable[[float], float] = lambda now: now,
+        guard: Guard | None = None,
     ) -> None:
+        self._guard = guard or Guard()
         self._limit = limit
         self._unix_s = unix_s
         self._packets: dict[bytes, tuple[int, Carried]] = {}
@@ -85,7 +93,14 @@ class Retained:
         if len(self._packets) > self._limit:
             self.expire(now)
         if len(self._packets) > self._limit:
-            self._drop(self._shares.oldest_of_most())
+            oldest = self._shares.oldest_of_most()
+            self._guard.at_limit(
+                "overlay.retained.RETAINED_LIMIT",
+                self._packets[oldest][1].issuer.hex(),
+                "a packet is kept here no longer: who subscribes later gets it when it is "
+                "published again, within an hour",
+            )
+            self._drop(oldest)
         return carried.id in self._packets
 
     def keys(self) -> set[bytes]:

@@ -11,7 +11,7 @@ from qis.identity import Identity
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.recent import Recent
 from qis.overlay.record import Credentials
-from qis.packet import Packet
+from qis.packet import Packet, issuer_key
 from qis.transport._reception import Reception, Verdict
 from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
@@ -100,7 +100,12 @@ class Direct(Carrier):
         carried = (bytes(packet), keys)
         self._retained[packet.id] = carried
         if len(self._retained) > RETAIN_LIMIT:
-            del self._retained[next(iter(self._retained))]
+            oldest, _ = self._retained.pop(next(iter(self._retained)))
+            self._guard.at_limit(
+                "transport._carriers.RETAIN_LIMIT",
+                issuer_key(oldest).hex(),
+                "a packet is kept no longer: who subscribes later does not get it",
+            )
         self._statistics.bytes_sent += len(carried[0])
         for node in self._others():
             if node.wants(keys):

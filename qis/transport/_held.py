@@ -10,6 +10,7 @@ from collections import Counter
 from typing import Final
 
 from qis import _layout
+from qis._guard import Guard
 from qis.overlay.delivering import Arrived
 from qis.overlay.recent import Recent
 from qis.packet import content_id, issuer_key
@@ -23,7 +24,8 @@ KNOWN_LIMIT: Final = 65_536
 class HeldPackets:
     """What has arrived, by id and by issuer."""
 
-    def __init__(self) -> None:
+    def __init__(self, guard: Guard | None = None) -> None:
+        self._guard = guard or Guard()
         self._held: dict[bytes, Arrived] = {}
         self._of_issuer: Counter[bytes] = Counter()
         self._known: Recent[bytes, None] = Recent(KNOWN_LIMIT)
@@ -60,8 +62,20 @@ class HeldPackets:
                     break
         for packet_id in going:
             issuer = issuer_key(self._held.pop(packet_id)[0])
+            self._guard.at_limit(
+                "transport._held.HELD_LIMIT",
+                issuer.hex(),
+                "a packet is held here no longer: subscriptions that open later get it when it "
+                "is published again",
+            )
             if not self._of_issuer[issuer]:
                 del self._of_issuer[issuer]
+            if len(self._known) >= KNOWN_LIMIT:
+                self._guard.at_limit(
+                    "transport._held.KNOWN_LIMIT",
+                    "",
+                    "a packet is forgotten, and would be delivered again; a store takes it once",
+                )
             self._known.put(packet_id, None)
 
     def want_all(self) -> None:

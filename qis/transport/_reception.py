@@ -149,7 +149,7 @@ class Reception:
         self.roster = roster
         self._guard = Guard(notices)
         self._statistics = statistics
-        self._held = HeldPackets()
+        self._held = HeldPackets(self._guard)
         self._clock = clock
         self.clocks = SiteClocks(clock.steady)
         """What the issuers heard have shown of their clocks."""
@@ -325,6 +325,12 @@ class Reception:
             if inbox.is_full:
                 self.inspector.remember(found)
                 self._statistics.dropped += 1
+                self._guard.at_limit(
+                    "transport._reception.INBOX_LIMIT",
+                    "",
+                    "a delivery has to wait: a subscription is not read, and holds up all that "
+                    "this site wants",
+                )
                 return Verdict.FULL
         for inbox in wanted:
             self._deliver(inbox, found, hops, now)

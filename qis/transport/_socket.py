@@ -100,6 +100,13 @@ class DatagramSocket:
         if self._waiting or not self._send_now(data, address):
             if len(self._waiting) >= WAITING_LIMIT:
                 self._waiting.popleft()
+                self._statistics.refused["unsent"] += 1
+                self._guard.at_limit(
+                    "transport._socket.WAITING_LIMIT",
+                    "",
+                    "a datagram was dropped: the system does not take them; what has to be "
+                    "acknowledged is sent again",
+                )
             self._waiting.append((data, address))
             self._loop.add_writer(self._socket.fileno(), self._send_waiting)
 
@@ -171,6 +178,13 @@ class DatagramSocket:
             self._statistics.bytes_received += size
             if refused:
                 self._statistics.refused["queue full"] += refused
+                self._guard.at_limit(
+                    "transport._socket.ARRIVED_LIMIT",
+                    "",
+                    "datagrams were dropped: more come than this machine handles; whoever sent "
+                    "them tries again",
+                    times=refused,
+                )
         return count
 
     def _handle(self) -> None:

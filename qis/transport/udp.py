@@ -167,6 +167,7 @@ class UDPTransport(Transport):
                 rng=rng,
                 refused=self._statistics.refused,
                 unix_s=self._clock.unix_s,
+                guard=self._guard,
             )
             self._cache_at = now + CACHE_EVERY_S
             remembered = [] if self._cache is None else read_cache(self._cache)
