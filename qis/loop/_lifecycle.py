@@ -65,7 +65,8 @@ class Lifecycle:
             closing_later.enter_context(outbox.claimed(self._options.identity.issuer))
             transport = self._options.transport
             closing_later.callback(transport.notices.listen(self._announcer.relay))
-            if not transport.is_open:
+            was_open = transport.is_open
+            if not was_open:
                 await closing_later.enter_async_context(transport)
             parts = Parts(self._options, outbox, self._announcer, self._condition)
             closing_later.push_async_callback(parts.intake.aclose)
@@ -79,6 +80,9 @@ class Lifecycle:
         self._running.add_done_callback(self._ended)
         self._since = self._options.clock()
         self._announcer.tell("opened")
+        # What a transport said before the loop listened would reach nobody.
+        for reason in transport.health.reasons if was_open else ():
+            self._announcer.tell("health", subject=reason.code, reason=reason.text, count=1)
         return self
 
     @property

@@ -28,10 +28,8 @@ def holding_of(node: OverlayNode, packet_id: bytes) -> Holding:
     if progress.is_held:
         return Holding(is_held=True, holders=progress.holders)
     missing = progress.keys - progress.held
-    tried = f", after {progress.tries} rounds" if progress.tries else ""
     reason = (
-        f"no other node has acknowledged it under {missing} of its {progress.keys} routing "
-        f"keys{tried}"
+        f"no other node has acknowledged it under {missing} of its {progress.keys} routing keys"
     )
     if (why := _alone(node.standing)) is not None:
         reason = f"{reason}: {why}"
@@ -64,7 +62,7 @@ def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: 
     texts = {
         "one_node": "this node is alone: it was given no peer, and none has called yet. What is "
         "published here is held by nobody else until one does",
-        "joining": f"none of the {standing.knows_of} known peers has answered yet",
+        "joining": f"no answer yet from {_peers(standing)}",
         "no_answer": f"nobody has answered for {heard_s_ago:.0f} s; {_REMEDY}",
     }
     for code, holds in states.items():
@@ -80,4 +78,9 @@ def _alone(standing: Standing) -> str | None:
         return None
     if not standing.knows_of:
         return "this node is alone, nobody else is in its network"
-    return f"none of the {standing.knows_of} known peers answers"
+    return f"no answer from {_peers(standing)}"
+
+
+def _peers(standing: Standing) -> str:
+    count = standing.knows_of
+    return "the one peer it knows of" if count == 1 else f"any of the {count} peers it knows of"

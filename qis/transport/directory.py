@@ -11,6 +11,7 @@ import math
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -26,11 +27,12 @@ from qis._paths import folder_path
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
 from qis.errors import InputError, PeerError, TransportError
 from qis.evidence.roster import Roster
+from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
 from qis.transport._reception import Reception, Verdict
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
-from qis.transport.base import Delivery, Statistics, Transport, require_signed_keys
+from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 from qis.transport.site_clocks import SiteClocks, span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
@@ -96,6 +98,7 @@ class DirectoryTransport(Transport):
         self._set_aside: dict[str, tuple[float, Backoff]] = {}
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
+        self._condition = self._closed()
 
     @property
     def is_open(self) -> bool:
@@ -118,6 +121,7 @@ class DirectoryTransport(Transport):
                 self.path.mkdir(exist_ok=True)
                 self._tidy()
             self._is_open = True
+            self._condition = Condition(self.notices, now=self._clock.wall())
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
@@ -127,13 +131,46 @@ class DirectoryTransport(Transport):
         self._reception.hold(packet, keys)
         name = f"{packet.id.hex()}.qis"
         content = bytes(packet) + b"".join(keys)
-        with _translated(self.path):
-            if self._write(name, content):
-                self._statistics.bytes_sent += len(content)
-                written = (self.path / name).stat().st_mtime
-                self._compare(written, self._clock.wall(), of="this site writes", both_ways=True)
+        try:
+            with _translated(self.path):
+                if self._write(name, content):
+                    self._statistics.bytes_sent += len(content)
+                    written = (self.path / name).stat().st_mtime
+                    self._compare(
+                        written, self._clock.wall(), of="this site writes", both_ways=True
+                    )
+        except TransportError as error:
+            self._condition.set(
+                "folder_not_writable",
+                HealthState.DEGRADED,
+                f"packets cannot be put into the folder: {error}",
+                now=self._clock.wall(),
+            )
+            raise
+        self._condition.clear("folder_not_writable", now=self._clock.wall())
         self._seen.pop(name, None)
         self._statistics.published += 1
+
+    def holding(self, packet_id: bytes) -> Holding:
+        """Whether the packet's file lies in the folder, where `publish` has synced it to disk.
+
+        Who else reads the folder it cannot know.
+        """
+        name = f"{packet_id.hex()}.qis"
+        try:
+            is_there = stat.S_ISREG(os.lstat(self.path / name).st_mode)
+        except FileNotFoundError:
+            is_there = False
+        except OSError as error:
+            return Holding(is_held=False, reason=f"{self.path}: {error.strerror or error}")
+        if is_there:
+            return Holding(is_held=True)
+        return Holding(is_held=False, reason=f"{name} is not in {self.path}")
+
+    @property
+    def health(self) -> Health:
+        """Whether the folder can be read and written; docs/operating.md says what to do."""
+        return self._condition.health
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
@@ -160,10 +197,14 @@ class DirectoryTransport(Transport):
         if not self._is_open:
             return
         self._is_open = False
+        self._condition = self._closed()
         if self._polling is not None:
             self._polling.cancel()
             self._polling = None
         self._reception.close()
+
+    def _closed(self) -> Condition:
+        return Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
 
     async def _poll(self) -> None:
         while True:
@@ -172,8 +213,16 @@ class DirectoryTransport(Transport):
                 await self._take_in()
             if item.failed:
                 pause_s = self._backoff.failed()
+                self._condition.set(
+                    "folder_away",
+                    HealthState.CUT_OFF,
+                    f"{self.path} cannot be read, so nothing comes in: is the share mounted, and "
+                    "may this account read it?",
+                    now=self._clock.wall(),
+                )
             else:
                 self._backoff.succeeded()
+                self._condition.clear("folder_away", now=self._clock.wall())
             await asyncio.sleep(pause_s)
 
     async def _take_in(self) -> None:
@@ -276,6 +325,9 @@ class DirectoryTransport(Transport):
         target = self.path / name
         with suppress(FileNotFoundError, ForeignFileError):  # what is foreign there is replaced
             if read_regular(target, _LARGEST) == content:
+                # Whoever wrote it may have died before it was on disk.
+                _sync(target)
+                _sync_folder(self.path)
                 return False
         draft = self.path / f".{self._identity.issuer}.{secrets.token_hex(8)}.tmp"
         try:
@@ -340,13 +392,17 @@ class _translated:  # noqa: N801  reads as a statement
             ) from error
 
 
+def _sync(file: Path) -> None:
+    if os.name != "posix":  # elsewhere only what is open for writing can be synced
+        return
+    descriptor = os.open(file, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _sync_folder(folder: Path) -> None:
     """Make a new name durable, where the system lets us; network shares often do not."""
-    if os.name != "posix":
-        return
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder)

@@ -12,6 +12,7 @@ import pytest
 
 import qis
 from qis.errors import InputError, TransportError
+from qis.health import HealthState
 from qis.packet import content_id
 from qis.testing import VirtualClock, check_transport
 from qis.transport.directory import DirectoryTransport
@@ -294,5 +295,47 @@ def test_one_unreadable_file_does_not_hide_the_others(tmp_path, monkeypatch):
             await sender.publish(packet, SCHEME.routing_keys(NEAR))
             async with reader.subscribe(SCHEME.interest(NEAR)) as deliveries:
                 assert await first(deliveries) == packet
+
+    asyncio.run(scenario())
+
+
+def test_held_is_what_lies_in_the_folder_and_health_says_when_it_cannot_be_used(tmp_path, faults):
+    faults.expect("directory.poll: FileNotFoundError")
+
+    async def scenario():
+        folder = tmp_path / "shared"
+        node, told, changed = open_in(folder, 1), [], asyncio.Event()
+
+        def hear(notice):
+            told.append(notice.subject)
+            changed.set()
+
+        async def until(state):
+            async with asyncio.timeout(20):
+                while node.health.state is not state:
+                    changed.clear()
+                    await changed.wait()
+
+        node.notices.listen(hear)
+        assert node.health.state is HealthState.CLOSED
+        async with node:
+            packet, keys = packet_of(1), SCHEME.routing_keys(NEAR)
+            assert not node.holding(packet.id).is_held
+            await node.publish(packet, keys)
+            assert node.holding(packet.id).is_held
+            assert node.health.state is HealthState.OK
+            (folder / f"{packet.id.hex()}.qis").unlink()
+            assert "is not in" in node.holding(packet.id).reason
+            folder.rmdir()
+            with pytest.raises(TransportError):
+                await node.publish(packet, keys)
+            assert [reason.code for reason in node.health.reasons] == ["folder_not_writable"]
+            async with node.subscribe(SCHEME.interest(NEAR)):
+                await until(HealthState.CUT_OFF)
+                folder.mkdir()
+                await node.publish(packet, keys)
+                await until(HealthState.OK)
+        assert node.health.state is HealthState.CLOSED
+        assert told.count("folder_not_writable") == told.count("folder_away") == 2
 
     asyncio.run(scenario())
