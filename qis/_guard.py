@@ -6,10 +6,13 @@ leaves.
 """
 
 import logging
+from collections.abc import Container, Hashable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Generic, Self, TypeVar
 
 from qis.health import Notices
+
+Key = TypeVar("Key", bound=Hashable)
 
 FIRST_PAUSE_S: Final = 0.05
 LAST_PAUSE_S: Final = 60.0
@@ -73,14 +76,14 @@ class Guard:
 
 
 class Item:
-    """One contained item; afterwards it says whether it `failed`."""
+    """One contained item; afterwards it says whether it `failed`, and of what."""
 
-    __slots__ = ("_guard", "_seam", "failed")
+    __slots__ = ("_guard", "_seam", "error")
 
     def __init__(self, guard: Guard, seam: str) -> None:
         self._guard = guard
         self._seam = seam
-        self.failed = False
+        self.error: Exception | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -92,9 +95,15 @@ class Item:
         trace: TracebackType | None,
     ) -> bool:
         if isinstance(error, Exception):  # MemoryError and RecursionError are among them
-            self.failed = True
+            self.error = error
             self._guard.contained(self._seam, error)
-        return self.failed
+            return True
+        return False
+
+    @property
+    def failed(self) -> bool:
+        """Whether it raised."""
+        return self.error is not None
 
 
 class Backoff:
@@ -116,6 +125,45 @@ class Backoff:
     def succeeded(self) -> None:
         """The next failure is a first one again."""
         self._next_s = self._first_s
+
+
+class SetAside(Generic[Key]):
+    """Items that failed and are tried again, each ever later; the others go on meanwhile.
+
+    Its owner says what time it is, by a clock that nobody sets, and bounds how many there are.
+    """
+
+    def __init__(self, first_s: float = FIRST_PAUSE_S, last_s: float = LAST_PAUSE_S) -> None:
+        self._pauses_s = (first_s, last_s)
+        self._items: dict[Key, tuple[float, Backoff]] = {}
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def failed(self, key: Key, now_s: float) -> None:
+        """An item failed, perhaps once more."""
+        _, backoff = self._items.get(key) or (now_s, Backoff(*self._pauses_s))
+        self._items[key] = (now_s + backoff.failed(), backoff)
+
+    def done(self, key: Key) -> None:
+        """An item needs no other try."""
+        self._items.pop(key, None)
+
+    def keep(self, keys: Container[Key]) -> None:
+        """Forget all others."""
+        self._items = {key: item for key, item in self._items.items() if key in keys}
+
+    def waits(self, key: Key, now_s: float) -> bool:
+        """Whether it is too early to try an item again."""
+        return key in self._items and now_s < self._items[key][0]
+
+    def due(self, now_s: float) -> list[Key]:
+        """The items whose time has come."""
+        return [key for key, (due_s, _) in self._items.items() if due_s <= now_s]
+
+    def next_s(self) -> float | None:
+        """When the first is due."""
+        return min((due_s for due_s, _ in self._items.values()), default=None)
 
 
 def _raised_at(error: Exception) -> str:

@@ -1,12 +1,14 @@
 """The parts of an open loop, and how they hang together."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from qis._guard import Backoff
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
+from qis.errors import StorageError
 from qis.evidence import AuditLog, EvidenceStore
 from qis.fingerprint import Scheme
 from qis.health import Condition
@@ -56,6 +58,7 @@ class Parts:
     ) -> None:
         clock, store = options.clock, options.store
         self._options = options
+        self._guard = announcer.guard
         self.outbox = outbox
         self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
         self.signer = Signer(options.identity, outbox, lifetime_s=options.lifetime_s, clock=clock)
@@ -107,6 +110,7 @@ class Parts:
             announcer=announcer,
             arrived=self.signer.notice,
             changed=self.syntheses.mark,
+            condition=condition,
             clock=clock,
         )
         self._republisher: Republisher | None = None
@@ -115,6 +119,7 @@ class Parts:
                 self.publisher,
                 self.signer,
                 self.sender,
+                guard=announcer.guard,
                 interval_s=options.republish_interval_s,
                 clock=clock,
             )
@@ -155,13 +160,37 @@ class Parts:
     async def run(self) -> None:
         """Everything that goes on while the loop is open, for ever."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.intake.run())
-            tasks.create_task(self.syntheses.run())
-            tasks.create_task(self.sender.hand_over())
-            tasks.create_task(self.sender.confirm())
-            tasks.create_task(self.clock_watch.run())
+            tasks.create_task(self._kept_going("loop.intake", self.intake.run))
+            tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
+            watch = self.clock_watch.run
+            tasks.create_task(self._kept_going("loop.clock_watch", watch))
+            # What goes out fails closed: an outbox or audit log that fails there ends the loop.
+            for seam, part in (
+                ("loop.handing_over", self.sender.hand_over),
+                ("loop.confirming", self.sender.confirm),
+            ):
+                tasks.create_task(self._kept_going(seam, part, passing=StorageError))
             if self._republisher is not None:
-                tasks.create_task(self._republisher.run())
+                run = self._republisher.run
+                tasks.create_task(self._kept_going("loop.republishing", run))
+
+    async def _kept_going(
+        self,
+        seam: str,
+        run: Callable[[], Awaitable[None]],
+        *,
+        passing: type[Exception] | tuple[()] = (),
+    ) -> None:
+        """Have a part begin again that has failed as a whole, ever later; `passing` ends it."""
+        backoff = Backoff()
+        while True:
+            try:
+                await run()
+            except passing:
+                raise
+            except Exception as error:  # noqa: BLE001  contained, and told
+                self._guard.contained(seam, error)
+            await asyncio.sleep(backoff.failed())
 
     def dry_run(
         self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None

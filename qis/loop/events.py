@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from qis.health import Notice
+from qis._guard import Guard
+from qis.health import Notice, Notices
 from qis.packet import Packet
 from qis.synthesis import Synthesis
 
@@ -146,14 +147,15 @@ class LoopStatistics:
 
 
 class Announcer:
-    """Tells what happened to all who listen.
+    """Tells what happened to all who listen; its `guard` contains what the loop's parts raise.
 
     Parameters
     ----------
     clock
         Gives Unix seconds.
     callback
-        Called with every event, in the loop's thread. What it raises is logged and counted.
+        Called with every event, in the loop's thread. What it raises is contained, counted and
+        told as an event "fault".
 
     """
 
@@ -161,6 +163,9 @@ class Announcer:
         self, clock: Callable[[], float], callback: Callable[[Event], object] | None
     ) -> None:
         self.statistics = LoopStatistics()
+        self.notices = Notices(None)  # it is logged here, as an event
+        self.notices.listen(self.relay)
+        self.guard = Guard(self.notices)
         self._clock = clock
         self._callback = callback
 
@@ -212,8 +217,6 @@ class Announcer:
         )
         if self._callback is None:
             return
-        try:
+        with self.guard.item("loop.on_event") as item:  # told at its 1st, 10th … time: it ends
             self._callback(event)
-        except Exception:  # noqa: BLE001  whatever a listener does, the loop goes on
-            self.statistics.callback_failures += 1
-            _log.exception("on_event failed on %r", kind, extra=event.fields())
+        self.statistics.callback_failures += item.failed

@@ -3,13 +3,15 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Final
 
+from qis._guard import Backoff, SetAside
 from qis.about import Interest
-from qis.errors import InputError
+from qis.errors import InputError, TransportError
 from qis.evidence import Admission, EvidenceStore
-from qis.health import Notices
+from qis.health import Condition, HealthState, Notices
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.packet import Packet
@@ -25,6 +27,10 @@ GATHER_S: Final = 0.05
 """How long the next batch then gathers: a transaction costs as much as many packets."""
 
 
+Arrivals = list[tuple[Packet, Admission]]
+"""Packets, and what the store says to each."""
+
+
 class Intake:
     """Follows interests and takes in what they bring.
 
@@ -36,6 +42,8 @@ class Intake:
         Called with every packet, before the store has it.
     changed
         Called with the id of each study whose evidence may have changed.
+    condition
+        Where it is said that what comes in cannot be stored or recorded.
     clock
         Gives Unix seconds.
 
@@ -50,6 +58,7 @@ class Intake:
         announcer: Announcer,
         arrived: Callable[[Packet], None],
         changed: Callable[[bytes], None],
+        condition: Condition,
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
@@ -61,8 +70,10 @@ class Intake:
         self._clock = clock
         self._notices = Notices(logging.getLogger("qis.evidence"))
         self._notices.listen(announcer.relay)
+        self._guard = announcer.guard
         self._waiting: deque[Packet] = deque()
-        self._failure: Exception | None = None
+        self._set_aside: SetAside[Packet] = SetAside()
+        self._condition = condition
         self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
         self._followers: dict[Interest, asyncio.Task[None]] = {}
 
@@ -95,37 +106,94 @@ class Intake:
     async def run(self) -> None:
         """Take in, for ever.
 
-        Raises
-        ------
-        StorageError
-            If the store or the audit log cannot be written.
-
+        What the store cannot take is set aside and tried again. Once too much is, nothing more is
+        taken from the transport, which acknowledges no more than it has room for.
         """
         is_busy = False
         while True:
             if is_busy and len(self._waiting) < BATCH:
                 await asyncio.sleep(GATHER_S)
-            while not self._waiting:
-                if self._failure is not None:
-                    raise self._failure
-                self._has_some.clear()
-                await self._has_some.wait()
-            count = min(len(self._waiting), BATCH)
-            packets = [self._waiting.popleft() for _ in range(count)]
-            self._has_room.set()
-            self._admit(packets)  # at once: nothing is held over a pause that may be the end
-            is_busy = count >= BUSY
+            packets = await self._next()
+            # At once: nothing is held over a pause that may be the end.
+            for arrivals in self._stored(packets):
+                await self._recorded(arrivals)
+                self._tell(arrivals)
+            is_busy = len(packets) >= BUSY
             await asyncio.sleep(0)
 
-    def _admit(self, packets: list[Packet]) -> None:
-        for packet in packets:
-            self._arrived(packet)
-        admissions = self._store.add_many(packets, now=self._clock())
-        arrivals = list(zip(packets, admissions, strict=True))
-        self._journal.received(arrivals)
+    async def _next(self) -> list[Packet]:
+        """What is to be stored next: what is due again, then what has come."""
+        while True:
+            if due := self._set_aside.due(self._now_s()):
+                return due[:BATCH]
+            if self._waiting and len(self._set_aside) < WAITING_LIMIT:
+                count = min(len(self._waiting), BATCH)
+                packets = [self._waiting.popleft() for _ in range(count)]
+                self._has_room.set()
+                return packets
+            self._has_some.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(self._set_aside.next_s()):
+                    await self._has_some.wait()
+
+    def _stored(self, packets: list[Packet]) -> Iterator[Arrivals]:
+        """What the store says to these, in one transaction; if that fails, to each alone."""
+        with self._guard.item("loop.store") as item:
+            for packet in packets:
+                self._arrived(packet)
+            admissions = self._store.add_many(packets, now=self._clock())
+            arrivals = list(zip(packets, admissions, strict=True))
+        if not item.failed:
+            for packet in packets:
+                self._set_aside.done(packet)
+            self._tell_health()
+            yield arrivals
+        elif len(packets) > 1 and not isinstance(item.error, OSError):
+            for packet in packets:  # one must not take the others along
+                yield from self._stored([packet])
+        else:  # the disk's error would be the same for each
+            for packet in packets:
+                self._put_aside(packet)
+            self._tell_health()
+
+    def _put_aside(self, packet: Packet) -> None:
+        if packet.expires_at > self._clock():
+            self._set_aside.failed(packet, self._now_s())
+            return
+        self._set_aside.done(packet)
+        subject = f"unstored: {packet.issuer}"
+        self._notices.tell("limit", subject, "a packet expired before it could be stored")
+
+    def _tell_health(self) -> None:
+        now, count = self._clock(), len(self._set_aside)
+        if count:
+            text = f"{count} packets that came in cannot be stored; see the event 'fault'"
+            self._condition.set("unstored", HealthState.DEGRADED, text, now=now)
+        else:
+            self._condition.clear("unstored", now=now)
+
+    async def _recorded(self, arrivals: Arrivals) -> None:
+        """Have the audit log say what came in; while it cannot, nothing more comes in."""
+        backoff = Backoff()
+        while True:
+            with self._guard.item("loop.audit") as item:
+                self._journal.received(arrivals)
+            now = self._clock()
+            if not item.failed:
+                self._condition.clear("unrecorded", now=now)
+                return
+            text = "the audit log cannot be written, so nothing is taken in and nothing leaves"
+            self._condition.set("unrecorded", HealthState.DEGRADED, text, now=now)
+            await asyncio.sleep(backoff.failed())
+
+    def _tell(self, arrivals: Arrivals) -> None:
         statistics = self._announcer.statistics
         statistics.received += len(arrivals)
-        statistics.admissions.update([admission.label for admission in admissions])
+        statistics.admissions.update([admission.label for _, admission in arrivals])
+        for study_id in {
+            packet.outcome.study_id for packet, admission in arrivals if admission.changes_evidence
+        }:
+            self._changed(study_id)
         for packet, admission in arrivals:
             self._announcer.tell("received", packet=packet, reason=admission.label)
             if admission is Admission.EQUIVOCATION:
@@ -134,27 +202,37 @@ class Intake:
                 kind = "limit" if admission is Admission.EVICTED else "refusal"
                 subject = f"{admission.label}: {packet.issuer}"
                 self._notices.tell(kind, subject, f"not stored: {admission.sentence}")
-        for study_id in {
-            packet.outcome.study_id for packet, admission in arrivals if admission.changes_evidence
-        }:
-            self._changed(study_id)
 
     async def _follow(self, interest: Interest, registered: "asyncio.Future[None]") -> None:
-        try:
-            async with self._transport.subscribe(interest) as deliveries:
-                registered.set_result(None)
-                async for delivery in deliveries:
-                    while len(self._waiting) >= WAITING_LIMIT:
-                        self._has_room.clear()
-                        await self._has_room.wait()
-                    self._waiting.append(delivery.packet)
-                    self._has_some.set()
-        except Exception as error:  # noqa: BLE001  raised again by whoever waits for it
-            if registered.done():
-                self._failure = error
-                self._has_some.set()
-            else:
-                registered.set_exception(error)
+        """Take what a subscription yields; should it end, subscribe again."""
+        backoff = Backoff()
+        while True:
+            with self._guard.item("loop.subscription"):
+                try:
+                    async with self._transport.subscribe(interest) as deliveries:
+                        if not registered.done():
+                            registered.set_result(None)
+                        async for delivery in deliveries:
+                            backoff.succeeded()
+                            await self._take(delivery.packet)
+                except Exception as error:
+                    if not registered.done():
+                        registered.set_exception(error)
+                        return
+                    raise
+                raise TransportError("the transport has ended a subscription")
+            await asyncio.sleep(backoff.failed())
+
+    async def _take(self, packet: Packet) -> None:
+        while len(self._waiting) >= WAITING_LIMIT:
+            self._has_room.clear()
+            await self._has_room.wait()
+        self._waiting.append(packet)
+        self._has_some.set()
+
+    def _now_s(self) -> float:
+        """Seconds, by a clock that nobody sets."""
+        return asyncio.get_running_loop().time()
 
 
 async def _end(task: "asyncio.Task[None]") -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
+from qis._guard import Backoff, Guard
 from qis.errors import ClockError, InputError, OutcomeTooLargeError
 from qis.evidence import expiry_of, leaves_of
 from qis.evidence.rules import EvidenceKey, Role
@@ -35,6 +36,8 @@ class Republisher:
     ----------
     publisher, signer, sender
         The other parts of the loop.
+    guard
+        Contains what a synthesis makes this raise; it is offered again, and nothing has left.
     interval_s
         Least seconds between two rounds; of the syntheses in between only the newest is emitted.
     clock
@@ -48,12 +51,14 @@ class Republisher:
         signer: Signer,
         sender: Sender,
         *,
+        guard: Guard,
         interval_s: float,
         clock: Callable[[], float],
     ) -> None:
         self._publisher = publisher
         self._signer = signer
         self._sender = sender
+        self._guard = guard
         self._interval_s = interval_s
         self._clock = clock
         self._offers: dict[bytes, Synthesis] = {}
@@ -66,23 +71,41 @@ class Republisher:
 
     async def run(self) -> None:
         """Emit what is new, for ever."""
+        backoff = Backoff()
         while True:
             await self._offered.wait()
             self._offered.clear()
             offers, self._offers = self._offers, {}
-            drafts = [draft for offer in offers.values() if (draft := self._draft(offer))]
-            for draft in drafts:
-                await self._sender.room()
-                try:
-                    self._publisher.republish(draft)
-                    self._sender.wake()
-                except ClockError:  # told where it was doubted; the next round tries again
-                    self._offers = offers | self._offers
+            emitted = failures = 0
+            for study_id, offer in offers.items():
+                with self._guard.item("loop.republication") as item:
+                    emitted += await self._emit(offer)
+                if item.failed:  # and nothing has left; a newer synthesis goes before it
+                    self._offers.setdefault(study_id, offer)
                     self._offered.set()
-                except InputError:  # told and recorded where it was refused
-                    pass
-            if drafts:
+                failures += item.failed
+            if failures:
+                await asyncio.sleep(backoff.failed())
+            else:
+                backoff.succeeded()
+            if emitted:
                 await asyncio.sleep(self._interval_s)
+
+    async def _emit(self, offer: Synthesis) -> bool:
+        """Whether the synthesis said something new."""
+        draft = self._draft(offer)
+        if draft is None:
+            return False
+        await self._sender.room()
+        try:
+            self._publisher.republish(draft)
+            self._sender.wake()
+        except ClockError:  # told where it was doubted; the next round tries again
+            self._offers.setdefault(offer.study_id, offer)
+            self._offered.set()
+        except InputError:  # told and recorded where it was refused
+            pass
+        return True
 
     def _draft(self, synthesis: Synthesis) -> Draft | None:
         """The derived packet of a synthesis, unless it may not be or says nothing new."""

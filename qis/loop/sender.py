@@ -19,7 +19,7 @@ from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox, Unsent
 from qis.packet import Packet
-from qis.transport import Transport
+from qis.transport import Holding, Transport
 
 FIRST_RETRY_S: Final = 0.5
 """Pause before a packet that the transport has refused is offered again; then twice as long."""
@@ -177,15 +177,17 @@ class Sender:
     async def confirm(self) -> None:
         """Take out of the outbox what the network holds and what is over, for ever."""
         pause_s = FIRST_RETRY_S
+        self._unconfirmed.set()  # it may have begun again after a fault
         while True:
             await self._unconfirmed.wait()
             self._unconfirmed.clear()
             self._load()
-            try:
-                if any(waiting.is_handed for waiting in self._waiting.values()):
-                    await self._transport.flush(CONFIRM_S)
-            except TransportError as error:  # it may be opened again, and then knows of nothing
-                self._forgotten(str(error))
+            with self._announcer.guard.item("loop.flush"):
+                try:
+                    if any(waiting.is_handed for waiting in self._waiting.values()):
+                        await self._transport.flush(CONFIRM_S)
+                except TransportError as error:  # it may be opened again, and then knows of nothing
+                    self._forgotten(str(error))
             self._check()
             if not self._waiting:
                 pause_s = FIRST_RETRY_S
@@ -249,7 +251,9 @@ class Sender:
         held, over = [], []
         for number, waiting in self._waiting.items():
             if waiting.is_handed:
-                found = self._transport.holding(waiting.unsent.packet.id)
+                found = Holding(is_held=False, reason="the transport cannot say whether it is held")
+                with self._announcer.guard.item("loop.holding"):
+                    found = self._transport.holding(waiting.unsent.packet.id)
                 waiting.holders = found.holders
                 if found.is_held:
                     held.append(number)

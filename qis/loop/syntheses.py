@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Final, Literal
 
+from qis._guard import SetAside
 from qis.errors import QISError, StorageError
 from qis.evidence import EvidenceStore, with_derived
 from qis.loop.events import Announcer
@@ -64,7 +65,9 @@ class Syntheses:
             for moment in (study.valid_from, study.valid_until, study.embargo_until)
             if moment is not None and moment > clock()
         )
+        self._guard = announcer.guard
         self._due: set[bytes] = set()
+        self._set_aside: SetAside[bytes] = SetAside()
         self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
         self._version = 0
         self._work = asyncio.Event()
@@ -100,21 +103,31 @@ class Syntheses:
             await self._until_due()
             due, self._due = sorted(self._due), set()
             for study_id in due:
-                await self._synthesise(study_id)
+                with self._guard.item("loop.synthesis") as item:  # the other studies go on
+                    await self._synthesise(study_id)
+                if item.failed:
+                    self._set_aside.failed(study_id, _now_s())
+                else:
+                    self._set_aside.done(study_id)
                 await asyncio.sleep(0)
             if self._debounce_s:
                 await asyncio.sleep(self._debounce_s)
 
     async def _until_due(self) -> None:
-        """Wait until evidence has changed, or time has changed what counts."""
-        while not self._due:
+        """Wait until evidence or time has changed what counts, or until a next try."""
+        while True:
+            self._due.update(self._set_aside.due(_now_s()))
+            if self._due:
+                return
             self._work.clear()
             now = self._clock()
             while self._moments and self._moments[0][0] <= now:
                 self.mark(self._moments.pop(0)[1])
-            wait_s = self._moments[0][0] - now if self._moments else None
+            waits_s = [self._moments[0][0] - now] if self._moments else []
+            if (again_s := self._set_aside.next_s()) is not None:
+                waits_s.append(again_s - _now_s())
             with suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
+                async with asyncio.timeout(min(waits_s, default=None)):
                     await self._work.wait()
 
     async def _synthesise(self, study_id: bytes) -> None:
@@ -165,6 +178,11 @@ class Syntheses:
         )
         # A long one in the event loop would keep it from acknowledging what arrives meanwhile.
         return pooled() if len(review.evidence) <= AT_ONCE else await asyncio.to_thread(pooled)
+
+
+def _now_s() -> float:
+    """Seconds, by a clock that nobody sets."""
+    return asyncio.get_running_loop().time()
 
 
 def _state(synthesis: Synthesis) -> bytes:

@@ -39,7 +39,10 @@ class SynthesisLoop(Lifecycle):
     if that is in memory: `flush` first.
 
     Store, outbox and audit log that are given stay open when the loop closes: they belong to the
-    caller. Should one of them fail, the loop ends, and every call raises what it ended with.
+    caller. Should one of them fail while something goes out, nothing leaves and the call raises;
+    where no call waits for it, the loop ends, and every call raises what it ended with. Should one
+    fail while something comes in, that waits and is tried again, ever later, and the loop tells it
+    (the event ``"fault"``, `health`).
 
     Parameters
     ----------
@@ -83,7 +86,8 @@ class SynthesisLoop(Lifecycle):
     republish_interval_s
         Least seconds between two rounds of derived packets.
     on_event
-        Called with every `qis.loop.Event`; what it raises is logged and counted, no more.
+        Called with every `qis.loop.Event`; what it raises is contained, counted and told as an
+        event ``"fault"``.
     monitor
         Whether this is a monitoring role, which a study's embargo does not bind.
     model

@@ -10,8 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from qis.errors import InputError, QISError
+from qis.errors import QISError
 from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
+from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
 from qis.site import parts
 from qis.site.table import Table, read
@@ -191,21 +192,31 @@ class SiteLoop(SynthesisLoop):
     def look_at_roster(self) -> bool:
         """Read the roster's file again if it has changed; whether another one is believed now.
 
-        One that cannot be read, or is not signed as it must be, changes nothing and is logged.
+        One that cannot be read, or is not signed as it must be, changes nothing and is told: as
+        the event ``"fault"``, and in `health` until one is believed again.
         """
         if self._roster_file is None:
             return False
-        try:
+        now, changed = self._options.clock(), False
+        with self._announcer.guard.item("site.roster") as item:
             changed = self._roster_file.refresh()
             if changed:
                 self.believe(self._roster_file.roster)
-        except (InputError, QISError) as error:
-            _log.warning("the roster stays as it was: %s", error)
-            return False
+        if item.failed:
+            text = f"the roster stays as it was: {_said(item.error)}"
+            self._condition.set("roster", HealthState.DEGRADED, text, now=now)
+        else:
+            self._condition.clear("roster", now=now)
         return changed
 
     async def _follow(self, roster: RosterFile) -> None:
         while True:
             await asyncio.sleep(_ROSTER_LOOK_S)
-            if self.look_at_roster():
-                _log.info("the roster is %s now", roster.roster.digest.hex()[:16])
+            with self._announcer.guard.item("site.following"):
+                if self.look_at_roster():
+                    _log.info("the roster is %s now", roster.roster.digest.hex()[:16])
+
+
+def _said(error: Exception | None) -> str:
+    """What an error says; of strangers' errors only the class, since data may stand in the text."""
+    return str(error) if isinstance(error, QISError) else type(error).__name__

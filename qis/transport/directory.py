@@ -21,7 +21,7 @@ from typing import Final, Self
 
 from qis import _layout
 from qis._clock import Clock
-from qis._guard import LAST_PAUSE_S, Backoff, Guard
+from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
 from qis._layout import PACKET_SIZE
 from qis._paths import folder_path
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
@@ -92,10 +92,11 @@ class DirectoryTransport(Transport):
         self._reception = Reception(
             roster or Roster.open(), self._statistics, notices=self.notices, clock=self._clock
         )
-        self._backoff = Backoff(first_s=poll_s, last_s=max(poll_s, LAST_PAUSE_S))
+        pauses_s = (poll_s, max(poll_s, LAST_PAUSE_S))
+        self._backoff = Backoff(*pauses_s)
         self._seen: dict[str, _Mark] = {}
         self._early: dict[str, float] = {}
-        self._set_aside: dict[str, tuple[float, Backoff]] = {}
+        self._set_aside: SetAside[str] = SetAside(*pauses_s)
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
         self._condition = self._closed()
@@ -232,7 +233,7 @@ class DirectoryTransport(Transport):
         there = {entry.name for entry in files}
         self._seen = {name: mark for name, mark in self._seen.items() if name in there}
         self._early = {name: at for name, at in self._early.items() if name in there}
-        self._set_aside = {name: each for name, each in self._set_aside.items() if name in there}
+        self._set_aside.keep(there)
         taken = 0
         for entry in files:
             taken += self._tried(entry)
@@ -242,8 +243,7 @@ class DirectoryTransport(Transport):
     def _tried(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file was new or had changed. One that fails is tried again, ever later."""
         now_s = asyncio.get_running_loop().time()
-        due_s, backoff = self._set_aside.get(entry.name) or (0.0, self._new_backoff())
-        if now_s < due_s:
+        if self._set_aside.waits(entry.name, now_s):
             return False
         is_new = True
         with self._guard.item("directory.file") as item:
@@ -255,13 +255,10 @@ class DirectoryTransport(Transport):
                 self._refuse("UnreadableFile", entry.name, "not readable for this account")
         if item.failed:
             self._seen.pop(entry.name, None)
-            self._set_aside[entry.name] = (now_s + backoff.failed(), backoff)
+            self._set_aside.failed(entry.name, now_s)
         else:
-            self._set_aside.pop(entry.name, None)
+            self._set_aside.done(entry.name)
         return is_new
-
-    def _new_backoff(self) -> Backoff:
-        return Backoff(first_s=self._poll_s, last_s=max(self._poll_s, LAST_PAUSE_S))
 
     def _look_at(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file was new or had changed."""

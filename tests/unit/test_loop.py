@@ -7,6 +7,7 @@ import pytest
 import qis
 from qis import blocking
 from qis.errors import DisclosureError, InputError, StorageError, TransportError
+from qis.health import HealthState
 from qis.loop import Outbox
 from qis.testing import VirtualClock
 
@@ -266,15 +267,26 @@ class Broken(qis.MemoryStore):
         raise OSError("disk full")
 
 
-def test_a_store_that_fails_ends_the_loop_with_its_error():
+def test_a_store_that_keeps_failing_is_told_and_nothing_is_let_go(faults):
+    faults.expect("loop.store: OSError")
+
     async def scenario():
-        network = qis.MemoryNetwork()
+        network, told = qis.MemoryNetwork(), asyncio.Event()
         broken = Broken(roster=qis.Roster.open())
-        async with loop_on(network, 1) as writer:
-            with pytest.raises(OSError, match="disk full"):  # noqa: PT012  it ends where it is noticed
-                async with loop_on(network, 2, store=broken) as reader:
-                    await writer.publish(effect(-0.4), about=ABOUT)
-                    await synthesis_of(reader, lambda s: True)
+
+        def on_event(event):
+            if event.kind == "fault" and event.subject == "loop.store: OSError":
+                told.set()
+
+        async with (
+            loop_on(network, 1) as writer,
+            loop_on(network, 2, store=broken, on_event=on_event) as reader,
+        ):
+            await writer.publish(effect(-0.4), about=ABOUT)
+            async with asyncio.timeout(20):
+                await told.wait()
+            assert reader.health.state is HealthState.DEGRADED
+            assert [reason.code for reason in reader.health.reasons] == ["unstored"]
 
     asyncio.run(scenario())
 

@@ -8,6 +8,7 @@ import pytest
 
 import qis
 from qis.errors import DisclosureError, InputError, StorageError, TransportError
+from qis.health import HealthState
 from qis.loop import Outbox, Pending
 from qis.testing import VirtualClock
 
@@ -27,6 +28,9 @@ def effect(estimate, *, n=200, **others):
         estimate=estimate,
         n=n,
     )
+
+
+RAISED = (StorageError("store.db: disk full"), RuntimeError(), RecursionError(), MemoryError())
 
 
 def loop_on(network, number, **options):
@@ -432,11 +436,12 @@ class Failing(qis.MemoryStore):
     """A store whose disk fails as often as it is told."""
 
     failures = 0
+    error: Exception = StorageError("store.db: disk full")
 
     def add_many(self, packets, *, now):
         if self.failures:
             self.failures -= 1
-            raise StorageError("store.db: disk full")
+            raise self.error
         return super().add_many(packets, now=now)
 
 
@@ -465,28 +470,79 @@ def test_a_store_that_fails_takes_the_packet_back_and_the_next_attempt_works(net
     asyncio.run(scenario())
 
 
-def test_a_disk_that_fails_while_receiving_ends_the_loop_and_the_loop_says_so(network):
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: type(error).__name__)
+def test_what_came_in_while_the_disk_failed_is_stored_later(network, error, faults):
+    faults.expect("loop.store")
+
     async def scenario():
         store, told = Failing(roster=qis.Roster.open()), []
-        async with loop_on(network, 1) as writer:
-            with pytest.raises(StorageError, match="disk full"):  # noqa: PT012  wherever it is seen
-                async with loop_on(network, 2, store=store, on_event=told.append) as reader:
-                    store.failures = 1
-                    await writer.publish(effect(-0.4), about=ABOUT)
-                    await until(reader, bool)
-        assert [event.reason for event in told if event.kind == "failed"] == ["store.db: disk full"]
+        store.error = error
+        async with (
+            loop_on(network, 1) as writer,
+            loop_on(network, 2, store=store, on_event=told.append) as reader,
+        ):
+            store.failures = 3
+            await writer.publish(effect(-0.4), about=ABOUT)
+            found = await until(reader, bool)
+            assert len(found.sites) == 1
+            assert reader.health.state is HealthState.OK
+        # At the first, and when three more had failed as one kind: once is enough.
+        assert [event.count for event in told if event.kind == "fault"] == [1]
+        assert [event.subject for event in told if event.kind == "health"][:1] == ["unstored"]
 
     asyncio.run(scenario())
 
 
-def test_what_came_in_and_cannot_be_recorded_ends_the_loop(network, audit):
+def test_a_packet_that_the_store_fails_on_takes_no_other_along(network, faults):
+    faults.expect("loop.store: RecursionError")
+
+    class Poisoned(qis.MemoryStore):
+        bad = b""
+
+        def add_many(self, packets, *, now):
+            if any(packet.id == self.bad for packet in packets):
+                raise RecursionError
+            return super().add_many(packets, now=now)
+
     async def scenario():
-        async with loop_on(network, 1) as writer:
-            with pytest.raises(StorageError, match="the log is closed"):  # noqa: PT012  wherever
-                async with loop_on(network, 2, audit=audit) as reader:
-                    audit.close()
-                    await writer.publish(effect(-0.4), about=ABOUT)
-                    await until(reader, bool)
+        store = Poisoned(roster=qis.Roster.open())
+        async with loop_on(network, 1) as writer, loop_on(network, 3) as other:
+            poisoned = await writer.publish(effect(-0.4), about=ABOUT)
+            await other.publish(effect(-0.5), about=ABOUT)
+            store.bad = poisoned.id
+            async with loop_on(network, 2, store=store) as reader:
+                found = await until(reader, bool)
+                assert [packet.issuer for s in found.sites for packet in s.packets] == [
+                    site(3).issuer
+                ]
+                store.bad = b""
+                await until(reader, lambda s: len(s.sites) == 2)
+
+    asyncio.run(scenario())
+
+
+def test_what_came_in_and_cannot_be_recorded_is_not_used_and_nothing_leaves(network, audit, faults):
+    faults.expect("loop.audit: StorageError")
+
+    async def scenario():
+        told = asyncio.Event()
+
+        def on_event(event):
+            if event.kind == "health" and event.subject == "unrecorded":
+                told.set()
+
+        async with (
+            loop_on(network, 1) as writer,
+            loop_on(network, 2, audit=audit, on_event=on_event) as reader,
+        ):
+            audit.close()
+            await writer.publish(effect(-0.4), about=ABOUT)
+            async with asyncio.timeout(20):
+                await told.wait()
+            assert reader.latest(QUESTION) is None
+            assert reader.statistics.received == 0
+            with pytest.raises(StorageError, match="the log is closed"):
+                await reader.publish(effect(-0.4), about=ABOUT)
 
     asyncio.run(scenario())
 

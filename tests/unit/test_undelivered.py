@@ -257,7 +257,9 @@ def test_health_says_what_is_late_and_when_it_is_over():
     asyncio.run(scenario())
 
 
-def test_the_transports_health_is_the_loops_too_and_so_is_its_end(tmp_path):
+def test_the_transports_health_is_the_loops_too_and_so_is_its_end(tmp_path, faults):
+    faults.expect("loop.subscription: TransportError")
+
     async def scenario():
         transport = Network()
         with Outbox(tmp_path / "outbox.db") as outbox:
