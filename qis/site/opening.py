@@ -192,18 +192,23 @@ class SiteLoop(SynthesisLoop):
     def look_at_roster(self) -> bool:
         """Read the roster's file again if it has changed; whether another one is believed now.
 
-        One that cannot be read, or is not signed as it must be, changes nothing and is told: as
-        the event ``"fault"``, and in `health` until one is believed again.
+        One that cannot be read, or is not signed as it must be, changes nothing and is told: in
+        `health`, until one is believed again, and as an event.
         """
         if self._roster_file is None:
             return False
-        now, changed = self._options.clock(), False
-        with self._announcer.guard.item("site.roster") as item:
-            changed = self._roster_file.refresh()
-            if changed:
-                self.believe(self._roster_file.roster)
-        if item.failed:
-            text = f"the roster stays as it was: {_said(item.error)}"
+        now, why = self._options.clock(), "reading it failed; see the event 'fault'"
+        changed = False
+        with self._announcer.guard.item("site.roster"):
+            try:
+                changed = self._roster_file.refresh()
+                if changed:
+                    self.believe(self._roster_file.roster)
+                why = ""
+            except QISError as error:
+                why = str(error)
+        if why:
+            text = f"the roster stays as it was: {why}"
             self._condition.set("roster", HealthState.DEGRADED, text, now=now)
         else:
             self._condition.clear("roster", now=now)
@@ -215,8 +220,3 @@ class SiteLoop(SynthesisLoop):
             with self._announcer.guard.item("site.following"):
                 if self.look_at_roster():
                     _log.info("the roster is %s now", roster.roster.digest.hex()[:16])
-
-
-def _said(error: Exception | None) -> str:
-    """What an error says; of strangers' errors only the class, since data may stand in the text."""
-    return str(error) if isinstance(error, QISError) else type(error).__name__
