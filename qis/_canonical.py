@@ -58,12 +58,12 @@ def decode(data: bytes) -> Any:
     return value
 
 
-def loads(data: bytes) -> Any:
+def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
     """`decode`, but of values whose types the caller checks; raises `ValueError`, as that does."""
     try:
         return cbor2.loads(
             data,
-            max_depth=MAX_DEPTH,
+            max_depth=max_depth,
             allow_indefinite=False,
             allow_duplicate_keys=False,
             semantic_decoders=_NO_TAGS,

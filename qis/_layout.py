@@ -5,7 +5,8 @@ signature without parsing anything.
 """
 
 import struct
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 PACKET_SIZE: Final = 512
 """Size of every packet in bytes, whatever it carries."""
@@ -20,8 +21,8 @@ SCHEME_ID: Final = slice(102, 110)
 KIND: Final = 111
 SEQUENCE: Final = slice(114, 122)
 BODY_START: Final = 122
-VARIABLE: Final = slice(BODY_START, 446)
-"""From the body on, where heads and lengths depend on the content."""
+VARIABLE: Final = slice(BODY_START + 1, 446)
+"""From the body on, after its key, where heads and lengths depend on the content."""
 ENTRIES: Final = 64
 """The head of the map that holds the outcome: of 7 entries, or 8 with a lineage."""
 ENTRIES_WITHOUT_LINEAGE: Final = 0xA7
@@ -77,6 +78,21 @@ def padding(size: int) -> bytes:
             if zeros >= 0 and _head_size(zeros) == head:
                 return key + _byte_string_head(zeros) + bytes(zeros)
     raise ValueError(f"no padding of {size} bytes")
+
+
+def padding_read(claims: Mapping[int, Any]) -> bytes:
+    """The padding entry of as many zeros as the claims of a packet hold.
+
+    Raises
+    ------
+    LookupError, ValueError
+        If they hold none, or something else than bytes under its key.
+
+    """
+    key, read = (b"\x20", claims[-1]) if -1 in claims else (b"\x38\x18", claims[-25])
+    if type(read) is not bytes:
+        raise ValueError("the padding is no byte string")
+    return key + _byte_string_head(len(read)) + bytes(len(read))
 
 
 def _head_size(length: int) -> int:

@@ -102,6 +102,14 @@ class Outcome:
         """The body in deterministic CBOR."""
         return encode(self.body())
 
+    def encoded_at(self, data: bytes) -> int:
+        """How many bytes at the beginning of `data` are the body in its one encoding, or 0.
+
+        Only of an outcome that `from_body` has made of what these bytes decode to.
+        """
+        encoded = self.encoded()
+        return len(encoded) if data.startswith(encoded) else 0
+
     @classmethod
     def from_body(cls, body: Mapping[int, Any]) -> Self:
         """The outcome that a body stands for; the inverse of `body`.

@@ -119,13 +119,16 @@ _REFUSED: Final = """
 
 
 def refused_in(text: str) -> str | None:
-    """The smallest character of `text` that no packet may hold, or None; white space is not one.
+    """A character of `text` that no packet may hold, or None; white space is not one.
 
     Joiners pass here: see `joiner_without_use`.
     """
+    found = _refused_below().search(text)
+    if found is not None:
+        return found[0]
     edges = _edges()
-    found = [char for char in set(text) if bisect_right(edges, ord(char)) % 2]
-    return min(found, default=None)
+    above = {char for char in text if char > "\uffff"}
+    return min((char for char in above if bisect_right(edges, ord(char)) % 2), default=None)
 
 
 def joiner_without_use(text: str) -> str | None:
@@ -150,6 +153,13 @@ def _edges() -> tuple[int, ...]:
         first, _, last = written.partition("-")
         edges += (int(first, 16), int(last or first, 16) + 1)
     return tuple(edges)
+
+
+@cache
+def _refused_below() -> re.Pattern[str]:
+    """Matches a refused character below U+10000: there regular expressions have a table."""
+    ranges = (f"{chr(a)}-{chr(b)}" for a, b in refused_ranges() if b < 0x10000)
+    return re.compile(f"[{''.join(map(str, ranges))}]")
 
 
 @cache

@@ -24,7 +24,7 @@ def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
         yield "cohort", outcome.cohort
     for field in fields(outcome):
         value = getattr(outcome, field.name)
-        if field.name not in _COMMON and value != "":
+        if field.name not in _COMMON and field.name[0] != "_" and value != "":
             yield field.name.replace("_", " "), _shown(field.name, value)
 
 

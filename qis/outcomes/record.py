@@ -5,22 +5,32 @@ text, sorted as RFC 8949, section 4.2.1 says; reals are in their shortest exact 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
-from qis._canonical import encode_sorted
+from qis._canonical import encode, encode_sorted
 from qis._layout import BODY_ROOM
 from qis.errors import InputError, OutcomeTooLargeError
 from qis.outcomes._base import KEY_DETAIL, Body, Outcome, check_real, common_fields
+from qis.outcomes._record_check import (
+    LARGEST_INT,
+    MAX_DEPTH,
+    checked_size,
+    refuse_integer,
+    refuse_key,
+)
 from qis.outcomes._text import normal_text
 from qis.outcomes.study import Study
 
 Value = None | bool | int | float | str | bytes | tuple["Value", ...] | Mapping[str, "Value"]
 
-MAX_DEPTH: Final = 4
-"""Maps and lists within each other, the outermost map counted."""
-_LARGEST_INT: Final = 2**53 - 1
+
+class _Checked(NamedTuple):
+    """A content that `checked_size` has passed, as it came from a packet."""
+
+    content: Any
+    size: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,16 +56,26 @@ class Record(Outcome):
     kind: ClassVar[int] = 6
 
     content: Mapping[str, Any]
+    _size: int = field(init=False, repr=False)
+    _plain: dict[str, Any] = field(init=False, repr=False)
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
-        if not isinstance(self.content, Mapping):
+        given: Any = self.content
+        if type(given) is _Checked:
+            content, size = given
+        elif isinstance(given, Mapping):
+            content = _Normal().value(given, 1)
+            size = checked_size(content)
+        else:
             raise InputError(
-                f"content is a {type(self.content).__name__}; it must be a map", field="content"
+                f"content is a {type(given).__name__}; it must be a map", field="content"
             )
-        object.__setattr__(self, "content", _Frozen().value(self.content, 1))
-        size = len(encode_sorted(_plain(self.content)))
-        room = BODY_ROOM - len(self.encoded()) + size
+        object.__setattr__(self, "_plain", content)
+        object.__setattr__(self, "_size", size)
+        # Frozen when somebody looks at it (`__getattr__`): most receivers of a packet never do.
+        object.__delattr__(self, "content")
+        room = BODY_ROOM - len(self._head())
         if size > room:
             raise OutcomeTooLargeError(
                 f"content takes {size} bytes; beside question and cohort there is room for {room} "
@@ -65,20 +85,40 @@ class Record(Outcome):
                 limit=room,
             )
 
+    def __getattr__(self, name: str) -> Any:
+        """`content`, the first time."""
+        if name != "content":
+            raise AttributeError(f"a Record has no attribute {name!r}")
+        content = _frozen(self._plain)
+        object.__setattr__(self, "content", content)
+        return content
+
+    def _head(self) -> bytes:
+        """All of the body before the content."""
+        return encode({**Outcome.body(self), KEY_DETAIL: None})[:-1]
+
     def body(self) -> Body:
         """The body map as it travels."""
         body = Outcome.body(self)
-        body[KEY_DETAIL] = _plain(self.content)
+        body[KEY_DETAIL] = _copied(self._plain)
         return body
 
     def encoded(self) -> bytes:
         """The body in deterministic CBOR: here maps have to be sorted and reals shortened."""
-        return encode_sorted(self.body())
+        return encode_sorted({**Outcome.body(self), KEY_DETAIL: self._plain})
+
+    def encoded_at(self, data: bytes) -> int:
+        """As `Outcome.encoded_at`: the content by its size, without encoding it again."""
+        head = self._head()
+        return len(head) + self._size if data.startswith(head) else 0
 
     @classmethod
     def from_body(cls, body: Mapping[int, Any]) -> Self:
-        """The inverse of `body`."""
-        return cls(**common_fields(body), content=body[KEY_DETAIL])
+        """The inverse of `body`; a content that is not in its normal form is refused."""
+        content: Any = body[KEY_DETAIL]
+        if type(content) is not dict:
+            raise InputError("content is no map", field="content", actual=type(content).__name__)
+        return cls(**common_fields(body), content=_Checked(content, checked_size(content)))  # type: ignore[arg-type]
 
     # By the encoding, since for Python 1 and True are equal.
     def __eq__(self, other: object) -> bool:
@@ -88,8 +128,11 @@ class Record(Outcome):
         return hash(self.encoded())
 
 
-class _Frozen:
-    """Checks and freezes a value, counting what it has seen so that no input takes long."""
+class _Normal:
+    """Brings a value into its normal form, counting what it has seen so that no input takes long.
+
+    Always a new value: whoever gave the old one may change it later.
+    """
 
     def __init__(self) -> None:
         self._items = 0
@@ -115,7 +158,7 @@ class _Frozen:
                 f"content is nested deeper than {MAX_DEPTH}", field="content", limit=MAX_DEPTH
             )
         if isinstance(given, (list, tuple)):
-            return tuple(self.value(item, depth + 1) for item in given)
+            return [self.value(item, depth + 1) for item in given]
         if isinstance(given, Mapping):
             return self._map(given, depth)
         raise InputError(
@@ -125,40 +168,36 @@ class _Frozen:
             actual=type(given).__name__,
         )
 
-    def _map(self, given: Mapping[Any, Any], depth: int) -> Mapping[str, Any]:
+    def _map(self, given: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         kept: dict[str, Any] = {}
         for key, item in given.items():
             name = normal_text(key, "content", BODY_ROOM) if key else key
             if type(name) is not str or name in kept:
-                raise InputError(
-                    f"the keys of content are distinct texts, not {key!r:.60}", field="content"
-                )
+                refuse_key(key)
             kept[name] = self.value(item, depth + 1)
-        return MappingProxyType(
-            dict(sorted(kept.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode())))
-        )
+        ordered = sorted(kept.items(), key=lambda pair: (len(pair[0].encode()), pair[0].encode()))
+        return dict(ordered)
 
     @staticmethod
     def _number(given: float) -> int | float:
         real = given if type(given) is int else check_real(given, "content")
         if real == int(real):
             whole = int(real)
-            if abs(whole) > _LARGEST_INT:
-                raise InputError(
-                    "whole numbers in content lie within ±(2**53 - 1), which every language reads "
-                    "alike",
-                    field="content",
-                    actual=given,
-                    limit=_LARGEST_INT,
-                )
+            if abs(whole) > LARGEST_INT:
+                refuse_integer(given)
             return whole
         return real
 
 
-def _plain(value: Any) -> Any:
-    """As maps and lists, which the encoder takes."""
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    return value
+def _frozen(value: Any) -> Any:
+    """As read-only maps and tuples."""
+    if type(value) is dict:
+        return MappingProxyType({key: _frozen(item) for key, item in value.items()})
+    return tuple(map(_frozen, value)) if type(value) is list else value
+
+
+def _copied(value: Any) -> Any:
+    """Maps and lists anew, so that the caller may change them."""
+    if type(value) is dict:
+        return {key: _copied(item) for key, item in value.items()}
+    return list(map(_copied, value)) if type(value) is list else value

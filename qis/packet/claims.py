@@ -55,11 +55,12 @@ def payload_of(  # noqa: PLR0917  keywords would cost more than the checks on th
         b"\x03\x1b",
         sequence,
     )
-    return head + variable_part(outcome, commitment, leaves)
+    body = outcome.encoded()
+    return b"".join((head, b"\x04", body, after_body(len(body), commitment, leaves)))
 
 
-def variable_part(outcome: Outcome, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes:
-    """The claims from the body on: the bytes of a packet whose length is not fixed, and padding.
+def after_body(size: int, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes:
+    """The claims that follow a body of `size` bytes: lineage, commitment and padding.
 
     Raises
     ------
@@ -67,20 +68,19 @@ def variable_part(outcome: Outcome, commitment: bytes, leaves: tuple[bytes, ...]
         If body and leaves do not fit.
 
     """
-    body = outcome.encoded()
     lineage = _canonical.encode({5: b"".join(leaves)})[1:] if leaves else b""
-    room = _layout.BODY_ROOM - len(body) - len(lineage)
+    room = _layout.BODY_ROOM - size - len(lineage)
     if room < 0:
         raise OutcomeTooLargeError(
-            f"the body takes {len(body)} bytes and the lineage {len(lineage)}, together "
-            f"{len(body) + len(lineage)}; a packet has room for {_layout.BODY_ROOM}: "
+            f"the body takes {size} bytes and the lineage {len(lineage)}, together "
+            f"{size + len(lineage)}; a packet has room for {_layout.BODY_ROOM}: "
             "shorten question or cohort, or carry fewer numbers or leaves",
             field="body",
-            actual=len(body) + len(lineage),
+            actual=size + len(lineage),
             limit=_layout.BODY_ROOM,
         )
     padding = _layout.PADDINGS[room + 2]
-    return b"".join((b"\x04", body, lineage, b"\x06\x48", commitment, padding))
+    return b"".join((lineage, b"\x06\x48", commitment, padding))
 
 
 def check_sequence(sequence: int) -> None:

@@ -2,13 +2,13 @@
 
 A packet is a COSE_Sign1 (RFC 9052) over a CWT claims set (RFC 8392) in deterministic CBOR
 (RFC 8949, section 4.2.1). Checks run cheapest first, and the signature before anything is parsed.
-Whatever content was understood is then encoded again: only the bytes that come out are accepted,
-so each content has exactly one encoding.
+Whatever content was understood is then encoded again (a record's is measured): only the bytes that
+come out are accepted, so each content has exactly one encoding.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
-from typing import Self
+from typing import Final, Self
 
 from qis import _canonical, _layout
 from qis.about import Fingerprint, checked_commitment, routing_commitment
@@ -16,20 +16,25 @@ from qis.errors import MalformedPacketError, PeerError, QISError
 from qis.identity import Identity, Issuer, issuer_of, verify
 from qis.outcomes import Outcome, outcome_from_body
 from qis.packet.claims import (
+    after_body,
     check_sequence,
     check_times,
     checked_leaves,
     leaves_of,
     payload_of,
-    variable_part,
 )
 from qis.packet.screening import content_id, screen
 
 _VARIABLE_HEADS = {
-    _layout.ENTRIES_WITHOUT_LINEAGE: b"\xa3",
-    _layout.ENTRIES_WITHOUT_LINEAGE + 1: b"\xa4",
+    _layout.ENTRIES_WITHOUT_LINEAGE: b"\xa3\x04",
+    _layout.ENTRIES_WITHOUT_LINEAGE + 1: b"\xa4\x04",
 }
-"""The head of a map of what is left after the first four entries."""
+"""The head of a map of what is left after the first four entries, and the key of the body."""
+_RECORD: Final = 6
+_DEPTH: Final = 3
+"""Claims, body, and the lists of numbers in it."""
+_DEPTH_OF_RECORDS: Final = 2 + 4
+"""Claims, body, and the four levels of a record."""
 _fingerprint = lru_cache(maxsize=1_024)(Fingerprint)
 """One object for all that is said about the same, as a site's versions of one outcome are."""
 
@@ -215,7 +220,8 @@ class Packet:
     def _read(cls, data: bytes, packet_id: bytes | None = None) -> Self:
         """The packet of bytes whose frame and signature are right.
 
-        Up to the body the frame and the ranges leave one encoding; the rest is encoded again.
+        Up to the body the frame and the ranges leave one encoding; the rest is encoded again, but
+        for a record's content, whose size proves the same.
         """
         self = cls.__new__(cls)
         self._raw = data
@@ -232,18 +238,26 @@ class Packet:
             self.issued_at = issued_at
             self.sequence = sequence
             self.fingerprint = _fingerprint(sketch, scheme_id)
-            claims = _canonical.loads(_VARIABLE_HEADS[entries] + variable)
+            claims = _canonical.loads(
+                _VARIABLE_HEADS[entries] + variable,
+                max_depth=_DEPTH_OF_RECORDS if kind == _RECORD else _DEPTH,
+            )
             body, commitment = claims[4], claims[6]
-            _canonical.check_types(body)  # any other value would be encoded otherwise
             self.outcome = outcome_from_body(kind, body)
             leaves: tuple[bytes, ...] = ()
             if 5 in claims:
                 leaves = checked_leaves(self.outcome, leaves_of(claims[5]))
             self.leaves = leaves
             self.routing_commitment = commitment
+            size = self.outcome.encoded_at(variable)
+            rest = variable[size:]
             if (
-                type(commitment) is bytes
-                and variable == variable_part(self.outcome, commitment, leaves)
+                size
+                and type(commitment) is bytes
+                and rest == after_body(size, commitment, leaves)
+                # A record is not encoded again. That what was read of it ends there too is seen by
+                # the padding: had it taken more bytes than its one encoding, fewer would be left.
+                and (kind != _RECORD or rest.endswith(_layout.padding_read(claims)))
                 and entries == _layout.ENTRIES_WITHOUT_LINEAGE + bool(leaves)
             ):
                 return self

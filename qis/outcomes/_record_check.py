@@ -1,0 +1,149 @@
+"""Whether a record's content is what may travel, and how many bytes its one encoding takes.
+
+It is looked at level by level, all items of a level at once, since a content of 300 items, each in
+a function call of its own, would cost a receiver more than ten verifications.
+
+The size is what proves a received content to be in its one encoding, without encoding it again: no
+encoding of the same values is shorter, and one with a longer head, or a longer real, is longer.
+"""
+
+import math
+import struct
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Final, NoReturn
+
+from qis.errors import InputError
+from qis.outcomes._text import check_normal
+
+MAX_DEPTH: Final = 4
+"""Maps and lists within each other, the outermost map counted."""
+LARGEST_INT: Final = 2**53 - 1
+_KINDS: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+_SHORTER: Final = (("f", 4, 3.4028234663852886e38), ("e", 2, 65504.0))
+"""Forms of reals: letter of `struct`, bytes saved beside the next longer form, largest."""
+
+
+def checked_size(content: Any) -> int:
+    """The size in bytes of the deterministic encoding of a content.
+
+    Raises
+    ------
+    InputError
+        If it holds anything that may not travel, is nested too deep, or is not in its normal form:
+        keys ascending, texts normal, reals that are no whole numbers.
+
+    """
+    size, depth, level = 0, 1, [content]
+    while level:
+        kinds = set(map(type, level))
+        if not kinds <= _KINDS:
+            _refuse_kind(kinds - _KINDS)
+        size += len(level)  # the head of each, and all that null and booleans take
+        inner: list[Any] = []
+        texts: list[str] = [item for item in level if type(item) is str] if str in kinds else []
+        if dict in kinds:
+            size += _maps([item for item in level if type(item) is dict], texts, inner)
+        if list in kinds:
+            lists = [item for item in level if type(item) is list]
+            size += _longer_heads(list(map(len, lists)))
+            inner += chain.from_iterable(lists)
+        if depth > MAX_DEPTH and (dict in kinds or list in kinds):
+            raise InputError(
+                f"content is nested deeper than {MAX_DEPTH}", field="content", limit=MAX_DEPTH
+            )
+        if texts:
+            lengths = check_normal(texts, "content")
+            size += sum(lengths) + _longer_heads(lengths)
+        if bytes in kinds:
+            lengths = [len(item) for item in level if type(item) is bytes]
+            size += sum(lengths) + _longer_heads(lengths)
+        if int in kinds:
+            size += _integers([item for item in level if type(item) is int])
+        if float in kinds:
+            size += _reals([item for item in level if type(item) is float])
+        level, depth = inner, depth + 1
+    return size
+
+
+def _maps(maps: Sequence[Any], texts: list[str], inner: list[Any]) -> int:
+    """Bytes of the heads of maps beyond the first and of their keys' first; adds what they hold."""
+    lengths = list(map(len, maps))
+    longest = max(lengths)
+    if not longest:
+        return 0
+    keys = list(chain.from_iterable(maps))
+    _check_keys(keys, [item for item in maps if len(item) > 1] if longest > 1 else [])
+    texts += keys
+    inner += chain.from_iterable(map(dict.values, maps))
+    return len(keys) + _longer_heads(lengths)
+
+
+def _longer_heads(numbers: Sequence[int]) -> int:
+    """Bytes that the heads of lengths take beyond the first."""
+    if not numbers or max(numbers) < 24:
+        return 0
+    return sum([0 if n < 24 else 1 if n < 256 else 2 if n < 65_536 else 4 for n in numbers])
+
+
+def _integers(numbers: Sequence[int]) -> int:
+    largest, smallest = max(numbers), min(numbers)
+    if largest > LARGEST_INT or smallest < -LARGEST_INT:
+        refuse_integer(largest if largest > LARGEST_INT else smallest)
+    if largest < 24 and smallest >= -24:
+        return 0
+    sizes = [
+        0 if n < 24 else 1 if n < 256 else 2 if n < 65_536 else 4 if n < 2**32 else 8
+        for n in [n if n >= 0 else ~n for n in numbers]
+    ]
+    return sum(sizes)
+
+
+def _reals(numbers: Sequence[float]) -> int:
+    """Bytes of reals beyond their heads, each in the shortest form that is exact."""
+    if not all(map(math.isfinite, numbers)) or any(map(float.is_integer, numbers)):
+        raise InputError(
+            "reals in content are finite; whole numbers are integers, not reals", field="content"
+        )
+    size = 8 * len(numbers)
+    for form, saved, largest in _SHORTER:
+        numbers = [number for number in numbers if -largest <= number <= largest]
+        many = f"<{len(numbers)}{form}"
+        same = struct.unpack(many, struct.pack(many, *numbers))
+        numbers = [number for number, other in zip(numbers, same, strict=True) if number == other]
+        size -= saved * len(numbers)
+    return size
+
+
+def _check_keys(keys: Sequence[Any], maps: Sequence[Any]) -> None:
+    """Raise `InputError` unless keys are texts, those of each map ascending as they are encoded."""
+    if set(map(type, keys)) - {str}:
+        refuse_key(next(key for key in keys if type(key) is not str))
+    for item in maps:
+        encoded = [(len(key), key) for key in map(str.encode, item)]
+        if encoded != sorted(encoded):
+            raise InputError("the keys of content ascend, shorter ones first", field="content")
+
+
+def refuse_integer(given: float) -> NoReturn:
+    """Raise `InputError` for a whole number that languages read differently."""
+    raise InputError(
+        "whole numbers in content lie within ±(2**53 - 1), which every language reads alike",
+        field="content",
+        actual=given,
+        limit=LARGEST_INT,
+    )
+
+
+def refuse_key(key: object) -> NoReturn:
+    """Raise `InputError` for a key that is no text or there twice."""
+    raise InputError(f"the keys of content are distinct texts, not {key!r:.60}", field="content")
+
+
+def _refuse_kind(kinds: set[type]) -> NoReturn:
+    name = min(kind.__name__ for kind in kinds)
+    raise InputError(
+        f"content holds a {name}; it may hold None, booleans, numbers, text, bytes, lists and maps",
+        field="content",
+        actual=name,
+    )
