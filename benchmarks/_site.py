@@ -58,13 +58,14 @@ class Site:
             accepts=self.roster.accepts,
             refused=self.statistics.refused,
         )
-        self.node = OverlayNode(settings, rng=self._rng, now=now)
+        self.node = OverlayNode(settings, rng=self._rng, secret=self._rng.randbytes(32), now=now)
         self.channels = None
         if self._encrypted:
             self.channels = Channels(
                 self.identity,
                 accepts=self.roster.accepts,
                 rng=self._rng,
+                secret=self._rng.randbytes(32),
                 refused=self.statistics.refused,
                 key_pairs=lambda: bindings.crypto_kx_seed_keypair(self._rng.randbytes(32)),
             )

@@ -41,8 +41,10 @@ class Giver:
         self.sent = self.answered = self.silent = 0
         self._behind_s = 0.0
         self._timers = Timers()
-        self._links = Links(self._timers, rng)
-        self._channels = Channels(identity(number), accepts=qis.Roster.open().accepts, rng=rng)
+        self._links = Links(self._timers, rng, rng.randbytes(32))
+        self._channels = Channels(
+            identity(number), accepts=qis.Roster.open().accepts, rng=rng, secret=rng.randbytes(32)
+        )
         key, place = parse_peer(address)
         self._to = NodeRecord(key=key, sequence=0, address=place, signature=b"")
         self._place = unpack_address(place)

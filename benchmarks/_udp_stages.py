@@ -51,7 +51,7 @@ class Pair:
         self.place = pack_address(*self.here.getsockname())
         self._sender_at = pack_address(*self.there.getsockname())
         self.channels, self._sender = (
-            Channels(identity(number), accepts=ACCEPTS, rng=random.Random(number))
+            Channels(identity(number), accepts=ACCEPTS, rng=random.Random(number), secret=bytes(32))
             for number in (RECEIVER, 1)
         )
 
@@ -90,7 +90,7 @@ def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Re
         receive=reception.takes,
         accepts=ACCEPTS,
     )
-    return OverlayNode(settings, rng=random.Random(0), now=now), reception
+    return OverlayNode(settings, rng=random.Random(0), secret=bytes(32), now=now), reception
 
 
 def steps_of(pair: Pair, node: OverlayNode, reception: Reception) -> dict[str, Step]:

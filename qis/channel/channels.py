@@ -33,7 +33,9 @@ class Channels:
     accepts
         Whom it answers; a roster's `accepts`.
     rng
-        For numbers, cookies and jitter; seed it from the system.
+        For session numbers and jitter, which everybody may see.
+    secret
+        32 bytes that nobody else knows, from the system's source of randomness: the key of cookies.
     key_pairs
         Gives a new ephemeral key pair each time.
     refused
@@ -52,6 +54,7 @@ class Channels:
         *,
         accepts: Callable[[Issuer], bool],
         rng: random.Random,
+        secret: bytes,
         key_pairs: Callable[[], KeyPair] = new_key_pair,
         refused: Counter[str] | None = None,
         unix_s: Callable[[float], float] = lambda now: now,
@@ -73,7 +76,7 @@ class Channels:
         answers = Answers(
             identity,
             self.sessions,
-            Cookies(rng.randbytes(32)),
+            Cookies(secret),
             self.refused,
             self._put,
             key_pairs=key_pairs,

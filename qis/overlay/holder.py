@@ -1,6 +1,5 @@
 """The part of a rendezvous node: hold subscriptions, forward what is published, keep it."""
 
-import random
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -31,7 +30,7 @@ class Holder:
         inspect: Inspect,
         deliver_here: Callable[[Carried, int, float], None],
         unix_s: Callable[[float], float],
-        rng: random.Random,
+        epoch: bytes,
     ) -> None:
         self.holdings = Holdings(links.guard)
         self.retained = Retained(unix_s=unix_s, guard=links.guard)
@@ -43,7 +42,7 @@ class Holder:
         self._admission = admission
         self._inspect = inspect
         self._deliver_here = deliver_here
-        self._epoch = rng.randbytes(8)
+        self._epoch = epoch
         self._handled: Recent[tuple[bytes, bytes, int], None] = Recent(HANDLED_LIMIT)
 
     def subscribe(self, message: Subscribe, now: float) -> Subscribed | None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
+from blake3 import blake3
+
 from qis.overlay.bundles import Datagram, bundled
 from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove
 from qis.overlay.recent import Recent
@@ -42,12 +44,26 @@ class _UnderWay:
 
 
 class Links:
-    """All that one node sends, and the requests that wait for answers."""
+    """All that one node sends, and the requests that wait for answers.
 
-    def __init__(self, timers: Timers, rng: random.Random) -> None:
+    Parameters
+    ----------
+    timers
+        Of the node.
+    rng
+        For jitter.
+    key
+        32 secret bytes that requests are numbered from. Who has not seen a request must not guess
+        its number, and so answer it in the name of the node that was asked.
+
+    """
+
+    def __init__(self, timers: Timers, rng: random.Random, key: bytes) -> None:
         self.guard = timers.guard
         self._timers = timers
         self._rng = rng
+        self._key = key
+        self._numbered = 0
         self._under_way: dict[bytes, _UnderWay] = {}
         self._tokens: Recent[bytes, bytes] = Recent(TOKENS_LIMIT)
         self._out: list[Datagram] = []
@@ -76,6 +92,11 @@ class Links:
     def answer(self, message: Message, address: bytes) -> None:
         """Send something once to whoever asked from there."""
         self._out.append((message.encode(), address, self.asked_by))
+
+    def new_number(self) -> bytes:
+        """The number of a new request: one that was never used, and that nobody can foresee."""
+        self._numbered += 1
+        return blake3(self._numbered.to_bytes(8), key=self._key).digest(8)
 
     def acknowledge(self, requests: list[bytes], address: bytes) -> None:
         """Answer several requests from one address at once."""
@@ -111,7 +132,7 @@ class Links:
             )
             self._timers.start(now, on_silence)
             return
-        number = self._rng.randbytes(8)
+        number = self.new_number()
         self._under_way[number] = _UnderWay(build, to, expects, on_answer, on_silence)
         self._try(number, now)
 

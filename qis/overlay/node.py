@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from blake3 import blake3
+
 from qis._guard import Guard
 from qis.identity import Issuer
 from qis.overlay.budgets import Budgets
@@ -117,6 +119,11 @@ class Standing(NamedTuple):
     heard_at: float | None
 
 
+def _derived(secret: bytes, purpose: str) -> bytes:
+    """One of several independent keys of 32 bytes (BLAKE3's key derivation)."""
+    return blake3(secret, derive_key_context=f"qis overlay 2026-11 {purpose}").digest()
+
+
 class OverlayNode:
     """The state machine of one node.
 
@@ -125,7 +132,12 @@ class OverlayNode:
     settings
         What it is made of.
     rng
-        All its chance: one seed, one history.
+        For jitter and choice. Nothing that has to stay secret comes from it, since what others see
+        of a generator's numbers tells them the next.
+    secret
+        32 bytes that nobody else knows, from the system's source of randomness; all tokens, and the
+        numbers of requests, come from it. Two nodes made with the same `rng` and `secret` behave
+        identically.
     now
         Seconds of a clock that never steps, as everywhere in a node.
     admission
@@ -138,6 +150,7 @@ class OverlayNode:
         settings: Settings,
         *,
         rng: random.Random,
+        secret: bytes,
         now: float,
         admission: Admission | None = None,
     ) -> None:
@@ -148,7 +161,6 @@ class OverlayNode:
 
         self.refused = settings.refused
         self._settings = settings
-        self._rng = rng
         self._admission = admission or Admission(
             credentials.verify, settings.accepts, settings.salt
         )
@@ -158,12 +170,12 @@ class OverlayNode:
         self._unpublished: list[Carried] = []
         self._guard = settings.guard
         self._timers = Timers(settings.guard)
-        self._tokens = Tokens(rng)
+        self._tokens = Tokens(_derived(secret, "tokens"))
         self._budgets = Budgets(settings.guard)
         record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
         own = Contact(node_id(credentials.key, settings.salt), record)
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
-        self._links = Links(self._timers, rng)
+        self._links = Links(self._timers, rng, _derived(secret, "request numbers"))
         self.finder = Finder(own, self.table, self._admission, self._links)
         self.interests = Interests(
             lambda slot: Subscriber(
@@ -187,7 +199,7 @@ class OverlayNode:
             inspect=inspect,
             deliver_here=self.delivering.deliver,
             unix_s=unix_s,
-            rng=rng,
+            epoch=_derived(secret, "holder's epoch")[:8],
         )
         self.relaying = Relaying(
             admission=self._admission, inspect=inspect, outflow=self.holder.outflow
@@ -387,7 +399,7 @@ class OverlayNode:
         sequence = max(int(self._settings.unix_s(now) * 1_000_000), former + 1)
         record = self._settings.credentials.record(gone, sequence)
         for contact in self.table:
-            message = Leave(request=self._rng.randbytes(8), record=record.encode())
+            message = Leave(request=self._links.new_number(), record=record.encode())
             self._links.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------

@@ -1,7 +1,6 @@
 """Proof of address without state: only who receives at an address knows its token."""
 
 import hmac
-import random
 from typing import Final
 
 from blake3 import blake3
@@ -13,10 +12,17 @@ TOKEN_PERIOD_S: Final = 600
 
 
 class Tokens:
-    """Makes and checks the tokens of one node."""
+    """Makes and checks the tokens of one node.
 
-    def __init__(self, rng: random.Random) -> None:
-        self._key = rng.randbytes(32)
+    Parameters
+    ----------
+    key
+        32 secret bytes: whoever knows them can prove any address.
+
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
 
     def token(self, address: bytes, now: float) -> bytes:
         """The 16 bytes that prove this address to this node."""

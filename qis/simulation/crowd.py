@@ -80,7 +80,13 @@ class Crowd(Wire):
             holders=self._holders,
         )
         rng = random.Random(self._rng.getrandbits(64))  # noqa: S311  repeatable on purpose
-        node = OverlayNode(settings, rng=rng, now=self.now, admission=self._admission)
+        node = OverlayNode(
+            settings,
+            rng=rng,
+            secret=rng.randbytes(32),
+            now=self.now,
+            admission=self._admission,
+        )
         node.finder.finished = self._note_lookup
         node.holder.holdings.kept_as = self._one_of
         self._admission.know(node.contact)

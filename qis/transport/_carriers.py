@@ -202,7 +202,7 @@ class Overlaid(Carrier):
             refused=statistics.refused,
             guard=guard,
         )
-        self.node = OverlayNode(settings, rng=rng, now=now)
+        self.node = OverlayNode(settings, rng=rng, secret=rng.randbytes(32), now=now)
         self._reception = reception
         self._statistics = statistics
         self._guard = guard

@@ -158,13 +158,14 @@ class UDPTransport(Transport):
                 drained=self._turn,
             )
             now = self._clock.steady()
-            # Not a cipher's key among them: those come from libsodium's own source.
-            rng = random.Random(secrets.randbits(256))  # noqa: S311  seeded from the system's
+            # The system's, for jitter too: numbers of a Mersenne Twister on the wire tell the next.
+            rng = random.SystemRandom()
             self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
             self._channels = Channels(
                 self._identity,
                 accepts=self._reception.accepts,
                 rng=rng,
+                secret=secrets.token_bytes(32),
                 refused=self._statistics.refused,
                 unix_s=self._clock.unix_s,
                 guard=self._guard,
@@ -275,7 +276,7 @@ class UDPTransport(Transport):
             unix_s=self._clock.unix_s,
             guard=self._guard,
         )
-        return OverlayNode(settings, rng=rng, now=now)
+        return OverlayNode(settings, rng=rng, secret=secrets.token_bytes(32), now=now)
 
     def _register(self) -> None:
         if self._node is not None:

@@ -115,7 +115,7 @@ def live_node():
         receive=lambda arrivals, now: [True] * len(arrivals),
         accepts=lambda _: True,
     )
-    return OverlayNode(settings, rng=random.Random(0), now=NOW)
+    return OverlayNode(settings, rng=random.Random(0), secret=bytes(32), now=NOW)
 
 
 def test_heirs_that_name_each_other_are_handed_a_packet_once_each():

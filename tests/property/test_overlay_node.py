@@ -45,7 +45,7 @@ def node(seed=0, receive=refuse):
         receive=receive,
         accepts=lambda _: True,
     )
-    return OverlayNode(made, rng=random.Random(seed), now=NOW)
+    return OverlayNode(made, rng=random.Random(seed), secret=bytes(32), now=NOW)
 
 
 def subscribe(site, address, token):

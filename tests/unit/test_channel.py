@@ -30,7 +30,8 @@ class Wire:
         self.now = NOW
         self.offsets = [0.0] * count
         self.nodes = [
-            Channels(IDENTITIES[i], accepts=accepts, rng=random.Random(i)) for i in range(count)
+            Channels(IDENTITIES[i], accepts=accepts, rng=random.Random(i), secret=bytes([i]) * 32)
+            for i in range(count)
         ]
         self.got = [[] for _ in range(count)]
         self.log = []
@@ -370,7 +371,9 @@ def test_a_session_is_renewed_without_loss_and_ends():
 def test_a_restarted_node_is_spoken_to_again():
     wire = Wire()
     wire.talk(A, B)
-    wire.nodes[B] = Channels(IDENTITIES[B], accepts=lambda _: True, rng=random.Random(9))
+    wire.nodes[B] = Channels(
+        IDENTITIES[B], accepts=lambda _: True, rng=random.Random(9), secret=bytes(32)
+    )
     wire.talk(A, B, b"into the void")
     assert wire.got[B] == [(b"hello", KEYS[A])]
     wire.talk(B, A, b"i am back")
@@ -451,7 +454,9 @@ def test_the_gate_gives_the_published_values():
 
 def called(wire, caller, number, at):
     """A whole handshake by a stranger's own hand, with the first data message."""
-    stranger = Channels(IDENTITIES[caller], accepts=lambda _: True, rng=random.Random(number))
+    stranger = Channels(
+        IDENTITIES[caller], accepts=lambda _: True, rng=random.Random(number), secret=bytes(32)
+    )
     stranger.send(b"again", PLACES[B], KEYS[B], wire.now)
     while letters := stranger.datagrams():
         for data, _ in letters:

@@ -33,7 +33,7 @@ class Lines:
         monkeypatch.setattr(outflow_module, "ALL_WINDOW", everything)
         monkeypatch.setattr(outflow_module, "WAITING_LIMIT", waiting)
         self.timers = Timers()
-        self.links = Links(self.timers, random.Random(0))
+        self.links = Links(self.timers, random.Random(0), bytes(32))
         self.outflow = Outflow(self.links, OWN)
         self.silent = Counter()
 

@@ -41,7 +41,7 @@ class World:
             receive=lambda arrivals, now: [True] * len(arrivals),
             accepts=lambda _: True,
         )
-        self.node = OverlayNode(settings, rng=random.Random(1), now=NOW)
+        self.node = OverlayNode(settings, rng=random.Random(1), secret=bytes(32), now=NOW)
         self.now = NOW
         self.is_silent = False
         self.held = []

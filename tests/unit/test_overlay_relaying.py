@@ -64,7 +64,7 @@ def node_of(name, address, *, verdict=inspect, accepts=lambda _: True, receive=N
         receive=receive or Gate(),
         accepts=accepts,
     )
-    return OverlayNode(made, rng=random.Random(0), now=NOW)
+    return OverlayNode(made, rng=random.Random(0), secret=bytes(32), now=NOW)
 
 
 class Asked:

@@ -79,7 +79,7 @@ class Town:
             receive=lambda arrivals, _: [True] * len(arrivals),
             accepts=lambda _: True,
         )
-        self.node = OverlayNode(made, rng=random.Random(0), now=NOW)
+        self.node = OverlayNode(made, rng=random.Random(0), secret=bytes(32), now=NOW)
         self.silent = set(silent)
         self.sent = []
         self._now = NOW

@@ -137,12 +137,12 @@ def test_a_flood_displaces_only_its_own_issuer():
 
 
 def test_a_token_proves_one_address_for_its_period_and_the_next():
-    tokens = Tokens(random.Random(1))
+    tokens = Tokens(bytes(32))
     token = tokens.token(b"a" * 18, 0.0)
     assert tokens.proves(b"a" * 18, token, 2 * TOKEN_PERIOD_S - 1.0)
     assert not tokens.proves(b"a" * 18, token, 2.0 * TOKEN_PERIOD_S)
     assert not tokens.proves(b"b" * 18, token, 0.0)
-    assert not Tokens(random.Random(2)).proves(b"a" * 18, token, 0.0)
+    assert not Tokens(bytes([1]) * 32).proves(b"a" * 18, token, 0.0)
 
 
 def test_a_flood_from_one_subnet_is_refused_and_starves_nobody():
@@ -175,7 +175,7 @@ def test_who_has_all_its_budget_again_is_not_remembered():
 def asked():
     """A request under way, and what became of it."""
     timers, outcome = Timers(), []
-    links = Links(timers, random.Random(1))
+    links = Links(timers, random.Random(1), bytes(32))
     links.ask(
         lambda request, token: Find(request=request, token=token, record=b"r" * 122, target=1),
         NodeRecord(key=b"k" * 32, sequence=1, address=b"a" * 18, signature=b""),
@@ -210,7 +210,7 @@ def test_only_the_asked_address_answers_and_once(asked):
 
 
 def test_one_message_acknowledges_many_requests_of_one_address():
-    links, answered = Links(Timers(), random.Random(1)), []
+    links, answered = Links(Timers(), random.Random(1), bytes(32)), []
     numbers = []
 
     def build(request, _token):
@@ -228,7 +228,7 @@ def test_one_message_acknowledges_many_requests_of_one_address():
                 on_answer=lambda _, at, it=(place, nth): answered.append(it),
                 on_silence=pytest.fail,
             )
-    other = Links(Timers(), random.Random(2))
+    other = Links(Timers(), random.Random(2), bytes([1]) * 32)
     other.acknowledge(numbers[:count], b"a" * 18)  # and what went to b is not b's word
     other.acknowledge(numbers[count:], b"a" * 18)
     for data, _, _ in other._out:
