@@ -93,5 +93,9 @@ SCHEMA: Final = Schema(
     DROP TABLE floors;
     CREATE INDEX packets_by_slot ON packets (sequence, issuer);
     """,
+        # By id, so that a packet that was dropped and comes again is still set aside.
+        """
+    CREATE TABLE aside (id BLOB PRIMARY KEY CHECK (length(id) = 32)) WITHOUT ROWID;
+    """,
     ),
 )

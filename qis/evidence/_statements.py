@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from qis import _layout
+
 EXTENT: Final = "SELECT count(*), coalesce(max(place), 0) FROM packets"
 ISSUERS: Final = "SELECT number, key, floor FROM issuers"
 TALLY: Final = "SELECT issuer, count(*), max(sequence) FROM packets GROUP BY issuer"
@@ -13,12 +15,31 @@ OF_ISSUER: Final = "SELECT place FROM packets WHERE issuer = ?"
 INSERT: Final = "INSERT INTO packets VALUES (?, ?, ?, ?)"
 LIFT: Final = "REPLACE INTO heads VALUES (?, ?, ?, ?, ?, ?)"
 HEAD: Final = """
-    SELECT heads.sequence, raw FROM heads JOIN packets USING (place)
+    SELECT heads.sequence, raw, place FROM heads JOIN packets USING (place)
     WHERE study = ? AND heads.issuer = ? AND cohort = ? AND role = ?
 """
 HEADS: Final = """
     SELECT sequence, place, place IN (SELECT place FROM equivocations) FROM heads WHERE study = ?
 """
+NEWEST_FIRST: Final = f"""
+    SELECT sequence, place, raw FROM packets WHERE issuer = ?1
+    AND (?2 IS NULL OR substr(raw, {_layout.STUDY_ID.start + 1}, 8) = ?2) ORDER BY sequence DESC
+"""  # noqa: S608  ours
+JUDGED: Final = """
+    SELECT sequence, key, place, raw FROM packets JOIN issuers ON number = packets.issuer
+    ORDER BY sequence, key
+"""
+HEADS_OF: Final = """
+    SELECT key, count(*) FROM heads JOIN issuers ON number = heads.issuer
+    WHERE number IN (SELECT value FROM json_each(?)) GROUP BY number
+"""
+SEQUENCE: Final = "SELECT sequence FROM packets WHERE place = ?"
+LOST: Final = """
+    SELECT study, key, cohort, role FROM heads JOIN issuers ON number = heads.issuer
+    WHERE place IN (SELECT value FROM json_each(?))
+"""
+ASIDE: Final = "SELECT id FROM aside"
+SET_ASIDE: Final = "INSERT OR IGNORE INTO aside VALUES (?)"
 KEYS: Final = """
     SELECT place, study, key, cohort, role FROM heads JOIN issuers ON number = heads.issuer
 """

@@ -1,10 +1,11 @@
-"""What a full store drops: the strangers' first, then the heaviest issuer's, the oldest first.
+"""What a full store drops: what the roster refuses, then the heaviest issuer's, the oldest first.
 
 A bound that can be filled by one issuer is no bound for the others, so whoever holds most loses
-first, down to a common level.
+first, down to a common level. Of what the roster refuses the strangers' packets go first.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple, Protocol
@@ -48,6 +49,24 @@ def to_free(held: int, capacity: int) -> int:
     return 0 if held <= capacity else held - capacity + capacity // _SPARE
 
 
+def strangers_of(held: Mapping[bytes, int], roster: Roster) -> dict[bytes, int]:
+    """How many packets are held of each issuer that the roster does not accept."""
+    return {issuer: n for issuer, n in held.items() if not roster.accepts(Issuer(issuer))}
+
+
+def refused_losses(refused: Callable[[], Iterable[Kept]], most: int) -> tuple[list[Kept], bool]:
+    """Which packets without a say go, at most so many, and whether some of them stay.
+
+    Nothing is remembered of them: they must not bar what has a say, and should the roster come to
+    accept them, they may come again.
+    """
+    held = Counter([kept.issuer for kept in refused()])
+    if not held:
+        return [], False
+    going = list(_taken(((kept,) for kept in refused()), _cut_to_level(held, most)))
+    return going, len(going) < held.total()
+
+
 def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes, int]:
     """How many packets each issuer loses, `needed` in total or all that there are.
 
@@ -55,7 +74,7 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     heaviest are cut down to one level.
     """
     lost: dict[bytes, int] = {}
-    strangers = {issuer: n for issuer, n in held.items() if not roster.accepts(Issuer(issuer))}
+    strangers = strangers_of(held, roster)
     known = {issuer: n for issuer, n in held.items() if issuer not in strangers}
     for group in (strangers, known):
         if needed > 0 and group:

@@ -15,9 +15,7 @@ from qis.evidence.roster import TAG_SIZE, Roster
 from qis.outcomes import Derived
 from qis.packet import Packet
 
-_WITHDRAWN: Final = frozenset(
-    {Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION, Reason.KEY_NOT_VALID}
-)
+_WITHDRAWN: Final = frozenset({Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION})
 
 
 def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
@@ -128,10 +126,17 @@ def _own_fault(packet: Packet, sites: set[str], roster: Roster, now: float) -> R
         return Reason.LEAF_EXPIRED
     if len(packet.leaves) < outcome.sites:
         return Reason.INCOMPLETE
-    issuers = [roster.issuer_of_tag(leaf[:TAG_SIZE]) for leaf in packet.leaves]
-    if not all(issuer is not None and roster.accepts(issuer) for issuer in issuers):
+    if not all(_has_a_say(leaf, roster) for leaf in packet.leaves):
         return Reason.LEAF_UNKNOWN
     return Reason.INCOMPLETE if len(sites) != outcome.sites else None
+
+
+def _has_a_say(leaf: bytes, roster: Roster) -> bool:
+    """Whether the roster accepts a leaf's key at its time: sequences follow the clock."""
+    tag, second = _split(leaf)
+    issuer = roster.issuer_of_tag(tag)
+    key = None if issuer is None else roster.key_of(issuer)
+    return key is not None and not key.revoked and key.covers(second)
 
 
 def _clash(

@@ -1,13 +1,16 @@
 """Evidence in memory: for simulations, tests and short-lived processes."""
 
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
 
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
 from qis.evidence.rules import Admission, EvidenceKey, evidence_key
 from qis.evidence.store import Equivocation, EvidenceStore
-from qis.identity import Issuer
+from qis.identity import Issuer, issuer_of
 from qis.packet import Packet
 
 _Slot = tuple[bytes, int]
@@ -31,7 +34,7 @@ class MemoryStore(EvidenceStore):
         self._by_id: dict[bytes, Packet] = {}
         self._by_slot: dict[_Slot, dict[bytes, Packet]] = {}
         self._by_issuer: dict[bytes, dict[bytes, Packet]] = {}
-        self._heads_of: dict[bytes, dict[EvidenceKey, Packet]] = {}
+        self._versions_of: dict[bytes, dict[EvidenceKey, list[Packet]]] = {}
         self._double: set[_Slot] = set()
         self._newest: dict[bytes, int] = {}
         self._floors: dict[bytes, int] = {}
@@ -47,8 +50,40 @@ class MemoryStore(EvidenceStore):
 
     def head_sequence(self, key: EvidenceKey) -> int | None:
         """Highest sequence held under a key."""
-        head = self._heads_of.get(key.study_id, {}).get(key)
-        return None if head is None else head.sequence
+        versions = self._versions(key)
+        return versions[-1].sequence if versions else None
+
+    def head(self, key: EvidenceKey) -> Packet | None:
+        """The newest packet under a key, whoever believes it; of several the smallest id."""
+        versions = self._versions(key)
+        return _newest(versions) if versions else None
+
+    def heads(self, study_id: bytes) -> list[Head]:
+        """The newest packet of each evidence key of a study, whoever believes it."""
+        newest = [(key, _newest(all_)) for key, all_ in self._versions_of.get(study_id, {}).items()]
+        return [Head(one, (key.issuer, one.sequence) in self._double) for key, one in newest]
+
+    def newest_of(
+        self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
+    ) -> list[Packet]:
+        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+        found = []
+        for key in keys:
+            accepted = (one for one in _newest_first(self._versions(key)) if accepts(bytes(one)))
+            found += [one for one in (next(accepted, None),) if one is not None]
+        return found
+
+    def at(self, issuer: bytes, sequence: int) -> list[Packet]:
+        """The packets held under (issuer, sequence)."""
+        return list(self._by_slot.get((issuer, sequence), {}).values())
+
+    def refused(self) -> Iterator[Kept]:
+        """Packets that have no say, of issuers that the roster accepts, by sequence."""
+        for sequence, issuer in sorted((sequence, issuer) for issuer, sequence in self._by_slot):
+            if self.roster.accepts(issuer_of(issuer)):
+                for _, packet in sorted(self._by_slot[issuer, sequence].items()):
+                    if self.refusal(bytes(packet)) is not None:
+                        yield Kept(sequence, issuer, packet)
 
     def floor(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was evicted, or 0."""
@@ -65,7 +100,7 @@ class MemoryStore(EvidenceStore):
 
     def studies(self) -> list[bytes]:
         """Ids of the studies of which packets are held, sorted."""
-        return sorted(self._heads_of)
+        return sorted(self._versions_of)
 
     def packets(self) -> list[Packet]:
         """All packets held, superseded ones too, in the order of their ids."""
@@ -93,10 +128,9 @@ class MemoryStore(EvidenceStore):
         at[packet.id] = packet
         if admission is Admission.EQUIVOCATION:
             self._double.add(slot)
-        heads = self._heads_of.setdefault(key.study_id, {})
-        head = heads.get(key)
-        if head is None or (-packet.sequence, packet.id) < (-head.sequence, head.id):
-            heads[key] = packet
+        insort(
+            self._versions_of.setdefault(key.study_id, {}).setdefault(key, []), packet, key=_rank
+        )
         if packet.sequence > self._newest.get(key.issuer, 0):
             self._newest[key.issuer] = packet.sequence
 
@@ -117,15 +151,20 @@ class MemoryStore(EvidenceStore):
                 yield Kept(sequence, issuer, packet)
 
     def _is_head(self, packet: Packet) -> bool:
-        key = evidence_key(packet)
-        return self._heads_of.get(key.study_id, {}).get(key) is packet
+        return self.head(evidence_key(packet)) is packet
+
+    def _versions(self, key: EvidenceKey) -> list[Packet]:
+        """All packets under a key, by sequence and id."""
+        return self._versions_of.get(key.study_id, {}).get(key, [])
+
+    def _keep_aside(self, ids: Collection[bytes]) -> None:
+        """Nothing is kept over a restart."""
 
     def _raise_floor(self, issuer: bytes, sequence: int) -> None:
         self._floors[issuer] = sequence
 
     def _drop(self, going: Sequence[Kept]) -> None:
         for sequence, issuer, packet in going:
-            is_head = self._is_head(packet)
             slot = (issuer, sequence)
             at = self._by_slot[slot]
             del self._by_id[packet.id], at[packet.id]
@@ -137,15 +176,26 @@ class MemoryStore(EvidenceStore):
             del of_issuer[packet.id]
             if not of_issuer:
                 del self._by_issuer[issuer]
-            if is_head:
-                key = evidence_key(packet)
-                heads = self._heads_of[key.study_id]
-                del heads[key]
-                if not heads:
-                    del self._heads_of[key.study_id]
+            key = evidence_key(packet)
+            of_study = self._versions_of[key.study_id]
+            versions = of_study[key]
+            del versions[bisect_left(versions, _rank(packet), key=_rank)]
+            if not versions:
+                del of_study[key]
+                if not of_study:
+                    del self._versions_of[key.study_id]
 
-    def _heads(self, study_id: bytes) -> list[Head]:
-        return [
-            Head(packet, (key.issuer, packet.sequence) in self._double)
-            for key, packet in self._heads_of.get(study_id, {}).items()
-        ]
+
+def _rank(packet: Packet) -> tuple[int, bytes]:
+    return packet.sequence, packet.id
+
+
+def _newest(versions: list[Packet]) -> Packet:
+    """The one of the highest sequence, and of several the smallest id."""
+    return versions[bisect_left(versions, (versions[-1].sequence, b""), key=_rank)]
+
+
+def _newest_first(versions: list[Packet]) -> Iterator[Packet]:
+    """By falling sequence, and then by id."""
+    for _, slot in groupby(reversed(versions), key=attrgetter("sequence")):
+        yield from sorted(slot, key=attrgetter("id"))

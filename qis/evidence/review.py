@@ -30,11 +30,20 @@ class Reason(Enum):
     UNTRUSTED = ("untrusted", "The roster does not list its issuer.")
     REVOKED = ("revoked", "The roster has revoked its issuer.")
     KEY_NOT_VALID = ("key not valid", "It was issued outside the validity of its key.")
+    SEQUENCE_AHEAD = (
+        "sequence ahead",
+        "Its sequence is further ahead of its own issue time than clocks may differ.",
+    )
+    SET_ASIDE = (
+        "set aside",
+        "This site has set it aside: it was dated while the site's clock was wrong.",
+    )
     NOT_ENROLLED = ("not enrolled", "Its site is not enrolled in the study.")
     EQUIVOCATION = ("equivocation", "Its issuer signed two packets under one sequence.")
     REPLACED = (
         "replaced",
-        "A newer packet of its site, under another of the site's keys, decides.",
+        "A packet of its site under another of the site's keys decides: that of the key valid "
+        "from a later time, of two such keys the newer packet.",
     )
     RETRACTED = ("retracted", "The site has withdrawn what it had published.")
     SUPPRESSED = ("suppressed", "The site has data that its disclosure rules keep back.")
@@ -69,11 +78,13 @@ class Excluded(NamedTuple):
 
 
 class Head(NamedTuple):
-    """A packet of the highest sequence under its evidence key, as a store hands it over."""
+    """A packet that may speak for its evidence key (`qis.evidence.trust`)."""
 
     packet: Packet
     equivocal: bool
     """Whether another packet has its issuer and sequence."""
+    refusal: Reason | None = None
+    """Why it has no say, if so; then another of the same key may have one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,7 +162,7 @@ def judge(
     Parameters
     ----------
     heads
-        The packets of the highest sequence under each evidence key of the study.
+        Of each evidence key of the study the newest packet that has a say, and what has none.
     study
         The study; its validity is judged only if it is given whole, since an id says nothing of it.
     roster
@@ -162,14 +173,11 @@ def judge(
     """
     excluded: list[Excluded] = []
     deciding: dict[tuple[str, str, Role], Head] = {}
-    for head in sorted(heads, key=lambda head: (head.packet.sequence, head.packet.id)):
+    for head in sorted(heads, key=lambda head: _precedence(head.packet, roster)):
         packet = head.packet
         name = roster.name_of(packet.issuer)
-        if name is None:
-            excluded.append(Excluded(packet, Reason.UNTRUSTED, None))
-            continue
-        if (reason := distrust(packet, roster)) is not None:
-            excluded.append(Excluded(packet, reason, name))
+        if name is None or head.refusal is not None:
+            excluded.append(Excluded(packet, head.refusal or Reason.UNTRUSTED, name))
             continue
         place = (name, packet.outcome.cohort, role_of(packet.outcome))
         if (former := deciding.get(place)) is not None:
@@ -206,20 +214,15 @@ def _by_id(packet: Packet) -> bytes:
     return packet.id
 
 
-def distrust(packet: Packet, roster: Roster) -> Reason | None:
-    """Why the roster does not let this packet count, if so."""
-    if roster.is_open:
-        return None
-    key, site = roster.key_of(packet.issuer), roster.site_of(packet.issuer)
-    if site is None or key is None:
-        return Reason.UNTRUSTED
-    if key.revoked:
-        return Reason.REVOKED
-    if not key.covers(packet.issued_at):
-        return Reason.KEY_NOT_VALID
-    if not site.enrolled_in(packet.outcome.study_id):
-        return Reason.NOT_ENROLLED
-    return None
+def _precedence(packet: Packet, roster: Roster) -> tuple[float, int, bytes]:
+    """Of several keys of a site the one valid from a later time goes before; then the sequence.
+
+    The sequences of two keys say nothing about each other: the clock of the former may have been
+    wrong.
+    """
+    key = None if roster.is_open else roster.key_of(packet.issuer)
+    valid_from = -math.inf if key is None or key.valid_from is None else key.valid_from
+    return valid_from, packet.sequence, packet.id
 
 
 def _withheld(head: Head, role: Role) -> Reason | None:

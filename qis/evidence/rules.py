@@ -2,8 +2,9 @@
 
 A store's state is a set of packets, and sets grow by union, which is commutative, associative and
 idempotent. All else follows from the set: any order, duplication or replay gives the same state.
-Of the packets under one evidence key the one of the highest sequence decides, also after it has
-expired and when it withdraws something, so that nothing older ever comes back.
+Of the packets under one evidence key that the roster accepts the one of the highest sequence
+decides, also after it has expired and when it withdraws something, so that nothing older ever comes
+back.
 """
 
 from enum import Enum, IntEnum
@@ -169,6 +170,11 @@ def verdict(packet: Packet, key: EvidenceKey, held: Held) -> Admission:
         if head is not None and head > packet.sequence:
             return Admission.SUPERSEDED
     return _DECIDING[key.role]
+
+
+def deciding(packet: Packet) -> Admission:
+    """The verdict on a packet that decides under its key."""
+    return _DECIDING[role_of(packet.outcome)]
 
 
 _DECIDING: Final = {

@@ -2,7 +2,7 @@
 
 import json
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
@@ -22,8 +22,8 @@ from qis.evidence.review import Head
 from qis.evidence.roster import Roster
 from qis.evidence.rules import Admission, EvidenceKey, evidence_key
 from qis.evidence.store import Equivocation, EvidenceStore
-from qis.identity import Issuer
-from qis.packet import Packet, content_id, issuer_key
+from qis.identity import Issuer, issuer_of
+from qis.packet import Packet, content_id, issuer_key, reread
 
 _PARSED_LIMIT: Final = 8_192
 """Packets kept verified in memory (some 25 MB), so that reading again costs no signature."""
@@ -92,6 +92,8 @@ class SQLiteStore(EvidenceStore):
                 raise self._damage(f"issuer {number} is missing")
             account = accounts[number]
             account.held, account.newest = held, max(account.newest, _number(newest))
+        self._aside = {packet_id for (packet_id,) in execute(sql.ASIDE)}
+        self._nothing_refused_by = None
 
     def newest(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was ever held, or 0."""
@@ -106,6 +108,30 @@ class SQLiteStore(EvidenceStore):
         """Highest sequence held under a key."""
         head = self._head(key)
         return None if head is None else head[0]
+
+    def head(self, key: EvidenceKey) -> Packet | None:
+        """The newest packet under a key, whoever believes it; of several the smallest id."""
+        head = self._head(key)
+        with translated(self.path, SCHEMA):
+            return None if head is None else self._packet(head[2])
+
+    def heads(self, study_id: bytes) -> list[Head]:
+        """The newest packet of each evidence key of a study, whoever believes it."""
+        with translated(self.path, SCHEMA):
+            rows = self._database.execute(sql.HEADS, (study_id,)).fetchall()
+            return [Head(self._packet(place, at), bool(double)) for at, place, double in rows]
+
+    def newest_of(
+        self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
+    ) -> list[Packet]:
+        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+        with translated(self.path, SCHEMA):
+            return [self._packet(place) for place in self._newest_of(keys, accepts).values()]
+
+    def at(self, issuer: bytes, sequence: int) -> list[Packet]:
+        """The packets held under (issuer, sequence)."""
+        with translated(self.path, SCHEMA):
+            return [self._packet(place) for place, _ in self._slot(issuer, sequence)]
 
     def floor(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was evicted, or 0."""
@@ -287,18 +313,46 @@ class SQLiteStore(EvidenceStore):
         rows = self._database.execute(sql.SLOT, (_key(sequence), account.number))
         return [(place, content_id(raw)) for place, raw in rows]
 
-    def _head(self, key: EvidenceKey) -> tuple[int, bytes] | None:
-        """Sequence and id of the head of a key."""
+    def _head(self, key: EvidenceKey) -> tuple[int, bytes, int] | None:
+        """Sequence, id and place of the head of a key."""
         account = self._accounts.get(key.issuer)
         if account is None:
             return None
         self._write()
         at = (key.study_id, account.number, key.cohort, int(key.role))
         row = self._database.execute(sql.HEAD, at).fetchone()
-        return None if row is None else (_number(row[0]), content_id(row[1]))
+        return None if row is None else (_number(row[0]), content_id(row[1]), row[2])
+
+    def _newest_of(
+        self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
+    ) -> dict[EvidenceKey, int]:
+        """The places of what `newest_of` gives.
+
+        Reads the issuer's packets from the newest on, until all are found: rare enough to do
+        without an index, which each addition would pay for.
+        """
+        lacking = set(keys)
+        (issuer,) = {key.issuer for key in lacking}
+        studies = {key.study_id for key in lacking}
+        self._write()
+        rows = self._database.execute(
+            sql.NEWEST_FIRST,
+            (self._accounts[issuer].number, studies.pop() if len(studies) == 1 else None),
+        )
+        found: dict[EvidenceKey, int] = {}
+        for _, slot in groupby(rows, key=itemgetter(0)):
+            for _, place, raw in sorted(slot, key=lambda row: content_id(row[2])):
+                if accepts(raw) and (key := evidence_key(reread(raw))) in lacking:
+                    lacking.remove(key)
+                    found[key] = place
+            if not lacking:
+                break
+        return found
 
     def _drop(self, going: Sequence[Kept]) -> None:
+        self._write()
         places = json.dumps([packet.place for packet in going])
+        lost = [EvidenceKey(*row) for row in self._database.execute(sql.LOST, (places,))]
         for statement in sql.DROP:
             self._database.execute(statement, (places,))
         self._database.execute(sql.UNMARK)
@@ -306,6 +360,29 @@ class SQLiteStore(EvidenceStore):
         for packet in going:
             self._accounts[packet.issuer].held -= 1
             self._parsed.pop(packet.place, None)
+        self._lift_others(lost)
+
+    def _lift_others(self, lost: list[EvidenceKey]) -> None:
+        """Make the newest that is left the head of each key that has lost its head.
+
+        As a rule none is left: what was superseded goes before what decides.
+        """
+        keys_of: dict[bytes, list[EvidenceKey]] = {}
+        for key in lost:
+            keys_of.setdefault(key.issuer, []).append(key)
+        numbers = json.dumps([self._accounts[issuer].number for issuer in keys_of])
+        heads = dict(self._database.execute(sql.HEADS_OF, (numbers,)).fetchall())
+        for issuer, keys in keys_of.items():
+            account = self._accounts[issuer]
+            if account.held > heads.get(issuer, 0):
+                for key, place in self._newest_of(keys, lambda _: True).items():
+                    (sequence,) = self._database.execute(sql.SEQUENCE, (place,)).fetchone()
+                    at = (key.study_id, account.number, key.cohort, int(key.role))
+                    self._database.execute(sql.LIFT, (*at, sequence, place))
+
+    def _keep_aside(self, ids: Collection[bytes]) -> None:
+        with self._transaction():
+            self._database.executemany(sql.SET_ASIDE, [(packet_id,) for packet_id in ids])
 
     def _raise_floor(self, issuer: bytes, sequence: int) -> None:
         account = self._accounts[issuer]
@@ -327,10 +404,15 @@ class SQLiteStore(EvidenceStore):
         for issuer, sequence, place in self._database.execute(sql.DOUBLES):
             yield Kept(_number(sequence), issuer, place)
 
-    def _heads(self, study_id: bytes) -> list[Head]:
-        with translated(self.path, SCHEMA):
-            rows = self._database.execute(sql.HEADS, (study_id,)).fetchall()
-            return [Head(self._packet(place, at), bool(double)) for at, place, double in rows]
+    def refused(self) -> Iterator[Kept]:
+        """Packets that have no say, of issuers that the roster accepts, by sequence."""
+        self._write()
+        rows = self._database.execute(sql.JUDGED)
+        for (sequence, issuer), slot in groupby(rows, key=itemgetter(0, 1)):
+            if self.roster.accepts(issuer_of(issuer)):
+                found = [(place, raw) for *_, place, raw in slot if self.refusal(raw) is not None]
+                for place, _ in sorted(found, key=lambda row: content_id(row[1])):
+                    yield Kept(_number(sequence), issuer, place)
 
     def _packet(self, place: int, sequence: bytes | None = None) -> Packet:
         """The packet at a place, of this sequence if it is given."""

@@ -1,21 +1,30 @@
 """What every evidence store offers, over the few questions that storage must answer."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
-from qis.evidence.eviction import Kept, losses, shares, to_free
-from qis.evidence.review import Head, Reason, Review, distrust, judge, study_id_of
+from qis.evidence.eviction import Kept, losses, refused_losses, shares, strangers_of, to_free
+from qis.evidence.review import Head, Reason, Review, judge, study_id_of
 from qis.evidence.roster import Roster
-from qis.evidence.rules import Admission, EvidenceKey, evidence_key, refusal_by_time, verdict
+from qis.evidence.rules import (
+    Admission,
+    EvidenceKey,
+    deciding,
+    evidence_key,
+    refusal_by_time,
+    verdict,
+)
+from qis.evidence.trust import candidates, decides, distrust
 from qis.identity import Issuer
 from qis.outcomes import Study
-from qis.packet import Packet
+from qis.packet import Packet, content_id
 
-_DECIDING: Final = frozenset({Admission.ACCEPTED, Admission.DERIVED})
+_READ_AGAIN: Final = frozenset({Admission.ACCEPTED, Admission.DERIVED, Admission.SUPERSEDED})
+"""Verdicts that depend on the roster too."""
 
 
 class Equivocation(NamedTuple):
@@ -42,11 +51,16 @@ class EvidenceStore(ABC):
     and `qis.evidence.review`), whatever order they came in. A store takes packets, which were
     verified when they were made; it never takes bytes.
 
+    Trust comes before that: what the roster of the moment refuses has no say, so it takes nothing's
+    place, and a roster that changes to and fro leaves the same evidence.
+
     Not promised: that a packet stays. A store holds at most `capacity` packets. Above that it drops
-    packets of the issuers that the roster does not accept, then of the issuer that has most, and of
-    one issuer first what was superseded, then what has the lowest sequence; proofs of equivocation
-    go last. It remembers what it dropped, so that nothing older than that comes back, and counts it
-    in `statistics`. Until something is dropped, stores that saw the same packets hold the same.
+    packets of the issuers that the roster does not accept, then other packets that it refuses, then
+    of the issuer that has most, and of one issuer first what was superseded, then what has the
+    lowest sequence; proofs of equivocation go last. It remembers what it dropped, so that nothing
+    older than that comes back, and counts it in `statistics`; only what was dropped because the
+    roster refuses it may come back. Until something is dropped, stores that saw the same packets
+    hold the same.
 
     Parameters
     ----------
@@ -71,6 +85,9 @@ class EvidenceStore(ABC):
         self.roster = roster
         self.capacity = capacity
         self.statistics = StoreStatistics()
+        self._aside: set[bytes] = set()
+        self._nothing_refused_by: bytes | None = None
+        """Digest of a roster that refuses nothing held of the issuers that it accepts."""
 
     def add(self, packet: Packet, *, now: float) -> Admission:
         """Offer a packet; what is kept is on disk, if the store has one, when this returns.
@@ -99,13 +116,11 @@ class EvidenceStore(ABC):
         kept = sum([admission.kept for admission in verdicts])
         self.statistics.admitted += kept
         self.statistics.refused += len(verdicts) - kept
-        if self.roster.is_open:
-            return verdicts
         return [
             self._read_verdict(
                 packet, admission, partial(self.review, packet.outcome.study_id, now=now)
             )
-            if admission in _DECIDING
+            if admission in _READ_AGAIN
             else admission
             for packet, admission in zip(packets, verdicts, strict=True)
         ]
@@ -124,16 +139,20 @@ class EvidenceStore(ABC):
         key = evidence_key(packet)
         refusal = refusal_by_time(packet, now)
         admission = verdict(packet, key, self) if refusal is None else refusal
-        if self.roster.is_open or admission not in _DECIDING:
+        if admission not in _READ_AGAIN:
             return admission
-        study_id = packet.outcome.study_id
-        others = [head for head in self._heads(study_id) if evidence_key(head.packet) != key]
-        heads = [*others, Head(packet, equivocal=False)]
-        return self._read_verdict(
-            packet,
-            admission,
-            lambda: judge(heads, study=study_id, roster=self.roster, now=now),
-        )
+
+        def review() -> Review:
+            study_id = packet.outcome.study_id
+            others = [
+                head
+                for head in candidates(self, study_id)
+                if head.refusal is not None or evidence_key(head.packet) != key
+            ]
+            heads = [*others, Head(packet, equivocal=False)]
+            return judge(heads, study=study_id, roster=self.roster, now=now)
+
+        return self._read_verdict(packet, admission, review)
 
     def evidence(self, study: Study | bytes | str, *, now: float) -> list[Packet]:
         """The packets that count for a study, in the order of their ids.
@@ -150,7 +169,35 @@ class EvidenceStore(ABC):
 
     def review(self, study: Study | bytes | str, *, now: float) -> Review:
         """The evidence of a study beside everything that does not count, with the reasons."""
-        return judge(self._heads(study_id_of(study)), study=study, roster=self.roster, now=now)
+        heads = candidates(self, study_id_of(study))
+        return judge(heads, study=study, roster=self.roster, now=now)
+
+    def set_aside(self, packets: Iterable[Packet]) -> int:
+        """Let packets count no longer, whatever the roster says, and stand above nothing.
+
+        For this site's own packets that a wrong clock has dated: they stay in the store, are listed
+        with `Reason.SET_ASIDE`, and the newest that is left decides. Kept over restarts.
+
+        Returns
+        -------
+        How many were not set aside before.
+
+        Raises
+        ------
+        StorageError
+            If the disk refuses; then nothing has changed.
+
+        """
+        fresh = {packet.id for packet in packets} - self._aside
+        self._keep_aside(fresh)
+        self._aside |= fresh
+        self._nothing_refused_by = None
+        return len(fresh)
+
+    @property
+    def aside(self) -> frozenset[bytes]:
+        """Ids of the packets that were set aside."""
+        return frozenset(self._aside)
 
     @property
     def flagged(self) -> frozenset[Issuer]:
@@ -160,12 +207,16 @@ class EvidenceStore(ABC):
     def _read_verdict(
         self, packet: Packet, admission: Admission, review: Callable[[], Review]
     ) -> Admission:
-        """The verdict on a packet that now decides, in the light of the roster."""
+        """The verdict on a packet in the light of the roster."""
         roster = self.roster
+        if admission is Admission.SUPERSEDED and decides(self, packet):
+            admission = deciding(packet)  # what is newer has no say
+        if roster.is_open:
+            return admission
         site = roster.site_of(packet.issuer)
-        if site is None or distrust(packet, roster) is not None:
+        if site is None or self.refusal(bytes(packet)) is not None:
             return Admission.UNTRUSTED
-        if admission is Admission.DERIVED or not roster.overlaps_of(site.name):
+        if admission is not Admission.ACCEPTED or not roster.overlaps_of(site.name):
             return admission
         if packet in review().excluded_for(Reason.OVERLAPPING):
             return Admission.OVERLAPPING
@@ -214,21 +265,41 @@ class EvidenceStore(ABC):
         if not admission.kept or admission is Admission.DUPLICATE:
             return admission
         self._insert(packet, key, admission)
+        if not self.roster.is_open and self.refusal(bytes(packet)) is not None:
+            self._nothing_refused_by = None
         if len(self) > self.capacity:
             self._evict()
             if packet not in self:
                 return Admission.EVICTED
         return admission
 
+    def refusal(self, data: bytes) -> Reason | None:
+        """Why a packet of these bytes has no say now, if so."""
+        if self._aside and content_id(data) in self._aside:
+            return Reason.SET_ASIDE
+        return distrust(data, self.roster)
+
     def _evict(self) -> None:
-        needed = to_free(len(self), self.capacity)
-        lost = shares(self._held_by_issuer(), self.roster, needed)
-        going, floors = losses(self, lost)
-        self._drop(going)
+        held, needed = self._held_by_issuer(), to_free(len(self), self.capacity)
+        going = self._refused_going(needed - sum(strangers_of(held, self.roster).values()))
+        if going:
+            self._drop(going)
+            held = self._held_by_issuer()
+        others, floors = losses(self, shares(held, self.roster, needed - len(going)))
+        self._drop(others)
         for issuer, floor in floors.items():
             if floor > self.floor(issuer):
                 self._raise_floor(issuer, floor)
-        self.statistics.evicted += len(going)
+        self.statistics.evicted += len(going) + len(others)
+
+    def _refused_going(self, most: int) -> list[Kept]:
+        """Packets to let go of that the roster refuses, though it accepts their issuers."""
+        if most <= 0 or self._nothing_refused_by == self.roster.digest:
+            return []
+        going, left = refused_losses(self.refused, most)
+        if not left:
+            self._nothing_refused_by = self.roster.digest
+        return going
 
     @abstractmethod
     def newest(self, issuer: bytes) -> int:
@@ -247,12 +318,38 @@ class EvidenceStore(ABC):
         """Highest sequence of the issuer that was evicted, or 0."""
 
     @abstractmethod
+    def head(self, key: EvidenceKey) -> Packet | None:
+        """The newest packet under a key, whoever believes it; of several the smallest id."""
+
+    @abstractmethod
+    def heads(self, study_id: bytes) -> list[Head]:
+        """The newest packet of each evidence key of a study, whoever believes it."""
+
+    @abstractmethod
+    def newest_of(
+        self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
+    ) -> list[Packet]:
+        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+
+    @abstractmethod
+    def at(self, issuer: bytes, sequence: int) -> list[Packet]:
+        """The packets held under (issuer, sequence)."""
+
+    @abstractmethod
+    def refused(self) -> Iterable[Kept]:
+        """Packets that have no say, of issuers that the roster accepts, by sequence."""
+
+    @abstractmethod
+    def _keep_aside(self, ids: Collection[bytes]) -> None:
+        """Remember ids over a restart, if the store does."""
+
+    @abstractmethod
     def _insert(self, packet: Packet, key: EvidenceKey, admission: Admission) -> None:
         """Hold a packet that is not held; the head of its key is the newest, then smallest id."""
 
     @abstractmethod
     def _drop(self, going: Sequence[Kept]) -> None:
-        """Let go of packets; a key whose head was among them has none."""
+        """Let go of packets; of each key the newest that is left is the head."""
 
     @abstractmethod
     def _raise_floor(self, issuer: bytes, sequence: int) -> None:
@@ -269,7 +366,3 @@ class EvidenceStore(ABC):
     @abstractmethod
     def doubles(self) -> Iterable[Kept]:
         """All others, by issuer, sequence and id."""
-
-    @abstractmethod
-    def _heads(self, study_id: bytes) -> list[Head]:
-        """The head of each evidence key of a study; of several at the top, the smallest id."""

@@ -58,14 +58,17 @@ def _packet(
     question: str = "",
     sequence: int | None = None,
 ) -> Packet:
-    effect = Effect(
+    return _sign(site, _effect(estimate, cohort, question), second, sequence)
+
+
+def _effect(estimate: float, cohort: str = "", question: str = "") -> Effect:
+    return Effect(
         question=question or _QUESTION,
         cohort=cohort,
         measure="OR",
         estimate=estimate,
         standard_error=1.0,
     )
-    return _sign(site, effect, second, sequence)
 
 
 def _sign(
@@ -191,6 +194,87 @@ def _judges_trust_when_it_is_read(factory: StoreFactory) -> None:
     assert review.excluded_for(Reason.REVOKED) == (_packet(0),), "and is listed with the reason"
 
 
+def _roster(*sites: tuple[SiteKey, ...]) -> Roster:
+    return Roster(tuple(Site(name=f"site {n}", keys=keys) for n, keys in enumerate(sites)))
+
+
+def _judges_trust_before_it_chooses(factory: StoreFactory) -> None:
+    good, late, later = (_packet(0, second, estimate=float(second)) for second in (0, 10, 20))
+    ended = _roster((SiteKey(issuer=_SITES[0].issuer, valid_until=_NOW + 5),))
+    store = factory(ended, 100)
+    store.add(good, now=_NOW)
+    assert store.add(late, now=_NOW) is Admission.UNTRUSTED, "issued after its key had ended"
+    assert store.evidence(_QUESTION, now=_NOW) == [good], "what is refused takes nothing's place"
+    review = store.review(_QUESTION, now=_NOW)
+    assert review.excluded_for(Reason.KEY_NOT_VALID) == (late,), "and is listed"
+    store.close()
+    store = factory(ended, 100)
+    store.add_many([later, late], now=_NOW)
+    assert store.add(good, now=_NOW) is Admission.ACCEPTED, "of a lower sequence, and it decides"
+    twin = _sign(0, _effect(7.0), 30, good.sequence)
+    store.add(twin, now=_NOW)
+    assert store.evidence(_QUESTION, now=_NOW) == [good], "nor is a word against it one"
+    assert store.flagged == {_SITES[0].issuer}, "though the proof is kept"
+    for roster, expected in (
+        (Roster.open(), [later]),
+        (ended, [good]),
+        (_roster(), []),
+        (_roster((SiteKey(issuer=_SITES[0].issuer, valid_until=_NOW + 15),)), [late]),
+        (_roster((SiteKey(issuer=_SITES[0].issuer, revoked=True),)), []),
+        (_roster((SiteKey(issuer=_SITES[0].issuer, valid_from=_NOW + 1),)), [later]),
+        (ended, [good]),
+    ):
+        store.roster = roster
+        assert store.evidence(_QUESTION, now=_NOW) == expected, "a roster to and fro: the same"
+
+
+def _follows_a_rotated_key(factory: StoreFactory) -> None:
+    old, new = _packet(0, CLOCK_TOLERANCE_S), _packet(1, 0, estimate=1.0)
+    keys = [SiteKey(issuer=site.issuer) for site in _SITES[:2]]
+    newer = SiteKey(issuer=_SITES[1].issuer, valid_from=_NOW)
+    for order in permutations((old, new)):
+        store = factory(_roster((keys[0], newer)), 100)
+        store.add_many(order, now=_NOW)
+        review = store.review(_QUESTION, now=_NOW)
+        assert review.evidence == (new,), "the key valid from a later time goes before"
+        assert review.excluded_for(Reason.REPLACED) == (old,), "and the other is listed"
+        store.roster = _roster(tuple(keys))
+        assert store.evidence(_QUESTION, now=_NOW) == [old], "of equal keys the newer packet counts"
+        store.close()
+
+
+def _drops_first_what_the_roster_refuses(factory: StoreFactory) -> None:
+    ended = SiteKey(issuer=_SITES[0].issuer, valid_until=_NOW + 5)
+    good = [_packet(0, n, cohort=f"{n % 2}") for n in range(4)]
+    other = _packet(1)
+    store = factory(_roster((ended,), (SiteKey(issuer=_SITES[1].issuer),)), 12)
+    late = [_packet(0, second, cohort=f"{second % 2}") for second in range(5, 60)]
+    for packet in (*good, other, *late):
+        store.add(packet, now=_NOW)
+    assert len(store) <= 12, "a store never holds more than its capacity"
+    assert {*good, other} <= set(store.packets()), "what is refused goes before what was superseded"
+    assert set(store.evidence(_QUESTION, now=_NOW)) == {good[2], good[3], other}, "and nothing else"
+    assert store.add(_packet(0, 4, cohort="4"), now=_NOW) is Admission.ACCEPTED, "and bars nothing"
+    store.roster = Roster.open()
+    newest = max(set(store.packets()) - set(good), key=lambda packet: packet.sequence)
+    assert newest in store.evidence(_QUESTION, now=_NOW), "what is left of it may count again"
+
+
+def _sets_aside(factory: StoreFactory) -> None:
+    old, wrong = _packet(0, 0), _packet(0, CLOCK_TOLERANCE_S, estimate=1.0)
+    store = _open(factory, [old, wrong])
+    assert store.set_aside([wrong]) == 1, "says how many"
+    assert store.set_aside([wrong]) == 0, "once"
+    assert store.aside == {wrong.id}, "names them"
+    review = store.review(_QUESTION, now=_NOW)
+    assert review.evidence == (old,), "what is set aside takes nothing's place"
+    assert review.excluded_for(Reason.SET_ASIDE) == (wrong,), "and is listed"
+    assert store.add(wrong, now=_NOW) is Admission.DUPLICATE, "it is kept"
+    repaired = _packet(0, 1, estimate=2.0)
+    assert store.add(repaired, now=_NOW) is Admission.ACCEPTED, "the sequence goes on from now"
+    assert store.evidence(_QUESTION, now=_NOW) == [repaired], "and the new packet decides"
+
+
 def _is_bounded_fairly(factory: StoreFactory) -> None:
     flood = [_packet(0, second, cohort=f"{second}") for second in range(60)]
     store = _open(factory, [_packet(1), *flood], capacity=20)
@@ -227,6 +311,10 @@ _CHECKS: Final = (
     _admits_no_sequence_ahead_of_its_issue_time,
     _lets_a_late_retraction_withdraw,
     _judges_trust_when_it_is_read,
+    _judges_trust_before_it_chooses,
+    _follows_a_rotated_key,
+    _drops_first_what_the_roster_refuses,
+    _sets_aside,
     _is_bounded_fairly,
     _never_tears_a_proof,
     _takes_packets_only,

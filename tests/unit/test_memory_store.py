@@ -35,7 +35,24 @@ class Credulous(MemoryStore):
         return Admission.ACCEPTED
 
 
-@pytest.mark.parametrize("broken", [Forgetful, Unbounded, Halves, Credulous])
+class HeadFirst(MemoryStore):
+    """Chooses the newest packet first, and judges it afterwards."""
+
+    def newest_of(self, keys, accepts):
+        return []
+
+
+class RefusedStays(MemoryStore):
+    """Drops what was superseded before what the roster refuses."""
+
+    def refused(self):
+        return []
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [Forgetful, Unbounded, Halves, Credulous, HeadFirst, RefusedStays],
+)
 def test_the_suite_catches(broken):
     with pytest.raises(AssertionError):
         check_store(lambda roster, capacity: broken(roster=roster, capacity=capacity))
