@@ -142,7 +142,7 @@ def retained(told):
 
 
 def waiting(told):
-    links = Links(Timers(told.guard), random.Random(0))
+    links = Links(Timers(told.guard), random.Random(0), key=key(9))
     outflow = Outflow(links, key(9))
     for number in range(8):
         outflow.deliver(carried(number), record(1), 0, 0.0)
@@ -160,7 +160,7 @@ def undelivered(told):
 
 
 def under_way(told):
-    links = Links(Timers(told.guard), random.Random(0))
+    links = Links(Timers(told.guard), random.Random(0), key=key(9))
     for _ in range(2):
         links.ask(
             lambda request, _: Delivered(request=request),
@@ -199,7 +199,7 @@ def handed(told):
     outflow, timers = Asking(), Timers(told.guard)
     handover = Handover(
         finder=Knowing(),
-        links=Links(timers, random.Random(0)),
+        links=Links(timers, random.Random(0), key=key(9)),
         outflow=outflow,
         timers=timers,
         rng=random.Random(0),
@@ -235,6 +235,7 @@ def between(told, talk):
             site(number),
             accepts=lambda _: True,
             rng=random.Random(number),
+            secret=bytes([number]) * 32,
             guard=told.guard if not number else None,
         )
         for number in range(4)
