@@ -137,6 +137,10 @@ class SynthesisLoop:
         """As `qis.SynthesisLoop.retract`."""
         return self._do(lambda inner: inner.retract(study, cohort, reason=reason, about=about))
 
+    def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
+        """As `qis.SynthesisLoop.recover_clock`."""
+        return self._do(lambda inner: inner.recover_clock(trust_clock=trust_clock))
+
     def waiting(self) -> tuple[Pending, ...]:
         """As `qis.SynthesisLoop.waiting`."""
         return self._ask(lambda inner: inner.waiting())

@@ -57,6 +57,15 @@ SCHEMA: Final = Schema(
         """
     ALTER TABLE unsent ADD COLUMN since REAL;
     """,
+        """
+    CREATE TABLE numbers (sequence BLOB PRIMARY KEY, aside INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO numbers SELECT value, 0 FROM facts WHERE name = 'sequence';
+    CREATE TABLE aside (
+        packet BLOB PRIMARY KEY CHECK (length(packet) = 512),
+        keys BLOB NOT NULL,
+        is_answered INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    """,
     ),
 )
 

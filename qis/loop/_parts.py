@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 from qis._guard import Backoff
@@ -21,6 +22,7 @@ from qis.loop.intake import Intake
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
 from qis.loop.publisher import Publisher
+from qis.loop.recovery import Recovery
 from qis.loop.republishing import Republisher
 from qis.loop.sender import Sender
 from qis.loop.signing import Signer
@@ -70,6 +72,24 @@ class Parts:
             condition=condition,
             clock=clock,
         )
+        self.sender = Sender(
+            outbox,
+            options.transport,
+            announcer,
+            journal=self.journal,
+            condition=condition,
+            clock=clock,
+        )
+        self.recovery = Recovery(
+            outbox,
+            self.signer,
+            store,
+            self.sender,
+            options.transport,
+            journal=self.journal,
+            announcer=announcer,
+            clock=clock,
+        )
         self.publisher = Publisher(
             options.scheme,
             store,
@@ -81,14 +101,7 @@ class Parts:
             journal=self.journal,
             announcer=announcer,
             clock_watch=self.clock_watch,
-            clock=clock,
-        )
-        self.sender = Sender(
-            outbox,
-            options.transport,
-            announcer,
-            journal=self.journal,
-            condition=condition,
+            recovery=self.recovery,
             clock=clock,
         )
         self.syntheses = Syntheses(
@@ -138,7 +151,9 @@ class Parts:
                 "transport": type(options.transport).__name__,
             }
         )
-        stored = options.store.packets_of(self.signer.issuer)
+        aside = {each.packet.id for each in self.outbox.aside()}
+        mine = options.store.packets_of(self.signer.issuer)
+        stored = [packet for packet in mine if packet.id not in aside]
         if stored:  # one transaction, and none for all the others
             self.outbox.raise_sequence(stored[-1].sequence)
         for packet in stored:
@@ -164,6 +179,8 @@ class Parts:
             tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
             watch = self.clock_watch.run
             tasks.create_task(self._kept_going("loop.clock_watch", watch))
+            answers = partial(self.recovery.run, self.publisher.publish_again)
+            tasks.create_task(self._kept_going("loop.recovery", answers))
             # What goes out fails closed: an outbox or audit log that fails there ends the loop.
             for seam, part in (
                 ("loop.handing_over", self.sender.hand_over),

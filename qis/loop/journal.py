@@ -95,6 +95,12 @@ class Journal:
         reason = "the site's own store does not count it"
         self._write(self._refusal(packet.outcome, f"store/{admission.label}", reason))
 
+    def set_aside(self, packets: Iterable[Packet]) -> None:
+        """These were dated by a wrong clock, and stand above nothing any more."""
+        ids = [packet.id.hex() for packet in packets]
+        reason = "dated by a wrong clock; set aside"
+        self._write(*(Note("refused", part, "clock", reason) for part in _parts(ids)))
+
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
         """These packets came in, with the store's verdicts; what it had already is left out."""
         if self._audit is None:  # they may be many

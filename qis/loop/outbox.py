@@ -15,6 +15,7 @@ from qis.errors import InputError, QISError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
 from qis.loop._key_lock import locked
+from qis.loop._numbers import Numbers, limit_at
 from qis.loop._outbox_file import OutboxFile
 from qis.loop._outbox_rows import keys_of, pending_of, row_of
 from qis.loop.approval import Pending
@@ -40,6 +41,15 @@ class Own(NamedTuple):
 
     packet: Packet
     routing_keys: tuple[bytes, ...]
+
+
+class Aside(NamedTuple):
+    """A packet of this site that a wrong clock has dated, and that stands above nothing."""
+
+    packet: Packet
+    routing_keys: tuple[bytes, ...]
+    is_answered: bool
+    """Whether its date has come, and something newer was published over it."""
 
 
 class Look(NamedTuple):
@@ -84,13 +94,21 @@ class Outbox(OutboxFile):
         self.limit = limit
         self._claimed_by: Issuer | None = None
         with self._translated():
-            self._last_sequence = int.from_bytes(self._meta("sequence") or b"", "big")
+            self._numbers = Numbers(self._execute)
             self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
 
     @property
     def last_sequence(self) -> int:
-        """The highest sequence that this key is known to have used; 0 if none."""
-        return self._last_sequence
+        """The highest sequence that this key is known to have used and that stands; 0 if none."""
+        return self._numbers.last
+
+    def next_sequence(self, now: float, *, above: int = 0) -> int:
+        """The sequence of a packet that is signed now (Unix seconds): never used before.
+
+        It is above all that count, but for those that are further ahead than clocks may be.
+        """
+        with self._translated():
+            return self._numbers.next(now, above=above)
 
     @property
     def unsent(self) -> int:
@@ -137,7 +155,7 @@ class Outbox(OutboxFile):
         Parameters
         ----------
         packet
-            Of a sequence above `last_sequence`.
+            Of a sequence that was never used (`next_sequence`).
         routing_keys
             What it travels under.
         releases
@@ -153,12 +171,15 @@ class Outbox(OutboxFile):
             If the disk refuses; then nothing has changed.
 
         """
-        if packet.sequence <= self._last_sequence:
+        with self._translated():
+            last = min(self._numbers.last, self._numbers.before(limit_at(packet.issued_at)))
+            is_used = packet.sequence <= last or self._numbers.is_used(packet.sequence)
+        if is_used:
             raise StorageError(
-                f"sequence {packet.sequence} was used already; the last is {self._last_sequence}",
+                f"sequence {packet.sequence} was used already; the last is {last}",
                 field="sequence",
                 actual=packet.sequence,
-                limit=self._last_sequence,
+                limit=last,
             )
         keys = b"".join(routing_keys)
         with self._transaction():
@@ -167,9 +188,9 @@ class Outbox(OutboxFile):
                 "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
                 (*_place(evidence_key(packet)), bytes(packet), keys),
             )
-            self._set("sequence", packet.sequence.to_bytes(8, "big"))
+            self._numbers.use(packet.sequence)
             gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
-        self._last_sequence = packet.sequence
+        self._numbers.used()
         self._unsent += 1
         return gone > 0
 
@@ -195,10 +216,60 @@ class Outbox(OutboxFile):
 
     def raise_sequence(self, sequence: int) -> None:
         """Learn that this key has used a sequence, as a packet of its own from elsewhere shows."""
-        if sequence > self._last_sequence:
+        if sequence > self._numbers.last:
             with self._transaction():
-                self._set("sequence", sequence.to_bytes(8, "big"))
-            self._last_sequence = sequence
+                self._numbers.use(sequence)
+            self._numbers.used()
+
+    def set_aside(
+        self, packets: Iterable[Own], former: Iterable[Own], *, limit: int | None
+    ) -> None:
+        """Let packets that a wrong clock has dated stand above nothing, and be sent no more.
+
+        Parameters
+        ----------
+        packets
+            With the routing keys that they travel under.
+        former
+            What is in force under their evidence keys without them.
+        limit
+            All sequences beyond it stand above nothing from now on; `None`: those of other packets
+            stay, since nobody knows yet whether they are wrong.
+
+        """
+        rows = [(bytes(each.packet), b"".join(each.routing_keys)) for each in packets]
+        with self._transaction():
+            for packet, keys in rows:
+                self._execute("INSERT OR IGNORE INTO aside VALUES (?, ?, 0)", (packet, keys))
+                self._execute("DELETE FROM own WHERE packet = ?", (packet,))
+                self._execute("DELETE FROM unsent WHERE packet = ?", (packet,))
+            for each in former:
+                place, keys = _place(evidence_key(each.packet)), b"".join(each.routing_keys)
+                self._execute(
+                    "INSERT OR IGNORE INTO own VALUES (?, ?, ?, ?, ?, ?)",
+                    (*place, bytes(each.packet), keys),
+                )
+            if limit is not None:
+                self._numbers.set_aside(limit)
+            (self._unsent,) = self._execute("SELECT count(*) FROM unsent").fetchone()
+        self._numbers.used()
+
+    def aside(self) -> list[Aside]:
+        """What was set aside and has not expired since, in order of sequence."""
+        with self._translated():
+            rows = self._execute("SELECT packet, keys, is_answered FROM aside").fetchall()
+        found = [Aside(self._parsed(raw), keys_of(keys), bool(done)) for raw, keys, done in rows]
+        return sorted(found, key=lambda each: each.packet.sequence)
+
+    def answered(self, packets: Iterable[Packet], *, now: float) -> None:
+        """Note that what was set aside has been answered by something newer; forget the expired."""
+        done = {bytes(packet) for packet in packets}
+        with self._transaction():
+            for (raw,) in self._execute("SELECT packet FROM aside").fetchall():
+                if self._parsed(raw).expires_at <= now:
+                    self._execute("DELETE FROM aside WHERE packet = ?", (raw,))
+                elif raw in done:
+                    self._execute("UPDATE aside SET is_answered = 1 WHERE packet = ?", (raw,))
 
     def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
         """Packets that the network has not taken, oldest first, from a number on."""

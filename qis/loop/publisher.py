@@ -18,10 +18,12 @@ from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
 from qis.loop.clock_watch import ClockWatch
 from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
-from qis.loop.outbox import Outbox
+from qis.loop.outbox import Outbox, Own
+from qis.loop.recovery import Recovery
 from qis.loop.signing import Signer
 from qis.outcomes import Outcome, Retraction
 from qis.packet import Packet
+from qis.transport.site_clocks import ClockState
 
 _WITHDRAWN: Final = "what it would have replaced was withdrawn"
 
@@ -35,7 +37,7 @@ class Publisher:
         As for `qis.SynthesisLoop`.
     leaves_machine
         Whether the transport carries packets beyond this machine.
-    signer, outbox, journal, announcer, clock_watch
+    signer, outbox, journal, announcer, clock_watch, recovery
         The other parts of the loop.
 
     """
@@ -53,6 +55,7 @@ class Publisher:
         journal: Journal,
         announcer: Announcer,
         clock_watch: ClockWatch,
+        recovery: Recovery,
         clock: Callable[[], float],
     ) -> None:
         self._scheme = scheme
@@ -65,6 +68,7 @@ class Publisher:
         self._journal = journal
         self._announcer = announcer
         self._clock_watch = clock_watch
+        self._recovery = recovery
         self._clock = clock
 
     def publish(
@@ -77,8 +81,7 @@ class Publisher:
         trust_clock: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome that may leave, or keep it until it is released."""
-        if not trust_clock:
-            self._clock_watch.require()
+        self._require_clock(trust_clock=trust_clock)
         draft = drafted(self._scheme, outcome, about, subjects, people)
         self._check_same_subject(draft)
         self._check_about(draft)
@@ -86,8 +89,7 @@ class Publisher:
 
     def release(self, pending_id: str, approver: str, *, trust_clock: bool = False) -> Packet:
         """Let out what waited; all rules are checked again."""
-        if not trust_clock:
-            self._clock_watch.require()
+        self._require_clock(trust_clock=trust_clock)
         pending = self._pending(pending_id)
         _check_name(approver)
         self._check_same_subject(pending.draft)
@@ -117,7 +119,7 @@ class Publisher:
         Needs no approval, and drops what waits under the same study and cohort.
         """
         key = EvidenceKey(study_id, self._signer.issuer.key, cohort, Role.PRIMARY)
-        former = self._signer.former(key)
+        former = self._signer.former(key) or self._recovery.aside_under(key)
         if former is None or former.packet.outcome.kind == KIND_RETRACTION:
             raise InputError(
                 f"nothing of this site is in force under study {study_id.hex()} and cohort "
@@ -131,6 +133,7 @@ class Publisher:
                 "that it was published with",
                 field="about",
             )
+        self._recovery.make_way(key)
         withdrawal = Retraction(
             study_id=study_id,
             question=former.packet.outcome.question,
@@ -148,8 +151,33 @@ class Publisher:
 
     def republish(self, draft: Draft) -> Packet:
         """Publish a synthesis of what others and this site have published."""
-        self._clock_watch.require()
+        self._require_clock(trust_clock=False)
         return self._emit(draft, kind="republished")
+
+    def publish_again(self, own: Own, above: int) -> Packet:
+        """Publish what this site has published before once more, above a sequence of its own.
+
+        The outcome was released already, so no rule is asked again.
+        """
+        packet = own.packet
+        draft = Draft(
+            outcome=packet.outcome,
+            fingerprint=packet.fingerprint,
+            routing_keys=own.routing_keys,
+            leaves=packet.leaves,
+        )
+        again = self._signer.sign(draft, above=above)
+        self._journal.emitted(again, reason="over an own packet that a wrong clock had dated")
+        self._leave(again, draft, None, "republished")
+        return again
+
+    def _require_clock(self, *, trust_clock: bool) -> None:
+        """Raise `ClockError` unless this machine's date is to be believed."""
+        is_agreed = trust_clock or self._clock_watch.require().state is ClockState.AGREED
+        if self._recovery.is_needed:
+            if not is_agreed:
+                self._recovery.refuse()
+            self._recovery.recover()
 
     def _submit(self, draft: Draft, approve: Approval) -> Packet | Pending:
         try:
@@ -195,11 +223,17 @@ class Publisher:
             self._journal.emitted(packet)
         else:
             self._journal.released(packet, pending, approver)
+        self._leave(packet, draft, pending, kind)
+        return packet
+
+    def _leave(
+        self, packet: Packet, draft: Draft, pending: Pending | None, kind: EventKind
+    ) -> None:
+        """What is signed and recorded goes out."""
         self._keep(packet, draft, pending)
         self._signer.signed(packet, draft.routing_keys)
         self._announcer.statistics.published += 1
         self._announcer.tell(kind, packet=packet, pending_id=pending.id if pending else "")
-        return packet
 
     def _keep(self, packet: Packet, draft: Draft, pending: Pending | None) -> None:
         """Into the outbox and the site's own store, or into neither."""

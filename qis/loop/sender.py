@@ -7,7 +7,7 @@ is replaced by a newer version, leaves the outbox too, each with an event that s
 
 import asyncio
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -157,6 +157,11 @@ class Sender:
             for each in self._waiting.values()
             if not each.is_replaced
         )
+
+    def withdraw(self, ids: Container[bytes]) -> None:
+        """Send these packets no more: they have left the outbox."""
+        self._load()
+        self._let_go([n for n, each in self._waiting.items() if each.unsent.packet.id in ids])
 
     async def hand_over(self) -> None:
         """Give packets to the transport, for ever."""

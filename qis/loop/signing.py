@@ -34,6 +34,12 @@ class Signer:
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._own = outbox.own()
+        self._aside = {each.packet.id for each in outbox.aside()}
+
+    def read_again(self) -> None:
+        """Take over what the outbox has now: something was set aside."""
+        self._own = self._outbox.own()
+        self._aside = {each.packet.id for each in self._outbox.aside()}
 
     def former(self, key: EvidenceKey) -> Own | None:
         """The newest packet of this site under an evidence key."""
@@ -51,6 +57,8 @@ class Signer:
         """Learn from a packet of our own key, perhaps sent before a backup was restored."""
         if issuer_key(bytes(packet)) != self.issuer.key:
             return
+        if packet.id in self._aside:  # others may hold what a wrong clock had dated
+            return
         self._outbox.raise_sequence(packet.sequence)
         key = evidence_key(packet)
         former = self._own.get(key)
@@ -59,9 +67,12 @@ class Signer:
             keys = () if former is None else former.routing_keys
             self._own[key] = Own(packet, keys if packet.travels_under(keys) else ())
 
-    def sign(self, draft: Draft) -> Packet:
-        """The packet of a draft under the next sequence, which the outbox then marks as used."""
-        return self._packet(draft, self._identity)
+    def sign(self, draft: Draft, *, above: int = 0) -> Packet:
+        """The packet of a draft under the next sequence, which the outbox then marks as used.
+
+        That is higher than `above`.
+        """
+        return self._packet(draft, self._identity, above)
 
     def unsigned(self, draft: Draft) -> Packet:
         """What `sign` would give now, with zeros for the signature: nobody would accept it."""
@@ -71,7 +82,7 @@ class Signer:
         """Remember the newest packet under its key."""
         self._own[evidence_key(packet)] = Own(packet, routing_keys)
 
-    def _packet(self, draft: Draft, identity: Identity) -> Packet:
+    def _packet(self, draft: Draft, identity: Identity, above: int = 0) -> Packet:
         now = self._clock()
         issued_at = int(now)
         expires_at = draft.expires_at
@@ -88,7 +99,7 @@ class Signer:
             fingerprint=draft.fingerprint,
             issued_at=issued_at,
             lifetime_s=expires_at - issued_at,
-            sequence=max(self._outbox.last_sequence + 1, int(now * 1e6)),
+            sequence=self._outbox.next_sequence(now, above=above),
             routing_keys=draft.routing_keys,
             leaves=draft.leaves,
         )

@@ -329,6 +329,43 @@ class SynthesisLoop(Lifecycle):
         self._sending(parts, packet)
         return packet
 
+    async def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
+        """Say that this machine's date is right, and that of this site's last packets was wrong.
+
+        Where the clock was ahead for a while, what was signed then stands above all that is signed
+        now, until its date comes: `publish` raises `ClockError`. This sets those packets aside:
+        they count no longer here, are sent no more, and their files in a shared folder are deleted.
+        The sequence goes on from now; no number is used twice. Publish anew what is still true.
+        Others may hold such a packet: when its date comes, the newest of its study and cohort is
+        published over it at once, or, if nothing was, its own content under the right date.
+
+        Parameters
+        ----------
+        trust_clock
+            Even though the sites heard doubt the present date.
+
+        Returns
+        -------
+        tuple[Packet, ...]
+            What was set aside; empty where nothing is dated ahead.
+
+        Raises
+        ------
+        ClockError
+            If the sites heard doubt the present date: set it first.
+        StorageError
+            If store, outbox or audit log cannot be written. Calling again finishes it.
+        TransportError
+            If a file cannot be deleted.
+
+        """
+        parts = self._require_open()
+        if not trust_clock:
+            parts.clock_watch.require()
+        packets = parts.recovery.recover()
+        parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
+        return packets
+
     async def watch(self, interest: Interest, *, people: int | None = None) -> None:
         """Receive what matches another interest too; registered when this returns.
 

@@ -376,6 +376,13 @@ class OverlayNode:
         else:
             self._unpublished.append(carried)
 
+    def withdraw(self, packet_ids: Iterable[bytes]) -> None:
+        """Repeat and keep these packets no more; what others hold stays there."""
+        for packet_id in packet_ids:
+            self.publisher.withdraw(packet_id)
+            self.holder.retained.withdraw(packet_id)
+            self._unpublished = [each for each in self._unpublished if each.id != packet_id]
+
     def join(
         self,
         bootstrap: Iterable[tuple[bytes, bytes]],

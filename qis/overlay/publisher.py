@@ -155,6 +155,12 @@ class Publisher:
                 places = range(len(publication.carried.keys))
                 self._begin(publication, places, 0, now, to_all=True)
 
+    def withdraw(self, packet_id: bytes) -> None:
+        """Repeat a packet no more."""
+        publication = self._publications.get(packet_id)
+        if publication is not None:
+            self._leave(publication)
+
     def met(self, now: float) -> None:
         """Nodes have turned up: what nobody holds is tried again soon, not only when it is due."""
         for publication in list(self._retrying.values()):

@@ -103,6 +103,11 @@ class Retained:
             self._drop(oldest)
         return carried.id in self._packets
 
+    def withdraw(self, packet_id: bytes) -> None:
+        """Keep a packet no longer."""
+        if packet_id in self._packets:
+            self._drop(packet_id)
+
     def keys(self) -> set[bytes]:
         """The keys as whose holder this node keeps packets."""
         return set(self._by_key)

@@ -37,6 +37,10 @@ class Carrier(ABC):
         """Register what is wanted here now, more or less than before."""
 
     @abstractmethod
+    def withdraw(self, packet_ids: Iterable[bytes]) -> None:
+        """Repeat and keep these own packets no more."""
+
+    @abstractmethod
     def spread(self, now: float) -> None:
         """See to it that what was published remains when this node goes."""
 
@@ -116,6 +120,11 @@ class Direct(Carrier):
         for packet_id, (data, keys) in self._retained.items() if has_more else ():
             if self.wants(keys):
                 self._send(self, self, self.arrival(packet_id, data, keys))
+
+    def withdraw(self, packet_ids: Iterable[bytes]) -> None:
+        """Keep these for nobody."""
+        for packet_id in packet_ids:
+            self._retained.pop(packet_id, None)
 
     def spread(self, now: float) -> None:
         """Nothing to do: the network keeps what was published."""
@@ -248,6 +257,10 @@ class Overlaid(Carrier):
     def all_held(self, now: float) -> bool:
         """Whether they have acknowledged all that was published here."""
         return self.node.all_held(now)
+
+    def withdraw(self, packet_ids: Iterable[bytes]) -> None:
+        """Repeat these no more."""
+        self.node.withdraw(packet_ids)
 
     def judge_again(self) -> None:
         """Let go of nodes that are no longer accepted."""

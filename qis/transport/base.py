@@ -154,6 +154,12 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Leave the network and free everything; idempotent. Open subscriptions end."""
 
+    def withdraw(self, packets: Iterable[Packet]) -> None:  # noqa: B027  as far as it can
+        """Repeat these own packets no more, and take back what lies where this node can delete it.
+
+        Others may hold them all the same. By default nothing.
+        """
+
     def believe(self, roster: Roster) -> None:  # noqa: B027  in a transport without a roster
         """Admit by another roster from now on. One that keeps no roster has nothing to change."""
 

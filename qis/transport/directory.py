@@ -187,6 +187,20 @@ class DirectoryTransport(Transport):
                     self._polling.cancel()
                     self._polling = None
 
+    def withdraw(self, packets: Iterable[Packet]) -> None:
+        """Delete the files of these own packets; copies elsewhere stay.
+
+        Raises
+        ------
+        TransportError
+            If the folder refuses.
+
+        """
+        with _translated(self.path):
+            for packet in packets:
+                if packet.issuer == self._identity.issuer:
+                    (self.path / f"{packet.id.hex()}.qis").unlink(missing_ok=True)
+
     def believe(self, roster: Roster) -> None:
         """Admit by another roster from now on; all files are looked at once more."""
         self._reception.roster = roster

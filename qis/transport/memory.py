@@ -272,6 +272,10 @@ class MemoryTransport(Transport):
         self._reception.roster = roster
         self._carrier.judge_again()
 
+    def withdraw(self, packets: Iterable[Packet]) -> None:
+        """Repeat these own packets no more, and keep them for nobody."""
+        self._carrier.withdraw([packet.id for packet in packets])
+
     async def aclose(self) -> None:
         """Leave the network."""
         if self._is_open:

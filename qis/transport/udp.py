@@ -240,6 +240,11 @@ class UDPTransport(Transport):
         """Whether it is open, and others answer; docs/operating.md says what to do."""
         return self._condition.health
 
+    def withdraw(self, packets: Iterable[Packet]) -> None:
+        """Repeat these own packets no more; other nodes keep what they hold."""
+        if self._node is not None:
+            self._node.withdraw(packet.id for packet in packets)
+
     def believe(self, roster: Roster) -> None:
         """Admit by another roster from now on: packets, nodes, and whom a channel is kept with."""
         self._reception.roster = roster

@@ -1,0 +1,183 @@
+"""What a site does about its own packets that a wrong clock has dated too far ahead.
+
+They would stand above all that it signs until their date comes. Once it is known which date is
+right (the sites heard agree, or a person says so), they are set aside here, their files are
+removed, and the numbering goes on from now. Others may still hold them: when the date of one comes,
+the site publishes its newest over it at once.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from qis.errors import ClockError, InputError, StorageError
+from qis.evidence import EvidenceStore
+from qis.evidence.rules import EvidenceKey, evidence_key
+from qis.loop._numbers import limit_at
+from qis.loop.events import Announcer
+from qis.loop.journal import Journal
+from qis.loop.outbox import Aside, Outbox, Own
+from qis.loop.sender import Sender
+from qis.loop.signing import Signer
+from qis.packet import CLOCK_TOLERANCE_S, Packet
+from qis.transport import Transport
+from qis.transport.site_clocks import span
+
+LOOK_S: Final = 60.0
+"""Seconds between two looks at whether the date of something has come: dates can be set."""
+_MARGIN_S: Final = 2.0
+"""After the date from which others admit a packet on; issue times have whole seconds."""
+
+
+PublishAgain = Callable[[Own, int], Packet]
+"""Publishes the content of a packet once more, above a sequence."""
+
+
+class Recovery:
+    """Sets packets aside, and answers them when their date comes.
+
+    Parameters
+    ----------
+    outbox, signer, store, sender, transport, journal, announcer
+        The other parts of the loop.
+    clock
+        Gives Unix seconds.
+
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        signer: Signer,
+        store: EvidenceStore,
+        sender: Sender,
+        transport: Transport,
+        *,
+        journal: Journal,
+        announcer: Announcer,
+        clock: Callable[[], float],
+    ) -> None:
+        self._outbox = outbox
+        self._signer = signer
+        self._store = store
+        self._sender = sender
+        self._transport = transport
+        self._journal = journal
+        self._announcer = announcer
+        self._clock = clock
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether the last sequence is further ahead of the clock than clocks may be."""
+        return self._outbox.last_sequence > limit_at(self._clock())
+
+    def refuse(self) -> None:
+        """Raise `ClockError`: a site alone cannot tell whether the clock was wrong or is."""
+        now, last_s = self._clock(), self._outbox.last_sequence / 1e6
+        raise ClockError(
+            f"nothing was published: this site has signed something dated {span(last_s - now)} "
+            "ahead of this machine's clock, so the clock was wrong then or is now. If it is wrong "
+            "now, set it; if it is right, call recover_clock(), which sets aside what is dated "
+            "ahead",
+            field="sequence",
+            actual=now,
+            limit=last_s,
+        )
+
+    def recover(self) -> tuple[Packet, ...]:
+        """Set aside all that is dated beyond now; returns it. The clock is right."""
+        limit = limit_at(self._clock())
+        packets = [own for own in self._known() if _is_beyond(own.packet, limit)]
+        self._set_aside(packets, limit=limit)
+        return tuple(own.packet for own in packets)
+
+    def make_way(self, key: EvidenceKey) -> None:
+        """Set aside what is dated ahead under one key, for a retraction that is signed now.
+
+        Should the clock be wrong and not the packet, the retraction is signed again when that is
+        set right, over what it withdraws.
+        """
+        limit = limit_at(self._clock())
+        packets = [
+            own
+            for own in self._known()
+            if _is_beyond(own.packet, limit) and evidence_key(own.packet) == key
+        ]
+        self._set_aside(packets, limit=None)
+
+    def aside_under(self, key: EvidenceKey) -> Own | None:
+        """The newest packet of an evidence key that was set aside: others may still come to it."""
+        of_key = [each for each in self._outbox.aside() if evidence_key(each.packet) == key]
+        return Own(of_key[-1].packet, of_key[-1].routing_keys) if of_key else None
+
+    def answer(self, publish_again: PublishAgain) -> None:
+        """Publish the newest over each packet set aside whose date has come."""
+        now = self._clock()
+        aside = [each for each in self._outbox.aside() if not each.is_answered]
+        due = [each for each in aside if _due_at(each.packet) <= now]
+        if not due:
+            return
+        newest: dict[EvidenceKey, Aside] = {evidence_key(each.packet): each for each in due}
+        for key, each in newest.items():
+            former = self._signer.former(key) or Own(each.packet, each.routing_keys)
+            if each.packet.expires_at > now and former.packet.sequence <= each.packet.sequence:
+                publish_again(former, each.packet.sequence)
+                self._sender.wake()
+        self._outbox.answered((each.packet for each in due), now=now)
+
+    async def run(self, publish_again: PublishAgain) -> None:
+        """Answer what comes due, for ever."""
+        while True:
+            await self._sender.room()
+            try:
+                self.answer(publish_again)
+            except (InputError, StorageError) as error:  # not answered yet: tried again
+                self._announcer.tell("refused", reason=f"over a packet set aside: {error}")
+            now = self._clock()
+            aside = self._outbox.aside()
+            dates = [_due_at(each.packet) for each in aside if not each.is_answered]
+            await asyncio.sleep(min(LOOK_S, max(0.1, min(dates, default=now + LOOK_S) - now)))
+
+    def _known(self) -> list[Own]:
+        """The packets of this site, as far as store and outbox have them, each once."""
+        waiting = self._outbox.queued(most=self._outbox.limit)
+        found = {each.packet.id: Own(each.packet, each.routing_keys) for each in waiting}
+        found.update((own.packet.id, own) for own in self._outbox.own().values())
+        keys = {evidence_key(own.packet): own.routing_keys for own in found.values()}
+        for packet in self._store.packets_of(self._signer.issuer):
+            its_keys = keys.get(evidence_key(packet), ())
+            found.setdefault(
+                packet.id, Own(packet, its_keys if packet.travels_under(its_keys) else ())
+            )
+        aside = {each.packet.id for each in self._outbox.aside()}
+        return [own for own in found.values() if own.packet.id not in aside]
+
+    def _set_aside(self, packets: list[Own], *, limit: int | None) -> None:
+        ids = {own.packet.id for own in packets}
+        left = [own for own in self._known() if own.packet.id not in ids]
+        former = _newest(own for own in left if limit is None or not _is_beyond(own.packet, limit))
+        self._journal.set_aside(own.packet for own in packets)
+        self._store.set_aside([own.packet for own in packets])
+        self._outbox.set_aside(packets, former, limit=limit)
+        self._signer.read_again()
+        self._sender.withdraw(ids)
+        self._transport.withdraw([own.packet for own in packets])
+        for own in packets:
+            ahead_s = own.packet.sequence / 1e6 - self._clock()
+            reason = f"it is dated {span(ahead_s)} ahead of this machine's clock"
+            self._announcer.tell("set_aside", packet=own.packet, reason=reason)
+
+
+def _is_beyond(packet: Packet, limit: int) -> bool:
+    return max(packet.sequence, packet.issued_at * 1_000_000) > limit
+
+
+def _due_at(packet: Packet) -> float:
+    """When others begin to admit a packet, and something newer may stand above it."""
+    return max(packet.sequence / 1e6, packet.issued_at) - CLOCK_TOLERANCE_S + _MARGIN_S
+
+
+def _newest(owns: Iterable[Own]) -> list[Own]:
+    """The newest under each key."""
+    ordered = sorted(owns, key=lambda own: own.packet.sequence)
+    return list({evidence_key(own.packet): own for own in ordered}.values())
