@@ -9,8 +9,8 @@ encoding of the same values is shorter, and one with a longer head, or a longer 
 
 import math
 import struct
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
+from itertools import accumulate, chain, pairwise
 from typing import Any, Final, NoReturn
 
 from qis.errors import InputError
@@ -20,6 +20,8 @@ MAX_DEPTH: Final = 4
 """Maps and lists within each other, the outermost map counted."""
 LARGEST_INT: Final = 2**53 - 1
 _KINDS: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
+_SIMPLE: Final = frozenset({type(None), bool})
+_CONTAINERS: Final = frozenset({list, dict})
 _SHORTER: Final = (("f", 4, 3.4028234663852886e38), ("e", 2, 65504.0))
 """Forms of reals: letter of `struct`, bytes saved beside the next longer form, largest."""
 
@@ -39,44 +41,67 @@ def checked_size(content: Any) -> int:
         kinds = set(map(type, level))
         if not kinds <= _KINDS:
             _refuse_kind(kinds - _KINDS)
-        size += len(level)  # the head of each, and all that null and booleans take
-        inner: list[Any] = []
-        texts: list[str] = [item for item in level if type(item) is str] if str in kinds else []
-        if dict in kinds:
-            size += _maps([item for item in level if type(item) is dict], texts, inner)
-        if list in kinds:
-            lists = [item for item in level if type(item) is list]
-            size += _longer_heads(list(map(len, lists)))
-            inner += chain.from_iterable(lists)
-        if depth > MAX_DEPTH and (dict in kinds or list in kinds):
+        if depth > MAX_DEPTH and not kinds.isdisjoint(_CONTAINERS):
             raise InputError(
                 f"content is nested deeper than {MAX_DEPTH}", field="content", limit=MAX_DEPTH
             )
+        size += len(level)  # the head of each, and all that null and booleans take
+        inner: list[Any] = []
+        texts: list[str] = []
+        for kind in kinds - _SIMPLE:
+            alike: list[Any] = (
+                level if len(kinds) == 1 else [item for item in level if type(item) is kind]
+            )
+            if kind is str:
+                texts += alike
+            elif kind is dict:
+                size += _maps(alike, texts, inner)
+            else:
+                size += _SIZES[kind](alike, inner)
         if texts:
             lengths = check_normal(texts, "content")
             size += sum(lengths) + _longer_heads(lengths)
-        if bytes in kinds:
-            lengths = [len(item) for item in level if type(item) is bytes]
-            size += sum(lengths) + _longer_heads(lengths)
-        if int in kinds:
-            size += _integers([item for item in level if type(item) is int])
-        if float in kinds:
-            size += _reals([item for item in level if type(item) is float])
         level, depth = inner, depth + 1
     return size
 
 
 def _maps(maps: Sequence[Any], texts: list[str], inner: list[Any]) -> int:
-    """Bytes of the heads of maps beyond the first and of their keys' first; adds what they hold."""
-    lengths = list(map(len, maps))
-    longest = max(lengths)
-    if not longest:
-        return 0
+    """Bytes of maps beyond their heads' first, without those of keys beyond their first."""
     keys = list(chain.from_iterable(maps))
-    _check_keys(keys, [item for item in maps if len(item) > 1] if longest > 1 else [])
+    if not keys:
+        return 0
+    if set(map(type, keys)) != {str}:
+        refuse_key(next(key for key in keys if type(key) is not str))
     texts += keys
     inner += chain.from_iterable(map(dict.values, maps))
+    lengths = list(map(len, maps))
+    if max(lengths) > 1:
+        _check_order(keys, lengths)
     return len(keys) + _longer_heads(lengths)
+
+
+def _check_order(keys: Sequence[str], lengths: Sequence[int]) -> None:
+    """Raise `InputError` unless the keys of each map ascend as they are encoded.
+
+    The keys are those of all maps, one after another; `lengths` says how many each map has.
+    """
+    encoded = list(map(str.encode, keys))
+    ordered = list(zip(map(len, encoded), encoded, strict=True))
+    falls = [i for i, (one, other) in enumerate(pairwise(ordered), 1) if one >= other]
+    if not set(falls) <= set(accumulate(lengths)):
+        raise InputError("the keys of content ascend, shorter ones first", field="content")
+
+
+def _lists(lists: Sequence[Any], inner: list[Any]) -> int:
+    """Bytes of lists beyond their heads' first; adds what they hold."""
+    held = list(chain.from_iterable(lists))
+    inner += held
+    return _longer_heads(list(map(len, lists))) if len(held) >= 24 else 0
+
+
+def _byte_strings(strings: Sequence[Any], _inner: list[Any]) -> int:
+    lengths = list(map(len, strings))
+    return sum(lengths) + _longer_heads(lengths)
 
 
 def _longer_heads(numbers: Sequence[int]) -> int:
@@ -86,7 +111,7 @@ def _longer_heads(numbers: Sequence[int]) -> int:
     return sum([0 if n < 24 else 1 if n < 256 else 2 if n < 65_536 else 4 for n in numbers])
 
 
-def _integers(numbers: Sequence[int]) -> int:
+def _integers(numbers: Sequence[int], _inner: list[Any]) -> int:
     largest, smallest = max(numbers), min(numbers)
     if largest > LARGEST_INT or smallest < -LARGEST_INT:
         refuse_integer(largest if largest > LARGEST_INT else smallest)
@@ -99,7 +124,7 @@ def _integers(numbers: Sequence[int]) -> int:
     return sum(sizes)
 
 
-def _reals(numbers: Sequence[float]) -> int:
+def _reals(numbers: Sequence[float], _inner: list[Any]) -> int:
     """Bytes of reals beyond their heads, each in the shortest form that is exact."""
     if not all(map(math.isfinite, numbers)) or any(map(float.is_integer, numbers)):
         raise InputError(
@@ -113,16 +138,6 @@ def _reals(numbers: Sequence[float]) -> int:
         numbers = [number for number, other in zip(numbers, same, strict=True) if number == other]
         size -= saved * len(numbers)
     return size
-
-
-def _check_keys(keys: Sequence[Any], maps: Sequence[Any]) -> None:
-    """Raise `InputError` unless keys are texts, those of each map ascending as they are encoded."""
-    if set(map(type, keys)) - {str}:
-        refuse_key(next(key for key in keys if type(key) is not str))
-    for item in maps:
-        encoded = [(len(key), key) for key in map(str.encode, item)]
-        if encoded != sorted(encoded):
-            raise InputError("the keys of content ascend, shorter ones first", field="content")
 
 
 def refuse_integer(given: float) -> NoReturn:
@@ -147,3 +162,12 @@ def _refuse_kind(kinds: set[type]) -> NoReturn:
         field="content",
         actual=name,
     )
+
+
+_SIZES: Final[dict[type, Callable[[Sequence[Any], list[Any]], int]]] = {
+    list: _lists,
+    bytes: _byte_strings,
+    int: _integers,
+    float: _reals,
+}
+"""Bytes that values of a kind take beyond the first of each."""

@@ -75,6 +75,8 @@ class Record(Outcome):
         object.__setattr__(self, "_size", size)
         # Frozen when somebody looks at it (`__getattr__`): most receivers of a packet never do.
         object.__delattr__(self, "content")
+        if type(given) is _Checked:
+            return
         room = BODY_ROOM - len(self._head())
         if size > room:
             raise OutcomeTooLargeError(
