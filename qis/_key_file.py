@@ -1,4 +1,8 @@
-"""Key files: PKCS #8 in PEM form as openssl writes it, or sealed with a passphrase."""
+"""Key files: PKCS #8 in PEM form as openssl writes it, encrypted or not, or sealed in our own way.
+
+A passphrase encrypts as PKCS #8 where the extra `[keys]` is installed, so that other programs can
+read the file, and seals as ours where it is not. Both are read for ever.
+"""
 
 import base64
 import binascii
@@ -12,6 +16,7 @@ from typing import Final
 from nacl import pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
+from qis import _pkcs8
 from qis._new_file import create
 from qis._paths import file_path
 from qis.errors import KeyFileError
@@ -20,6 +25,7 @@ SEED_SIZE: Final = 32
 # PrivateKeyInfo of RFC 8410 up to the 32 bytes of the seed: what `openssl genpkey` writes.
 _PKCS8_HEAD: Final = bytes.fromhex("302e020100300506032b657004220420")
 _PLAIN: Final = "PRIVATE KEY"
+_ENCRYPTED: Final = "ENCRYPTED PRIVATE KEY"
 _SEALED: Final = "QIS SEALED PRIVATE KEY"
 _LARGEST: Final = 4096
 # Argon2id (RFC 9106) with libsodium's moderate limits: some 0.7 s and 256 MiB for each guess. They
@@ -43,6 +49,9 @@ def write_seed(path: str | PathLike[str], seed: bytes, passphrase: str | None) -
     _require_encodable(passphrase)
     if passphrase is None:
         text = _pem(_PLAIN, _PKCS8_HEAD + seed)
+    elif _pkcs8.is_available():
+        words = unicodedata.normalize("NFC", passphrase)
+        text = _pem(_ENCRYPTED, _pkcs8.encrypted(_PKCS8_HEAD + seed, words))
     else:
         text = _pem(_SEALED, _sealed(seed, passphrase))
     try:
@@ -68,13 +77,15 @@ def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
     """
     _require_encodable(passphrase)
     label, content = _unpem(_text_of(path), path)
-    if label == _SEALED:
+    if label != _PLAIN:
         if passphrase is None:
-            raise KeyFileError(f"{path} is sealed: give its passphrase=", field="passphrase")
-        return _unsealed(content, passphrase, path)
-    if passphrase is not None:
+            raise KeyFileError(f"{path} is encrypted: give its passphrase=", field="passphrase")
+        if label == _SEALED:
+            return _unsealed(content, passphrase, path)
+        content = _decrypted(content, passphrase, path)
+    elif passphrase is not None:
         raise KeyFileError(
-            f"{path} is not sealed, so a passphrase protects nothing: leave it out, or save the "
+            f"{path} is not encrypted, so a passphrase protects nothing: leave it out, or save the "
             "key anew with one",
             field="passphrase",
         )
@@ -130,7 +141,7 @@ def _pem(label: str, content: bytes) -> str:
 
 def _unpem(text: str, path: str | PathLike[str]) -> tuple[str, bytes]:
     lines = [line.strip() for line in text.strip().splitlines()]
-    for label in (_PLAIN, _SEALED):
+    for label in (_PLAIN, _ENCRYPTED, _SEALED):
         ends = (f"-----BEGIN {label}-----", f"-----END {label}-----")
         if len(lines) >= 3 and (lines[0], lines[-1]) == ends:
             try:
@@ -140,6 +151,22 @@ def _unpem(text: str, path: str | PathLike[str]) -> tuple[str, bytes]:
                     f"{path} is damaged: its base64 does not decode", field="path"
                 ) from None
     raise KeyFileError(f"{path} is no PKCS #8 key in PEM form", field="path")
+
+
+def _decrypted(content: bytes, passphrase: str, path: str | PathLike[str]) -> bytes:
+    for words in spellings(passphrase):
+        plain = _pkcs8.decrypted(content, words, path)
+        # One wrong passphrase in 256 leaves what looks like padding, but not a key's structure.
+        if plain is not None and plain.startswith(b"\x30"):
+            return plain
+    raise _does_not_open(path)
+
+
+def _does_not_open(path: str | PathLike[str]) -> KeyFileError:
+    return KeyFileError(
+        f"{path} does not open: the passphrase is another, or the file was changed",
+        field="passphrase",
+    )
 
 
 def _sealed(seed: bytes, passphrase: str) -> bytes:
@@ -163,10 +190,7 @@ def _unsealed(content: bytes, passphrase: str, path: str | PathLike[str]) -> byt
             return bytes(_box(words, salt, operations, memory).decrypt(box))
         except CryptoError:
             continue
-    raise KeyFileError(
-        f"{path} does not open: the passphrase is another, or the file was changed",
-        field="passphrase",
-    )
+    raise _does_not_open(path)
 
 
 def spellings(passphrase: str) -> tuple[str, ...]:

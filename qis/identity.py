@@ -98,13 +98,16 @@ class Identity:
         path
             Of the key file.
         passphrase
-            What the file was sealed with, if it was.
+            What the file was encrypted with, if it was; tried in composed form (NFC), then as it
+            is given.
 
         Raises
         ------
         KeyFileError
             If the file is missing, readable or writable by others, or not such a key; or the
             passphrase is missing, wrong or not asked for.
+        MissingExtraError
+            If the file is encrypted PKCS #8 and the extra ``[keys]`` is not installed.
 
         """
         return cls(_key_file.read_seed(path, passphrase))
@@ -117,8 +120,9 @@ class Identity:
         path
             Of the file to make.
         passphrase
-            Seal the key with it (Argon2id, then XSalsa20-Poly1305). Without one the file is PKCS #8
-            PEM (RFC 8410), which openssl reads.
+            Encrypt the key with it: as PKCS #8 PEM (PBES2 with scrypt and AES-256), which openssl
+            reads, where the extra ``[keys]`` is installed; else in a form of our own (Argon2id,
+            then XSalsa20-Poly1305). Without one the file is plain PKCS #8 PEM (RFC 8410).
 
         Raises
         ------

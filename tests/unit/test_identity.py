@@ -1,5 +1,6 @@
 """Keys: files that others cannot read, passphrases, and openssl's keys."""
 
+import contextlib
 import copy
 import errno
 import os
@@ -11,8 +12,8 @@ import sys
 import pytest
 
 import qis
-from qis import _key_file
-from qis.errors import InputError, KeyFileError
+from qis import _key_file, _pkcs8
+from qis.errors import InputError, KeyFileError, MissingExtraError
 
 # RFC 8410, section 10.3: the example's private key, and its public key from section 10.1.
 RFC_8410 = """-----BEGIN PRIVATE KEY-----
@@ -42,11 +43,17 @@ def test_the_example_of_rfc_8410_loads(key_file):
     assert str(qis.Identity.load(key_file).issuer) == RFC_8410_PUBLIC
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")
-def test_openssl_and_we_read_each_others_keys(key_file, tmp_path):
-    def openssl(*arguments):
-        return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout  # noqa: S603, S607
+needs_openssl = pytest.mark.skipif(
+    shutil.which("openssl") is None, reason="openssl is not installed"
+)
 
+
+def openssl(*arguments):
+    return subprocess.run(["openssl", *arguments], check=True, capture_output=True).stdout  # noqa: S603, S607
+
+
+@needs_openssl
+def test_openssl_and_we_read_each_others_keys(key_file, tmp_path):
     key_file.write_bytes(openssl("genpkey", "-algorithm", "ed25519"))
     key_file.chmod(0o600)
     site = qis.Identity.load(key_file)
@@ -56,6 +63,120 @@ def test_openssl_and_we_read_each_others_keys(key_file, tmp_path):
     qis.Identity.from_seed(bytes(range(32))).save(ours)
     der = openssl("pkey", "-in", str(ours), "-pubout", "-outform", "DER")
     assert der[-32:] == bytes(qis.Identity.from_seed(bytes(range(32))).issuer)
+
+
+@needs_openssl
+@pytest.mark.parametrize(
+    "way",
+    [
+        "-v2 aes-256-cbc",
+        "-v2 aes-192-cbc -v2prf hmacWithSHA512",
+        "-v2 aes-128-cbc -v2prf hmacWithSHA1 -iter 100000",
+        "-scrypt",
+        "-scrypt -scrypt_N 1024 -scrypt_r 4 -scrypt_p 3",
+    ],
+)
+def test_what_openssl_has_encrypted_is_read(key_file, tmp_path, way):
+    plain = tmp_path / "plain.pem"
+    site = qis.Identity.generate()
+    site.save(plain)
+    openssl(
+        *("pkcs8", "-topk8", "-in", str(plain), "-out", str(key_file)),
+        *("-passout", "pass:\u00f6ffne dich", *way.split()),
+    )
+    key_file.chmod(0o600)
+    assert qis.Identity.load(key_file, passphrase="o\u0308ffne dich").issuer == site.issuer
+    for wrong, words in ((None, "give its passphrase"), ("anders", "does not open")):
+        with pytest.raises(KeyFileError, match=words):
+            qis.Identity.load(key_file, passphrase=wrong)
+
+
+@needs_openssl
+def test_openssl_reads_what_we_have_encrypted(key_file):
+    site = qis.Identity.generate()
+    site.save(key_file, passphrase="o\u0308ffne dich")
+    assert key_file.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    read = ("pkey", "-in", str(key_file), "-passin", "pass:\u00f6ffne dich")
+    assert openssl(*read, "-pubout", "-outform", "DER")[-32:] == bytes(site.issuer)
+    listed = openssl("asn1parse", "-in", str(key_file)).decode()
+    assert all(word in listed for word in ("PBES2", "scrypt", "aes-256-cbc"))
+    assert qis.Identity.load(key_file, passphrase="o\u0308ffne dich").issuer == site.issuer
+
+
+def test_any_change_of_an_encrypted_key_is_found_or_harmless(key_file, monkeypatch):
+    monkeypatch.setattr(_pkcs8, "_N", 2)
+    monkeypatch.setattr(_pkcs8, "_P", 1)
+    site = qis.Identity.generate()
+    site.save(key_file, passphrase="x")
+    label, content = _key_file._unpem(key_file.read_text(), key_file)
+    for place in range(len(content)):
+        for changed in (
+            content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :],
+            content[:place],
+        ):
+            key_file.write_text(_key_file._pem(label, changed), encoding="ascii")
+            with contextlib.suppress(KeyFileError):
+                # CBC is not authenticated: a change of a block may give another key, never another
+                # kind of error. The issuer, which a roster lists, tells.
+                qis.Identity.load(key_file, passphrase="x")
+
+
+def test_an_encrypted_file_cannot_ask_for_any_amount_of_work(key_file, monkeypatch):
+    asked = []
+    monkeypatch.setattr("hashlib.scrypt", lambda *_, **how: asked.append(how) or bytes(32))
+    monkeypatch.setattr("hashlib.pbkdf2_hmac", lambda *how: asked.append(how) or bytes(32))
+    sequence, put = _pkcs8._sequence, _pkcs8._put
+    aes = put(6, next(iter(_pkcs8._AES)))
+    for name, numbers in (
+        (_pkcs8._SCRYPT, (2**24, 8, 1)),
+        (_pkcs8._SCRYPT, (2**14, 8, 2**20)),
+        (_pkcs8._PBKDF2, (2**31,)),
+    ):
+        parameters = sequence(put(4, bytes(8)), *map(_pkcs8._integer, numbers))
+        scheme = sequence(sequence(put(6, name), parameters), sequence(aes, put(4, bytes(16))))
+        greedy = sequence(sequence(put(6, _pkcs8._PBES2), scheme), put(4, bytes(64)))
+        key_file.write_text(_key_file._pem("ENCRYPTED PRIVATE KEY", greedy), encoding="ascii")
+        key_file.chmod(0o600)
+        with pytest.raises(KeyFileError, match="too much work"):
+            qis.Identity.load(key_file, passphrase="x")
+    assert asked == []
+
+
+# By openssl 3.0: genpkey -algorithm ed25519, then pkcs8 -topk8 -v2 aes-256-cbc; passphrase x.
+ENCRYPTED = """-----BEGIN ENCRYPTED PRIVATE KEY-----
+MIGbMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAjfQ1eEA/jdAQICCAAw
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEECklL2wLpC1Lb9X0tPp2hCUEQJ8T
+RfBgL+wabtL9teZ1vki0ubAp3W2pvmLAqa2eM9oknS2/yXvyDN1UCmsk6S53ZdtM
+wyEKbIA/3NCYp+6ED8c=
+-----END ENCRYPTED PRIVATE KEY-----
+"""
+
+
+def test_without_the_extra_an_encrypted_file_names_it(key_file, monkeypatch):
+    key_file.touch(mode=0o600)
+    key_file.write_text(ENCRYPTED, encoding="ascii")
+    assert (
+        str(qis.Identity.load(key_file, passphrase="x").issuer)
+        == "3efb784cab82c139dc1d93e42bb51ce62cd8e4b62194056e8c35278b5996f59b"
+    )
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
+    with pytest.raises(MissingExtraError, match=r"qis-protocol\[keys\]"):
+        qis.Identity.load(key_file, passphrase="x")
+
+
+@needs_openssl
+def test_another_encryption_is_refused_with_the_way_out(key_file):
+    rsa = openssl("genpkey", "-algorithm", "rsa", "-pkeyopt", "rsa_keygen_bits:1024")
+    key_file.with_suffix(".rsa").write_bytes(rsa)
+    for way, words in (("-v2 des3", "pkcs8 -topk8"), ("-v2 aes-256-cbc", "another kind")):
+        key_file.unlink(missing_ok=True)
+        openssl(
+            *("pkcs8", "-topk8", "-in", str(key_file.with_suffix(".rsa")), *way.split()),
+            *("-out", str(key_file), "-passout", "pass:x"),
+        )
+        key_file.chmod(0o600)
+        with pytest.raises(KeyFileError, match=words):
+            qis.Identity.load(key_file, passphrase="x")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644])
@@ -69,7 +190,9 @@ def test_a_key_that_others_may_touch_is_refused(key_file, mode):
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Argon2id's least work: the format is the same, the tests are fast."""
+    """Files of our own form, with Argon2id's least work: the format is the same."""
+    monkeypatch.setitem(sys.modules, "cryptography", None)  # as where the extra is absent
+    monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers", None)
     monkeypatch.setattr(_key_file, "_OPERATIONS", 1)
     monkeypatch.setattr(_key_file, "_MEMORY", 8192)
 
