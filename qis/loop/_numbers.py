@@ -36,16 +36,12 @@ class Numbers:
 
     def __init__(self, execute: Execute) -> None:
         self._execute = execute
-        execute(
-            "DELETE FROM numbers WHERE sequence < coalesce((SELECT sequence FROM numbers "
-            "ORDER BY sequence DESC LIMIT 1 OFFSET ?), x'')",
-            (NUMBERS_LIMIT,),
-        )
-        self.last = self._highest("1")
+        self._forget()
+        self.last = self._highest("NOT aside")
 
     def before(self, limit: int) -> int:
         """The highest used number up to a limit, set aside or not; 0 if none."""
-        return self._highest("sequence <= ?", _bytes(limit), aside=True)
+        return self._highest("sequence <= ?", _bytes(limit))
 
     def next(self, now: float, *, above: int = 0) -> int:
         """The number of a packet issued now: unused, and above all that count."""
@@ -64,22 +60,35 @@ class Numbers:
     def use(self, number: int) -> None:
         """Note a number as used."""
         self._execute("INSERT OR IGNORE INTO numbers VALUES (?, 0)", (_bytes(number),))
+        self._uses += 1
+        if self._uses >= NUMBERS_LIMIT:
+            self._forget()
 
     def used(self) -> None:
         """What `use` has noted is on disk now."""
-        self.last = self._highest("1")
+        self.last = self._highest("NOT aside")
 
     def set_aside(self, limit: int) -> None:
         """Go on as if the numbers beyond a limit stood above nothing."""
         self._execute("UPDATE numbers SET aside = 1 WHERE sequence > ?", (_bytes(limit),))
 
-    def _highest(self, condition: str, *values: object, aside: bool = False) -> int:
-        which = condition if aside else f"{condition} AND NOT aside"
-        (found,) = self._execute(
-            f"SELECT max(sequence) FROM numbers WHERE {which}",  # noqa: S608  only our own words
+    def _forget(self) -> None:
+        """Let go of the lowest beyond the limit; done seldom, as it reads all."""
+        self._uses = 0
+        self._execute(
+            "DELETE FROM numbers WHERE sequence < coalesce((SELECT sequence FROM numbers "
+            "ORDER BY sequence DESC LIMIT 1 OFFSET ?), x'')",
+            (NUMBERS_LIMIT - 1,),
+        )
+
+    def _highest(self, which: str, *values: object) -> int:
+        # Along the index from above, where max() would read the whole table.
+        found = self._execute(
+            f"SELECT sequence FROM numbers WHERE {which} "  # noqa: S608  only our own words
+            "ORDER BY sequence DESC LIMIT 1",
             values,
         ).fetchone()
-        return int.from_bytes(found or b"", "big")
+        return 0 if found is None else int.from_bytes(found[0], "big")
 
 
 def _bytes(number: int) -> bytes:

@@ -97,6 +97,8 @@ class Recovery:
         Should the clock be wrong and not the packet, the retraction is signed again when that is
         set right, over what it withdraws.
         """
+        if not self.is_needed:
+            return
         limit = limit_at(self._clock())
         packets = [
             own

@@ -8,7 +8,7 @@ from qis.identity import Identity, Issuer
 from qis.loop.approval import Draft
 from qis.loop.outbox import Outbox, Own
 from qis.outcomes import Outcome
-from qis.packet import Packet, issuer_key
+from qis.packet import MAX_LIFETIME_S, Packet, issuer_key
 
 _NO_SIGNATURE: Final = bytes(64)
 
@@ -93,6 +93,9 @@ class Signer:
             expires_at = max(
                 issued_at + self._lifetime_s, former.packet.expires_at if former else 0
             )
+            # But for a former that lives longer than may be from now on, as by a clock that went
+            # back: a retraction has to be possible at any time.
+            expires_at = min(expires_at, issued_at + MAX_LIFETIME_S)
         return Packet.sign(
             identity,
             outcome=draft.outcome,

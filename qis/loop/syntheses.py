@@ -19,6 +19,8 @@ from qis.synthesis import Synthesis, synthesise
 
 AT_ONCE: Final = 32
 """Packets that are pooled without handing over to a thread."""
+DATE_AGAIN_S: Final = 60.0
+"""Longest wait for a date, such as the end of an embargo, before the clock is asked again."""
 MAX_STUDIES: Final = 1_000
 """Studies whose newest synthesis is kept; the one that changed longest ago goes first."""
 
@@ -123,7 +125,8 @@ class Syntheses:
             now = self._clock()
             while self._moments and self._moments[0][0] <= now:
                 self.mark(self._moments.pop(0)[1])
-            waits_s = [self._moments[0][0] - now] if self._moments else []
+            # Looked at again now and then: somebody may set the date meanwhile.
+            waits_s = [min(self._moments[0][0] - now, DATE_AGAIN_S)] if self._moments else []
             if (again_s := self._set_aside.next_s()) is not None:
                 waits_s.append(again_s - _now_s())
             with suppress(TimeoutError):

@@ -12,6 +12,7 @@ import os
 import re
 import secrets
 import stat
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -367,12 +368,17 @@ class DirectoryTransport(Transport):
                 is_draft = entry.name.startswith(own) and entry.name.endswith(".tmp")
                 if is_draft:
                     modified = entry.stat(follow_symlinks=False).st_mtime
-                    is_done = modified < time.time() - _ABANDONED_S
+                    is_done = modified < self._folder_time() - _ABANDONED_S
                 else:
                     is_packet = _NAME.fullmatch(entry.name) is not None
                     is_done = is_packet and self._is_own_and_expired(entry, now)
                 if is_done:
                     Path(entry.path).unlink()
+
+    def _folder_time(self) -> float:
+        """What a file that is written now is dated: the file server's time, not this machine's."""
+        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".qis.", suffix=".tmp") as probe:
+            return os.fstat(probe.fileno()).st_mtime
 
     def _is_own_and_expired(self, entry: "os.DirEntry[str]", now: float) -> bool:
         data = read_regular(entry.path, _LARGEST)[:PACKET_SIZE]

@@ -8,7 +8,8 @@ import pytest
 
 import qis
 import qis.blocking
-from qis.errors import ClockError, InputError
+from qis.errors import ClockError, InputError, StorageError
+from qis.loop import _numbers
 from qis.loop.outbox import Own
 from qis.testing import VirtualClock
 from tests.unit.test_clock_watch import (
@@ -291,3 +292,32 @@ def test_the_blocking_loop_recovers_too(tmp_path):
             loop.publish(effect(0.2), about=NEAR, people=0)
         assert loop.recover_clock() == (wrong,)
         assert loop.publish(effect(0.2), about=NEAR, people=0).sequence < wrong.sequence
+
+
+def test_a_packet_that_lives_longer_than_may_be_from_now_on_can_be_replaced_and_withdrawn(tmp_path):
+    async def scenario():
+        network = Network(tmp_path)
+        async with AsyncExitStack() as stack:
+            store = stack.enter_context(closing(qis.SQLiteStore(network.store, roster=ROSTER)))
+            options = {"store": store, "roster": None, "lifetime_s": 400 * 86_400}
+            loop = loop_in(network.shared, network.clock, network.events, **options)
+            await stack.enter_async_context(loop)
+            long = await publish(loop, 0.1)
+            network.clock.set(NOW - 200.0)  # within what clocks may differ
+            assert (await publish(loop, 0.2)).expires_at == long.expires_at - 200
+            assert (await loop.retract(STUDY)).expires_at == long.expires_at - 200
+
+    asyncio.run(scenario())
+
+
+def test_remembered_numbers_are_bounded_and_the_lowest_go(monkeypatch):
+    monkeypatch.setattr(_numbers, "NUMBERS_LIMIT", 5)
+    outbox = qis.Outbox()
+    packets = [packet_of(OWN, NOW + second) for second in range(23)]
+    for packet in packets:
+        outbox.put(packet, ())
+    (count,) = outbox._execute("SELECT count(*) FROM numbers").fetchone()
+    assert count <= 2 * 5
+    assert outbox.last_sequence == packets[-1].sequence
+    with pytest.raises(StorageError, match="was used already"):
+        outbox.put(packets[0], ())
