@@ -141,6 +141,12 @@ def by_node(packets: Iterable[bytes], *, without: str = "") -> Iterator[dict[str
             yield json.loads(rest) if verdict == b"valid" else None
 
 
+def generated(seed: int, count: int) -> list[bytes]:
+    """Packets from the second reader's own generator; the same seed gives the same ones."""
+    made = run_node("generator.mjs", str(seed), str(count))
+    return [made[at : at + qis.PACKET_SIZE] for at in range(0, len(made), qis.PACKET_SIZE)]
+
+
 def run_node(script: str, *arguments: str, given: bytes = b"") -> bytes:
     """What a script of tests/port prints."""
     command = [node() or "node", str(PORT / script), *arguments]

@@ -49,8 +49,9 @@ def points(lower: float, upper: float, maximum: float | None) -> NDArray[np.floa
 
 def well_apart(lower: float, upper: float, maximum: float) -> bool:
     """Whether the maximum lies inside and off the equally spaced points."""
-    spacing = (upper - lower) / (POINTS - 2)
-    place = (maximum - lower) / spacing
+    # In this order, as docs/packet-format.md says: another rounds otherwise, and a curve on the
+    # very edge would be a packet to one reader and none to another.
+    place = (POINTS - 2) * (maximum - lower) / (upper - lower)
     inside = _CLOSEST / 2 < place < POINTS - 2 - _CLOSEST / 2
     return inside and abs(place - round(place)) > _CLOSEST / 2
 

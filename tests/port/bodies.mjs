@@ -171,7 +171,11 @@ function profile(entries, relaxed) {
   for (const value of gradients) demand(isWithin(value, -1e12, 1e12), "a gradient");
   const [first, last] = [gradients[0], gradients[8]];
   const width = upper - lower;
-  let points = Array.from({ length: 9 }, (_, index) => lower + (width * index) / 8);
+  const evenly = (count) =>
+    Array.from({ length: count }, (_, k) =>
+      k === count - 1 ? upper : lower + (width * k) / (count - 1),
+    );
+  let points = evenly(9);
   if (maximum === null) {
     const rises = first >= 0 && last >= 0 && values[8] === 0 && slopeAbove === 0;
     const falls = first <= 0 && last <= 0 && values[0] === 0 && slopeBelow === 0;
@@ -183,7 +187,7 @@ function profile(entries, relaxed) {
     demand(first >= 0 && last <= 0, "no maximum between the ends");
     const index = Math.ceil(x);
     demand(values[index] === 0, "value at the maximum");
-    points = Array.from({ length: 8 }, (_, step) => lower + (width * step) / 7);
+    points = evenly(8);
     points.splice(index, 0, maximum);
   }
   return {

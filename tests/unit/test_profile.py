@@ -9,6 +9,7 @@ import pytest
 from qis import _canonical
 from qis.errors import InputError
 from qis.outcomes import LikelihoodProfile, Study, outcome_from_body
+from qis.outcomes._sampling import well_apart
 
 QUESTION = "q" * 48
 COHORT = "c" * 24
@@ -207,3 +208,17 @@ def test_negative_zero_and_other_lengths_do_not_survive_the_wire():
     for cut in (0, 4, 87, 88, 91):
         with pytest.raises((ValueError, struct.error)):
             LikelihoodProfile.from_body({**body, 6: body[6][:cut]})
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "maximum"),
+    [
+        (2.0913910603326258e-09, 1.3586393594741821, 0.5842149257659912),
+        (-1.05281867490703e-06, 6.453073978424072, 5.521987438201904),
+    ],
+)
+def test_the_edge_of_the_maximum_is_the_pages_to_the_last_bit(lower, upper, maximum):
+    x = 7 * (maximum - lower) / (upper - lower)
+    assert abs(x - round(x)) <= 0.01
+    assert abs((maximum - lower) / ((upper - lower) / 7) - round(x)) > 0.01  # rounds otherwise
+    assert not well_apart(lower, upper, maximum)
