@@ -97,5 +97,16 @@ SCHEMA: Final = Schema(
         """
     CREATE TABLE aside (id BLOB PRIMARY KEY CHECK (length(id) = 32)) WITHOUT ROWID;
     """,
+        # Packets that a stricter rule no longer reads, and by which rules the rest was looked at.
+        """
+    CREATE TABLE unread (
+        number INTEGER PRIMARY KEY,
+        issuer INTEGER NOT NULL,
+        sequence BLOB NOT NULL,
+        raw BLOB NOT NULL CHECK (length(raw) = 512),
+        reason TEXT NOT NULL
+    );
+    CREATE TABLE rules (version INTEGER NOT NULL);
+    """,
     ),
 )

@@ -64,3 +64,17 @@ UNMARK: Final = """
         SELECT min(place) FROM equivocations CROSS JOIN packets USING (place)
         GROUP BY issuer, sequence HAVING count(*) = 1)
 """
+RULES: Final = "SELECT version FROM rules"
+ALL: Final = "SELECT place, issuer, sequence, raw FROM packets ORDER BY place"
+UNREAD: Final = "INSERT INTO unread (issuer, sequence, raw, reason) VALUES (?, ?, ?, ?)"
+ALL_UNREAD: Final = """
+    SELECT key, sequence, reason, raw FROM unread JOIN issuers ON issuers.number = unread.issuer
+    ORDER BY unread.number
+"""
+NEWEST_UNREAD: Final = "SELECT issuer, max(sequence) FROM unread GROUP BY issuer"
+DECIDED: Final = "SELECT study, issuer, cohort, role FROM heads WHERE place = ?"
+ROWS_OF_ISSUER: Final = "SELECT place, raw FROM packets WHERE issuer = ?"
+REMOVE: Final = tuple(
+    f"DELETE FROM {table} WHERE place = ?"  # noqa: S608  ours
+    for table in ("packets", "heads", "equivocations")
+)

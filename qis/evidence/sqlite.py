@@ -17,6 +17,7 @@ from qis.errors import InputError, PeerError, StorageDamagedError, StorageError
 from qis.evidence import _statements as sql
 from qis.evidence._carving import carved
 from qis.evidence._schema import SCHEMA
+from qis.evidence._unread import Unread, all_unread, set_unread_aside
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
@@ -42,7 +43,8 @@ class _Account:
 class SQLiteStore(EvidenceStore):
     """An `EvidenceStore` in one SQLite file, in WAL mode and synced before `add` returns.
 
-    One process at a time has the file open, and its threads take turns. Whatever is read from it is
+    One process at a time has the file open, and its threads take turns. Packets that an older
+    version has stored and this one no longer reads are in `unread`. Whatever is read from it is
     verified again, so a packet changed on disk is found and never counts.
 
     Parameters
@@ -74,6 +76,7 @@ class SQLiteStore(EvidenceStore):
         self._lifts: list[tuple[bytes, int, str, int, bytes, int]] = []
         self._database = open_database(self.path, SCHEMA)
         with translated(self.path, SCHEMA):
+            set_unread_aside(self._database, self.path)
             self._load()
 
     def _load(self) -> None:
@@ -92,8 +95,21 @@ class SQLiteStore(EvidenceStore):
                 raise self._damage(f"issuer {number} is missing")
             account = accounts[number]
             account.held, account.newest = held, max(account.newest, _number(newest))
+        for number, newest in execute(sql.NEWEST_UNREAD):
+            if number in accounts:
+                accounts[number].newest = max(accounts[number].newest, _number(newest))
         self._aside = {packet_id for (packet_id,) in execute(sql.ASIDE)}
         self._nothing_refused_by = None
+
+    @property
+    def unread(self) -> list[Unread]:
+        """Packets of the file that this version no longer reads: they do not count.
+
+        Found when a file of an older version is opened for the first time, and named in the log
+        then. They stay in the file.
+        """
+        with translated(self.path, SCHEMA):
+            return list(all_unread(self._database))
 
     def newest(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was ever held, or 0."""

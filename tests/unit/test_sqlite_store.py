@@ -397,3 +397,78 @@ def _python(script):
         check=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
+
+
+def looks_alike(monkeypatch, number, cohort, site=0):
+    """A packet as the former rule for text allowed it."""
+    with monkeypatch.context() as former:
+        former.setattr("qis.outcomes._base.normal_text", lambda text, *_: text)
+        return packet(number, site=site, cohort=cohort)
+
+
+@pytest.fixture
+def older(path, monkeypatch):
+    """A file of schema 2 with packets that are no longer read, one of them a correction."""
+    first = packet(0, cohort="north")
+    ugly = [looks_alike(monkeypatch, n, "north\u200b", site=n % 2) for n in (3, 4, 6)]
+    with monkeypatch.context() as former:
+        former.setattr("qis.outcomes._base.normal_text", lambda text, *_: text)
+        store = opened(path)
+        store.add_many([first, *ugly, *PACKETS[10:20]], now=NOW)
+        store.close()
+    database = sqlite3.connect(path)
+    database.executescript(
+        "DROP TABLE unread; DROP TABLE rules; DROP TABLE aside; PRAGMA user_version = 2;"
+    )
+    # As an older rule may have judged: a row that is no longer read decides for "north".
+    database.execute(
+        "UPDATE heads SET place = (SELECT place FROM packets WHERE raw = ?), sequence = ?"
+        " WHERE cohort = 'north'",
+        (bytes(ugly[2]), ugly[2].sequence.to_bytes(8, "big")),
+    )
+    database.commit()
+    database.close()
+    return path, first, ugly
+
+
+def test_packets_that_are_no_longer_read_are_set_aside_and_named_once(older, caplog):
+    path, first, ugly = older
+    store = opened(path)
+    assert [one.raw for one in store.unread] == [bytes(each) for each in ugly]
+    assert [one.issuer for one in store.unread] == [each.issuer for each in ugly]
+    assert all("U+200B" in one.reason for one in store.unread)
+    assert "3 packets are no longer read" in caplog.text
+    assert str(ugly[0].sequence) in caplog.text
+    assert store.packets() == sorted([first, *PACKETS[10:20]], key=lambda one: one.id)
+    assert store.evidence("q0", now=NOW + 30) == sorted(
+        [first, *PACKETS[12:20:3]], key=lambda one: one.id
+    )
+    assert store.newest(ugly[2].issuer.key) >= ugly[2].sequence
+    store.verify()
+    store.close()
+    caplog.clear()
+    store = opened(path)
+    assert len(store.unread) == 3
+    assert not caplog.text
+    assert len(store) == 11
+    store.close()
+
+
+def test_a_new_file_has_nothing_set_aside(path):
+    store = opened(path)
+    assert store.unread == []
+    store.close()
+
+
+def test_a_damaged_packet_of_an_older_file_is_damage_and_not_set_aside(older):
+    path, _, ugly = older
+    database = sqlite3.connect(path)
+    torn = bytes(ugly[0])[:200] + b"\xff" * 8 + bytes(ugly[0])[208:]
+    database.execute("UPDATE packets SET raw = ? WHERE raw = ?", (torn, bytes(ugly[0])))
+    database.commit()
+    database.close()
+    store = opened(path)
+    assert len(store.unread) == 2
+    with pytest.raises(StorageDamagedError):
+        store.packets()
+    store.close()

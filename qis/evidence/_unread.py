@@ -1,0 +1,133 @@
+"""Packets of a file that this version no longer reads: set aside once, and named.
+
+A rule for packets may become stricter (which characters a text may hold). What an older version has
+stored under the wider rule is authentic, so it is no damage, and it must not stop the file from
+being opened; but it cannot count either, since no other site reads it any more.
+"""
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from qis._layout import signed_bytes
+from qis.errors import PeerError
+from qis.evidence import _statements as sql
+from qis.evidence.rules import evidence_key
+from qis.identity import Issuer, verify
+from qis.packet import Packet, reread, screen
+
+RULES: Final = 1
+"""Raised by one whenever a packet that was read before is refused from then on."""
+_NAMED: Final = 20
+_log = logging.getLogger("qis.evidence")
+
+
+class Unread(NamedTuple):
+    """A packet that is kept in a store's file, and that this version refuses to read.
+
+    `reason` is what `Packet.parse` says of `raw`, its 512 bytes.
+    """
+
+    issuer: Issuer
+    sequence: int
+    reason: str
+    raw: bytes
+
+
+def set_unread_aside(database: sqlite3.Connection, path: Path) -> None:
+    """Move what is no longer read into its own table, once for each version of the rules.
+
+    Of each evidence key the newest packet that is still read decides, as at a site that has never
+    seen the others.
+    """
+    checked = database.execute(sql.RULES).fetchone()
+    if checked is not None and checked[0] >= RULES:
+        return
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        refused = list(_refused(database))
+        database.executemany(sql.UNREAD, [row for _, *row in refused])
+        _remove(database, [place for place, *_ in refused])
+        database.execute("DELETE FROM rules")
+        database.execute("INSERT INTO rules VALUES (?)", (RULES,))
+        database.execute("COMMIT")
+    except BaseException:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
+        raise
+    if refused:
+        _tell(path, refused)
+
+
+def all_unread(database: sqlite3.Connection) -> Iterator[Unread]:
+    """What was set aside, in the order in which it had come."""
+    for key, sequence, reason, raw in database.execute(sql.ALL_UNREAD):
+        yield Unread(Issuer(key), int.from_bytes(sequence, "big"), reason, raw)
+
+
+def _refused(database: sqlite3.Connection) -> Iterator[tuple[int, int, bytes, bytes, str]]:
+    """Rows that are authentic and no longer read. What is damaged is left to be named."""
+    for place, issuer, sequence, raw in database.execute(sql.ALL):
+        try:
+            reread(raw)
+        except PeerError as error:
+            if _is_authentic(raw):
+                yield place, issuer, sequence, raw, str(error)
+
+
+def _is_authentic(raw: bytes) -> bool:
+    try:
+        screen(raw)
+        verify(raw[10:42], signed_bytes(raw), raw[448:])
+    except PeerError:
+        return False
+    return True
+
+
+def _remove(database: sqlite3.Connection, places: Iterable[int]) -> None:
+    """Remove packets, and lift the newest of those left under the keys that they decided for."""
+    keys = set()
+    for place in places:
+        keys |= set(database.execute(sql.DECIDED, (place,)))
+        for statement in sql.REMOVE:
+            database.execute(statement, (place,))
+    database.execute(sql.UNMARK)
+    best: dict[tuple[bytes, int, str, int], tuple[int, bytes, int]] = {}
+    for number in {issuer for _, issuer, _, _ in keys}:
+        for place, raw in database.execute(sql.ROWS_OF_ISSUER, (number,)):
+            try:
+                packet = reread(raw)
+            except PeerError:
+                continue
+            _, study_id, cohort, role = _parts(packet)
+            key = (study_id, number, cohort, role)
+            if key in keys:
+                best[key] = min(best.get(key, (0, b"", 0)), (-packet.sequence, packet.id, place))
+    rows = (
+        (*key, (-negative).to_bytes(8, "big"), place) for key, (negative, _, place) in best.items()
+    )
+    database.executemany(sql.LIFT, rows)
+
+
+def _parts(packet: Packet) -> tuple[bytes, bytes, str, int]:
+    key = evidence_key(packet)
+    return key.issuer, key.study_id, key.cohort, int(key.role)
+
+
+def _tell(path: Path, refused: list[tuple[int, int, bytes, bytes, str]]) -> None:
+    named = "; ".join(
+        f"packet {int.from_bytes(sequence, 'big')} of issuer {raw[10:42].hex()} ({reason})"
+        for _, _, sequence, raw, reason in refused[:_NAMED]
+    )
+    more = f"; and {len(refused) - _NAMED} more" if len(refused) > _NAMED else ""
+    _log.warning(
+        "%s: %d packets are no longer read under the rules of this version. They are set aside in "
+        "the file (see SQLiteStore.unread) and do not count; ask their issuers to publish anew: "
+        "%s%s",
+        path,
+        len(refused),
+        named,
+        more,
+    )
