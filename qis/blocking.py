@@ -133,9 +133,12 @@ class SynthesisLoop:
         *,
         reason: str = "withdrawn",
         about: Any = None,
+        force: bool = False,
     ) -> Packet:
         """As `qis.SynthesisLoop.retract`."""
-        return self._do(lambda inner: inner.retract(study, cohort, reason=reason, about=about))
+        return self._do(
+            lambda inner: inner.retract(study, cohort, reason=reason, about=about, force=force)
+        )
 
     def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
         """As `qis.SynthesisLoop.recover_clock`."""

@@ -29,6 +29,8 @@ class Draft:
         Of a derived outcome.
     expires_at
         Unix seconds; `None`: the loop's `lifetime_s` from the signature on.
+    outlives_all
+        Whether it lives as long as any packet may, since what it replaces is not known.
 
     """
 
@@ -39,6 +41,7 @@ class Draft:
     people: int | None = None
     leaves: tuple[bytes, ...] = ()
     expires_at: int | None = None
+    outlives_all: bool = False
 
 
 def drafted(

@@ -12,6 +12,7 @@ from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import DisclosureError, InputError, StorageError
 from qis.evidence import Admission, EvidenceStore
+from qis.evidence.review import study_id_of
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
@@ -21,7 +22,8 @@ from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox, Own
 from qis.loop.recovery import Recovery
 from qis.loop.signing import Signer
-from qis.outcomes import Outcome, Retraction
+from qis.loop.withdrawing import require_something, withdrawal
+from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.transport.site_clocks import ClockState
 
@@ -112,38 +114,38 @@ class Publisher:
         _check_name(approver)
         self._drop(pending, approver, reason)
 
-    def retract(self, study_id: bytes, cohort: str, reason: str, about: Any) -> Packet:
-        """Publish a withdrawal to everybody who got what it withdraws.
+    def retract(
+        self,
+        study: Study | bytes | str,
+        cohort: str,
+        reason: str,
+        *,
+        about: Any = None,
+        force: bool = False,
+    ) -> Packet:
+        """Publish a withdrawal, as far as is known to everybody who got what it withdraws.
 
-        `about` is needed only where neither this process nor the outbox knows what was published.
         Needs no approval, and drops what waits under the same study and cohort.
         """
-        key = EvidenceKey(study_id, self._signer.issuer.key, cohort, Role.PRIMARY)
+        key = EvidenceKey(study_id_of(study), self._signer.issuer.key, cohort, Role.PRIMARY)
         former = self._signer.former(key) or self._recovery.aside_under(key)
-        if former is None or former.packet.outcome.kind == KIND_RETRACTION:
-            raise InputError(
-                f"nothing of this site is in force under study {study_id.hex()} and cohort "
-                f"{cohort!r}; what waits for approval is rejected, not retracted",
-                field="study",
-            )
-        keys = former.routing_keys if about is None else self._scheme.routing_keys(about)
-        if not former.packet.travels_under(keys):
-            raise InputError(
-                "a retraction travels the way of what it withdraws: give about= with the features "
-                "that it was published with",
-                field="about",
-            )
+        if not force:
+            aside = [each.packet for each in self._outbox.aside()]
+            published = [*self._signer.newest(), *aside]
+            require_something(key.study_id, cohort, former, published, about=about)
+        draft = withdrawal(study, cohort, reason, about=about, former=former, scheme=self._scheme)
         self._recovery.make_way(key)
-        withdrawal = Retraction(
-            study_id=study_id,
-            question=former.packet.outcome.question,
-            cohort=cohort,
-            reason=reason,
-        )
-        packet = self._emit(
-            Draft(outcome=withdrawal, fingerprint=former.packet.fingerprint, routing_keys=keys),
-            kind="retracted",
-        )
+        packet = self._emit(draft, kind="retracted")
+        if not draft.routing_keys and (former is None or not former.packet.travels_under(())):
+            self._announcer.tell(
+                "limit",
+                packet=packet,
+                subject="retraction",
+                reason="the routing keys of what is withdrawn are unknown here, so this reaches "
+                "whoever follows the study, and not who got it by similarity alone: to reach them "
+                "too, retract again with about=",
+                count=1,
+            )
         for pending in self._outbox.waiting():
             if self._signer.key_of(pending.outcome) == key:
                 self._drop(pending, "", _WITHDRAWN)

@@ -85,17 +85,7 @@ class Signer:
     def _packet(self, draft: Draft, identity: Identity, above: int = 0) -> Packet:
         now = self._clock()
         issued_at = int(now)
-        expires_at = draft.expires_at
-        if expires_at is None:
-            former = self._own.get(self.key_of(draft.outcome))
-            # Not before what it replaces, or a node that slept would keep that and never hear of
-            # this.
-            expires_at = max(
-                issued_at + self._lifetime_s, former.packet.expires_at if former else 0
-            )
-            # But for a former that lives longer than may be from now on, as by a clock that went
-            # back: a retraction has to be possible at any time.
-            expires_at = min(expires_at, issued_at + MAX_LIFETIME_S)
+        expires_at = min(self._expiry(draft, issued_at), issued_at + MAX_LIFETIME_S)
         return Packet.sign(
             identity,
             outcome=draft.outcome,
@@ -106,6 +96,20 @@ class Signer:
             routing_keys=draft.routing_keys,
             leaves=draft.leaves,
         )
+
+    def _expiry(self, draft: Draft, issued_at: int) -> int:
+        """When a packet is to expire, if a packet may live so long.
+
+        Not before what it replaces, or a node that slept would keep that and never hear of this.
+        Where that was dated so far ahead that no packet issued now may live as long, the end is
+        capped: otherwise nothing could replace or withdraw it until that date.
+        """
+        if draft.outlives_all:
+            return issued_at + MAX_LIFETIME_S
+        if draft.expires_at is not None:
+            return draft.expires_at
+        former = self._own.get(self.key_of(draft.outcome))
+        return max(issued_at + self._lifetime_s, former.packet.expires_at if former else 0)
 
 
 class _Blank(Identity):

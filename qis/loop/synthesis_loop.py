@@ -301,10 +301,14 @@ class SynthesisLoop(Lifecycle):
         *,
         reason: str = "withdrawn",
         about: Any = None,
+        force: bool = False,
     ) -> Packet:
         """Withdraw what this site has published under a study and cohort, at everybody who got it.
 
-        What waits for approval under them is dropped.
+        What waits for approval under them is dropped. Where the routing keys of what is withdrawn
+        are known neither from the outbox nor from `about`, as after a lost disk, the retraction
+        travels under the study's id alone: it reaches everybody who follows the study, and not who
+        received the outcome only because it was similar.
 
         Parameters
         ----------
@@ -315,17 +319,20 @@ class SynthesisLoop(Lifecycle):
         reason
             One of `qis.outcomes.RETRACTION_REASONS`.
         about
-            The features it was published with; needed only if neither this process nor the outbox
-            knows them.
+            The features it was published with, where the outbox has forgotten them.
+        force
+            Withdraw although this site's files say that nothing is in force there. Not needed
+            where they know of nothing at all.
 
         Raises
         ------
         InputError
-            If there is nothing to withdraw, or `about` is missing or another.
+            If nothing is in force under this study and cohort while other things are (the error
+            names some), or `about` is another than it was published with.
 
         """
         parts = await self._with_room()
-        packet = parts.publisher.retract(study_id_of(study), cohort, reason, about)
+        packet = parts.publisher.retract(study, cohort, reason, about=about, force=force)
         self._sending(parts, packet)
         return packet
 

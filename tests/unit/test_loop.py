@@ -100,12 +100,13 @@ def test_what_replaces_lives_as_long_as_what_it_replaces():
             later = await loop.publish(effect(-0.3), about=ABOUT)
             assert later.sequence > former.sequence
             assert later.expires_at == former.expires_at
+        # Another outbox, which knows from the store what was published, but not under which keys.
+        async with loop_on(network, 1, clock=clock, store=store, lifetime_s=10) as loop:
             with pytest.raises(InputError, match="about="):
-                await qis_retract_elsewhere(network, clock, store)
-
-    async def qis_retract_elsewhere(network, clock, store):
-        async with loop_on(network, 1, clock=clock, store=store) as other:
-            await other.retract(QUESTION)
+                await loop.retract(QUESTION, about=[-1.0, 0.0, 0.0])
+            withdrawn = await loop.retract(QUESTION)
+            assert withdrawn.expires_at == later.expires_at
+            assert withdrawn.travels_under(())  # and the study's id
 
     asyncio.run(scenario())
 
