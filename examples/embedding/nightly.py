@@ -25,6 +25,8 @@ ABOUT = [0.2, -1.0, 0.7]
 """Fixed with the study, as in [interest]: a packet about something else is not taken as newer."""
 RENEW_S = 20 * 86_400
 """Packets live 30 days, and should not end because nothing has changed."""
+FLUSH_S = 60.0
+"""How long a round waits until other sites hold what was published."""
 Site = qis.blocking.SynthesisLoop
 Result = dict[str, Any]
 
@@ -107,7 +109,12 @@ def work(site: Site, home: Path) -> Result:
     return {
         "state": state,
         "waiting": [one.id for one in site.waiting()],
-        "sent": site.flush(timeout_s=60),
+        "sent": site.flush(timeout_s=FLUSH_S),
+        "undelivered": [
+            {"packet": one.packet.id.hex(), "since": one.since, "why": one.reason}
+            for one in site.undelivered()
+        ],
+        "health": str(site.health),
         "found": found(site, home),
         "events": dict(site.statistics.events),
     }

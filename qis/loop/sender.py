@@ -144,8 +144,13 @@ class Sender:
             await self._transport.flush(SPREAD_S)
 
     def undelivered(self) -> tuple[Undelivered, ...]:
-        """What is in the outbox, oldest first."""
+        """What is in the outbox and not held, oldest first."""
         self._load()
+        waits = [
+            each
+            for each in self._waiting.values()
+            if not each.is_replaced and not (each.is_handed and self._is_held(each))
+        ]
         return tuple(
             Undelivered(
                 packet=each.unsent.packet,
@@ -154,8 +159,7 @@ class Sender:
                 holders=each.holders,
                 attempts=each.attempts,
             )
-            for each in self._waiting.values()
-            if not each.is_replaced
+            for each in waits
         )
 
     def withdraw(self, ids: Container[bytes]) -> None:
@@ -255,20 +259,27 @@ class Sender:
         """Ask of each packet whether it is held, and let go of what is, or is over."""
         held, over = [], []
         for number, waiting in self._waiting.items():
-            if waiting.is_handed:
-                found = Holding(is_held=False, reason="the transport cannot say whether it is held")
-                with self._announcer.guard.item("loop.holding"):
-                    found = self._transport.holding(waiting.unsent.packet.id)
-                waiting.holders = found.holders
-                if found.is_held:
-                    held.append(number)
-                    continue
-                waiting.reason = found.reason or waiting.reason
-            if self._is_over(waiting):
+            if waiting.is_handed and self._is_held(waiting):
+                held.append(number)
+            elif self._is_over(waiting):
                 over.append(number)
         self._sent(held)
         self._ended(over)
         self._tell_late()
+
+    def _is_held(self, waiting: _Waiting) -> bool:
+        """Ask the transport, and note what it says. One that fails has not said that it is held."""
+        found = Holding(is_held=False, reason="the transport cannot say whether it is held")
+        with self._announcer.guard.item("loop.holding"):
+            try:
+                found = self._transport.holding(waiting.unsent.packet.id)
+            except TransportError as error:  # it is closed
+                waiting.reason = str(error)
+                return False
+        waiting.holders = found.holders
+        if not found.is_held:
+            waiting.reason = found.reason or waiting.reason
+        return found.is_held
 
     def _sent(self, numbers: list[int]) -> None:
         gone = self._let_go(numbers)

@@ -9,6 +9,11 @@ from qis.transport.base import Holding
 UNANSWERED_LIMIT: Final = 8
 """Requests given up in a row, none answered in between, from which on a node is cut off. Each was
 tried three times within 4 s; peers that died are mixed with others that answer."""
+_STATES: Final = {
+    "one_node": HealthState.DEGRADED,
+    "joining": HealthState.DEGRADED,
+    "no_answer": HealthState.CUT_OFF,
+}
 _REMEDY: Final = (
     "check that UDP to and from the peers passes every firewall and NAT (advertise=), that their "
     "addresses and keys are current, that their rosters list this site, and that this machine's "
@@ -52,7 +57,7 @@ def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: 
 
     """
     is_alone = not standing.peers
-    states = {
+    hold = {
         "one_node": is_alone and not standing.knows_of,
         "joining": is_alone and standing.knows_of > 0 and standing.is_joining,
         "no_answer": not standing.is_joining
@@ -65,9 +70,8 @@ def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: 
         "joining": f"no answer yet from {_peers(standing)}",
         "no_answer": f"nobody has answered for {heard_s_ago:.0f} s; {_REMEDY}",
     }
-    for code, holds in states.items():
-        if holds:
-            state = HealthState.CUT_OFF if code == "no_answer" else HealthState.DEGRADED
+    for code, state in _STATES.items():
+        if hold[code]:
             condition.set(code, state, texts[code], now=now)
         else:
             condition.clear(code, now=now)

@@ -59,6 +59,23 @@ sys.exit(job["main"](Path(sys.argv[2]), job["serve"]))
 """Serves until the file that shows it lives is there."""
 
 
+FULL = """
+import errno, os, runpy, sys
+from pathlib import Path
+from qis.transport import directory
+
+def full(self, name, content):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+directory.DirectoryTransport._write = full
+job = runpy.run_path(sys.argv[1])
+job["run"].__kwdefaults__["quiet_s"] = 0.2
+job["work"].__globals__["FLUSH_S"] = 0.5
+sys.exit(job["main"](Path(sys.argv[2])))
+"""
+"""Runs the job while the shared folder takes nothing."""
+
+
 @pytest.fixture
 def site(tmp_path):
     """The folder of one site, enrolled as the page enrols it."""
@@ -170,3 +187,21 @@ def test_a_service_says_that_it_lives_and_ends_when_told(site):
     assert (status, result["state"], complaints) == (0, "submitted", "")
     assert json.loads((site / "alive").read_text()) == result
     assert run(site)[1]["state"] == "nothing new"
+
+
+def test_what_the_folder_does_not_take_is_not_called_sent(site):
+    """A disk that is full, as the system says when a file of the folder is to be synced."""
+    run(site)
+    (waiting,) = run(site)[1]["waiting"]
+    (site / "desk" / f"{waiting}.release").touch()
+    status, result, _ = run(site, driver=FULL)
+    assert status == os.EX_TEMPFAIL
+    assert result["sent"] is False
+    (missing,) = result["undelivered"]
+    assert "No space left on device" in missing["why"]
+    assert "degraded" in result["health"]
+    assert packets(site) == []
+    status, result, _ = run(site)
+    assert (status, result["sent"], result["undelivered"]) == (0, True, [])
+    assert result["health"] == "ok"
+    assert [packet.stem for packet in packets(site)] == [missing["packet"]]

@@ -202,6 +202,41 @@ def test_an_outbox_of_the_first_schema_is_read(tmp_path):
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("error", [TransportError("it is closed"), KeyError("x")])
+@pytest.mark.parametrize("what", ["holding", "flush"])
+def test_a_transport_that_cannot_say_has_not_said_held(what, error, faults):
+    is_fault = isinstance(error, KeyError)
+    if is_fault:
+        faults.expect(f"loop.{what}: KeyError")
+
+    async def scenario():
+        watcher, transport = Watcher(), Network()
+
+        def holding(packet_id):
+            raise error
+
+        async def flush(timeout_s):
+            raise error
+
+        async with loop_on(transport, watcher) as loop:
+            setattr(transport, what, {"holding": holding, "flush": flush}[what])
+            transport.unheld = {"q"}
+            await loop.publish(effect("q"), about=ABOUT)
+            assert not await loop.flush(0.1)
+            (missing,) = loop.undelivered()
+            if is_fault:
+                told = [event.subject for event in watcher.of("fault")]
+                assert told == [f"loop.{what}: KeyError"]
+            else:
+                reasons = {missing.reason, *(event.reason for event in watcher.of("unsent"))}
+                assert str(error) in reasons
+            delattr(transport, what)
+            transport.unheld = set()
+            assert await loop.flush(20)
+
+    asyncio.run(scenario())
+
+
 def test_a_transport_that_forgot_gets_it_again():
     async def scenario():
         watcher, transport = Watcher(), Network()
