@@ -74,6 +74,7 @@ class _Waiting:
     holders: int = 0
     attempts: int = 0
     failures: int = 0
+    due: float = 0.0
     is_handed: bool = False
     is_replaced: bool = False
 
@@ -173,9 +174,11 @@ class Sender:
             self._filled.clear()
             self._load()
             while self._due and self._due[0][0] <= self._now():
-                _, number = heapq.heappop(self._due)
+                due, number = heapq.heappop(self._due)
                 waiting = self._waiting.get(number)
-                if waiting is not None and not self._is_over(waiting):
+                if waiting is None or waiting.due != due:  # it was put off, or is gone
+                    continue
+                if not self._is_over(waiting):
                     await self._hand(number, waiting)
                 self._load()
             pause_s = self._due[0][0] - self._now() if self._due else None
@@ -233,16 +236,20 @@ class Sender:
         else:
             waiting.is_handed, waiting.failures = True, 0
             waiting.reason = "the transport has taken it, and does not say that another site has it"
-            heapq.heappush(self._due, (self._now() + HAND_AGAIN_S, number))
+            self._put_off(number, waiting, HAND_AGAIN_S)
             self._unconfirmed.set()
 
     def _failed(self, number: int, waiting: _Waiting, reason: str) -> None:
         waiting.reason = reason
         waiting.failures += 1
         pause_s = min(FIRST_RETRY_S * 2.0 ** min(waiting.failures - 1, 30), LAST_RETRY_S)
-        heapq.heappush(self._due, (self._now() + pause_s, number))
+        self._put_off(number, waiting, pause_s)
         if str(waiting.failures).strip("0") == "1":  # the 1st, 10th, 100th time
             self._announcer.tell("unsent", packet=waiting.unsent.packet, reason=reason)
+
+    def _put_off(self, number: int, waiting: _Waiting, pause_s: float) -> None:
+        waiting.due = self._now() + pause_s
+        heapq.heappush(self._due, (waiting.due, number))
 
     def _forgotten(self, reason: str) -> None:
         """The transport is closed: what it had taken has to be handed to it again."""
