@@ -1,14 +1,17 @@
 """What no other site holds: it is not called sent, it is listed with why, and it is bounded."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 import qis
 from qis import blocking
+from qis._database import open_database
 from qis.errors import TransportError
 from qis.health import HealthState
 from qis.loop import Outbox
+from qis.loop._outbox_rows import SCHEMA
 from qis.loop.sender import LATE_S
 from qis.testing import VirtualClock
 
@@ -188,15 +191,20 @@ def test_the_list_outlives_the_process_with_its_times(tmp_path):
 
 def test_an_outbox_of_the_first_schema_is_read(tmp_path):
     async def scenario():
-        path, transport = tmp_path / "outbox.db", Network()
+        packet = None
+        with Outbox() as made:
+            async with loop_on(Network(), outbox=made) as loop:
+                packet = await loop.publish(effect("q"), about=ABOUT)
+                row = made._execute("SELECT packet, keys FROM unsent").fetchone()
+        path = tmp_path / "outbox.db"
+        first = open_database(path, replace(SCHEMA, migrations=SCHEMA.migrations[:1]))
+        first.execute("INSERT INTO unsent (packet, keys) VALUES (?, ?)", row)
+        first.close()
+        transport = Network()
         transport.unheld = {"q"}
         with Outbox(path) as outbox:
             async with loop_on(transport, outbox=outbox) as loop:
-                packet = await loop.publish(effect("q"), about=ABOUT)
-            outbox._execute("ALTER TABLE unsent DROP COLUMN since")
-            outbox._execute("PRAGMA user_version = 1")
-        with Outbox(path) as outbox:
-            async with loop_on(Network(), outbox=outbox) as loop:
+                assert not await loop.flush(0.05)
                 assert [(each.packet, each.since) for each in loop.undelivered()] == [(packet, NOW)]
 
     asyncio.run(scenario())
