@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from qis._guard import Guard
-from qis.health import OTHERS, SUBJECTS_LIMIT, Condition, HealthState, Notices
+from qis.health import OTHERS, SUBJECTS_LIMIT, Condition, HealthState, Notices, together
 
 
 @pytest.fixture
@@ -106,3 +106,16 @@ def test_the_state_without_a_reason_is_open_or_closed(notices, heard):
     condition.rest(HealthState.OK, now=3.0)
     assert condition.health.since == 2.0
     assert [notice.subject for notice in heard] == ["ok"]
+
+
+def test_the_health_of_a_whole_is_that_of_its_worst_part():
+    parts = [Condition(Notices(None), now=float(at)) for at in (1, 2, 3)]
+    parts[0].set("a", HealthState.DEGRADED, "first", now=10.0)
+    parts[1].set("b", HealthState.CUT_OFF, "second", now=20.0)
+    parts[2].set("c", HealthState.CUT_OFF, "third", now=30.0)
+    whole = together(*(part.health for part in parts))
+    assert whole.state is HealthState.CUT_OFF
+    assert whole.since == 20.0
+    assert [reason.code for reason in whole.reasons] == ["b", "c", "a"]
+    assert str(whole) == "cut off; second; third; first"
+    assert together(Condition(Notices(None), now=4.0).health).state is HealthState.OK

@@ -8,7 +8,7 @@ import pytest
 import qis
 from qis import blocking
 from qis._database import open_database
-from qis.errors import TransportError
+from qis.errors import StorageError, TransportError
 from qis.health import HealthState
 from qis.loop import Outbox
 from qis.loop._outbox_rows import SCHEMA
@@ -300,22 +300,25 @@ def test_health_says_what_is_late_and_when_it_is_over():
     asyncio.run(scenario())
 
 
-def test_the_transports_health_is_the_loops_too_and_so_is_its_end(tmp_path, faults):
-    faults.expect("loop.subscription: TransportError")
-
+def test_a_loop_that_has_failed_says_so_in_its_health():
     async def scenario():
-        transport = Network()
-        with Outbox(tmp_path / "outbox.db") as outbox:
-            loop = loop_on(transport, outbox=outbox)
+        with Outbox() as outbox:
+
+            def full(numbers):
+                raise StorageError("the disk is full")
+
+            outbox.taken = full
+            loop = loop_on(Network(), outbox=outbox)
             await loop.__aenter__()
-            await transport.aclose()
-            assert loop.health.state is HealthState.CLOSED
-            outbox.close()
-            with pytest.raises(qis.QISError, match="closed"):
+            await loop.publish(effect("q"), about=ABOUT)
+            with pytest.raises(StorageError, match="full"):
                 await loop.flush(20)
-            with pytest.raises(qis.QISError, match="closed"):
+            health = loop.health
+            assert health.state is HealthState.CLOSED
+            assert [reason.code for reason in health.reasons] == ["failed"]
+            assert "the disk is full" in str(health)
+            with pytest.raises(StorageError, match="full"):
                 await loop.__aexit__(None, None, None)
-            assert loop.health.state is HealthState.CLOSED
 
     asyncio.run(scenario())
 
