@@ -9,6 +9,11 @@ from qis._guard import Guard
 from qis.health import OTHERS, SUBJECTS_LIMIT, Condition, HealthState, Notices, together
 
 
+@pytest.fixture(autouse=True)
+def faults():
+    """Instead of the one that refuses faults: here they are what is tested."""
+
+
 @pytest.fixture
 def notices():
     return Notices(logging.getLogger("qis.test"))
