@@ -340,7 +340,7 @@ def profile(body):
     need(upper - lower >= 0.1, "ends")
     rises, falls = gradients[0] >= 0.0, gradients[-1] <= 0.0
     if len(numbers) == 23:
-        place = (numbers[4] - lower) / ((upper - lower) / 7)
+        place = 7 * (numbers[4] - lower) / (upper - lower)
         off = abs(place - round(place))
         need(0.01 < place < 6.99 and off > 0.01, "the place of the maximum")
         need(rises and falls and values[math.ceil(place)] == 0.0, "no maximum")
