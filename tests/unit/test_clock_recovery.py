@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import sqlite3
 from contextlib import AsyncExitStack, closing
 
 import pytest
@@ -10,6 +11,7 @@ import qis
 import qis.blocking
 from qis.errors import ClockError, InputError, StorageError
 from qis.loop import _numbers
+from qis.loop._outbox_rows import SCHEMA
 from qis.loop.outbox import Own
 from qis.testing import VirtualClock
 from tests.unit.test_clock_watch import (
@@ -321,3 +323,29 @@ def test_remembered_numbers_are_bounded_and_the_lowest_go(monkeypatch):
     assert outbox.last_sequence == packets[-1].sequence
     with pytest.raises(StorageError, match="was used already"):
         outbox.put(packets[0], ())
+
+
+def test_an_outbox_of_the_first_version_goes_on_and_can_be_recovered(tmp_path):
+    wrong = packet_of(OWN, NOW + 2 * DAY_S)
+    keys = b"".join(sorted({*SCHEME.routing_keys(NEAR), STUDY.id}))
+    with closing(sqlite3.connect(tmp_path / "outbox.db")) as old, old:
+        old.executescript(SCHEMA.migrations[0])
+        old.execute(f"PRAGMA application_id = {SCHEMA.application_id}")
+        old.execute("PRAGMA user_version = 1")
+        facts = [("issuer", OWN.issuer.key), ("sequence", wrong.sequence.to_bytes(8, "big"))]
+        old.executemany("INSERT INTO facts VALUES (?, ?)", facts)
+        old.execute("INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(wrong), keys))
+        row = (STUDY.id, OWN.issuer.key, "", 0, bytes(wrong), keys)
+        old.execute("INSERT INTO own VALUES (?, ?, ?, ?, ?, ?)", row)
+
+    async def scenario():
+        network = Network(tmp_path)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            assert loop._parts.outbox.last_sequence == wrong.sequence
+            with pytest.raises(ClockError):
+                await publish(loop, 0.2)
+            assert await loop.recover_clock() == (wrong,)
+            assert (await publish(loop, 0.2)).sequence < wrong.sequence
+
+    asyncio.run(scenario())
