@@ -159,15 +159,25 @@ class Publisher:
     def publish_again(self, own: Own, above: int) -> Packet:
         """Publish what this site has published before once more, above a sequence of its own.
 
-        The outcome was released already, so no rule is asked again.
+        The outcome was released already, so no rule is asked again. What has expired since is
+        withdrawn instead.
         """
-        packet = own.packet
+        outcome = own.packet.outcome
         draft = Draft(
-            outcome=packet.outcome,
-            fingerprint=packet.fingerprint,
+            outcome=outcome,
+            fingerprint=own.packet.fingerprint,
             routing_keys=own.routing_keys,
-            leaves=packet.leaves,
         )
+        if own.packet.expires_at <= self._clock() and outcome.kind != KIND_RETRACTION:
+            # Its time is over, and nobody has renewed it.
+            draft = withdrawal(
+                outcome.study_id,
+                outcome.cohort,
+                "superseded",
+                about=None,
+                former=own,
+                scheme=self._scheme,
+            )
         again = self._signer.sign(draft, above=above)
         self._journal.emitted(again, reason="over an own packet that a wrong clock had dated")
         self._leave(again, draft, None, "republished")

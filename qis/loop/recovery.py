@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from qis.errors import ClockError, InputError, StorageError
+from qis.errors import ClockError, InputError, StorageError, TransportError
 from qis.evidence import EvidenceStore
-from qis.evidence.rules import EvidenceKey, evidence_key
+from qis.evidence.rules import EvidenceKey, Role, evidence_key
 from qis.loop._numbers import limit_at
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
@@ -65,6 +65,7 @@ class Recovery:
         self._journal = journal
         self._announcer = announcer
         self._clock = clock
+        self._to_withdraw = [each.packet for each in outbox.aside()]
 
     @property
     def is_needed(self) -> bool:
@@ -122,7 +123,9 @@ class Recovery:
         newest: dict[EvidenceKey, Aside] = {evidence_key(each.packet): each for each in due}
         for key, each in newest.items():
             former = self._signer.former(key) or Own(each.packet, each.routing_keys)
-            if each.packet.expires_at > now and former.packet.sequence <= each.packet.sequence:
+            is_over = former.packet.sequence > each.packet.sequence
+            is_evidence = key.role is Role.PRIMARY  # which a synthesis or an anchor is not
+            if each.packet.expires_at > now and is_evidence and not is_over:
                 publish_again(former, each.packet.sequence)
                 self._sender.wake()
         self._outbox.answered((each.packet for each in due), now=now)
@@ -131,6 +134,7 @@ class Recovery:
         """Answer what comes due, for ever."""
         while True:
             await self._sender.room()
+            self._withdraw()
             try:
                 self.answer(publish_again)
             except (InputError, StorageError) as error:  # not answered yet: tried again
@@ -163,11 +167,24 @@ class Recovery:
         self._outbox.set_aside(packets, former, limit=limit)
         self._signer.read_again()
         self._sender.withdraw(ids)
-        self._transport.withdraw([own.packet for own in packets])
+        self._to_withdraw += [own.packet for own in packets]
+        self._withdraw()
         for own in packets:
             ahead_s = own.packet.sequence / 1e6 - self._clock()
             reason = f"it is dated {span(ahead_s)} ahead of this machine's clock"
             self._announcer.tell("set_aside", packet=own.packet, reason=reason)
+
+    def _withdraw(self) -> None:
+        """Take back from the network what was set aside; tried again where that fails."""
+        if not self._to_withdraw:
+            return
+        try:
+            self._transport.withdraw(self._to_withdraw)
+        except TransportError as error:
+            reason = f"{len(self._to_withdraw)} packets set aside are not taken back yet: {error}"
+            self._announcer.tell("unsent", reason=reason)
+        else:
+            self._to_withdraw = []
 
 
 def _is_beyond(packet: Packet, limit: int) -> bool:

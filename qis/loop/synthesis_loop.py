@@ -344,7 +344,8 @@ class SynthesisLoop(Lifecycle):
         they count no longer here, are sent no more, and their files in a shared folder are deleted.
         The sequence goes on from now; no number is used twice. Publish anew what is still true.
         Others may hold such a packet: when its date comes, the newest of its study and cohort is
-        published over it at once, or, if nothing was, its own content under the right date.
+        published over it at once; if nothing was, its own content under the right date; if that
+        newest has expired by then, a retraction.
 
         Parameters
         ----------
@@ -362,8 +363,6 @@ class SynthesisLoop(Lifecycle):
             If the sites heard doubt the present date: set it first.
         StorageError
             If store, outbox or audit log cannot be written. Calling again finishes it.
-        TransportError
-            If a file cannot be deleted.
 
         """
         parts = self._require_open()

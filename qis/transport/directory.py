@@ -280,11 +280,11 @@ class DirectoryTransport(Transport):
         found = entry.stat(follow_symlinks=False)
         mark = (found.st_size, found.st_mtime_ns)
         now = self._clock.wall()
-        self._compare(found.st_mtime, now, of="others write")
         is_due = self._early.get(entry.name, math.inf) <= now
         if self._seen.get(entry.name) == mark and not is_due:
             return False
         self._early.pop(entry.name, None)
+        self._compare(found.st_mtime, now, of="others write")
         self._seen[entry.name] = mark
         try:
             require_readable(found, _LARGEST)

@@ -349,3 +349,51 @@ def test_an_outbox_of_the_first_version_goes_on_and_can_be_recovered(tmp_path):
             assert (await publish(loop, 0.2)).sequence < wrong.sequence
 
     asyncio.run(scenario())
+
+
+def test_what_has_expired_by_then_is_withdrawn_and_not_revived(tmp_path):
+    async def scenario():
+        network = Network(tmp_path)
+        network.clock.set(NOW + 100 * DAY_S)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            wrong = await publish(loop, 9.0)
+            network.clock.set(NOW)
+            await loop.recover_clock()
+            await publish(loop, 0.2)  # for 30 days
+            await kept(loop)
+        assert await network.read() == [0.2]
+        network.pass_time(100 * DAY_S)
+        network.reader.add(wrong, now=network.right())
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            await until(lambda: [e for e in network.events if e.kind == "republished"])
+            await kept(loop)
+        assert await network.read() == []
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_that_is_away_gives_its_files_back_later(tmp_path):
+    async def scenario():
+        network = Network(tmp_path)
+        network.clock.set(NOW + 2 * DAY_S)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            wrong = await publish(loop, 9.0)
+            await kept(loop)
+            network.clock.set(NOW)
+            file = network.shared / f"{wrong.id.hex()}.qis"
+            content = file.read_bytes()
+            file.unlink()
+            file.mkdir()  # which cannot be unlinked
+            assert await loop.recover_clock() == (wrong,)
+            (told,) = [e.reason for e in network.events if e.kind == "unsent"]
+            assert "1 packets set aside are not taken back yet" in told
+            file.rmdir()
+            file.write_bytes(content)
+        async with AsyncExitStack() as stack:
+            await network.site(stack)
+            await until(lambda: not file.exists())
+
+    asyncio.run(scenario())
