@@ -46,7 +46,7 @@ class SynthesisLoop:
 
     Notes
     -----
-    Should the loop end by itself, because its store, outbox or audit log failed, every call raises
+    Should the loop end by itself, because what it publishes could not be kept, every call raises
     what it ended with, and so does leaving the ``with`` block. `statistics` stays readable.
 
     """

@@ -11,6 +11,7 @@ import pytest
 import qis
 from qis import blocking
 from qis.errors import InputError, StorageError
+from qis.loop import Outbox
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -33,15 +34,15 @@ def opened(**options):
     )
 
 
-class Broken(qis.MemoryStore):
-    """Reads no more, once told to."""
+class Broken(Outbox):
+    """Gives nothing to send any more, once told to: what goes out fails closed."""
 
     is_broken = False
 
-    def review(self, *arguments, **options):
+    def queued(self, *arguments, **options):
         if self.is_broken:
             raise StorageError("disk full")
-        return super().review(*arguments, **options)
+        return super().queued(*arguments, **options)
 
 
 CALLS = {
@@ -56,6 +57,7 @@ CALLS = {
     "unwatch": lambda loop: loop.unwatch(SCHEME.interest(ABOUT)),
     "believe": lambda loop: loop.believe(qis.Roster.open()),
     "flush": lambda loop: loop.flush(1.0),
+    "undelivered": lambda loop: loop.undelivered(),
     "latest": lambda loop: loop.latest(QUESTION),
     "syntheses": lambda loop: next(loop.syntheses(timeout_s=1.0)),
 }
@@ -75,16 +77,16 @@ def test_every_call_is_tried_here():
 
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call):
-    store = Broken(roster=qis.Roster.open())
+    outbox = Broken()
     ended = threading.Event()
     loop = opened(
-        store=store,
+        outbox=outbox,
         distil=distilled,
         on_event=lambda event: ended.set() if event.kind == "failed" else None,
     )
     with pytest.raises(StorageError, match="disk full"), loop:  # noqa: PT012  raised on leaving
         loop.publish(effect(), about=ABOUT)
-        store.is_broken = True
+        outbox.is_broken = True
         with suppress(StorageError):  # ended already?
             loop.publish(effect(), about=ABOUT)
         assert ended.wait(30)
@@ -96,13 +98,13 @@ def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call):
 
 
 def test_what_ended_the_loop_is_raised_on_leaving_beside_what_went_wrong_there():
-    store = Broken(roster=qis.Roster.open())
+    outbox = Broken()
     ended = threading.Event()
     loop = opened(
-        store=store, on_event=lambda event: ended.set() if event.kind == "failed" else None
+        outbox=outbox, on_event=lambda event: ended.set() if event.kind == "failed" else None
     )
     with pytest.raises(StorageError, match="disk full") as caught, loop:  # noqa: PT012  raised on leaving
-        store.is_broken = True
+        outbox.is_broken = True
         loop.publish(effect(), about=ABOUT)
         assert ended.wait(30)
         raise KeyError("mine")
