@@ -62,6 +62,10 @@ class Guard:
         subject = f"{limit}: {who}" if who else limit
         self._notices.tell("limit", subject, reason, times=times)
 
+    def foreign_use(self, subject: str, reason: str) -> None:
+        """The key of this node is used somewhere else."""
+        self._notices.tell("foreign_use", subject, reason, level=logging.ERROR)
+
     def contained(self, seam: str, error: Exception) -> None:
         """An item raised and was set aside."""
         self.faults += 1

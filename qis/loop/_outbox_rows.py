@@ -66,6 +66,16 @@ SCHEMA: Final = Schema(
         is_answered INTEGER NOT NULL
     ) WITHOUT ROWID;
     """,
+        """
+    CREATE TABLE made (
+        packet BLOB PRIMARY KEY CHECK (length(packet) = 32),
+        sequence BLOB NOT NULL,
+        is_foreign INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    CREATE INDEX made_by_sequence ON made (sequence);
+    INSERT INTO facts SELECT 'unknown before', coalesce(max(sequence), x'0000000000000000')
+        FROM numbers;
+    """,
     ),
 )
 

@@ -63,7 +63,13 @@ class Parts:
         self._guard = announcer.guard
         self.outbox = outbox
         self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
-        self.signer = Signer(options.identity, outbox, lifetime_s=options.lifetime_s, clock=clock)
+        self.signer = Signer(
+            options.identity,
+            outbox,
+            announcer=announcer,
+            lifetime_s=options.lifetime_s,
+            clock=clock,
+        )
         self.clock_watch = ClockWatch(
             options.transport,
             store,

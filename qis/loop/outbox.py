@@ -15,6 +15,7 @@ from qis.errors import InputError, QISError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
 from qis.loop._key_lock import locked
+from qis.loop._made import Made
 from qis.loop._numbers import Numbers, limit_at
 from qis.loop._outbox_file import OutboxFile
 from qis.loop._outbox_rows import keys_of, pending_of, row_of
@@ -95,6 +96,7 @@ class Outbox(OutboxFile):
         self._claimed_by: Issuer | None = None
         with self._translated():
             self._numbers = Numbers(self._execute)
+            self._made = Made(self._execute)
             self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
 
     @property
@@ -189,6 +191,7 @@ class Outbox(OutboxFile):
                 (*_place(evidence_key(packet)), bytes(packet), keys),
             )
             self._numbers.use(packet.sequence)
+            self._made.note(packet)
             gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
         self._numbers.used()
         self._unsent += 1
@@ -213,6 +216,23 @@ class Outbox(OutboxFile):
             if waits is not None:
                 self._hold(waits)
         self._unsent -= 1
+
+    def begins(self, now: float) -> None:
+        """Tell an outbox in memory the time (Unix seconds): it knows nothing of what was before."""
+        if self.path is None:
+            with self._transaction():
+                self._made.ignore_before(max(0, int(now * 1e6)))
+
+    def noticed(self, packet: Packet) -> int:
+        """Look whether a packet of this key was made elsewhere; how many such there are by now.
+
+        0 if this outbox made it, if nobody knows, or if it was noticed before.
+        """
+        with self._translated():
+            if not self._made.is_foreign(packet):
+                return 0
+        with self._transaction():
+            return self._made.note_foreign(packet)
 
     def raise_sequence(self, sequence: int) -> None:
         """Learn that this key has used a sequence, as a packet of its own from elsewhere shows."""

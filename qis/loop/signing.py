@@ -6,10 +6,15 @@ from typing import Final
 from qis.evidence.rules import EvidenceKey, evidence_key, role_of
 from qis.identity import Identity, Issuer
 from qis.loop.approval import Draft
+from qis.loop.events import Announcer
 from qis.loop.outbox import Outbox, Own
 from qis.outcomes import Outcome
 from qis.packet import MAX_LIFETIME_S, Packet, issuer_key
 
+_ELSEWHERE: Final = (
+    "signed with this site's key, and not by this outbox: another machine has the key, or this is "
+    "from before a backup was restored"
+)
 _NO_SIGNATURE: Final = bytes(64)
 
 
@@ -22,17 +27,27 @@ class Signer:
         As for `qis.SynthesisLoop`.
     outbox
         Where sequences and what was published before are kept.
+    announcer
+        Tells of packets of this key that were made elsewhere.
 
     """
 
     def __init__(
-        self, identity: Identity, outbox: Outbox, *, lifetime_s: int, clock: Callable[[], float]
+        self,
+        identity: Identity,
+        outbox: Outbox,
+        *,
+        announcer: Announcer,
+        lifetime_s: int,
+        clock: Callable[[], float],
     ) -> None:
         self.issuer = identity.issuer
         self._identity = identity
         self._outbox = outbox
         self._lifetime_s = lifetime_s
         self._clock = clock
+        self._announcer = announcer
+        outbox.begins(clock())
         self._own = outbox.own()
         self._aside = {each.packet.id for each in outbox.aside()}
 
@@ -57,6 +72,8 @@ class Signer:
         """Learn from a packet of our own key, perhaps sent before a backup was restored."""
         if issuer_key(bytes(packet)) != self.issuer.key:
             return
+        if count := self._outbox.noticed(packet):
+            self._announcer.tell("foreign_use", packet=packet, reason=_ELSEWHERE, count=count)
         if packet.id in self._aside:  # others may hold what a wrong clock had dated
             return
         self._outbox.raise_sequence(packet.sequence)

@@ -7,7 +7,7 @@ from qis.overlay.links import Links
 from qis.overlay.lookup import Lookup
 from qis.overlay.messages import RECORDS_LIMIT, Find, Found
 from qis.overlay.recent import Recent
-from qis.overlay.record import Admission, Contact
+from qis.overlay.record import Admission, Contact, NodeRecord
 from qis.overlay.table import RoutingTable
 
 PLACES_LIMIT: Final = 1_024
@@ -65,7 +65,20 @@ class Finder:
     def contact(self, record: bytes) -> Contact | None:
         """The node that 122 bytes of record describe, or `None` if it is not to be used."""
         contact = self._admission.contact(record)
+        if contact is not None and contact.id == self.own.id:
+            self._look_at_namesake(contact.record)
         return None if contact is None or contact.record.is_leaving else contact
+
+    def _look_at_namesake(self, record: NodeRecord) -> None:
+        """Tell if a newer record of our own key gives another address: others call that one now."""
+        own = self.own.record
+        if record.sequence > own.sequence and record.address != own.address:
+            self._links.guard.foreign_use(
+                "another node has this node's key",
+                "others were told, with a valid signature of this node's key, of another address "
+                "and since this node was opened: a second machine has the key, and of two nodes "
+                "with one key others reach only the one that was opened last",
+            )
 
     def closest(self, target: int) -> list[Contact]:
         """The closest nodes that this one knows without asking, itself included."""
