@@ -9,7 +9,7 @@ const WITH_UNITS = new Set([9, 10, 13]);
 const WITHIN_ONE = new Set([11, 14]);
 const PROPORTION = 12;
 
-/** Kind → [its entries besides study, question and cohort, those that may be absent, the rule]. */
+/** Kind → [its entries after study, question and cohort, those that may be absent, the rule]. */
 const KINDS = {
   1: [[3, 4, 6], [4], effect],
   2: [[6, 7], [6], counts],
@@ -232,7 +232,8 @@ function quadratic({ 4: n, 5: events = null, 6: bytes }, relaxed) {
   const below = [];
   let at = rows + 4 * p;
   for (let row = 0; row < p; row += 1) {
-    const numbers = Array.from({ length: row }, (_, column) => view.getInt16(at + 2 * column, true));
+    const places = Array.from({ length: row }, (_, column) => at + 2 * column);
+    const numbers = places.map((place) => view.getInt16(place, true));
     at += 2 * row;
     demandScaled(exponents[row], numbers, relaxed);
     below.push(numbers);

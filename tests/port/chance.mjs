@@ -156,7 +156,7 @@ function word(chance) {
   return letters.join("");
 }
 
-/** UTF-8 of a text in normal form, of `least` to `most` bytes; or, as a slip, of one that is not. */
+/** UTF-8 of a text as it must be, of `least` to `most` bytes; or, as a slip, of one that is not. */
 export function textBytes(chance, least, most) {
   const words = Array.from({ length: chance.whole(1, 4) }, () => word(chance));
   let text = chance.is(0.05) ? "" : words.join(chance.is(0.2) ? " | " : " ");
@@ -193,6 +193,7 @@ function troubled(chance, text) {
 }
 
 function notUTF8(chance, bytes, most) {
-  const wrong = Buffer.from(chance.pick(["80", "c080", "eda080", "f4908080", "ff", "e28", "f8888080"]), "hex");
+  const digits = chance.pick(["80", "c080", "eda080", "f4908080", "ff", "e280", "f8888080"]);
+  const wrong = Buffer.from(digits, "hex");
   return Buffer.concat([bytes, wrong]).subarray(0, most);
 }

@@ -3,7 +3,8 @@
 
 import { createPublicKey, verify } from "node:crypto";
 
-const P = 2n ** 255n - 19n;
+import { P, littleEndian } from "./curve.mjs";
+
 const SPKI_ED25519 = Buffer.from("302a300506032b6570032100", "hex");
 const KNOWN_KEYS = 4096;
 
@@ -12,9 +13,6 @@ const ORDER_8 = BigInt("0x05fc536d880238b13933c6d305acdfd5f098eff289f4c345b027b2
 const SMALL_ORDER = new Set([0n, 1n, P - 1n, ORDER_8, P - ORDER_8]);
 
 const keys = new Map();
-
-/** Bytes as an integer, the first byte the least significant. */
-export const littleEndian = (bytes) => BigInt(`0x${Buffer.from(bytes).reverse().toString("hex")}`);
 
 /** Whether this is how a point that is not of small order is written. */
 function isGoodPoint(bytes) {
@@ -34,7 +32,7 @@ function keyOf(publicKey) {
   return key;
 }
 
-/** Whether `signature` is one of `message` under `publicKey`; `relaxed` names rules to leave out. */
+/** Whether `signature` is that of `message`; `relaxed` names rules to leave out. */
 export function isSigned(publicKey, message, signature, relaxed) {
   if (!relaxed.has("small-order")) {
     if (!isGoodPoint(publicKey) || !isGoodPoint(signature.subarray(0, 32))) return false;

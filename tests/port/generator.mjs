@@ -10,7 +10,18 @@
 import { createPrivateKey, createPublicKey, sign } from "node:crypto";
 
 import { Chance } from "./chance.mjs";
-import { BASE, L, ORDER_8, P, add, bytesOf, encode, hashed, littleEndian, times } from "./curve.mjs";
+import {
+  BASE,
+  L,
+  ORDER_8,
+  P,
+  add,
+  bytesOf,
+  encode,
+  hashed,
+  littleEndian,
+  times,
+} from "./curve.mjs";
 import { byteString, head, madeBody } from "./made_bodies.mjs";
 
 const PKCS8 = Buffer.from("302e020100300506032b657004220420", "hex");
@@ -25,8 +36,10 @@ const ISSUERS = Array.from({ length: 8 }, (_, index) => {
   return { secret, key: spki.subarray(-32) };
 });
 
+const SIGNED_HEAD = Buffer.from("\x84\x6aSignature1", "latin1");
+
 const signedPart = (packet) =>
-  Buffer.concat([Buffer.from("\x84\x6aSignature1", "latin1"), packet.subarray(2, 42), Buffer.of(0x40), packet.subarray(43, 446)]);
+  Buffer.concat([SIGNED_HEAD, packet.subarray(2, 42), Buffer.of(0x40), packet.subarray(43, 446)]);
 
 /** The 512 bytes of a packet from its first 446, signed by an issuer, whose key is put in. */
 function signed(content, issuer) {
@@ -36,13 +49,15 @@ function signed(content, issuer) {
   return packet;
 }
 
+/** The entry of zeros that takes exactly this room; or, as a slip, not quite. */
 function padding(chance, room) {
-  const key = (room === 26 || room === 259) !== chance.slip(0.02) ? [0x38, 0x18] : [0x20];
-  const width = [24, 256].findIndex((end) => room - key.length - 1 - [0, 1][end === 24 ? 0 : 1] < end);
-  const length = Math.max(0, room - key.length - [1, 2][width === -1 ? 0 : width]);
-  const zeros = Buffer.alloc(width === -1 ? Math.max(0, room - key.length - 3) : length);
+  const isHole = room === 26 || room === 259;
+  const key = Buffer.from(isHole !== chance.slip(0.02) ? "3818" : "20", "hex");
+  const left = room - key.length;
+  const heads = left <= 24 ? 1 : left <= 257 ? 2 : 3;
+  const zeros = Buffer.alloc(Math.max(0, left - heads));
   if (zeros.length > 0 && chance.slip(0.02)) zeros[chance.whole(0, zeros.length - 1)] = 1;
-  return Buffer.concat([Buffer.from(key), byteString(chance, zeros)]);
+  return Buffer.concat([key, byteString(chance, zeros)]);
 }
 
 function lineage(chance) {
@@ -100,8 +115,8 @@ function contentOf(chance, kind, body) {
   const used = 123 + body.length + more.length + commitment.length;
   if (446 - used < 2) return undefined;
   const content = Buffer.concat([fixed, body, more, commitment, padding(chance, 446 - used)]);
-  // A slip in a length makes the whole longer or shorter; what stands where the signature is, is not.
-  return content.length >= 446 ? content.subarray(0, 446) : Buffer.concat([content, Buffer.alloc(446 - content.length)]);
+  // A slip in a length makes the whole longer or shorter.
+  return Buffer.concat([content, Buffer.alloc(446)]).subarray(0, 446);
 }
 
 function content(chance, slips) {
@@ -109,7 +124,8 @@ function content(chance, slips) {
     chance.slips = slips;
     const kind = chance.whole(1, 10);
     const body = madeBody(chance, kind);
-    const told = chance.slip(0.02) ? chance.pick([0, 11, 12, 23, 24, 255, chance.whole(1, 10)]) : kind;
+    const others = [0, 11, 12, 23, 24, 255, chance.whole(1, 10)];
+    const told = chance.slip(0.02) ? chance.pick(others) : kind;
     const made = body.length <= ROOM ? contentOf(chance, told, body) : undefined;
     chance.slips = 0;
     if (made !== undefined) return made;
@@ -137,7 +153,8 @@ function grammatical(chance) {
   const kind = chance.whole(1, 10);
   const value = anything(chance, chance.whole(0, 9));
   if (chance.is(0.3)) return contentOf(chance, kind, value.subarray(0, ROOM)) ?? content(chance, 0);
-  const common = Buffer.concat([Buffer.from("0048", "hex"), chance.bytes(8), Buffer.from("016178", "hex")]);
+  const [study, question] = ["0048", "016178"].map((digits) => Buffer.from(digits, "hex"));
+  const common = Buffer.concat([study, chance.bytes(8), question]);
   const key = head(chance, 0, chance.pick([3, 4, 5, 6, 7, 8, 8, 8]));
   const body = Buffer.concat([Buffer.of(0xa3), common, key, value]).subarray(0, ROOM);
   return contentOf(chance, kind, body) ?? content(chance, 0);
@@ -146,8 +163,9 @@ function grammatical(chance) {
 function changed(chance, bytes) {
   const made = Buffer.from(bytes);
   for (let left = chance.whole(1, 3); left > 0; left -= 1) {
-    const at = chance.is(0.7) ? chance.whole(123, made.length - 1) : chance.whole(0, made.length - 1);
-    made[at] = chance.pick([made[at] ^ (1 << chance.whole(0, 7)), chance.whole(0, 255), made[at] + 1]);
+    const at = chance.whole(chance.is(0.7) ? 123 : 0, made.length - 1);
+    const bit = 1 << chance.whole(0, 7);
+    made[at] = chance.pick([made[at] ^ bit, chance.whole(0, 255), made[at] + 1]);
   }
   return made;
 }

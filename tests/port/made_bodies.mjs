@@ -78,7 +78,8 @@ function counts(chance) {
   let [eventsLeft, peopleLeft] = [MOST, MOST];
   for (let arm = arms; arm > 0; arm -= 1) {
     const people = chance.count32(1, peopleLeft - (arm - 1));
-    const events = chance.count32(0, Math.max(0, hasTimes ? eventsLeft : Math.min(people, eventsLeft)));
+    const most = hasTimes ? eventsLeft : Math.min(people, eventsLeft);
+    const events = chance.count32(0, Math.max(0, most));
     eventsLeft -= events;
     peopleLeft -= people;
     numbers.push(events, people);
@@ -154,11 +155,15 @@ function scaled(chance, length, allowed = () => true) {
   const places = [...integers.keys()].filter(allowed);
   const isZero = integers.every((integer) => integer === 0);
   if (places.length > 0 && !isZero && !chance.slip()) {
-    integers[chance.pick(places)] = chance.pick([-1, 1]) * chance.pick([16384, 32767, chance.whole(16384, 32767)]);
+    const size = chance.pick([16384, 32767, chance.whole(16384, 32767)]);
+    integers[chance.pick(places)] = chance.pick([-1, 1]) * size;
   }
-  if (places.length > 0 && chance.slip()) integers[chance.pick(places)] = chance.pick([-32768, 16383]);
+  if (places.length > 0 && chance.slip()) {
+    integers[chance.pick(places)] = chance.pick([-32768, 16383]);
+  }
   const nothing = integers.every((integer) => integer === 0) && !chance.slip(0.1);
-  const exponent = nothing ? 0 : chance.pick([-126, 126, chance.whole(-126, 126), chance.whole(-9, 9)]);
+  const some = chance.pick([-126, 126, chance.whole(-126, 126), chance.whole(-9, 9)]);
+  const exponent = nothing ? 0 : some;
   return [chance.slip() ? chance.pick([-128, -127, 127, 1]) : exponent, integers];
 }
 
@@ -177,9 +182,8 @@ function quadratic(chance) {
   diagonal.forEach((value, row) => {
     const single = Buffer.alloc(4);
     single.writeFloatLE(value);
-    if (value !== 0 && single.readFloatLE() !== 0 && single.subarray(1).every((byte) => byte === 0)) {
-      single[1] = 1;
-    }
+    // Cut to its upper bytes it must not become 0, of which nothing pulls.
+    if (value !== 0 && single.subarray(1).every((byte) => byte === 0)) single[1] = 1;
     bytes.push(Buffer.of(below[row][0] & 255), single.subarray(1));
   });
   bytes.push(...below.map(([, values]) => signed(values)));
@@ -202,7 +206,8 @@ function recordReal(chance) {
     () => chance.pick([0.5, -0.5, 1023.5, 2047.5, 0.1, 1 / 3, 2 ** 20 + 0.5, 2 ** 51 + 0.5]),
   ])();
   if (Number.isInteger(value)) value = 0.25;
-  if (chance.slip(0.3)) value = chance.pick([1, -1, 0, -0, NaN, Infinity, 65504, 1e300, 2 ** 53, -1e22]);
+  const wrong = [1, -1, 0, -0, NaN, Infinity, 65504, 1e300, 2 ** 53, -1e22];
+  if (chance.slip(0.3)) value = chance.pick(wrong);
   const double = Buffer.alloc(9, 0xfb);
   double.writeDoubleBE(value, 1);
   const single = Buffer.alloc(5, 0xfa);
@@ -227,19 +232,26 @@ function halfOf(value) {
   return Buffer.of(0xf9, (sign | bits) >> 8, bits & 255);
 }
 
+const LARGEST = 2 ** 53 - 1;
+const TOO_LARGE = [2 ** 53, -(2 ** 53), 2n ** 64n - 1n];
+/** Undefined, other simple values, tags and a break. */
+const NO_VALUES = ["f7", "e0", "f820", "f818", "c000", "d82a40", "ff"];
+const many = (length, make) => Array.from({ length }, make);
+
 function recordValue(chance, depth) {
   const leaf = [
     () => Buffer.of(chance.pick([0xf4, 0xf5, 0xf6])),
-    () => head(chance, 0, chance.pick([chance.whole(-70, 70), chance.whole(-(2 ** 53 - 1), 2 ** 53 - 1)])),
-    () => head(chance, 0, chance.slip() ? chance.pick([2 ** 53, -(2 ** 53), 2n ** 64n - 1n]) : 2 ** 53 - 1),
+    () => head(chance, 0, chance.whole(-70, 70)),
+    () => head(chance, 0, chance.whole(-LARGEST, LARGEST)),
+    () => head(chance, 0, chance.slip() ? chance.pick(TOO_LARGE) : LARGEST),
     () => recordReal(chance),
     () => recordReal(chance),
     () => text(chance, textBytes(chance, 0, 30)),
     () => byteString(chance, chance.bytes(chance.pick([0, 1, 8, 23, 24]))),
-    () => (chance.slip(0.3) ? Buffer.from(chance.pick(["f7", "e0", "f820", "f818", "c000", "d82a40", "ff"]), "hex") : Buffer.of(0xf6)),
+    () => Buffer.from(chance.slip(0.3) ? chance.pick(NO_VALUES) : "f6", "hex"),
   ];
   const inner = [
-    () => list(chance, Array.from({ length: chance.whole(0, 3) }, () => recordValue(chance, depth - 1))),
+    () => list(chance, many(chance.whole(0, 3), () => recordValue(chance, depth - 1))),
     () => recordMap(chance, depth),
   ];
   return chance.pick(depth > 0 || chance.slip(0.3) ? [...leaf, ...inner, ...inner] : leaf)();
@@ -278,7 +290,7 @@ function derived(chance) {
   return {
     3: whole(chance, measure),
     6: reals(chance, [chance.real(least, most), chance.real(smallest, largest), tau2], 8),
-    7: list(chance, [whole(chance, chance.count32(1, MOST))].concat(chance.slip() ? [whole(chance, 1)] : [])),
+    7: list(chance, many(chance.slip() ? 2 : 1, () => whole(chance, chance.count32(1, MOST)))),
     8: whole(chance, model),
   };
 }
