@@ -303,7 +303,7 @@ class DirectoryTransport(Transport):
             way = "ahead of" if apart_s > 0.0 else "behind"
             self.notices.tell(
                 "health",
-                "clock",
+                "clock_files",
                 f"the files that {of} in {self.path} are dated {span(apart_s)} {way} this "
                 "machine's clock: one of the two clocks is wrong",
             )

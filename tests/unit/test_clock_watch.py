@@ -211,8 +211,9 @@ def test_the_file_servers_clock_is_an_event_and_stops_nobody(tmp_path):
         clock = VirtualClock(now=4e9)  # the files here are dated by this machine's real clock
         async with loop_in(tmp_path, clock, events) as loop:
             await loop.publish(effect(), about=NEAR, people=0)
-            await until(lambda: any(e.subject == "clock" for e in events))
-            assert "this site writes" in next(e.reason for e in events if e.subject == "clock")
+            await until(lambda: any(event.subject == "clock_files" for event in events))
+            told = [event.reason for event in events if event.subject == "clock_files"]
+            assert "this site writes" in told[0]
             await loop.publish(effect(0.2), about=NEAR, people=0)
 
     asyncio.run(scenario())
