@@ -23,6 +23,7 @@ from qis.errors import (
     UntrustedIssuerError,
 )
 from qis.evidence.roster import Roster
+from qis.evidence.trust import distrust
 from qis.health import Notices
 from qis.identity import Issuer, issuer_of
 from qis.overlay.delivering import Arrived
@@ -154,9 +155,10 @@ class Reception:
         self.clocks = SiteClocks(clock.steady)
         """What the issuers heard have shown of their clocks."""
         self._notices = notices
+        self._topic_of = topic_of
         self.inspector = Inspector(
             self.accepts,
-            topic_of,
+            self._topic,
             holds=self._held.has_bytes,
             on_refusal=self._not_held,
             on_early=self._early,
@@ -343,6 +345,14 @@ class Reception:
     def _repeated(self) -> Verdict:
         self._statistics.duplicates += 1
         return Verdict.DUPLICATE
+
+    def _topic(self, packet: Packet) -> bytes:
+        """What a packet replaces, at a node that keeps it for others; empty: nothing.
+
+        What the roster refuses is kept beside what it accepts and takes nothing's place: the
+        rosters of those who come later may differ.
+        """
+        return b"" if distrust(bytes(packet), self.roster) else self._topic_of(packet)
 
     def _not_held(self, packet: Packet, error: PeerError) -> None:
         """Tell that this node, as a holder, refuses a packet that verified."""

@@ -1,0 +1,39 @@
+"""What a holder's roster refuses replaces nothing of what the holder keeps for others."""
+
+import qis
+from qis.evidence import Roster, Site, SiteKey
+from qis.overlay.retained import Retained
+from qis.transport._reception import Reception
+from qis.transport._topic import topic_of
+from qis.transport.base import Statistics
+
+NOW = 1_800_000_000
+SITE = qis.Identity.from_seed(bytes([1]) * 32)
+
+
+def packet(second):
+    return qis.Packet.sign(
+        SITE,
+        outcome=qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=0.2),
+        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+        issued_at=NOW + second,
+        lifetime_s=3600,
+    )
+
+
+def kept(roster, packets):
+    """What a holder keeps, as a node asks for it."""
+    reception, retained = Reception(roster, Statistics(), topic_of=topic_of), Retained()
+    for one in packets:
+        keys = (one.outcome.study_id,)
+        carried = reception.inspector(bytes(one), keys, NOW + 60)
+        retained.put(carried, keys, NOW + 60)
+    return {each.id for each in retained.under(packets[0].outcome.study_id, NOW + 60)}
+
+
+def test_a_late_packet_under_an_ended_key_takes_nothing_s_place():
+    old, good, late = packet(0), packet(1), packet(10)
+    ended = Roster((Site(name="north", keys=(SiteKey(issuer=SITE.issuer, valid_until=NOW + 5),)),))
+    assert kept(Roster.open(), [old, good, late]) == {late.id}
+    assert kept(ended, [old, good, late]) == {good.id, late.id}
+    assert kept(ended, [late, good, old]) == {good.id, late.id}
