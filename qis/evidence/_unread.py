@@ -1,9 +1,4 @@
-"""Packets of a file that this version no longer reads: set aside once, and named.
-
-A rule for packets may become stricter (which characters a text may hold). What an older version has
-stored under the wider rule is authentic, so it is no damage, and it must not stop the file from
-being opened; but it cannot count either, since no other site reads it any more.
-"""
+"""Packets of a store's file that this version no longer reads: set aside once, and named."""
 
 import logging
 import sqlite3
@@ -11,15 +6,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from qis._layout import signed_bytes
 from qis.errors import PeerError
 from qis.evidence import _statements as sql
 from qis.evidence.rules import evidence_key
-from qis.identity import Issuer, verify
-from qis.packet import Packet, reread, screen
+from qis.identity import Issuer
+from qis.packet import Packet, reread
+from qis.packet.stored import RULES, reason_unread
 
-RULES: Final = 1
-"""Raised by one whenever a packet that was read before is refused from then on."""
 _NAMED: Final = 20
 _log = logging.getLogger("qis.evidence")
 
@@ -70,20 +63,9 @@ def all_unread(database: sqlite3.Connection) -> Iterator[Unread]:
 def _refused(database: sqlite3.Connection) -> Iterator[tuple[int, int, bytes, bytes, str]]:
     """Rows that are authentic and no longer read. What is damaged is left to be named."""
     for place, issuer, sequence, raw in database.execute(sql.ALL):
-        try:
-            reread(raw)
-        except PeerError as error:
-            if _is_authentic(raw):
-                yield place, issuer, sequence, raw, str(error)
-
-
-def _is_authentic(raw: bytes) -> bool:
-    try:
-        screen(raw)
-        verify(raw[10:42], signed_bytes(raw), raw[448:])
-    except PeerError:
-        return False
-    return True
+        reason = reason_unread(raw)
+        if reason is not None:
+            yield place, issuer, sequence, raw, reason
 
 
 def _remove(database: sqlite3.Connection, places: Iterable[int]) -> None:

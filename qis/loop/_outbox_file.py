@@ -1,5 +1,6 @@
 """The file of an outbox, or its tables in memory: transactions, plain facts, damage."""
 
+import logging
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,10 @@ from qis._database import open_database, open_in_memory, translated
 from qis._paths import file_path
 from qis.errors import PeerError, StorageDamagedError
 from qis.loop._outbox_rows import SCHEMA
-from qis.packet import Packet
+from qis.packet import Packet, issuer_key
+from qis.packet.stored import RULES, reason_unread
+
+_log = logging.getLogger("qis.loop")
 
 
 class OutboxFile:
@@ -30,6 +34,44 @@ class OutboxFile:
         self._database = (
             open_in_memory(SCHEMA) if self.path is None else open_database(self.path, SCHEMA)
         )
+        try:
+            self._set_unread_aside()
+        except BaseException:
+            self._database.close()
+            raise
+
+    @property
+    def unread(self) -> list[bytes]:
+        """Packets of 512 bytes that this version no longer reads, so that none of them is sent."""
+        with self._translated():
+            return [raw for (raw,) in self._execute("SELECT packet FROM unread ORDER BY packet")]
+
+    def _set_unread_aside(self) -> None:
+        """Move what is no longer read into its own table, once for each version of the rules."""
+        rules = RULES.to_bytes(4, "big")
+        with self._translated():
+            if (self._meta("rules") or b"") >= rules:
+                return
+        found: dict[bytes, str] = {}
+        with self._transaction():
+            for table in ("own", "unsent", "aside"):
+                for (raw,) in self._execute(f"SELECT packet FROM {table}").fetchall():  # noqa: S608  ours
+                    reason = reason_unread(raw)
+                    if reason is not None:
+                        found[raw] = reason
+                        self._execute(f"DELETE FROM {table} WHERE packet = ?", (raw,))  # noqa: S608  ours
+            for raw, reason in found.items():
+                self._execute("REPLACE INTO unread VALUES (?, ?)", (raw, reason))
+            self._set("rules", rules)
+        for raw, reason in found.items():
+            _log.warning(
+                "%s: packet %d of issuer %s is no longer read under the rules of this version and "
+                "will not be sent (%s): publish its outcome anew",
+                self._name,
+                int.from_bytes(raw[114:122], "big"),
+                issuer_key(raw).hex(),
+                reason,
+            )
 
     def close(self) -> None:
         """Unlock the file; idempotent."""

@@ -76,6 +76,10 @@ SCHEMA: Final = Schema(
     INSERT INTO facts SELECT 'unknown before', coalesce(max(sequence), x'0000000000000000')
         FROM numbers;
     """,
+        # Packets that a stricter rule no longer reads.
+        """
+    CREATE TABLE unread (packet BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
+    """,
     ),
 )
 

@@ -227,3 +227,34 @@ def test_damage_inside_is_named(path, change):
     database.close()
     with Outbox(path) as outbox, pytest.raises(StorageDamagedError, match="left as it is"):
         assert (outbox.queued(), outbox.own(), outbox.waiting()) is None
+
+
+def test_a_packet_that_is_no_longer_read_is_set_aside_and_named_once(tmp_path, monkeypatch, caplog):
+    path = tmp_path / "outbox.db"
+    with monkeypatch.context() as former:
+        former.setattr("qis.outcomes._base.normal_text", lambda text, *_: text)
+        ugly = qis.Packet.sign(
+            qis.Identity.from_seed(bytes(32)),
+            outcome=qis.Suppressed(question="a vs b | death", cohort="north\u200b"),
+            fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+            issued_at=1_800_000_000,
+            lifetime_s=86_400,
+        )
+    Outbox(path).close()
+    database = sqlite3.connect(path)
+    database.execute("INSERT INTO unsent (packet, keys) VALUES (?, x'')", (bytes(ugly),))
+    database.execute("INSERT INTO own VALUES (x'00', x'00', '', 0, ?, x'')", (bytes(ugly),))
+    database.execute("DELETE FROM facts WHERE name = 'rules'")
+    database.commit()
+    database.close()
+    with Outbox(path) as outbox:
+        assert outbox.unread == [bytes(ugly)]
+        assert outbox.unsent == 0
+        assert outbox.queued() == []
+        assert outbox.own() == {}
+    assert str(ugly.sequence) in caplog.text
+    assert "publish its outcome anew" in caplog.text
+    caplog.clear()
+    with Outbox(path) as outbox:
+        assert outbox.unread == [bytes(ugly)]
+    assert not caplog.text
