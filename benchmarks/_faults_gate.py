@@ -126,10 +126,19 @@ def least_seconds(calls: list[Callable[[], object]], rounds: int) -> list[float]
 
 
 def over_verification(data: bytes, call: Callable[[], object], rounds: int) -> float:
-    """CPU time of a call, in verifications of these bytes."""
+    """CPU time of a call, in verifications of these bytes.
+
+    Of both the least time counts. On a busy machine that takes long to show, so that what looks too
+    dear is measured again, up to six times.
+    """
     both = data[_layout.SIGNATURE] + _layout.signed_bytes(data)
     key = data[_layout.ISSUER]
-    verified, called = least_seconds([lambda: bindings.crypto_sign_open(both, key), call], rounds)
+    verified = called = float("inf")
+    for _ in range(6):
+        times = least_seconds([lambda: bindings.crypto_sign_open(both, key), call], rounds)
+        verified, called = min(verified, times[0]), min(called, times[1])
+        if called <= 2.5 * verified:
+            break
     return called / verified
 
 
@@ -154,7 +163,7 @@ def figures(full: bool) -> dict[str, float]:  # noqa: FBT001  as every part of f
     inputs = [data for _, data in islice(signed_inputs(random.Random(0).getrandbits(32)), fuzzed)]
     steps = sorted(inputs, key=_seconds_once)[-costly:]
     for data in steps:
-        worst = max(worst, over_verification(data, lambda data=data: is_read(data), rounds // 10))
+        worst = max(worst, over_verification(data, lambda data=data: is_read(data), rounds // 5))
     return {
         "hostile_tags": float(len({tag for tag, _ in tags})),
         "hostile_tags_passed": float(sum(is_read(data) for _, data in tags)),
