@@ -4,6 +4,7 @@ The table of seams is benchmarks/_fault_seams.py, which the benchmark walks too.
 """
 
 import asyncio
+import re
 
 import pytest
 
@@ -15,6 +16,13 @@ ONE_EACH = ("udp.handling", "overlay.answer", "directory.poll", "loop.store", "s
 def test_the_table_names_every_seam_in_the_library_and_no_other():
     assert set(_fault_seams.SEAMS) == _fault_seams.seams_in_source()
     assert len(_fault_seams.SEAMS) >= 20
+
+
+def test_the_operators_page_says_of_every_seam_what_became_of_what_failed():
+    page = (_fault_seams.ROOT / "docs" / "operating.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row)}
+    assert named == set(_fault_seams.SEAMS)
 
 
 @pytest.mark.parametrize("name", _fault_seams.SEAMS)
