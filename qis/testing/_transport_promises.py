@@ -7,8 +7,10 @@ from contextlib import suppress
 from typing import Any, Final, TypeVar
 
 from qis.errors import InputError, PeerError, TransportError
+from qis.evidence.roster import Roster
 from qis.fingerprint import VectorScheme
-from qis.identity import Identity
+from qis.health import Notice
+from qis.identity import Identity, Issuer
 from qis.outcomes import Effect, Study
 from qis.packet import Packet
 from qis.transport import Delivery, Transport
@@ -186,6 +188,57 @@ async def _gives_nothing_that_is_not_valid_now(
         assert got == set(sent), "what has expired, or is of the future, is delivered to nobody"
 
 
+async def _goes_on_after_a_fault(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    """A listener that raises, and a roster that raises on one issuer: nothing else may fail."""
+    sender, reader, _ = transports
+    stranger = Identity.from_seed(b"issuer of the check for faults..")
+    for error in (RuntimeError, RecursionError, MemoryError, OSError):
+        raised: list[Issuer] = []
+        told: list[Notice] = []
+
+        def failing(_: Notice, error: type[Exception] = error) -> None:
+            raise error
+
+        stop_failing, stop = reader.notices.listen(failing), reader.notices.listen(told.append)
+        reader.believe(_raising_roster(error, stranger.issuer, raised))
+        async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+            bad = await _publish(stranger, sender, f"bad {error.__name__}", _NEAR)
+            good = await _publish(identities[0], sender, f"good {error.__name__}", _NEAR)
+            got = {bad}
+            while good not in got:
+                try:
+                    got.add((await _next(deliveries)).packet)
+                except (TimeoutError, StopAsyncIteration, error):
+                    raise AssertionError(
+                        f"a packet on which the roster raises {error.__name__} keeps no other back"
+                    ) from None
+        if raised:
+            assert any(each.kind == "fault" for each in told), (
+                f"a contained {error.__name__} is told as a notice of kind 'fault'"
+            )
+        assert reader.is_open, "a fault closes nothing"
+        stop_failing()
+        stop()
+    reader.believe(Roster.open())
+
+
+def _raising_roster(error: type[Exception], issuer: Issuer, raised: list[Issuer]) -> Roster:
+    """Believes everybody, and raises when it is asked about one issuer."""
+
+    class Raising(Roster):
+        __slots__ = ()
+
+        def accepts(self, asked: Issuer) -> bool:
+            if asked == issuer:
+                raised.append(asked)
+                raise error
+            return True
+
+    return Raising(is_open=True)
+
+
 async def _ends_cleanly(identities: Sequence[Identity], transports: Sequence[Transport]) -> None:
     sender, reader, _ = transports
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
@@ -257,5 +310,6 @@ PROMISES: Final[tuple[Callable[..., Awaitable[None]], ...]] = (
     _gives_late_subscribers_what_was_before,
     _refuses_what_must_not_go_out,
     _gives_nothing_that_is_not_valid_now,
+    _goes_on_after_a_fault,
     _ends_cleanly,
 )

@@ -1,13 +1,14 @@
 """The conformance suite of evidence stores: one behaviour, wherever the packets are kept."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from itertools import permutations
 from typing import Final
 
 from qis.about import Fingerprint
 from qis.errors import InputError
 from qis.evidence import Admission, EvidenceStore, Reason, Roster, Site, SiteKey
-from qis.identity import Identity
+from qis.identity import Identity, Issuer
 from qis.outcomes import Effect, Retraction
 from qis.packet import CLOCK_TOLERANCE_S, Packet
 
@@ -304,6 +305,49 @@ def _takes_packets_only(factory: StoreFactory) -> None:
     assert len(store) == 0, "a refused call leaves nothing"
 
 
+def _leaves_nothing_half_done_by_a_fault(factory: StoreFactory) -> None:
+    for error in (RuntimeError, RecursionError, MemoryError, OSError):
+        store = _open(factory, [_packet(0)])
+        before = state_of(store)
+
+        def torn(error: type[Exception] = error) -> Iterator[Packet]:
+            yield _packet(1)
+            raise error
+
+        try:
+            store.add_many(torn(), now=_NOW)
+        except error:
+            pass
+        else:
+            raise AssertionError(f"what goes in fails closed: {error.__name__} reaches the caller")
+        assert state_of(store) == before, "of packets whose source fails none is kept"
+        believed, store.roster = store.roster, _raising_roster(error)
+        with suppress(error):  # whether it asks the roster now or when it is read
+            store.add(_packet(2), now=_NOW)
+        store.roster = believed
+        assert len(store.evidence(_QUESTION, now=_NOW)) == len(store), (
+            "what a roster that raised let in counts, and what it kept out is not held"
+        )
+        assert store.add(_packet(1), now=_NOW) is Admission.ACCEPTED, "a store goes on after faults"
+        assert _packet(1) in store.evidence(_QUESTION, now=_NOW), "and what it takes then counts"
+        store.close()
+
+
+def _raising_roster(error: type[Exception]) -> Roster:
+    """Raises whatever it is asked."""
+
+    class Raising(Roster):
+        __slots__ = ()
+
+        def accepts(self, issuer: Issuer) -> bool:
+            raise error(str(issuer))
+
+        def site_of(self, issuer: Issuer) -> Site | None:
+            raise error(str(issuer))
+
+    return Raising(is_open=True)
+
+
 _CHECKS: Final = (
     _gives_a_reason_for_every_verdict,
     _keeps_one_state_whatever_the_order,
@@ -318,4 +362,5 @@ _CHECKS: Final = (
     _is_bounded_fairly,
     _never_tears_a_proof,
     _takes_packets_only,
+    _leaves_nothing_half_done_by_a_fault,
 )

@@ -94,6 +94,28 @@ class Plain(qis.Transport):
         self.board.wake()
 
 
+class DiesOfAFault(Plain):
+    """What its roster raises ends a subscription."""
+
+    roster = qis.Roster.open()
+
+    def believe(self, roster):
+        self.roster = roster
+
+    def is_valid(self, packet):
+        return self.roster.accepts(packet.issuer) and super().is_valid(packet)
+
+
+class HidesFaults(DiesOfAFault):
+    """What its roster raises is swallowed, and nobody is told."""
+
+    def is_valid(self, packet):
+        try:
+            return super().is_valid(packet)
+        except Exception:  # noqa: BLE001  which is what it is here to do
+            return False
+
+
 class Repeats(Plain):
     def note(self, seen, packet):
         """Forget at once."""
@@ -281,6 +303,8 @@ BROKEN = {
     CountsNothing: "counted",
     DeliversTheDead: "expired",
     PublishesWhenClosed: "closed",
+    DiesOfAFault: "keeps no other back",
+    HidesFaults: "is told",
     NeverEnds: "",
 }
 """What the suite has to say; nothing where what it waits for just does not come."""

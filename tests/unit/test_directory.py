@@ -48,7 +48,8 @@ async def first(deliveries):
         return (await anext(aiter(deliveries))).packet
 
 
-def test_a_folder_keeps_the_contract_of_transports(tmp_path):
+def test_a_folder_keeps_the_contract_of_transports(tmp_path, faults):
+    faults.allow("reception.", "directory.file")
     count = 0
 
     @asynccontextmanager

@@ -41,7 +41,8 @@ async def udp(identities):
 
 
 @pytest.mark.parametrize("network", [memory, overlaid_memory, udp])
-def test_our_transports_keep_the_contract(network):
+def test_our_transports_keep_the_contract(network, faults):
+    faults.allow("reception.", "overlay.")
     asyncio.run(check_transport(network))
 
 
