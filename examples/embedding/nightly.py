@@ -1,7 +1,7 @@
 """Submit what is new, do what approvers say, take in what came. May be killed and run again.
 
 Usage: nightly.py FOLDER [serve]. docs/embedding.md says how to run it, and what the folder holds.
-Exit status: 0 done, 3 kept back by a rule, 75 try later, 78 somebody has to look.
+The exit status is one of `qis.site.ExitCode`: 0 done, 3 kept back by a rule, 75 try later, …
 """
 
 import csv
@@ -19,7 +19,8 @@ from typing import Any
 
 import qis
 import qis.blocking
-from qis.errors import DisclosureError, QISError, StorageDamagedError, StorageError, TransportError
+from qis.errors import DisclosureError, QISError
+from qis.site import ExitCode, exit_code_of
 
 ABOUT = [0.2, -1.0, 0.7]
 """Fixed with the study, as in [interest]: a packet about something else is not taken as newer."""
@@ -144,17 +145,20 @@ def serve(home: Path, *, every_s: float = 60.0) -> Result:
 
 
 def main(home: Path, act: Callable[[Path], Result] = run) -> int:
-    """Do it, and say with the exit status whether another run would help."""
+    """Do it, and say with the exit status whether another run would help.
+
+    What nobody foresaw is raised: Python ends with 1 then, and shows where it was.
+    """
     try:
         result = act(home)
-    except QISError as error:
+    except (QISError, FileNotFoundError) as error:
         print(error, file=sys.stderr)
-        passing = isinstance(error, StorageError | TransportError)
-        return 75 if passing and not isinstance(error, StorageDamagedError) else 78
+        return exit_code_of(error)
     print(json.dumps(result))
     if not result["sent"]:
-        return 75
-    return 3 if result["state"].startswith("kept back") else 0
+        return ExitCode.LATER
+    is_kept_back = result["state"].startswith("kept back")
+    return ExitCode.KEPT_BACK if is_kept_back else ExitCode.OK
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import Final, NamedTuple, Self
 
-from qis.errors import InputError, QISError, StorageError
+from qis.errors import ConfigurationError, InputError, QISError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
 from qis.loop._key_lock import locked
@@ -123,7 +123,7 @@ class Outbox(OutboxFile):
 
         Raises
         ------
-        InputError
+        ConfigurationError
             If it belongs to another key.
         StorageError
             If another loop or process publishes with this key.
@@ -134,7 +134,7 @@ class Outbox(OutboxFile):
         with self._translated():
             owner = self._meta("issuer")
         if owner is not None and owner != issuer.key:
-            raise InputError(
+            raise ConfigurationError(
                 f"{self._name} belongs to issuer {owner.hex()}, not to {issuer}: an outbox has one "
                 "key",
                 field="outbox",

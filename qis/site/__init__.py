@@ -1,5 +1,6 @@
 """A site from one TOML file: keys, peers, rules and files where everybody can read them at once."""
 
+from qis.site.exit_codes import ExitCode, exit_code_of
 from qis.site.opening import open_site
 
-__all__ = ["open_site"]
+__all__ = ["ExitCode", "exit_code_of", "open_site"]
