@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NoReturn
 
 from qis.errors import InputError, OutcomeTooLargeError
@@ -29,6 +30,12 @@ def normal_text(text: object, field: str, limit: int) -> str:
     """
     if type(text) is not str:
         raise InputError(f"{field} must be a string, not {type(text).__name__}", field=field)
+    return _normal(text, field, limit)
+
+
+@lru_cache(maxsize=1_024)
+def _normal(text: str, field: str, limit: int) -> str:
+    """`normal_text` of a string; kept, since a study's question comes with each of its packets."""
     # Before anything else, so that the work on hostile or mistaken input is bounded.
     if len(text) > 16 * limit:
         _refuse_size(field, len(text), limit)
