@@ -204,6 +204,13 @@ def test_sites(tmp_path):
     assert refused > 70
 
 
+def test_every_roster_that_must_not_be_believed_is_refused(load_benchmark, capsys):
+    found = load_benchmark("_roster_cases").figures(full=False)
+    assert found["roster_faults"] == found["roster_faults_refused"] > 100
+    # The same cases, as the former reader took them: the benchmark finds faults where there are any.
+    assert capsys.readouterr().out.count("refused; formerly: believed") >= 8
+
+
 def test_signatures_of_a_roster(tmp_path):
     path = tmp_path / "roster.toml"
     path.write_text(ROSTER)
