@@ -10,6 +10,7 @@ from pathlib import Path
 from blake3 import blake3
 
 import qis
+from qis.site import exit_code_of
 
 
 def relearn(home: Path, issuer: qis.Issuer) -> int:
@@ -27,4 +28,8 @@ def relearn(home: Path, issuer: qis.Issuer) -> int:
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    print(relearn(folder, qis.Identity.load(folder / "key.pem").issuer))
+    try:
+        print(relearn(folder, qis.Identity.load(folder / "key.pem").issuer))
+    except qis.QISError as error:
+        print(error, file=sys.stderr)
+        sys.exit(exit_code_of(error))

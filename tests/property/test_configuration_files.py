@@ -207,7 +207,7 @@ def test_sites(tmp_path):
 def test_every_roster_that_must_not_be_believed_is_refused(load_benchmark, capsys):
     found = load_benchmark("_roster_cases").figures(full=False)
     assert found["roster_faults"] == found["roster_faults_refused"] > 100
-    # The same cases, as the former reader took them: the benchmark finds faults where there are any.
+    # The former reader believed some of them: the benchmark finds faults where there are any.
     assert capsys.readouterr().out.count("refused; formerly: believed") >= 8
 
 
