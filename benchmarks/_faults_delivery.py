@@ -2,7 +2,7 @@
 
 import asyncio
 
-from _broken_networks import CASES, publish_in
+from benchmarks._broken_networks import CASES, publish_in
 
 
 def figures(full: bool) -> dict[str, float]:  # noqa: ARG001, FBT001  as quick as it is

@@ -90,6 +90,12 @@ class Journal:
         note = self._refusal(packet.outcome, "not emitted", reason)
         self._write(note._replace(subject=(packet.id.hex(),)))
 
+    def let_go(self, packets: Iterable[Packet], reason: str) -> None:
+        """These were recorded as emitted, and not handed to the network by this process."""
+        said = f"{reason}; not handed to the network since the loop was opened"
+        notes = ((self._refusal(each.outcome, "not emitted", said), each) for each in packets)
+        self._write(*(note._replace(subject=(each.id.hex(),)) for note, each in notes))
+
     def uncounted(self, packet: Packet, admission: Admission) -> None:
         """The site's own store would not count it, so it does not leave."""
         reason = "the site's own store does not count it"

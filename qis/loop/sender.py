@@ -180,7 +180,6 @@ class Sender:
                     continue
                 if not self._is_over(waiting):
                     await self._hand(number, waiting)
-                self._load()
             pause_s = self._due[0][0] - self._now() if self._due else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -295,10 +294,16 @@ class Sender:
             self._announcer.tell("sent", packet=waiting.unsent.packet, remaining=remaining)
 
     def _ended(self, numbers: list[int]) -> None:
-        for number in numbers:
-            waiting = self._waiting[number]
-            if not waiting.is_handed and not waiting.is_replaced:
-                self._journal.not_emitted(waiting.unsent.packet, "it expired first")
+        over = [self._waiting[number] for number in numbers]
+        for is_replaced, reason in ((True, "a newer version replaced it"), (False, "it expired")):
+            self._journal.let_go(
+                (
+                    each.unsent.packet
+                    for each in over
+                    if each.is_replaced is is_replaced and not each.is_handed
+                ),
+                reason,
+            )
         for waiting in self._let_go(numbers):
             kind: EventKind = "replaced" if waiting.is_replaced else "expired"
             self._announcer.tell(kind, packet=waiting.unsent.packet, reason=waiting.reason)

@@ -239,6 +239,21 @@ def _raising_roster(error: type[Exception], issuer: Issuer, raised: list[Issuer]
     return Raising(is_open=True)
 
 
+async def _calls_held_what_outlives_the_publisher(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    sender, reader, _ = transports
+    packet = await _publish(identities[0], sender, "to be held", _NEAR)
+    assert await sender.flush(_WITHIN_S), "on a network that works, what was published is held"
+    holding = sender.holding(packet.id)
+    assert holding.is_held, "flush is true of what is held"
+    assert not holding.reason, "what is held needs no reason why not"
+    await sender.aclose()
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        got = (await _next(deliveries)).packet
+        assert got == packet, "what is held is there when its publisher is gone"
+
+
 async def _ends_cleanly(identities: Sequence[Identity], transports: Sequence[Transport]) -> None:
     sender, reader, _ = transports
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
@@ -311,5 +326,6 @@ PROMISES: Final[tuple[Callable[..., Awaitable[None]], ...]] = (
     _refuses_what_must_not_go_out,
     _gives_nothing_that_is_not_valid_now,
     _goes_on_after_a_fault,
+    _calls_held_what_outlives_the_publisher,
     _ends_cleanly,
 )

@@ -22,6 +22,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import qis
+from qis.evidence.rules import evidence_key
 from qis.loop import Outbox
 from qis.outcomes import Retraction
 
@@ -235,7 +236,16 @@ def report(files, parts):
     entries = list(parts["audit"].entries())
     emitted = [e for e in entries if e.event == "emitted" and "sequence" in e.details]
     left = [qis.Packet.parse(path.read_bytes()[:512]) for path in files.network.glob("*.qis")]
+    newest = {}
+    for packet in left:
+        if packet.sequence > newest.get(evidence_key(packet), 0):
+            newest[evidence_key(packet)] = packet.sequence
     return {
+        "replaced": {
+            packet.id.hex(): packet.sequence
+            for packet in own
+            if packet not in left and packet.sequence < newest.get(evidence_key(packet), 0)
+        },
         "stored": sorted(packet.id.hex() for packet in packets),
         "own_sequences": sorted(packet.sequence for packet in own),
         "left": {p.id.hex(): p.sequence for p in left if p.issuer == SITE.issuer},

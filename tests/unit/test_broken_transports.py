@@ -282,7 +282,33 @@ class NeverEnds(Plain):
         """Leave the readers waiting."""
 
 
+class HoldsForItself(Plain):
+    """What only the publisher has goes with it, and is called held all the same."""
+
+    async def aclose(self):
+        self.board.posts.clear()
+        await super().aclose()
+
+
+class NeverHeld(Plain):
+    """Says of nothing that it is held, even where everybody has it."""
+
+    def holding(self, packet_id):
+        return qis.Holding(is_held=False, reason="who knows")
+
+    async def flush(self, timeout_s):
+        return False
+
+
+class FlushesWhatIsNotHeld(NeverHeld):
+    async def flush(self, timeout_s):
+        return True
+
+
 BROKEN = {
+    HoldsForItself: "",
+    NeverHeld: "is held",
+    FlushesWhatIsNotHeld: "flush is true",
     Repeats: "once",
     RemembersFew: "once",
     Alters: "once|nothing",

@@ -132,12 +132,12 @@ def test_a_packet_that_the_network_refuses_keeps_no_other_back(error):
 
 
 @pytest.mark.parametrize("is_taken", [True, False])
-def test_versions_that_nobody_holds_give_way_to_the_newest(is_taken):
+def test_versions_that_nobody_holds_give_way_to_the_newest(is_taken, tmp_path):
     async def scenario():
         watcher, transport = Watcher(), Network()
         setattr(transport, "unheld" if is_taken else "refused", {"q"})
-        with Outbox() as outbox:
-            async with loop_on(transport, watcher, outbox=outbox) as loop:
+        with Outbox() as outbox, qis.AuditLog(tmp_path / "audit.jsonl") as audit:
+            async with loop_on(transport, watcher, outbox=outbox, audit=audit) as loop:
                 for number in range(30):
                     newest = await loop.publish(effect("q", number / 100), about=ABOUT)
                 await watcher.until(lambda: len(watcher.of("replaced")) == 29)
@@ -149,6 +149,11 @@ def test_versions_that_nobody_holds_give_way_to_the_newest(is_taken):
                 transport.unheld, transport.refused = set(), set()
                 assert await loop.flush(20)
                 assert [event.packet for event in watcher.of("sent")] == [withdrawn]
+            # The log says of each that never was handed to the network that it did not leave.
+            replaced = {event.packet.id.hex() for event in watcher.of("replaced")}
+            stayed = {entry.subject[0] for entry in audit.entries() if entry.rule == "not emitted"}
+            assert stayed <= replaced
+            assert (stayed == replaced) is not is_taken
 
     asyncio.run(scenario())
 
