@@ -1,6 +1,8 @@
 """Bodies from CBOR's own grammar, signed: nothing but our refusals comes of them."""
 
 import itertools
+import random
+import struct
 from collections import Counter
 
 import pytest
@@ -84,3 +86,32 @@ def test_the_same_seed_makes_the_same_inputs(grammar):
     one, other = (list(itertools.islice(grammar.signed_inputs(5), 100)) for _ in range(2))
     assert one == other
     assert {len(data) for _, data in one} == {512}
+
+
+def test_a_record_that_is_not_in_its_one_encoding_is_refused(grammar):
+    """Its size alone proves it, so heads and reals are widened, and what follows is repeated."""
+    made, rng = grammar.Grammar(5), random.Random(3)
+    study = b"\xa3\x00\x48" + bytes(8) + b"\x01\x61q\x08\xa1\x61k"
+    verdicts = Counter()
+    for _ in range(2_000):
+        honest = study + made.valid(3)
+        changed = bytearray(honest)
+        place = rng.randrange(15, len(changed))
+        byte = changed[place]
+        if byte & 31 < 24 and byte >> 5 < 6:
+            changed[place : place + 1] = bytes([byte & 0xE0 | 24, byte & 31])
+        elif byte == 0xF9 and place + 2 < len(changed):
+            (real,) = struct.unpack(">e", changed[place + 1 : place + 3])
+            changed[place : place + 3] = b"\xfa" + struct.pack(">f", real)
+        else:
+            changed += rng.choice((b"\x06\x48" + bytes(8), b"\x06\x48" * 4, b"\x00", b"\x20\x40"))
+        for body in (honest, bytes(changed)):
+            if len(body) > 300:
+                continue
+            data = made.signed(6, body)
+            found = verdict(data)
+            verdicts[body is honest, type(found)] += 1
+            if isinstance(found, qis.Packet):
+                assert data[123:446].startswith(found.outcome.encoded())
+    assert not verdicts[True, MalformedPacketError]
+    assert verdicts[False, MalformedPacketError] > 1_000
