@@ -321,7 +321,7 @@ class OverlayNode:
         delivered: list[Heard] = []
         others: list[tuple[Message, bytes, bytes | None]] = []
         for data, address, sender in arrivals:
-            with self._guard.item("overlay.datagram"):
+            try:
                 for part in self._parts(data, address, now, sender):
                     message = decode(part)
                     if type(message) is Deliver:  # nearly all; and it claims no sender
@@ -332,6 +332,8 @@ class OverlayNode:
                         self.refused["another's word"] += 1
                     else:
                         others.append((message, address, sender))
+            except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
+                self._guard.contained("overlay.datagram", error)
         if delivered:
             with self._guard.item("overlay.delivery"):  # not acknowledged, so it comes again
                 self._requests.deliver(delivered, now)

@@ -237,10 +237,11 @@ class Reception:
         verified = self._verified(fresh)
         verdicts = []
         for each, arrived in zip(checked, arrivals, strict=True):
-            verdict = Verdict.FAULT
-            with self._guard.item("reception.packet"):
-                verdict = self._judge(each, arrived, fresh, verified, now)
-            verdicts.append(verdict)
+            try:
+                verdicts.append(self._judge(each, arrived, fresh, verified, now))
+            except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a packet
+                self._guard.contained("reception.packet", error)
+                verdicts.append(Verdict.FAULT)
         return verdicts
 
     def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
@@ -251,9 +252,11 @@ class Reception:
     def _checked(
         self, data: bytes, now: float, fresh: dict[bytes, bytes]
     ) -> Verdict | Packet | None:
-        with self._guard.item("reception.check"):
+        try:
             return self._check(data, now, fresh)
-        return Verdict.FAULT
+        except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a packet
+            self._guard.contained("reception.check", error)
+            return Verdict.FAULT
 
     def _verified(self, fresh: dict[bytes, bytes]) -> dict[bytes, Packet | PeerError]:
         """The packets of bytes that have passed the cheap checks, by these; ids are given."""

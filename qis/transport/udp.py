@@ -294,9 +294,11 @@ class UDPTransport(Transport):
         now = self._clock.steady()
         arrivals: list[Arrival] = []
         for data, address in datagrams:
-            with self._guard.item("udp.channel"):  # each alone: one must not take the others along
+            try:  # each alone: one must not take the others along
                 opened = self._channels.receive(data, address, now)
                 arrivals += [(plain, address, key) for plain, key in opened]
+            except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
+                self._guard.contained("udp.channel", error)
         self._node.receive_datagrams(arrivals, now)
 
     def _seal(self, now: float) -> None:

@@ -4,15 +4,18 @@ import asyncio
 import logging
 import os
 import socket
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 
 import pytest
 
 import qis
 from qis._guard import Backoff, Guard
+from qis.errors import PeerError
 from qis.evidence import Roster
 from qis.health import Notices
 from qis.overlay.timers import Timers
+from qis.packet import packet as packet_module
+from qis.packet.file import read_packets, write_packets
 from qis.testing import VirtualClock
 from qis.transport import _reception, _socket
 from qis.transport._reception import Reception, Verdict
@@ -312,3 +315,47 @@ def test_a_folder_that_is_away_is_told_and_looked_for_again(tmp_path, faults):
                 return (await anext(deliveries)).packet
 
     assert asyncio.run(reads()) == packet
+
+
+# --- many packets, of which reading one raises ------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RuntimeError, RecursionError, OSError])
+def test_one_packet_that_cannot_be_read_takes_no_other_along(error, tmp_path, monkeypatch):
+    bad, good = packet_of(1, "bad vs b"), packet_of(2)
+    write_packets(tmp_path / "packets", [bad, good])
+    with closing(qis.SQLiteStore(tmp_path / "store.db", roster=Roster.open())) as store:
+        store.add_many([bad, good], now=NOW)
+    read = packet_module.outcome_from_body
+
+    def failing(kind, body):
+        if "bad vs b" in str(body):
+            raise error
+        return read(kind, body)
+
+    monkeypatch.setattr(packet_module, "outcome_from_body", failing)
+    for workers in (1, 2):
+        data = [bytes(bad), bytes(good)] * 40
+        found = qis.Packet.verify_many(data, workers=workers)
+        assert [isinstance(each, PeerError) for each in found] == [True, False] * 40
+    packets = read_packets(tmp_path / "packets")
+    with pytest.raises(PeerError):
+        packets[0]
+    assert packets[1] == good
+    recovered = qis.SQLiteStore.recover(
+        tmp_path / "store.db", into=tmp_path / "new.db", roster=Roster.open()
+    )
+    with closing(recovered) as store:
+        assert store.packets() == [good]
+
+
+def test_a_machine_without_memory_blames_no_peer(monkeypatch):
+    """Nothing is known of the packet then: it may come again, and is not called malformed."""
+
+    def failing(kind, body):
+        raise MemoryError
+
+    packet = packet_of(1)
+    monkeypatch.setattr(packet_module, "outcome_from_body", failing)
+    with pytest.raises(MemoryError):
+        qis.Packet.parse(bytes(packet))

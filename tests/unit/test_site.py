@@ -122,6 +122,7 @@ def test_the_roster_is_followed(folder):
             path.write_text("nonsense = true")
             os.utime(path, (time.time() + 5, time.time() + 5))
             assert not south.look_at_roster()
+            assert [reason.code for reason in south.health.reasons] == ["roster"]
             assert south.store.roster.accepts(stranger)
             assert south.store.roster is not before
 
