@@ -16,10 +16,9 @@ import sys
 import time
 from pathlib import Path
 
-if __package__ in (None, ""):
-    sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-from benchmarks import _fault_seams
+from benchmarks import _fault_seams  # noqa: E402  found by the line above
 
 PARTS = ("_faults_gate", "_faults_reader", "_faults_delivery")
 

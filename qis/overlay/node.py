@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -322,14 +322,9 @@ class OverlayNode:
         others: list[tuple[Message, bytes, bytes | None]] = []
         for data, address, sender in arrivals:
             try:
-                for part in self._parts(data, address, now, sender):
-                    message = decode(part)
+                for message in self._messages(data, address, now, sender):
                     if type(message) is Deliver:  # nearly all; and it claims no sender
                         delivered.append((message, address, sender))
-                    elif message is None:
-                        self.refused["malformed"] += 1
-                    elif sender is not None and _claimed(message) not in {None, sender}:
-                        self.refused["another's word"] += 1
                     else:
                         others.append((message, address, sender))
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
@@ -349,6 +344,23 @@ class OverlayNode:
                     self.refused["unasked"] += 1
         self._links.asked_by = None
         self._notice_changes(now)
+
+    def _messages(
+        self, data: bytes, address: bytes, now: float, sender: bytes | None
+    ) -> Iterator[Message]:
+        """What a datagram says, as far as it may be heard."""
+        for part in self._parts(data, address, now, sender):
+            message = decode(part)
+            if message is None:
+                self.refused["malformed"] += 1
+            elif (
+                type(message) is not Deliver
+                and sender is not None
+                and _claimed(message) not in {None, sender}
+            ):
+                self.refused["another's word"] += 1
+            else:
+                yield message
 
     def _parts(
         self, data: bytes, address: bytes, now: float, sender: bytes | None
