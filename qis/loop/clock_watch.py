@@ -19,6 +19,8 @@ from qis.packet import CLOCK_TOLERANCE_S
 from qis.transport import Transport
 from qis.transport.site_clocks import ClockOpinion, ClockState, span
 
+HEAR_S: Final = 2.0
+"""How long the first packet waits for the sites that may know the date."""
 LOOK_S: Final = 60.0
 """Seconds between two looks at what the others' clocks show."""
 
@@ -56,6 +58,16 @@ class ClockWatch:
         self._condition = condition
         self._clock = Clock.of(clock)
         self._anchor_s = self._clock.unix_s(0.0)
+        self._has_waited = False
+
+    async def hear(self) -> None:
+        """Give the first sites a moment to be heard, once, before anything is signed.
+
+        A job that opens, publishes and closes would else sign before it could know better.
+        """
+        if not self._has_waited:
+            self._has_waited = True
+            await self._transport.hear_clocks(HEAR_S)
 
     def look(self) -> ClockOpinion:
         """What the sites heard make of the clock now; a change is told."""

@@ -228,6 +228,7 @@ class SynthesisLoop(Lifecycle):
             If ledger, audit log, outbox or store cannot be written; then nothing leaves.
 
         """
+        await self._require_open().clock_watch.hear()
         parts = await self._with_room()
         published = parts.publisher.publish(
             outcome, about, subjects, people, trust_clock=trust_clock
@@ -271,6 +272,7 @@ class SynthesisLoop(Lifecycle):
             As for `publish`.
 
         """
+        await self._require_open().clock_watch.hear()
         parts = await self._with_room()
         packet = parts.publisher.release(pending_id, approver, trust_clock=trust_clock)
         self._sending(parts, packet)

@@ -109,6 +109,9 @@ class Transport(ABC):
         """What it has heard of the clocks of others; by default nothing."""
         return SiteClocks(time.monotonic)
 
+    async def hear_clocks(self, timeout_s: float) -> None:  # noqa: B027  by default at once
+        """Wait until the first sites that can be heard have been, but no longer than this."""
+
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
         """Whether the network keeps a packet published here; see `Holding`.
 

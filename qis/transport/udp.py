@@ -6,7 +6,7 @@ import random
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from os import PathLike
 from typing import Final, Self
 
@@ -29,7 +29,7 @@ from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
 from qis.transport._standing import holding_of, judge
 from qis.transport._topic import topic_of
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
-from qis.transport.site_clocks import SiteClocks
+from qis.transport.site_clocks import LEAST_SITES, SiteClocks
 
 CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
@@ -105,6 +105,7 @@ class UDPTransport(Transport):
         self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle = asyncio.Event()
         self._room = asyncio.Event()
+        self._has_heard = asyncio.Event()
 
     @property
     def is_open(self) -> bool:
@@ -142,6 +143,12 @@ class UDPTransport(Transport):
             for key, clock_s in self._channels.sessions.clocks_s.items():
                 clocks.session(key, clock_s)
         return clocks
+
+    async def hear_clocks(self, timeout_s: float) -> None:
+        """Wait until it has joined by the peers that it was given, whose handshakes show dates."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._has_heard.wait()
 
     @property
     def peers(self) -> int:
@@ -343,6 +350,9 @@ class UDPTransport(Transport):
         if self._node is not None:
             standing = self._node.standing
             heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
+            heard = 0 if self._channels is None else len(self._channels.sessions.clocks_s)
+            is_in = not standing.is_joining and heard >= min(LEAST_SITES, standing.peers)
+            _show(self._has_heard, is_in or not standing.knows_of)
             judge(self._condition, standing, now=self._clock.wall(), heard_s_ago=now - heard_at)
 
     def _send(self) -> None:

@@ -177,3 +177,32 @@ def test_one_liar_of_three_stops_nobody():
             assert "clock_disputed" in [reason.code for reason in loop.health.reasons]
 
     asyncio.run(scenario())
+
+
+def test_a_job_that_publishes_as_soon_as_it_has_opened_is_told_too():
+    async def scenario():
+        async with contextlib.AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            first = await enter(qis.UDPTransport(site(2), roster=SITES))
+            await enter(qis.UDPTransport(site(3), roster=SITES, bootstrap=[first.address]))
+            await until(lambda: first.peers == 1)
+            date = SetDate()
+            date.offset_s = 370 * DAY_S
+            transport = qis.UDPTransport(
+                site(1), roster=SITES, bootstrap=[first.address], clock=date
+            )
+            loop = qis.SynthesisLoop(
+                site(1),
+                transport,
+                SCHEME,
+                interest=SCHEME.interest(NEAR),
+                interest_people=0,
+                roster=SITES,
+                disclosure=qis.Disclosure.preset("none"),
+                clock=date,
+            )
+            await enter(loop)
+            with pytest.raises(ClockError, match="2 of 2 sites heard are 370"):
+                await loop.publish(EFFECT, about=NEAR, people=0)
+
+    asyncio.run(scenario())
