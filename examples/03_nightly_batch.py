@@ -43,7 +43,7 @@ def night(home: Path, shared: Path, institution: str, expected: int) -> qis.Synt
     ):
         if not store.packets_of(identity.issuer):  # nothing new on the second night
             loop.publish(read(institution), about=ABOUT)
-            loop.flush(timeout_s=30)
+            assert loop.flush(timeout_s=30), loop.undelivered()
         return next(s for s in loop.syntheses(timeout_s=30) if len(s.sites) == expected)
 
 
