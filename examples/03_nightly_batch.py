@@ -43,7 +43,8 @@ def night(home: Path, shared: Path, institution: str, expected: int) -> qis.Synt
     ):
         if not store.packets_of(identity.issuer):  # nothing new on the second night
             loop.publish(read(institution), about=ABOUT)
-            assert loop.flush(timeout_s=30), loop.undelivered()
+            if not loop.flush(timeout_s=30):
+                print("not sent yet:", loop.undelivered())
         return next(s for s in loop.syntheses(timeout_s=30) if len(s.sites) == expected)
 
 
@@ -55,6 +56,5 @@ with tempfile.TemporaryDirectory() as folder:
         for name, heard in zip(INSTITUTIONS, expected, strict=True):
             found = night(Path(folder, name), Path(folder, "shared"), name, heard)
             shown = "{:.2f} [{:.2f}, {:.2f}]".format(*found.back_transformed)
-            print(
-                f"Night {number}, institution {name:>2}: evidence of {len(found.sites)}, HR {shown}"
-            )
+            sites = len(found.sites)
+            print(f"Night {number}, institution {name:>2}: evidence of {sites}, HR {shown}")
