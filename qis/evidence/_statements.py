@@ -34,6 +34,7 @@ HEADS_OF: Final = """
     WHERE number IN (SELECT value FROM json_each(?)) GROUP BY number
 """
 SEQUENCE: Final = "SELECT sequence FROM packets WHERE place = ?"
+HEAD_COUNT: Final = "SELECT count(*) FROM heads"
 LOST: Final = """
     SELECT study, key, cohort, role FROM heads JOIN issuers ON number = heads.issuer
     WHERE place IN (SELECT value FROM json_each(?))

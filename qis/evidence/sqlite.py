@@ -368,7 +368,10 @@ class SQLiteStore(EvidenceStore):
     def _drop(self, going: Sequence[Kept]) -> None:
         self._write()
         places = json.dumps([packet.place for packet in going])
-        lost = [EvidenceKey(*row) for row in self._database.execute(sql.LOST, (places,))]
+        (heads,) = self._database.execute(sql.HEAD_COUNT).fetchone()
+        lost: list[EvidenceKey] = []
+        if heads < self._count:  # else there is nothing under any head
+            lost = [EvidenceKey(*row) for row in self._database.execute(sql.LOST, (places,))]
         for statement in sql.DROP:
             self._database.execute(statement, (places,))
         self._database.execute(sql.UNMARK)
@@ -376,7 +379,8 @@ class SQLiteStore(EvidenceStore):
         for packet in going:
             self._accounts[packet.issuer].held -= 1
             self._parsed.pop(packet.place, None)
-        self._lift_others(lost)
+        if lost:
+            self._lift_others(lost)
 
     def _lift_others(self, lost: list[EvidenceKey]) -> None:
         """Make the newest that is left the head of each key that has lost its head.
