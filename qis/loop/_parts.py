@@ -157,8 +157,8 @@ class Parts:
                 "transport": type(options.transport).__name__,
             }
         )
-        aside = {each.packet.id for each in self.outbox.aside()}
         mine = options.store.packets_of(self.signer.issuer)
+        aside = self.recovery.begin(mine)
         stored = [packet for packet in mine if packet.id not in aside]
         if stored:  # one transaction, and none for all the others
             self.outbox.raise_sequence(stored[-1].sequence)

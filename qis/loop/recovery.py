@@ -65,7 +65,22 @@ class Recovery:
         self._journal = journal
         self._announcer = announcer
         self._clock = clock
-        self._to_withdraw = [each.packet for each in outbox.aside()]
+        self._to_withdraw: list[Packet] = []
+
+    def begin(self, stored: Iterable[Packet]) -> set[bytes]:
+        """Have store and outbox know the same as set aside, whichever was lost; its ids.
+
+        `stored` are all packets of this site that the store has.
+        """
+        known = {each.packet.id for each in self._outbox.aside()}
+        in_store = self._store.aside - known
+        forgotten = [Own(packet, ()) for packet in stored if packet.id in in_store]
+        if forgotten:
+            self._outbox.set_aside(forgotten, (), limit=None)
+            self._signer.read_again()
+        self._to_withdraw = [each.packet for each in self._outbox.aside()]
+        self._store.set_aside(self._to_withdraw)
+        return {*known, *in_store}
 
     @property
     def is_needed(self) -> bool:

@@ -397,3 +397,36 @@ def test_a_folder_that_is_away_gives_its_files_back_later(tmp_path):
             await until(lambda: not file.exists())
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("lost", ["outbox.db", "store.db"])
+def test_what_was_set_aside_stays_so_where_one_of_the_files_is_lost(tmp_path, lost):
+    async def scenario():
+        network = Network(tmp_path)
+        network.clock.set(NOW + 2 * DAY_S)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            wrong = await publish(loop, 9.0)
+            network.clock.set(NOW)
+            await loop.recover_clock()
+            repaired = await publish(loop, 0.2)
+            await kept(loop)
+        for file in tmp_path.glob(f"{lost}*"):
+            file.unlink()
+        network.pass_time(60.0)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            assert (await publish(loop, 0.3)).sequence > repaired.sequence
+            await kept(loop)
+        network.pass_time(2 * DAY_S)
+        network.reader.add(wrong, now=network.right())
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            await until(lambda: [e for e in network.events if e.kind == "republished"])
+            await kept(loop)
+            loop.store.add(wrong, now=network.clock())
+            own = [p.outcome.estimate for p in loop.store.evidence(STUDY, now=network.clock())]
+            assert own == [0.3]
+        assert await network.read() == [0.3]
+
+    asyncio.run(scenario())
