@@ -3,15 +3,22 @@
 from collections import Counter
 from collections.abc import Callable, Container
 from dataclasses import replace
+from typing import Final
 
+from qis._seldom import Seldom
 from qis.channel.calling import Send
 from qis.channel.ciphers import AgreementError, KeyPair, responder_keys
-from qis.channel.cookies import NO_COOKIE, Cookies
-from qis.channel.handshake import Initiation, Response, encode_cookie
+from qis.channel.cookies import NO_COOKIE, Bucket, Cookies
+from qis.channel.handshake import CallRefused, Initiation, Response, encode_cookie
 from qis.channel.session import Session
 from qis.channel.sessions import Sessions
 from qis.errors import SignatureError
 from qis.identity import Identity, Issuer, verify
+from qis.refusals import TELL_EVERY_S, RefusalCode
+
+STRANGERS_RATE: Final = 20.0
+"""Calls a second by keys that are not on the roster whose signatures are checked: some 1 ms of
+work. Beyond it such a call is dropped, and its caller learns the reason from a later one."""
 
 
 class Answers:
@@ -48,9 +55,15 @@ class Answers:
         self._accepts = accepts
         self._calls = calls
         self._unix_s = unix_s
+        self._strangers = Bucket(STRANGERS_RATE)
+        self._told: Seldom[bytes] = Seldom(TELL_EVERY_S)
 
     def on_initiation(self, data: bytes, address: bytes, now: float) -> None:
-        """Check in this order: form, cookie if many call, roster, signature, keys."""
+        """Check in this order: form, cookie if many call, roster, signature, keys.
+
+        Who is not on the roster is told so, but only once signature and address are proven: else
+        anybody could ask, in anybody's name, whom the roster lists.
+        """
         initiation = Initiation.decode(data)
         own_key = self._identity.issuer.key
         if initiation is None:
@@ -61,12 +74,18 @@ class Answers:
             self._refused["cookie"] += 1
             cookie = self._cookies.cookie(address, now)
             self._send(encode_cookie(initiation.session, cookie), address)
-        elif not self._accepts(Issuer(initiation.key)):
-            self._refused["unknown issuer"] += 1
         else:
+            is_accepted = self._accepts(Issuer(initiation.key))
+            if not is_accepted:
+                self._refused["unknown issuer"] += 1
+                if self._strangers.is_full(now):
+                    return
             try:
                 verify(initiation.key, initiation.signed_part(own_key), initiation.signature)
-                self._respond(initiation, address, now)
+                if is_accepted:
+                    self._respond(initiation, address, now)
+                else:
+                    self._refuse(initiation, address, now)
             except SignatureError:
                 self._refused["signature"] += 1
             except AgreementError:
@@ -76,6 +95,17 @@ class Answers:
         if initiation.cookie != NO_COOKIE and self._cookies.proves(address, initiation.cookie, now):
             return False
         return self._cookies.is_needed(now)
+
+    def _refuse(self, initiation: Initiation, address: bytes, now: float) -> None:
+        """Tell a caller whose signature is right that it is not on the roster."""
+        if not self._cookies.proves(address, initiation.cookie, now):
+            cookie = self._cookies.cookie(address, now)
+            self._send(encode_cookie(initiation.session, cookie), address)
+        elif self._told.allows(initiation.key, now):
+            unsigned = CallRefused(to=initiation.session, code=RefusalCode.ROSTER)
+            transcript = initiation.transcript(self._identity.issuer.key)
+            signature = self._identity.sign(unsigned.signed_part(transcript))
+            self._send(replace(unsigned, signature=signature).encode(), address)
 
     def _respond(self, initiation: Initiation, address: bytes, now: float) -> None:
         key_pair = self._key_pairs()

@@ -7,7 +7,7 @@ from typing import Final
 
 from qis._guard import Guard
 from qis.channel.ciphers import AgreementError, KeyPair, initiator_keys
-from qis.channel.handshake import Initiation, Response, decode_cookie
+from qis.channel.handshake import CallRefused, Initiation, Response, decode_cookie
 from qis.channel.session import Session
 from qis.channel.sessions import Place, Sessions
 from qis.errors import SignatureError
@@ -34,6 +34,7 @@ class _Call:
     at: float
     tries: int = 1
     cookies: int = 0
+    is_refused: bool = False
     waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=WAITING_LIMIT))
 
 
@@ -44,6 +45,8 @@ class Calls:
     ----------
     identity, sessions, refused, send, key_pairs, jitter, unix_s, guard
         Of the node: `jitter()` is about 1.
+    told
+        Called with the key of a node that refuses this one's calls, the reason's code, and now.
 
     """
 
@@ -57,6 +60,7 @@ class Calls:
         key_pairs: Callable[[], KeyPair],
         jitter: Callable[[], float],
         unix_s: Callable[[float], float],
+        told: Callable[[bytes, int, float], object],
         guard: Guard | None = None,
     ) -> None:
         self._identity = identity
@@ -67,6 +71,7 @@ class Calls:
         self._key_pairs = key_pairs
         self._jitter = jitter
         self._unix_s = unix_s
+        self._told = told
         self._calls: dict[int, _Call] = {}
         self._called: dict[Place, int] = {}
 
@@ -157,6 +162,25 @@ class Calls:
             call.at = now + TRY_AFTER_S[call.tries - 1] * self._jitter()
             call.initiation = replace(call.initiation, cookie=found[1])
             self._send(call.initiation.encode(), address)
+
+    def on_refusal(self, data: bytes, address: bytes, now: float) -> None:
+        """Take note, once a call, of why a node does not answer.
+
+        The call goes on: the reason may be gone by the next try.
+        """
+        refusal = CallRefused.decode(data)
+        call = None if refusal is None else self._calls.get(refusal.to)
+        if refusal is None or call is None or call.place[1] != address or call.is_refused:
+            self._refused["malformed" if refusal is None else "unasked"] += 1
+            return
+        key = call.place[0]
+        try:
+            verify(key, refusal.signed_part(call.initiation.transcript(key)), refusal.signature)
+        except SignatureError:
+            self._refused["signature"] += 1
+            return
+        call.is_refused = True
+        self._told(key, refusal.code, now)
 
     def _begin(self, place: Place, now: float) -> int:
         number = self._sessions.new_number(self._calls)

@@ -14,7 +14,7 @@ from qis.channel.answering import Answers
 from qis.channel.calling import Calls
 from qis.channel.ciphers import KeyPair, new_key_pair
 from qis.channel.cookies import Cookies
-from qis.channel.handshake import COOKIE, DATA, INITIATION, RESPONSE
+from qis.channel.handshake import COOKIE, DATA, INITIATION, REFUSAL, RESPONSE
 from qis.channel.session import OVERHEAD, session_number
 from qis.channel.sessions import Sessions
 from qis.identity import Identity, Issuer
@@ -43,6 +43,9 @@ class Channels:
     unix_s
         The date, in Unix seconds, of a moment of the clock that gives `now`. That one never steps;
         the date is only told to the peer, so that clocks can be compared.
+    told
+        Called with the key of a node that refuses this one's calls, the reason's code
+        (`qis.refusals.RefusalCode`), and now.
     guard
         Tells what was dropped at a limit.
 
@@ -58,6 +61,7 @@ class Channels:
         key_pairs: Callable[[], KeyPair] = new_key_pair,
         refused: Counter[str] | None = None,
         unix_s: Callable[[float], float] = lambda now: now,
+        told: Callable[[bytes, int, float], object] = lambda _key, _code, _now: None,
         guard: Guard | None = None,
     ) -> None:
         self.refused: Counter[str] = Counter() if refused is None else refused
@@ -71,6 +75,7 @@ class Channels:
             key_pairs=key_pairs,
             jitter=lambda: rng.uniform(0.8, 1.2),
             unix_s=unix_s,
+            told=told,
             guard=guard,
         )
         answers = Answers(
@@ -88,6 +93,7 @@ class Channels:
             INITIATION: answers.on_initiation,
             RESPONSE: self._calls.on_response,
             COOKIE: self._calls.on_cookie,
+            REFUSAL: self._calls.on_refusal,
         }
 
     def send(self, datagram: bytes, address: bytes, key: bytes | None, now: float) -> None:

@@ -13,22 +13,41 @@ CALM_RATE: Final = 50.0
 """Initiations a second from unproven addresses that are answered without a cookie."""
 
 
+class Bucket:
+    """A leaky bucket that holds what comes in one second.
+
+    Parameters
+    ----------
+    rate
+        How many a second it lets pass for long, and how many at once.
+
+    """
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._level = 0.0
+        self._at = 0.0
+
+    def is_full(self, now: float) -> bool:
+        """Whether this one is too many; counts it if it is not."""
+        self._level = max(0.0, self._level - self._rate * max(0.0, now - self._at))
+        self._at = max(now, self._at)
+        if self._level >= self._rate:
+            return True
+        self._level += 1.0
+        return False
+
+
 class Cookies:
     """Makes and checks the cookies of one node, and knows when it needs them."""
 
     def __init__(self, key: bytes) -> None:
         self._key = key
-        self._level = 0.0
-        self._at = 0.0
+        self._calm = Bucket(CALM_RATE)
 
     def is_needed(self, now: float) -> bool:
         """Whether so many call that this one has to prove its address; counts the call."""
-        self._level = max(0.0, self._level - CALM_RATE * max(0.0, now - self._at))
-        self._at = max(now, self._at)
-        if self._level >= CALM_RATE:
-            return True
-        self._level += 1.0
-        return False
+        return self._calm.is_full(now)
 
     def cookie(self, address: bytes, now: float) -> bytes:
         """What proves this address."""

@@ -1,4 +1,4 @@
-"""The two messages of a handshake: encode beside decode, and what each signature covers.
+"""The messages of a handshake: encode beside decode, and what each signature covers.
 
 Each side signs both keys, both ephemeral keys and its role, so that neither a message of one
 handshake nor one's own message sent back fits another (SIGMA's lesson: who signs only ephemeral
@@ -17,12 +17,15 @@ INITIATION: Final = 1
 RESPONSE: Final = 2
 COOKIE: Final = 3
 DATA: Final = 4
+REFUSAL: Final = 5
 
 _INITIATION = struct.Struct(">BI32s32sQ64s16s")
 _RESPONSE = struct.Struct(">BII32sQ64s")
 _COOKIE = struct.Struct(f">BI{COOKIE_SIZE}s")
+_REFUSAL = struct.Struct(">BIB64s")
 _INITIATOR: Final = b"qis channel 1 initiator\x00"
 _RESPONDER: Final = b"qis channel 1 responder\x00"
+_REFUSER: Final = b"qis channel 1 refuser\x00"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +111,34 @@ class Response:
         return cls(
             to=to, session=session, ephemeral=ephemeral, time_ms=time_ms, signature=signature
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRefused:
+    """Why a call is not answered: one byte (`qis.refusals.RefusalCode`), and nothing else.
+
+    Signed, since on a network anybody can write in anybody's name.
+    """
+
+    to: int
+    code: int
+    signature: bytes = bytes(64)
+
+    def signed_part(self, transcript: bytes) -> bytes:
+        """What the responder signs."""
+        return _REFUSER + transcript + struct.pack(">IB", self.to, self.code)
+
+    def encode(self) -> bytes:
+        """70 bytes, less than half of the call."""
+        return _REFUSAL.pack(REFUSAL, self.to, self.code, self.signature)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self | None:
+        """The inverse of `encode`; `None` for anything else."""
+        if len(data) != _REFUSAL.size:
+            return None
+        _, to, code, signature = _REFUSAL.unpack(data)
+        return cls(to=to, code=code, signature=signature) if code else None
 
 
 def encode_cookie(to: int, cookie: bytes) -> bytes:

@@ -6,13 +6,14 @@ from typing import Final
 from qis.overlay.choice import chosen_keys
 from qis.overlay.holdings import Holdings
 from qis.overlay.links import Links
-from qis.overlay.messages import Known, Publish, Published, Subscribe, Subscribed
+from qis.overlay.messages import Known, Publish, Published, Refused, Subscribe, Subscribed
 from qis.overlay.outflow import Outflow
 from qis.overlay.recent import Recent
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Spreading
 from qis.overlay.retained import Carried, Retained
 from qis.overlay.subscription import Subscription
+from qis.refusals import RefusalCode
 
 HANDLED_LIMIT: Final = 16_384
 """(packet, key, salt) remembered as forwarded, so that a repeated request forwards nothing."""
@@ -45,12 +46,14 @@ class Holder:
         self._epoch = epoch
         self._handled: Recent[tuple[bytes, bytes, int], None] = Recent(HANDLED_LIMIT)
 
-    def subscribe(self, message: Subscribe, now: float) -> Subscribed | None:
-        """Hold a subscription; `None` refuses it."""
+    def subscribe(self, message: Subscribe, now: float) -> Subscribed | Refused | None:
+        """Hold a subscription, or say that there is no room; `None` refuses it without a word."""
         subscription = message.subscription
         contact = self._subscriber_of(subscription)
-        if contact is None or not self.holdings.put(subscription, message.places, now):
+        if contact is None or self.holdings.is_stale(subscription):
             return None
+        if not self.holdings.put(subscription, message.places, now):
+            return Refused(request=message.request, code=RefusalCode.FULL)
         keys = tuple(key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
         if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
@@ -65,14 +68,17 @@ class Holder:
             news=self.news_for(keys, now),
         )
 
-    def publish(self, message: Publish, now: float) -> Published | None:
+    def publish(self, message: Publish, now: float) -> Published | Refused | None:
         """Forward a packet to the subscribers that one of the keys has been chosen for, once each.
 
-        `None` refuses it, or does not keep it.
+        It may be refused, or not kept, for a reason that its issuer may know; `None` refuses it
+        without a word.
         """
         carried = self._inspect(message.packet, message.keys, now)
-        if carried is None:
-            return None
+        if not isinstance(carried, Carried):
+            if carried is None:
+                return None
+            return Refused(request=message.request, code=carried)
         keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
         known = tuple(self.holdings.known(key, now) for key in keys)
         is_kept = self.retained.put(carried, keys, now)
@@ -86,7 +92,7 @@ class Holder:
         if fresh:
             self._forward_under(fresh, carried, message, now)
         if not is_kept:  # forwarded, but not held: to say so would end the publisher's search
-            return None
+            return Refused(request=message.request, code=RefusalCode.FULL)
         return Published(request=message.request, known=known, news=self.news_for(keys, now))
 
     def _take_here(self, keys: list[bytes], carried: Carried, message: Publish, now: float) -> None:

@@ -4,11 +4,12 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from qis.about import routing_commitment
-from qis.errors import NotYetValidError, PeerError
+from qis.errors import ExpiredError, NotYetValidError, PeerError
 from qis.identity import Issuer, issuer_of
 from qis.overlay.recent import Recent
 from qis.overlay.retained import Carried
 from qis.packet import Packet, check_numbered, issuer_key, reread, screen, verify_screened
+from qis.refusals import RefusalCode
 
 VERIFIED_LIMIT: Final = 4_096
 """Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
@@ -97,11 +98,16 @@ class Inspector:
         self._verified.put(carried.packet, packet)
         self._carried.put(carried.packet, carried)
 
-    def __call__(self, packet: bytes, keys: tuple[bytes, ...], now: float) -> Carried | None:
-        """The carried packet, or `None` if it is not valid now or not signed for these keys."""
+    def __call__(
+        self, packet: bytes, keys: tuple[bytes, ...], now: float
+    ) -> Carried | RefusalCode | None:
+        """The carried packet, or why not: a code for its issuer, or `None` for what is no packet.
+
+        A code says nothing of whether the signature is right, so it is only for who sent it.
+        """
         data = self._current(packet, now)
-        if data is None:
-            return None
+        if not isinstance(data, bytes):
+            return data
         known = self._carried.get(data)
         if known is not None:
             return known if known.keys == keys else None
@@ -113,23 +119,25 @@ class Inspector:
             check_numbered(parsed.sequence, parsed.issued_at)
         except PeerError as error:
             self._on_refusal(parsed, error)
-            return None
+            return RefusalCode.SEQUENCE
         if routing_commitment(keys) != parsed.routing_commitment:  # all, the study's id included
             return None
         carried = self.carried(parsed, keys)
         self.trust(parsed, carried)
         return carried
 
-    def _current(self, packet: bytes, now: float) -> bytes | None:
-        """The bytes of what passes the cheap checks."""
+    def _current(self, packet: bytes, now: float) -> bytes | RefusalCode | None:
+        """The bytes of what passes the cheap checks, or which of them refuses it."""
         try:
             data = screen(packet, now=now)
         except NotYetValidError:
             self._on_early(bytes(packet))
-            return None
+            return RefusalCode.CLOCK
+        except ExpiredError:
+            return RefusalCode.CLOCK
         except PeerError:
             return None
-        return data if self._accepts(issuer_of(issuer_key(data))) else None
+        return data if self._accepts(issuer_of(issuer_key(data))) else RefusalCode.ROSTER
 
     def _to_be_verified(self, packets: Iterable[bytes], now: float) -> list[bytes]:
         """Those that pass the cheap checks and have not been verified, once each."""

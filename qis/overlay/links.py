@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 from blake3 import blake3
 
 from qis.overlay.bundles import Datagram, bundled
-from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove
+from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove, Refused
 from qis.overlay.recent import Recent
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
@@ -38,6 +38,7 @@ class _UnderWay:
     expects: type[Message]
     on_answer: Callable[[Any, float], None]
     on_silence: Callable[[float], None]
+    on_refusal: Callable[[int, float], object]
     tries: int = 0
     proofs: int = 0
     timer: Timer | None = None
@@ -117,8 +118,12 @@ class Links:
         expects: type[_Answer],
         on_answer: Callable[[_Answer, float], None],
         on_silence: Callable[[float], None],
+        on_refusal: Callable[[int, float], object] = lambda _code, _now: None,
     ) -> None:
         """Send a request until its answer comes or the last try has run out.
+
+        One that is refused is not tried again: `on_refusal` gets the code, then `on_silence` is
+        called.
 
         Should `build` or `on_answer` raise, that is contained, and `on_silence` called: who waits
         for the request must not wait for ever.
@@ -133,7 +138,7 @@ class Links:
             self._timers.start(now, on_silence)
             return
         number = self.new_number()
-        self._under_way[number] = _UnderWay(build, to, expects, on_answer, on_silence)
+        self._under_way[number] = _UnderWay(build, to, expects, on_answer, on_silence, on_refusal)
         self._try(number, now)
 
     def hear(self, message: Message, address: bytes, now: float) -> bool:
@@ -152,15 +157,18 @@ class Links:
             request.tries -= 1
             self._try(message.request, now)
             return True
-        if not isinstance(message, request.expects):
+        if not isinstance(message, (request.expects, Refused)):
             return False
         del self._under_way[message.request]
         self.unanswered, self.heard_at = 0, now
         if request.timer is not None:
             request.timer.cancel()
         with self.guard.item("overlay.answer") as item:
-            request.on_answer(message, now)
-        if item.failed:
+            if isinstance(message, Refused):
+                request.on_refusal(message.code, now)
+            else:
+                request.on_answer(message, now)
+        if item.failed or isinstance(message, Refused):
             self._timers.start(now, request.on_silence)
         return True
 

@@ -257,6 +257,17 @@ class Relay(Message):
         return self.digest + bytes([self.hops]) + b"".join(self.records)
 
 
+@dataclass(slots=True, kw_only=True)
+class Refused(Message):
+    """What was asked is refused, for a reason in one byte (`RefusalCode`): 14 bytes in all."""
+
+    KIND: ClassVar[int] = 13
+    code: int
+
+    def _body(self) -> bytes:
+        return bytes([self.code])
+
+
 def decode(data: bytes) -> Message | None:
     """The message that these bytes are, or `None`. Never raises."""
     if not _HEAD.size <= len(data) <= DATAGRAM_SIZE:
@@ -386,6 +397,10 @@ def _relay(request: bytes, body: bytes) -> Relay | None:
     return Relay(request=request, digest=digest, hops=rest[0], records=records)
 
 
+def _refused(request: bytes, body: bytes) -> Refused | None:
+    return Refused(request=request, code=body[0]) if len(body) == 1 and body[0] else None
+
+
 _READERS: Final = {
     Find.KIND: _find,
     Found.KIND: _found,
@@ -399,6 +414,7 @@ _READERS: Final = {
     Leave.KIND: _leave,
     Closer.KIND: _closer,
     Relay.KIND: _relay,
+    Refused.KIND: _refused,
 }
 
 

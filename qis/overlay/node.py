@@ -32,6 +32,7 @@ from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
+from qis.refusals import RefusalCode, Refusals
 
 Arrival = tuple[bytes, bytes, bytes | None]
 """A datagram, the address it came from, and the key that a channel has authenticated there."""
@@ -71,6 +72,8 @@ class Settings:
         Where what is refused is counted, by reason.
     guard
         Contains what a message or a timer raises, and tells the adapter.
+    refusals
+        Where it is kept who refuses what this node sends.
     salt
         Shared by the members of a roster, see `node_id`.
     holders
@@ -89,6 +92,7 @@ class Settings:
     unix_s: Callable[[float], float] = _same
     refused: Counter[str] = field(default_factory=Counter)
     guard: Guard = field(default_factory=Guard)
+    refusals: Refusals = field(default_factory=Refusals)
     salt: bytes = b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
@@ -156,7 +160,9 @@ class OverlayNode:
     ) -> None:
         credentials, unix_s = settings.credentials, settings.unix_s
 
-        def inspect(packet: bytes, keys: tuple[bytes, ...], at: float) -> Carried | None:
+        def inspect(
+            packet: bytes, keys: tuple[bytes, ...], at: float
+        ) -> Carried | RefusalCode | None:
             return settings.inspect(packet, keys, unix_s(at))
 
         self.refused = settings.refused
@@ -185,6 +191,7 @@ class OverlayNode:
                 timers=self._timers,
                 rng=rng,
                 hold_here=self.holder.subscribe,
+                refusals=settings.refusals,
                 unix_s=unix_s,
                 salt=settings.salt,
                 holders=settings.holders,
@@ -209,6 +216,7 @@ class OverlayNode:
             links=self._links,
             timers=self._timers,
             hold_here=self.holder.publish,
+            refusals=settings.refusals,
             salt=settings.salt,
             holders=settings.holders,
         )

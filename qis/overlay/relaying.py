@@ -25,6 +25,7 @@ from qis.overlay.outflow import Outflow
 from qis.overlay.recent import Recent
 from qis.overlay.record import Admission, Contact
 from qis.overlay.retained import Carried
+from qis.refusals import RefusalCode
 
 DIRECT_LIMIT: Final = 64
 """Subscribers that a holder sends one packet to itself."""
@@ -35,8 +36,9 @@ LATELY_LIMIT: Final = 1_024
 OBEYED_LIMIT: Final = 4_096
 """Requests to relay that are remembered, so that a repetition sends nothing; the oldest goes."""
 
-Inspect = Callable[[bytes, tuple[bytes, ...], float], Carried | None]
-"""Verifies (packet, keys, now): the carried packet, or `None` if it is not to be passed on."""
+Inspect = Callable[[bytes, tuple[bytes, ...], float], Carried | RefusalCode | None]
+"""Verifies (packet, keys, now): the carried packet, or why it is not passed on: a code if
+its issuer may know, else `None`."""
 Refusal = Literal["relay", "record"]
 
 
@@ -222,4 +224,7 @@ class Relaying:
             arrived = self._arrived.popleft()
             self._lately.put(blake3(arrived.packet).digest(), arrived)
         found = self._lately.get(digest)
-        return None if found is None else self._inspect(found.packet, found.keys, now)
+        if found is None:
+            return None
+        carried = self._inspect(found.packet, found.keys, now)
+        return carried if isinstance(carried, Carried) else None

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Final
 
+from qis._seldom import Seldom
 from qis.overlay.delivering import Receive
 from qis.overlay.finder import Finder
 from qis.overlay.holder import Holder
@@ -23,6 +24,7 @@ from qis.overlay.messages import (
     Message,
     Prove,
     Publish,
+    Refused,
     Relay,
     Subscribe,
 )
@@ -30,6 +32,8 @@ from qis.overlay.record import Admission, Contact
 from qis.overlay.relaying import Relaying
 from qis.overlay.table import RoutingTable
 from qis.overlay.tokens import Tokens
+from qis.packet import issuer_key
+from qis.refusals import TELL_EVERY_S
 
 Heard = tuple[Deliver, bytes, bytes | None]
 """A message, the address it came from, and the key that a channel has authenticated there."""
@@ -64,6 +68,7 @@ class Requests:
         self._receive = receive
         self._gone = gone
         self._refused = refused
+        self._told: Seldom[tuple[bytes, int]] = Seldom(TELL_EVERY_S)
 
     def answer(self, message: Message, address: bytes, now: float) -> bool:
         """Do what is asked; whether the message is a request at all."""
@@ -105,11 +110,17 @@ class Requests:
         if message.subscription.address != address:  # or a victim could be subscribed
             self._refused["address"] += 1
         elif self._proves(message, message.token, address, now):
-            self._answer(self._holder.subscribe(message, now), address)
+            self._answer(self._holder.subscribe(message, now), address, now)
 
     def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
         if self._proves(message, message.token, address, now):
-            self._answer(self._holder.publish(message, now), address)
+            answer = self._holder.publish(message, now)
+            asked_by = self._links.asked_by
+            # What becomes of a packet is its own site's business, and nobody else's: another could
+            # ask by made-up packets whom this node's roster lists.
+            if isinstance(answer, Refused) and asked_by not in (None, issuer_key(message.packet)):
+                answer = None
+            self._answer(answer, address, now)
 
     def _on_closer(self, message: Closer, address: bytes, now: float) -> None:
         if not self._interests.hears_from(address):
@@ -152,11 +163,17 @@ class Requests:
         token = self._tokens.token(address, now)
         self._links.answer(Prove(request=message.request, token=token), address)
 
-    def _answer(self, answer: Message | None, address: bytes) -> None:
-        if answer is None:
+    def _answer(self, answer: Message | None, address: bytes, now: float) -> None:
+        if answer is None or isinstance(answer, Refused):
             self._refused["request"] += 1
-        else:
+        if answer is not None and self._may_say(answer, address, now):
             self._links.answer(answer, address)
+
+    def _may_say(self, answer: Message, address: bytes, now: float) -> bool:
+        """Whether an answer is due: a peer is told the same reason only now and then."""
+        if not isinstance(answer, Refused):
+            return True
+        return self._told.allows((self._links.asked_by or address, answer.code), now)
 
 
 _HANDLERS: Final[dict[type[Message], Callable[[Requests, Any, bytes, float], None]]] = {

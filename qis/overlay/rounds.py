@@ -16,11 +16,12 @@ from qis.overlay.finder import Finder
 from qis.overlay.handing import Round
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.links import Links
-from qis.overlay.messages import Publish, Published
+from qis.overlay.messages import Publish, Published, Refused
 from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
 from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.timers import Timers
+from qis.refusals import Refusals
 
 ROUNDS_LIMIT: Final = 64
 """Rounds under way; the others wait."""
@@ -44,7 +45,8 @@ class Rounds:
         finder: Finder,
         links: Links,
         timers: Timers,
-        hold_here: Callable[[Publish, float], Published | None],
+        hold_here: Callable[[Publish, float], Published | Refused | None],
+        refusals: Refusals,
         salt: bytes,
         holders: int,
     ) -> None:
@@ -53,6 +55,7 @@ class Rounds:
         self._links = links
         self._timers = timers
         self._hold_here = hold_here
+        self._refusals = refusals
         self._salt = salt
         self._holders = holders
         self._known: Recent[bytes, tuple[float, list[Contact]]] = Recent(REMEMBERED_KEYS_LIMIT)
@@ -216,10 +219,10 @@ class Rounds:
 
         if is_here:
             answer = self._hold_here(build(bytes(8), bytes(16)), now)
-            if answer is None:
-                on_silence(now)
-            else:
+            if isinstance(answer, Published):
                 on_answer(answer, now)
+            else:
+                on_silence(now)
             return
         self.sent += 1
         self._links.ask(
@@ -229,6 +232,7 @@ class Rounds:
             expects=Published,
             on_answer=on_answer,
             on_silence=on_silence,
+            on_refusal=partial(self._refusals.heard, contact.record.key),
         )
 
     def _heard(
@@ -238,6 +242,7 @@ class Rounds:
         if len(answer.known) != len(places):  # not what was asked: as good as no answer
             return places
         is_here = contact.id == self._finder.own.id
+        self._refusals.accepted(contact.record.key)
         named = [found for found in map(self._finder.contact, answer.news) if found is not None]
         going_on = []
         for place, known in zip(places, answer.known, strict=True):

@@ -10,6 +10,7 @@ import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from qis.overlay.finder import Finder
@@ -20,6 +21,7 @@ from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
 from qis.overlay.subscription import Subscription, Wanted
 from qis.overlay.timers import Timer, Timers
+from qis.refusals import Refusals
 
 HOLDERS: Final = 3
 """Holders of each key; 4 where interests share only one key as a rule."""
@@ -51,6 +53,7 @@ class Subscriber:
         timers: Timers,
         rng: random.Random,
         hold_here: Callable[[Subscribe, float], object],
+        refusals: Refusals,
         unix_s: Callable[[float], float],
         salt: bytes,
         holders: int = HOLDERS,
@@ -64,6 +67,7 @@ class Subscriber:
         self._timers = timers
         self._rng = rng
         self._hold_here = hold_here
+        self._refusals = refusals
         self._unix_s = unix_s
         self._salt = salt
         self._holders = holders
@@ -244,6 +248,7 @@ class Subscriber:
             expects=Subscribed,
             on_answer=on_answer,
             on_silence=on_silence,
+            on_refusal=partial(self._refusals.heard, contact.record.key),
         )
 
     def _take_news(self, answer: Subscribed, keys: tuple[bytes, ...], now: float) -> None:

@@ -12,6 +12,7 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.recent import Recent
 from qis.overlay.record import Credentials
 from qis.packet import Packet, issuer_key
+from qis.refusals import Claim, judge_refusals
 from qis.transport._reception import Reception, Verdict
 from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
@@ -210,6 +211,7 @@ class Overlaid(Carrier):
             accepts=reception.accepts,
             refused=statistics.refused,
             guard=guard,
+            refusals=reception.refusals,
         )
         self.node = OverlayNode(settings, rng=rng, secret=rng.randbytes(32), now=now)
         self._reception = reception
@@ -252,7 +254,11 @@ class Overlaid(Carrier):
 
     def holding(self, packet_id: bytes) -> Holding:
         """Whether other nodes have acknowledged a packet under each of its keys."""
-        return holding_of(self.node, packet_id)
+        return holding_of(self.node, packet_id, self._refusals(self._now()))
+
+    def _refusals(self, now: float) -> list[Claim]:
+        known = (contact.record.key for contact in self.node.table)
+        return self._reception.refusals.claims(known, now)
 
     def all_held(self, now: float) -> bool:
         """Whether they have acknowledged all that was published here."""
@@ -289,6 +295,7 @@ class Overlaid(Carrier):
         heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
         now = self._now()
         judge(self._condition, standing, now=now, heard_s_ago=now - heard_at)
+        judge_refusals(self._condition, self._refusals(now), now=now)
         due = self.node.next_timer()
         if due is not None and due < self._alarm_at:
             self._alarm_at = due

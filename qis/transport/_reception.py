@@ -38,6 +38,7 @@ from qis.packet import (
     screen,
     verify_screened,
 )
+from qis.refusals import Refusals
 from qis.transport._held import HeldPackets
 from qis.transport.base import Delivery, Statistics
 from qis.transport.site_clocks import SiteClocks, span
@@ -154,6 +155,8 @@ class Reception:
         self._clock = clock
         self.clocks = SiteClocks(clock.steady)
         """What the issuers heard have shown of their clocks."""
+        self.refusals = Refusals(notices, name_of=self._site_of)
+        """Which peers refuse what this site sends, and why."""
         self._notices = notices
         self._topic_of = topic_of
         self.inspector = Inspector(
@@ -180,6 +183,13 @@ class Reception:
     def wanted(self) -> Wanted:
         """The same keys, and which packets under each: those near to one of the sketches."""
         return wanted_of(self.interests)
+
+    def _site_of(self, key: bytes) -> str | None:
+        """The roster's name of a site; in an open roster anybody has any number of keys."""
+        issuer = Issuer(key)
+        if self.roster.is_open or not self.roster.accepts(issuer):
+            return None
+        return self.roster.name_of(issuer)
 
     def accepts(self, issuer: Issuer) -> bool:
         """Whether the roster lists an issuer now."""

@@ -1,9 +1,11 @@
 """How a node of the overlay stands, in words: what is held of a packet, and how the node is."""
 
+from collections.abc import Iterable
 from typing import Final
 
 from qis.health import Condition, HealthState
 from qis.overlay.node import OverlayNode, Standing
+from qis.refusals import Claim
 from qis.transport.base import Holding
 
 UNANSWERED_LIMIT: Final = 8
@@ -21,8 +23,11 @@ _REMEDY: Final = (
 )
 
 
-def holding_of(node: OverlayNode, packet_id: bytes) -> Holding:
-    """Whether other nodes hold a packet under each of its keys, and if not, why."""
+def holding_of(node: OverlayNode, packet_id: bytes, refusals: Iterable[Claim] = ()) -> Holding:
+    """Whether other nodes hold a packet under each of its keys, and if not, why.
+
+    `refusals` is what others refuse of late, whichever packet it was about.
+    """
     progress = node.progress(packet_id)
     if progress is None:
         return Holding(
@@ -38,6 +43,7 @@ def holding_of(node: OverlayNode, packet_id: bytes) -> Holding:
     )
     if (why := _alone(node.standing)) is not None:
         reason = f"{reason}: {why}"
+    reason = "; ".join([reason, *map(str, refusals)])
     return Holding(is_held=False, holders=progress.holders, reason=reason)
 
 

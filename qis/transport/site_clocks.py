@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
+from qis._seldom import Seldom
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
 from qis.packet import CLOCK_TOLERANCE_S
@@ -141,7 +142,7 @@ class SiteClocks:
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
         self._shown: dict[bytes, _Shown] = {}
-        self._verified_at: dict[tuple[bytes, str], float] = {}
+        self._verified: Seldom[tuple[bytes, str]] = Seldom(VERIFY_EVERY_S)
 
     def session(self, key: bytes, clock_s: float) -> None:
         """A handshake has shown a peer's date less the steady clock, `clock_s`."""
@@ -155,17 +156,7 @@ class SiteClocks:
 
     def may_verify(self, key: bytes, reason: str) -> bool:
         """Whether a packet refused for this reason may be verified now; asking counts."""
-        asked, steady_s = (key, reason), self._steady()
-        if steady_s - self._verified_at.get(asked, -math.inf) < VERIFY_EVERY_S:
-            return False
-        self._verified_at.pop(asked, None)
-        if len(self._verified_at) >= SITES_LIMIT:  # full of such as asked a short time ago
-            oldest = next(iter(self._verified_at))
-            if steady_s - self._verified_at[oldest] < VERIFY_EVERY_S:
-                return False
-            del self._verified_at[oldest]
-        self._verified_at[asked] = steady_s
-        return True
+        return self._verified.allows((key, reason), self._steady())
 
     def opinion(self, roster: Roster, own: Issuer, *, unix_s: float) -> ClockOpinion:
         """What the roster's sites make of a clock that shows `unix_s` now.

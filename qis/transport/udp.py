@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from itertools import chain
 from os import PathLike
 from typing import Final, Self
 
@@ -23,6 +24,7 @@ from qis.overlay.addresses import pack_address
 from qis.overlay.node import Arrival, OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import Packet
+from qis.refusals import Claim, judge_refusals
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._reception import Reception
 from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
@@ -175,6 +177,7 @@ class UDPTransport(Transport):
                 secret=secrets.token_bytes(32),
                 refused=self._statistics.refused,
                 unix_s=self._clock.unix_s,
+                told=self._reception.refusals.heard,
                 guard=self._guard,
             )
             self._cache_at = now + CACHE_EVERY_S
@@ -240,7 +243,7 @@ class UDPTransport(Transport):
         An insider may acknowledge and drop it: that is met by publishing it again and again, at
         ever other holders, not seen here.
         """
-        return holding_of(self._open_node(), packet_id)
+        return holding_of(self._open_node(), packet_id, self._refusals(self._clock.steady()))
 
     @property
     def health(self) -> Health:
@@ -287,6 +290,7 @@ class UDPTransport(Transport):
             refused=self._statistics.refused,
             unix_s=self._clock.unix_s,
             guard=self._guard,
+            refusals=self._reception.refusals,
         )
         return OverlayNode(settings, rng=rng, secret=secrets.token_bytes(32), now=now)
 
@@ -353,7 +357,16 @@ class UDPTransport(Transport):
             heard = 0 if self._channels is None else len(self._channels.sessions.clocks_s)
             is_in = not standing.is_joining and heard >= min(LEAST_SITES, standing.peers)
             _show(self._has_heard, is_in or not standing.knows_of)
-            judge(self._condition, standing, now=self._clock.wall(), heard_s_ago=now - heard_at)
+            wall = self._clock.wall()
+            judge(self._condition, standing, now=wall, heard_s_ago=now - heard_at)
+            judge_refusals(self._condition, self._refusals(now), now=wall)
+
+    def _refusals(self, now: float) -> list[Claim]:
+        """What others refuse of late. Known are the peers met, and those that were given."""
+        peers = () if self._node is None else self._node.table
+        met = (contact.record.key for contact in peers)
+        given = (key for key, _ in self._bootstrap)
+        return self._reception.refusals.claims(chain(met, given), now)
 
     def _send(self) -> None:
         if self._channels is not None and self._socket is not None:

@@ -1,6 +1,7 @@
 """The encrypted channel against everything that a network and its people can do to it."""
 
 import random
+from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
@@ -8,13 +9,16 @@ from hypothesis import given, strategies as st
 
 import qis
 from qis.channel import Channels, ciphers, sessions
+from qis.channel.answering import STRANGERS_RATE
 from qis.channel.calling import CALLS_LIMIT, TRY_AFTER_S, WAITING_LIMIT
 from qis.channel.channels import PLAIN_LIMIT
 from qis.channel.cookies import CALM_RATE, PERIOD_S, Cookies
-from qis.channel.handshake import Initiation, Response
+from qis.channel.handshake import REFUSAL, CallRefused, Initiation, Response
 from qis.channel.replay_window import WINDOW, ReplayWindow
 from qis.channel.session import LIFETIME_S, OVERHEAD, RENEW_AFTER_S
 from qis.channel.sessions import SESSIONS_LIMIT, UNCONFIRMED_LIMIT, UNCONFIRMED_S
+from qis.identity import verify as identity_verify
+from qis.refusals import TELL_EVERY_S, RefusalCode
 
 NOW = 1_800_000_000.0
 IDENTITIES = [qis.Identity.from_seed(bytes([number]) * 32) for number in range(1, 5)]
@@ -29,8 +33,15 @@ class Wire:
     def __init__(self, count=2, accepts=lambda _: True):
         self.now = NOW
         self.offsets = [0.0] * count
+        self.told = [[] for _ in range(count)]
         self.nodes = [
-            Channels(IDENTITIES[i], accepts=accepts, rng=random.Random(i), secret=bytes([i]) * 32)
+            Channels(
+                IDENTITIES[i],
+                accepts=accepts,
+                rng=random.Random(i),
+                secret=bytes([i]) * 32,
+                told=lambda key, code, _now, i=i: self.told[i].append((key, code)),
+            )
             for i in range(count)
         ]
         self.got = [[] for _ in range(count)]
@@ -59,6 +70,11 @@ class Wire:
 
     def talk(self, source, target, text=b"hello"):
         self.carry(self.send(source, target, text))
+
+    def transcript(self, source, target):
+        """Of the last call from one to the other."""
+        calls = [data for a, b, data in self.log if (a, b, data[0]) == (source, target, 1)]
+        return Initiation.decode(calls[-1]).transcript(KEYS[target])
 
     def wait(self, seconds):
         """Let time pass, with all that is due in it."""
@@ -282,12 +298,78 @@ def test_a_cookie_proves_one_address_for_a_while():
     assert not cookies.proves(PLACES[B], cookie, 0.0)
 
 
-def test_an_unknown_issuer_is_not_answered():
+def test_who_is_not_on_the_roster_is_told_so_once_its_address_is_proven():
     wire = Wire(accepts=lambda issuer: issuer.key == KEYS[C])
-    wire.carry(wire.send(A, B, b"hello"))
+    wire.talk(A, B)
     assert wire.got == [[], []]
-    assert wire.nodes[B].refused == {"unknown issuer": 1}
+    assert [data[0] for _, _, data in wire.log] == [1, 3, 1, 5]
+    sizes = [len(data) for source, _, data in wire.log if source == B]
+    assert max(sizes) <= 100
+    assert sum(sizes) < 157  # less than one call, so nothing is amplified
+    assert wire.told == [[(KEYS[B], RefusalCode.ROSTER)], []]
+    assert wire.nodes[B].refused == {"unknown issuer": 2}
     assert len(wire.nodes[B].sessions) == 0
+
+
+def test_a_stranger_is_told_once_a_minute():
+    wire = Wire(accepts=lambda issuer: issuer.key == KEYS[C])
+    wire.talk(A, B)
+    wire.wait(TELL_EVERY_S - 1.0)
+    wire.talk(A, B)
+    assert len(wire.told[A]) == 1
+    wire.wait(5.0)  # that call is given up, and another one begins
+    wire.talk(A, B)
+    assert len(wire.told[A]) == 2
+
+
+def test_nobody_learns_whom_a_roster_lists_by_calling_in_another_s_name():
+    answers = []
+    for listed in (KEYS[A], KEYS[C]):
+        wire = Wire(accepts=lambda issuer, listed=listed: issuer.key == listed)
+        (_, _, call), *_ = wire.send(A, B, b"hello")
+        forged = replace(Initiation.decode(call), signature=bytes(64)).encode()
+        answers.append(wire.arrive(A, B, forged))
+        # Nor with an address that is proven.
+        cookie = Cookies(bytes([B]) * 32).cookie(PLACES[A], wire.now)
+        forged = replace(Initiation.decode(forged), cookie=cookie).encode()
+        answers.append(wire.arrive(A, B, forged))
+    assert answers == [[], [], [], []]
+
+
+def test_a_refusal_is_believed_only_from_the_node_that_was_called():
+    wire = Wire(count=3, accepts=lambda issuer: issuer.key == KEYS[C])
+    letters = wire.send(A, B, b"hello")
+    while letters[0][2][0] != REFUSAL:
+        letters = wire.arrive(*letters[0])
+    ((_, _, refusal),) = letters
+    for place in range(len(refusal)):
+        wire.arrive(B, A, refusal[:place] + bytes([refusal[place] ^ 1]) + refusal[place + 1 :])
+    by_another = CallRefused.decode(refusal)
+    transcript = wire.transcript(A, B)
+    stolen = IDENTITIES[C].sign(by_another.signed_part(transcript))
+    wire.arrive(B, A, replace(by_another, signature=stolen).encode())
+    wire.arrive(C, A, refusal)
+    assert wire.told[A] == []
+    wire.arrive(B, A, refusal)
+    wire.arrive(B, A, refusal)
+    assert wire.told[A] == [(KEYS[B], RefusalCode.ROSTER)]
+
+
+def test_a_flood_of_strangers_costs_few_signatures(monkeypatch):
+    checked = []
+
+    def verify(*arguments):
+        checked.append(arguments)
+        return identity_verify(*arguments)
+
+    monkeypatch.setattr("qis.channel.answering.verify", verify)
+    wire = Wire(accepts=lambda _: False)
+    (_, _, call), *_ = wire.send(A, B, b"hello")
+    cookie = Cookies(bytes([B]) * 32).cookie(PLACES[A], wire.now)
+    proven = replace(Initiation.decode(call), cookie=cookie).encode()
+    answers = [answer for _ in range(1_000) for answer in wire.arrive(A, B, proven)]
+    assert len(answers) == 1
+    assert len(checked) == STRANGERS_RATE
 
 
 def test_the_clocks_are_compared():

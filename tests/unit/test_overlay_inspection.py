@@ -6,7 +6,9 @@ from qis.about import Fingerprint
 from qis.identity import Identity
 from qis.outcomes import Effect
 from qis.overlay.inspection import Inspector
+from qis.overlay.retained import Carried
 from qis.packet import Packet
+from qis.refusals import RefusalCode
 
 SITE = Identity.from_seed(bytes(32))
 NOW = 1_700_000_000
@@ -50,7 +52,7 @@ def test_anything_else_is_not_passed_on(packet, keys, now, warm):
     inspect = Inspector(lambda _: True)
     if warm:
         assert inspect(RAW, KEYS, NOW) is not None
-    assert inspect(packet, keys, now) is None
+    assert not isinstance(inspect(packet, keys, now), Carried)
 
 
 @pytest.mark.parametrize("sequence", [(NOW + 300) * 10**6 + 1, 2**64 - 1])
@@ -73,7 +75,7 @@ def test_a_sequence_ahead_of_its_issue_time_is_not_passed_on_and_that_is_told(se
 
     ahead = numbered(sequence)
     for count in (1, 2):  # the second time from memory
-        assert inspect(bytes(ahead), KEYS, NOW) is None
+        assert inspect(bytes(ahead), KEYS, NOW) is RefusalCode.SEQUENCE
         assert len(told) == count
     packet, error = told[0]
     assert packet == ahead
@@ -85,4 +87,4 @@ def test_a_sequence_ahead_of_its_issue_time_is_not_passed_on_and_that_is_told(se
 
 
 def test_who_is_not_on_the_roster_is_not_passed_on():
-    assert Inspector(lambda _: False)(RAW, KEYS, NOW) is None
+    assert Inspector(lambda _: False)(RAW, KEYS, NOW) is RefusalCode.ROSTER
