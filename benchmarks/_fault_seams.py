@@ -98,6 +98,7 @@ SEAMS: Final = {
     "reception.check": Seam("qis.transport._reception:Reception._check", "memory"),
     "reception.verify": Seam("qis.transport._reception:verify_screened", "memory"),
     "directory.poll": Seam("qis.transport.directory:DirectoryTransport._take_in", "directory"),
+    "directory.health": Seam("qis.transport.directory:DirectoryTransport._judge", "directory"),
     "directory.file": Seam("qis.transport.directory:DirectoryTransport._look_at", "directory"),
     "directory.tidying": Seam(
         "qis.transport.directory:DirectoryTransport._is_own_and_expired",

@@ -5,6 +5,7 @@ runs inside `Guard.item`. What goes *out* does not: there an error reaches the c
 leaves.
 """
 
+import asyncio
 import logging
 from collections.abc import Container, Hashable
 from types import TracebackType
@@ -66,7 +67,7 @@ class Guard:
         """The key of this node is used somewhere else."""
         self._notices.tell("foreign_use", subject, reason, level=logging.ERROR)
 
-    def contained(self, seam: str, error: Exception) -> None:
+    def contained(self, seam: str, error: BaseException) -> None:
         """An item raised and was set aside."""
         self.faults += 1
         kind = type(error).__name__
@@ -170,7 +171,17 @@ class SetAside(Generic[Key]):
         return min((due_s for due_s, _ in self._items.values()), default=None)
 
 
-def _raised_at(error: Exception) -> str:
+def is_stray() -> bool:
+    """Whether a `CancelledError` that was just caught comes from within what the task awaited.
+
+    Clients of brokers cancel what waits when their connection goes. Nobody has cancelled the task
+    itself then, and a task that ended for it would end unseen.
+    """
+    task = asyncio.current_task()
+    return task is not None and not task.cancelling()
+
+
+def _raised_at(error: BaseException) -> str:
     """Module and line where an error arose: for a report of it, and free of anybody's data."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from qis._guard import Backoff
+from qis._guard import Backoff, is_stray
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import StorageError
@@ -211,6 +211,10 @@ class Parts:
                 await run()
             except passing:
                 raise
+            except asyncio.CancelledError as error:
+                if not is_stray():
+                    raise
+                self._guard.contained(seam, error)
             except Exception as error:  # noqa: BLE001  contained, and told
                 self._guard.contained(seam, error)
             await asyncio.sleep(backoff.failed())

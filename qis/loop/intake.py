@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Final
 
-from qis._guard import Backoff, SetAside
+from qis._guard import Backoff, SetAside, is_stray
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence import Admission, EvidenceStore
@@ -215,6 +215,14 @@ class Intake:
                         async for delivery in deliveries:
                             backoff.succeeded()
                             await self._take(delivery.packet)
+                except asyncio.CancelledError as error:
+                    if not is_stray():
+                        raise
+                    ended = TransportError("the transport has cancelled a subscription")
+                    if not registered.done():
+                        registered.set_exception(ended)
+                        return
+                    raise ended from error
                 except Exception as error:
                     if not registered.done():
                         registered.set_exception(error)

@@ -258,7 +258,7 @@ class Publisher:
             raise
         try:
             self._add_to_store(packet)
-        except (InputError, StorageError) as error:
+        except Exception as error:  # whatever the store is made of
             # Should this fail too, the packet leaves when the disk works again.
             self._outbox.take_back(packet, former, waits=pending if released else None)
             self._undone(packet, error)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from qis._guard import is_stray
 from qis.errors import QISError, TransportError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.health import Condition, HealthState
@@ -149,7 +150,7 @@ class Sender:
         self._load()
         waits = [
             each
-            for each in self._waiting.values()
+            for each in list(self._waiting.values())
             if not each.is_replaced and not (each.is_handed and self._is_held(each))
         ]
         return tuple(
@@ -170,6 +171,9 @@ class Sender:
 
     async def hand_over(self) -> None:
         """Give packets to the transport, for ever."""
+        # It may have begun again after a fault, with a packet taken from what is due.
+        self._due = [(waiting.due, number) for number, waiting in self._waiting.items()]
+        heapq.heapify(self._due)
         while True:
             self._filled.clear()
             self._load()
@@ -180,6 +184,7 @@ class Sender:
                     continue
                 if not self._is_over(waiting):
                     await self._hand(number, waiting)
+                    await asyncio.sleep(0)  # a transport that takes at once keeps nobody waiting
             pause_s = self._due[0][0] - self._now() if self._due else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):
@@ -229,9 +234,12 @@ class Sender:
         waiting.attempts += 1
         try:
             await self._transport.publish(waiting.unsent.packet, waiting.unsent.routing_keys)
+        except asyncio.CancelledError:
+            if not is_stray():
+                raise
+            self._failed(number, waiting, "the transport cancelled it")
         except Exception as error:  # noqa: BLE001  whatever it is, the others go on
             self._failed(number, waiting, _said(error))
-            await asyncio.sleep(0)  # so that many failures keep nobody waiting
         else:
             waiting.is_handed, waiting.failures = True, 0
             waiting.reason = "the transport has taken it, and does not say that another site has it"
@@ -252,7 +260,8 @@ class Sender:
 
     def _forgotten(self, reason: str) -> None:
         """The transport is closed: what it had taken has to be handed to it again."""
-        for number, waiting in self._waiting.items():
+        # A copy, here and in `_check`: the application may ask for `undelivered` when it is told.
+        for number, waiting in list(self._waiting.items()):
             if waiting.is_handed:
                 waiting.is_handed = False
                 self._failed(number, waiting, reason)
@@ -264,7 +273,7 @@ class Sender:
     def _check(self) -> None:
         """Ask of each packet whether it is held, and let go of what is, or is over."""
         held, over = [], []
-        for number, waiting in self._waiting.items():
+        for number, waiting in list(self._waiting.items()):
             if waiting.is_handed and self._is_held(waiting):
                 held.append(number)
             elif self._is_over(waiting):

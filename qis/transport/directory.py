@@ -224,22 +224,26 @@ class DirectoryTransport(Transport):
 
     async def _poll(self) -> None:
         while True:
-            pause_s = self._poll_s
             with self._guard.item("directory.poll") as item:  # a share that is away comes back
                 await self._take_in()
-            if item.failed:
-                pause_s = self._backoff.failed()
-                self._condition.set(
-                    "folder_away",
-                    HealthState.CUT_OFF,
-                    f"{self.path} cannot be read, so nothing comes in: is the share mounted, and "
-                    "may this account read it?",
-                    now=self._clock.wall(),
-                )
-            else:
-                self._backoff.succeeded()
-                self._condition.clear("folder_away", now=self._clock.wall())
+            with self._guard.item("directory.health"):  # the clock is the application's
+                self._judge(is_away=item.failed)
+            pause_s = self._backoff.failed() if item.failed else self._poll_s
             await asyncio.sleep(pause_s)
+
+    def _judge(self, *, is_away: bool) -> None:
+        now = self._clock.wall()
+        if is_away:
+            self._condition.set(
+                "folder_away",
+                HealthState.CUT_OFF,
+                f"{self.path} cannot be read, so nothing comes in: is the share mounted, and may "
+                "this account read it?",
+                now=now,
+            )
+        else:
+            self._backoff.succeeded()
+            self._condition.clear("folder_away", now=now)
 
     async def _take_in(self) -> None:
         with os.scandir(self.path) as entries:
