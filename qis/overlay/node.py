@@ -74,6 +74,9 @@ class Settings:
         Contains what a message or a timer raises, and tells the adapter.
     refusals
         Where it is kept who refuses what this node sends.
+    is_own_site
+        Whether a node's key is of the same site as this one: what such a node acknowledges is not
+        held by another.
     salt
         Shared by the members of a roster, see `node_id`.
     holders
@@ -93,6 +96,7 @@ class Settings:
     refused: Counter[str] = field(default_factory=Counter)
     guard: Guard = field(default_factory=Guard)
     refusals: Refusals = field(default_factory=Refusals)
+    is_own_site: Callable[[bytes], bool] = lambda _: False
     salt: bytes = b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
@@ -219,6 +223,7 @@ class OverlayNode:
             refusals=settings.refusals,
             salt=settings.salt,
             holders=settings.holders,
+            is_own_site=settings.is_own_site,
         )
         self.publisher = Publisher(self._rounds, self._timers, unix_s=unix_s)
         self.handover = Handover(

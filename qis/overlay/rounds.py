@@ -49,7 +49,9 @@ class Rounds:
         refusals: Refusals,
         salt: bytes,
         holders: int,
+        is_own_site: Callable[[bytes], bool] = lambda _: False,
     ) -> None:
+        self._is_own_site = is_own_site
         self.sent = 0
         self._finder = finder
         self._links = links
@@ -248,7 +250,8 @@ class Rounds:
         for place, known in zip(places, answer.known, strict=True):
             has_news = self._take_news(current, place, named)
             handing = current.handings[place]
-            if not is_here:  # what only this node keeps is gone when it goes
+            # What only this site keeps is gone when it goes.
+            if not is_here and not self._is_own_site(contact.record.key):
                 handing.is_held = True
                 current.acknowledged(place, contact)
             if current.to_all or is_here or has_news or known.age_s < REFRESH_S:

@@ -291,8 +291,14 @@ class UDPTransport(Transport):
             unix_s=self._clock.unix_s,
             guard=self._guard,
             refusals=self._reception.refusals,
+            is_own_site=self._is_own_site,
         )
         return OverlayNode(settings, rng=rng, secret=secrets.token_bytes(32), now=now)
+
+    def _is_own_site(self, key: bytes) -> bool:
+        roster = self._reception.roster
+        own = roster.site_of(self._identity.issuer)
+        return own is not None and roster.site_of(Issuer(key)) == own
 
     def _register(self) -> None:
         if self._node is not None:

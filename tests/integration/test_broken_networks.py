@@ -115,3 +115,26 @@ def test_the_first_node_is_told_sent_when_the_second_comes(broken):
             assert "one_node" not in [reason.code for reason in loop.health.reasons]
 
     asyncio.run(scenario())
+
+
+def test_another_node_of_the_same_site_is_no_other_site(broken):
+    async def scenario():
+        own = qis.Site(
+            name="own",
+            keys=tuple(qis.SiteKey(issuer=broken.site(n).issuer) for n in (1, 2)),
+        )
+        roster = qis.Roster((own, qis.Site.of("other", broken.site(3).issuer)))
+        async with contextlib.AsyncExitStack() as stack:
+            first = broken.udp(1, roster=roster)
+            loop = await loop_of(broken, stack, first)
+            second = broken.udp(2, roster=roster, bootstrap=[first.address])
+            await stack.enter_async_context(second)
+            await broken.until(lambda: first.peers == 1)
+            await loop.publish(effect("q"), about=broken.ABOUT)
+            assert not await loop.flush(0.5)
+            assert loop.undelivered()[0].holders == 0
+            other = broken.udp(3, roster=roster, bootstrap=[first.address])
+            await stack.enter_async_context(other)
+            assert await loop.flush(20)
+
+    asyncio.run(scenario())
