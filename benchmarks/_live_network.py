@@ -2,7 +2,7 @@
 
 Everything is as in a deployment, but for the clock and the wires: Ed25519 keys, a roster, signed
 packets that every holder verifies, a gate before the application, and the encrypted channel if it
-is wanted. Whatever the target raises is counted.
+is wanted. Whatever the target raises is counted, and so is what it contains.
 """
 
 import heapq
@@ -46,13 +46,22 @@ class Network:
         """Called with what is sent to the target or by it, and where from."""
         self.sent: Callable[[bytes, bytes], None] = lambda _, __: None
         """Called with what the target sends, and where to."""
-        self.raised: Counter[str] = Counter()
-        """What the target has raised, where: nothing, if all is well."""
+        self._raised: Counter[str] = Counter()
         self._rng = rng
         self._at = {site.address: site for site in self.sites}
         self._events: list[tuple[float, int, Site, bytes, bytes]] = []
         self._order = count()
         self._away: set[Site] = set()
+
+    @property
+    def raised(self) -> Counter[str]:
+        """What the target has raised, where, contained or not: nothing, if all is well."""
+        contained = {
+            subject: count
+            for (kind, subject), count in self.target.notices.counts.items()
+            if kind == "fault"
+        }
+        return self._raised + Counter(contained)
 
     def settle(self) -> None:
         """Let all join and subscribe, and each publish something."""
@@ -163,7 +172,7 @@ class Network:
             if site is not self.target:
                 raise
             place = traceback.extract_tb(error.__traceback__)[-1]
-            self.raised[f"{type(error).__name__} in {place.name}: {error}"[:200]] += 1
+            self._raised[f"{type(error).__name__} in {place.name}: {error}"[:200]] += 1
 
     def _flush(self, site: Site) -> None:
         for data, address in site.sends(self.now):

@@ -1,5 +1,6 @@
 """One node with everything that a deployment has: its key, its channels, the application's gate."""
 
+import logging
 import random
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Final
@@ -7,7 +8,9 @@ from typing import TYPE_CHECKING, Final
 from nacl import bindings
 
 import qis
+from qis._guard import Guard
 from qis.channel import Channels
+from qis.health import Notices
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import Datagram
 from qis.overlay.node import OverlayNode, Settings
@@ -40,8 +43,10 @@ class Site:
         self.channels: Channels | None
         self.lies: Callable[[bytes, bytes], bytes] = lambda data, _: data
         """Gives what the site really says, of what its node would say, and to whom."""
+        self.notices = Notices(logging.getLogger("qis.fault"))
+        """What was contained, of all lives of this site."""
         self._rng = random.Random(seed)
-        self._reception = Reception(roster, self.statistics)
+        self._reception = Reception(roster, self.statistics, notices=self.notices)
         self._inspector = self._reception.inspector
         self._inboxes = ExitStack()
         self._encrypted = encrypted
@@ -49,6 +54,7 @@ class Site:
 
     def start(self, now: float) -> None:
         """Begin with nothing but the key, as after a restart."""
+        guard = Guard(self.notices)
         settings = Settings(
             credentials=self.credentials,
             address=self.address,
@@ -57,6 +63,7 @@ class Site:
             receive=self._reception.takes,
             accepts=self.roster.accepts,
             refused=self.statistics.refused,
+            guard=guard,
         )
         self.node = OverlayNode(settings, rng=self._rng, secret=self._rng.randbytes(32), now=now)
         self.channels = None
@@ -67,6 +74,7 @@ class Site:
                 rng=self._rng,
                 secret=self._rng.randbytes(32),
                 refused=self.statistics.refused,
+                guard=guard,
                 key_pairs=lambda: bindings.crypto_kx_seed_keypair(self._rng.randbytes(32)),
             )
 
