@@ -13,8 +13,9 @@ from enum import Enum
 from typing import Final
 
 SUBJECTS_LIMIT: Final = 4_096
-"""Different (kind, subject) pairs that are counted apart; a stranger may choose subjects, so beyond
-these all are counted under the subject `OTHERS`."""
+"""Different subjects of one kind that are counted apart. A stranger may choose whom a subject names,
+after ": ", so beyond these only what comes before is counted apart, with `OTHERS` for the name, and
+beyond twice as many nothing."""
 OTHERS: Final = "others"
 _log = logging.getLogger("qis.health")
 
@@ -112,6 +113,7 @@ class Notices:
 
     def __init__(self, log: logging.Logger | None) -> None:
         self.counts: Counter[tuple[str, str]] = Counter()
+        self._subjects: Counter[str] = Counter()
         self._log = log
         self._listeners: list[Callable[[Notice], object]] = []
 
@@ -134,9 +136,7 @@ class Notices:
 
         With `always` it is told whatever the count: for changes, each of which says something new.
         """
-        key = (kind, subject)
-        if key not in self.counts and len(self.counts) >= SUBJECTS_LIMIT:
-            key = (kind, OTHERS)
+        key = self._key(kind, subject)
         before = self.counts[key]
         self.counts[key] = count = before + times
         # Told when the number of digits grows: at 1, 10, 100 …
@@ -150,6 +150,17 @@ class Notices:
                 listener(notice)
             except Exception:  # noqa: BLE001  a listener that fails must not end whoever tells it
                 (self._log or _log).exception("a listener failed on a notice of kind %r", kind)
+
+    def _key(self, kind: str, subject: str) -> tuple[str, str]:
+        """What is counted: bounded by kind, so that strangers' names keep no fault untold."""
+        key, known = (kind, subject), self._subjects[kind]
+        if key not in self.counts and known >= SUBJECTS_LIMIT:
+            what, colon, _ = subject.partition(": ")
+            key = (kind, what + colon + OTHERS if colon else subject)
+            if key not in self.counts and known >= 2 * SUBJECTS_LIMIT:
+                key = (kind, OTHERS)
+        self._subjects[kind] += key not in self.counts
+        return key
 
 
 class Condition:

@@ -41,11 +41,37 @@ def test_several_at_once_are_told_when_a_digit_is_gained(notices, heard):
 
 
 def test_subjects_that_a_stranger_chooses_take_bounded_memory(notices, heard):
-    for number in range(SUBJECTS_LIMIT + 500):
+    for number in range(2 * SUBJECTS_LIMIT + 500):
         notices.tell("refusal", str(number), "not on the roster")
-    assert len(notices.counts) == SUBJECTS_LIMIT + 1
+    assert len(notices.counts) == 2 * SUBJECTS_LIMIT + 1
     assert notices.counts["refusal", OTHERS] == 500
-    assert len(heard) == SUBJECTS_LIMIT + 3
+    assert len(heard) == 2 * SUBJECTS_LIMIT + 3
+
+
+def test_a_flood_of_strangers_names_keeps_nothing_else_from_being_told(notices, heard):
+    for number in range(SUBJECTS_LIMIT + 10):
+        notices.tell("limit", f"inbox: {number}", "full")
+    heard.clear()
+    for kind, subject in (
+        ("limit", "outbox: 1"),
+        ("limit", "outbox: 2"),
+        ("limit", "sessions"),
+        ("fault", "udp.handling: KeyError"),
+        ("fault", "directory.poll: OSError"),
+    ):
+        notices.tell(kind, subject, "x")
+    assert [notice.subject for notice in heard] == [
+        f"outbox: {OTHERS}",
+        "sessions",
+        "udp.handling: KeyError",
+        "directory.poll: OSError",
+    ]
+
+
+def test_what_strangers_name_takes_bounded_memory_whatever_comes_before(notices):
+    for number in range(3 * SUBJECTS_LIMIT):
+        notices.tell("refusal", f"{number}: {number}", "x")
+    assert len(notices.counts) == 2 * SUBJECTS_LIMIT + 1
 
 
 def test_a_listener_that_fails_is_logged_and_the_others_hear(notices, caplog):
