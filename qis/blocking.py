@@ -79,9 +79,11 @@ class SynthesisLoop:
         self._thread.start()
         try:
             opened.result()
-        except BaseException:
-            self._events = None
+        except BaseException:  # Ctrl-C too, while it opens: then it has to be left again
+            if not opened.cancel():
+                self._stop()
             self._thread.join()
+            self._events = None
             raise
         return self
 
@@ -97,14 +99,18 @@ class SynthesisLoop:
             self._events = None
             return
         self._require_open()
-        if not self._over.done():
-            with suppress(RuntimeError):  # it has ended just now
-                self._events.call_soon_threadsafe(self._leave.set)
+        self._stop()
         self._thread.join()
         self._events = None
         fault = self._over.result()
         if fault is not None and fault is not error:
             raise fault
+
+    def _stop(self) -> None:
+        """Have the thread close the loop and end."""
+        if self._events is not None and not self._over.done():
+            with suppress(RuntimeError):  # it has ended just now
+                self._events.call_soon_threadsafe(self._leave.set)
 
     def publish(
         self,
@@ -254,8 +260,9 @@ class SynthesisLoop:
     async def _live(self, opened: "Future[None]") -> None:
         async with self._make() as self._loop:
             self._events = asyncio.get_running_loop()
-            opened.set_result(None)
-            await self._leave.wait()
+            if opened.set_running_or_notify_cancel():
+                opened.set_result(None)
+                await self._leave.wait()
 
     def _do(self, what: Callable[[loop.SynthesisLoop], Awaitable[Result]]) -> Result:
         inner = self._require_open()
@@ -264,7 +271,11 @@ class SynthesisLoop:
             return await what(inner)
 
         waiting = self._start(doing())
-        self._has_ended(waiting, None)
+        try:
+            self._has_ended(waiting, None)
+        except BaseException:  # Ctrl-C: what its caller has given up does not happen later
+            waiting.cancel()
+            raise
         return self._result(waiting)
 
     def _start(self, what: Coroutine[Any, Any, Result]) -> "Future[Result]":

@@ -1,9 +1,11 @@
 """The loop in its own thread: no call waits for what can never come, no end goes unseen."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
 from contextlib import suppress
 
 import pytest
@@ -210,3 +212,60 @@ def test_a_call_in_a_forked_process_is_refused_and_hangs_never():
         check=False,
     )
     assert found.stdout == "done\n", found.stderr
+
+
+class Slow(qis.MemoryTransport):
+    """Opens when it is told to."""
+
+    def __init__(self, go_on):
+        super().__init__(qis.MemoryNetwork(), qis.Identity.from_seed(bytes(32)))
+        self.go_on, self.is_begun, self.is_closed = go_on, threading.Event(), threading.Event()
+
+    @property
+    def is_open(self):
+        return False
+
+    async def __aenter__(self):
+        self.is_begun.set()
+        while not self.go_on.is_set():  # noqa: ASYNC110  turns, no time
+            await asyncio.sleep(0)
+        return self
+
+    async def aclose(self):
+        self.is_closed.set()
+        await super().aclose()
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_an_interrupt_while_it_opens_leaves_it_closed_and_waits_for_nothing(is_late, monkeypatch):
+    go_on = threading.Event()
+    transport = Slow(go_on)
+
+    class Interrupted(Future):
+        def result(self, timeout=None):
+            assert transport.is_begun.wait(20)
+            if is_late:
+                go_on.set()
+                super().result(20)
+            threading.Timer(0.0, go_on.set).start()
+            raise KeyboardInterrupt
+
+    made = [Interrupted, Future]  # the first is that for the opening
+    monkeypatch.setattr(blocking, "Future", type("F", (), {"__new__": lambda _: made.pop(0)()}))
+    loop = blocking.SynthesisLoop(
+        qis.Identity.from_seed(bytes(32)),
+        transport,
+        SCHEME,
+        interest=SCHEME.interest(ABOUT),
+        disclosure=qis.Disclosure.preset("none"),
+    )
+    ended = threading.Event()
+
+    def entering():
+        with pytest.raises(KeyboardInterrupt), loop:
+            pass
+        ended.set()
+
+    threading.Thread(target=entering, daemon=True).start()
+    assert ended.wait(20)
+    assert transport.is_closed.is_set()
