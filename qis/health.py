@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Final
 
 SUBJECTS_LIMIT: Final = 4_096
-"""Different subjects of one kind that are counted apart. A stranger may choose whom one names, after
+"""Subjects of one kind that are counted apart. A stranger may choose whom one names, after
 ": ", so beyond these only what comes before is counted apart, with `OTHERS` for the name, and
 beyond twice as many nothing."""
 OTHERS: Final = "others"
