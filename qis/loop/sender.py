@@ -25,6 +25,9 @@ from qis.transport import Holding, Transport
 FIRST_RETRY_S: Final = 0.5
 """Pause before a packet that the transport has refused is offered again; then twice as long."""
 LAST_RETRY_S: Final = 60.0
+TURN: Final = 16
+"""Packets handed over before others have their turn. What confirms looks at all that wait, in each
+turn: at one packet a turn that would be a square."""
 HAND_AGAIN_S: Final = 600.0
 """When a packet that the transport has taken, and that nobody holds, is offered anew: a transport
 that was opened again in between has forgotten it."""
@@ -174,6 +177,7 @@ class Sender:
         # It may have begun again after a fault, with a packet taken from what is due.
         self._due = [(waiting.due, number) for number, waiting in self._waiting.items()]
         heapq.heapify(self._due)
+        handed = 0
         while True:
             self._filled.clear()
             self._load()
@@ -184,7 +188,9 @@ class Sender:
                     continue
                 if not self._is_over(waiting):
                     await self._hand(number, waiting)
-                    await asyncio.sleep(0)  # a transport that takes at once keeps nobody waiting
+                    handed += 1
+                    if not handed % TURN:  # a transport that takes at once keeps nobody waiting
+                        await asyncio.sleep(0)
             pause_s = self._due[0][0] - self._now() if self._due else None
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause_s):

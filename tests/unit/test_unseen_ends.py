@@ -7,7 +7,7 @@ import pytest
 
 import qis
 from qis.errors import TransportError
-from qis.loop.sender import Sender
+from qis.loop.sender import TURN, Sender
 from qis.testing import VirtualClock
 from qis.transport.directory import DirectoryTransport
 
@@ -233,12 +233,12 @@ def test_a_transport_that_takes_at_once_lets_others_have_their_turn():
         transport = Quick()
         seen = set()
         async with loop_on(transport) as loop:
-            for number in range(20):
+            for number in range(4 * TURN):
                 await loop.publish(effect(f"q{number}"), about=ABOUT)
-            while transport.count < 20:
+            while transport.count < 4 * TURN:
                 seen.add(transport.count)
                 await asyncio.sleep(0)
-        assert len(seen) > 10
+        assert {TURN, 2 * TURN, 3 * TURN} <= seen
 
     asyncio.run(scenario())
 
