@@ -36,3 +36,7 @@ class Seldom(Generic[Key]):
             del self._granted_at[oldest]
         self._granted_at[key] = now
         return True
+
+    def forget(self, key: Key) -> None:
+        """Grant a key anew at once."""
+        self._granted_at.pop(key, None)

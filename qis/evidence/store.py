@@ -7,6 +7,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from qis.errors import InputError
+from qis.evidence._unread import Unread
 from qis.evidence.eviction import Kept, losses, refused_losses, shares, strangers_of, to_free
 from qis.evidence.review import Head, Reason, Review, judge, study_id_of
 from qis.evidence.roster import Roster
@@ -198,6 +199,11 @@ class EvidenceStore(ABC):
     def aside(self) -> frozenset[bytes]:
         """Ids of the packets that were set aside."""
         return frozenset(self._aside)
+
+    @property
+    def unread(self) -> list[Unread]:
+        """Packets that an older version kept and this one no longer reads: they do not count."""
+        return []
 
     @property
     def flagged(self) -> frozenset[Issuer]:

@@ -6,16 +6,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from qis._database import open_database, open_in_memory, translated
 from qis._paths import file_path
 from qis.errors import PeerError, StorageDamagedError
-from qis.loop._outbox_rows import SCHEMA
+from qis.loop._outbox_rows import SCHEMA, reason_not_read
 from qis.packet import Packet, issuer_key
 from qis.packet.stored import RULES, reason_unread
 
 _log = logging.getLogger("qis.loop")
+
+
+class UnreadDraft(NamedTuple):
+    """An outcome that waited for approval, and that this version refuses to read.
+
+    It can be rejected (`SynthesisLoop.reject` with its `id`), and its outcome be submitted anew.
+    """
+
+    id: str
+    created_at: float
+    """Unix seconds."""
+    explain: str
+    """What would have left, as it was shown when it was submitted."""
+    reason: str
+    """Why it is refused now."""
 
 
 class OutboxFile:
@@ -60,6 +75,7 @@ class OutboxFile:
                     if reason is not None:
                         found[raw] = reason
                         self._execute(f"DELETE FROM {table} WHERE packet = ?", (raw,))  # noqa: S608  ours
+            drafts = self._set_drafts_aside()
             for raw, reason in found.items():
                 self._execute("REPLACE INTO unread VALUES (?, ?)", (raw, reason))
             self._set("rules", rules)
@@ -72,6 +88,36 @@ class OutboxFile:
                 issuer_key(raw).hex(),
                 reason,
             )
+        for draft in drafts:
+            _log.warning(
+                "%s: outcome %s, which waits for approval, is no longer read under the rules of "
+                "this version and can only be rejected (%s): submit it anew",
+                self._name,
+                draft.id,
+                draft.reason,
+            )
+
+    def _set_drafts_aside(self) -> list[UnreadDraft]:
+        """Move what waits for approval and is no longer read; not what is damaged."""
+        found = []
+        for row in self._execute("SELECT * FROM waiting").fetchall():
+            reason = reason_not_read(row)
+            if reason is not None:
+                name, created_at, kind, body, *_, explain = row
+                values = (name, created_at, kind, body, explain, reason)
+                self._execute("REPLACE INTO unread_waiting VALUES (?, ?, ?, ?, ?, ?)", values)
+                self._execute("DELETE FROM waiting WHERE id = ?", (name,))
+                found.append(UnreadDraft(name, created_at, explain, reason))
+        return found
+
+    @property
+    def unread_waiting(self) -> list[UnreadDraft]:
+        """Outcomes that waited for approval and that this version no longer reads, oldest first."""
+        with self._translated():
+            rows = self._execute(
+                "SELECT id, created_at, explain, reason FROM unread_waiting ORDER BY created_at, id"
+            ).fetchall()
+        return [UnreadDraft(*row) for row in rows]
 
     def close(self) -> None:
         """Unlock the file; idempotent."""

@@ -1,13 +1,15 @@
 """The tables of an outbox, and how an outcome that waits becomes a row and comes back."""
 
 import json
+import struct
 from typing import Any, Final
 
 from qis import _canonical
 from qis._database import Schema
 from qis.about import ROUTING_KEY_SIZE, Fingerprint
 from qis.disclosure.ledger import Subjects
-from qis.loop.approval import Draft, Pending
+from qis.errors import QISError
+from qis.loop.approval import Draft, Pending, pending_id_of
 from qis.outcomes import outcome_from_body
 
 SCHEMA: Final = Schema(
@@ -80,6 +82,18 @@ SCHEMA: Final = Schema(
         """
     CREATE TABLE unread (packet BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
     """,
+        # And outcomes that wait, which are then looked at once more.
+        """
+    CREATE TABLE unread_waiting (
+        id TEXT PRIMARY KEY,
+        created_at REAL NOT NULL,
+        kind INTEGER NOT NULL,
+        body BLOB NOT NULL,
+        explain TEXT NOT NULL,
+        reason TEXT NOT NULL
+    ) WITHOUT ROWID;
+    DELETE FROM facts WHERE name = 'rules';
+    """,
     ),
 )
 
@@ -127,6 +141,27 @@ def pending_of(row: tuple[Any, ...]) -> Pending:
         preview_digest=digest,
         explain=explain,
     )
+
+
+def reason_not_read(row: tuple[Any, ...]) -> str | None:
+    """Why a row of what waits is refused by the rules of this version.
+
+    None if it is read, and if it is not what was written: its id follows from the rest, so a row
+    that was changed is damage, which is named where the outcome is wanted.
+    """
+    name, created_at, kind, body, sketch, scheme, keys, *_ = row
+    try:
+        pending_of(row)
+    except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
+        reason = str(error)
+    else:
+        return None
+    try:
+        about = Fingerprint(sketch, scheme)
+        is_whole = pending_id_of(kind, body, about, keys_of(keys), created_at) == name
+    except (QISError, ValueError, TypeError):
+        return None
+    return reason if is_whole else None
 
 
 def _text_of(subjects: Subjects | None) -> str | None:

@@ -14,6 +14,7 @@ from qis.evidence import AuditLog, EvidenceStore
 from qis.fingerprint import Scheme
 from qis.health import Condition
 from qis.identity import Identity
+from qis.loop._unread import tell_unread
 from qis.loop.approval import Approval, drafted, name_of
 from qis.loop.clock_watch import ClockWatch
 from qis.loop.dry_run import DryRun, dry_run
@@ -60,6 +61,7 @@ class Parts:
     ) -> None:
         clock, store = options.clock, options.store
         self._options = options
+        self._condition = condition
         self._guard = announcer.guard
         self.outbox = outbox
         self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
@@ -167,6 +169,7 @@ class Parts:
         missing = [packet for packet in self.signer.newest() if packet.id not in options.store]
         if missing:
             options.store.add_many(missing, now=options.clock())
+        tell_unread(options.store, self.outbox, self._condition, options.clock)
         self.syntheses.mark(*options.store.studies())
 
     def resume(self) -> None:

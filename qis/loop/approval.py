@@ -1,6 +1,6 @@
 """Approval: what waits at the site until a person or a rule lets it leave."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -96,17 +96,15 @@ class Pending:
     @classmethod
     def of(cls, draft: Draft, preview: Preview, *, explain: str, now: float) -> Self:
         """What waits from now on, under an id of its own."""
-        parts = (
-            bytes((draft.outcome.kind,)),
+        name = pending_id_of(
+            draft.outcome.kind,
             draft.outcome.encoded(),
-            draft.fingerprint.sketch,
-            draft.fingerprint.scheme_id,
-            *draft.routing_keys,
-            repr(now).encode(),
+            draft.fingerprint,
+            draft.routing_keys,
+            now,
         )
-        named = blake3(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
         return cls(
-            id=named.hexdigest(8),
+            id=name,
             draft=draft,
             created_at=now,
             preview=str(preview),
@@ -125,6 +123,22 @@ class Pending:
 
     def __str__(self) -> str:
         return f"{self.id}\n{self.explain}\n\n{self.preview}"
+
+
+def pending_id_of(
+    kind: int, body: bytes, fingerprint: Fingerprint, routing_keys: Iterable[bytes], now: float
+) -> str:
+    """The id of what was submitted then; on disk it also shows that a row is what was written."""
+    parts = (
+        bytes((kind,)),
+        body,
+        fingerprint.sketch,
+        fingerprint.scheme_id,
+        *routing_keys,
+        repr(float(now)).encode(),
+    )
+    named = blake3(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
+    return named.hexdigest(8)
 
 
 Approval = Literal["manual"] | Callable[[Pending], bool | None]

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from qis.evidence import Admission, AuditLog
 from qis.evidence.audit_entry import Draft as Note
+from qis.loop._outbox_file import UnreadDraft
 from qis.loop.approval import Draft, Pending
 from qis.outcomes import Outcome
 from qis.packet import Packet
@@ -84,6 +85,12 @@ class Journal:
         details = {"approver": approver, "pending": pending.id}
         note = self._refusal(pending.outcome, "approval", reason)
         self._write(note._replace(details={**note.details, **details}))
+
+    def rejected_unread(self, draft: UnreadDraft, approver: str, reason: str) -> None:
+        """A person drops what waited and could no longer be read."""
+        said = f"{reason}; no longer read: {draft.reason}" if reason else draft.reason
+        details = {"approver": approver, "pending": draft.id}
+        self._write(Note("refused", (), "approval", said, details))
 
     def not_emitted(self, packet: Packet, reason: str) -> None:
         """What was recorded as emitted did not leave after all."""

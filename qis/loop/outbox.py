@@ -371,9 +371,10 @@ class Outbox(OutboxFile):
         return None if row is None else self._pending(row)
 
     def drop(self, pending_id: str) -> None:
-        """Forget an outcome that waits."""
+        """Forget an outcome that waits, or that waited and is no longer read."""
         with self._transaction():
             self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
+            self._execute("DELETE FROM unread_waiting WHERE id = ?", (pending_id,))
 
     def look(self, study_id: bytes) -> Look:
         """The last look at a study's synthesis, in this process or one before."""

@@ -109,7 +109,14 @@ class Publisher:
         return self._emit(pending.draft, pending, approver)
 
     def reject(self, pending_id: str, approver: str, reason: str) -> None:
-        """Drop what waited."""
+        """Drop what waited, also what is no longer read."""
+        for draft in self._outbox.unread_waiting:
+            if draft.id == pending_id:
+                _check_name(approver)
+                self._journal.rejected_unread(draft, approver, reason)
+                self._outbox.drop(draft.id)
+                self._announcer.tell("rejected", pending_id=draft.id, reason=reason)
+                return
         pending = self._pending(pending_id)
         _check_name(approver)
         self._drop(pending, approver, reason)
@@ -311,6 +318,14 @@ class Publisher:
     def _pending(self, pending_id: str) -> Pending:
         pending = self._outbox.pending(pending_id)
         if pending is None:
+            unread = {draft.id: draft.reason for draft in self._outbox.unread_waiting}
+            if pending_id in unread:
+                raise InputError(
+                    f"what waits under {pending_id} is no longer read under the rules of this "
+                    f"version ({unread[pending_id]}): reject it, and submit its outcome anew",
+                    field="pending_id",
+                    actual=pending_id,
+                )
             raise InputError(
                 f"nothing waits under {pending_id!r:.40}: it was released or rejected, or never "
                 "waited",

@@ -387,7 +387,7 @@ class Reception:
             packet = Packet.parse(data)
         except PeerError:
             return
-        self.clocks.packet(issuer.key, packet.issued_at)
+        self.clocks.early(issuer.key, packet.id, packet.issued_at)
         if self._notices is not None:
             ahead_s = packet.issued_at - self._clock.wall()
             self._notices.tell(

@@ -7,7 +7,6 @@ verify, and is looked at again when it has changed.
 """
 
 import asyncio
-import math
 import os
 import re
 import secrets
@@ -18,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
 from os import PathLike
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from qis import _layout
 from qis._clock import Clock
@@ -43,6 +42,15 @@ _TURN: Final = 256
 """Files read before others get their turn."""
 
 _Mark = tuple[int, int]
+
+
+class _Early(NamedTuple):
+    """Of a file whose packet is dated in the future."""
+
+    key: bytes
+    """The issuer that it names; nobody need have verified it."""
+    due_at: float
+    """Unix seconds from which on it is admitted."""
 
 
 class DirectoryTransport(Transport):
@@ -96,7 +104,7 @@ class DirectoryTransport(Transport):
         pauses_s = (poll_s, max(poll_s, LAST_PAUSE_S))
         self._backoff = Backoff(*pauses_s)
         self._seen: dict[str, _Mark] = {}
-        self._early: dict[str, float] = {}
+        self._early: dict[str, _Early] = {}
         self._set_aside: SetAside[str] = SetAside(*pauses_s)
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
@@ -251,13 +259,23 @@ class DirectoryTransport(Transport):
         # What is remembered of files that are gone would only grow.
         there = {entry.name for entry in files}
         self._seen = {name: mark for name, mark in self._seen.items() if name in there}
-        self._early = {name: at for name, at in self._early.items() if name in there}
+        self._take_back(self._early.keys() - there)
         self._set_aside.keep(there)
         taken = 0
         for entry in files:
             taken += self._tried(entry)
             if taken % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
+
+    def _take_back(self, gone: set[str]) -> None:
+        """Packets dated in the future that are there no longer show nobody's clock any more."""
+        for name in gone:
+            del self._early[name]
+            key = self._reception.clocks.take_back(bytes.fromhex(name.removesuffix(".qis")))
+            if key is not None:  # whatever else it has there may say the same
+                for other, early in self._early.items():
+                    if early.key == key:
+                        self._seen.pop(other, None)
 
     def _tried(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file was new or had changed. One that fails is tried again, ever later."""
@@ -284,7 +302,8 @@ class DirectoryTransport(Transport):
         found = entry.stat(follow_symlinks=False)
         mark = (found.st_size, found.st_mtime_ns)
         now = self._clock.wall()
-        is_due = self._early.get(entry.name, math.inf) <= now
+        early = self._early.get(entry.name)
+        is_due = early is not None and early.due_at <= now
         if self._seen.get(entry.name) == mark and not is_due:
             return False
         self._early.pop(entry.name, None)
@@ -333,7 +352,8 @@ class DirectoryTransport(Transport):
             raise TransportError(f"{entry.name} could not be taken in")
         if verdict is Verdict.EARLY:
             _, issued_at = _layout.TIMES.unpack(packet)
-            self._early[entry.name] = issued_at - CLOCK_TOLERANCE_S
+            early = _Early(issuer_key(packet), issued_at - CLOCK_TOLERANCE_S)
+            self._early[entry.name] = early
         return verdict is not Verdict.FULL
 
     def _write(self, name: str, content: bytes) -> bool:

@@ -142,6 +142,8 @@ class SiteClocks:
     def __init__(self, steady: Callable[[], float]) -> None:
         self._steady = steady
         self._shown: dict[bytes, _Shown] = {}
+        self._early: dict[bytes, bytes] = {}
+        """Key by the id of its packet that was dated in the future."""
         self._verified: Seldom[tuple[bytes, str]] = Seldom(VERIFY_EVERY_S)
 
     def session(self, key: bytes, clock_s: float) -> None:
@@ -153,6 +155,24 @@ class SiteClocks:
         """A packet that has verified says when its issuer made it."""
         shown = self._of(key)
         shown.bound_s = max(shown.bound_s, issued_at - self._steady())
+
+    def early(self, key: bytes, packet_id: bytes, issued_at: float) -> None:
+        """As `packet`, of one that is dated in the future, and may be taken back."""
+        self.packet(key, issued_at)
+        if len(self._early) >= SITES_LIMIT:
+            del self._early[next(iter(self._early))]
+        self._early[packet_id] = key
+
+    def take_back(self, packet_id: bytes) -> bytes | None:
+        """A packet dated in the future is there no longer; whose word on the time goes with it.
+
+        Its site has repaired its clock. What else that site has shown may be verified at once.
+        """
+        key = self._early.pop(packet_id, None)
+        if key is not None and key in self._shown:
+            self._shown[key].bound_s = -math.inf
+            self._verified.forget((key, "early"))
+        return key
 
     def may_verify(self, key: bytes, reason: str) -> bool:
         """Whether a packet refused for this reason may be verified now; asking counts."""

@@ -217,3 +217,47 @@ def test_the_file_servers_clock_is_an_event_and_stops_nobody(tmp_path):
             await loop.publish(effect(0.2), about=NEAR, people=0)
 
     asyncio.run(scenario())
+
+
+def test_sites_that_were_wrong_once_and_are_repaired_stop_nobody_any_longer(tmp_path):
+    """Their packets of a wrong date are taken back, and the doubt that rested on them with these.
+
+    Otherwise the only right clock of three would be doubted until that date.
+    """
+
+    async def scenario():
+        clock, events = VirtualClock(now=NOW), []
+        wrong = [packet_of(site, NOW + 400 * DAY_S) for site in IDENTITIES[1:3]]
+        for packet in wrong:
+            write(tmp_path, packet)
+        async with loop_in(tmp_path, clock, events) as loop:
+            await until(lambda: refused_early(loop) == 2)
+            with pytest.raises(ClockError):
+                await loop.publish(effect(), about=NEAR, people=0)
+            for packet in wrong:
+                (tmp_path / f"{packet.id.hex()}.qis").unlink()
+            for site in IDENTITIES[1:3]:
+                write(tmp_path, packet_of(site, NOW - 1.0))
+            await until(lambda: loop.statistics.received == 2)
+            await loop.publish(effect(), about=NEAR, people=0)
+            assert loop.health.state is HealthState.OK
+
+    asyncio.run(scenario())
+
+
+def test_a_doubt_stays_while_another_packet_of_the_same_date_is_there(tmp_path):
+    async def scenario():
+        clock, events = VirtualClock(now=NOW), []
+        first = [packet_of(site, NOW + 400 * DAY_S) for site in IDENTITIES[1:3]]
+        others = [packet_of(site, NOW + 400 * DAY_S + 9) for site in IDENTITIES[1:3]]
+        async with loop_in(tmp_path, clock, events) as loop:
+            for number, packet in enumerate([*first, *others], start=1):
+                write(tmp_path, packet)
+                await until(lambda number=number: refused_early(loop) == number)
+            for packet in first:
+                (tmp_path / f"{packet.id.hex()}.qis").unlink()
+            await until(lambda: refused_early(loop) == 6)  # looked at once more
+            with pytest.raises(ClockError):
+                await loop.publish(effect(), about=NEAR, people=0)
+
+    asyncio.run(scenario())

@@ -258,3 +258,47 @@ def test_a_packet_that_is_no_longer_read_is_set_aside_and_named_once(tmp_path, m
     with Outbox(path) as outbox:
         assert outbox.unread == [bytes(ugly)]
     assert not caplog.text
+
+
+def ugly_pending(monkeypatch):
+    with monkeypatch.context() as former:
+        former.setattr("qis.outcomes._base.normal_text", lambda text, *_: text)
+        ugly = qis.Suppressed(question="a vs b | death", cohort="north\u200b")
+        draft = Draft(outcome=ugly, fingerprint=ABOUT, routing_keys=KEYS)
+        preview = qis.Disclosure.preset("cms").preview(draft.outcome)
+        # Of a clock that gives whole numbers, which the file keeps as reals.
+        return Pending.of(draft, preview, explain="as it would leave", now=NOW)
+
+
+def without_rules(path, *changes):
+    database = sqlite3.connect(path)
+    for change in ("DELETE FROM facts WHERE name = 'rules'", *changes):
+        database.execute(change)
+    database.commit()
+    database.close()
+
+
+def test_what_waits_and_is_no_longer_read_is_set_aside_and_named(path, monkeypatch, caplog):
+    waits, ugly = pending(), ugly_pending(monkeypatch)
+    with Outbox(path) as outbox:
+        outbox.hold(waits)
+        outbox.hold(ugly)
+    without_rules(path)
+    with Outbox(path) as outbox:
+        assert outbox.waiting() == (waits,)
+        (aside,) = outbox.unread_waiting
+        assert (aside.id, aside.explain) == (ugly.id, "as it would leave")
+        assert "U+200B" in aside.reason
+        assert ugly.id in caplog.text
+        outbox.drop(ugly.id)
+        assert outbox.unread_waiting == []
+
+
+def test_what_waits_and_was_changed_on_disk_is_damage_and_not_set_aside(path, monkeypatch):
+    with Outbox(path) as outbox:
+        outbox.hold(ugly_pending(monkeypatch))
+    without_rules(path, "UPDATE waiting SET kind = 99")
+    with Outbox(path) as outbox:
+        assert outbox.unread_waiting == []
+        with pytest.raises(StorageDamagedError):
+            outbox.waiting()
