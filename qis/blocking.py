@@ -68,7 +68,9 @@ class SynthesisLoop:
         self._process = 0
 
     def __enter__(self) -> Self:
-        if self._events is not None and self._process == os.getpid():
+        if self._events is not None:
+            if self._process != os.getpid():  # its socket, store and key are the other's too
+                raise self._forked()
             raise InputError("the loop is open already", field="loop")
         opened: Future[None] = Future()
         # Done when the thread ends, with what ended it: whoever waits for the loop waits for this
@@ -96,7 +98,6 @@ class SynthesisLoop:
         if self._events is None or self._thread is None:
             return
         if self._process != os.getpid():  # it goes on in the process that opened it
-            self._events = None
             return
         self._require_open()
         self._stop()
@@ -331,15 +332,18 @@ class SynthesisLoop:
         if self._events is None or self._loop is None:
             raise InputError("the loop is not open: use it in 'with'", field="loop")
         if self._process != os.getpid():
-            raise InputError(
-                f"the loop lives in a thread of process {self._process}, and this one "
-                f"({os.getpid()}) was forked from it without that thread: open a loop in one "
-                "process only, after forking, or start processes with 'spawn'",
-                field="loop",
-                actual=os.getpid(),
-                limit=self._process,
-            )
+            raise self._forked()
         return self._loop
+
+    def _forked(self) -> InputError:
+        return InputError(
+            f"the loop lives in a thread of process {self._process}, and this one "
+            f"({os.getpid()}) was forked from it without that thread: open a loop in one "
+            "process only, after forking, or start processes with 'spawn'",
+            field="loop",
+            actual=os.getpid(),
+            limit=self._process,
+        )
 
 
 def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:

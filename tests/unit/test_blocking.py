@@ -182,6 +182,7 @@ with loop:
             **CALLS,
             "statistics": lambda loop: loop.statistics,
             "next": lambda loop: next(reader),
+            "enter": lambda loop: loop.__enter__(),
         }
         for name, call in calls.items():
             try:
@@ -192,6 +193,9 @@ with loop:
             else:
                 os._exit(1)
         loop.__exit__(None, None, None)  # closes nothing of the parent's
+        with suppress(InputError):  # its transport is the parent's too
+            loop.__enter__()
+            os._exit(2)
         with opened() as own:
             own.publish(effect(), about=ABOUT)
         os._exit(42)
