@@ -48,7 +48,7 @@ def numbers(pooled: Pooled) -> dict[str, float]:
         "I2_pct": pooled.i2,
         "H2": pooled.h2,
         "Q": pooled.q,
-        "Q_p": pooled.q_p,
+        "Q_p": pooled.q_pval,
         "q": pooled.hartung_knapp_q,
     }
 

@@ -1,4 +1,4 @@
-"""A density known at equally spaced places: its moments and quantiles, to fourth order."""
+"""A density known at equally spaced points: its moments and quantiles, to fourth order."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Density:
-    """Not normalised; negligible at both ends, or even about the first place.
+    """A density, not normalised; negligible at both ends, or even about the first point.
 
     Parameters
     ----------
     start, step
-        Of the places.
+        First point, and distance from each to the next.
     heights
         Shape (m,), not negative.
     is_even
-        Whether the density goes on mirrored below `start`, as one of a scale does at 0.
+        True if the density goes on mirrored below `start`, as one of a scale does at 0.
 
     """
 
@@ -30,7 +30,7 @@ class Density:
 
     @property
     def _masses(self) -> Floats:
-        """Integral over each cell between two places, by cubics through four of them."""
+        """Integral over each cell between two points, by cubics through four of them."""
         f = self.heights
         before = f[1] if self.is_even else 0.0
         wide = np.concatenate(([before], f, [0.0]))
@@ -43,14 +43,14 @@ class Density:
         weights = self.heights.copy()
         if self.is_even:
             weights[0] *= 0.5
-        places = np.arange(weights.size, dtype=np.float64)
+        indices = np.arange(weights.size, dtype=np.float64)
         total = weights.sum()
-        mean = float((weights * places).sum() / total)
-        variance = float((weights * (places - mean) ** 2).sum() / total)
+        mean = float((weights * indices).sum() / total)
+        variance = float((weights * (indices - mean) ** 2).sum() / total)
         return self.start + self.step * mean, self.step * variance**0.5
 
     def quantile(self, share: float) -> float:
-        """The place under which this share of the mass lies, `share` in (0, 1)."""
+        """The point below which this share of the mass lies, `share` in (0, 1)."""
         masses = self._masses
         below = np.concatenate(([0.0], np.add.accumulate(masses)))
         target = share * below[-1]

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 _MARGIN: Final = 40.0
 _STEP: Final = 0.05
 _LONGEST: Final = 20_000
-"""Most places of the scan; wider spans are scanned in wider steps."""
+"""Most points of the scan; wider spans are scanned in wider steps."""
 _PARTS: Final = 32
 _CUTS: Final = 11
 
@@ -37,27 +37,27 @@ class PooledCurve:
         self._likelihood = likelihood
         low, high = likelihood.span
         count = min(math.ceil((high - low + 2.0 * _MARGIN) / _STEP), _LONGEST)
-        places = np.linspace(low - _MARGIN, high + _MARGIN, count + 1)
+        points = np.linspace(low - _MARGIN, high + _MARGIN, count + 1)
         if likelihood.precision > 0.0:
             near = np.linspace(-12.0, 12.0, 481) * likelihood.precision**-0.5
-            places = np.sort(np.concatenate((places, likelihood.centre + near)))
-        self._scan: Floats = places
-        self._heights = likelihood.value(places)
+            points = np.sort(np.concatenate((points, likelihood.centre + near)))
+        self._scan: Floats = points
+        self._heights = likelihood.value(points)
 
     def maximum(self) -> tuple[float, float]:
-        """Place and height of the largest value; the place may be infinite."""
+        """Argmax and height of the largest value; the argmax may be infinite."""
         best = int(self._heights.argmax())
         low_limit, high_limit = self._likelihood.limits
         # A side that is level at infinity wins if nothing inside exceeds its limit: the curves
         # approach it from below, to within rounding.
         noise = 1e-12 * (1.0 + abs(float(self._heights[best])))
         if max(low_limit, high_limit) >= self._heights[best] - noise:
-            place = math.inf if high_limit >= low_limit else -math.inf
-            return place, max(low_limit, high_limit)
+            argmax = math.inf if high_limit >= low_limit else -math.inf
+            return argmax, max(low_limit, high_limit)
         low = float(self._scan[max(best - 1, 0)])
         high = float(self._scan[min(best + 1, self._scan.size - 1)])
-        place = border(lambda x: self._likelihood.gradient(x) > 0.0, low, high)
-        return place, max(self._at(place), float(self._heights[best]))
+        argmax = border(lambda x: self._likelihood.gradient(x) > 0.0, low, high)
+        return argmax, max(self._at(argmax), float(self._heights[best]))
 
     def crossing(self, start: float, level: float, side: int) -> float:
         """Where it first falls below `level` on the way from `start` to one side.
@@ -83,7 +83,7 @@ class PooledCurve:
         return border(lambda x: self._likelihood.value(x) >= level, inside, outside)
 
     def far(self, side: int) -> float:
-        """A place beyond which all curves have run straight or level for long."""
+        """A point beyond which all curves have run straight or level for long."""
         return float(self._scan[-1 if side > 0 else 0])
 
     def _at(self, theta: float) -> float:
@@ -91,7 +91,7 @@ class PooledCurve:
 
 
 def maximum_of(likelihood: Likelihood) -> tuple[float, float]:
-    """Place and height of the largest value of any likelihood; the place may be infinite."""
+    """Argmax and height of the largest value of any likelihood; the argmax may be infinite."""
     if likelihood.is_parabola:
         return likelihood.centre, 0.0
     return PooledCurve(likelihood).maximum()
@@ -104,8 +104,8 @@ def border(holds: Callable[[Floats], NDArray[np.bool_]], inside: float, outside:
     in 32.
     """
     for _ in range(_CUTS):
-        places = np.linspace(inside, outside, _PARTS + 1)
-        fails = np.flatnonzero(~holds(places[1:-1]))
+        points = np.linspace(inside, outside, _PARTS + 1)
+        fails = np.flatnonzero(~holds(points[1:-1]))
         first = int(fails[0]) if fails.size else _PARTS - 1
-        inside, outside = float(places[first]), float(places[first + 1])
+        inside, outside = float(points[first]), float(points[first + 1])
     return (inside + outside) / 2.0

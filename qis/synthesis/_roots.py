@@ -6,16 +6,16 @@ from typing import Final
 
 _STEPS: Final = 300
 CONVERGED: Final = 1e-14
-"""Of a place, or of what is as good as zero there."""
+"""Relative error of a root at which a search ends; relative to its `floor` for smaller roots."""
 
 StepAt = Callable[[float], tuple[float, float]]
-"""Gives the value at a place, and the step from there that it asks for."""
+"""Gives the value at a point, and the step from there that it asks for."""
 
 
 def passing_zero(step_at: StepAt, start: float, low: float, high: float, *, floor: float) -> float:
-    """The place between two limits where a function turns from positive to negative.
+    """The point between two limits where a function turns from positive to negative.
 
-    Steps alone can go to and fro around the place for ever, each staying between the limits, so
+    Steps alone can go to and fro around the root for ever, each staying between the limits, so
     one that leaves them, or two that do not halve what is between them, are replaced by a
     bisection (as in Brent 1973, chapter 4).
 
@@ -26,10 +26,10 @@ def passing_zero(step_at: StepAt, start: float, low: float, high: float, *, floo
     start
         Where to begin.
     low, high
-        The value is positive at `low` (or `low` is the place), negative at `high`.
+        The value is positive at `low` (or `low` is the root), negative at `high`.
     floor
-        Places smaller than this are as good as zero. The result is right to 1e-14 of itself or
-        of this.
+        Roots smaller than this are as good as zero. The result is right to 1e-14 of itself or
+        of this, whichever is larger.
 
     """
     x = start

@@ -42,7 +42,7 @@ class Sites:
     scale
         A power of two, at most the smallest standard error and more than half of it.
     order
-        `order[i]` is the place of the i-th sorted site in what the caller passed.
+        `order[i]` is the index that the i-th sorted site has in what the caller passed.
 
     """
 
@@ -58,9 +58,9 @@ class Sites:
 
     def as_given(self, values: Floats) -> tuple[float, ...]:
         """Per-site values in the caller's order."""
-        placed = np.empty_like(values)
-        placed[self.order] = values
-        return tuple(placed.tolist())
+        given = np.empty_like(values)
+        given[self.order] = values
+        return tuple(given.tolist())
 
 
 def total(values: Floats) -> float:

@@ -44,7 +44,7 @@ class EggerTest:
         return self.slope / self.standard_error
 
     @property
-    def p(self) -> float:
+    def pval(self) -> float:
         """Two-sided p-value of a slope of zero. Needs the extra [stats]."""
         return t_two_sided_p(self.t, self.df)
 

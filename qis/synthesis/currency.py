@@ -187,10 +187,10 @@ class Likelihood:
     @property
     def span(self) -> tuple[float, float]:
         """From where to where the curves have points and the parabola its centre."""
-        places = [] if self.precision == 0.0 else [self.centre]
+        points = [] if self.precision == 0.0 else [self.centre]
         if self.curves is not None:
-            places += [float(self.curves.points.min()), float(self.curves.points.max())]
-        return min(places, default=0.0), max(places, default=0.0)
+            points += [float(self.curves.points.min()), float(self.curves.points.max())]
+        return min(points, default=0.0), max(points, default=0.0)
 
     @property
     def finest(self) -> float:

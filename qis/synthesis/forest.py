@@ -171,10 +171,10 @@ class Forest:
         return low - margin, high + margin
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
-        """Places on the axis (on the scale of the estimates) with their labels."""
+        """Positions on the axis (on the scale of the estimates) with their labels."""
         low, high = self.axis()
-        places = _ratio_ticks(low, high) if self.is_ratio else _linear_ticks(low, high)
-        return tuple((place, _tick_label(place, ratio=self.is_ratio)) for place in places)
+        positions = _ratio_ticks(low, high) if self.is_ratio else _linear_ticks(low, high)
+        return tuple((x, _tick_label(x, ratio=self.is_ratio)) for x in positions)
 
 
 def thousands(count: int) -> str:
@@ -187,8 +187,8 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(low / ln10), math.ceil(high / ln10) + 1)
     inside: list[float] = []
     for steps in (_RATIO_STEPS, (1.0, 3.0), (1.0,)):
-        places = [math.log(step) + ln10 * decade for decade in decades for step in steps]
-        inside = [place for place in places if low <= place <= high]
+        positions = [math.log(step) + ln10 * decade for decade in decades for step in steps]
+        inside = [x for x in positions if low <= x <= high]
         if len(inside) <= _MOST_TICKS:
             break
     if len(inside) > _MOST_TICKS:
@@ -212,5 +212,5 @@ def _linear_ticks(low: float, high: float) -> list[float]:
     return [i * step for i in range(first, last + 1)]
 
 
-def _tick_label(place: float, *, ratio: bool) -> str:
-    return f"{math.exp(place) if ratio else place:.8g}".replace("-", "−")
+def _tick_label(x: float, *, ratio: bool) -> str:
+    return f"{math.exp(x) if ratio else x:.8g}".replace("-", "−")

@@ -99,7 +99,7 @@ class _Columns:
 def _frame(axes: Any, forest: Forest, lines: int) -> None:
     axes.set_xlim(*forest.axis())
     ticks = forest.ticks()
-    axes.set_xticks([place for place, _ in ticks], [label for _, label in ticks], fontsize=8.5)
+    axes.set_xticks([x for x, _ in ticks], [label for _, label in ticks], fontsize=8.5)
     axes.set_xlabel(forest.axis_label, fontsize=9, color=_INK)
     axes.set_yticks([])
     axes.spines[["left", "right", "top"]].set_visible(False)

@@ -24,7 +24,7 @@ def forest_svg(forest: Forest) -> str:
 
 
 class _Drawing:
-    """Places of columns and the axis, and the parts drawn there."""
+    """Positions of columns and the axis, and the parts drawn there."""
 
     def __init__(self, forest: Forest) -> None:
         self._forest = forest
@@ -71,8 +71,8 @@ class _Drawing:
     def _axis(self) -> list[str]:
         y = self._bottom
         parts = [_line(self._left, y, self._right, y, (_INK, 0.8))]
-        for place, label in self._forest.ticks():
-            x = self._x(place)
+        for tick, label in self._forest.ticks():
+            x = self._x(tick)
             parts.append(_line(x, y, x, y + 4, (_INK, 0.8)))
             parts.append(_text(x, y + 16, label, anchor="middle", size=11))
         middle = 0.5 * (self._left + self._right)

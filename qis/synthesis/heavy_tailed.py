@@ -241,8 +241,9 @@ def _masses(log_density: Floats) -> Floats:
 def _around(
     nodes: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 ) -> tuple[float, float]:
-    places = np.flatnonzero(kept)
-    first, last = max(int(places[0]) - 1, 0), min(int(places[-1]) + 1, len(nodes) - 1)
+    """First and last node that is kept, and one more on each side."""
+    indices = np.flatnonzero(kept)
+    first, last = max(int(indices[0]) - 1, 0), min(int(indices[-1]) + 1, len(nodes) - 1)
     return float(nodes[first]), float(nodes[last])
 
 

@@ -135,7 +135,7 @@ def _restricted_maximum_likelihood(sites: Sites) -> float:
 
 
 def _maximise(sites: Sites, *, restricted: bool) -> float:
-    """The global maximum over tau2 ≥ 0: a grid finds all peaks, scoring the place of each.
+    """The global maximum over tau2 ≥ 0: a grid finds all peaks, scoring refines each.
 
     Fisher scoring alone can stop at the lesser of two maxima, and overshoots near zero.
     """

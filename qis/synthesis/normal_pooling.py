@@ -102,12 +102,12 @@ class Pooled:
         return self.estimate / self.classical_standard_error
 
     @property
-    def p(self) -> float:
+    def pval(self) -> float:
         """Two-sided p-value of no effect, from `z`."""
         return normal_two_sided_p(self.z)
 
     @property
-    def q_p(self) -> float:
+    def q_pval(self) -> float:
         """p-value of homogeneity from `q`; 1 for one site. Needs the extra [stats]."""
         return chi2_tail(self.q, self.df) if self.df else 1.0
 

@@ -192,17 +192,18 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
         return _normal(pooled.centre, pooled.precision**-0.5, quantile)
     search = PooledCurve(pooled)
     drop = quantile**2 / 2.0
-    place, height = search.maximum()
-    if math.isinf(place):
-        return _open(1 if place > 0.0 else -1, drop, search, height)
-    if isinstance(alone, LikelihoodProfile):
-        place = place if alone.maximum is None else alone.maximum
-    low, high = (search.crossing(place, height - drop, side) for side in (-1, 1))
-    one_below = [search.crossing(place, height - 0.5, side) for side in (-1, 1)]
+    argmax, height = search.maximum()
+    if math.isinf(argmax):
+        return _open(1 if argmax > 0.0 else -1, drop, search, height)
+    if isinstance(alone, LikelihoodProfile) and alone.maximum is not None:
+        # A site by itself gets the maximum that it sent, not one found on the curve between points.
+        argmax = alone.maximum
+    low, high = (search.crossing(argmax, height - drop, side) for side in (-1, 1))
+    one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
     note = "" if math.isfinite(high - low) else _OPEN
     return Answer(
-        estimate=place,
+        estimate=argmax,
         standard_error=error if math.isfinite(error) else None,
         interval=(low, high),
         note=note,

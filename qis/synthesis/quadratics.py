@@ -96,28 +96,28 @@ def combine_quadratics(
     _check_alike(outcomes)
     if ridge:
         check_scale(ridge, "ridge")
-    places = _places(anchors)
+    vectors = _vectors_by_id(anchors)
     ordered = sorted(outcomes, key=lambda outcome: outcome.encoded())
     informations, naturals = [], []
     for outcome in ordered:
-        place = places.get(outcome.anchor_id)
-        if place is None:
+        anchor = vectors.get(outcome.anchor_id)
+        if anchor is None:
             raise InputError(
                 f"anchor {outcome.anchor_id.hex()} is not among those given; pass the Anchor that "
                 "the site used",
                 field="anchors",
                 actual=outcome.anchor_id.hex(),
-                limit=sorted(key.hex() for key in places),
+                limit=sorted(key.hex() for key in vectors),
             )
-        if place.shape != outcome.score.shape:
+        if anchor.shape != outcome.score.shape:
             raise InputError(
-                f"anchor {outcome.anchor_id.hex()} has {place.size} coefficients, the outcome "
+                f"anchor {outcome.anchor_id.hex()} has {anchor.size} coefficients, the outcome "
                 f"{outcome.score.size}",
                 field="anchors",
             )
         information = outcome.information
         informations.append(information)
-        naturals.append(outcome.score + information @ place)
+        naturals.append(outcome.score + information @ anchor)
     information, natural = _summed(informations), _summed(naturals)
     covariance, coefficients = _solved(information + ridge * np.eye(len(natural)), natural)
     events = [outcome.events for outcome in ordered]
@@ -127,7 +127,7 @@ def combine_quadratics(
         covariance=covariance,
         information=information,
         natural=natural,
-        is_about_zero=not any(places[outcome.anchor_id].any() for outcome in ordered),
+        is_about_zero=not any(vectors[outcome.anchor_id].any() for outcome in ordered),
         n=sum(outcome.n for outcome in ordered),
         events=None if None in events else sum(e for e in events if e is not None),
         sites=len(ordered),
@@ -235,10 +235,10 @@ def _check_alike(outcomes: Sequence[QuadraticLikelihood]) -> None:
         )
 
 
-def _places(anchors: Mapping[bytes, ArrayLike] | Iterable[Anchor]) -> dict[bytes, Floats]:
+def _vectors_by_id(anchors: Mapping[bytes, ArrayLike] | Iterable[Anchor]) -> dict[bytes, Floats]:
     if isinstance(anchors, Mapping):
         # What a site calls its anchor covers float32 numbers: so does what is solved with.
-        return {key: np.array(rounded(place)) for key, place in anchors.items()}
+        return {key: np.array(rounded(vector)) for key, vector in anchors.items()}
     return {anchor.anchor_id: np.array(anchor.coefficients) for anchor in anchors}
 
 

@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 _COARSE_TAUS: Final = 13
 _COARSE: Final = (81, 13)
 _FINE: Final = (161, 41)
-"""Places of mu and of tau."""
+"""Numbers of grid points of mu and of tau."""
 _MARGIN: Final = 20.0
 _NEGLIGIBLE: Final = 22.0
 """Where the log posterior is this far under its largest value, it is left out."""
@@ -37,7 +37,7 @@ _NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(9)
 _REACH: Final = 8.5
 """Standard deviations about a mean beyond which nothing is left."""
 _LONGEST: Final = 1 << 16
-"""Most places at which sites' likelihoods are evaluated."""
+"""Most points at which sites' likelihoods are evaluated."""
 _CELLS: Final = 1 << 22
 
 
@@ -141,7 +141,7 @@ def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, si
     def holds(means: Floats) -> NDArray[np.bool_]:
         return heights(means) >= limit - drop
 
-    ends = [place for site in sites for place in site.span]
+    ends = [end for site in sites for end in site.span]
     far = (max(ends) if side > 0 else min(ends)) + side * (40.0 + _REACH * float(taus[-1]))
     near = far - side
     while holds(np.array([near]))[0]:
@@ -150,14 +150,14 @@ def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, si
 
 
 class _Grid(NamedTuple):
-    """Places of mu, ascending and (but for the first grid) equally spaced, and of tau."""
+    """Points of mu, ascending and (but for the first grid) equally spaced, and of tau."""
 
     means: Floats
     taus: Floats
 
     @property
     def mean_step(self) -> float:
-        """Distance of the first two places of mu."""
+        """Distance of the first two points of mu."""
         return float(self.means[1] - self.means[0])
 
 
@@ -178,12 +178,12 @@ def _log_density(
 
 
 def _narrowed(grid: _Grid, log_density: Floats, means: int, taus: int) -> _Grid:
-    """So many equally spaced places over the part that matters."""
+    """A grid of `means` times `taus` equally spaced points over the part that matters."""
     ends = []
-    for places, axis in ((grid.means, 0), (grid.taus, 1)):
+    for points, axis in ((grid.means, 0), (grid.taus, 1)):
         matters = np.flatnonzero(log_density.max(axis=axis) > -_NEGLIGIBLE)
-        first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, places.size - 1)
-        ends.append((float(places[first]), float(places[last])))
+        first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, points.size - 1)
+        ends.append((float(points[first]), float(points[last])))
     return _Grid(np.linspace(*ends[0], means), np.linspace(*ends[1], taus))
 
 
@@ -203,16 +203,16 @@ class _Evidence:
         self._total = Likelihood.sum(sites)
 
     def first_means(self, tau_scale: float, mean_scale: float | None) -> Floats:
-        """Places that surely hold the posterior's mass, close together where it may be sharp."""
+        """Points that surely span the posterior's mass, close together where it may be sharp."""
         low, high = self._total.span
         margin = _MARGIN + 2.0 * _WIDEST_TAU * tau_scale
-        places = [np.linspace(low - margin, high + margin, 301)]
+        points = [np.linspace(low - margin, high + margin, 301)]
         peak, _ = maximum_of(self._total)
         if math.isfinite(peak):
-            places.append(peak + self._total.finest * np.linspace(-12.0, 12.0, 61))
+            points.append(peak + self._total.finest * np.linspace(-12.0, 12.0, 61))
         if mean_scale is not None:
-            places.append(np.linspace(-9.0, 9.0, 101) * mean_scale)
-        return np.unique(np.concatenate(places))
+            points.append(np.linspace(-9.0, 9.0, 101) * mean_scale)
+        return np.unique(np.concatenate(points))
 
     def log_marginal(self, grid: _Grid) -> Floats:
         """Summed over sites, shape (taus, means)."""
@@ -267,7 +267,7 @@ class _Curved:
         return total
 
     def _by_trapezoid(self, means: Floats, taus: Floats) -> Floats:
-        theta, step = self._places(means, float(taus.max()))
+        theta, step = self._theta_points(means, float(taus.max()))
         logs = self._values(theta)
         tops = logs.max(axis=1, keepdims=True)
         heights = np.exp(logs - tops)
@@ -281,8 +281,8 @@ class _Curved:
             total[row] = logs.sum(axis=0) + len(heights) * math.log(step)
         return total
 
-    def _places(self, means: Floats, tau: float) -> tuple[Floats, float]:
-        """Equally spaced places of theta, wherever any site's likelihood is not negligible."""
+    def _theta_points(self, means: Floats, tau: float) -> tuple[Floats, float]:
+        """Equally spaced points of theta where a site's likelihood matters, and their step."""
         reach = _REACH * tau
         rough = np.linspace(float(means.min()) - reach, float(means.max()) + reach, 1001)
         logs = self._values(rough)

@@ -158,7 +158,7 @@ class SiteInfluence:
     residual
         The site's estimate less the synthesis without it, over the standard deviation that this
         difference has if the site is like the others. About standard normal.
-    p
+    pval
         Two-sided p-value of `residual`, times the number of sites (Bonferroni), at most 1.
 
     """
@@ -168,7 +168,7 @@ class SiteInfluence:
     tau2: float
     change: float
     residual: float
-    p: float
+    pval: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,11 +198,11 @@ class InfluenceTable:
         return verdict_for(len(self.sites))
 
     def odd(self, alpha: float = 0.05) -> tuple[int, ...]:
-        """Positions of the sites with ``p < alpha``; none where `can_tell` is false."""
+        """Positions of the sites with ``pval < alpha``; none where `can_tell` is false."""
         check_level(alpha)
         if not self.can_tell:
             return ()
-        return tuple(i for i, site in enumerate(self.sites) if site.p < alpha)
+        return tuple(i for i, site in enumerate(self.sites) if site.pval < alpha)
 
 
 def influence(
@@ -249,6 +249,6 @@ def influence(
             tau2=between * sites.scale**2,
             change=(overall - at.mean) * sites.scale,
             residual=residual,
-            p=min(1.0, sites.k * 2.0 * NORMAL.cdf(-abs(residual))),
+            pval=min(1.0, sites.k * 2.0 * NORMAL.cdf(-abs(residual))),
         )
     return InfluenceTable(sites=tuple(site for site in found if site is not None), method=tau2)

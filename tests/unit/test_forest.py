@@ -114,7 +114,7 @@ def test_the_axis_shows_no_effect_and_all_estimates_with_few_ticks(measure, site
     assert all(low <= y <= high for y, _ in sites)
     ticks = plot.ticks()
     assert 2 <= len(ticks) <= 8
-    assert all(low <= place <= high for place, _ in ticks)
+    assert all(low <= x <= high for x, _ in ticks)
     assert len({label for _, label in ticks}) == len(ticks)
     assert "nan" not in forest_svg(plot)
 

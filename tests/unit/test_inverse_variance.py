@@ -36,13 +36,13 @@ def check_method(path, method):
         "ci_lo": plain.interval[0],
         "ci_hi": plain.interval[1],
         "z": plain.z,
-        "p": plain.p,
+        "p": plain.pval,
         "tau2": plain.tau2,
         "tau2_se": plain.tau2_standard_error,
         "I2_pct": plain.i2,
         "H2": plain.h2,
         "Q": plain.q,
-        "Q_p": plain.q_p,
+        "Q_p": plain.q_pval,
         "df": plain.df,
         "logLik_reml": plain.restricted_log_likelihood,
     }
@@ -114,7 +114,7 @@ def check_q_profile_and_egger(path):
         assert q == pytest.approx(quantile, rel=1e-9) if tau2 else q <= quantile
     egger = egger_test(estimates, errors)
     assert egger.t == pytest.approx(block["egger_lm"]["t"], rel=1e-9)
-    assert egger.p == pytest.approx(block["egger_lm"]["p"], rel=1e-9)
+    assert egger.pval == pytest.approx(block["egger_lm"]["p"], rel=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -140,7 +140,7 @@ def test_one_site_gives_its_own_numbers(method, interval):
     assert (pooled.estimate, pooled.standard_error) == (0.1, 0.3)
     assert pooled.interval_method == "z"
     assert pooled.interval == pytest.approx((0.1 - 1.959963984540054 * 0.3, 0.6879891953620163))
-    assert (pooled.tau2, pooled.q, pooled.i2, pooled.h2, pooled.q_p) == (0.0, 0.0, 0.0, 1.0, 1.0)
+    assert (pooled.tau2, pooled.q, pooled.i2, pooled.h2, pooled.q_pval) == (0.0, 0.0, 0.0, 1.0, 1.0)
     assert pooled.weights == (1.0,)
     for ask in (pooled.leave_one_out, pooled.tau2_interval, lambda: pooled.predict("hk")):
         with pytest.raises(InputError):
@@ -192,7 +192,7 @@ def numbers(pooled: Pooled):
         pooled.tau2,
         pooled.tau2_standard_error,
         pooled.q,
-        pooled.q_p,
+        pooled.q_pval,
         pooled.i2,
         pooled.h2,
         pooled.hartung_knapp_q,
@@ -256,14 +256,14 @@ import qis.synthesis as s
 y, e = [0.1, 0.5, -0.2], [0.2, 0.3, 0.4]
 for method in ("FE", "DL", "REML", "PM", "ML", "EB", "HE", "HS", "SJ"):
     pooled = s.inverse_variance(y, e, tau2=method)
-    pooled.prediction_interval, pooled.blups(), pooled.leave_one_out(), pooled.p
+    pooled.prediction_interval, pooled.blups(), pooled.leave_one_out(), pooled.pval
 s.inverse_variance([0.1], [0.2], interval="hksj")
 asks = (
     lambda: s.inverse_variance(y, e, interval="hksj"),
-    lambda: pooled.q_p,
+    lambda: pooled.q_pval,
     lambda: pooled.predict("hts"),
     lambda: pooled.tau2_interval(),
-    lambda: s.egger_test(y, e).p,
+    lambda: s.egger_test(y, e).pval,
 )
 for ask in asks:
     try:
