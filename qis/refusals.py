@@ -5,6 +5,7 @@ he *takes* a packet. A refusal is one site's word, so one alone is shown as that
 what two sites say, or all that are known, is believed. It changes what is told, never what is done.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from enum import IntEnum
@@ -16,6 +17,8 @@ TELL_EVERY_S: Final = 60.0
 """A site is told one reason at most once in this time."""
 REMEMBERED_S: Final = 900.0
 """How long a refusal is remembered that is not repeated: longer than the pauses between tries."""
+WEIGH_EVERY_S: Final = 1.0
+"""It is asked for at every turn and for every packet that waits, and weighed no more often."""
 REFUSERS_LIMIT: Final = 256
 """(site, reason) pairs remembered; the one heard of longest ago goes first."""
 NAMED_LIMIT: Final = 3
@@ -94,6 +97,8 @@ class Refusals:
         self._notices = notices
         self._name_of = name_of
         self._heard_at: dict[tuple[bytes, int], float] = {}
+        self._claims: list[Claim] = []
+        self._claims_until = -math.inf
 
     def heard(self, key: bytes, code: int, now: float) -> None:
         """A peer, authenticated by its key, has refused what this site sent; `now` never steps."""
@@ -101,6 +106,7 @@ class Refusals:
         if len(self._heard_at) >= REFUSERS_LIMIT:
             del self._heard_at[next(iter(self._heard_at))]
         self._heard_at[key, code] = now
+        self._claims_until = now
         if self._notices is not None:
             name = self._name_of(key) or _short(key)
             said = _TEXTS.get(code, _UNKNOWN)[0]
@@ -115,6 +121,7 @@ class Refusals:
         """A peer has taken what this site sent, so it refuses it no longer."""
         for refusal in [each for each in self._heard_at if each[0] == key]:
             del self._heard_at[refusal]
+            self._claims_until = -math.inf
 
     def claims(self, known: Iterable[bytes], now: float) -> list[Claim]:
         """What is said now, the believed first.
@@ -127,11 +134,15 @@ class Refusals:
             Of the clock of `heard`.
 
         """
+        if self._heard_at and now >= self._claims_until:
+            self._claims = self._weighed(known, now)
+            self._claims_until = now + WEIGH_EVERY_S
+        return self._claims if self._heard_at else []
+
+    def _weighed(self, known: Iterable[bytes], now: float) -> list[Claim]:
         for refusal, at in list(self._heard_at.items()):
             if now - at > REMEMBERED_S:
                 del self._heard_at[refusal]
-        if not self._heard_at:
-            return []
         of_code: defaultdict[int, set[str]] = defaultdict(set)
         strangers: defaultdict[int, set[str]] = defaultdict(set)
         for key, code in self._heard_at:
