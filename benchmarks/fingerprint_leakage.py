@@ -62,12 +62,12 @@ class Attack:
 
 def vectors_of(ontology: Ontology, sets: Iterable[Terms]) -> Any:
     """Information of the ancestor-closed terms, shape (sets, terms)."""
-    place = {term: number for number, term in enumerate(ontology.terms)}
+    column = {term: number for number, term in enumerate(ontology.terms)}
     sets = list(sets)
-    rows = np.zeros((len(sets), len(place)), np.float32)
+    rows = np.zeros((len(sets), len(column)), np.float32)
     for row, terms in zip(rows, sets, strict=True):
         for term in ontology.closure(terms):
-            row[place[term]] = ontology.information(term)
+            row[column[term]] = ontology.information(term)
     return rows
 
 

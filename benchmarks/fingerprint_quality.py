@@ -56,11 +56,11 @@ class Cases:
 
     def matrix(self, sets: list[frozenset[str]], weight: Callable[[str], float]) -> Floats:
         """Unit rows over the ancestor-closed terms, shape (cases, terms)."""
-        place = {term: number for number, term in enumerate(self.ontology.terms)}
-        rows = np.zeros((len(sets), len(place)), np.float32)
+        column = {term: number for number, term in enumerate(self.ontology.terms)}
+        rows = np.zeros((len(sets), len(column)), np.float32)
         for row, terms in zip(rows, sets, strict=True):
             for term in self.ontology.closure(terms):
-                row[place[term]] = weight(term)
+                row[column[term]] = weight(term)
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(lengths > 0.0, lengths, 1.0)
 
@@ -77,12 +77,12 @@ class Cases:
 
     def routing(self, keys: list[tuple[bytes, ...]]) -> tuple[float, float]:
         """Recall, and share of all pairs that have a key in common."""
-        place = {
+        column = {
             key: number for number, key in enumerate(sorted({k for some in keys for k in some}))
         }
-        rows = np.zeros((len(keys), len(place)), np.float32)
+        rows = np.zeros((len(keys), len(column)), np.float32)
         for row, own in zip(rows, keys, strict=True):
-            row[[place[key] for key in own]] = 1.0
+            row[[column[key] for key in own]] = 1.0
         shares = rows @ rows.T > 0.0
         recall = float(shares[self.relevant].mean())
         pairs = len(self) * (len(self) - 1)
@@ -193,9 +193,9 @@ def _others(cases: Cases, full: Floats) -> dict[str, float]:
     """SimHash and MinHash of the same terms, median of the seeds."""
     simhash: list[float] = []
     minhash: list[float] = []
-    place = {term: number for number, term in enumerate(cases.ontology.terms)}
+    column = {term: number for number, term in enumerate(cases.ontology.terms)}
     for seed in SEEDS:
-        vectors = VectorScheme(len(place), secret=bytes([seed]) * 32)
+        vectors = VectorScheme(len(column), secret=bytes([seed]) * 32)
         sketches = b"".join(f.sketch for f in vectors.fingerprints(full))
         bits = np.unpackbits(np.frombuffer(sketches, np.uint8).reshape(len(cases), 32), axis=1)
         signs = bits.astype(np.float32) * 2.0 - 1.0

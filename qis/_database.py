@@ -1,6 +1,6 @@
 """A database file: made whole or not at all, checked when opened, never repaired.
 
-A file is made under another name and moved into place once it is complete, so an empty or short
+A file is made under another name and renamed once it is complete, so an empty or short
 file under its own name is damage and not a beginning.
 """
 

@@ -1,4 +1,4 @@
-"""The only reader of TOML: whatever a file holds, one dictionary or one error that names the place.
+"""The only reader of TOML: any file gives one dictionary, or one error that names line or key.
 
 The standard parser leaves more to be caught than its own error: nesting ends in `RecursionError`
 (by brackets while it parses, by dotted keys later, when the value is shown), long numbers in
@@ -26,7 +26,7 @@ def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If it is no TOML file within the limits; the message names file and place.
+        If it is no TOML file within the limits; the message names the file and the line or key.
     StorageError
         If it is there, and the disk does not give it.
 
@@ -75,7 +75,7 @@ def parse_toml(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
     Raises
     ------
     ConfigurationError
-        If they are no TOML within the limits; the message names file and place.
+        If they are no TOML within the limits; the message names the file and the line or key.
 
     """
     try:

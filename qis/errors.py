@@ -89,7 +89,7 @@ class KeyFileError(InputError):
 
 
 class ConfigurationError(InputError):
-    """A site's, roster's or study's file is missing or wrong; the message names file and place."""
+    """A site's, roster's or study's file is missing or wrong; the message names file and key."""
 
 
 class MissingExtraError(InputError, ImportError):

@@ -33,7 +33,7 @@ _SEVERITY: Final = {state: rank for rank, state in enumerate(HealthState)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reason:
+class HealthReason:
     """Why a part is not simply well.
 
     Parameters
@@ -61,7 +61,7 @@ class Health:
 
     state: HealthState
     since: float
-    reasons: tuple[Reason, ...] = ()
+    reasons: tuple[HealthReason, ...] = ()
 
     def __str__(self) -> str:
         return "; ".join([self.state.value, *(reason.text for reason in self.reasons)])
@@ -183,7 +183,7 @@ class Condition:
         self._notices = notices
         self._base = state
         self._since = now
-        self._reasons: dict[str, Reason] = {}
+        self._reasons: dict[str, HealthReason] = {}
 
     @property
     def health(self) -> Health:
@@ -205,7 +205,7 @@ class Condition:
         """A reason holds from now on; one that holds already keeps its beginning."""
         before, known = self._state, self._reasons.get(code)
         since = known.since if known is not None and known.state is state else now
-        self._reasons[code] = Reason(code=code, state=state, text=text, since=since)
+        self._reasons[code] = HealthReason(code=code, state=state, text=text, since=since)
         if known is None or known.state is not state:
             self._changed(before, text, now, code=code)
 

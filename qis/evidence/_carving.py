@@ -9,12 +9,12 @@ from qis.packet import Packet
 
 def carved(data: bytes) -> Iterator[Packet]:
     """Every packet in these bytes that verifies; rows never cross a page, so each is in a piece."""
-    place = data.find(_layout.PREFIX)
-    while place >= 0:
+    offset = data.find(_layout.PREFIX)
+    while offset >= 0:
         try:
-            yield Packet.parse(data[place : place + _layout.PACKET_SIZE])
+            yield Packet.parse(data[offset : offset + _layout.PACKET_SIZE])
         except PeerError:
-            place += 1
+            offset += 1
         else:
-            place += _layout.PACKET_SIZE
-        place = data.find(_layout.PREFIX, place)
+            offset += _layout.PACKET_SIZE
+        offset = data.find(_layout.PREFIX, offset)

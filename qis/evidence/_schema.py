@@ -2,6 +2,9 @@
 
 Rows are narrow and few indexes are kept, since their pages are what an addition costs. The slots
 are indexed by sequence first: sequences are times, so new ones come at the end, all on one page.
+
+The column `place` is what the code calls a row id: SQLite's rowid of a packet. It keeps its name,
+since existing files have it.
 """
 
 from typing import Final

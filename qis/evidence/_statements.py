@@ -1,4 +1,7 @@
-"""Every statement of a `SQLiteStore`, by what it is asked for."""
+"""Every statement of a `SQLiteStore`, by what it is asked for.
+
+The column `place` holds the row id of a packet (see `_schema`).
+"""
 
 from typing import Final
 

@@ -42,7 +42,7 @@ def set_unread_aside(database: sqlite3.Connection, path: Path) -> None:
     try:
         refused = list(_refused(database))
         database.executemany(sql.UNREAD, [row for _, *row in refused])
-        _remove(database, [place for place, *_ in refused])
+        _remove(database, [row_id for row_id, *_ in refused])
         database.execute("DELETE FROM rules")
         database.execute("INSERT INTO rules VALUES (?)", (RULES,))
         database.execute("COMMIT")
@@ -62,23 +62,23 @@ def all_unread(database: sqlite3.Connection) -> Iterator[Unread]:
 
 def _refused(database: sqlite3.Connection) -> Iterator[tuple[int, int, bytes, bytes, str]]:
     """Rows that are authentic and no longer read. What is damaged is left to be named."""
-    for place, issuer, sequence, raw in database.execute(sql.ALL):
+    for row_id, issuer, sequence, raw in database.execute(sql.ALL):
         reason = reason_unread(raw)
         if reason is not None:
-            yield place, issuer, sequence, raw, reason
+            yield row_id, issuer, sequence, raw, reason
 
 
-def _remove(database: sqlite3.Connection, places: Iterable[int]) -> None:
+def _remove(database: sqlite3.Connection, row_ids: Iterable[int]) -> None:
     """Remove packets, and lift the newest of those left under the keys that they decided for."""
     keys = set()
-    for place in places:
-        keys |= set(database.execute(sql.DECIDED, (place,)))
+    for row_id in row_ids:
+        keys |= set(database.execute(sql.DECIDED, (row_id,)))
         for statement in sql.REMOVE:
-            database.execute(statement, (place,))
+            database.execute(statement, (row_id,))
     database.execute(sql.UNMARK)
     best: dict[tuple[bytes, int, str, int], tuple[int, bytes, int]] = {}
     for number in {issuer for _, issuer, _, _ in keys}:
-        for place, raw in database.execute(sql.ROWS_OF_ISSUER, (number,)):
+        for row_id, raw in database.execute(sql.ROWS_OF_ISSUER, (number,)):
             try:
                 packet = reread(raw)
             except PeerError:
@@ -86,9 +86,10 @@ def _remove(database: sqlite3.Connection, places: Iterable[int]) -> None:
             _, study_id, cohort, role = _parts(packet)
             key = (study_id, number, cohort, role)
             if key in keys:
-                best[key] = min(best.get(key, (0, b"", 0)), (-packet.sequence, packet.id, place))
+                best[key] = min(best.get(key, (0, b"", 0)), (-packet.sequence, packet.id, row_id))
     rows = (
-        (*key, (-negative).to_bytes(8, "big"), place) for key, (negative, _, place) in best.items()
+        (*key, (-negative).to_bytes(8, "big"), row_id)
+        for key, (negative, _, row_id) in best.items()
     )
     database.executemany(sql.LIFT, rows)
 

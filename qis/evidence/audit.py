@@ -23,7 +23,7 @@ from qis._paths import file_path
 from qis.errors import StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (
     AuditHead,
-    Draft,
+    AuditNote,
     Entry,
     Event,
     chained,
@@ -117,10 +117,10 @@ class AuditLog:
             If the disk refuses; then nothing was appended.
 
         """
-        draft = Draft(event, subject, rule, reason, details or {})
-        return self.record_many((draft,), now=now)[0]
+        note = AuditNote(event, subject, rule, reason, details or {})
+        return self.record_many((note,), now=now)[0]
 
-    def record_many(self, drafts: Iterable[Draft], *, now: float) -> list[Entry]:
+    def record_many(self, notes: Iterable[AuditNote], *, now: float) -> list[Entry]:
         """Append entries, all or none, synced once.
 
         Raises
@@ -131,8 +131,8 @@ class AuditLog:
         """
         self.note_recovery(now=now)
         head, lines, entries = self._head, [], []
-        for draft in drafts:
-            content = chained(draft, head, now)
+        for note in notes:
+            content = chained(note, head, now)
             lines.append(line_of(content))
             entries.append(entry_of(content))
             head = AuditHead(entries[-1].number + 1, entries[-1].hash)
@@ -273,8 +273,8 @@ class AuditLog:
         return entry
 
     def _damage(self, number: int, what: str) -> StorageDamagedError:
-        place = f"line {number}" if number else "the last line"
-        return StorageDamagedError(f"{self.path}, {place}: {what}", field="line", actual=number)
+        where = f"line {number}" if number else "the last line"
+        return StorageDamagedError(f"{self.path}, {where}: {what}", field="line", actual=number)
 
     def _refusal(self, error: OSError) -> StorageError:
         return StorageError(

@@ -24,7 +24,7 @@ _START: Final = "0" * 64
 _MAX_LINE: Final = 60_000
 
 
-class Draft(NamedTuple):
+class AuditNote(NamedTuple):
     """What an entry is to say; the log adds number, time and hashes. Fields as of `Entry`."""
 
     event: Event
@@ -136,23 +136,23 @@ def digest_of(content: dict[str, Any]) -> str:
     return blake3(encoded(content)).hexdigest()
 
 
-def chained(draft: Draft, head: AuditHead, now: float) -> dict[str, Any]:
+def chained(note: AuditNote, head: AuditHead, now: float) -> dict[str, Any]:
     """The content of the entry that comes after this head, with its hash."""
-    if draft.event not in EVENTS:
+    if note.event not in EVENTS:
         raise InputError(
-            f"event is {draft.event!r:.40}; it is one of {', '.join(EVENTS)}",
+            f"event is {note.event!r:.40}; it is one of {', '.join(EVENTS)}",
             field="event",
-            actual=draft.event,
+            actual=note.event,
             limit=EVENTS,
         )
     content = {
         "number": head.count,
         "at": float(now),
-        "event": draft.event,
-        "subject": list(draft.subject),
-        "rule": draft.rule,
-        "reason": draft.reason,
-        "details": dict(draft.details),
+        "event": note.event,
+        "subject": list(note.subject),
+        "rule": note.rule,
+        "reason": note.reason,
+        "details": dict(note.details),
         "previous": head.hash,
     }
     content["hash"] = digest_of(content)

@@ -22,12 +22,12 @@ class Kept(NamedTuple):
 
     sequence: int
     issuer: bytes
-    place: Any
-    """Where the store has it."""
+    handle: Any
+    """What the store finds it by: a row id, or the packet itself."""
 
 
-class Holdings(Protocol):
-    """What eviction asks of a store; it reads only as far as it must."""
+class EvictionCandidates(Protocol):
+    """What a store could drop, in order; eviction reads only as far as it must."""
 
     def singles(self, *, decide: bool) -> Iterable[Kept]:
         """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
@@ -84,7 +84,7 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
     return lost
 
 
-def losses(held: Holdings, lost: Mapping[bytes, int]) -> Losses:
+def losses(held: EvictionCandidates, lost: Mapping[bytes, int]) -> Losses:
     """Which packets go, `lost` of each issuer: what costs least first, and of that the oldest.
 
     That is what was superseded; then what proves nothing more, as two packets under one sequence

@@ -179,11 +179,11 @@ def judge(
         if name is None or head.refusal is not None:
             excluded.append(Excluded(packet, head.refusal or Reason.UNTRUSTED, name))
             continue
-        place = (name, packet.outcome.cohort, role_of(packet.outcome))
-        if (former := deciding.get(place)) is not None:
+        cohort_key = (name, packet.outcome.cohort, role_of(packet.outcome))
+        if (former := deciding.get(cohort_key)) is not None:
             excluded.append(Excluded(former.packet, Reason.REPLACED, name))
-        deciding[place] = head
-    named = [(place[0], place[2], head) for place, head in deciding.items()]
+        deciding[cohort_key] = head
+    named = [(name, role, head) for (name, _, role), head in deciding.items()]
     evidence: list[tuple[str, Packet]] = []
     anchors: list[tuple[str, Packet]] = []
     for name, role, head in named:

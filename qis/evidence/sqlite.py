@@ -83,8 +83,8 @@ class SQLiteStore(EvidenceStore):
         """Read what is kept in memory too; again after a transaction was taken back."""
         execute = self._database.execute
         self._count: int
-        self._last_place: int
-        self._count, self._last_place = execute(sql.EXTENT).fetchone()
+        self._last_row_id: int
+        self._count, self._last_row_id = execute(sql.EXTENT).fetchone()
         self._accounts = {
             key: _Account(number, floor=_number(floor), newest=_number(floor))
             for number, key, floor in execute(sql.ISSUERS)
@@ -135,19 +135,19 @@ class SQLiteStore(EvidenceStore):
         """The newest packet of each evidence key of a study, whoever believes it."""
         with translated(self.path, SCHEMA):
             rows = self._database.execute(sql.HEADS, (study_id,)).fetchall()
-            return [Head(self._packet(place, at), bool(double)) for at, place, double in rows]
+            return [Head(self._packet(row_id, at), bool(double)) for at, row_id, double in rows]
 
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
         """The newest packet under each of some keys of one issuer that is accepted, if one is."""
         with translated(self.path, SCHEMA):
-            return [self._packet(place) for place in self._newest_of(keys, accepts).values()]
+            return [self._packet(row_id) for row_id in self._newest_of(keys, accepts).values()]
 
     def at(self, issuer: bytes, sequence: int) -> list[Packet]:
         """The packets held under (issuer, sequence)."""
         with translated(self.path, SCHEMA):
-            return [self._packet(place) for place, _ in self._slot(issuer, sequence)]
+            return [self._packet(row_id) for row_id, _ in self._slot(issuer, sequence)]
 
     def floor(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was evicted, or 0."""
@@ -160,7 +160,7 @@ class SQLiteStore(EvidenceStore):
             slots = groupby(self.doubles(), key=itemgetter(0, 1))
             proofs = [(issuer, list(slot)[:2]) for (_, issuer), slot in slots]
             return [
-                Equivocation(Issuer(issuer), *(self._packet(kept.place) for kept in proof))
+                Equivocation(Issuer(issuer), *(self._packet(kept.handle) for kept in proof))
                 for issuer, proof in proofs
             ]
 
@@ -172,8 +172,8 @@ class SQLiteStore(EvidenceStore):
     def packets(self) -> list[Packet]:
         """All packets held, superseded ones too, in the order of their ids."""
         with translated(self.path, SCHEMA):
-            places = self._database.execute("SELECT place FROM packets").fetchall()
-            return sorted((self._packet(place) for (place,) in places), key=lambda one: one.id)
+            row_ids = self._database.execute("SELECT place FROM packets").fetchall()
+            return sorted((self._packet(row_id) for (row_id,) in row_ids), key=lambda one: one.id)
 
     def packets_of(self, issuer: Issuer) -> list[Packet]:
         """All packets of one issuer, superseded ones too, by sequence and id."""
@@ -181,8 +181,8 @@ class SQLiteStore(EvidenceStore):
         if account is None:
             return []
         with translated(self.path, SCHEMA):
-            places = self._database.execute(sql.OF_ISSUER, (account.number,)).fetchall()
-            found = [self._packet(place) for (place,) in places]
+            row_ids = self._database.execute(sql.OF_ISSUER, (account.number,)).fetchall()
+            found = [self._packet(row_id) for (row_id,) in row_ids]
         return sorted(found, key=lambda packet: (packet.sequence, packet.id))
 
     def verify(self) -> None:
@@ -202,9 +202,9 @@ class SQLiteStore(EvidenceStore):
                 raise self._damage("; ".join(faults))
             for row in self._database.execute(f"{sql.PACKETS} ORDER BY place"):
                 self._verified(*row)
-            for place, *key in self._database.execute(sql.KEYS).fetchall():
-                if evidence_key(self._packet(place)) != tuple(key):
-                    raise self._damage(f"packet {place} decides for what it is not about")
+            for row_id, *key in self._database.execute(sql.KEYS).fetchall():
+                if evidence_key(self._packet(row_id)) != tuple(key):
+                    raise self._damage(f"packet {row_id} decides for what it is not about")
 
     @classmethod
     def recover(
@@ -295,17 +295,17 @@ class SQLiteStore(EvidenceStore):
         if admission is Admission.EQUIVOCATION:
             head = self._head(key)
             lifts = head is None or (-packet.sequence, packet.id) < (-head[0], head[1])
-        self._last_place = place = self._last_place + 1
-        self._rows.append((place, number, sequence, bytes(packet)))
+        self._last_row_id = row_id = self._last_row_id + 1
+        self._rows.append((row_id, number, sequence, bytes(packet)))
         if lifts:
-            row = (key.study_id, number, key.cohort, int(key.role), sequence, place)
+            row = (key.study_id, number, key.cohort, int(key.role), sequence, row_id)
             self._lifts.append(row)
         if admission is Admission.EQUIVOCATION:
             self._database.executemany(sql.MARK, self._slot(key.issuer, packet.sequence))
         self._count += 1
         account.held += 1
         account.newest = max(account.newest, packet.sequence)
-        self._remember(place, packet)
+        self._remember(row_id, packet)
 
     def _new_account(self, issuer: bytes) -> _Account:
         account = self._accounts[issuer] = _Account(len(self._accounts) + 1)
@@ -321,16 +321,16 @@ class SQLiteStore(EvidenceStore):
             self._lifts.clear()
 
     def _slot(self, issuer: bytes, sequence: int) -> list[tuple[int, bytes]]:
-        """Place and id of each packet held under (issuer, sequence)."""
+        """Row id and packet id of each packet held under (issuer, sequence)."""
         account = self._accounts.get(issuer)
         if account is None:
             return []
         self._write()
         rows = self._database.execute(sql.SLOT, (_key(sequence), account.number))
-        return [(place, content_id(raw)) for place, raw in rows]
+        return [(row_id, content_id(raw)) for row_id, raw in rows]
 
     def _head(self, key: EvidenceKey) -> tuple[int, bytes, int] | None:
-        """Sequence, id and place of the head of a key."""
+        """Sequence, id and row id of the head of a key."""
         account = self._accounts.get(key.issuer)
         if account is None:
             return None
@@ -342,7 +342,7 @@ class SQLiteStore(EvidenceStore):
     def _newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> dict[EvidenceKey, int]:
-        """The places of what `newest_of` gives.
+        """The row ids of what `newest_of` gives.
 
         Reads the issuer's packets from the newest on, until all are found: rare enough to do
         without an index, which each addition would pay for.
@@ -357,28 +357,28 @@ class SQLiteStore(EvidenceStore):
         )
         found: dict[EvidenceKey, int] = {}
         for _, slot in groupby(rows, key=itemgetter(0)):
-            for _, place, raw in sorted(slot, key=lambda row: content_id(row[2])):
+            for _, row_id, raw in sorted(slot, key=lambda row: content_id(row[2])):
                 if accepts(raw) and (key := evidence_key(reread(raw))) in lacking:
                     lacking.remove(key)
-                    found[key] = place
+                    found[key] = row_id
             if not lacking:
                 break
         return found
 
     def _drop(self, going: Sequence[Kept]) -> None:
         self._write()
-        places = json.dumps([packet.place for packet in going])
+        row_ids = json.dumps([packet.handle for packet in going])
         (heads,) = self._database.execute(sql.HEAD_COUNT).fetchone()
         lost: list[EvidenceKey] = []
         if heads < self._count:  # else there is nothing under any head
-            lost = [EvidenceKey(*row) for row in self._database.execute(sql.LOST, (places,))]
+            lost = [EvidenceKey(*row) for row in self._database.execute(sql.LOST, (row_ids,))]
         for statement in sql.DROP:
-            self._database.execute(statement, (places,))
+            self._database.execute(statement, (row_ids,))
         self._database.execute(sql.UNMARK)
         self._count -= len(going)
         for packet in going:
             self._accounts[packet.issuer].held -= 1
-            self._parsed.pop(packet.place, None)
+            self._parsed.pop(packet.handle, None)
         if lost:
             self._lift_others(lost)
 
@@ -395,10 +395,10 @@ class SQLiteStore(EvidenceStore):
         for issuer, keys in keys_of.items():
             account = self._accounts[issuer]
             if account.held > heads.get(issuer, 0):
-                for key, place in self._newest_of(keys, lambda _: True).items():
-                    (sequence,) = self._database.execute(sql.SEQUENCE, (place,)).fetchone()
+                for key, row_id in self._newest_of(keys, lambda _: True).items():
+                    (sequence,) = self._database.execute(sql.SEQUENCE, (row_id,)).fetchone()
                     at = (key.study_id, account.number, key.cohort, int(key.role))
-                    self._database.execute(sql.LIFT, (*at, sequence, place))
+                    self._database.execute(sql.LIFT, (*at, sequence, row_id))
 
     def _keep_aside(self, ids: Collection[bytes]) -> None:
         with self._transaction():
@@ -415,14 +415,14 @@ class SQLiteStore(EvidenceStore):
     def singles(self, *, decide: bool) -> Iterator[Kept]:
         """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
         self._write()
-        for sequence, issuer, place in self._database.execute(sql.SINGLES, (decide,)):
-            yield Kept(_number(sequence), issuer, place)
+        for sequence, issuer, row_id in self._database.execute(sql.SINGLES, (decide,)):
+            yield Kept(_number(sequence), issuer, row_id)
 
     def doubles(self) -> Iterator[Kept]:
         """All others, by issuer, sequence and id."""
         self._write()
-        for issuer, sequence, place in self._database.execute(sql.DOUBLES):
-            yield Kept(_number(sequence), issuer, place)
+        for issuer, sequence, row_id in self._database.execute(sql.DOUBLES):
+            yield Kept(_number(sequence), issuer, row_id)
 
     def refused(self) -> Iterator[Kept]:
         """Packets that have no say, of issuers that the roster accepts, by sequence."""
@@ -430,25 +430,25 @@ class SQLiteStore(EvidenceStore):
         rows = self._database.execute(sql.JUDGED)
         for (sequence, issuer), slot in groupby(rows, key=itemgetter(0, 1)):
             if self.roster.accepts(issuer_of(issuer)):
-                found = [(place, raw) for *_, place, raw in slot if self.refusal(raw) is not None]
-                for place, _ in sorted(found, key=lambda row: content_id(row[1])):
-                    yield Kept(_number(sequence), issuer, place)
+                found = [(row_id, raw) for *_, row_id, raw in slot if self.refusal(raw) is not None]
+                for row_id, _ in sorted(found, key=lambda row: content_id(row[1])):
+                    yield Kept(_number(sequence), issuer, row_id)
 
-    def _packet(self, place: int, sequence: bytes | None = None) -> Packet:
-        """The packet at a place, of this sequence if it is given."""
-        packet = self._parsed.get(place)
+    def _packet(self, row_id: int, sequence: bytes | None = None) -> Packet:
+        """The packet in a row; damage if it does not have this sequence (where one is given)."""
+        packet = self._parsed.get(row_id)
         if packet is None:
-            row = self._database.execute(f"{sql.PACKETS} WHERE place = ?", (place,)).fetchone()
+            row = self._database.execute(f"{sql.PACKETS} WHERE place = ?", (row_id,)).fetchone()
             if row is None:
-                raise self._damage(f"packet {place} is missing")
+                raise self._damage(f"packet {row_id} is missing")
             packet = self._verified(*row)
-            self._remember(place, packet)
+            self._remember(row_id, packet)
         if sequence is not None and packet.sequence != _number(sequence):
-            raise self._damage(f"packet {place} is not of sequence {_number(sequence)}")
+            raise self._damage(f"packet {row_id} is not of sequence {_number(sequence)}")
         return packet
 
-    def _remember(self, place: int, packet: Packet) -> None:
-        self._parsed[place] = packet
+    def _remember(self, row_id: int, packet: Packet) -> None:
+        self._parsed[row_id] = packet
         if len(self._parsed) > _PARSED_LIMIT:
             self._parsed.popitem(last=False)
 

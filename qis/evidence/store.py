@@ -52,8 +52,8 @@ class EvidenceStore(ABC):
     and `qis.evidence.review`), whatever order they came in. A store takes packets, which were
     verified when they were made; it never takes bytes.
 
-    Trust comes before that: what the roster of the moment refuses has no say, so it takes nothing's
-    place, and a roster that changes to and fro leaves the same evidence.
+    Trust comes before that: what the roster of the moment refuses has no say, so it displaces
+    nothing, and a roster that changes to and fro leaves the same evidence.
 
     Not promised: that a packet stays. A store holds at most `capacity` packets. Above that it drops
     packets of the issuers that the roster does not accept, then other packets that it refuses, then

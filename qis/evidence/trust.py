@@ -1,7 +1,7 @@
 """Trust before head: which packet speaks for a key, of those that the roster accepts now.
 
 Were the newest packet chosen first and judged afterwards, one that nobody believes (signed after
-its key had ended, say) would take the place of all the good ones before it.
+its key had ended, say) would displace all the good ones before it.
 """
 
 from collections.abc import Callable, Collection

@@ -26,7 +26,7 @@ class TermIndex:
 
     def __init__(self, scheme: TermScheme) -> None:
         self._scheme = scheme
-        self._place = {term: number for number, term in enumerate(scheme.ontology.terms)}
+        self._column = {term: number for number, term in enumerate(scheme.ontology.terms)}
         self._sketches = np.empty((0, SKETCH_SIZE), np.uint8)
         self._terms: list[npt.NDArray[np.int32]] = []
         self._totals = np.empty(0, np.float64)
@@ -37,7 +37,7 @@ class TermIndex:
         totals = np.empty(len(sketches), np.float64)
         for number, sketch in enumerate(sketches):
             squares, totals[number] = self._scheme.squared_weights(sketch.tobytes())
-            self._terms.append(np.array([self._place[term] for term in squares], np.int32))
+            self._terms.append(np.array([self._column[term] for term in squares], np.int32))
         self._sketches = np.concatenate([self._sketches, sketches])
         self._totals = np.concatenate([self._totals, totals])
         self._is_sorted = False
@@ -74,15 +74,15 @@ class TermIndex:
         return best, similarities[best]
 
     def _similarities(self, sketch: bytes) -> Floats:
-        """Of every row, shape (rows,)."""
+        """The similarity of every row to a sketch, shape (rows,), in [0, 1]."""
         self._sort()
         squares, total = self._scheme.squared_weights(sketch)
-        weight = np.zeros(len(self._place))
-        places = np.array([self._place[term] for term in squares], np.intp)
-        weight[places] = list(squares.values())
+        weight = np.zeros(len(self._column))
+        columns = np.array([self._column[term] for term in squares], np.intp)
+        weight[columns] = list(squares.values())
         shared = self._shared_common(weight)
-        rare = [place for place in places.tolist() if self._bit[place] < 0]
-        lists = [self._rows[self._starts[p] : self._starts[p + 1]] for p in rare]
+        rare = [column for column in columns.tolist() if self._bit[column] < 0]
+        lists = [self._rows[self._starts[column] : self._starts[column + 1]] for column in rare]
         if lists:
             sizes = [len(rows) for rows in lists]
             shared += np.bincount(
@@ -120,9 +120,9 @@ class TermIndex:
         sizes = [len(terms) for terms in self._terms]
         terms = np.concatenate([np.empty(0, np.int32), *self._terms])
         rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
-        counts = np.bincount(terms, minlength=len(self._place))
+        counts = np.bincount(terms, minlength=len(self._column))
         self._common = np.argsort(-counts, kind="stable")[:_COMMON].tolist()
-        self._bit = np.full(len(self._place), -1)
+        self._bit = np.full(len(self._column), -1)
         self._bit[self._common] = np.arange(len(self._common))
         self._words = np.zeros((_COMMON // 8, len(sizes)), np.uint8)
         bits = self._bit[terms]

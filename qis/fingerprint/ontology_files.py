@@ -151,8 +151,8 @@ def _release(version: str) -> str:
     """``hp/2025-01-16`` from ``…/hp/releases/2025-01-16…``; others as they are."""
     parts = version.split("/")
     if "releases" in parts[1:-1]:
-        place = parts.index("releases")
-        return f"{parts[place - 1]}/{parts[place + 1]}"
+        index = parts.index("releases")
+        return f"{parts[index - 1]}/{parts[index + 1]}"
     return version
 
 

@@ -90,10 +90,10 @@ class TermScheme(Scheme[Terms]):
         )
         self._bits = max(_LEAST_BITS, ceil(log2(len(ontology) + 1)))
         self.capacity = _SKETCH_BITS // self._bits
-        # A term's code is its place in an order that nobody knows without the secret.
+        # A term's code is its rank in an order that nobody knows without the secret.
         tag = {term: self._routing_key(0xFFFF, term.encode()) for term in ontology.terms}
         ordered = sorted(ontology.terms, key=lambda term: (tag[term], term))
-        self._code = {term: place for place, term in enumerate(ordered, start=1)}
+        self._code = {term: code for code, term in enumerate(ordered, start=1)}
         self._term = dict(enumerate(ordered, start=1))
         steps = {term: ontology.steps(term) for term in ontology.terms}
         # Squares of weights are whole numbers, so sums of them are exact in any order.
@@ -225,8 +225,8 @@ class TermScheme(Scheme[Terms]):
         if allowed >= len(null):
             return 0.0
         # Strictly above the first pair that may not reach it.
-        place = bisect_right(null, null[len(null) - allowed - 1])
-        return null[place] if place < len(null) else 1.0
+        first_above = bisect_right(null, null[len(null) - allowed - 1])
+        return null[first_above] if first_above < len(null) else 1.0
 
     def explain(self, features: Terms, fingerprint: Fingerprint) -> str:
         """In words: how similar, which terms are shared, and which only one side has."""
@@ -275,13 +275,13 @@ class TermScheme(Scheme[Terms]):
             return [0.0]
         draws = blake3(b"qis null" + self.ontology.digest).digest(16 * _NULL_PAIRS * _NULL_TERMS)
         numbers = [
-            int.from_bytes(draws[place : place + 8], "big") % ends[-1]
-            for place in range(0, len(draws), 8)
+            int.from_bytes(draws[offset : offset + 8], "big") % ends[-1]
+            for offset in range(0, len(draws), 8)
         ]
         drawn = [terms[bisect_right(ends, number)] for number in numbers]
         profiles = [
-            frozenset(drawn[place : place + _NULL_TERMS])
-            for place in range(0, len(drawn), _NULL_TERMS)
+            frozenset(drawn[start : start + _NULL_TERMS])
+            for start in range(0, len(drawn), _NULL_TERMS)
         ]
         pairs = zip(profiles[::2], profiles[1::2], strict=True)
         return sorted(self._cosine(one, other) for one, other in pairs)

@@ -8,7 +8,7 @@ from typing import Self
 
 from qis.about import Interest
 from qis.errors import InputError
-from qis.health import Condition, Health, HealthState, Notices, Reason, together
+from qis.health import Condition, Health, HealthReason, HealthState, Notices, together
 from qis.loop._parts import Options, Parts
 from qis.loop.events import Announcer
 from qis.loop.outbox import Outbox
@@ -95,7 +95,7 @@ class Lifecycle:
         if self._running is None:
             return Health(state=HealthState.CLOSED, since=self._since)
         if self._running.done():
-            failed = Reason(
+            failed = HealthReason(
                 code="failed",
                 state=HealthState.CLOSED,
                 text=f"the loop has ended: {_alone(self._fault())}",

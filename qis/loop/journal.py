@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from qis.evidence import Admission, AuditLog
-from qis.evidence.audit_entry import Draft as Note
+from qis.evidence.audit_entry import AuditNote
 from qis.loop._outbox_file import UnreadDraft
 from qis.loop.approval import Draft, Pending
 from qis.outcomes import Outcome
@@ -40,7 +40,7 @@ class Journal:
 
     def configured(self, settings: Mapping[str, Any]) -> None:
         """The loop was opened, with these settings."""
-        self._write(Note("configured", rule=self._rules, details=settings))
+        self._write(AuditNote("configured", rule=self._rules, details=settings))
 
     def emitted(self, packet: Packet, *, reason: str = "") -> None:
         """The packet may leave from now on."""
@@ -48,7 +48,7 @@ class Journal:
 
     def released(self, packet: Packet, pending: Pending, approver: str) -> None:
         """A person or a rule approved, so the packet may leave from now on."""
-        approved = Note(
+        approved = AuditNote(
             "approved",
             (packet.id.hex(),),
             rule="approval",
@@ -70,7 +70,7 @@ class Journal:
         ids = [packet.id.hex() for packet in packets]
         self._write(
             *(
-                Note("emitted", part, self._rules, "in force; handed to the network again")
+                AuditNote("emitted", part, self._rules, "in force; handed to the network again")
                 for part in _parts(ids)
             )
         )
@@ -90,7 +90,7 @@ class Journal:
         """A person drops what waited and could no longer be read."""
         said = f"{reason}; no longer read: {draft.reason}" if reason else draft.reason
         details = {"approver": approver, "pending": draft.id}
-        self._write(Note("refused", (), "approval", said, details))
+        self._write(AuditNote("refused", (), "approval", said, details))
 
     def not_emitted(self, packet: Packet, reason: str) -> None:
         """What was recorded as emitted did not leave after all."""
@@ -112,7 +112,7 @@ class Journal:
         """These were dated by a wrong clock, and stand above nothing any more."""
         ids = [packet.id.hex() for packet in packets]
         reason = "dated by a wrong clock; set aside"
-        self._write(*(Note("refused", part, "clock", reason) for part in _parts(ids)))
+        self._write(*(AuditNote("refused", part, "clock", reason) for part in _parts(ids)))
 
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
         """These packets came in, with the store's verdicts; what it had already is left out."""
@@ -120,7 +120,7 @@ class Journal:
             return
         self._write(
             *(
-                Note(
+                AuditNote(
                     "received" if admission.kept else "refused",
                     (packet.id.hex(),),
                     rule=admission.label,
@@ -137,7 +137,7 @@ class Journal:
         parts = _parts(ids) or [()]
         self._write(
             *(
-                Note(
+                AuditNote(
                     "used",
                     (synthesis.digest.hex(),),
                     rule=synthesis.model,
@@ -152,14 +152,14 @@ class Journal:
             )
         )
 
-    def _emission(self, packet: Packet, reason: str) -> Note:
+    def _emission(self, packet: Packet, reason: str) -> AuditNote:
         details = {**_about(packet.outcome), "sequence": packet.sequence}
-        return Note("emitted", (packet.id.hex(),), self._rules, reason, details)
+        return AuditNote("emitted", (packet.id.hex(),), self._rules, reason, details)
 
-    def _refusal(self, outcome: Outcome, rule: str, reason: str) -> Note:
-        return Note("refused", (), rule, reason, _about(outcome))
+    def _refusal(self, outcome: Outcome, rule: str, reason: str) -> AuditNote:
+        return AuditNote("refused", (), rule, reason, _about(outcome))
 
-    def _write(self, *notes: Note) -> None:
+    def _write(self, *notes: AuditNote) -> None:
         if self._audit is not None and notes:
             self._audit.record_many(notes, now=self._clock())
 

@@ -116,7 +116,7 @@ def check_times(issued_at: int, expires_at: int) -> None:
 
 
 def checked_leaves(outcome: Outcome, leaves: Iterable[bytes]) -> tuple[bytes, ...]:
-    """Sorted and once each. Raises `InputError` if one is malformed or has no place here."""
+    """The leaves sorted, each once. Raises `InputError` if one is malformed or not allowed."""
     found = tuple(leaves)
     if not found:
         return ()

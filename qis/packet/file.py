@@ -44,7 +44,7 @@ FIELDS: Final = np.dtype(
         "itemsize": PACKET_SIZE,
     }
 )
-"""The fields at fixed places of a packet, as a numpy structured dtype of 512 bytes."""
+"""The fields at fixed offsets of a packet, as a numpy structured dtype of 512 bytes."""
 
 
 class PacketFile:
@@ -85,18 +85,25 @@ class PacketFile:
     def __len__(self) -> int:
         return len(self.fields)
 
-    def raw(self, place: int) -> bytes:
-        """The 512 bytes at a place, unverified."""
-        if not -len(self) <= place < len(self):
-            raise IndexError(f"{self.path} has {len(self)} packets, none at {place}")
-        raw: bytes = self.fields[place].tobytes()
+    def raw(self, index: int) -> bytes:
+        """The 512 bytes of a packet by its index, unverified.
+
+        Raises
+        ------
+        IndexError
+            If the file has no packet of this index.
+
+        """
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"{self.path} has {len(self)} packets, none at {index}")
+        raw: bytes = self.fields[index].tobytes()
         return raw
 
-    def __getitem__(self, place: int) -> Packet:
-        return Packet.parse(self.raw(place))
+    def __getitem__(self, index: int) -> Packet:
+        return Packet.parse(self.raw(index))
 
     def __iter__(self) -> Iterator[Packet]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def __repr__(self) -> str:
         torn = f" and {self.torn_bytes} torn bytes" if self.torn_bytes else ""

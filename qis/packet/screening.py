@@ -80,12 +80,12 @@ def check_numbered(sequence: int, issued_at: int) -> None:
 
 
 def _refuse_layout(data: bytes) -> NoReturn:
-    for place, constant in _layout.BETWEEN:
-        if data[place] != constant:
+    for span, constant in _layout.BETWEEN:
+        if data[span] != constant:
             raise MalformedPacketError(
-                f"bytes {place.start}–{place.stop - 1} are not those of a packet",
+                f"bytes {span.start}–{span.stop - 1} are not those of a packet",
                 field="layout",
-                actual=data[place],
+                actual=data[span],
                 limit=constant,
             )
     raise AssertionError("the frame is that of a packet")

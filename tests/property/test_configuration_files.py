@@ -1,4 +1,4 @@
-"""Whatever a roster, a study, a site's file or a key file holds: one of our errors, with the place.
+"""Whatever a roster, study, site or key file holds: one of our errors, with the line or key.
 
 Every key of a valid file gets every value of a grammar in turn, and every line company that the
 parser did not expect; what the former reader did with these is in `benchmarks/_roster_cases.py`.

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence import AuditHead, AuditLog
-from qis.evidence.audit_entry import Draft
+from qis.evidence.audit_entry import AuditNote
 
 NOW = 1_800_000_000
 
@@ -160,11 +160,11 @@ def test_what_is_no_entry_is_refused_and_leaves_nothing(path, bad):
 def test_many_entries_are_appended_together_or_not_at_all(path):
     with AuditLog(path) as log:
         assert log.record_many((), now=NOW) == []
-        drafts = [Draft("received", (f"{n:064x}",), reason="accepted") for n in range(3)]
-        entries = log.record_many(drafts, now=NOW)
+        notes = [AuditNote("received", (f"{n:064x}",), reason="accepted") for n in range(3)]
+        entries = log.record_many(notes, now=NOW)
         assert [entry.number for entry in entries] == [0, 1, 2]
         with pytest.raises(InputError, match="one of"):
-            log.record_many([drafts[0], Draft("lost")], now=NOW)
+            log.record_many([notes[0], AuditNote("lost")], now=NOW)
         assert list(log.entries()) == entries
         assert log.verify() == AuditHead(3, entries[-1].hash)
 

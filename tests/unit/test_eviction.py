@@ -9,8 +9,8 @@ from qis.evidence.eviction import Kept, losses, shares
 A, B, C = (bytes([n]) * 32 for n in (1, 2, 3))
 
 
-class Holdings:
-    """Packets as (sequence, issuer, what it is), places being their names."""
+class Candidates:
+    """Packets as (sequence, issuer, name); the name is the handle."""
 
     def __init__(self, superseded=(), deciding=(), doubles=()):
         self._singles = {False: superseded, True: deciding}
@@ -26,7 +26,7 @@ class Holdings:
         return [Kept(*packet) for packet in sorted(self._doubles, key=lambda p: (p[1], p[0], p[2]))]
 
 
-FULL = Holdings(
+FULL = Candidates(
     superseded=[(3, A, "old"), (1, A, "oldest"), (2, B, "of b")],
     deciding=[(4, A, "counts"), (9, A, "counts too"), (5, B, "of b")],
     doubles=[
@@ -55,22 +55,22 @@ FULL = Holdings(
 )
 def test_what_costs_least_goes_first_and_a_proof_only_whole(number, going, floor):
     found = losses(FULL, {A: number})
-    assert ", ".join(packet.place for packet in found.going) == going
+    assert ", ".join(packet.handle for packet in found.going) == going
     assert found.floors == ({} if floor is None else {A: floor})
 
 
 def test_each_issuer_loses_its_own_share():
     found = losses(FULL, {A: 1, B: 2})
-    assert {packet.issuer: packet.place for packet in found.going} == {A: "oldest", B: "of b"}
+    assert {packet.issuer: packet.handle for packet in found.going} == {A: "oldest", B: "of b"}
     assert len(found.going) == 3
     assert found.floors == {B: 5}
 
 
 def test_no_more_is_read_than_goes():
-    held = Holdings(
+    held = Candidates(
         superseded=[(n, A, n) for n in range(100)], deciding=[(n, B, n) for n in (1, 2)]
     )
-    assert [packet.place for packet in losses(held, {A: 7}).going] == list(range(7))
+    assert [packet.handle for packet in losses(held, {A: 7}).going] == list(range(7))
     assert held.read == 7
 
 

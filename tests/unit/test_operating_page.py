@@ -21,7 +21,7 @@ def rows(heading):
 
 
 def codes_in(source):
-    """Reason codes: of `Condition.set`, of `Reason`, of health notices, of tables of states."""
+    """Reason codes in `Condition.set`, `HealthReason`, health notices and tables of states."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Dict):
             pairs = zip(node.keys, node.values, strict=True)
@@ -35,7 +35,7 @@ def codes_of_call(node):
     named = {each.arg: each.value for each in node.keywords}
     if name == "set" and len(node.args) > 1 and is_state(node.args[1]):
         yield node.args[0].value
-    elif name == "Reason" and isinstance(named.get("code"), ast.Constant):
+    elif name == "HealthReason" and isinstance(named.get("code"), ast.Constant):
         yield named["code"].value
     elif name == "tell" and node.args and getattr(node.args[0], "value", "") == "health":
         subject = node.args[1] if len(node.args) > 1 else named["subject"]
@@ -51,7 +51,7 @@ def test_the_scan_sees_each_way_of_giving_a_code():
     source = """
 condition.set("a", HealthState.OK, "", now=0)
 _STATES = {"b": HealthState.CUT_OFF}
-Reason(code="c", state=HealthState.OK)
+HealthReason(code="c", state=HealthState.OK)
 notices.tell("health", "d", "why")
 announcer.tell("health", subject="e")
 announcer.tell("health", subject=reason.code)

@@ -1,4 +1,4 @@
-"""Files of packets: mapped, torn ends reported, fields read in place."""
+"""Files of packets: mapped, torn ends reported, fields read without copying."""
 
 import logging
 
@@ -104,8 +104,8 @@ def test_many_are_verified_in_order_each_with_its_error():
             "PacketSizeError",
             "SignatureError",
         ]
-        assert [item for place, item in enumerate(found) if place not in (3, 70)] == [
-            packet for place, packet in enumerate(made) if place not in (3, 70)
+        assert [item for index, item in enumerate(found) if index not in (3, 70)] == [
+            packet for index, packet in enumerate(made) if index not in (3, 70)
         ]
     late = qis.Packet.verify_many(buffers[:2], now=NOW + 3600)
     assert [type(item).__name__ for item in late] == ["ExpiredError", "Packet"]

@@ -99,7 +99,7 @@ def test_a_file_says_what_a_roster_says(path):
         ("version = 1", "version = ", "TOML"),
     ],
 )
-def test_what_is_no_roster_is_refused_with_the_place(path, old, new, says):
+def test_what_is_no_roster_is_refused_with_the_line(path, old, new, says):
     change(path, old, new)
     with pytest.raises(InputError, match=says) as caught:
         qis.Roster.load(path)
@@ -264,9 +264,9 @@ def test_a_damaged_memory_is_told_and_nothing_is_believed(path):
     memory = path.with_name("roster.toml.seen")
     RosterFile(path)
     content = memory.read_bytes()
-    for place in range(len(content)):
-        cut = content[:place]
-        flipped = bytes([*cut, content[place] ^ 1, *content[place + 1 :]])
+    for offset in range(len(content)):
+        cut = content[:offset]
+        flipped = bytes([*cut, content[offset] ^ 1, *content[offset + 1 :]])
         for damaged in (cut, flipped):
             if damaged == content.rstrip(b"\n"):
                 continue
