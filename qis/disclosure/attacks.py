@@ -164,8 +164,8 @@ def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
                 and 1.0 / (cell + shift) > (outcome.standard_error + 2 * precision[1]) ** 2
             ):
                 continue  # the variance is a sum of reciprocals, this one among them
-            for place in range(4):
-                found.update(_tables(outcome, cell, place, shift, precision))
+            for cell_index in range(4):
+                found.update(_tables(outcome, cell, cell_index, shift, precision))
     return sorted(found)
 
 
@@ -206,14 +206,14 @@ _CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
 
 
 def _tables(
-    outcome: Effect, cell: int, place: int, shift: float, precision: tuple[float, float]
+    outcome: Effect, cell: int, cell_index: int, shift: float, precision: tuple[float, float]
 ) -> Iterator[Table]:
-    """Tables whose cell at this place (as in `Table`) is known, for every size of its arm."""
+    """Tables with a known cell, number `cell_index` of `Table`, for every size of its arm."""
     n, measure = outcome.n or 0, outcome.measure
-    in_control = place >= 2
+    in_control = cell_index >= 2
     estimate = -outcome.estimate if in_control else outcome.estimate
     size = np.arange(cell, n, dtype=np.float64)
-    events = np.full_like(size, cell) if place % 2 == 0 else size - cell
+    events = np.full_like(size, cell) if cell_index % 2 == 0 else size - cell
     with np.errstate(all="ignore"):
         risk = (events + shift) / (size + 2 * shift)
         solved = _CONTROL_RISK[measure](risk, estimate) * (n - size + 2 * shift) - shift

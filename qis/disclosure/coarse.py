@@ -144,10 +144,10 @@ class _Tabulated:
         return cls(values, slopes, float(grid[0]), step)
 
     def at(self, log_odds: Floats) -> tuple[Floats, Floats]:
-        places = np.clip((log_odds - self.start) / self.step, 0.0, len(self.values) - 1.0)
-        outside = log_odds - (self.start + places * self.step)
-        piece = np.minimum(places.astype(np.int64), len(self.values) - 2)
-        t = places - piece
+        positions = np.clip((log_odds - self.start) / self.step, 0.0, len(self.values) - 1.0)
+        outside = log_odds - (self.start + positions * self.step)
+        piece = np.minimum(positions.astype(np.int64), len(self.values) - 2)
+        t = positions - piece
         a, b = self.values[piece], self.values[piece + 1]
         p, q = self.slopes[piece] * self.step, self.slopes[piece + 1] * self.step
         value = a + t * (p + t * (3.0 * (b - a) - 2.0 * p - q + t * (2.0 * (a - b) + p + q)))

@@ -226,7 +226,7 @@ class Disclosure:
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
-        """The outcome if it may be released, else `Suppressed` in its place.
+        """The outcome if it may be released, else `Suppressed` instead of it.
 
         Suppression by the number of events selects on the outcome and biases what the others
         pool; rules on the number of people do not.

@@ -104,9 +104,9 @@ def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -
 def _shown(groups: Sequence[Subjects], new: Subjects, limit: int) -> tuple[int, int, int]:
     """How many independent sums over small atoms can be had before and after; the smallest atom."""
     where: Counter[tuple[bytes, bytes]] = Counter()
-    for place, group in enumerate((*groups, new)):
+    for release, group in enumerate((*groups, new)):
         for subject in group.items():
-            where[subject] |= 1 << place
+            where[subject] |= 1 << release
     atoms = Counter(where.values())
     former_atoms: Counter[int] = Counter()
     for mask, people in atoms.items():

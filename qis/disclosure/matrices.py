@@ -34,14 +34,14 @@ def counts_of_features(outcome: QuadraticLikelihood) -> Iterator[Finding]:
         return
     table = weight * outcome.information
     n, having = outcome.n, np.diag(table)
-    for place, count in enumerate(having):
+    for column, count in enumerate(having):
         if 0.5 <= count <= n and abs(count - round(count)) <= _TOLERANCE * count:
-            yield Finding(_AT_ZERO, f"people with feature {place + 1}", round(count))
+            yield Finding(_AT_ZERO, f"people with feature {column + 1}", round(count))
     features = _yes_no(table, n)
-    for place in features:
-        yield Finding(_PAIRS, f"people without feature {place + 1}", n - round(having[place]))
+    for column in features:
+        yield Finding(_PAIRS, f"people without feature {column + 1}", n - round(having[column]))
         if outcome.model == "logistic" and outcome.events is not None:
-            yield from _by_event(outcome, place, round(having[place]))
+            yield from _by_event(outcome, column, round(having[column]))
     for nth, one in enumerate(features):
         for other in features[nth + 1 :]:
             yield from _by_pair(table, n, one, other)
@@ -62,13 +62,13 @@ def _counts_everybody(table: Floats, n: int) -> bool:
 
 
 def _yes_no(table: Floats, n: int) -> list[int]:
-    """Places of the features that equal their own square, seen beside a first column of ones."""
+    """Indices of the features that equal their own square, seen beside a first column of ones."""
     if not _counts_everybody(table, n):
         return []
     having = np.diag(table)
     slack = 2.0 * _TOLERANCE * np.sqrt(n * np.maximum(having, 0.0))
     fits = (np.abs(table[0] - having) <= slack) & (having >= 0.5) & (having <= n - 0.5)
-    return [int(place) for place in np.flatnonzero(fits) if place > 0]
+    return [int(column) for column in np.flatnonzero(fits) if column > 0]
 
 
 def _by_pair(table: Floats, n: int, one: int, other: int) -> Iterator[Finding]:
@@ -82,12 +82,12 @@ def _by_pair(table: Floats, n: int, one: int, other: int) -> Iterator[Finding]:
                   n - first - second + both)  # fmt: skip
 
 
-def _by_event(outcome: QuadraticLikelihood, place: int, having: int) -> Iterator[Finding]:
+def _by_event(outcome: QuadraticLikelihood, column: int, having: int) -> Iterator[Finding]:
     """The score is the number of events less those expected, here half of the people."""
-    among = float(outcome.score[place]) + having / 2.0
+    among = float(outcome.score[column]) + having / 2.0
     if not -0.25 <= among <= having + 0.25 or abs(among - round(among)) > 0.25:
         return
-    events, name = round(among), f"feature {place + 1}"
+    events, name = round(among), f"feature {column + 1}"
     others = (outcome.events or 0) - events
     yield Finding(_PAIRS, f"events among people with {name}", events)
     yield Finding(_PAIRS, f"people with {name} without event", having - events)

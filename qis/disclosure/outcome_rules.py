@@ -55,7 +55,7 @@ def _check_cells(rules: Preset, outcome: Outcome) -> None:
             shown = finding.attack in ("written", "by subtraction")
             rule = "minimum_cell" if shown else "implied_cell"
             refuse(rules, rule, finding.sentence, finding.people)
-    if isinstance(outcome, Moments) and 0.0 in (outcome.squares, outcome.control_squares):
+    if isinstance(outcome, Moments) and 0.0 in (outcome.ss, outcome.control_ss):
         refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
 
 

@@ -23,7 +23,7 @@ def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Sup
 
     Returns
     -------
-    In the order given: the table, or `Suppressed` in its place.
+    In the order given: the table, or `Suppressed` instead of it.
 
     Raises
     ------
@@ -36,18 +36,18 @@ def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Sup
         raise InputError("the tables are of several studies", field="tables")
     if len({table.cohort for table in tables}) < len(tables):
         raise InputError("two tables are of one cohort", field="tables")
-    order = sorted(range(len(tables)), key=lambda place: (tables[place].n, tables[place].cohort))
-    hidden = {place for place in order if _is_small(cells_of(tables[place]), preset)}
+    order = sorted(range(len(tables)), key=lambda index: (tables[index].n, tables[index].cohort))
+    hidden = {index for index in order if _is_small(cells_of(tables[index]), preset)}
     if hidden:
-        for place in order:
-            if not _gives_away([tables[at] for at in sorted(hidden)], preset):
+        for index in order:
+            if not _gives_away([tables[index] for index in sorted(hidden)], preset):
                 break
-            hidden.add(place)
+            hidden.add(index)
     return [
         Suppressed(study_id=table.study_id, question=table.question, cohort=table.cohort)
-        if place in hidden
+        if index in hidden
         else table
-        for place, table in enumerate(tables)
+        for index, table in enumerate(tables)
     ]
 
 

@@ -61,8 +61,8 @@ class FromModels:
             As `from_terms`, or if the shapes of the data differ or labels are not 0 or 1.
 
         """
-        place, _ = place_of(anchor, "logistic")
-        design = Design.of(features, labels, "labels", place)
+        point, _ = point_of(anchor, "logistic")
+        design = Design.of(features, labels, "labels", point)
         if not np.isin(design.y, (0.0, 1.0)).all():
             raise InputError("labels must be 0 or 1", field="labels")
         terms = design.terms(logistic, own_intercept=own_intercept)
@@ -97,8 +97,8 @@ class FromModels:
             As `from_logistic`, or if events are negative or exposure is not positive.
 
         """
-        place, _ = place_of(anchor, "poisson")
-        design = Design.of(features, events, "events", place)
+        point, _ = point_of(anchor, "poisson")
+        design = Design.of(features, events, "events", point)
         time = np.ones(design.n) if exposure is None else design.column(exposure, "exposure")
         if not ((design.y >= 0.0) & (design.y == np.rint(design.y))).all():
             raise InputError("events are whole numbers from 0", field="events")
@@ -137,8 +137,8 @@ class FromModels:
 
         """
         variance = check_real(residual_variance, "residual_variance", 1e-30, 1e30)
-        place, _ = place_of(anchor, "linear")
-        design = Design.of(features, responses, "responses", place)
+        point, _ = point_of(anchor, "linear")
+        design = Design.of(features, responses, "responses", point)
         if own_intercept:
             design = design.centred()
         terms = design.terms(lambda x, y, at: linear(x, y, variance, at))
@@ -178,8 +178,8 @@ class FromModels:
             As `from_logistic`, or if events are not 0 or 1.
 
         """
-        place, _ = place_of(anchor, "cox")
-        design = Design.of(features, times, "times", place)
+        point, _ = point_of(anchor, "cox")
+        design = Design.of(features, times, "times", point)
         happened = design.column(events, "events")
         if not np.isin(happened, (0.0, 1.0)).all():
             raise InputError("events must be 0 or 1 (or booleans)", field="events")
@@ -196,7 +196,7 @@ class FromModels:
         return cls._expanded("cox", terms, anchor, people, others)
 
 
-def place_of(anchor: Anchor | ArrayLike, model: str) -> tuple[tuple[float, ...], bytes]:
+def point_of(anchor: Anchor | ArrayLike, model: str) -> tuple[tuple[float, ...], bytes]:
     """Coefficients of the anchor in float32, and the hash of their names."""
     if not isinstance(anchor, Anchor):
         return rounded(anchor), bytes(ID_SIZE)

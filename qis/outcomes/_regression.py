@@ -97,7 +97,7 @@ def _weighted(features: Floats, residuals: Floats, weights: Floats) -> Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """Checked data of one site, and the place where derivatives are taken.
+    """Checked data of one site, and the coefficients at which derivatives are taken.
 
     Parameters
     ----------

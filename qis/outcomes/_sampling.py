@@ -51,9 +51,9 @@ def well_apart(lower: float, upper: float, maximum: float) -> bool:
     """Whether the maximum lies inside and off the equally spaced points."""
     # In this order, as docs/packet-format.md says: another rounds otherwise, and a curve on the
     # very edge would be a packet to one reader and none to another.
-    place = (POINTS - 2) * (maximum - lower) / (upper - lower)
-    inside = _CLOSEST / 2 < place < POINTS - 2 - _CLOSEST / 2
-    return inside and abs(place - round(place)) > _CLOSEST / 2
+    position = (POINTS - 2) * (maximum - lower) / (upper - lower)
+    inside = _CLOSEST / 2 < position < POINTS - 2 - _CLOSEST / 2
+    return inside and abs(position - round(position)) > _CLOSEST / 2
 
 
 def sample(
@@ -110,11 +110,11 @@ def sample(
 def _filled(
     value: Function,
     slope: Function,
-    place: tuple[float, float, float | None],
+    grid: tuple[float, float, float | None],
     rising: int,
     limiting_slopes: tuple[float, float],
 ) -> Sample:
-    lower, upper, mode = place
+    lower, upper, mode = grid
     flat = mode is None and rising == 0
     where = points(lower, upper, mode)
     values = np.array([value(float(x)) for x in where])
@@ -151,7 +151,7 @@ def _filled(
 def _find_maximum(
     value: Function, slope: Function, limiting_slopes: tuple[float, float] | None
 ) -> tuple[int, float | None]:
-    """Which way it rises for ever (-1, 1; 0: neither), and the place of its maximum if finite."""
+    """Which way it rises for ever (-1, 1; 0: neither), and where its maximum is, if finite."""
     scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
     heights = np.array([value(float(x)) for x in scan])
     noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
@@ -212,8 +212,8 @@ def _far_slope(slope: Function, side: int) -> float:
 
 
 def _offsets(lower: float, upper: float, maximum: float) -> list[float]:
-    place = (maximum - lower) * (POINTS - 2) / (upper - lower)
-    return [place - k for k in range(POINTS - 1)]
+    position = (maximum - lower) * (POINTS - 2) / (upper - lower)
+    return [position - k for k in range(POINTS - 1)]
 
 
 def _differences(value: Function) -> Function:

@@ -88,7 +88,7 @@ def check_normal(texts: Sequence[str], field: str) -> list[int]:
 def _refuse_character(refused: str, field: str) -> NoReturn:
     raise InputError(
         f"{field} holds the character U+{ord(refused):04X}, which is seen nowhere or "
-        "differently from place to place: leave it out (control, invisible, bidirectional "
+        "differently on different systems: leave it out (control, invisible, bidirectional "
         "and private-use characters are refused, those newer than Unicode 14.0, and "
         "joiners where they change nothing)",
         field=field,

@@ -34,7 +34,7 @@ from qis.outcomes.measures import measure_named
 from qis.outcomes.study import Study
 
 _LARGEST = 1e60
-_MOST_SQUARES = 1e120
+_LARGEST_SS = 1e120
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,9 +47,9 @@ class Moments(Outcome):
         People in the (treated) arm.
     mean
         In the study's unit, within ±1e60.
-    squares
+    ss
         Sum of squared deviations from `mean`, not negative.
-    control_total, control_mean, control_squares
+    control_total, control_mean, control_ss
         Of the control arm, all or none.
 
     Raises
@@ -63,22 +63,22 @@ class Moments(Outcome):
 
     total: int
     mean: float
-    squares: float
+    ss: float
     control_total: int | None = None
     control_mean: float | None = None
-    control_squares: float | None = None
+    control_ss: float | None = None
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
-        control = (self.control_total, self.control_mean, self.control_squares)
+        control = (self.control_total, self.control_mean, self.control_ss)
         if 0 < sum(part is not None for part in control) < len(control):
             raise InputError(
-                "give all of control_total, control_mean and control_squares, or none",
+                "give all of control_total, control_mean and control_ss, or none",
                 field="control_total",
             )
         for arm in ("", "control_") if self.control_total is not None else ("",):
             check_count(getattr(self, f"{arm}total"), f"{arm}total", 1)
-            for name, low, high in (("mean", -_LARGEST, _LARGEST), ("squares", 0.0, _MOST_SQUARES)):
+            for name, low, high in (("mean", -_LARGEST, _LARGEST), ("ss", 0.0, _LARGEST_SS)):
                 real = check_real(getattr(self, arm + name), arm + name, low, high)
                 object.__setattr__(self, arm + name, real)
 
@@ -136,12 +136,10 @@ class Moments(Outcome):
                 actual=measure,
                 limit=fitting,
             )
-        arms = [_Arm(self.total, self.mean, self.squares)]
+        arms = [_Arm(self.total, self.mean, self.ss)]
         if self.control_total is not None:
-            arms.append(
-                _Arm(self.control_total, self.control_mean or 0.0, self.control_squares or 0.0)
-            )
-        if any(arm.total < 2 or arm.squares <= 0.0 for arm in arms):
+            arms.append(_Arm(self.control_total, self.control_mean or 0.0, self.control_ss or 0.0))
+        if any(arm.total < 2 or arm.ss <= 0.0 for arm in arms):
             raise NoEstimateError(
                 "an arm has fewer than two people, or all have one value: there is no standard "
                 "error",
@@ -163,7 +161,7 @@ class Moments(Outcome):
     def body(self) -> Body:
         """The body map as it travels."""
         body = Outcome.body(self)
-        reals = [self.mean, self.squares, self.control_mean, self.control_squares]
+        reals = [self.mean, self.ss, self.control_mean, self.control_ss]
         given = [real for real in reals if real is not None]
         body[KEY_REALS] = struct.pack(f"<{len(given)}d", *given)
         counts = (self.total, self.control_total)
@@ -175,9 +173,7 @@ class Moments(Outcome):
         """The inverse of `body`."""
         counts = body[KEY_COUNTS]
         reals = struct.unpack(f"<{2 * len(counts)}d", body[KEY_REALS])
-        arms = [
-            _Arm(count, *reals[2 * place : 2 * place + 2]) for place, count in enumerate(counts)
-        ]
+        arms = [_Arm(count, *reals[2 * arm : 2 * arm + 2]) for arm, count in enumerate(counts)]
         return cls(**common_fields(body), **_named(arms))
 
 
@@ -185,11 +181,11 @@ class Moments(Outcome):
 class _Arm:
     total: int
     mean: float
-    squares: float
+    ss: float
 
     @property
     def variance(self) -> float:
-        return self.squares / (self.total - 1)
+        return self.ss / (self.total - 1)
 
 
 def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
@@ -219,9 +215,9 @@ def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
         raise IncompatibleEvidenceError("the parts differ in study_id", field="study_id")
     if len({part.control_total is None for part in parts}) > 1:
         raise IncompatibleEvidenceError("some parts have one arm, some two", field="control_total")
-    arms = [_merged([_Arm(p.total, p.mean, p.squares) for p in parts])]
+    arms = [_merged([_Arm(p.total, p.mean, p.ss) for p in parts])]
     controls = [
-        _Arm(p.control_total, p.control_mean or 0.0, p.control_squares or 0.0)
+        _Arm(p.control_total, p.control_mean or 0.0, p.control_ss or 0.0)
         for p in parts
         if p.control_total is not None
     ]
@@ -234,11 +230,11 @@ def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
 def _merged(arms: Sequence[_Arm]) -> _Arm:
     total = sum(arm.total for arm in arms)
     mean = sum((arm.total * Fraction(arm.mean) for arm in arms), Fraction(0)) / total
-    squares = sum(
-        (Fraction(arm.squares) + arm.total * (Fraction(arm.mean) - mean) ** 2 for arm in arms),
+    ss = sum(
+        (Fraction(arm.ss) + arm.total * (Fraction(arm.mean) - mean) ** 2 for arm in arms),
         Fraction(0),
     )
-    return _Arm(total, float(mean), float(squares))
+    return _Arm(total, float(mean), float(ss))
 
 
 def _arm_of(values: Iterable[float], field: str) -> _Arm:
@@ -253,7 +249,7 @@ def _named(arms: Sequence[_Arm]) -> dict[str, Any]:
     for prefix, arm in zip(("", "control_"), arms, strict=False):
         named[f"{prefix}total"] = arm.total
         named[f"{prefix}mean"] = arm.mean
-        named[f"{prefix}squares"] = arm.squares
+        named[f"{prefix}ss"] = arm.ss
     return named
 
 
@@ -268,7 +264,7 @@ def _mean_difference(arm: _Arm, control: _Arm) -> tuple[float, float]:
 def _standardised(arm: _Arm, control: _Arm) -> tuple[float, float]:
     """Hedges 1981: bias corrected with gamma functions, not with their approximation."""
     freedom = arm.total + control.total - 2
-    deviation = math.sqrt((arm.squares + control.squares) / freedom)
+    deviation = math.sqrt((arm.ss + control.ss) / freedom)
     correction = math.exp(
         math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2) - math.lgamma((freedom - 1) / 2)
     )

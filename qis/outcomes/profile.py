@@ -9,7 +9,7 @@ key    content        meaning
 4      uint           number of people; absent if not known
 5      uint           number of events; absent if not known
 6      bstr(88 / 92)  22 or 23 little-endian float32: lower end, upper end, limiting slope below,
-                      limiting slope above, place of the maximum (only among 23), 9 values,
+                      limiting slope above, the maximum (only among 23), 9 values,
                       9 gradients
 8      tstr           how the counts behind it were changed to protect people; absent if exact
 =====  =============  ==========================================================================
@@ -121,8 +121,8 @@ class LikelihoodProfile(Outcome):
         ):
             object.__setattr__(self, field, _single(getattr(self, field), field, low, high))
         if self.maximum is not None:
-            place = _single(self.maximum, "maximum", -_END, _END)
-            object.__setattr__(self, "maximum", place)
+            argmax = _single(self.maximum, "maximum", -_END, _END)
+            object.__setattr__(self, "maximum", argmax)
         for field, high in (("values", 0.0), ("gradients", _LARGEST)):
             rounded = _singles(getattr(self, field), field, -_LARGEST, high)
             object.__setattr__(self, field, rounded)

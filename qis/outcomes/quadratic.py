@@ -34,7 +34,7 @@ from qis.outcomes._base import (
     check_real,
     common_fields,
 )
-from qis.outcomes._expansions import FromModels, place_of
+from qis.outcomes._expansions import FromModels, point_of
 from qis.outcomes._quadratic_coding import (
     UNIT,
     Coded,
@@ -235,8 +235,8 @@ class QuadraticLikelihood(FromModels, Outcome):
 
         """
         check_model(model)
-        place, names_hash = place_of(anchor, model)
-        size = len(place)
+        point, names_hash = point_of(anchor, model)
+        size = len(point)
         first = np.asarray(score, dtype=np.float64)
         second = np.asarray(information, dtype=np.float64)
         if first.shape != (size,) or second.shape != (size, size):
@@ -255,7 +255,7 @@ class QuadraticLikelihood(FromModels, Outcome):
             question=question,
             cohort=cohort,
             model=model,
-            anchor_id=anchor_id_of(model, place, names_hash),
+            anchor_id=anchor_id_of(model, point, names_hash),
             score_exponent=parts.score_exponent,
             whitened=parts.whitened,
             diagonal=parts.diagonal,

@@ -156,8 +156,8 @@ def anchors(draw: DrawFn) -> Anchor:
 @st.composite
 def moments(draw: DrawFn) -> Moments:
     """Moments of one arm or two."""
-    reals, squares = st.floats(-1e60, 1e60), st.floats(0.0, 1e120)
-    arms = {"total": st.integers(1, 2**31 - 1), "mean": reals, "squares": squares}
+    reals, ss = st.floats(-1e60, 1e60), st.floats(0.0, 1e120)
+    arms = {"total": st.integers(1, 2**31 - 1), "mean": reals, "ss": ss}
     given: dict[str, Any] = {name: draw(strategy) for name, strategy in arms.items()}
     if draw(st.booleans()):
         given |= {f"control_{name}": draw(strategy) for name, strategy in arms.items()}

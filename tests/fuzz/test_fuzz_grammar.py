@@ -96,13 +96,13 @@ def test_a_record_that_is_not_in_its_one_encoding_is_refused(grammar):
     for _ in range(2_000):
         honest = study + made.valid(3)
         changed = bytearray(honest)
-        place = rng.randrange(15, len(changed))
-        byte = changed[place]
+        offset = rng.randrange(15, len(changed))
+        byte = changed[offset]
         if byte & 31 < 24 and byte >> 5 < 6:
-            changed[place : place + 1] = bytes([byte & 0xE0 | 24, byte & 31])
-        elif byte == 0xF9 and place + 2 < len(changed):
-            (real,) = struct.unpack(">e", changed[place + 1 : place + 3])
-            changed[place : place + 3] = b"\xfa" + struct.pack(">f", real)
+            changed[offset : offset + 1] = bytes([byte & 0xE0 | 24, byte & 31])
+        elif byte == 0xF9 and offset + 2 < len(changed):
+            (real,) = struct.unpack(">e", changed[offset + 1 : offset + 3])
+            changed[offset : offset + 3] = b"\xfa" + struct.pack(">f", real)
         else:
             changed += rng.choice((b"\x06\x48" + bytes(8), b"\x06\x48" * 4, b"\x00", b"\x20\x40"))
         for body in (honest, bytes(changed)):

@@ -141,16 +141,16 @@ function moments({ 6: bytes, 7: people }, relaxed) {
   demand(people.length <= 2, "one arm or two");
   demand(bytes.length === 16 * people.length, "two reals for each arm");
   demand(people.every((count) => count >= 1), "nobody in an arm");
-  const [mean, squares, controlMean, controlSquares] = reals(bytes, 8, relaxed);
+  const [mean, ss, controlMean, controlSs] = reals(bytes, 8, relaxed);
   for (const value of [mean, controlMean ?? 0]) demand(isWithin(value, -1e60, 1e60), "mean");
-  for (const value of [squares, controlSquares ?? 0]) demand(isWithin(value, 0, 1e120), "squares");
+  for (const value of [ss, controlSs ?? 0]) demand(isWithin(value, 0, 1e120), "ss");
   return {
     total: people[0],
     mean: hex(mean),
-    squares: hex(squares),
+    ss: hex(ss),
     control_total: people[1] ?? null,
     control_mean: hex(controlMean),
-    control_squares: hex(controlSquares),
+    control_ss: hex(controlSs),
   };
 }
 
@@ -183,7 +183,7 @@ function profile(entries, relaxed) {
   } else {
     demand(isWithin(maximum, -8, 8), "maximum");
     const x = (7 * (maximum - lower)) / (upper - lower);
-    demand(x > 0.01 && x < 6.99 && Math.abs(x - Math.round(x)) > 0.01, "place of the maximum");
+    demand(x > 0.01 && x < 6.99 && Math.abs(x - Math.round(x)) > 0.01, "position of the maximum");
     demand(first >= 0 && last <= 0, "no maximum between the ends");
     const index = Math.ceil(x);
     demand(values[index] === 0, "value at the maximum");
@@ -232,8 +232,8 @@ function quadratic({ 4: n, 5: events = null, 6: bytes }, relaxed) {
   const below = [];
   let at = rows + 4 * p;
   for (let row = 0; row < p; row += 1) {
-    const places = Array.from({ length: row }, (_, column) => at + 2 * column);
-    const numbers = places.map((place) => view.getInt16(place, true));
+    const offsets = Array.from({ length: row }, (_, column) => at + 2 * column);
+    const numbers = offsets.map((offset) => view.getInt16(offset, true));
     at += 2 * row;
     demandScaled(exponents[row], numbers, relaxed);
     below.push(numbers);

@@ -152,14 +152,14 @@ function scaled(chance, length, allowed = () => true) {
   const integers = Array.from({ length }, (_, index) =>
     allowed(index) ? chance.pick([0, chance.whole(-32767, 32767), chance.whole(-50, 50)]) : 0,
   );
-  const places = [...integers.keys()].filter(allowed);
+  const indices = [...integers.keys()].filter(allowed);
   const isZero = integers.every((integer) => integer === 0);
-  if (places.length > 0 && !isZero && !chance.slip()) {
+  if (indices.length > 0 && !isZero && !chance.slip()) {
     const size = chance.pick([16384, 32767, chance.whole(16384, 32767)]);
-    integers[chance.pick(places)] = chance.pick([-1, 1]) * size;
+    integers[chance.pick(indices)] = chance.pick([-1, 1]) * size;
   }
-  if (places.length > 0 && chance.slip()) {
-    integers[chance.pick(places)] = chance.pick([-32768, 16383]);
+  if (indices.length > 0 && chance.slip()) {
+    integers[chance.pick(indices)] = chance.pick([-32768, 16383]);
   }
   const nothing = integers.every((integer) => integer === 0) && !chance.slip(0.1);
   const some = chance.pick([-126, 126, chance.whole(-126, 126), chance.whole(-9, 9)]);

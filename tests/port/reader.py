@@ -72,9 +72,9 @@ def need(condition, reason, step=7):
 def read(data):
     """The fields of a packet, without looking at a clock."""
     need(len(data) == 512, "length", 1)
-    for place, constant in CONSTANT.items():
+    for offset, constant in CONSTANT.items():
         expected = bytes.fromhex(constant)
-        need(data[place : place + len(expected)] == expected, f"bytes at {place}", 2)
+        need(data[offset : offset + len(expected)] == expected, f"bytes at {offset}", 2)
     signed = b"\x84\x6aSignature1" + data[2:42] + b"\x40" + data[43:446]
     try:
         bindings.crypto_sign_open(data[448:] + signed, data[10:42])
@@ -233,9 +233,9 @@ def plain(text):
     need("  " not in text and text.strip(" ") == text, "white space")
     need(not REFUSED & set(codes), "character")
     need(unicodedata.normalize("NFC", text) == text, "not NFC")
-    for place, code in enumerate(codes):
+    for index, code in enumerate(codes):
         if code in (0x200C, 0x200D):
-            need(joins(codes[:place], code, codes[place + 1 :]), "a joiner that changes nothing")
+            need(joins(codes[:index], code, codes[index + 1 :]), "a joiner that changes nothing")
 
 
 def joins(before, joiner, after):
@@ -340,10 +340,10 @@ def profile(body):
     need(upper - lower >= 0.1, "ends")
     rises, falls = gradients[0] >= 0.0, gradients[-1] <= 0.0
     if len(numbers) == 23:
-        place = 7 * (numbers[4] - lower) / (upper - lower)
-        off = abs(place - round(place))
-        need(0.01 < place < 6.99 and off > 0.01, "the place of the maximum")
-        need(rises and falls and values[math.ceil(place)] == 0.0, "no maximum")
+        position = 7 * (numbers[4] - lower) / (upper - lower)
+        off = abs(position - round(position))
+        need(0.01 < position < 6.99 and off > 0.01, "the position of the maximum")
+        need(rises and falls and values[math.ceil(position)] == 0.0, "no maximum")
         return
     up = rises and gradients[-1] >= 0.0 and above == values[-1] == 0.0
     down = falls and gradients[0] <= 0.0 and below == values[0] == 0.0

@@ -128,8 +128,8 @@ def test_ohdsi_sites_pool_to_their_log_ratio(shared_data):
         below=np.array([-float(site["events_exposed"]) for site in sites]),
         above=np.array([float(site["events_exposed"] - site["events"]) for site in sites]),
     )
-    place, _ = PooledCurve(Likelihood(curves=curves, precision=0.0, centre=0.0)).maximum()
-    assert place == pytest.approx(found["expected"]["ohdsi_pooled_fixed"][0]["logRr"], abs=6e-3)
+    argmax, _ = PooledCurve(Likelihood(curves=curves, precision=0.0, centre=0.0)).maximum()
+    assert argmax == pytest.approx(found["expected"]["ohdsi_pooled_fixed"][0]["logRr"], abs=6e-3)
 
 
 @pytest.mark.shared

@@ -107,9 +107,9 @@ def test_none_lets_everything_out():
         (effect("IRR", standard_error=math.sqrt(1 / 3 + 1 / 50)), "implied_cell"),
         (effect("IRLN", standard_error=math.sqrt(1 / 7)), "implied_cell"),
         (effect("PR", estimate=0.004, standard_error=0.1), "implied_cell"),
-        (Moments(question=Q, total=10, mean=1.0, squares=3.0), "minimum_n"),
-        (Moments(question=Q, total=30, mean=1.0, squares=0.0), "no_variation"),
-        (Moments(question=Q, total=30, mean=1.0, squares=3.0), None),
+        (Moments(question=Q, total=10, mean=1.0, ss=3.0), "minimum_n"),
+        (Moments(question=Q, total=30, mean=1.0, ss=0.0), "no_variation"),
+        (Moments(question=Q, total=30, mean=1.0, ss=3.0), None),
         (Record(question=Q, content={"n": 500}), "record"),
         (Suppressed(question=Q), None),
         (Retraction(question=Q), None),
@@ -126,11 +126,11 @@ def test_rules_by_kind(outcome, rule):
 @given(
     small=st.integers(1, 10),
     others=st.lists(st.integers(1, 300), min_size=3, max_size=3),
-    place=st.integers(0, 3),
+    index=st.integers(0, 3),
     measure=st.sampled_from(["OR", "RR", "RD"]),
 )
-def test_a_small_cell_behind_a_crude_estimate_is_always_found(small, others, place, measure):
-    cells = [*others[:place], small, *others[place:]]
+def test_a_small_cell_behind_a_crude_estimate_is_always_found(small, others, index, measure):
+    cells = [*others[:index], small, *others[index:]]
     a, b, c, d = cells
     behind = counts(a, a + b, c, c + d).effect(measure)
     assert tuple(cells) in implied_cells(behind, below=11)

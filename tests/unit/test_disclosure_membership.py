@@ -112,7 +112,7 @@ def test_membership_in_moments_is_as_easy_as_predicted():
     for _ in range(600):
         values = random.normal(5.0, 2.0, n)
         sent = Moments.from_values(values, question=Q)
-        total = np.array([n * sent.mean, sent.squares + n * sent.mean**2])
+        total = np.array([n * sent.mean, sent.ss + n * sent.mean**2])
         members.extend(attacker.scores(terms_of(values), total, n))
         others.extend(attacker.scores(terms_of(random.normal(5.0, 2.0, n)), total, n))
     assert auc(members, others) == pytest.approx(membership_auc(2, n), abs=0.03)

@@ -59,12 +59,12 @@ def test_round_trip_through_the_body(events, n, offset):
 
 
 @pytest.mark.parametrize(
-    ("events", "n", "place"),
+    ("events", "n", "argmax"),
     [(3, 7, math.log(3 / 4)), (1, 31, -math.log(30)), (30, 31, math.log(30))],
 )
-def test_the_maximum_is_the_known_one(events, n, place):
+def test_the_maximum_is_the_known_one(events, n, argmax):
     found = profile(events, n)
-    assert found.maximum == pytest.approx(place, abs=1e-6)
+    assert found.maximum == pytest.approx(argmax, abs=1e-6)
     assert not found.is_monotone
     assert found.is_informative
 
@@ -125,9 +125,9 @@ def test_a_normal_likelihood_is_reproduced():
 
 def test_a_maximum_on_an_equally_spaced_point_is_no_obstacle():
     grid = np.linspace(-math.log(10.0), math.log(10.0), 8)
-    for place in (*grid[1:-1], 0.0, 6.99, -6.99):
-        found = normal(float(place), 0.4)
-        assert found.maximum == pytest.approx(float(place), abs=1e-6)
+    for argmax in (*grid[1:-1], 0.0, 6.99, -6.99):
+        found = normal(float(argmax), 0.4)
+        assert found.maximum == pytest.approx(float(argmax), abs=1e-6)
         assert len(set(found.points.tolist())) == 9
 
 

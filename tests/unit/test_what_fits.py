@@ -70,10 +70,10 @@ BODIES = {
         Moments,
         total=MOST,
         mean=0.1,
-        squares=0.1,
+        ss=0.1,
         control_total=MOST,
         control_mean=0.1,
-        control_squares=0.1,
+        control_ss=0.1,
     ),
     "LikelihoodProfile": profile,
     "QuadraticLikelihood, 12 coefficients": quadratic(12, MOST),
@@ -159,14 +159,14 @@ def test_the_byte_table_is_that_of_the_layout():
         "sequence": _layout.SEQUENCE,
         "signature": _layout.SIGNATURE,
     }
-    for name, place in fields.items():
-        size, words = offsets[place.start]
-        assert size == place.stop - place.start, name
+    for name, span in fields.items():
+        size, words = offsets[span.start]
+        assert size == span.stop - span.start, name
         assert name in words.lower(), name
-    for place, constant in _layout.BETWEEN:
-        size, words = offsets[place.start]
+    for span, constant in _layout.BETWEEN:
+        size, words = offsets[span.start]
         assert (size, words.replace("`", "").replace(" ", "")) == (
-            place.stop - place.start,
+            span.stop - span.start,
             constant.hex(),
         )
     covered = sum(size for size, _ in offsets.values())

@@ -35,7 +35,7 @@ VALID = {
         control_person_time=200.5,
     ),
     "moments": Moments(
-        **Q, total=3, mean=2.0, squares=2.0, control_total=2, control_mean=1.5, control_squares=0.5
+        **Q, total=3, mean=2.0, ss=2.0, control_total=2, control_mean=1.5, control_ss=0.5
     ),
     "profile with a maximum": qis.LikelihoodProfile.from_function(
         **Q, measure="HR", log_likelihood=lambda x: -2.0 * (x - 0.25) ** 2, n=19, events=6
@@ -137,8 +137,8 @@ TEXTS = {
 }
 
 
-def flipped(data, place):
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+def flipped(data, offset):
+    return data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
 
 
 def described(name, packet):
