@@ -4,7 +4,10 @@ import os
 import re
 import runpy
 import secrets
+import subprocess
+import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -131,6 +134,72 @@ def test_what_goes_well_and_what_nobody_foresaw(job, home):
     with pytest.raises(ValueError, match="many") as caught:
         job(home)
     assert exit_code_of(caught.value) == ExitCode.FAILED == 1  # as Python ends then
+
+
+WRONG_CLOCK = """
+import runpy, sys, time
+right = time.time
+time.time = lambda: right() + float(sys.argv[1])
+job = runpy.run_path(sys.argv[2])
+job["run"].__kwdefaults__["quiet_s"] = 0.1
+sys.exit(job["main"](job["Path"](sys.argv[3])))
+"""
+DAY_S = 86_400
+
+
+def run_with_clock(home, ahead_s):
+    """The job as a process of its own, on a machine whose clock is this much ahead."""
+    script = str(ROOT / "examples" / "embedding" / "nightly.py")
+    return subprocess.run(  # noqa: S603  our own words
+        [sys.executable, "-c", WRONG_CLOCK, str(ahead_s), script, str(home)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def neighbours(home, count):
+    """Other sites of the roster, whose clocks are right, with a packet each in the folder."""
+    folder = home / "exchange" / "packets"
+    folder.mkdir(exist_ok=True)
+    study = qis.Study.load(home / "study.toml")
+    with (home / "roster.toml").open("a") as roster:
+        for number in range(count):
+            identity = qis.Identity.generate()
+            packet = qis.Packet.sign(
+                identity,
+                outcome=qis.Effect(
+                    study=study, measure="OR", estimate=0.1, standard_error=0.2, n=400
+                ),
+                fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+                issued_at=int(time.time()),
+                lifetime_s=30 * DAY_S,
+            )
+            (folder / f"{packet.id.hex()}.qis").write_bytes(bytes(packet) + study.id)
+            roster.write(
+                f'[[site]]\nname = "s{number}"\n[[site.key]]\nissuer = "{identity.issuer}"\n'
+            )
+
+
+def test_a_machine_whose_clock_is_behind_ends_with_the_code_of_clocks(home):
+    neighbours(home, 2)
+    ended = run_with_clock(home, -40 * DAY_S)
+    assert ended.returncode == ExitCode.CLOCK, ended.stderr
+    assert "2 of 2 sites heard are 40.0 d ahead" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert run_with_clock(home, 0).returncode == ExitCode.OK  # nothing was kept of the other date
+
+
+def test_a_machine_whose_clock_was_ahead_ends_so_until_others_vouch_for_its_date(home):
+    assert run_with_clock(home, 2 * DAY_S).returncode == ExitCode.OK  # nobody could know
+    replaced("counts.csv", "31,212", "61,262")(home)
+    ended = run_with_clock(home, 0)
+    assert ended.returncode == ExitCode.CLOCK, ended.stderr
+    assert "recover_clock()" in ended.stderr
+    neighbours(home, 2)
+    ended = run_with_clock(home, 0)
+    assert ended.returncode == ExitCode.OK, ended.stderr
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can become nobody")
