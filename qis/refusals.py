@@ -15,8 +15,8 @@ from qis.health import Condition, HealthState, Notices
 
 TELL_EVERY_S: Final = 60.0
 """A site is told one reason at most once in this time."""
-REMEMBERED_S: Final = 900.0
-"""How long a refusal is remembered that is not repeated: longer than the pauses between tries."""
+REMEMBERED_S: Final = 300.0
+"""How long a refusal is remembered that is not repeated: some times the pause between two tries."""
 WEIGH_EVERY_S: Final = 1.0
 """It is asked for at every turn and for every packet that waits, and weighed no more often."""
 REFUSERS_LIMIT: Final = 256
@@ -118,9 +118,11 @@ class Refusals:
             )
 
     def accepted(self, key: bytes) -> None:
-        """A peer has taken what this site sent, so it refuses it no longer."""
-        for refusal in [each for each in self._heard_at if each[0] == key]:
-            del self._heard_at[refusal]
+        """A peer has taken what this site sent, so that site is on its roster.
+
+        It says nothing of the other reasons, which may hold for the next packet again.
+        """
+        if self._heard_at.pop((key, RefusalCode.ROSTER), None) is not None:
             self._claims_until = -math.inf
 
     def claims(self, known: Iterable[bytes], now: float) -> list[Claim]:

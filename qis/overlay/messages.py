@@ -18,6 +18,8 @@ MAGIC: Final = b"qis\x02"
 DATAGRAM_SIZE: Final = 1_200
 TOKEN_SIZE: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_SIZE)
+NO_REQUEST: Final = bytes(8)
+"""Of a refusal that answers no request: something was let go later."""
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""

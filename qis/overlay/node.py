@@ -20,7 +20,17 @@ from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
 from qis.overlay.links import Links
-from qis.overlay.messages import Deliver, Find, Leave, Message, Publish, Subscribe, decode
+from qis.overlay.messages import (
+    NO_REQUEST,
+    Deliver,
+    Find,
+    Leave,
+    Message,
+    Publish,
+    Refused,
+    Subscribe,
+    decode,
+)
 from qis.overlay.publisher import BACKLOG_LIMIT, Progress, Publisher
 from qis.overlay.record import Admission, Contact, Credentials
 from qis.overlay.relaying import Inspect, Relaying
@@ -252,6 +262,7 @@ class OverlayNode:
             gone=self._gone,
             refused=self.refused,
         )
+        self.holder.retained.dropped = self._requests.tell_full
         self._joining = Joining(
             self.finder, self.table, self._timers, rng, salt=settings.salt, entered=self._entered
         )
@@ -354,7 +365,7 @@ class OverlayNode:
                 self._links.asked_by = sender
                 is_request = self._requests.answer(message, address, now)
                 if not is_request and not self._links.hear(message, address, now):
-                    self.refused["unasked"] += 1
+                    self._unasked(message, sender, now)
         self._links.asked_by = None
         self._notice_changes(now)
 
@@ -375,6 +386,13 @@ class OverlayNode:
             else:
                 yield message
 
+    def _unasked(self, message: Message, sender: bytes | None, now: float) -> None:
+        """What answers nothing; a peer may say so that it has let go of what is this node's."""
+        if isinstance(message, Refused) and message.request == NO_REQUEST and sender is not None:
+            self._settings.refusals.heard(sender, message.code, now)
+        else:
+            self.refused["unasked"] += 1
+
     def _parts(
         self, data: bytes, address: bytes, now: float, sender: bytes | None
     ) -> Sequence[bytes]:
@@ -384,6 +402,8 @@ class OverlayNode:
             self.refused["malformed"] += 1
         elif not self._budgets.allows(address, now, sender=sender, messages=len(parts)):
             self.refused["budget"] += 1
+            if sender is not None:
+                self._requests.tell_full(sender, now)
         else:
             return parts
         return ()

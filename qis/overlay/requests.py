@@ -12,9 +12,11 @@ from qis._seldom import Seldom
 from qis.overlay.delivering import Receive
 from qis.overlay.finder import Finder
 from qis.overlay.holder import Holder
+from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.links import Links
 from qis.overlay.messages import (
+    NO_REQUEST,
     Closer,
     Deliver,
     Delivered,
@@ -33,7 +35,7 @@ from qis.overlay.relaying import Relaying
 from qis.overlay.table import RoutingTable
 from qis.overlay.tokens import Tokens
 from qis.packet import issuer_key
-from qis.refusals import TELL_EVERY_S
+from qis.refusals import TELL_EVERY_S, RefusalCode
 
 Heard = tuple[Deliver, bytes, bytes | None]
 """A message, the address it came from, and the key that a channel has authenticated there."""
@@ -90,6 +92,12 @@ class Requests:
                 taken.setdefault((address, sender), []).append(message.request)
         for (address, self._links.asked_by), requests in taken.items():
             self._links.acknowledge(requests, address)
+
+    def tell_full(self, key: bytes, now: float) -> None:
+        """Tell a node, if it is known, that it loses by a limit here; it asks nothing now."""
+        contact = self._table.get(node_id(key, self._admission.salt))
+        if contact is not None and self._told.allows((key, RefusalCode.FULL), now):
+            self._links.send(Refused(request=NO_REQUEST, code=RefusalCode.FULL), contact.record)
 
     def _on_find(self, message: Find, address: bytes, now: float) -> None:
         asker = self._admission.contact(message.record)

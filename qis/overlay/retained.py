@@ -65,6 +65,8 @@ class Retained:
         self._shares = Shares()
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self._newest: dict[bytes, list[bytes]] = {}
+        self.dropped: Callable[[bytes, float], None] = lambda _issuer, _now: None
+        """Called with whose packet had to make room, and now."""
         self.count = 0
         self._first_expiry = math.inf
 
@@ -94,13 +96,16 @@ class Retained:
             self.expire(now)
         if len(self._packets) > self._limit:
             oldest = self._shares.oldest_of_most()
+            issuer = self._packets[oldest][1].issuer
             self._guard.at_limit(
                 "overlay.retained.RETAINED_LIMIT",
-                self._packets[oldest][1].issuer.hex(),
+                issuer.hex(),
                 "a packet is kept here no longer: who subscribes later gets it when it is "
                 "published again, within an hour",
             )
             self._drop(oldest)
+            if oldest != carried.id:  # who asks now is answered
+                self.dropped(issuer, now)
         return carried.id in self._packets
 
     def withdraw(self, packet_id: bytes) -> None:

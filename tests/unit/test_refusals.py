@@ -12,8 +12,9 @@ from qis._clock import SYSTEM, Clock
 from qis._seldom import KEYS_LIMIT, Seldom
 from qis.channel.session import OVERHEAD
 from qis.health import Condition, HealthState, Notices
+from qis.overlay.budgets import BURST
 from qis.overlay.bundles import messages_of
-from qis.overlay.messages import Deliver, Publish, Refused, decode
+from qis.overlay.messages import NO_REQUEST, Deliver, Publish, Refused, decode
 from qis.refusals import (
     REFUSERS_LIMIT,
     REMEMBERED_S,
@@ -31,6 +32,7 @@ SCHEME = qis.VectorScheme(dimensions=4, bands=6)
 NEAR = [1.0, 0.5, -0.2, 0.1]
 KEYS = SCHEME.routing_keys(NEAR)
 STUDY = qis.Study(question="a vs b | death", measure="OR", model="fixed")
+ALL_KEYS = tuple(sorted({*KEYS, STUDY.id}))
 DAY_S = 86_400.0
 NAMES = ["north", "south", "east", "west", "coast", "hill"]
 IDENTITIES = [qis.Identity.from_seed(bytes([number] * 32)) for number in range(1, 7)]
@@ -114,9 +116,12 @@ def test_two_that_say_different_things_are_two_opinions():
     assert [claim.is_believed for claim in refusals.claims(SITE_KEYS, 1.0)] == [False, False]
 
 
-def test_a_refusal_is_over_once_that_site_has_taken_something_or_after_a_while():
-    refusals = heard(1, 2)
+def test_a_refusal_is_over_after_a_while_and_the_roster_s_once_something_is_taken():
+    refusals = heard(1, 2, code=RefusalCode.ROSTER)
+    refusals.heard(SITE_KEYS[1], RefusalCode.CLOCK, -1.0)
+    assert len(refusals.claims(SITE_KEYS, 0.0)) == 2
     refusals.accepted(SITE_KEYS[1])
+    assert [claim.sites for claim in refusals.claims(SITE_KEYS, 1.0)] == [("south",), ("east",)]
     (claim,) = refusals.claims(SITE_KEYS, REMEMBERED_S)
     assert claim.sites == ("east",)
     assert refusals.claims(SITE_KEYS, REMEMBERED_S + 1.0) == []
@@ -305,6 +310,45 @@ def test_a_subscriber_that_finds_no_room_hears_it(monkeypatch):
     asyncio.run(scenario())
 
 
+@pytest.mark.parametrize("limit", ["retained", "budget"])
+def test_what_is_let_go_later_is_told_whose_it_is_once_a_minute(limit):
+    async def scenario():
+        async with network() as found:
+            south, now = found.peers[0]._node, SYSTEM.steady()
+            mine = packet_of(OWN, time.time())
+            await found.own.publish(mine, KEYS)
+            assert await found.own.flush(30.0)
+            for _ in range(3):
+                if limit == "budget":
+                    south._budgets._spent.put(OWN.issuer.key, (2 * BURST, now))
+                    south.receive_datagrams([(b"", own_address(found), OWN.issuer.key)], now)
+                    continue
+                south.holder.retained._limit = 1
+                south.holder.retained.put(
+                    found.peers[0]._inspector.carried(mine, ALL_KEYS), ALL_KEYS, now
+                )
+                newer = packet_of(IDENTITIES[2], time.time())
+                south.holder.retained.put(
+                    found.peers[0]._inspector.carried(newer, ALL_KEYS), ALL_KEYS, now
+                )
+            sent = [
+                (decode(part), to)
+                for data, to, _ in south.datagrams()
+                for part in messages_of(data)
+            ]
+            to_own = [message for message, to in sent if to == own_address(found)]
+            (told,) = [message for message in to_own if isinstance(message, Refused)]
+            assert told == Refused(request=NO_REQUEST, code=RefusalCode.FULL)
+            data, sender = told.encode(), SITE_KEYS[1]
+            node = found.own._node
+            node.receive_datagrams([(data, south.contact.record.address, sender)], now)
+            found.own._turn()
+            assert found.refusals() == ["full by south"]
+            assert "no room" in found.reasons()["refused_by_one"]
+
+    asyncio.run(scenario())
+
+
 def test_a_subscriber_never_says_whether_it_takes_a_packet():
     """Only holders answer with codes: what a delivery meets is acknowledged or met with silence."""
 
@@ -445,7 +489,7 @@ def test_an_answer_that_was_not_asked_for_names_nobody():
             node, south = found.own._node, found.peers[0]
             address = south._node.contact.record.address
             before = found.own.statistics.refused["unasked"]
-            for number in range(256):
+            for number in range(1, 257):
                 data = Refused(request=number.to_bytes(8, "big"), code=1).encode()
                 node.receive_datagrams([(data, address, SITE_KEYS[1])], SYSTEM.steady())
             assert found.own.statistics.refused["unasked"] == before + 256
