@@ -34,12 +34,17 @@ class Density:
         f = self.heights
         before = f[1] if self.is_even else 0.0
         wide = np.concatenate(([before], f, [0.0]))
+        # The integral of the cubic through four equally spaced values, over the middle one of its
+        # three cells.
         cells: Floats = (13.0 * (wide[1:-2] + wide[2:-1]) - wide[:-3] - wide[3:]) / 24.0
         return np.maximum(cells, 0.0)
 
     @property
     def mean_and_sd(self) -> tuple[float, float]:
-        """By the trapezoid rule, which is exact to rounding for densities that vanish smoothly."""
+        """Mean and standard deviation, by the trapezoid rule.
+
+        It is exact to rounding for densities that vanish smoothly.
+        """
         weights = self.heights.copy()
         if self.is_even:
             weights[0] *= 0.5

@@ -11,20 +11,22 @@ from qis.synthesis._roots import CONVERGED, passing_zero
 from qis.synthesis._sites import Floats, total
 
 _STRIDE: Final = 8
+"""The first approximation uses every eighth component."""
 _STEPS: Final = 12
+"""Most Newton steps; a bracket takes over from there."""
 _ROOT_HALF: Final = math.sqrt(0.5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NormalMixture:
-    """Weights, means and standard deviations; shape (components,).
+    """A mixture of normal distributions; all arrays have shape (components,).
 
     Parameters
     ----------
     mass
-        Non-negative; need not add up to 1.
+        Weight of each component, non-negative; they need not add up to 1.
     means, sds
-        Of the components; the standard deviations are positive.
+        Mean and standard deviation of each component; the latter are positive.
 
     """
 
@@ -70,7 +72,7 @@ class NormalMixture:
         return tuple(found)
 
     def _settled(self, probability: float, x: float) -> tuple[float, bool]:
-        """Where Newton steps lead, and whether they come to rest."""
+        """The quantile by Newton steps from `x`, and true if they converged."""
         for _ in range(_STEPS):
             below, density = self._below_and_density(x)
             if not density > 0.0:
@@ -98,6 +100,7 @@ class NormalMixture:
 
     def _below_and_density(self, x: float) -> tuple[float, float]:
         z = (self.means - x) / self.sds
+        # The bound keeps exp(-z²/2) from underflow, for which numpy may be set to warn.
         values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
         density = total(values) / (self._whole * math.sqrt(2.0 * math.pi))
         return self._tail(z), density

@@ -16,11 +16,14 @@ from qis.synthesis.currency import Likelihood
 Floats = NDArray[np.float64]
 
 _MARGIN: Final = 40.0
+"""How far beyond the outermost points the scan goes, in the parameter's unit."""
 _STEP: Final = 0.05
+"""Distance of the scan's points."""
 _LONGEST: Final = 20_000
 """Most points of the scan; wider spans are scanned in wider steps."""
 _PARTS: Final = 32
 _CUTS: Final = 11
+"""32**11 is 2**55: more parts than the 53 bits of a float64 tell apart."""
 
 
 class PooledCurve:
@@ -60,9 +63,9 @@ class PooledCurve:
         return argmax, max(self._at(argmax), float(self._heights[best]))
 
     def crossing(self, start: float, level: float, side: int) -> float:
-        """Where it first falls below `level` on the way from `start` to one side.
+        """The point where the curve first falls below `level`, from `start` to one side.
 
-        Infinite if it never does.
+        `side` is -1 or 1. Infinite if the curve never falls so far.
         """
         limit = self._likelihood.limits[0 if side < 0 else 1]
         if limit >= level:

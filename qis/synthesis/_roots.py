@@ -1,4 +1,4 @@
-"""Where a decreasing function passes zero, by its own steps where they help and bisection else."""
+"""The root of a decreasing function, by Newton-like steps, and bisection where they fail."""
 
 import math
 from collections.abc import Callable

@@ -18,10 +18,10 @@ from qis.errors import InputError
 Floats = NDArray[np.float64]
 
 _LARGEST: Final = 1e150
-"""Of any number; the squares must be finite."""
+"""Largest size of any number; the squares must be finite."""
 
 _LARGEST_RATIO: Final = 1e70
-"""Of two standard errors, or of an estimate to one: beyond it their squares leave float64."""
+"""Largest ratio of two standard errors, or of an estimate to one; float64 must hold its square."""
 
 
 _MANY: Final = 300
@@ -29,6 +29,7 @@ _MANY: Final = 300
 
 _SPLITS: Final = 6
 _SPLITTABLE: Final = 1e280
+"""Numbers beyond this, or below its inverse, are left to `math.fsum`: splitting could overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +67,9 @@ class Sites:
 def total(values: Floats) -> float:
     """The sum, correctly rounded, so that it does not depend on the order.
 
-    What `math.fsum` gives. Of many values the leading bits of all are split off at once, few enough
-    that their sum is exact, then the next ones, until nothing is left (Rump, Ogita & Oishi 2008,
-    part I, lemma 3.3).
+    The same number as `math.fsum` gives, faster if there are many: the leading bits of all values
+    are split off at once, few enough that their sum is exact, then the next ones, until nothing is
+    left (Rump, Ogita & Oishi 2008, part I, lemma 3.3).
     """
     rest = values
     sums: list[float] = []
@@ -86,7 +87,7 @@ def total(values: Floats) -> float:
 
 
 def check_sites(estimates: ArrayLike, standard_errors: ArrayLike) -> Sites:
-    """Check and sort.
+    """Check estimates and standard errors, and sort the sites by value.
 
     Raises
     ------

@@ -1,7 +1,10 @@
 """Standard errors of the estimators of tau2.
 
-Of the moment estimators by the variance of their quadratic forms, of the likelihood estimators by
-the expected information (Viechtbauer 2005).
+Those of the moment estimators follow from the variance of their quadratic forms, those of the
+likelihood estimators from the expected information (Viechtbauer 2005). With V the diagonal matrix
+of the sites' variances, ``Var(y' P y) = 2 tr(P V P V) + 4 tau2 tr(P V P) + 2 tau2² tr(P P)``.
+
+All take and give tau2 in units of ``sites.scale ** 2``.
 """
 
 import math
@@ -13,11 +16,13 @@ from qis.synthesis._weights import weighted
 
 
 def sidik_jonkman_start(sites: Sites) -> float:
+    """The unweighted variance of the estimates, from which Sidik and Jonkman start."""
     deviations = sites.estimates - total(sites.estimates) / sites.k
     return total(deviations**2) / sites.k
 
 
 def _moment_error(sites: Sites, tau2: float) -> float:
+    # At tau2 = 0 the weights are 1 / V, so P V P = P and tr(P V P V) = k - 1.
     at = weighted(sites, 0.0)
     trace = at.trace
     spread = 2.0 * (sites.k - 1) + 4.0 * tau2 * trace + 2.0 * tau2**2 * at.trace_square
@@ -33,9 +38,9 @@ def _hunter_schmidt_error(sites: Sites, tau2: float) -> float:
 def _hedges_error(sites: Sites, tau2: float) -> float:
     k, v = sites.k, sites.variances
     trace = total(v) * (k - 1) / k
-    # P V P V summed, for P = I - 11'/k.
-    squares = total(v * v) * (1.0 - 2.0 / k) + (total(v) / k) ** 2
-    spread = 2.0 * squares + 4.0 * tau2 * trace + 2.0 * tau2**2 * (k - 1)
+    # tr(P V P V) for P = I - 11'/k.
+    pvpv = total(v * v) * (1.0 - 2.0 / k) + (total(v) / k) ** 2
+    spread = 2.0 * pvpv + 4.0 * tau2 * trace + 2.0 * tau2**2 * (k - 1)
     return math.sqrt(spread) / (k - 1)
 
 

@@ -23,7 +23,7 @@ class Weighted:
     residuals
         Estimates less `mean`.
     add
-        How sums are made: correctly rounded, or plainly inside a search.
+        The function that makes sums: correctly rounded, or a plain one inside a search.
 
     """
 
@@ -46,14 +46,15 @@ class Weighted:
     @property
     def trace_square(self) -> float:
         """Trace of ``P P``."""
-        squares = self.weights * self.weights
+        squared = self.weights * self.weights
         diagonal = (self.weights * (_sums_of_others(self.weights, self.add) / self.sum1)) ** 2
-        off_diagonal = squares * (_sums_of_others(squares, self.add) / self.sum1**2)
+        off_diagonal = squared * (_sums_of_others(squared, self.add) / self.sum1**2)
         return self.add(diagonal) + self.add(off_diagonal)
 
 
 def _sums_of_others(values: Floats, add: Callable[[Floats], float]) -> Floats:
     """For each of the positive values the sum of the others, also where one outweighs all."""
+    # In this difference the largest value may lose all digits, the others one bit at most.
     rest = add(values) - values
     largest = int(np.argmax(values))
     rest[largest] = add(np.delete(values, largest))

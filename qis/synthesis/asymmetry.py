@@ -25,7 +25,7 @@ class EggerTest:
     slope
         Change of the estimate per unit of its standard error.
     standard_error
-        Of `slope`, with the residual variance estimated.
+        Standard error of `slope`, with the residual variance estimated.
     limit
         The estimate as the standard error goes to zero.
     df
@@ -55,7 +55,7 @@ def egger_test(estimates: ArrayLike, standard_errors: ArrayLike) -> EggerTest:
     Parameters
     ----------
     estimates, standard_errors
-        Shape (k,), as for `inverse_variance`; three sites or more.
+        Shape (k,), one of each a site, three sites or more; logarithms for ratio measures.
 
     Raises
     ------
@@ -78,6 +78,7 @@ def egger_test(estimates: ArrayLike, standard_errors: ArrayLike) -> EggerTest:
     x_mean, y_mean = total(weights * x) / sum1, total(weights * y) / sum1
     dx, dy = x - x_mean, y - y_mean
     sxx = total(weights * dx * dx)
+    # sxx / k is the squared relative spread of the standard errors: under 1e-10 they are equal.
     if sxx <= 1e-20 * sites.k:
         raise InputError(
             "all standard errors are equal, so no trend over them can be seen",

@@ -32,26 +32,30 @@ TAU_PRIORS: Final = ("half-normal", "half-cauchy")
 
 _NODES: Final = 1000
 _NEGLIGIBLE: Final = 45.0
+"""A log density this far below the highest is left out: exp(-45) is 3e-20."""
 _CELLS: Final = 1 << 20
+"""Most numbers in one array of sites by nodes; bounds the memory to 8 MiB each."""
 _CACHED: Final = 1 << 14
-"""Numbers computed at once where that changes no bit: so few need no fresh memory."""
+"""Numbers computed at once where that changes no bit: 128 KiB an array, which is reused."""
 _UNRESOLVED: Final = 1e9
+"""Above this a log density is rounded by more than 1e-7, and its differences mean nothing."""
 
 Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Marginal:
-    """One quantity's posterior.
+    """The posterior distribution of one quantity.
 
     Parameters
     ----------
     mean, sd
-        Infinite where the integral diverges (half-Cauchy prior with one or two sites).
+        Posterior mean and standard deviation; infinite where the integral diverges (half-Cauchy
+        prior with one or two sites).
     median
         The 50 % quantile.
     interval
-        Central, at the posterior's level.
+        Central interval, at the posterior's `level`.
 
     """
 
@@ -68,13 +72,13 @@ class Posterior:
     Parameters
     ----------
     mean, median, sd, interval
-        Of mu, the mean of the sites' true effects. The interval is central.
+        Posterior of mu, the mean of the sites' true effects. The interval is central.
     tau
-        Of the standard deviation between sites.
+        Posterior of the standard deviation between sites.
     predictive
-        Of the true effect of a further site.
+        Posterior predictive distribution of the true effect of a further site.
     shrinkage_means, shrinkage_sds
-        Of each site's own true effect, in the order given.
+        Posterior mean and standard deviation of each site's own true effect, in the order given.
     probability_positive
         P(mu > 0).
     level
@@ -112,7 +116,7 @@ class _Nodes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Prior:
-    """In scaled units; `precision` is 0 for a flat prior on the mean."""
+    """Both priors, in scaled units; `precision` is 0 for a flat prior on the mean."""
 
     name: str
     tau_scale: float
@@ -120,7 +124,7 @@ class _Prior:
     precision: float
 
     def log_tau_density(self, log_tau: Floats) -> Floats:
-        """Of log tau (with the Jacobian), less a constant."""
+        """Log prior density of log tau (with the Jacobian), less a constant."""
         ratio = log_tau - math.log(self.tau_scale)
         if self.name == "half-normal":
             return log_tau - 0.5 * np.exp(np.minimum(2.0 * ratio, 700.0))
@@ -142,7 +146,8 @@ def bayes(
     Parameters
     ----------
     estimates, standard_errors
-        Shape (k,), as for `inverse_variance`; their order changes no bit of the result.
+        Shape (k,), one of each a site; logarithms for ratio measures. Their order changes no bit
+        of the result.
     tau_scale
         Scale of the prior on tau, in the units of the estimates. The default suits log ratios and
         standardised mean differences, and nothing else.
@@ -208,9 +213,11 @@ def mean_and_tau(
     mean_scale: float | None,
     level: float,
 ) -> tuple[Marginal, Marginal]:
-    """Of `bayes` what a synthesis needs, in half the time: the posteriors of mu and tau.
+    """The posteriors of mu and tau, without the rest of `bayes` and in half its time.
 
-    Parameters and errors as for `bayes`; the prior on tau is half-normal.
+    The prior on tau is half-normal with scale `tau_scale`, that on mu normal about 0 with standard
+    deviation `mean_scale`, or flat if that is None. Raises `InputError` if a number is not finite,
+    or a scale or standard error is not positive.
     """
     found = _integrated(
         estimates,
@@ -276,7 +283,9 @@ def _integrated(
 
 
 def _finite_moments(prior: _Prior, k: int) -> float:
-    """Moments of tau's posterior of an order below this exist."""
+    """The order below which moments of tau's posterior are finite."""
+    # For large tau the likelihood falls like tau**-(k - 1), or like tau**-k with a prior on the
+    # mean, and the half-Cauchy prior like tau**-2.
     if prior.name == "half-normal":
         return math.inf
     return k + 1 if prior.precision > 0.0 else k
@@ -293,6 +302,8 @@ def _zoom(sites: Sites, prior: _Prior) -> _Nodes:
     """
     spread = float(sites.estimates[-1] - sites.estimates[0])
     widest = max(prior.tau_scale, spread, math.sqrt(float(sites.variances.max())))
+    # As tau goes to 0 the density of log tau falls like tau (its Jacobian), from where tau is as
+    # small as the prior's scale and the smallest standard error, which is 1 in these units.
     low = math.log(min(prior.tau_scale, 1.0)) - _NEGLIGIBLE - 5.0
     high = math.log(widest) + _NEGLIGIBLE + 5.0
     while True:
@@ -307,7 +318,7 @@ def _zoom(sites: Sites, prior: _Prior) -> _Nodes:
             )
         kept = np.flatnonzero(nodes.log_density > highest - _NEGLIGIBLE)
         first, last = max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 1, _NODES - 1)
-        if last - first > 0.8 * _NODES:
+        if last - first > 0.8 * _NODES:  # looking closer would gain little
             return nodes
         low, high = float(nodes.log_tau[first]), float(nodes.log_tau[last])
 
@@ -324,9 +335,13 @@ def _evaluate(sites: Sites, prior: _Prior, log_tau: Floats) -> _Nodes:
 
 
 def _evaluate_piece(sites: Sites, prior: _Prior, log_tau: Floats) -> tuple[Floats, Floats, Floats]:
+    # With mu integrated out, twice the log-likelihood of tau is the sum of the log weights, less
+    # the log of their sum, less the weighted squares about the mean. The arrays are reused, for
+    # speed.
     weights = np.exp(2.0 * log_tau)[:, None] + sites.variances
     np.divide(1.0, weights, out=weights)
     precision = weights.sum(axis=1) + prior.precision
+    # Offsets from the most precise site: no digits cancel where all estimates are far from zero.
     origin = float(sites.estimates[np.argmin(sites.variances)])
     offsets = sites.estimates - origin
     work = weights * offsets

@@ -1,8 +1,8 @@
 """Peto and Mantel-Haenszel: two classical ways to pool 2×2 tables, as cross-checks.
 
 Neither corrects zero cells. Peto is biased for strong effects and unbalanced arms; its weights,
-and those of Mantel-Haenszel, assume one common effect. The conditional likelihood needs neither
-excuse and is what `synthesise` uses; where the three differ much, look why.
+and those of Mantel-Haenszel, assume one common effect. The conditional likelihood has neither
+fault and is what `synthesise` uses; where the three differ much, find out why.
 
 Sources: Mantel & Haenszel 1959; Yusuf, Peto et al. 1985; Robins, Breslow & Greenland 1986 (OR);
 Greenland & Robins 1985 (RR); Sato, Greenland & Robins 1989 (RD).
@@ -32,7 +32,7 @@ class PooledCounts:
     measure
         "OR" or "RR" (then all on the log scale), or "RD".
     estimate, standard_error, interval
-        Of the common effect; the interval is normal, at `level`.
+        The common effect, its standard error, and its normal interval at `level`.
     informative
         Which tables contributed, in the order given.
     q
@@ -98,6 +98,7 @@ def peto(
     check_level(level)
     tables = _check_tables(events, totals, control_events, control_totals)
     n, m = tables.n, tables.events
+    # Events of the treated arm less those expected, and their hypergeometric variance.
     excess = (tables.a * tables.n2 - tables.c * tables.n1) / n
     variance = tables.n1 * tables.n2 * m * (n - m) / (n * n * np.maximum(n - 1.0, 1.0))
     informative = variance > 0.0
@@ -124,7 +125,7 @@ def mantel_haenszel(
     Parameters
     ----------
     events, totals, control_events, control_totals
-        As for `peto`.
+        Whole numbers, shape (k,): treated arm, then control arm.
     measure
         "OR", "RR" (log scale) or "RD".
     level
@@ -133,7 +134,8 @@ def mantel_haenszel(
     Raises
     ------
     InputError
-        As for `peto`, or if the measure is unknown.
+        If a count is no whole number, negative, or above its total, a total is zero, or the
+        measure is unknown.
     NoEstimateError
         If the estimate or its standard error would be zero over zero, or infinite.
 
@@ -153,6 +155,7 @@ _Estimate = tuple[float, float, "np.ndarray[tuple[int], np.dtype[np.bool_]]"]
 
 
 def _odds_ratio(t: _Tables) -> _Estimate:
+    # Variance by Robins, Breslow & Greenland 1986, with their letters P, Q, R and S.
     b, d = t.n1 - t.a, t.n2 - t.c
     for_, against = t.a * d / t.n, b * t.c / t.n
     r, s = _positive(for_, against)
@@ -164,6 +167,7 @@ def _odds_ratio(t: _Tables) -> _Estimate:
 
 
 def _risk_ratio(t: _Tables) -> _Estimate:
+    # Variance by Greenland & Robins 1985.
     treated, control = t.a * t.n2 / t.n, t.c * t.n1 / t.n
     r, s = _positive(treated, control)
     spread = t.events * t.n1 * t.n2 / t.n**2 - t.a * t.c / t.n
@@ -171,6 +175,7 @@ def _risk_ratio(t: _Tables) -> _Estimate:
 
 
 def _risk_difference(t: _Tables) -> _Estimate:
+    # Variance by Sato, Greenland & Robins 1989, with their letters P and Q.
     share1, share2 = t.n1 / t.n, t.n2 / t.n
     weight = total(t.n1 * share2)
     estimate = total(t.a * share2 - t.c * share1) / weight

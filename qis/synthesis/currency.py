@@ -22,7 +22,7 @@ from qis.synthesis._sites import check_sites
 
 Floats = NDArray[np.float64]
 _CELLS: Final = 1 << 20
-"""Numbers computed at once."""
+"""Most numbers computed at once; bounds the memory to 8 MiB an array."""
 
 Poolable = Effect | LikelihoodProfile | Counts
 
@@ -63,26 +63,26 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
 
 
 def is_poolable(outcome: object) -> TypeIs[Poolable]:
-    """Whether it has a log-likelihood of one effect: counts of a single arm have none."""
+    """True if the outcome has a log-likelihood of one effect; counts of a single arm have none."""
     if isinstance(outcome, Counts):
         return outcome.measure is not None
     return isinstance(outcome, Effect | LikelihoodProfile)
 
 
 def measure_of(outcome: Poolable) -> str:
-    """What it pools as."""
+    """Name of the measure under which the outcome is pooled, such as "OR"."""
     return outcome.measure or ""
 
 
 def events_of(outcome: Poolable) -> int | None:
-    """Events in all arms, if known."""
+    """Number of events in all arms; `None` if not known."""
     if isinstance(outcome, Counts):
         return outcome.all_events
     return outcome.events if isinstance(outcome, LikelihoodProfile) else None
 
 
 def is_informative(outcome: Poolable) -> bool:
-    """Whether the likelihood depends on the effect at all."""
+    """True if the likelihood depends on the effect at all."""
     return isinstance(outcome, Effect) or _profile_of(outcome).is_informative
 
 
@@ -104,7 +104,8 @@ class Likelihood:
     curves
         One row for each profile, in an order that depends on their content only; `None`: none.
     precision, centre
-        Of the parabola ``-precision * (theta - centre)**2 / 2``; precision 0: none.
+        Those of the parabola ``-precision * (theta - centre)**2 / 2``; with precision 0 there is
+        none.
 
     """
 
@@ -138,23 +139,24 @@ class Likelihood:
 
     @classmethod
     def sum(cls, parts: Sequence["Likelihood"]) -> Self:
-        """Of likelihoods of disjoint people, in the order given."""
+        """The sum of log-likelihoods of disjoint people, in the order given."""
         curves = [part.curves for part in parts if part.curves is not None]
-        bowls = [part for part in parts if part.precision > 0.0]
-        precision = fsum(part.precision for part in bowls)
-        centre = fsum(part.precision * part.centre for part in bowls) / precision if bowls else 0.0
+        normal = [part for part in parts if part.precision > 0.0]
+        precision = fsum(part.precision for part in normal)
+        weighted = fsum(part.precision * part.centre for part in normal)
+        centre = weighted / precision if normal else 0.0
         return cls(
             curves=Curves.stacked(curves) if curves else None, precision=precision, centre=centre
         )
 
     @property
     def is_level(self) -> bool:
-        """Whether it says nothing."""
+        """True if the log-likelihood is constant, so that it says nothing of the effect."""
         return self.curves is None and self.precision == 0.0
 
     @property
     def is_parabola(self) -> bool:
-        """Whether it is that of a normal estimate."""
+        """True if the log-likelihood is that of one normal estimate: a parabola and no curve."""
         return self.curves is None and self.precision > 0.0
 
     def value(self, theta: Floats) -> Floats:
@@ -168,7 +170,7 @@ class Likelihood:
         return total if self.curves is None else total + _summed(self.curves.gradient, theta)
 
     def bend(self, low: float, high: float) -> float:
-        """By how much the slope is less at `high` than at `low`."""
+        """Slope at `low` less slope at `high`, which is positive where the curve bends down."""
         if self.curves is None:
             return self.precision * (high - self.centre) - self.precision * (low - self.centre)
         slopes = self.gradient(np.array([low, high]))
@@ -186,7 +188,7 @@ class Likelihood:
 
     @property
     def span(self) -> tuple[float, float]:
-        """From where to where the curves have points and the parabola its centre."""
+        """Smallest and largest of the curves' points and the parabola's centre, or zeros."""
         points = [] if self.precision == 0.0 else [self.centre]
         if self.curves is not None:
             points += [float(self.curves.points.min()), float(self.curves.points.max())]
@@ -207,6 +209,7 @@ def _parabola(effects: list[Effect]) -> tuple[float, float]:
         return 0.0, 0.0
     if len(effects) == 1:
         return effects[0].standard_error ** -2, effects[0].estimate
+    # For its errors only: numbers too far apart for float64 are refused.
     check_sites([e.estimate for e in effects], [e.standard_error for e in effects])
     precisions = [effect.standard_error**-2 for effect in effects]
     precision = fsum(precisions)

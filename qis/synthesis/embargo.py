@@ -19,7 +19,7 @@ from qis.synthesis.result import Reach, SiteResult, Synthesis
 
 
 class _Hidden:
-    """Over a dataclass: only some fields are set, asking for another raises `EmbargoError`."""
+    """Mixed into a dataclass: some of its fields are set, reading another raises `EmbargoError`."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
@@ -30,6 +30,7 @@ class _Hidden:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
+        # Called only where the slot of that name is empty, so what is shown never passes here.
         if name not in type(self).__dataclass_fields__:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
         raise EmbargoError(
@@ -74,7 +75,7 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
 
     @property
     def is_embargoed(self) -> bool:
-        """True."""
+        """True: the numbers are hidden."""
         return True
 
     def explain(self) -> str:
@@ -128,7 +129,7 @@ def embargoed(
         sites=tuple(_site(site, until) for site in gathered.sites),
         excluded=gathered.left_out,
         silent=gathered.silent,
-        looks=looks - 1,
+        looks=looks - 1,  # no number was seen, so this was no look at the data
         reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
         seen_digest=seen_digest,

@@ -81,7 +81,7 @@ def _short(name: str) -> str:
 
 
 def missing(synthesis: Synthesis) -> Iterator[str]:
-    """What every explanation ends with: who is not in it, and which synthesis this is."""
+    """Lines that every explanation ends with: who is not in it, and which synthesis this is."""
     if synthesis.excluded:
         yield "Left out:"
     for left in synthesis.excluded:

@@ -54,7 +54,8 @@ class ForestSummary:
     label
         For example "Fixed effect".
     estimate, interval
-        As for a row; without an estimate the interval is drawn as a line.
+        On the scale of the synthesis (logarithm for ratios); limits may be infinite. Without an
+        estimate the interval is drawn as a line.
     prediction
         Prediction interval, drawn as a thin line through the diamond, if there is one.
 
@@ -77,7 +78,7 @@ class Forest:
     measure
         A name from `qis.outcomes.MEASURES`; ratios get a logarithmic axis.
     rows, summaries
-        From top to bottom; one row or more.
+        Sites and diamonds, from top to bottom; one row or more.
     note
         A line under the plot, such as tau and I².
     level
@@ -99,7 +100,7 @@ class Forest:
 
     @property
     def is_ratio(self) -> bool:
-        """Whether the axis shows exponentials of the estimates."""
+        """True if the axis shows exponentials of the estimates."""
         return measure_named(self.measure).is_ratio
 
     @property
@@ -115,12 +116,12 @@ class Forest:
 
     @property
     def shows_n(self) -> bool:
-        """Whether any row knows its number of people."""
+        """True if any row knows its number of people."""
         return any(row.n is not None for row in self.rows)
 
     @property
     def shows_weights(self) -> bool:
-        """Whether any row has a weight."""
+        """True if any row has a weight."""
         return any(row.weight is not None for row in self.rows)
 
     def numbers(self, estimate: float | None, interval: Interval | None) -> str:
@@ -133,6 +134,7 @@ class Forest:
 
     def number(self, value: float) -> str:
         """One value as text on the shown scale, with three digits or two decimals."""
+        # exp(700) is near the largest float64; a greater ratio is shown as that.
         shown = math.exp(min(value, 700.0)) if self.is_ratio else value
         if math.isinf(value):
             return ("0" if self.is_ratio else "−∞") if value < 0 else "∞"
@@ -186,17 +188,20 @@ def _ratio_ticks(low: float, high: float) -> list[float]:
     ln10 = math.log(10.0)
     decades = range(math.floor(low / ln10), math.ceil(high / ln10) + 1)
     inside: list[float] = []
+    # As many ticks in each decade as fit: 1-2-5, else 1-3, else 1.
     for steps in (_RATIO_STEPS, (1.0, 3.0), (1.0,)):
         positions = [math.log(step) + ln10 * decade for decade in decades for step in steps]
         inside = [x for x in positions if low <= x <= high]
         if len(inside) <= _MOST_TICKS:
             break
     if len(inside) > _MOST_TICKS:
+        # Some of them at equal steps, counted so that the tick of no effect stays.
         stride = math.ceil(len(inside) / _MOST_TICKS)
         zero = min(range(len(inside)), key=lambda i: abs(inside[i]))
         inside = inside[zero % stride :: stride]
     if len(inside) >= 3:
         return inside
+    # Within a decade or so: equal steps of the ratio itself.
     return [
         math.log(shown)
         for shown in _linear_ticks(math.exp(low), math.exp(high))

@@ -31,21 +31,21 @@ class LeftOut(NamedTuple):
     site: str | None
     """Name of its site; `None` if the roster has none for it."""
     reason: str
-    """In one or two words."""
+    """The reason in one or two words."""
     sentence: str
-    """The reason in full."""
+    """The reason in a whole sentence."""
 
     @property
     def is_withdrawn(self) -> bool:
-        """Whether the site took back what it had published."""
+        """True if the site took back what it had published."""
         return self.reason == Reason.RETRACTED.label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SiteEvidence:
-    """What one site has sent that counts: its cohorts, in the order of their packets' ids.
+    """The evidence of one site that counts: its cohorts, in the order of their packets' ids.
 
-    Or what a derived packet says of several sites, none of which counts otherwise.
+    Of a derived packet: what it says of several sites, none of which counts otherwise.
     """
 
     name: str
@@ -72,19 +72,19 @@ class Gathered:
     Parameters
     ----------
     study_id, question
-        Of the study.
+        Id and question of the study.
     measure
         What is pooled; `None` if nothing is.
     sites
-        By name.
+        Sites that count, sorted by name.
     left_out
-        By packet id.
+        Packets that do not count, sorted by packet id.
     silent
         Names of enrolled sites of which nothing came.
     enrolled
         Number of enrolled sites; `None` if the roster is open.
     roster_digest
-        Names the roster.
+        32 bytes that identify the roster by its content.
     now
         Unix seconds: when it was judged.
 
@@ -107,7 +107,7 @@ class Gathered:
 
     @property
     def something_withdrawn(self) -> bool:
-        """Whether a site took back what may have been looked at: no confidence sequence then."""
+        """True if a site took back what may have been seen; a confidence sequence is void then."""
         return any(left.is_withdrawn for left in self.left_out)
 
 

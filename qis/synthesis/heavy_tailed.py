@@ -22,10 +22,13 @@ from qis.synthesis.robust import FEWEST_SITES, verdict_for
 _MEAN_NODES: Final = 81
 _MOST_MEAN_NODES: Final = 20_000
 _ROWS: Final = 256
+"""Nodes of mu that are computed at once, which bounds the memory."""
 _TAU_NODES: Final = 81
 _MIXING_NODES: Final = 48
 _NEGLIGIBLE: Final = 25.0
+"""A log density this far below the highest is left out: exp(-25) is 1e-11."""
 _SAME: Final = 1e-5
+"""The grid is fine enough once a finer one moves no result by more, in standard deviations."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,11 +38,11 @@ class HeavyTailed:
     Parameters
     ----------
     mean, median, sd, interval
-        Of mu, the middle of the sites' true effects; the interval is central.
+        Posterior of mu, the middle of the sites' true effects; the interval is central.
     tau_median
-        Of the scale (not the standard deviation) of their t distribution.
+        Posterior median of the scale (not the standard deviation) of their t distribution.
     df, tau_scale, level
-        As asked for.
+        Degrees of freedom, scale of the prior on tau, and probability inside the interval.
     k
         Number of sites.
 
@@ -57,7 +60,7 @@ class HeavyTailed:
 
     @property
     def can_tell(self) -> bool:
-        """Whether there are enough sites for robustness to mean anything."""
+        """True if there are enough sites (five) for robustness to mean anything."""
         return self.k >= FEWEST_SITES
 
     @property
@@ -95,8 +98,8 @@ def heavy_tailed(
     Parameters
     ----------
     estimates, standard_errors
-        Shape (k,), as for `inverse_variance`; their order changes no bit. The cost is
-        proportional to k, about a second for 40 sites.
+        Shape (k,), one of each a site; logarithms for ratio measures. Their order changes no bit.
+        The cost is proportional to k, about a second for 40 sites.
     tau_scale
         Scale of the half-normal prior on tau, in the units of the estimates.
     df
@@ -137,6 +140,8 @@ def heavy_tailed(
 
 def _mixing_nodes(df: float) -> _Mixing:
     """Precision lambda ~ gamma(df/2, rate df/2), by the trapezoid rule over log lambda."""
+    # In log lambda the density is exp(half (log lambda - lambda)), so to the left it falls like
+    # lambda**half and to the right faster than exp(-half lambda).
     half = 0.5 * df
     low = -2.0 * _NEGLIGIBLE / df - 1.0
     high = math.log(1.0 + 2.0 * _NEGLIGIBLE / half)
@@ -217,6 +222,8 @@ class _Model:
             for start in range(0, len(moves), _ROWS):
                 part = slice(start, start + _ROWS)
                 out[part] += self._site(y - moves[part], v, tau2)
+        # The half-normal prior on tau, with the Jacobians of log tau (tau) and of u (cosh u). The
+        # bound keeps exp from overflowing; the prior is zero long before.
         ratio = np.minimum(grid.log_tau - math.log(self._tau_scale), 300.0)
         prior = grid.log_tau - 0.5 * np.exp(2.0 * ratio)
         return out + prior + np.log(np.cosh(grid.u))[:, None]
@@ -226,6 +233,7 @@ class _Model:
         variances = variance + tau2[:, None] * self._mixing.spread
         constant = self._mixing.log_weight - 0.5 * np.log(variances)
         log_terms = constant - 0.5 * (residuals * residuals)[:, None, None] / variances
+        # The largest term is taken out before exp, so that far-off sites do not underflow to zero.
         highest = log_terms.max(axis=2)
         np.exp(log_terms - highest[:, :, None], out=log_terms)
         log_likelihood: Floats = highest + np.log(log_terms.sum(axis=2))

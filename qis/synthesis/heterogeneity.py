@@ -24,12 +24,13 @@ from qis.synthesis._weights import Weighted, weighted
 TAU2_METHODS: Final = ("FE", "DL", "REML", "PM", "ML", "EB", "HE", "HS", "SJ")
 
 _ZERO: Final = 1e-15
+"""A tau2 below this, in units of `Sites.scale ** 2`, is given as 0."""
 _GRID_START: Final = 1e-9
 _GRID_PER_DECADE: Final = 4
 
 
 def _plain(values: Floats) -> float:
-    """A sum whose last bits depend on the order: of sorted sites, so on nothing."""
+    """A plain sum, faster than `total`. It depends on the order, but the sites are sorted."""
     return float(values.sum())
 
 
@@ -115,6 +116,8 @@ def _solve_q(sites: Sites, target: float) -> float:
     if at.q <= target:
         return 0.0
     deviations = sites.estimates - total(sites.estimates) / sites.k
+    # Q is the least sum of weighted squares, and no weight exceeds 1 / tau2: so at `high` it is at
+    # most the target.
     low, high = 0.0, total(deviations**2) / target
 
     def excess(tau2: float) -> tuple[float, float]:
@@ -140,6 +143,7 @@ def _maximise(sites: Sites, *, restricted: bool) -> float:
     Fisher scoring alone can stop at the lesser of two maxima, and overshoots near zero.
     """
     spread = float(sites.estimates[-1] - sites.estimates[0]) ** 2
+    # From here on the score is negative, so there is no maximum beyond.
     ceiling = 2.0 * spread + 2.0 * float(sites.variances.max())
     points = math.ceil(_GRID_PER_DECADE * math.log10(ceiling / _GRID_START))
     grid = np.concatenate([[0.0], np.geomspace(_GRID_START, ceiling, points)])
@@ -150,11 +154,13 @@ def _maximise(sites: Sites, *, restricted: bool) -> float:
     def step_at(tau2: float) -> tuple[float, float]:
         return _scoring_step(sites, tau2, restricted=restricted)
 
+    # The ends of the grid may be peaks too, hence the infinities around it.
     heights = np.array([-math.inf, *map(height, grid), -math.inf])
     peaks = np.flatnonzero((heights[1:-1] >= heights[:-2]) & (heights[1:-1] >= heights[2:]))
     candidates = [0.0]
     for peak in peaks.tolist():
         low, high = float(grid[max(peak - 1, 0)]), float(grid[min(peak + 1, points)])
+        # Where the score at zero is negative the peak there is zero itself, already a candidate.
         if peak or step_at(0.0)[0] > 0.0:
             candidates.append(passing_zero(step_at, float(grid[peak]), low, high, floor=_ZERO))
     found = max(candidates, key=height)

@@ -42,13 +42,15 @@ class Pooled:
     Parameters
     ----------
     estimate
-        Of the common effect ("FE") or of the mean of the effects' distribution (all others).
+        Estimate of the common effect ("FE") or of the mean of the effects' distribution (all
+        others).
     standard_error
-        Of `estimate`: as the interval uses it, so with the Hartung-Knapp factor where asked for.
+        Standard error of `estimate` as the interval uses it: with the Hartung-Knapp factor where
+        that was asked for.
     classical_standard_error
         ``1 / sqrt(sum of weights)``, without that factor.
     interval
-        For `estimate`, two-sided, at `level`.
+        Two-sided interval for `estimate`, at `level`.
     interval_method
         "z", "hksj" or "hk". One site alone has its own normal interval, so then "z".
     tau2, tau2_standard_error, tau2_method
@@ -217,9 +219,10 @@ class Pooled:
 
     @property
     def restricted_log_likelihood(self) -> float:
-        """At `tau2` and `estimate`; what REML maximises."""
+        """Restricted log-likelihood at `tau2` and `estimate`, which REML maximises."""
         unit = self._sites.scale
         value = restricted_log_likelihood(self._sites, self.tau2 / unit**2)
+        # A density in k - 1 dimensions, back in the units of the estimates.
         return value - (self.k - 1) * math.log(unit)
 
 
@@ -277,6 +280,7 @@ def inverse_variance(
     k, unit = sites.k, sites.scale
     if k == 1:
         interval = "z"
+    # One site gives back its own standard error exactly, which 1 / (1 / v) need not.
     classical = math.sqrt(1.0 / at.sum1) if k > 1 else math.sqrt(float(sites.variances[0]))
     factor = at.q / (k - 1) if k > 1 else 1.0
     error = classical * _widening(factor, interval)

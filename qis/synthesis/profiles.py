@@ -1,4 +1,4 @@
-"""Pooling of log-likelihoods: small and zero-count sites count with all that they know."""
+"""Pooling of whole log-likelihoods, in which small and zero-count sites need no correction."""
 
 import math
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ class PooledProfiles:
     Parameters
     ----------
     measure, model, level
-        As given.
+        Name of the measure, model, and coverage of the intervals.
     estimate
         Fixed: where the summed log-likelihood is largest. Random: the posterior median of the mean
         effect. `None` if no finite value is, as `note` then explains.
@@ -191,6 +191,7 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     if pooled.is_parabola:
         return _normal(pooled.centre, pooled.precision**-0.5, quantile)
     search = PooledCurve(pooled)
+    # The chi-squared quantile with 1 degree of freedom is the square of the normal one.
     drop = quantile**2 / 2.0
     argmax, height = search.maximum()
     if math.isinf(argmax):

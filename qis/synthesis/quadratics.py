@@ -19,11 +19,12 @@ from qis.synthesis._sites import check_scale
 
 Floats = NDArray[np.float64]
 _SINGULAR = 1e-12
+"""Below this an eigenvalue of the information, scaled to a diagonal of ones, counts as zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CombinedQuadratics:
-    """Coefficients and what is known of them. Unpacks into (coefficients, covariance).
+    """Pooled coefficients and their covariance. Unpacks into (coefficients, covariance).
 
     Parameters
     ----------
@@ -36,7 +37,7 @@ class CombinedQuadratics:
     information, natural
         Sums of H and of s + H a, without the ridge, shapes (p, p) and (p,).
     is_about_zero
-        Whether every anchor was zero.
+        True if every anchor was zero.
     n, events
         People and events of all sites; events `None` where a site has none to count.
     sites
@@ -59,7 +60,7 @@ class CombinedQuadratics:
 
     @property
     def standard_errors(self) -> Floats:
-        """Shape (p,)."""
+        """Standard errors of the coefficients, shape (p,)."""
         errors: Floats = np.sqrt(self.covariance.diagonal())
         return errors
 
@@ -155,7 +156,8 @@ def next_anchor(
     intercept
         Position of the column of ones, if there is a common intercept.
     question, study_id, names_hash
-        As for `Anchor`; those of the outcomes that were combined.
+        The study's question and id and the hash of its features' names: those of the outcomes
+        that were combined.
 
     Raises
     ------

@@ -24,7 +24,7 @@ class SiteResult:
     Parameters
     ----------
     name
-        The roster's; the issuer's key in hexadecimal digits if the roster is open.
+        The site's name on the roster; the issuer's key in hexadecimal digits if the roster is open.
     packets
         Its packets, one a cohort.
     outcomes
@@ -37,7 +37,7 @@ class SiteResult:
         Its share, 0-1, of the curvature of the summed log-likelihood at the fixed estimate;
         `None` if there is no estimate.
     is_informative
-        Whether its evidence depends on the effect at all.
+        True if its evidence depends on the effect at all.
 
     """
 
@@ -53,7 +53,7 @@ class SiteResult:
 
 
 class Reach(NamedTuple):
-    """How far the exchange went, seen from here."""
+    """How many sites, and pairs of sites, a synthesis brings together."""
 
     sites: int
     """Sites that count."""
@@ -79,7 +79,7 @@ class Synthesis:
     Parameters
     ----------
     study_id, question
-        Of the study.
+        Id and question of the study.
     study
         The study itself, where it was given.
     measure
@@ -93,28 +93,29 @@ class Synthesis:
         was given, where a derived packet counts, or nothing does. With one site both are that
         site's own.
     tau_scale, mean_scale
-        Of the random model's priors, in the measure's units; `mean_scale` `None`: flat.
+        Scale of the random model's prior on tau, and standard deviation of its prior on the mean,
+        in the measure's units; with `mean_scale` `None` the latter is flat.
     level
         Coverage of all intervals.
     sites
-        By name.
+        Sites that count, sorted by name.
     excluded
         Packets that are not in it, with the reasons.
     silent
         Names of enrolled sites of which nothing came.
     looks
-        How often the evidence (`digest`) of this study has changed before somebody's eyes here,
-        this time included.
+        How many different states of the study's evidence (`digest`) somebody here has looked at,
+        this one included.
     confidence_sequence
         Interval for the common effect that may be looked at after every packet (width fixed by
         the measure's scale of tau); `None` without a finite estimate.
     reach
-        Sites and pairs.
+        Numbers of sites, and of pairs of sites, whose evidence came together.
     digest
-        Of the evidence: 32 bytes over the ids of the packets that count, whether anything was
-        withdrawn, method, roster and version. Equal on all nodes with the same evidence.
+        Digest of the evidence: 32 bytes over the ids of the packets that count, whether anything
+        was withdrawn, method, roster and version. Equal on all nodes with the same evidence.
     seen_digest
-        Of everything seen: 32 bytes over `digest` and each packet that is left out, with the
+        Digest of everything seen: 32 bytes over `digest` and each packet that is left out, with the
         reason. It changes when anybody publishes a packet that does not count.
 
     """
@@ -141,7 +142,7 @@ class Synthesis:
 
     @property
     def is_embargoed(self) -> bool:
-        """Whether the study hides the numbers; then `EmbargoError` is raised instead of each."""
+        """True if the study hides the numbers; reading one of them then raises `EmbargoError`."""
         return False
 
     @property
@@ -151,17 +152,17 @@ class Synthesis:
 
     @property
     def estimate(self) -> float | None:
-        """Of the chosen model; natural log scale for ratio measures. `None` if there is none."""
+        """Estimate under the chosen model, on the natural log scale for ratios; `None` if none."""
         return None if self.chosen is None else self.chosen.estimate
 
     @property
     def standard_error(self) -> float | None:
-        """Of the chosen model."""
+        """Standard error under the chosen model; `None` without a finite one."""
         return None if self.chosen is None else self.chosen.standard_error
 
     @property
     def interval(self) -> Interval:
-        """Of the chosen model; infinite on both sides if nothing counts."""
+        """Interval under the chosen model; infinite on both sides if nothing counts."""
         return (-math.inf, math.inf) if self.chosen is None else self.chosen.interval
 
     @property

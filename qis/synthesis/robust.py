@@ -36,7 +36,7 @@ _EXACT_UP_TO: Final = 12
 
 
 def verdict_for(k: int) -> str:
-    """Whether robustness means anything with so many sites, in words."""
+    """What robustness means with `k` sites, in a sentence."""
     if k < FEWEST_SITES:
         return (
             f"Cannot tell: with {k} site{'s' if k > 1 else ''}, one that is wrong looks the same "
@@ -57,7 +57,7 @@ class MedianEstimate:
         All values that a sign test at `level` does not reject; infinite on both sides where the
         sites are too few, or one too heavy, for any to be rejected.
     weights
-        In the order given; they sum to 1.
+        Each site's share, in the order given; they sum to 1.
     k, level
         Number of sites; coverage aimed at.
 
@@ -71,7 +71,7 @@ class MedianEstimate:
 
     @property
     def can_tell(self) -> bool:
-        """Whether there are enough sites for robustness to mean anything."""
+        """True if there are enough sites (five) for robustness to mean anything."""
         return self.k >= FEWEST_SITES
 
     @property
@@ -91,7 +91,7 @@ def weighted_median(
     Parameters
     ----------
     estimates, standard_errors
-        Shape (k,), as for `inverse_variance`.
+        Shape (k,), one of each a site; logarithms for ratio measures.
     level
         Coverage of the interval. It is exact (at least `level`) up to 12 sites, where all
         2**k patterns of signs are counted, and by the normal approximation beyond.
@@ -99,7 +99,7 @@ def weighted_median(
     Raises
     ------
     InputError
-        As for `inverse_variance`.
+        If a number is not finite, a standard error not positive, or `level` outside (0, 1).
 
     """
     check_level(level)
@@ -152,7 +152,7 @@ class SiteInfluence:
     Parameters
     ----------
     estimate, standard_error, tau2
-        Of the synthesis without this site.
+        Those of the synthesis without this site.
     change
         `estimate` with all sites less `estimate` without this one.
     residual
@@ -189,7 +189,7 @@ class InfluenceTable:
 
     @property
     def can_tell(self) -> bool:
-        """Whether there are enough sites for an odd one to stand out."""
+        """True if there are enough sites (five) for an odd one to stand out."""
         return len(self.sites) >= FEWEST_SITES
 
     @property
@@ -215,12 +215,14 @@ def influence(
     estimates, standard_errors
         Shape (k,), two sites or more.
     tau2
-        As for `inverse_variance`; estimated anew each time.
+        The estimator of the variance between sites, such as "REML", or "FE" for none; it is
+        applied anew each time.
 
     Raises
     ------
     InputError
-        With one site, or as for `inverse_variance`.
+        With one site, or if a number is not finite, a standard error not positive, or the
+        estimator unknown.
 
     """
     check_choice(tau2, "tau2", TAU2_METHODS)

@@ -13,7 +13,7 @@ from qis.outcomes import Effect
 
 
 class ExactSum:
-    """A sum of float64 numbers without rounding; `value` is it correctly rounded."""
+    """A sum of float64 numbers without rounding; `value` is the sum, correctly rounded."""
 
     __slots__ = ("_parts",)
 
@@ -47,12 +47,12 @@ class RunningFixedEffect:
     """
 
     count: int = 0
-    """Outcomes in it."""
+    """Number of outcomes in the sum."""
     _precision: ExactSum = field(default_factory=ExactSum)
     _product: ExactSum = field(default_factory=ExactSum)
 
     def add(self, effect: Effect) -> None:
-        """Take in an outcome of the study; that all are of one measure is the caller's care."""
+        """Take in an outcome; the caller makes sure that all are of one study and measure."""
         precision = effect.standard_error**-2
         self._precision.add(precision)
         self._product.add(precision * effect.estimate)
@@ -76,16 +76,16 @@ class RunningFixedEffect:
 
     @property
     def estimate(self) -> float | None:
-        """`None` before the first outcome."""
+        """The common effect; `None` before the first outcome."""
         return self._product.value / self._precision.value if self.count else None
 
     @property
     def standard_error(self) -> float | None:
-        """`None` before the first outcome."""
+        """Standard error of `estimate`; `None` before the first outcome."""
         return self._precision.value**-0.5 if self.count else None
 
     def interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Normal interval; infinite before the first outcome."""
+        """Normal interval of `estimate` at `level`; infinite before the first outcome."""
         estimate, error = self.estimate, self.standard_error
         if estimate is None or error is None:
             return -inf, inf

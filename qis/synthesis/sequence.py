@@ -72,9 +72,9 @@ def mixing_scale_for(standard_error: float, *, level: float = 0.95) -> float:
     Parameters
     ----------
     standard_error
-        Of the synthesis at which the width matters most, planned in advance.
+        Standard error of the synthesis at which the width matters most, planned in advance.
     level
-        As for `anytime_interval`.
+        Probability that the intervals at all looks cover together, in (0, 1).
 
     """
     error = check_scale(standard_error, "standard_error")

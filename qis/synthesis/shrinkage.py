@@ -36,7 +36,7 @@ class Shrunken:
     Parameters
     ----------
     estimate, standard_error, interval
-        Of the site's own true effect. The interval is normal about `estimate`.
+        The site's own true effect, its standard error, and the normal interval about it.
     own_estimate, own_standard_error
         What the site found by itself.
     centre
@@ -108,7 +108,7 @@ def shrink(
     scale = _tau_scale(sites, tau_scale)
     pairs = [_pair(site) for site in sites]
     estimates, errors = [y for y, _ in pairs], [s for _, s in pairs]
-    check_sites(estimates, errors)
+    check_sites(estimates, errors)  # for its errors: with one site nothing else would check
     if len(sites) == 1:
         estimate, error, centre, tau = estimates[0], errors[0], estimates[0], 0.0
     elif method == "bayes":

@@ -26,7 +26,7 @@ from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
 
 VERSION: Final = 1
-"""Of the method; part of every digest."""
+"""Version of the method; part of every digest."""
 
 
 def synthesise(
@@ -48,8 +48,8 @@ def synthesise(
     ----------
     packets
         Verified packets of one study, in any order, repeated or not; or a store's review of it.
-        Of one issuer and cohort the packet of the highest sequence counts. The cohorts of one site
-        are combined first.
+        For each issuer and cohort the packet of the highest sequence counts. The cohorts of one
+        site are combined first.
     model
         ``"fixed"``: one common effect, estimated where the summed log-likelihood is largest.
         ``"random"``: the mean of effects that differ between sites, with a half-normal prior on
@@ -72,7 +72,7 @@ def synthesise(
         judged. Default: the time of the review; needed with plain packets if the study ends or is
         under embargo.
     monitor
-        Whether it is for a monitoring role, which an embargo does not bind.
+        True for a monitoring role, which an embargo does not bind.
 
     Returns
     -------
@@ -256,7 +256,10 @@ def _sequence(
 
 
 def _digest(gathered: Gathered, asked: list[object]) -> bytes:
-    """Of what the numbers rest on, not of the numbers, whose last bits differ between machines."""
+    """Digest of what the numbers rest on.
+
+    The numbers themselves are not in it, since their last bits differ between machines.
+    """
     ids = sorted(packet.id for site in gathered.sites for packet in site.packets)
     rests_on = [ids, gathered.something_withdrawn]
     return blake3(
@@ -265,6 +268,6 @@ def _digest(gathered: Gathered, asked: list[object]) -> bytes:
 
 
 def _seen_digest(digest: bytes, gathered: Gathered) -> bytes:
-    """Of the same and of every packet that was left out, which anybody can add to."""
+    """Digest of `digest` and of every packet left out, which anybody can add to."""
     out = sorted([left.packet.id, left.reason] for left in gathered.left_out)
     return blake3(encode([digest, out])).digest()
