@@ -9,7 +9,7 @@ from qis.loop.approval import Draft
 from qis.loop.events import Announcer
 from qis.loop.outbox import Outbox, Own
 from qis.outcomes import Outcome
-from qis.packet import MAX_LIFETIME_S, Packet, issuer_key
+from qis.packet import MAX_LIFETIME_S, Packet, is_numbered_ahead, issuer_key
 
 _ELSEWHERE: Final = (
     "signed with this site's key, and not by this outbox: another machine has the key, or this is "
@@ -76,6 +76,8 @@ class Signer:
             self._announcer.tell("foreign_use", packet=packet, reason=_ELSEWHERE, count=count)
         if packet.id in self._aside:  # others may hold what a wrong clock had dated
             return
+        if is_numbered_ahead(packet.sequence, packet.issued_at):
+            return  # no store admits it, so it need not be surpassed, and must not stop this site
         self._outbox.raise_sequence(packet.sequence)
         key = evidence_key(packet)
         former = self._own.get(key)

@@ -163,10 +163,10 @@ def test_an_outbox_of_a_former_version_judges_only_what_comes_after(tmp_path):
     path, keys = tmp_path / "outbox.db", SCHEME.routing_keys(ABOUT)
     with Outbox(path) as outbox:
         outbox.put(packet(5), keys)
-        outbox._execute("DROP TABLE made")
+        for table in ("made", "unread", "unread_waiting"):
+            outbox._execute(f"DROP TABLE {table}")
         outbox._execute("DELETE FROM facts WHERE name = 'unknown before'")
-        (version,) = outbox._execute("PRAGMA user_version").fetchone()
-        outbox._execute(f"PRAGMA user_version = {version - 1}")
+        outbox._execute("PRAGMA user_version = 3")
     with Outbox(path) as outbox:
         assert [outbox.noticed(packet(number)) for number in (4, 5, 6)] == [0, 0, 1]
 
@@ -195,3 +195,33 @@ def test_a_second_node_with_the_key_is_told(is_second_machine):
 
     told = asyncio.run(scenario())
     assert told == ["another node has this node's key"] * is_second_machine
+
+
+def test_a_packet_of_this_key_that_no_store_admits_is_told_and_stops_nothing(tmp_path):
+    """Numbered far ahead of its own date, it stands above nothing anywhere, so neither here."""
+
+    async def scenario():
+        network = qis.MemoryNetwork(now=NOW)
+        here, there = Site(network, tmp_path / "here"), qis.MemoryTransport(network, OTHER)
+        async with here.loop() as loop, there:
+            first = await loop.publish(effect(1), about=ABOUT)
+            for number, sequence in enumerate((2**64 - 1, first.sequence + 10 * 86_400 * 10**6)):
+                wild = qis.Packet.sign(
+                    SITE,
+                    outcome=effect(1),
+                    fingerprint=SCHEME.fingerprint(ABOUT),
+                    issued_at=int(NOW),
+                    lifetime_s=86_400,
+                    sequence=sequence,
+                    routing_keys=SCHEME.routing_keys(ABOUT),
+                )
+                await there.publish(wild, SCHEME.routing_keys(ABOUT))
+                await here.heard(loop, number + 1)
+            assert [event.count for event in here.events] == [1, 2]
+            second = await loop.publish(effect(1), about=ABOUT)
+            assert second.sequence == first.sequence + 1
+            assert await loop.retract(effect(1).question)
+        async with here.loop() as loop:
+            assert await loop.publish(effect(2), about=ABOUT)
+
+    run(scenario)

@@ -89,7 +89,7 @@ def test_a_holder_refuses_it_and_tells():
         await nodes[0].publish(signed(sequence=2**64 - 1), SCHEME.routing_keys(ABOUT))
         await network.advance(30.0)
         assert nodes[1].statistics.refused["SequenceAheadError"] > 0
-        assert told[0].kind == "refusal"
-        assert str(SITES[0].issuer) in told[0].subject
+        refusals = [notice.subject for notice in told if notice.kind == "refusal"]
+        assert any(str(SITES[0].issuer) in subject for subject in refusals)
 
     asyncio.run(scenario())
