@@ -16,7 +16,7 @@ _PLAIN = frozenset({int, str, bytes, bool, float, type(None)})
 
 
 class _NoTags(dict[int, Any]):
-    """What cbor2 asks for the decoder of a tag, at the tag's head: for each the answer is no.
+    """The table in which cbor2 looks up the decoder of a tag, at the tag's head; it refuses all.
 
     A table of the tags that cbor2 knows would fall short as soon as it learns another one.
     """
@@ -29,7 +29,7 @@ _NO_TAGS = _NoTags()
 
 
 def _refuse_tag(*_: object) -> NoReturn:
-    """For a cbor2 that would not ask `_NO_TAGS` about a tag which it does not know."""
+    """Refuse a tag in a version of cbor2 that does not look up unknown tags in `_NO_TAGS`."""
     raise ValueError("a tag")
 
 
@@ -59,7 +59,7 @@ def decode(data: bytes) -> Any:
 
 
 def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
-    """`decode`, but of values whose types the caller checks; raises `ValueError`, as that does."""
+    """Decode without `check_types`, which the caller does; raises `ValueError` only."""
     try:
         return cbor2.loads(
             data,
@@ -79,7 +79,7 @@ def loads(data: bytes, *, max_depth: int = MAX_DEPTH) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """The class of an error, and our own reason if a tag was refused; nothing of a stranger's."""
+    """Name the error's class, or our reason if a tag was refused; no text that a sender chose."""
     cause = error.__cause__
     return f"holds {cause}" if type(cause) is ValueError else type(error).__name__
 

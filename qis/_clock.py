@@ -28,7 +28,7 @@ def _steady_clock() -> Callable[[], float]:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """What time it is, and how much time has passed.
+    """A wall clock and a steady clock.
 
     Parameters
     ----------
@@ -37,7 +37,8 @@ class Clock:
     steady
         Gives seconds since some moment; never steps.
     tells_steps
-        Whether the two run together, so that a change of their difference is a date that was set.
+        True if both run at the same rate, so that a change of their difference means that somebody
+        set the date.
 
     """
 
@@ -58,7 +59,7 @@ class Clock:
         return cls(wall, steady)
 
     def unix_s(self, steady_s: float) -> float:
-        """The date now, in Unix seconds, of a moment of the steady clock."""
+        """Convert a reading of the steady clock to Unix seconds, by what both clocks say now."""
         return self.wall() - self.steady() + steady_s
 
 

@@ -17,7 +17,7 @@ from qis.errors import StorageDamagedError, StorageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
-    """What a file holds.
+    """The tables of a database file, and what to say if it is damaged.
 
     Parameters
     ----------
@@ -146,7 +146,7 @@ def _create(path: Path, schema: Schema) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make names that were added to a folder durable, where the system lets us."""
+    """Make names that were added to a folder durable; does nothing on systems other than POSIX."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -20,7 +20,7 @@ LAST_PAUSE_S: Final = 60.0
 
 
 class Guard:
-    """Counts what an item raises, logs it once per kind, tells the application, and goes on.
+    """Contain exceptions: count each, tell the application, and let the node go on.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Guard:
         return Item(self, seam)
 
     def at_limit(self, limit: str, who: str, reason: str, *, times: int = 1) -> None:
-        """Something was let go or refused since a bound was reached, and somebody loses by it.
+        """Tell that something was dropped or refused at a limit, and who loses by it.
 
         Parameters
         ----------
@@ -64,11 +64,11 @@ class Guard:
         self._notices.tell("limit", subject, reason, times=times)
 
     def foreign_use(self, subject: str, reason: str) -> None:
-        """The key of this node is used somewhere else."""
+        """Tell that somebody else uses the key of this node."""
         self._notices.tell("foreign_use", subject, reason, level=logging.ERROR)
 
     def contained(self, seam: str, error: BaseException) -> None:
-        """An item raised and was set aside."""
+        """Count and tell an exception that was contained at a seam."""
         self.faults += 1
         kind = type(error).__name__
         # Data of patients or of strangers may stand in the text: only our own errors' is shown.
@@ -107,7 +107,7 @@ class Item:
 
     @property
     def failed(self) -> bool:
-        """Whether it raised."""
+        """True if the item raised an `Exception`."""
         return self.error is not None
 
 
@@ -123,12 +123,12 @@ class Backoff:
         self._next_s = first_s
 
     def failed(self) -> float:
-        """Seconds to wait before the next try."""
+        """Count a failure; return the seconds to wait before the next try."""
         pause_s, self._next_s = self._next_s, min(2.0 * self._next_s, self._last_s)
         return pause_s
 
     def succeeded(self) -> None:
-        """The next failure is a first one again."""
+        """Start again at the first pause."""
         self._next_s = self._first_s
 
 
@@ -146,33 +146,33 @@ class SetAside(Generic[Key]):
         return len(self._items)
 
     def failed(self, key: Key, now_s: float) -> None:
-        """An item failed, perhaps once more."""
+        """Note that an item failed, for the first time or again; its pause doubles each time."""
         _, backoff = self._items.get(key) or (now_s, Backoff(*self._pauses_s))
         self._items[key] = (now_s + backoff.failed(), backoff)
 
     def done(self, key: Key) -> None:
-        """An item needs no other try."""
+        """Forget an item, which needs no other try."""
         self._items.pop(key, None)
 
     def keep(self, keys: Container[Key]) -> None:
-        """Forget all others."""
+        """Forget all items but these."""
         self._items = {key: item for key, item in self._items.items() if key in keys}
 
     def waits(self, key: Key, now_s: float) -> bool:
-        """Whether it is too early to try an item again."""
+        """True if it is too early to try an item again."""
         return key in self._items and now_s < self._items[key][0]
 
     def due(self, now_s: float) -> list[Key]:
-        """The items whose time has come."""
+        """Return the items that may be tried now."""
         return [key for key, (due_s, _) in self._items.items() if due_s <= now_s]
 
     def next_s(self) -> float | None:
-        """When the first is due."""
+        """Return when the first item is due, by the owner's clock; `None` if there is none."""
         return min((due_s for due_s, _ in self._items.values()), default=None)
 
 
 def is_stray() -> bool:
-    """Whether a `CancelledError` that was just caught comes from within what the task awaited.
+    """True if a `CancelledError` that was just caught comes from within what the task awaited.
 
     Clients of brokers cancel what waits when their connection goes. Nobody has cancelled the task
     itself then, and a task that ended for it would end unseen.
@@ -182,7 +182,7 @@ def is_stray() -> bool:
 
 
 def _raised_at(error: BaseException) -> str:
-    """Module and line where an error arose: for a report of it, and free of anybody's data."""
+    """Return module and line where an error arose. They hold no data, so a report may show them."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next

@@ -194,7 +194,7 @@ def _unsealed(content: bytes, passphrase: str, path: str | PathLike[str]) -> byt
 
 
 def spellings(passphrase: str) -> tuple[str, ...]:
-    """A passphrase as it may have been sealed with: composed (NFC), then as it was typed.
+    """Return the forms of a passphrase to try: composed (NFC), then as it was typed.
 
     Keyboards differ in whether an accented letter is one character or two, and people cannot see
     it. New files are sealed with the first; files of former versions with what was typed.

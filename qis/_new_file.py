@@ -23,7 +23,7 @@ def create(path: Path, content: bytes) -> None:
             os.link(draft, path)  # fails where the name is taken, as a rename would not
         except FileExistsError:
             raise
-        except OSError:  # no hard links on this file system: take the name, then fill it
+        except OSError:  # no hard links on this file system: reserve the name, then replace it
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
             try:
                 draft.replace(path)
@@ -54,7 +54,7 @@ def replace(path: Path, content: bytes) -> None:
 
 
 def _written(path: Path, content: bytes) -> Path:
-    """A draft in the same folder, on disk; removed if it cannot be written whole."""
+    """Write a temporary file in the same folder, synced; removed if it cannot be written whole."""
     draft = path.with_name(f".{path.name[:40]}.{secrets.token_hex(8)}.tmp")
     descriptor = os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:

@@ -35,7 +35,23 @@ def file_path(given: str | PathLike[str], *, field: str = "path", without: str =
 
 
 def folder_path(given: str | PathLike[str], *, field: str = "path", without: str = "") -> Path:
-    """The path of a folder, existing or not. Parameters and errors as for `file_path`."""
+    """The path of a folder, existing or not.
+
+    Parameters
+    ----------
+    given
+        As the user gave it.
+    field
+        What the argument is called.
+    without
+        What to take instead where no folder is wanted.
+
+    Raises
+    ------
+    InputError
+        If it is no path, empty, ``":memory:"`` or a URI, or has a NUL in it.
+
+    """
     return _checked(given, field, "folder", without, _what_is_wrong(given))
 
 

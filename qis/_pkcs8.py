@@ -42,11 +42,11 @@ _TOO_MUCH: Final = "is damaged, or asks for too much work"
 
 
 class _UnusableError(Exception):
-    """The file is understood, and is not used; the message says why."""
+    """The file was read correctly but cannot be used; the message says why."""
 
 
 def is_available() -> bool:
-    """Whether the extra is installed."""
+    """True if the extra `[keys]` is installed."""
     try:
         import cryptography.hazmat.primitives.ciphers  # noqa: F401, PLC0415  an extra
     except ImportError:
@@ -71,7 +71,7 @@ def encrypted(plain: bytes, passphrase: str) -> bytes:
 
 
 def decrypted(content: bytes, passphrase: str, path: object) -> bytes | None:
-    """The PrivateKeyInfo; `None` if the passphrase is another.
+    """Return the PrivateKeyInfo; `None` if the passphrase is wrong.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def decrypted(content: bytes, passphrase: str, path: object) -> bytes | None:
 
 
 def _parts(content: bytes, passphrase: str) -> tuple[bytes, bytes, bytes]:
-    """The cipher's key, its first block, and what was encrypted."""
+    """Return the cipher's key, its initialisation vector, and the ciphertext."""
     (name, rest), sealed = _read(content)
     if name != _PBES2:
         raise _UnusableError(_CONVERT)

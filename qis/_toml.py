@@ -21,7 +21,7 @@ _INT64: Final = range(-(2**63), 2**63)
 
 
 def read_toml(path: str | PathLike[str]) -> dict[str, Any]:
-    """What a TOML file says.
+    """Read a TOML file as a dictionary.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
 
 
 def parse_toml(path: str | PathLike[str], content: bytes) -> dict[str, Any]:
-    """What bytes that were read from a TOML file say.
+    """Parse the bytes of a TOML file as a dictionary.
 
     Raises
     ------

@@ -82,6 +82,7 @@ def differing_fields(a: int, b: int, field_bits: int) -> int:
     count = 8 * SKETCH_SIZE // field_bits
     folded = 0
     for _ in range(field_bits):
+        # The lowest `count` bits collect the OR of all planes; what lies above is cut off below.
         folded |= differing
         differing >>= count
     return (folded & (1 << count) - 1).bit_count()
@@ -96,7 +97,8 @@ class Near:
     scheme_id, sketch
         The fingerprint in the middle, 8 and 32 bytes.
     field_bits
-        1, 2, 4, 8 or 16, as for `differing_fields`.
+        Width of a field: 1, 2, 4, 8 or 16 bits. The 256 bits of a sketch lie in bit planes: plane j
+        holds bit j of every field.
     differing
         How many fields may differ, in [0, 256).
 
@@ -112,7 +114,7 @@ class Near:
         object.__setattr__(self, "_bits", int.from_bytes(self.sketch, "big"))
 
     def covers(self, scheme_id: bytes, sketch: bytes) -> bool:
-        """Whether a sketch is of the same scheme, and differs in no more fields than may."""
+        """True if a sketch is of the same scheme and differs in at most `differing` fields."""
         if scheme_id != self.scheme_id:
             return False
         other = int.from_bytes(sketch, "big")
@@ -181,9 +183,9 @@ def _commitment(keys: tuple[bytes, ...]) -> bytes:
 
 
 def checked_commitment(keys: Iterable[bytes]) -> bytes:
-    """`routing_commitment` of keys that `canonical_routing_keys` does not refuse.
+    """Check routing keys as `canonical_routing_keys` does, and return their commitment (8 bytes).
 
-    It is on the way of every signature, hence no call for each key unless something is wrong.
+    Every signature needs it, so it makes no call for each key unless something is wrong.
     """
     distinct = set(keys)
     if len(distinct) > MAX_ROUTING_KEYS or set(map(len, distinct)) != _KEY_SIZES:
@@ -216,7 +218,7 @@ class Interest:
     studies
         Ids (8 bytes each) of studies of which everything is wanted.
     share_sketch
-        Whether the sketch may be registered at other nodes, beside the routing keys: then they
+        True: the sketch may be registered at other nodes, beside the routing keys; then they
         send only what is similar, instead of all that shares a key by chance.
     relevance
         Relevance in [0, 1] of a fingerprint to this interest, without noise and for ever the same;
@@ -260,7 +262,7 @@ class Interest:
 
     @property
     def near(self) -> Near | None:
-        """What other nodes may compare packets with; `None`: all that share a key are to be sent.
+        """The sketches that other nodes shall send; `None`: send all packets that share a key.
 
         That is so without `share_sketch`, and where the relevance takes more than two sketches.
         """
@@ -278,7 +280,7 @@ class Interest:
     def matches(
         self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]
     ) -> bool:
-        """Whether a packet with this fingerprint, study id and routing keys is wanted.
+        """True if a packet with this fingerprint, study id and routing keys is wanted.
 
         Raises
         ------

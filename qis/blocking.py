@@ -33,15 +33,20 @@ class SynthesisLoop:
 
     Parameters
     ----------
-    identity, transport, scheme, options
-        As for `qis.SynthesisLoop`. The transport must not be open yet, since it belongs to the
-        thread that opens it.
+    identity
+        The site's key.
+    transport
+        What carries packets. It must not be open yet, since it belongs to the thread that opens it.
+    scheme
+        Turns what the site works on into fingerprints and routing keys.
+    options
+        All other arguments of `qis.SynthesisLoop`, by the same names.
 
     Raises
     ------
     InputError
-        As `qis.SynthesisLoop`. Every call raises it before the loop is entered and after it was
-        left, in a process forked since, and in the loop's own thread: a callback (`on_event`,
+        If an argument is wrong. Every call raises it too before the loop is entered and after it
+        was left, in a process forked since, and in the loop's own thread: a callback (`on_event`,
         `approve`, `distil`) must not wait for the loop, which waits for the callback.
 
     Notes
@@ -237,7 +242,7 @@ class SynthesisLoop:
         return self.syntheses()
 
     def _run(self, opened: "Future[None]") -> None:
-        """Live in the thread; what ends it is kept for those who call."""
+        """Run the event loop in the thread; keep the exception that ended it for the callers."""
         fault: BaseException | None = None
         try:
             with asyncio.Runner() as runner:
@@ -293,7 +298,7 @@ class SynthesisLoop:
             raise
 
     def _has_ended(self, waiting: "Future[Any]", timeout_s: float | None) -> bool:
-        """Wait for a result or for the thread's end; whether one came in time."""
+        """Wait for a result or for the thread's end; true if either came within `timeout_s`."""
         wait({waiting, self._over}, timeout_s, FIRST_COMPLETED)
         return waiting.done() or self._over.done()
 
@@ -306,7 +311,7 @@ class SynthesisLoop:
             raise self._end() from None
 
     def _end(self) -> BaseException:
-        """What a call raises that the loop's end has cut off."""
+        """Return the exception for a call that was cut off by the end of the loop."""
         fault = self._over.result()
         return (
             InputError("the loop was left during the call", field="loop")
@@ -321,7 +326,7 @@ class SynthesisLoop:
         return self._do(asking)
 
     def _require_open(self) -> loop.SynthesisLoop:
-        """The loop, where and when it may be called."""
+        """Return the loop; raises `InputError` where and when it may not be called."""
         if threading.current_thread() is self._thread:
             raise InputError(
                 "this is the loop's own thread, which would wait for itself for ever: a callback "
@@ -347,7 +352,10 @@ class SynthesisLoop:
 
 
 def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:
-    """As `qis.open_site`, for use in ``with``; the files are opened on entry."""
+    """Open a site's file as `qis.open_site` does, for use in ``with``.
+
+    The files are opened on entry; `options` are those of `qis.open_site`.
+    """
     from qis.site import open_site as opened  # noqa: PLC0415  for those who have such a file
 
     blocking = SynthesisLoop.__new__(SynthesisLoop)

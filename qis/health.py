@@ -21,7 +21,7 @@ _log = logging.getLogger("qis.health")
 
 
 class HealthState(Enum):
-    """How a part is, from best to worst."""
+    """The state of a part, from best to worst."""
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -34,7 +34,7 @@ _SEVERITY: Final = {state: rank for rank, state in enumerate(HealthState)}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HealthReason:
-    """Why a part is not simply well.
+    """One reason for the state of a part.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ class Notices:
         times: int = 1,
         always: bool = False,
     ) -> None:
-        """Something has happened, or has happened `times` times since this was last called.
+        """Tell that something has happened, `times` times since this was last called.
 
         With `always` it is told whatever the count: for changes, each of which says something new.
         """
@@ -152,7 +152,7 @@ class Notices:
                 (self._log or _log).exception("a listener failed on a notice of kind %r", kind)
 
     def _key(self, kind: str, subject: str) -> tuple[str, str]:
-        """What is counted: bounded by kind, so that strangers' names keep no fault untold."""
+        """Choose what is counted: bounded per kind, so that strangers' names hide no fault."""
         key, known = (kind, subject), self._subjects[kind]
         if key not in self.counts and known >= SUBJECTS_LIMIT:
             what, colon, _ = subject.partition(": ")
@@ -164,7 +164,7 @@ class Notices:
 
 
 class Condition:
-    """The reasons that hold now; each change of the resulting state is told.
+    """The reasons that hold now, and the state that results; each change of it is told.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class Condition:
 
     @property
     def health(self) -> Health:
-        """The state now: the worst that a reason causes."""
+        """The state now, the worst that a reason causes, with all reasons."""
         reasons = sorted(self._reasons.values(), key=lambda each: -_SEVERITY[each.state])
         return Health(state=self._state, since=self._since, reasons=tuple(reasons))
 
@@ -202,7 +202,7 @@ class Condition:
         self._changed(before, "", now)
 
     def set(self, code: str, state: HealthState, text: str, *, now: float) -> None:
-        """A reason holds from now on; one that holds already keeps its beginning."""
+        """Add a reason; one that holds already keeps its `since`."""
         before, known = self._state, self._reasons.get(code)
         since = known.since if known is not None and known.state is state else now
         self._reasons[code] = HealthReason(code=code, state=state, text=text, since=since)
@@ -210,7 +210,7 @@ class Condition:
             self._changed(before, text, now, code=code)
 
     def clear(self, code: str, *, now: float) -> None:
-        """A reason holds no longer."""
+        """Remove a reason, if it holds."""
         before = self._state
         if self._reasons.pop(code, None) is not None:
             self._changed(before, f"{code}: over", now, code=code)

@@ -55,7 +55,7 @@ class Issuer:
 
 @lru_cache(maxsize=ISSUERS_MET)
 def issuer_of(key: bytes) -> Issuer:
-    """The issuer of a key, as one object for all its packets."""
+    """Return the issuer of a key; cached, so that its packets share one object."""
     return Issuer(key)
 
 
@@ -74,7 +74,7 @@ class Identity:
 
     @classmethod
     def generate(cls) -> Self:
-        """A new key from the operating system's random source."""
+        """Make a new key from the operating system's random source."""
         return cls(os.urandom(KEY_SIZE))
 
     @classmethod
@@ -96,7 +96,7 @@ class Identity:
         Parameters
         ----------
         path
-            Of the key file.
+            The key file.
         passphrase
             What the file was encrypted with, if it was; tried in composed form (NFC), then as it
             is given.
@@ -118,7 +118,7 @@ class Identity:
         Parameters
         ----------
         path
-            Of the file to make.
+            The file to make.
         passphrase
             Encrypt the key with it: as PKCS #8 PEM (PBES2 with scrypt and AES-256), which openssl
             reads, where the extra ``[keys]`` is installed; else in a form of our own (Argon2id,

@@ -28,7 +28,7 @@ BELIEVED_FROM: Final = 2
 
 
 class RefusalCode(IntEnum):
-    """What is refused, as it travels: one byte. 0 is none; others are of later versions."""
+    """Why a packet is refused: one byte on the wire. 0 means none; others are of later versions."""
 
     CLOCK = 1
     FULL = 2
@@ -54,7 +54,7 @@ _TEXTS: Final[dict[int, tuple[str, str]]] = {
         "recover_clock(): the date was wrong when earlier packets were signed",
     ),
 }
-"""Of each code: what it says, and what to do."""
+"""Map each code to its meaning and to what the refused site can do."""
 _UNKNOWN: Final = ("for a reason that this version does not know", "see what the other site runs")
 _STATES: Final = {"refused": HealthState.DEGRADED, "refused_by_one": HealthState.OK}
 
@@ -76,7 +76,7 @@ class Claim(NamedTuple):
 
 
 class Refusals:
-    """What one node was told by others that refuse it.
+    """The refusals that one node has received from others.
 
     Parameters
     ----------
@@ -118,15 +118,15 @@ class Refusals:
             )
 
     def accepted(self, key: bytes) -> None:
-        """A peer has taken what this site sent, so that site is on its roster.
+        """Forget a peer's refusal by roster: it has accepted a packet, so this site is on its roster.
 
-        It says nothing of the other reasons, which may hold for the next packet again.
+        Its other refusals stay: acceptance says nothing of them, and they may hold again.
         """
         if self._heard_at.pop((key, RefusalCode.ROSTER), None) is not None:
             self._claims_until = -math.inf
 
     def claims(self, known: Iterable[bytes], now: float) -> list[Claim]:
-        """What is said now, the believed first.
+        """Return the refusals that hold now, the believed ones first.
 
         Parameters
         ----------

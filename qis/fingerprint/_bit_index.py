@@ -17,7 +17,7 @@ from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
 _BLOCK = 32_768
 _FIRST_BLOCK = 1_024  # small, so that the others come with a bound on what is near
 _WORDS = SKETCH_SIZE // 8
-_ROW_BITS = 40
+_ROW_BITS = 40  # distance (at most 256) and row share one int64, so that one sort orders both
 
 Sketches = npt.NDArray[np.uint8]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
@@ -77,7 +77,7 @@ class BitIndex:
         return self._decode(np.concatenate([np.empty(0, np.int64), *keys]))
 
     def _blocks(self, query: npt.NDArray[np.uint64]) -> Iterator[tuple[int, Sketches]]:
-        """Numbers of differing fields, modulo 256, block by block from this row on."""
+        """Yield the first row of each block, and the differing fields of its rows modulo 256."""
         block = min(_BLOCK, self._count)
         groups = self._planes, _WORDS // self._planes
         words = np.empty((*groups, block), np.uint64)
@@ -101,10 +101,11 @@ class BitIndex:
     def _keys(
         self, query: npt.NDArray[np.uint64], start: int, differing: Sketches, reach: int
     ) -> npt.NDArray[np.int64]:
-        """Distance and row, in one number, of the rows in a block that differ by up to `reach`."""
+        """Return ``distance << 40 | row`` of the rows in a block that differ by up to `reach`."""
         is_near = differing <= reach if reach < self._farthest else np.ones_like(differing)
         rows = np.flatnonzero(is_near)
         distances = differing[rows].astype(np.int64)
+        # 256 differing fields wrap to 0 in uint8; the first word tells these from equal sketches.
         wrapped = (distances == 0) & (self._columns[0, start + rows] != query[0])
         distances[wrapped] = SKETCH_BITS
         distances = np.minimum(distances, self._farthest)

@@ -15,6 +15,7 @@ from qis.about import SKETCH_SIZE, Fingerprint
 from qis.fingerprint.terms import TermScheme
 
 _COMMON: Final = 64
+"""Number of the commonest terms that are kept as bits of a word for each row, not as lists."""
 
 Sketches = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float64]
@@ -114,7 +115,7 @@ class TermIndex:
         return shared
 
     def _sort(self) -> None:
-        """Lists of rows by term, once after rows have come or gone."""
+        """Build the lists of rows by term, if rows were added or removed since the last time."""
         if self._is_sorted:
             return
         sizes = [len(terms) for terms in self._terms]

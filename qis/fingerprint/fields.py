@@ -46,7 +46,7 @@ class FieldScheme(Scheme[Features]):
         return self.similarities[SKETCH_BITS // self.field_bits - differing]
 
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
-        """As `similarity`: the fields of known features say no more about a sketch."""
+        """Similarity in [0, 1] to the fingerprint of the features, which say no more than it."""
         return self.similarity(self.fingerprint(features), fingerprint)
 
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
@@ -61,6 +61,7 @@ class FieldScheme(Scheme[Features]):
                 actual=similarity,
                 limit=(0.0, 1.0),
             )
+        # With the tolerance, a similarity that was rounded elsewhere still finds its own value.
         equal = bisect_left(self.similarities, similarity - 1e-12)
         return 1.0 - _chance_of_at_least(self.field_bits)[equal]
 

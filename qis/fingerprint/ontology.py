@@ -158,7 +158,26 @@ class Ontology:
         *,
         release: str | None = None,
     ) -> Self:
-        """Read an ontology in OBO format 1.2 or 1.4; otherwise as `from_obographs`."""
+        """Read an ontology in OBO format 1.2 or 1.4; also compressed (.gz).
+
+        Parameters
+        ----------
+        path
+            The file.
+        annotations
+            From which information follows: ``phenotype.hpoa``, or profiles as a map of name →
+            terms.
+        release
+            Default: as the file says.
+
+        Raises
+        ------
+        InputError
+            If a file is not of its form.
+        OSError
+            If it cannot be read.
+
+        """
         from qis.fingerprint.ontology_files import read_obo  # noqa: PLC0415  it makes these
 
         return cls._from_file(read_obo(path), annotations, release)
@@ -191,6 +210,7 @@ class Ontology:
         for terms in profiles.values():
             for term in self.closure(self.resolve(terms).terms):
                 counts[term] += 1
+        # One is added to both counts, so that a term nobody has still gets a finite value.
         total = math.log(len(profiles) + 1)
         return {term: total - math.log(count + 1) for term, count in counts.items()}
 
@@ -227,7 +247,7 @@ class Ontology:
         return self._information[term] / UNIT
 
     def steps(self, term: str) -> tuple[int, int]:
-        """Information in whole units, and how much of it the term adds to its parents'."""
+        """Return (information, increase over the most informative parent), in units of 1e-4 nat."""
         own = self._information[term]
         above = max((self._information[parent] for parent in self._parents[term]), default=0)
         return own, max(own - above, 0)
@@ -260,6 +280,7 @@ class Ontology:
         return f"<Ontology {self.release}: {len(self)} terms>"
 
     def _from_structure(self) -> dict[str, float]:
+        """Estimate information from the graph alone: −log of the share of terms at or below."""
         below = dict.fromkeys(self.terms, 0)
         for above in self._ancestors.values():
             for term in above:
@@ -291,7 +312,7 @@ class Ontology:
 
 
 def _ancestors(graph: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:
-    """Of each term: itself and all above it."""
+    """Map each term to its ancestors and itself; raises `InputError` if there is a cycle."""
     found: dict[str, frozenset[str]] = {}
     try:
         for term in TopologicalSorter(graph).static_order():

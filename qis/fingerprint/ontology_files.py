@@ -107,7 +107,10 @@ class _Found:
             self.replacements[alternative] = term
 
     def arguments(self) -> dict[str, Any]:
-        """With replacements followed to a term that is current; those that lead nowhere retire."""
+        """Return the arguments of `Ontology`.
+
+        Replacements are followed to a current term; ids whose replacement is none are obsolete.
+        """
         current = {}
         for old in self.replacements:
             new, seen = self.replacements[old], {old}

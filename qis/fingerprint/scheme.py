@@ -43,8 +43,8 @@ class Scheme(ABC, Generic[Features]):
 
     default_min_similarity: float
     shares_sketch: ClassVar[bool] = False
-    """Whether an interest registers its sketch too unless told otherwise: where keys are shared by
-    chance and say much of the sketch already, not where they are selective by themselves."""
+    """True if interests register their sketch too by default. That suits schemes whose keys are
+    shared by chance and reveal much of the sketch anyway; keys of terms select well without it."""
 
     def __init__(
         self, parameters: list[Any], *, secret: bytes | None, description: str | None = None
@@ -66,7 +66,7 @@ class Scheme(ABC, Generic[Features]):
 
     @property
     def is_keyed(self) -> bool:
-        """Whether the scheme has a secret."""
+        """True if the scheme has a secret."""
         return self._secret is not None
 
     @abstractmethod
@@ -130,7 +130,8 @@ class Scheme(ABC, Generic[Features]):
         studies
             Ids of studies of which everything is wanted.
         share_sketch
-            As in `Interest`; default: yes for vectors and sets, no for terms.
+            True: the sketch is registered at other nodes beside the routing keys, so that they send
+            only what is similar. Default: true for vectors and sets, false for terms.
 
         Raises
         ------
@@ -152,7 +153,7 @@ class Scheme(ABC, Generic[Features]):
         )
 
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
-        """`relevance` to features that stay the same, so that schemes may prepare for them."""
+        """Return `relevance` for fixed features as a function, so that schemes can precompute."""
         return lambda fingerprint: self.relevance(features, fingerprint)
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
@@ -160,7 +161,8 @@ class Scheme(ABC, Generic[Features]):
             require_same_scheme(self._id, fingerprint.scheme_id)
 
     def _derive(self, purpose: bytes, size: int) -> bytes:
-        """`size` bytes from parameters, secret and purpose; without the secret nobody has them."""
+        """Derive `size` bytes from parameters and purpose (BLAKE3, keyed with any secret)."""
+        # The length first, so that no purpose and context run into another pair.
         message = len(purpose).to_bytes(1, "big") + purpose + self._context
         if self._secret is None:
             return blake3(message).digest(size)

@@ -146,7 +146,10 @@ def _elements(features: Iterable[str]) -> Collection[bytes]:
 
 
 def _fill(words: Words) -> tuple[Words, bool]:
-    """Throw the words into bins, round by round; whether every bin has got one."""
+    """Throw the words into bins, round by round.
+
+    Returns the word that each bin keeps, shape (64,), and whether every bin has one.
+    """
     rounds, elements = words.shape
     ordered = np.sort(words, axis=1).ravel()
     bins = (ordered & np.uint64(_BINS - 1)).astype(np.intp)
@@ -160,7 +163,10 @@ def _fill(words: Words) -> tuple[Words, bool]:
 
 
 def _sketch(samples: Words) -> bytes:
-    """Bits 6 to 9 of each word, in planes, the lowest bit's first."""
+    """Return the sketch: bits 6 to 9 of each word, in bit planes, that of the lowest bit first.
+
+    Bits 0 to 5 choose the bin in the first 64 rounds, so within a bin they say nothing.
+    """
     shifts = np.arange(_BIN_BITS, _BIN_BITS + _FIELD_BITS, dtype=np.uint64)
     bits = (samples >> shifts[:, None]) & np.uint64(1)
     return np.packbits(bits.astype(np.uint8), axis=1).tobytes()

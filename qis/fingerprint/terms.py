@@ -25,9 +25,12 @@ Terms = Iterable[str]
 MAX_KEYS: Final = 32
 _SKETCH_BITS: Final = 8 * SKETCH_SIZE
 _LEAST_BITS: Final = 15
+"""Bits of a term's code, at least: 17 codes fill a sketch, for up to 32,767 terms."""
 _NULL_PAIRS: Final = 4_000
 _NULL_TERMS: Final = 8
+"""Random pairs, and terms of each profile, from which `percentile` is estimated."""
 _CACHED: Final = 4_096
+"""Sets of terms of which the squared weights are remembered."""
 
 
 class TermScheme(Scheme[Terms]):
@@ -110,7 +113,7 @@ class TermScheme(Scheme[Terms]):
         self._squares_of = lru_cache(_CACHED)(self._squares)  # a cache cannot be pickled
 
     def resolve(self, terms: Terms) -> Resolution:
-        """What of the terms is used, and what is not and why.
+        """Say which of the terms are used, and which are not and why.
 
         Raises
         ------

@@ -49,7 +49,7 @@ class _Transformer(Generic[Features]):
         return True
 
     def get_params(self, *, deep: bool = True) -> dict[str, Any]:
-        """The one parameter, by name."""
+        """Return the one parameter, `scheme`, by name."""
         del deep  # a scheme has no parameters that could be set
         return {"scheme": self.scheme}
 
@@ -86,7 +86,7 @@ class SketchTransformer(_Transformer[Features]):
     """
 
     def fit(self, X: Iterable[Features], y: object = None) -> Self:  # noqa: N803  scikit-learn's
-        """Nothing to learn; checks the scheme.
+        """Check the scheme; there is nothing to learn.
 
         Raises
         ------
@@ -118,11 +118,11 @@ class SketchTransformer(_Transformer[Features]):
         X: Iterable[Features],  # noqa: N803
         y: object = None,
     ) -> npt.NDArray[np.uint8]:
-        """As `transform`."""
+        """Check the scheme, then return the fields, shape (samples, fields), dtype uint8."""
         return self.fit(X, y).transform(X)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """sketch0, sketch1, …; the names of the input play no part."""
+        """Return the names sketch0, sketch1, …; the names of the input are ignored."""
         del input_features
         return _numbered("sketch", 8 * SKETCH_SIZE // self._field_scheme().field_bits)
 
@@ -191,7 +191,7 @@ class SimilarityTransformer(_Transformer[Features]):
         return self.fit(features, y).transform(features)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
-        """similarity0, similarity1, …; the names of the input play no part."""
+        """Return the names similarity0, similarity1, …; the names of the input are ignored."""
         del input_features
         return _numbered("similarity", len(self._fitted_index()))
 

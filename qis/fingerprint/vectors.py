@@ -116,10 +116,12 @@ class VectorScheme(FieldScheme[Vector]):
         return np.packbits(bits, axis=1).tobytes()
 
     def _quantised(self, batch: Any) -> npt.NDArray[np.float32]:
-        """Integers that `dimensions` of can be added up to at most 2²⁴, shape (n, dimensions).
+        """Round to integers so small that the sum over all dimensions is at most 2²⁴ in magnitude.
 
-        Each vector is multiplied by the power of two that brings its largest value to the upper
-        half of the range, and rounded half to even: both are exact in float32 as in float64.
+        Returns shape (n, dimensions), dtype float32.
+
+            Each vector is multiplied by the power of two that brings its largest value to the upper
+            half of the range, and rounded half to even: both are exact in float32 as in float64.
         """
         values = self._as_array(batch)
         quantised = np.abs(values)
@@ -134,7 +136,7 @@ class VectorScheme(FieldScheme[Vector]):
         return exact
 
     def _factors(self, largest: npt.NDArray[Any]) -> float | npt.NDArray[Any]:
-        """What each vector is multiplied by: a column, or one number for one vector."""
+        """Return the power of two that each vector is multiplied by: shape (n, 1), or one float."""
         if len(largest) == 1:  # plain floats are faster than arrays of one
             return ldexp(1.0, self._bits - frexp(largest[0])[1])
         exponents = np.frexp(largest)[1]
@@ -166,7 +168,7 @@ def _casting(values: npt.NDArray[Any]) -> Literal["same_kind", "unsafe"]:
 
 
 def _are_ordinary(largest: list[float]) -> bool:
-    """Whether all are finite and none is so small that its factor could overflow."""
+    """True if all are finite and none is so small that its factor could overflow."""
     return min(largest, default=1.0) >= _SMALL and isfinite(sum(largest))
 
 

@@ -17,7 +17,9 @@ def over_threads(
     *,
     workers: int | None,
 ) -> list[Result]:
-    """A result for each buffer, in order; `workers` as for `qis.Packet.verify_many`.
+    """Give a result for each buffer, in order, computed by `workers` threads.
+
+    `workers` of `None` means as many threads as the process may use processors.
 
     One thread is faster with several buffers together. Several threads are not: while one reads
     what it has verified, the others wait for the interpreter's lock.

@@ -15,7 +15,7 @@ LEAF_SIZE: Final = 12
 """Bytes of a leaf: the issuer's first 8, and the sequence in whole seconds."""
 _FIRST_TIME: Final = 2**16  # below, CBOR would need fewer bytes and the offsets would move
 _END_TIME: Final = 2**32
-_FIRST_SEQUENCE: Final = 2**32
+_FIRST_SEQUENCE: Final = 2**32  # for the same reason: below, the head would be shorter
 _END_SEQUENCE: Final = 2**64
 
 _CLAIMS = struct.Struct(">3sI2sI5sB3s32s2s8sBB2sQ")
@@ -68,6 +68,7 @@ def after_body(size: int, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes
         If body and leaves do not fit.
 
     """
+    # Without the head of the map: key 5 and the byte string continue the map of the claims.
     lineage = _canonical.encode({5: b"".join(leaves)})[1:] if leaves else b""
     room = _layout.BODY_ROOM - size - len(lineage)
     if room < 0:
@@ -79,6 +80,7 @@ def after_body(size: int, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes
             actual=size + len(lineage),
             limit=_layout.BODY_ROOM,
         )
+    # BODY_ROOM leaves two bytes for the smallest padding entry: a key and an empty byte string.
     padding = _layout.PADDINGS[room + 2]
     return b"".join((lineage, b"\x06\x48", commitment, padding))
 
@@ -129,5 +131,5 @@ def checked_leaves(outcome: Outcome, leaves: Iterable[bytes]) -> tuple[bytes, ..
 
 
 def leaves_of(lineage: bytes) -> list[bytes]:
-    """The leaves that a lineage is made of; the last one may be cut."""
+    """Split a lineage into leaves of 12 bytes; the last is shorter if the length is no multiple."""
     return [lineage[i : i + LEAF_SIZE] for i in range(0, len(lineage), LEAF_SIZE)]

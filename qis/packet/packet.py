@@ -136,9 +136,10 @@ class Packet:
             self.routing_commitment,
             self.leaves,
         )
+        # a0: the empty unprotected header; 59 0190: the head of a byte string of 400.
         content = b"".join((_layout.PREFIX, identity.issuer.key, b"\xa0\x59\x01\x90", payload))
         signature = identity.sign(_layout.signed_bytes(content))
-        self._raw = content + b"\x58\x40" + signature
+        self._raw = content + b"\x58\x40" + signature  # CBOR head of a byte string of 64
         self._id = None
         self._issuer = identity.issuer
         return self
@@ -181,9 +182,9 @@ class Packet:
         buffers
             Bytes from anywhere.
         now
-            As for `parse`.
+            Unix seconds; if given, each packet's time window is checked too.
         workers
-            Threads; default: as many as the process may use processors.
+            Number of threads; default: as many as the process may use processors.
 
         Returns
         -------
@@ -206,7 +207,7 @@ class Packet:
 
     @classmethod
     def _parse_all(cls, buffers: "list[bytes]", now: float | None) -> "list[Packet | PeerError]":
-        """`parse` of each."""
+        """Parse each buffer; give the packet or the error that refuses it, in order."""
         found: list[bytes | PeerError] = []
         for buffer in buffers:
             try:
@@ -280,17 +281,18 @@ class Packet:
 
     @property
     def issuer(self) -> Issuer:
-        """Whose signature this is."""
+        """The issuer: the public key that verified the signature."""
         return self._issuer
 
     @property
     def leaf(self) -> bytes:
         """The 12 bytes that name this packet among the leaves of a derived one."""
+        # A sequence may name a time after 2106, which four bytes of seconds cannot hold.
         seconds = min(self.sequence // 1_000_000, 2**32 - 1)
         return self._raw[10:18] + seconds.to_bytes(4, "big")
 
     def travels_under(self, routing_keys: Iterable[bytes]) -> bool:
-        """Whether these, with the study's id, are the routing keys that the issuer signed."""
+        """True if these keys, with the study's id, are the routing keys that the issuer signed."""
         return routing_commitment((*routing_keys, self.outcome.study_id)) == self.routing_commitment
 
     def explain(self) -> str:

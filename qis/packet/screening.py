@@ -21,7 +21,27 @@ CLOCK_TOLERANCE_S: Final = 300
 def screen(data: bytes, *, now: float | None = None) -> bytes:
     """Check length, constant bytes and, with `now`, times.
 
-    Returns the data as `bytes`. Raises as `Packet.parse` does.
+    Parameters
+    ----------
+    data
+        Bytes from anywhere.
+    now
+        Unix seconds; `None`: the times are not checked.
+
+    Returns
+    -------
+    bytes
+        The data.
+
+    Raises
+    ------
+    PacketSizeError
+        If it is not 512 bytes.
+    MalformedPacketError
+        If a constant byte is not that of a packet.
+    ExpiredError, NotYetValidError
+        If `now` is outside the packet's validity.
+
     """
     if len(data) != PACKET_SIZE:
         raise PacketSizeError(
@@ -59,16 +79,16 @@ def check_valid_at(now: float, issued_at: int, expires_at: int) -> None:
 
 
 def is_numbered_ahead(sequence: int, issued_at: int) -> bool:
-    """Whether a sequence (Unix microseconds) lies further ahead of the issue time than clocks may.
+    """True if a sequence (Unix µs) is over `CLOCK_TOLERANCE_S` ahead of the issue time (Unix s).
 
-    Stores and holders admit no such packet, since it would stand above all that its issuer signs
-    until that time comes. Both numbers are in the packet, so everybody judges alike.
+    Stores and rendezvous nodes admit no such packet, since it would stand above all that its issuer
+    signs until that time comes. Both numbers are in the packet, so everybody judges alike.
     """
     return sequence > (issued_at + CLOCK_TOLERANCE_S) * 1_000_000
 
 
 def check_numbered(sequence: int, issued_at: int) -> None:
-    """Raise `SequenceAheadError` if stores and holders do not admit this sequence."""
+    """Raise `SequenceAheadError` if stores and rendezvous nodes do not admit this sequence."""
     if is_numbered_ahead(sequence, issued_at):
         raise SequenceAheadError(
             f"its sequence {sequence} is {sequence / 1e6 - issued_at:.0f} s ahead of its issue "
@@ -88,6 +108,7 @@ def _refuse_layout(data: bytes) -> NoReturn:
                 actual=data[span],
                 limit=constant,
             )
+    # Only called when the frame differs, and BETWEEN and FRAME cover the same bytes.
     raise AssertionError("the frame is that of a packet")
 
 

@@ -18,10 +18,10 @@ RULES: Final = 1
 
 
 def reason_unread(raw: bytes) -> str | None:
-    """Why an authentic packet is refused by the rules of this version.
+    """Give the reason why an authentic packet is refused by the rules of this version.
 
-    None if it is read, and if its signature does not verify: that is damage, which is named where
-    the packet is wanted.
+    `None` if it is read. `None` too if its signature does not verify: that is damage, and whoever
+    reads the packet reports it.
     """
     try:
         reread(raw)

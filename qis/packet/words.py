@@ -20,7 +20,7 @@ def rows(
     commitment: bytes,
     leaves: Sequence[bytes],
 ) -> Iterator[tuple[str, str]]:
-    """Name and value of each field; `times` are issue and expiry."""
+    """Yield name and value of each field; `times` are issue and expiry in Unix seconds."""
     yield "packet", id.hex()
     yield "issuer", str(issuer)
     yield "sequence", f"{sequence} ({_time(sequence / 1e6)})"
