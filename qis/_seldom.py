@@ -25,7 +25,7 @@ class Seldom(Generic[Key]):
         self._granted_at: dict[Key, float] = {}
 
     def allows(self, key: Key, now: float) -> bool:
-        """True if the key may be granted at `now` (steady seconds); then the grant is remembered."""
+        """True if the key may be granted now (steady seconds); the grant is then remembered."""
         if now - self._granted_at.get(key, -math.inf) < self._every_s:
             return False
         self._granted_at.pop(key, None)

@@ -118,7 +118,7 @@ class Refusals:
             )
 
     def accepted(self, key: bytes) -> None:
-        """Forget a peer's refusal by roster: it has accepted a packet, so this site is on its roster.
+        """Forget a peer's refusal by roster: it has accepted a packet of this site, so it lists it.
 
         Its other refusals stay: acceptance says nothing of them, and they may hold again.
         """
