@@ -87,6 +87,7 @@ class Parts:
             journal=self.journal,
             condition=condition,
             clock=clock,
+            certain=self.clock_watch.certain,
         )
         self.recovery = Recovery(
             outbox,
@@ -178,8 +179,16 @@ class Parts:
         while batch := self.outbox.queued(after=after):
             self.journal.sent_again(unsent.packet for unsent in batch)
             after = batch[-1].number
+        self.clock_watch.set_back = self._set_back
+        self._set_back()
+
+    def _set_back(self) -> None:
+        """Hand what is in force to the network anew, as at each opening.
+
+        While the date was too late, outbox and transport may have let go of it as expired.
+        """
         self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
-        self.sender.wake()
+        self.sender.hand_all_again()
 
     async def run(self) -> None:
         """Everything that goes on while the loop is open, for ever."""

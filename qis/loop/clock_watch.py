@@ -23,6 +23,9 @@ HEAR_S: Final = 2.0
 """How long the first packet waits for the sites that may know the date."""
 LOOK_S: Final = 60.0
 """Seconds between two looks at what the others' clocks show."""
+SETTLE_S: Final = 600.0
+"""How long a date that was set forwards has to stand before anything is let go by it: a clock that
+jumps ahead is mostly put right by the next answer of its time server."""
 
 
 class ClockWatch:
@@ -58,7 +61,11 @@ class ClockWatch:
         self._condition = condition
         self._clock = Clock.of(clock)
         self._anchor_s = self._clock.unix_s(0.0)
+        self._earlier_s = self._anchor_s  # as it was before the date was set forwards
+        self._settled_at = self._clock.steady()
         self._has_waited = False
+        self.set_back: Callable[[], None] = lambda: None
+        """Called when the date was set back: what was let go by the former one may live."""
 
     async def hear(self) -> None:
         """Give the first sites a moment to be heard, once, before anything is signed.
@@ -108,6 +115,20 @@ class ClockWatch:
             )
         return opinion
 
+    def certain(self) -> float:
+        """A date that has come for certain, in Unix seconds: what expires by it has expired.
+
+        The earliest of this machine's date, of that which it showed before it was set forwards in
+        the last ten minutes, and of that of the sites heard, if they doubt this machine's.
+        """
+        opinion, clock = self.look(), self._clock
+        now = clock.wall()
+        if clock.tells_steps and clock.steady() < self._settled_at:
+            now = min(now, self._earlier_s + clock.steady())
+        if opinion.state is ClockState.DOUBTED:
+            now = min(now, now + opinion.offset_s)
+        return now
+
     async def run(self) -> None:
         """Look now and then, for ever."""
         while True:
@@ -117,12 +138,22 @@ class ClockWatch:
     def _notice_step(self) -> None:
         """Tell if somebody has set the date since the last look, whichever of the two is right."""
         anchor_s = self._clock.unix_s(0.0)
-        step_s = anchor_s - self._anchor_s
+        former_s = self._anchor_s
+        step_s = anchor_s - former_s
+        if not self._clock.tells_steps or abs(step_s) <= CLOCK_TOLERANCE_S:
+            self._anchor_s = anchor_s
+            return
+        if step_s < 0.0:
+            self.set_back()  # first: if it fails, the step is noticed anew at the next look
+        else:
+            steady_s = self._clock.steady()
+            is_unsettled = steady_s < self._settled_at
+            self._earlier_s = min(self._earlier_s, former_s) if is_unsettled else former_s
+            self._settled_at = steady_s + SETTLE_S
         self._anchor_s = anchor_s
-        if self._clock.tells_steps and abs(step_s) > CLOCK_TOLERANCE_S:
-            way = "forwards" if step_s > 0.0 else "back"
-            self._announcer.tell(
-                "health",
-                subject="clock_set",
-                reason=f"this machine's date was set {way} by {span(step_s)} while the loop ran",
-            )
+        way = "forwards" if step_s > 0.0 else "back"
+        self._announcer.tell(
+            "health",
+            subject="clock_set",
+            reason=f"this machine's date was set {way} by {span(step_s)} while the loop ran",
+        )

@@ -96,6 +96,9 @@ class Sender:
         Where it is said that packets are late.
     clock
         Gives Unix seconds.
+    certain
+        Gives a date that has come for certain, in Unix seconds, however this machine's was set:
+        only what has expired by it is let go.
 
     """
 
@@ -108,6 +111,7 @@ class Sender:
         journal: Journal,
         condition: Condition,
         clock: Callable[[], float],
+        certain: Callable[[], float],
     ) -> None:
         self._outbox = outbox
         self._transport = transport
@@ -115,6 +119,7 @@ class Sender:
         self._journal = journal
         self._condition = condition
         self._clock = clock
+        self._certain = certain
         self._waiting: dict[int, _Waiting] = {}
         self._newest: dict[EvidenceKey, int] = {}
         self._loaded = 0
@@ -127,6 +132,13 @@ class Sender:
         """There is something in the outbox."""
         self._filled.set()
         self._unconfirmed.set()
+
+    def hand_all_again(self) -> None:
+        """Offer everything anew, now: the transport may have let go of what lives."""
+        self._load()
+        for number, waiting in self._waiting.items():
+            self._put_off(number, waiting, 0.0)
+        self.wake()
 
     @property
     def is_full(self) -> bool:
@@ -186,7 +198,11 @@ class Sender:
                 waiting = self._waiting.get(number)
                 if waiting is None or waiting.due != due:  # it was put off, or is gone
                     continue
-                if not self._is_over(waiting):
+                if waiting.is_replaced:
+                    continue
+                if self._seems_expired(waiting):  # it is let go, or the date turns out to be wrong
+                    self._put_off(number, waiting, LAST_RETRY_S)
+                else:
                     await self._hand(number, waiting)
                     handed += 1
                     if not handed % TURN:  # a transport that takes at once keeps nobody waiting
@@ -273,17 +289,27 @@ class Sender:
                 self._failed(number, waiting, reason)
         self._filled.set()
 
-    def _is_over(self, waiting: _Waiting) -> bool:
-        return waiting.is_replaced or waiting.unsent.packet.expires_at <= self._clock()
+    def _seems_expired(self, waiting: _Waiting) -> bool:
+        return waiting.unsent.packet.expires_at <= self._clock()
 
     def _check(self) -> None:
         """Ask of each packet whether it is held, and let go of what is, or is over."""
         held, over = [], []
+        certain: float | None = None  # asked for once, and only if something seems to be over
         for number, waiting in list(self._waiting.items()):
             if waiting.is_handed and self._is_held(waiting):
                 held.append(number)
-            elif self._is_over(waiting):
+            elif waiting.is_replaced:
                 over.append(number)
+            elif self._seems_expired(waiting):
+                certain = self._certain() if certain is None else certain
+                if waiting.unsent.packet.expires_at <= certain:
+                    over.append(number)
+                else:
+                    waiting.reason = (
+                        "it has expired by this machine's date, which is not certain: it was just "
+                        "set forwards, or other sites doubt it"
+                    )
         self._sent(held)
         self._ended(over)
         self._tell_late()

@@ -12,6 +12,7 @@ from qis.errors import StorageError, TransportError
 from qis.health import HealthState
 from qis.loop import Outbox
 from qis.loop._outbox_rows import SCHEMA
+from qis.loop.clock_watch import SETTLE_S
 from qis.loop.sender import LATE_S
 from qis.testing import VirtualClock
 
@@ -342,3 +343,95 @@ def test_the_same_without_async():
         assert not loop.flush(0.05)
         assert [each.packet for each in loop.undelivered()] == [packet]
         assert loop.health.state is HealthState.OK
+
+
+@pytest.mark.parametrize("is_taken", [True, False])
+def test_a_clock_that_jumps_ahead_for_a_moment_lets_nothing_go(is_taken):
+    async def scenario():
+        watcher, transport, clock = Watcher(), Network(), VirtualClock(NOW)
+        setattr(transport, "unheld" if is_taken else "refused", {"q"})
+        async with loop_on(transport, watcher, clock=clock) as loop:
+            packet = await loop.publish(effect("q"), about=ABOUT)
+            assert not await loop.flush(0.02)
+            clock.set(NOW + 500 * 86_400.0)
+            assert not await loop.flush(0.1)
+            assert [each.packet for each in loop.undelivered()] == [packet]
+            clock.set(NOW + 3.0)
+            transport.unheld = transport.refused = set()
+            assert await loop.flush(20)
+            assert watcher.of("expired") == []
+            assert sent(watcher) == ["q"]
+
+    asyncio.run(scenario())
+
+
+def test_what_a_wrong_date_has_let_go_is_sent_when_it_is_set_back():
+    async def scenario():
+        watcher, transport, clock = Watcher(), Network(), VirtualClock(NOW)
+        transport.refused = {"q"}
+        async with loop_on(transport, watcher, clock=clock) as loop:
+            packet = await loop.publish(effect("q"), about=ABOUT)
+            clock.set(NOW + 500 * 86_400.0)
+            assert not await loop.flush(0.05)
+            clock.advance(
+                SETTLE_S
+            )  # it stands: whoever set it has had time to see that it is wrong
+            await watcher.until(lambda: watcher.of("expired"))
+            assert loop.undelivered() == ()
+            clock.set(NOW + SETTLE_S)
+            transport.refused = set()
+            loop._parts.clock_watch.look()
+            await watcher.until(lambda: watcher.of("sent"))
+            assert watcher.of("sent")[0].packet == packet
+
+    asyncio.run(scenario())
+
+
+def test_what_a_wrong_date_has_let_go_is_sent_at_the_next_opening(tmp_path):
+    async def scenario():
+        packet = None
+        for at, refused in ((NOW, {"q"}), (NOW + 500 * 86_400.0, {"q"}), (NOW + 9.0, set())):
+            watcher, transport = Watcher(), Network()
+            transport.refused = refused
+            with Outbox(tmp_path / "outbox.db") as outbox:
+                async with loop_on(
+                    transport, watcher, outbox=outbox, clock=VirtualClock(at)
+                ) as loop:
+                    if packet is None:
+                        packet = await loop.publish(effect("q"), about=ABOUT)
+                    await loop.flush(0.05 if refused else 20)
+        assert [event.packet for event in watcher.of("sent")] == [packet]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("sites", [0, 1, 2])
+def test_what_other_sites_say_lives_does_not_expire(sites):
+    async def scenario():
+        others = [qis.Identity.from_seed(bytes([number]) * 32) for number in (2, 3)]
+        roster = qis.Roster(
+            sites=[
+                qis.Site(name=str(number), keys=[qis.SiteKey(issuer=each.issuer)])
+                for number, each in enumerate((SITE, *others))
+            ]
+        )
+        watcher, transport, clock = Watcher(), Network(), VirtualClock(NOW)
+        transport.refused = {"q"}
+        store = qis.MemoryStore(roster=roster)
+        async with loop_on(transport, watcher, clock=clock, store=store) as loop:
+            packet = await loop.publish(effect("q"), about=ABOUT)
+            for other in others[:sites]:
+                clock_s = NOW - transport.site_clocks._steady()
+                transport.site_clocks.session(other.issuer.key, clock_s)
+            clock.set(NOW + 500 * 86_400.0)
+            assert not await loop.flush(0.05)
+            clock.advance(SETTLE_S)
+            if sites == 2:
+                assert not await loop.flush(0.1)
+                (missing,) = loop.undelivered()
+                assert missing.packet == packet
+                assert "other sites doubt it" in missing.reason
+            else:
+                await watcher.until(lambda: watcher.of("expired"))
+
+    asyncio.run(scenario())
