@@ -6,6 +6,7 @@ from hypothesis import given, strategies as st
 import qis
 from qis.identity import verify
 from qis.packet import content_id, packet as packet_module, reread, screen, verify_screened
+from qis.refusals import RefusalCode
 from qis.transport import _reception as reception_module
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
@@ -130,7 +131,7 @@ def test_what_is_refused_ahead_is_refused_once(verified):
     strangers, strange_keys = signed(2, 0, NEAR)
     inspector.verify_ahead([badly_signed(data), strangers, b"short"], NOW)
     assert inspector(badly_signed(data), keys, NOW) is None
-    assert inspector(strangers, strange_keys, NOW) is None
+    assert inspector(strangers, strange_keys, NOW) is RefusalCode.ROSTER
     assert inspector(b"short", (), NOW) is None
     assert verified == [badly_signed(data)[-64:]]
     assert inspector(data, keys, NOW).packet == data
