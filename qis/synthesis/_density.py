@@ -65,7 +65,7 @@ class Density:
         # Within a cell the density is taken as the parabola with its ends and its mass.
         middle = 1.5 * float(masses[cell]) - 0.25 * (left + right)
         low, high = 0.0, 1.0
-        for _ in range(60):
+        for _ in range(60):  # halvings, until float64 tells no more apart
             x = 0.5 * (low + high)
             slope = -3.0 * left + 4.0 * middle - right
             bend = 2.0 * left - 4.0 * middle + 2.0 * right

@@ -50,7 +50,7 @@ class EggerTest:
 
 
 def egger_test(estimates: ArrayLike, standard_errors: ArrayLike) -> EggerTest:
-    """Test whether small sites differ.
+    """Test whether the estimates depend on their standard errors.
 
     Parameters
     ----------

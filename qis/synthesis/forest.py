@@ -21,7 +21,7 @@ _SHOWN_HALF_WIDTHS: Final = 4.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForestRow:
-    """One site.
+    """A row of a forest plot: one site.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ class ForestRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForestSummary:
-    """One diamond.
+    """A summary below the rows of a forest plot, drawn as a diamond.
 
     Parameters
     ----------

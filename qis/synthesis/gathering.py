@@ -45,7 +45,7 @@ class LeftOut(NamedTuple):
 class SiteEvidence:
     """The evidence of one site that counts: its cohorts, in the order of their packets' ids.
 
-    Of a derived packet: what it says of several sites, none of which counts otherwise.
+    For a derived packet it is the one estimate of several sites, none of which counts otherwise.
     """
 
     name: str

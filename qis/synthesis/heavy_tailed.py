@@ -78,7 +78,7 @@ class _Mixing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Grid:
+class _SinhGrid:
     """Equal steps in u, where ``mu = centre + width sinh(u)``, and in log tau."""
 
     u: Floats
@@ -192,9 +192,9 @@ class _Model:
                 )
             previous = found
             count = 2 * count - 1
-            grid = _Grid(u=np.linspace(grid.u[0], grid.u[-1], count), log_tau=grid.log_tau)
+            grid = _SinhGrid(u=np.linspace(grid.u[0], grid.u[-1], count), log_tau=grid.log_tau)
 
-    def _zoom(self) -> _Grid:
+    def _zoom(self) -> _SinhGrid:
         spread = float(self._sites.estimates[-1] - self._sites.estimates[0])
         widest = max(spread, math.sqrt(float(self._sites.variances.max())))
         reach = math.asinh((spread + 1e4 * max(widest, self._tau_scale)) / self._width)
@@ -202,7 +202,9 @@ class _Model:
         high = math.log(max(self._tau_scale, widest)) + 3.0
         u, log_tau = (-reach, reach), (low, high)
         while True:
-            grid = _Grid(u=np.linspace(*u, _MEAN_NODES), log_tau=np.linspace(*log_tau, _TAU_NODES))
+            grid = _SinhGrid(
+                u=np.linspace(*u, _MEAN_NODES), log_tau=np.linspace(*log_tau, _TAU_NODES)
+            )
             density = self._log_density(grid)
             kept = density > density.max() - _NEGLIGIBLE
             closer_u = _around(grid.u, kept.any(axis=1))
@@ -212,7 +214,7 @@ class _Model:
                 return grid
             u, log_tau = closer_u, closer_tau
 
-    def _log_density(self, grid: _Grid) -> Floats:
+    def _log_density(self, grid: _SinhGrid) -> Floats:
         """Shape (len(u), len(log_tau)), with the Jacobians of both."""
         offsets = self._sites.estimates - self._centre
         moves = self._width * np.sinh(grid.u)

@@ -52,7 +52,8 @@ class MedianEstimate:
     Parameters
     ----------
     estimate
-        Half of the weight lies on either side; the middle of the range where this is one.
+        The weighted median: half of the weight lies on either side. If a range of values fulfils
+        that, its middle.
     interval
         All values that a sign test at `level` does not reject; infinite on both sides where the
         sites are too few, or one too heavy, for any to be rejected.
@@ -208,7 +209,7 @@ class InfluenceTable:
 def influence(
     estimates: ArrayLike, standard_errors: ArrayLike, *, tau2: str = "REML"
 ) -> InfluenceTable:
-    """Leave out each site in turn.
+    """Leave out each site in turn, and tell how far it lies from the others.
 
     Parameters
     ----------

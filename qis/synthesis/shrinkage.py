@@ -1,4 +1,4 @@
-"""What one site should believe of itself, given what the others found.
+"""Shrinkage: the best estimate of one site's own effect, given what the others found.
 
 Neither its own estimate alone, which is noisy where it is small, nor the pooled one, which is
 wrong for it where it differs: each site's estimate is drawn towards the mean of all as far as its
