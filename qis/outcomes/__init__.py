@@ -70,7 +70,7 @@ def _class_of(kind: int) -> type[Outcome]:
 
 
 def outcome_from_body(kind: int, body: Any) -> Outcome:
-    """The outcome of that kind that a decoded body map stands for.
+    """Build the outcome of a kind from its decoded body map.
 
     Raises
     ------

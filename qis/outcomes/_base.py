@@ -66,7 +66,7 @@ class Outcome:
                 )
             object.__setattr__(self, "question", study.question)
             object.__setattr__(self, "study_id", study.id)
-            measure = getattr(self, "measure", None)
+            measure = getattr(self, "measure", None)  # not every kind has one
             if study.measure is not None and measure is not None and measure != study.measure:
                 raise InputError(
                     f"the study measures {study.measure}, this outcome {measure}",
@@ -88,7 +88,7 @@ class Outcome:
             object.__setattr__(self, "study_id", bare.id)
         if self.cohort:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
-        elif self.cohort != "":
+        elif self.cohort != "":  # None, 0 and the like, which are false too
             raise InputError("cohort must be a string", field="cohort")
 
     def body(self) -> Body:
@@ -103,16 +103,16 @@ class Outcome:
         return encode(self.body())
 
     def encoded_at(self, data: bytes) -> int:
-        """How many bytes at the beginning of `data` are the body in its one encoding, or 0.
+        """The size of the body in bytes if `data` begins with its one encoding, else 0.
 
-        Only of an outcome that `from_body` has made of what these bytes decode to.
+        To be called only on an outcome that `from_body` has built from what `data` decodes to.
         """
         encoded = self.encoded()
         return len(encoded) if data.startswith(encoded) else 0
 
     @classmethod
     def from_body(cls, body: Mapping[int, Any]) -> Self:
-        """The outcome that a body stands for; the inverse of `body`.
+        """Build the outcome from a body map; the inverse of `body`.
 
         Entries that are missing, unknown or of the wrong type may pass unnoticed here or raise
         anything: the caller encodes the result again and compares (see `qis.packet`).
@@ -124,7 +124,7 @@ class Outcome:
 
 
 def common_fields(body: Mapping[int, Any]) -> dict[str, Any]:
-    """The constructor's arguments that every kind shares, from a body."""
+    """Read from a body the constructor arguments that all kinds share."""
     return {
         "study_id": body[KEY_STUDY],
         "question": body[KEY_QUESTION],
@@ -144,7 +144,8 @@ def check_count(value: object, field: str, low: int = 0, high: int = MAX_COUNT) 
 
 
 def check_real(value: object, field: str, low: float = -1e300, high: float = 1e300) -> float:
-    """`value` as a finite float in [low, high]; -0.0 becomes 0.0. Raise `InputError` if not."""
+    """Return `value` as a finite float in [low, high], or raise `InputError`; -0.0 becomes 0.0."""
+    # Adding 0.0 turns -0.0 into 0.0: equal values must have one encoding.
     if type(value) is float and low <= value <= high:
         return value + 0.0
     if isinstance(value, bool) or not isinstance(value, (int, float)):

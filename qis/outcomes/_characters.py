@@ -13,7 +13,10 @@ from functools import cache
 from typing import Final
 
 WHITE_SPACE: Final = "\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-"""What is folded, as a regular expression's class: Unicode's White_Space, which is stable."""
+"""White space that is folded to U+0020, as a regular expression's character class.
+
+These are the characters with Unicode's property White_Space, which is stable.
+"""
 
 _INDIC: Final = (
     ("\u094d", "\u0915-\u0939"),  # Devanagari
@@ -119,9 +122,9 @@ _REFUSED: Final = """
 
 
 def refused_in(text: str) -> str | None:
-    """A character of `text` that no packet may hold, or None; white space is not one.
+    """Return a character of `text` that no packet may hold, or None if there is none.
 
-    Joiners pass here: see `joiner_without_use`.
+    White space passes here, and so do joiners, for which see `joiner_without_use`.
     """
     found = _refused_below().search(text)
     if found is not None:
@@ -132,7 +135,7 @@ def refused_in(text: str) -> str | None:
 
 
 def joiner_without_use(text: str) -> str | None:
-    """A U+200C or U+200D of `text` where it changes nothing that is seen, or None."""
+    """Return a U+200C or U+200D that changes nothing visible in `text`, or None."""
     if "\u200c" not in text and "\u200d" not in text:
         return None
     left = _seen_joiners().sub("", text)
@@ -147,7 +150,10 @@ def refused_ranges() -> list[tuple[int, int]]:
 
 @cache
 def _edges() -> tuple[int, ...]:
-    """Where refused ranges begin and end, ascending, in turn: odd positions lie within one."""
+    """First and one past the last code point of each refused range, in turn, ascending.
+
+    A code point is refused if `bisect_right` finds an odd number of edges up to it.
+    """
     edges: list[int] = []
     for written in _REFUSED.split():
         first, _, last = written.partition("-")

@@ -14,7 +14,10 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EXACT_SUPPORT: Final = 2**20
-"""Most values that the number of events in one arm may take; above that see `TwoBinomials`."""
+"""Most values that the number of events in one arm may take for `Hypergeometric`.
+
+It sums over all of them at each call; above this, `TwoBinomials` is used.
+"""
 
 
 class Hypergeometric:
@@ -23,7 +26,7 @@ class Hypergeometric:
     Parameters
     ----------
     events, total, control_events, control_total
-        Of the two arms.
+        Events and people of the first arm, then of the control arm.
 
     """
 
@@ -42,7 +45,7 @@ class Hypergeometric:
         self.limiting_slopes = (float(events - first), float(events - last))
 
     def value(self, log_ratio: float) -> float:
-        """Log-likelihood: of the events in the first arm, given those in both."""
+        """Log-likelihood of the events in the first arm, given the events in both arms."""
         logs = self._log_weights + log_ratio * self._off
         top = float(logs.max())
         return -(top + math.log(float(np.exp(logs - top).sum())))
@@ -85,11 +88,12 @@ class TwoBinomials:
                 self.control_total - self.events - self.control_events + expected,
             ),
         )
-        # Each term relative to the cell itself, so that nothing large cancels.
+        # Each logarithm is relative to the observed cell: differences of large terms would lose
+        # digits.
         return math.fsum(n * math.log(fitted / n) for n, fitted in cells if n)
 
     def gradient(self, log_ratio: float) -> float:
-        """Derivative of `value`: events less those expected."""
+        """Derivative of `value`: observed minus expected events of the first arm."""
         return self.events - self._expected(log_ratio)
 
     def _expected(self, log_ratio: float) -> float:
@@ -97,6 +101,7 @@ class TwoBinomials:
         all_events = self.events + self.control_events
         low = float(max(0, all_events - self.control_total))
         high = float(min(self.total, all_events))
+        # Bisection: the odds ratio rises with u. It ends when no float lies between the bounds.
         for _ in range(200):
             u = 0.5 * (low + high)
             if u in (low, high):
@@ -129,6 +134,7 @@ class Rates:
     def value(self, log_ratio: float) -> float:
         """Log-likelihood."""
         x = log_ratio + self.log_time_ratio
+        # log(1 + exp(x)) without overflow.
         softened = max(x, 0.0) + math.log1p(math.exp(-abs(x)))
         return self.events * x - (self.events + self.control_events) * softened
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 POINTS = 9
-"""Points of every curve."""
+"""Number of points at which every curve is given."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Curves:
-    """One log-likelihood curve a row.
+    """Log-likelihood curves of k sites: row i of every array belongs to curve i.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ class Curves:
 
     @classmethod
     def stacked(cls, parts: Sequence["Curves"]) -> Self:
-        """All rows of one or more, in order."""
+        """Join one or more of these into one, with all rows in the given order."""
         return cls(
             **{
                 field.name: np.concatenate([getattr(part, field.name) for part in parts])
@@ -49,6 +49,7 @@ class Curves:
     def value(self, theta: Floats) -> Floats:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
         where, width, start, end, from_slope, to_slope = self._pieces(theta)
+        # Cubic Hermite interpolation, with `where` in [0, 1] between two points.
         cubic: Floats = (
             start * (1.0 + 2.0 * where) * (1.0 - where) ** 2
             + end * (3.0 - 2.0 * where) * where**2
@@ -85,6 +86,7 @@ class Curves:
         )
 
     def _pieces(self, theta: Floats) -> tuple[Floats, ...]:
+        """Position of theta between two points, in [0, 1]; their distance, values and slopes."""
         inner = self.points[:, 1:-1, np.newaxis]
         piece = (theta >= inner).sum(axis=1)
         start, end = self._at(self.points, piece), self._at(self.points, piece + 1)
@@ -94,12 +96,14 @@ class Curves:
         return where, width, *ends
 
     def _tails(self, theta: Floats) -> tuple[tuple[Floats, int, Floats], ...]:
+        """For each side: distance beyond the end, index of the end point, limiting slope."""
         return (
             (self.points[:, :1] - theta, 0, self.below[:, np.newaxis]),
             (theta - self.points[:, -1:], -1, self.above[:, np.newaxis]),
         )
 
     def _outward(self, edge: int) -> Floats:
+        """Slopes at an end (index 0 or -1) in the direction away from the curve, shape (k, 1)."""
         slope: Floats = self.gradients[:, edge, np.newaxis]
         return slope if edge else -slope
 

@@ -12,7 +12,7 @@ from qis.outcomes.anchor import ID_SIZE, Anchor, rounded
 
 
 class FromModels:
-    """The ways to build a quadratic likelihood from data; each ends in the class's `_expanded`."""
+    """Constructors of a quadratic likelihood from data; each ends in the class's `_expanded`."""
 
     __slots__ = ()
 
@@ -25,7 +25,7 @@ class FromModels:
         people: tuple[int, int | None],
         others: dict[str, Any],
     ) -> Self:
-        """What the class makes of score and information; `people` are n and events."""
+        """Build the outcome from score and information; `people` are n and events."""
         raise NotImplementedError
 
     @classmethod
@@ -38,7 +38,7 @@ class FromModels:
         own_intercept: bool = False,
         **others: Any,
     ) -> Self:
-        """Of a logistic regression.
+        """Expand the log-likelihood of a logistic regression.
 
         Parameters
         ----------
@@ -47,18 +47,20 @@ class FromModels:
         labels
             0 or 1, shape (n,).
         anchor
-            As for `from_terms`; where to begin if nothing is known: zeros.
+            The coefficients to expand about: an `Anchor`, or numbers of shape (p,); zeros if
+            nothing is known.
         own_intercept
             Give the site an intercept of its own, which does not travel: features and anchor then
             have no column of ones. A common intercept mixes differences between sites into the
             coefficients.
         others
-            study or question, cohort.
+            `study` or `question`, and `cohort`.
 
         Raises
         ------
         InputError
-            As `from_terms`, or if the shapes of the data differ or labels are not 0 or 1.
+            If shapes differ, a number is not finite, the anchor is too far from the data, or labels
+            are not 0 or 1.
 
         """
         point, _ = point_of(anchor, "logistic")
@@ -80,21 +82,30 @@ class FromModels:
         own_intercept: bool = False,
         **others: Any,
     ) -> Self:
-        """Of a Poisson regression of event counts.
+        """Expand the log-likelihood of a Poisson regression of event counts.
 
         Parameters
         ----------
-        features, anchor, own_intercept, others
-            As for `from_logistic`.
+        features
+            Shape (n, p), any real dtype. A column of ones gives a common intercept.
         events
             Whole numbers, shape (n,).
+        anchor
+            The coefficients to expand about: an `Anchor`, or numbers of shape (p,); zeros if
+            nothing is known.
         exposure
             Person-time, shape (n,), positive; default 1.
+        own_intercept
+            Give the site an intercept of its own, which does not travel: then features and anchor
+            have no column of ones.
+        others
+            `study` or `question`, and `cohort`.
 
         Raises
         ------
         InputError
-            As `from_logistic`, or if events are negative or exposure is not positive.
+            If shapes differ, a number is not finite, the anchor is too far from the data, or events
+            are negative or exposure is not positive.
 
         """
         point, _ = point_of(anchor, "poisson")
@@ -119,21 +130,33 @@ class FromModels:
         own_intercept: bool = False,
         **others: Any,
     ) -> Self:
-        """Of a linear regression, whose likelihood is quadratic: one packet is the whole of it.
+        """Expand the log-likelihood of a linear regression.
+
+        It is quadratic, so that one packet holds the whole of it, wherever the anchor is.
 
         Parameters
         ----------
-        features, anchor, own_intercept, others
-            As for `from_logistic`.
+        features
+            Shape (n, p), any real dtype. A column of ones gives a common intercept.
         responses
-            Shape (n,).
+            Real numbers, shape (n,).
         residual_variance
-            Known, or estimated before and the same at all sites; positive.
+            Known, or estimated before and the same at all sites; positive, in squared units of the
+            responses.
+        anchor
+            The coefficients to expand about: an `Anchor`, or numbers of shape (p,); zeros if
+            nothing is known.
+        own_intercept
+            Give the site an intercept of its own, which does not travel: then features and anchor
+            have no column of ones.
+        others
+            `study` or `question`, and `cohort`.
 
         Raises
         ------
         InputError
-            As `from_logistic`, or if the variance is not positive.
+            If shapes differ, a number is not finite, the anchor is too far from the data, or the
+            variance is not positive.
 
         """
         variance = check_real(residual_variance, "residual_variance", 1e-30, 1e30)
@@ -157,25 +180,33 @@ class FromModels:
         ties: Literal["efron", "breslow"] = "efron",
         **others: Any,
     ) -> Self:
-        """Of a Cox regression; a site's baseline hazard is always its own.
+        """Expand the log partial likelihood of a Cox regression.
+
+        Every site, and every stratum, has a baseline hazard of its own.
 
         Parameters
         ----------
-        features, anchor, others
-            As for `from_logistic`; without a column of ones.
+        features
+            Shape (n, p), any real dtype, without a column of ones.
         times
-            Of event or censoring, shape (n,).
+            Time of event or censoring, shape (n,).
         events
             1 or True for an event, 0 or False for censoring, shape (n,).
+        anchor
+            The coefficients to expand about: an `Anchor`, or numbers of shape (p,); zeros if
+            nothing is known.
         strata
             Label of each person's stratum, shape (n,).
         ties
-            Efron's or Breslow's handling of tied events.
+            How tied event times are handled: Efron (1977) or Breslow (1974).
+        others
+            `study` or `question`, and `cohort`.
 
         Raises
         ------
         InputError
-            As `from_logistic`, or if events are not 0 or 1.
+            If shapes differ, a number is not finite, the anchor is too far from the data, or events
+            are not 0 or 1.
 
         """
         point, _ = point_of(anchor, "cox")
@@ -197,7 +228,7 @@ class FromModels:
 
 
 def point_of(anchor: Anchor | ArrayLike, model: str) -> tuple[tuple[float, ...], bytes]:
-    """Coefficients of the anchor in float32, and the hash of their names."""
+    """Coefficients of the anchor, rounded to float32, and the hash of their names."""
     if not isinstance(anchor, Anchor):
         return rounded(anchor), bytes(ID_SIZE)
     if anchor.model != model:

@@ -1,4 +1,4 @@
-"""Score and information as Cholesky factor and whitened score: 16-bit numbers that lose little.
+"""Score and information coded in 16-bit numbers: a Cholesky factor and a whitened score.
 
 The information is L Lᵀ and the score is L z. Rounding L leaves the product positive semidefinite
 whatever is rounded, and where features are nearly collinear (eigenvalue e of the correlations) the
@@ -23,15 +23,17 @@ Floats = NDArray[np.float64]
 UNIT: Final = 32767
 """Integers are in units of a power of two divided by this."""
 _SMALLEST: Final = 1e-30
+"""Information up to this counts as none."""
 _ZERO: Final = 1e-12
-"""Share of a coefficient's information, given the others, that is rounding."""
+"""A share of a coefficient's information, given the others, up to this is a rounding error."""
 _NEGATIVE: Final = 1e-6
+"""Rounding errors in a site's information are smaller than this, relative to its diagonal."""
 _INDEFINITE: Final = "the information is not positive semidefinite"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coded:
-    """What travels; see `qis.outcomes.QuadraticLikelihood` for the fields."""
+    """The numbers that travel; the fields are those of `qis.outcomes.QuadraticLikelihood`."""
 
     score_exponent: int
     whitened: tuple[int, ...]
@@ -41,7 +43,7 @@ class Coded:
 
 
 def coded(score: Floats, information: Floats) -> Coded:
-    """Round score and information to what travels.
+    """Round score and information to the numbers that travel.
 
     Raises
     ------
@@ -56,8 +58,8 @@ def coded(score: Floats, information: Floats) -> Coded:
         exponents.append(exponent)
         factors += entries
         diagonal.append(_sixteen_bits(float(row[i])))
-    # Whitened by the factor that travels, so that the score itself keeps all its digits but those
-    # that rounding z takes.
+    # Whitened by the rounded factor, the one that travels: then rounding z is the only error of
+    # the score.
     factor = unpacked(tuple(diagonal), tuple(exponents), tuple(factors))
     score_exponent, whitened = _scaled(_whitened(factor, score))
     return Coded(
@@ -70,7 +72,7 @@ def coded(score: Floats, information: Floats) -> Coded:
 
 
 def _scaled(numbers: Floats) -> tuple[int, list[int]]:
-    """Exponent and integers of numbers that share a power of two."""
+    """Integers in units of 2**exponent / 32767, with the exponent that the numbers share."""
     largest = float(np.abs(numbers).max(initial=0.0))
     exponent = math.frexp(largest)[1] if largest > 0.0 else 0
     return exponent, np.rint(numbers * (UNIT * 2.0**-exponent)).astype(int).tolist()
@@ -100,7 +102,7 @@ def unpacked(
 
 
 def pack(parts: Coded) -> bytes:
-    """1 + 6p + p(p - 1) bytes, as `qis.outcomes.quadratic` lays them out."""
+    """Pack into 1 + 6p + p(p - 1) bytes, in the layout of `qis.outcomes.quadratic`."""
     size = len(parts.diagonal)
     rows = b"".join(
         struct.pack("<b", exponent) + struct.pack("<f", entry)[1:]
@@ -139,7 +141,7 @@ def unpack(packed: bytes) -> Coded:
 
 
 def _cholesky(information: Floats) -> Floats:
-    """Lower factor; a row whose coefficient adds nothing to those before it has diagonal 0."""
+    """Lower triangular factor; a coefficient without information, given those before, has a 0."""
     size = len(information)
     diagonal = information.diagonal()
     scale = np.sqrt(np.where(diagonal > _SMALLEST, diagonal, 1.0))
@@ -164,7 +166,7 @@ def _cholesky(information: Floats) -> Floats:
 
 
 def _whitened(factor: Floats, score: Floats) -> Floats:
-    """Z with L z = score."""
+    """The z that solves L z = score, by forward substitution."""
     z = np.zeros(len(score))
     for i, row in enumerate(factor):
         rest = float(score[i] - row[:i] @ z[:i])
@@ -180,6 +182,6 @@ def _whitened(factor: Floats, score: Floats) -> Floats:
 
 
 def _sixteen_bits(number: float) -> float:
-    """Rounded to 16 significant bits, so that the low byte of its float32 is zero."""
+    """Round to 16 significant bits: the low byte of the float32 is zero, and need not travel."""
     mantissa, exponent = math.frexp(number)
     return math.ldexp(round(mantissa * 2**16), exponent - 16)

@@ -1,10 +1,10 @@
-"""Whether a record's content is what may travel, and how many bytes its one encoding takes.
+"""Check that a record's content may travel, and compute the size of its one encoding.
 
-It is looked at level by level, all items of a level at once, since a content of 300 items, each in
-a function call of its own, would cost a receiver more than ten verifications.
+The content is checked level by level, all items of a level at once: one function call for each of
+300 items would cost a receiver more than ten signature verifications.
 
-The size is what proves a received content to be in its one encoding, without encoding it again: no
-encoding of the same values is shorter, and one with a longer head, or a longer real, is longer.
+The size proves that a received content is in its one encoding, without encoding it again: no
+encoding of the same values is shorter, and one with a longer head or a longer real is longer.
 """
 
 import math
@@ -17,13 +17,13 @@ from qis.errors import InputError
 from qis.outcomes._text import check_normal
 
 MAX_DEPTH: Final = 4
-"""Maps and lists within each other, the outermost map counted."""
+"""Most levels of maps and lists, the outermost map included."""
 LARGEST_INT: Final = 2**53 - 1
 _KINDS: Final = frozenset({type(None), bool, int, float, str, bytes, list, dict})
 _SIMPLE: Final = frozenset({type(None), bool})
 _CONTAINERS: Final = frozenset({list, dict})
 _SHORTER: Final = (("f", 4, 3.4028234663852886e38), ("e", 2, 65504.0))
-"""Forms of reals: letter of `struct`, bytes saved beside the next longer form, largest."""
+"""Shorter forms of reals: `struct` letter, bytes saved over the next longer form, largest value."""
 
 
 def checked_size(content: Any) -> int:
@@ -66,7 +66,11 @@ def checked_size(content: Any) -> int:
 
 
 def _maps(maps: Sequence[Any], texts: list[str], inner: list[Any]) -> int:
-    """Bytes of maps beyond their heads' first, without those of keys beyond their first."""
+    """Bytes of the heads of maps beyond the first byte, and of the first byte of each key.
+
+    Adds the keys to `texts` and the values to `inner`. The caller counts the first byte
+    of each map, and the rest of each key with the texts.
+    """
     keys = list(chain.from_iterable(maps))
     if not keys:
         return 0
@@ -93,7 +97,7 @@ def _check_order(keys: Sequence[str], lengths: Sequence[int]) -> None:
 
 
 def _lists(lists: Sequence[Any], inner: list[Any]) -> int:
-    """Bytes of lists beyond their heads' first; adds what they hold."""
+    """Bytes of the heads of lists beyond the first byte; adds the items to `inner`."""
     held = list(chain.from_iterable(lists))
     inner += held
     return _longer_heads(list(map(len, lists))) if len(held) >= 24 else 0
@@ -105,7 +109,7 @@ def _byte_strings(strings: Sequence[Any], _inner: list[Any]) -> int:
 
 
 def _longer_heads(numbers: Sequence[int]) -> int:
-    """Bytes that the heads of lengths take beyond the first."""
+    """Bytes that CBOR heads with these arguments take beyond the first (RFC 8949, section 3)."""
     if not numbers or max(numbers) < 24:
         return 0
     return sum([0 if n < 24 else 1 if n < 256 else 2 if n < 65_536 else 4 for n in numbers])
@@ -125,7 +129,7 @@ def _integers(numbers: Sequence[int], _inner: list[Any]) -> int:
 
 
 def _reals(numbers: Sequence[float], _inner: list[Any]) -> int:
-    """Bytes of reals beyond their heads, each in the shortest form that is exact."""
+    """Bytes of reals beyond their first, each in the shortest form that is exact."""
     if not all(map(math.isfinite, numbers)) or any(map(float.is_integer, numbers)):
         raise InputError(
             "reals in content are finite; whole numbers are integers, not reals", field="content"
@@ -141,7 +145,7 @@ def _reals(numbers: Sequence[float], _inner: list[Any]) -> int:
 
 
 def refuse_integer(given: float) -> NoReturn:
-    """Raise `InputError` for a whole number that languages read differently."""
+    """Raise `InputError` for a whole number beyond ±(2**53 - 1), where float64 skips some."""
     raise InputError(
         "whole numbers in content lie within ±(2**53 - 1), which every language reads alike",
         field="content",
@@ -151,7 +155,7 @@ def refuse_integer(given: float) -> NoReturn:
 
 
 def refuse_key(key: object) -> NoReturn:
-    """Raise `InputError` for a key that is no text or there twice."""
+    """Raise `InputError` for a key that is no text, or that occurs twice."""
     raise InputError(f"the keys of content are distinct texts, not {key!r:.60}", field="content")
 
 
@@ -170,4 +174,4 @@ _SIZES: Final[dict[type, Callable[[Sequence[Any], list[Any]], int]]] = {
     int: _integers,
     float: _reals,
 }
-"""Bytes that values of a kind take beyond the first of each."""
+"""By type: the bytes that values take beyond the first byte of each."""

@@ -1,4 +1,4 @@
-"""Score and information of regression models at a given point: what a quadratic likelihood is of.
+"""Score and information of regression models at given coefficients, for quadratic likelihoods.
 
 Each function gives the first derivative of the log-likelihood, shape (p,), and minus the second,
 shape (p, p), both float64.
@@ -17,15 +17,16 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Terms = tuple[Floats, Floats]
 Model = Callable[[Floats, Floats, Floats], Terms]
-"""Of features, what the model is of, and coefficients."""
+"""Computes the terms from features (n, p), responses (n,) and coefficients (p,)."""
 
 _FARTHEST: Final = 500.0
-"""No fitted probability or rate is nearer to zero than exp of minus this."""
+"""Intercepts are searched from where all linear predictors are under minus this to over this."""
 _ROUNDING: Final = 1e-12
+"""What is smaller than this, relative to its terms, is a rounding error."""
 
 
 def logistic(features: Floats, labels: Floats, at: Floats) -> Terms:
-    """Binary outcomes with log odds linear in the features."""
+    """Terms of a logistic regression; `labels` are 0 or 1, shape (n,)."""
     eta = features @ at
     small = np.exp(-np.abs(eta))
     fitted = np.where(eta > 0.0, 1.0, small) / (1.0 + small)
@@ -33,13 +34,13 @@ def logistic(features: Floats, labels: Floats, at: Floats) -> Terms:
 
 
 def poisson(features: Floats, events: Floats, exposure: Floats, at: Floats) -> Terms:
-    """Event counts whose log rate per unit of exposure is linear in the features."""
+    """Terms of a Poisson regression of event counts, with log rates per unit of `exposure`."""
     fitted = exposure * np.exp(features @ at)
     return _weighted(features, events - fitted, fitted)
 
 
 def linear(features: Floats, responses: Floats, variance: float, at: Floats) -> Terms:
-    """Normal responses of known residual variance; quadratic, so exact wherever it is taken."""
+    """Terms of a linear regression of known residual variance; exact wherever they are taken."""
     residuals = (responses - features @ at) / variance
     return _weighted(features, residuals, np.full(len(responses), 1.0 / variance))
 
@@ -53,7 +54,7 @@ def cox(
     strata: list[Bools],
     ties: Literal["efron", "breslow"],
 ) -> Terms:
-    """Cox's partial likelihood, summed over strata."""
+    """Terms of Cox's partial likelihood, summed over strata given as masks of shape (n,)."""
     size = features.shape[1]
     score, information = np.zeros(size), np.zeros((size, size))
     for chosen in strata:
@@ -66,6 +67,7 @@ def cox(
 
 
 def _cox_terms(x: Floats, times: Floats, events: Bools, at: Floats, *, efron: bool) -> Terms:
+    """Terms of one stratum. Efron (1977) takes a growing share of the tied out of the risk set."""
     eta = x @ at
     risk = np.exp(eta - eta.max()) if eta.size else eta  # a common factor cancels
     score = np.zeros(x.shape[1])
@@ -104,7 +106,7 @@ class Design:
     x
         Features, shape (n, p).
     y
-        What the model is of, shape (n,).
+        Responses: labels, event counts, values or times, shape (n,).
     at
         Coefficients, shape (p,).
 
@@ -136,7 +138,10 @@ class Design:
         return cls(x=x, y=design.column(y, field), at=design.at)
 
     def centred(self) -> Self:
-        """About the site's own means: what an intercept of its own leaves of a linear model."""
+        """Centre features and responses at their means, which fits the site's own intercept.
+
+        Exact for linear models only.
+        """
         x, y = self.x - self.x.mean(axis=0), self.y - self.y.mean()
         # A feature that is alike for all people here differs from its mean by rounding only.
         x[:, np.abs(x).max(axis=0) <= _ROUNDING * np.abs(self.x).max(axis=0)] = 0.0
@@ -148,7 +153,7 @@ class Design:
         return len(self.x)
 
     def column(self, values: ArrayLike, field: str) -> Floats:
-        """One number for each person."""
+        """Check an array of one number a person, and return it as float64 of shape (n,)."""
         column = _numbers(values, field, 1)
         if len(column) != self.n:
             raise InputError(
@@ -160,7 +165,7 @@ class Design:
         return column
 
     def terms(self, model: Model, *, own_intercept: bool = False) -> Terms:
-        """Score and information; with an intercept of the site's own taken out, if asked.
+        """Score and information at `at`, with the site's own intercept profiled out if asked for.
 
         Raises
         ------
@@ -204,7 +209,7 @@ def _numbers(values: ArrayLike, field: str, dimensions: int) -> Floats:
 def without_intercept(
     terms: Callable[[Floats], Terms], at: Floats, bounds: tuple[float, float]
 ) -> Terms:
-    """Score and information of all coefficients but a first one, which is the site's own.
+    """Score and information of all coefficients but the first, which is the site's own intercept.
 
     The intercept is set to where its score is zero, and its information is taken out (the Schur
     complement), so that differences between sites do not enter the coefficients. A site where no
@@ -213,11 +218,11 @@ def without_intercept(
     Parameters
     ----------
     terms
-        Of all coefficients, the intercept first.
+        Gives score and information of all coefficients, of which the intercept is the first.
     at
-        Coefficients without intercept, shape (p,).
+        Coefficients without the intercept, shape (p,).
     bounds
-        Between which the intercept is looked for.
+        Interval in which the intercept is searched, by bisection.
 
     """
     size = at.size

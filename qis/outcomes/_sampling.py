@@ -1,4 +1,4 @@
-"""Where to sample a log-likelihood, so that nine values and slopes stand for the whole of it."""
+"""Choose nine points at which values and slopes describe a whole log-likelihood, and sample it."""
 
 import math
 from collections.abc import Callable
@@ -18,12 +18,22 @@ START: Final = math.log(10.0)
 CAP: Final = 7.0
 """No side is widened beyond this: a ratio of about 1,100."""
 _DROP: Final = 8.0
+"""A side is wide enough when the log-likelihood has fallen by this: exp(-8) is 0.0003."""
 _FLAT_SLOPE: Final = 0.02
+"""A side on which it rises for ever is wide enough when the slope is below this."""
 _STRAIGHT: Final = 0.2
+"""A side is also wide enough when the slope is this near to its limit."""
 _STEP: Final = 0.25
+"""Step by which a side is widened, and of the scan for the maximum."""
 _FAR: Final = 15.0
+"""How far beyond `CAP` the limiting slopes are measured if they are not given."""
 _STENCIL: Final = 0.01
+"""Step of the central differences."""
 _CLOSEST: Final = 0.02
+"""The maximum keeps this distance from equally spaced points, as a share of their spacing.
+
+Readers accept half of it, so that rounding to float32 cannot make a packet invalid.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,9 +58,9 @@ def points(lower: float, upper: float, maximum: float | None) -> NDArray[np.floa
 
 
 def well_apart(lower: float, upper: float, maximum: float) -> bool:
-    """Whether the maximum lies inside and off the equally spaced points."""
-    # In this order, as docs/packet-format.md says: another rounds otherwise, and a curve on the
-    # very edge would be a packet to one reader and none to another.
+    """True if the maximum lies within the ends and not on an equally spaced point."""
+    # The order of operations is that of docs/packet-format.md: another order rounds differently,
+    # and a curve on the very edge would be valid for one reader and invalid for another.
     position = (POINTS - 2) * (maximum - lower) / (upper - lower)
     inside = _CLOSEST / 2 < position < POINTS - 2 - _CLOSEST / 2
     return inside and abs(position - round(position)) > _CLOSEST / 2
@@ -101,6 +111,7 @@ def sample(
     lower, upper = (_single(ends[side]) for side in (-1, 1))
     if mode is not None:
         mode = _single(mode)
+        # A maximum near an end, or on another point, would leave only eight distinct points.
         lower, upper = min(lower, _single(mode - 0.1)), max(upper, _single(mode + 0.1))
         while not all(abs(off) > _CLOSEST for off in _offsets(lower, upper, mode)):
             upper = _single(upper + (upper - lower) / 64.0)
@@ -114,6 +125,7 @@ def _filled(
     rising: int,
     limiting_slopes: tuple[float, float],
 ) -> Sample:
+    """Values and slopes on the grid (lower end, upper end, maximum), made a valid profile."""
     lower, upper, mode = grid
     flat = mode is None and rising == 0
     where = points(lower, upper, mode)
@@ -124,7 +136,7 @@ def _filled(
         slopes[where == mode] = 0.0
     else:
         top = float(values[-1 if rising > 0 else 0])
-    # What is left of rounding must not make a rising end fall or a lower value the largest.
+    # Rounding errors must not make a rising end fall, or another value the largest.
     if rising:
         edge = -1 if rising > 0 else 0
         slopes[edge] = rising * max(rising * slopes[edge], 0.0)
@@ -151,7 +163,10 @@ def _filled(
 def _find_maximum(
     value: Function, slope: Function, limiting_slopes: tuple[float, float] | None
 ) -> tuple[int, float | None]:
-    """Which way it rises for ever (-1, 1; 0: neither), and where its maximum is, if finite."""
+    """The side towards which it rises for ever (-1 or 1, else 0), and its maximum, if finite.
+
+    Without a finite maximum and without such a side it is the same everywhere.
+    """
     scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
     heights = np.array([value(float(x)) for x in scan])
     noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
@@ -183,6 +198,7 @@ def _widen(
     rises: bool,
     limiting_slopes: tuple[float, float],
 ) -> float:
+    """Where the grid ends on a side: the first step that is wide enough, or `CAP`."""
     for step in range(math.ceil((CAP - START) / _STEP)):
         end = side * (START + step * _STEP)
         if mode is not None and side * (end - mode) <= 0.0:
@@ -190,8 +206,8 @@ def _widen(
         if rises:
             if abs(slope(end)) < _FLAT_SLOPE:
                 return end
-        # Where the slope is near its limit the tail is exact to second order, and wider spacing
-        # would cost more than it gains.
+        # Where the slope is near its limit the tail is exact to second order: widening the grid
+        # would gain nothing, and a wider spacing costs accuracy within.
         elif (
             top - value(end) >= _DROP
             or abs(slope(end) - limiting_slopes[0 if side < 0 else 1]) < _STRAIGHT
@@ -201,22 +217,26 @@ def _widen(
 
 
 def _far_slope(slope: Function, side: int) -> float:
+    """Slope far out on a side; nearer where it cannot be computed so far out."""
     for reach in (CAP + _FAR, CAP):
         try:
             far = slope(side * reach)
         except (InputError, ArithmeticError, ValueError):
             continue
-        # Nothing that a likelihood does far out may make the tail rise.
+        # A tail must not rise, whatever the function does far out.
         return far if side * far < 0.0 else 0.0
     return 0.0
 
 
 def _offsets(lower: float, upper: float, maximum: float) -> list[float]:
+    """Distances of the maximum from the equally spaced points, in units of their spacing."""
     position = (maximum - lower) * (POINTS - 2) / (upper - lower)
     return [position - k for k in range(POINTS - 1)]
 
 
 def _differences(value: Function) -> Function:
+    """Derivative by central differences of fourth order."""
+
     def slope(x: float) -> float:
         near = value(x + _STENCIL) - value(x - _STENCIL)
         wide = value(x + 2 * _STENCIL) - value(x - 2 * _STENCIL)

@@ -1,4 +1,4 @@
-"""The lines of text that travel: one normal form, nothing that nobody sees, a size in bytes."""
+"""Text that travels: normalised, without invisible characters, and limited in bytes."""
 
 import re
 import unicodedata
@@ -14,7 +14,7 @@ _OTHER_SPACE: Final = re.compile(f"[{WHITE_SPACE.replace(' ', '')}]")
 
 
 def normal_text(text: object, field: str, limit: int) -> str:
-    """`text` in NFC with white space folded to single spaces.
+    """Return `text` in NFC, with white space folded to single spaces.
 
     Control characters could forge log lines; bidirectional overrides could show a clinician another
     order of the arms than the one that was signed; invisible ones would let one site count as
@@ -35,8 +35,8 @@ def normal_text(text: object, field: str, limit: int) -> str:
 
 @lru_cache(maxsize=1_024)
 def _normal(text: str, field: str, limit: int) -> str:
-    """`normal_text` of a string; kept, since a study's question comes with each of its packets."""
-    # Before anything else, so that the work on hostile or mistaken input is bounded.
+    """The cached part of `normal_text`: the same question comes with each packet of a study."""
+    # This comes first, so that work on hostile or mistaken input is bounded.
     if len(text) > 16 * limit:
         _refuse_size(field, len(text), limit)
     if text.isascii() and text.isprintable():
@@ -53,9 +53,9 @@ def _normal(text: str, field: str, limit: int) -> str:
 
 
 def check_normal(texts: Sequence[str], field: str) -> list[int]:
-    """The sizes of texts in bytes of UTF-8, if each is what `normal_text` gives for it.
+    """Check that texts are in normal form, and return their sizes in bytes of UTF-8.
 
-    All at once, so that many short texts cost no more than one long.
+    All are checked at once, so that many short texts cost no more than one long text.
 
     Raises
     ------

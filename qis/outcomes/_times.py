@@ -1,4 +1,4 @@
-"""Points in time as people write them into TOML files: with a zone, or not at all."""
+"""Times in TOML files, which must name their zone, as Unix seconds."""
 
 from datetime import UTC, date, datetime
 
@@ -6,12 +6,14 @@ from qis.errors import InputError
 
 
 def unix_seconds(value: object, field: str) -> int:
-    """A TOML time with its zone, a date (midnight UTC), or whole Unix seconds, as the last.
+    """Convert a TOML time with a zone, or a date (midnight UTC), to Unix seconds.
+
+    Whole numbers are Unix seconds already, and pass.
 
     Raises
     ------
     InputError
-        If it is something else, or a time without a zone, which each site would read as its own.
+        If it is something else, or a time without a zone, which each site would read in its own.
 
     """
     if isinstance(value, datetime):
@@ -28,5 +30,5 @@ def unix_seconds(value: object, field: str) -> int:
 
 
 def in_words(seconds: float) -> str:
-    """Unix seconds as people read them, in UTC."""
+    """Format Unix seconds for people, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,4 +1,4 @@
-"""An outcome in words: every field, in text and in HTML, whatever a stranger has put into it."""
+"""Show an outcome's fields as text and as HTML, safely: strangers have written them."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
     from qis.outcomes._base import Outcome
 
 _LONGEST: Final = 120
-"""Letters of one value that are shown; the rest is an ellipsis."""
+"""Most characters of one value that are shown; an ellipsis stands for the rest."""
 _COMMON: Final = frozenset({"study", "question", "cohort", "study_id"})
 
 
 def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
-    """Name and value of each field, in words."""
+    """Yield name and value of each field, as text."""
     yield "kind", f"{outcome.kind}, {type(outcome).__name__}"
     yield "question", outcome.question
     yield "study", outcome.study_id.hex()
@@ -29,7 +29,7 @@ def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
 
 
 def table_of(rows: Iterable[tuple[str, str]]) -> str:
-    """An HTML table of two columns, without markup of the rows' own."""
+    """An HTML table of two columns; all text is escaped."""
     lines = "".join(
         f"<tr><th style='text-align:left'>{escape(name)}</th><td>{escape(value)}</td></tr>"
         for name, value in rows

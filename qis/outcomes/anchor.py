@@ -1,4 +1,6 @@
-"""The point about which sites expand a model's likelihood: agreed in advance, or sent in a packet.
+"""Anchor: the coefficients about which sites expand a model's likelihood.
+
+They are agreed in advance, or sent in a packet of this kind.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -42,7 +44,7 @@ class Anchor(Outcome):
     coefficients
         1 to 14 numbers within ±2¹⁰⁰; kept in float32, as they travel.
     names_hash
-        8 bytes from `names_hash_of`; all zero: the names are not said.
+        8 bytes from `names_hash_of`; all zero if the names are not given.
 
     Raises
     ------
@@ -68,7 +70,7 @@ class Anchor(Outcome):
 
     @property
     def anchor_id(self) -> bytes:
-        """8 bytes that name model, coefficients and their names."""
+        """Hash of model, coefficients and their names, 8 bytes."""
         return anchor_id_of(self.model, self.coefficients, self.names_hash)
 
     def body(self) -> Body:
@@ -93,13 +95,13 @@ class Anchor(Outcome):
 
 
 def names_hash_of(names: Iterable[str]) -> bytes:
-    """8 bytes for the coefficients' names, in order: equal only where all sites mean the same."""
+    """Hash of the coefficients' names, in order: 8 bytes, equal where all sites mean the same."""
     kept = [normal_text(name, "names", _NAME_SIZE) for name in names]
     return blake3("\n".join(kept).encode()).digest(ID_SIZE)
 
 
 def anchor_id_of(model: str, coefficients: tuple[float, ...], names_hash: bytes) -> bytes:
-    """8 bytes that name a point of expansion; `coefficients` are float32 numbers."""
+    """Hash that identifies an anchor, 8 bytes; `coefficients` are numbers exact in float32."""
     packed = struct.pack(f"<{len(coefficients)}f", *coefficients)
     return blake3(bytes([MODELS[model]]) + names_hash + packed).digest(ID_SIZE)
 
@@ -116,7 +118,7 @@ def check_model(model: object) -> None:
 
 
 def rounded(coefficients: Any) -> tuple[float, ...]:
-    """Coefficients as float32 numbers; raise if there are none, too many, or one is not finite."""
+    """Round coefficients to float32; raise if there are none or too many, or one is not finite."""
     try:
         given = list(coefficients)
     except TypeError:
@@ -133,4 +135,4 @@ def rounded(coefficients: Any) -> tuple[float, ...]:
         )
     checked = [check_real(float(c), "coefficients", -_LARGEST, _LARGEST) for c in given]
     singles = struct.unpack(f"<{len(checked)}f", struct.pack(f"<{len(checked)}f", *checked))
-    return tuple(single + 0.0 for single in singles)  # what rounds to -0.0 is 0.0
+    return tuple(single + 0.0 for single in singles)  # adding 0.0 turns -0.0 into 0.0

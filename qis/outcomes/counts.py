@@ -1,4 +1,6 @@
-"""Counts of one or two arms: the whole of a binary or rate outcome, where rules allow it out.
+"""Counts of one or two arms: all there is to know of a binary or rate outcome.
+
+Disclosure rules decide where such counts may leave the site.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -48,9 +50,9 @@ class Counts(Outcome):
         People with the event, and all people, of the (treated) arm; with person-time, `events`
         may count several of one person.
     control_events, control_total
-        Of the control arm, both or neither.
+        The same of the control arm; give both or neither.
     person_time, control_person_time
-        Time at risk in the study's unit, positive; of every arm or of none.
+        Time at risk in the study's unit, positive; give it for every arm or for none.
 
     Raises
     ------
@@ -105,7 +107,7 @@ class Counts(Outcome):
 
     @property
     def measure(self) -> str | None:
-        """What the counts pool as: OR, IRR with person-time, `None` with one arm."""
+        """The measure that the counts pool as: OR, IRR with person-time, `None` with one arm."""
         if self.control_events is None:
             return None
         return "OR" if self.person_time is None else "IRR"
@@ -150,6 +152,7 @@ class Counts(Outcome):
             ratio = math.log(self.person_time) - math.log(self.control_person_time)
             return Rates(self.events, control_events, ratio)
         table = (self.events, self.total, control_events, control_total)
+        # The smallest margin bounds how many tables the exact sum has.
         margins = (self.all_events, self.n - self.all_events, self.total, control_total)
         return Hypergeometric(*table) if min(margins) < EXACT_SUPPORT else TwoBinomials(*table)
 
@@ -199,7 +202,7 @@ class Counts(Outcome):
         )
 
     def _cells(self) -> dict[str, tuple[int, ...]]:
-        """By measure, the cells that must not be zero."""
+        """For each measure that these arms give, the cells that must not be zero."""
         own = (self.events, self.total - self.events)
         if self.control_events is None or self.control_total is None:
             if self.person_time is not None:
@@ -211,7 +214,7 @@ class Counts(Outcome):
         return dict.fromkeys(("OR", "RR", "RD"), (*own, *others))
 
     def _moments(self, measure: str) -> tuple[float, float]:
-        """Estimate and variance; no cell is zero."""
+        """Estimate and variance by the formulas of metafor's `escalc`; no cell is zero."""
         a, n = self.events, self.total
         c, m = self.control_events or 0, self.control_total or 0
         if self.person_time is not None:

@@ -51,7 +51,7 @@ class PartialLikelihood:
         entry: ArrayLike | None = None,
         ties: Literal["efron", "breslow"] = "efron",
     ) -> Self:
-        """From one row a person.
+        """Build it from survival times, one entry a person in each array.
 
         Parameters
         ----------
@@ -139,6 +139,10 @@ def _add_factors(
     *,
     efron: bool,
 ) -> None:
+    """Append the arms' weights for each event of one stratum; `people` are time, event, arm, entry.
+
+    Of d tied events, Efron's method takes the share j / d of the dying out of the j-th factor.
+    """
     stop, event, arm, start = people
     for time in np.unique(stop[event]):
         at_risk = (start < time) & (stop >= time)

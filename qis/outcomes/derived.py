@@ -1,4 +1,4 @@
-"""A synthesis as an outcome: what emerges from the loop, with what it was made from.
+"""The result of a synthesis, as an outcome of its own.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -41,7 +41,7 @@ _MODELS: tuple[Model, ...] = ("fixed", "random")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Derived(Outcome):
-    """Estimate and standard error that a synthesis gave. Never evidence unless asked for.
+    """Estimate and standard error from a synthesis. It is not evidence unless explicitly asked for.
 
     Parameters
     ----------
@@ -50,11 +50,12 @@ class Derived(Outcome):
     model
         "fixed" or "random".
     estimate, standard_error
-        As for `Effect`.
+        On the natural log scale for ratio measures, else in the measure's units.
     tau2
-        Variance between sites, not negative; 0 under the fixed model.
+        Variance between sites, not negative, in squared units of the estimate; 0 under the fixed
+        model.
     sites
-        Number of sites in it.
+        Number of sites that it pools.
 
     Raises
     ------

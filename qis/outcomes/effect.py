@@ -1,4 +1,4 @@
-"""An estimate with its standard error: what most sites have, and enough for all but small ones."""
+"""An estimate with its standard error: enough for all but small sites."""
 
 import math
 import struct
@@ -37,7 +37,7 @@ class Effect(Outcome):
     estimate
         On the natural log scale for ratio measures, else in the measure's units.
     standard_error
-        Of `estimate`; positive and finite.
+        Standard error of `estimate`, on the same scale; positive and finite.
     n
         Number of people, if known.
 
@@ -78,7 +78,7 @@ class Effect(Outcome):
         question: str = "",
         cohort: str = "",
     ) -> Self:
-        """From a published ratio and its confidence interval.
+        """Build it from a published ratio and its confidence interval.
 
         Parameters
         ----------
@@ -89,14 +89,19 @@ class Effect(Outcome):
             the interval on the log scale, divided by twice the normal quantile.
         level
             Coverage of the interval, in (0, 1).
-        n, study, question, cohort
-            As for the class.
+        n
+            Number of people, if known.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
 
         Raises
         ------
         InputError
-            If the measure is no ratio, or the numbers are not in that order. Not if the ratio is
-            off the middle of its interval on the log scale, which rounding does to published ones.
+            If the measure is no ratio, or the numbers are not in that order. A ratio that is off
+            the middle of its interval on the log scale is accepted, since published ones are
+            rounded.
 
         """
         if not measure_named(measure).is_ratio:

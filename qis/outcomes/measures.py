@@ -22,16 +22,16 @@ class Measure:
     label
         The name in words.
     is_ratio
-        Whether estimates travel as natural logarithms and are shown exponentiated.
+        True if estimates travel as natural logarithms and are shown exponentiated.
     default_tau_scale
         Scale of the half-normal prior on the between-site standard deviation, in the measure's
-        own units; `None` where it has units, so that the analyst must say.
+        own units; `None` where it has units, so that the analyst must choose one.
     bounds
         Domain of the parameter on the scale that it travels in. Without units it ends at ±50,
         with units at ±1e30: beyond that a number is a mistake or an attack, and pooling it with
         others would leave float64.
     errors
-        Smallest and largest standard error, for the same reason.
+        Smallest and largest standard error, limited for the same reason.
 
     """
 
@@ -78,12 +78,12 @@ MEASURES_BY_CODE: Final = {measure.code: measure for measure in _ALL}
 
 
 def measure_named(name: Any) -> Measure:
-    """The measure of that name; whatever is no name is refused like one that is unknown.
+    """Return the measure of that name.
 
     Raises
     ------
     InputError
-        If there is none; the message lists the names.
+        If there is none, or `name` is no string; the message lists the names.
 
     """
     found = MEASURES.get(name) if isinstance(name, str) else None

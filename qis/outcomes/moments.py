@@ -1,4 +1,4 @@
-"""Means and sums of squares of one or two arms: what continuous outcomes merge by.
+"""Number, mean and sum of squares of one or two arms, for continuous outcomes.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -50,7 +50,7 @@ class Moments(Outcome):
     ss
         Sum of squared deviations from `mean`, not negative.
     control_total, control_mean, control_ss
-        Of the control arm, all or none.
+        The same of the control arm; give all or none.
 
     Raises
     ------
@@ -92,7 +92,9 @@ class Moments(Outcome):
         question: str = "",
         cohort: str = "",
     ) -> Self:
-        """From people's values, correctly rounded whatever their order.
+        """Compute the moments of people's values, correctly rounded whatever their order.
+
+        `control` holds the values of the control arm, if there is one.
 
         Raises
         ------
@@ -197,9 +199,9 @@ def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
     Parameters
     ----------
     parts
-        One or more of one study, of disjoint people, all with one arm or all with two.
+        One or more moments of one study and of disjoint people, all with one arm or all with two.
     cohort
-        Of the result.
+        Name of the cohort that the result describes.
 
     Raises
     ------
@@ -228,6 +230,7 @@ def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:
 
 
 def _merged(arms: Sequence[_Arm]) -> _Arm:
+    """Merge arms in exact arithmetic: squares within the parts, and between their means."""
     total = sum(arm.total for arm in arms)
     mean = sum((arm.total * Fraction(arm.mean) for arm in arms), Fraction(0)) / total
     ss = sum(
@@ -262,7 +265,7 @@ def _mean_difference(arm: _Arm, control: _Arm) -> tuple[float, float]:
 
 
 def _standardised(arm: _Arm, control: _Arm) -> tuple[float, float]:
-    """Hedges 1981: bias corrected with gamma functions, not with their approximation."""
+    """Hedges' g (1981), its bias corrected exactly, with gamma functions."""
     freedom = arm.total + control.total - 2
     deviation = math.sqrt((arm.ss + control.ss) / freedom)
     correction = math.exp(
@@ -274,6 +277,7 @@ def _standardised(arm: _Arm, control: _Arm) -> tuple[float, float]:
 
 
 def _ratio_of_means(arm: _Arm, control: _Arm) -> tuple[float, float]:
+    """Log ratio of means, with the delta method's variance (Hedges, Gurevitch & Curtis 1999)."""
     variance = sum(a.variance / (a.total * a.mean**2) for a in (arm, control))
     return math.log(arm.mean) - math.log(control.mean), variance
 

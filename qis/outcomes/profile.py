@@ -1,4 +1,4 @@
-"""A site's whole log-likelihood in nine points: what a small site knows and no estimate can say.
+"""A site's whole log-likelihood at nine points, for sites too small for an estimate with its error.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -48,8 +48,8 @@ from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
 
 PROTECTION_SIZE: Final = 24
-"""Bytes of UTF-8."""
-_HEAD = 4
+"""Most bytes of UTF-8 in `LikelihoodProfile.protection`."""
+_HEAD = 4  # reals before maximum and values: two ends, two limiting slopes
 _END = CAP + 1.0
 _LARGEST = 1e12
 
@@ -81,7 +81,7 @@ class LikelihoodProfile(Outcome):
         Numbers of people and of events, if known.
     protection
         How the counts behind the curve were changed to protect people ("rounded to 5"), in at most
-        24 bytes of UTF-8; the curve accounts for it. Empty: they were not.
+        24 bytes of UTF-8; the curve accounts for it. Empty if they were not changed.
 
     Raises
     ------
@@ -147,6 +147,7 @@ class LikelihoodProfile(Outcome):
             if not all(falls) or self.values[self.points.tolist().index(self.maximum)] != 0.0:
                 raise InputError("values and gradients do not peak at the maximum", field="maximum")
             return
+        # A flat curve passes both tests: it says nothing, and that is a valid outcome.
         up = falls[0] and self.gradients[-1] >= 0.0 and self.slope_above == self.values[-1] == 0.0
         down = falls[1] and self.gradients[0] <= 0.0 and self.slope_below == self.values[0] == 0.0
         if not up and not down:
@@ -168,7 +169,9 @@ class LikelihoodProfile(Outcome):
         question: str = "",
         cohort: str = "",
     ) -> Self:
-        """From any log-likelihood of one log ratio; nuisance parameters profiled or conditioned.
+        """Sample any log-likelihood of one log ratio.
+
+        Nuisance parameters have been maximised over (profiled) or conditioned out before.
 
         Parameters
         ----------
@@ -178,8 +181,14 @@ class LikelihoodProfile(Outcome):
             Finite within ±7.1; any constant may be added. It has one maximum, or rises for ever.
         gradient
             Its derivative; by default central differences.
-        n, events, protection, study, question, cohort
-            As for the class.
+        n, events
+            Numbers of people and of events, if known.
+        protection
+            How the counts behind the function were changed to protect people, if they were.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
 
         Raises
         ------
@@ -212,19 +221,31 @@ class LikelihoodProfile(Outcome):
         question: str = "",
         cohort: str = "",
     ) -> Self:
-        """The log hazard ratio, treated against control, from Cox's partial likelihood.
+        """Sample Cox's partial likelihood of the log hazard ratio, treated against control.
 
         Parameters
         ----------
-        times, events, treated, strata, entry, ties
-            As for `qis.outcomes.cox.PartialLikelihood.from_times`.
-        study, question, cohort
-            As for the class. A study that fixes `ties` must agree.
+        times
+            Time of event or censoring, shape (n,), any unit, finite.
+        events, treated
+            1 or True for an event, and for the treated arm; 0 or False else; shape (n,).
+        strata
+            Label of each person's stratum, shape (n,); baseline hazards differ between strata.
+        entry
+            Time from which each person is observed (delayed entry), before `times`, shape (n,).
+        ties
+            How tied event times are handled: Efron (1977) or Breslow (1974).
+        study, question
+            What the outcome belongs to: a `Study`, or a question only. A study that fixes `ties`
+            must agree.
+        cohort
+            Which of the site's disjoint groups of people this is.
 
         Raises
         ------
         InputError
-            As `PartialLikelihood.from_times`, or if the study handles ties otherwise.
+            If shapes differ, values are not finite, someone leaves before entering, or the study
+            handles ties otherwise.
 
         """
         if study is not None and study.ties and study.ties != ties:
@@ -257,9 +278,10 @@ class LikelihoodProfile(Outcome):
         limiting_slopes: tuple[float, float] | None,
         **others: Any,
     ) -> Self:
-        """From a log-likelihood whose derivative and slopes at both infinities are known.
+        """Sample a log-likelihood whose derivative and slopes at both infinities are known.
 
-        Without these, the slopes at ±22 are taken. `others` are the remaining fields of the class.
+        If `limiting_slopes` is None, the slopes at ±22 are taken. `others` are the remaining
+        fields of the class.
         """
         return cls._of(sample(value, gradient, limiting_slopes), **others)
 
@@ -283,12 +305,12 @@ class LikelihoodProfile(Outcome):
 
     @property
     def is_informative(self) -> bool:
-        """Whether the likelihood depends on the parameter at all."""
+        """True if the likelihood depends on the parameter at all."""
         return any(self.gradients) or any(self.values)
 
     @property
     def is_monotone(self) -> bool:
-        """Whether the likelihood rises for ever towards one side."""
+        """True if the likelihood rises for ever towards one side and has no finite maximum."""
         return self.maximum is None and self.is_informative
 
     def log_likelihood(self, theta: ArrayLike) -> NDArray[np.float64]:
@@ -341,7 +363,7 @@ class LikelihoodProfile(Outcome):
 
 
 def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
-    """The profiles' curves, one a row in the order given; at least one."""
+    """The curves of one or more profiles, one a row in the given order."""
     return Curves(
         points=np.array([p.points for p in profiles]),
         values=np.array([p.values for p in profiles]),

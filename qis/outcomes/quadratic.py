@@ -1,4 +1,4 @@
-"""Score and information of a model at an anchor: natural parameters, which add between sites.
+"""Score and information of a model at an anchor, which sites' sums are made from.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort):
 
@@ -168,7 +168,7 @@ class QuadraticLikelihood(FromModels, Outcome):
 
     @property
     def z(self) -> Floats:
-        """The whitened score: the pull of this site's data in standard errors, shape (p,)."""
+        """The whitened score, in standard errors, float64 of shape (p,)."""
         z: Floats = np.array(self.whitened, dtype=np.float64) * (2.0**self.score_exponent / UNIT)
         return z
 
@@ -183,9 +183,9 @@ class QuadraticLikelihood(FromModels, Outcome):
     def loss_bound(self) -> float:
         """How far 16-bit numbers may have moved this site's own maximum, in standard errors.
 
-        A bound to first order, from what travels alone: of z and of L below the diagonal half a
-        unit of their own, of L on the diagonal half a unit of its 16 bits. The score itself is off
-        by what z is only, so that rounds of packets still come to the pooled fit.
+        A bound to first order, computed from the fields: z, L below the diagonal and L on the
+        diagonal are each off by at most half a unit of their last place. The score itself is off by
+        the rounding of z only, so that repeated packets still converge to the pooled fit.
         """
         if not any(self.whitened):
             return 0.0
@@ -212,26 +212,30 @@ class QuadraticLikelihood(FromModels, Outcome):
         question: str = "",
         cohort: str = "",
     ) -> Self:
-        """From any model's score and information at an anchor.
+        """Build it from any model's score and information at an anchor.
 
         Parameters
         ----------
         model
-            As for the class.
+            "logistic", "poisson", "linear" or "cox".
         score, information
             Shapes (p,) and (p, p); symmetric, positive semidefinite.
         anchor
-            The point they were taken at: an `Anchor`, or coefficients of shape (p,). What counts
-            is its float32 value.
-        n, events, study, question, cohort
-            As for the class.
+            The coefficients at which they were taken: an `Anchor`, or numbers of shape (p,). They
+            count as rounded to float32.
+        n, events
+            Number of people, and of events; `None` in linear models.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
 
         Raises
         ------
         InputError
             If shapes differ, a number is not finite, the information is not positive semidefinite,
-            or the score pulls where there is no information (the anchor is too far from what the
-            data say).
+            or the score is not zero where there is no information (the anchor is too far from what
+            the data say).
 
         """
         check_model(model)

@@ -1,4 +1,4 @@
-"""A small map of the application's own, for outcomes that none of the other kinds fits.
+"""A small map of the application's own, for outcomes that no other kind fits.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort): key 8, the map. Its keys are
 text, sorted as RFC 8949, section 4.2.1 says; reals are in their shortest exact form.
@@ -27,7 +27,7 @@ Value = None | bool | int | float | str | bytes | tuple["Value", ...] | Mapping[
 
 
 class _Checked(NamedTuple):
-    """A content that `checked_size` has passed, as it came from a packet."""
+    """Content from a packet that `checked_size` has accepted, with its size."""
 
     content: Any
     size: int
@@ -73,7 +73,7 @@ class Record(Outcome):
             )
         object.__setattr__(self, "_plain", content)
         object.__setattr__(self, "_size", size)
-        # Frozen when somebody looks at it (`__getattr__`): most receivers of a packet never do.
+        # `__getattr__` freezes the content when it is first read: most receivers never read it.
         object.__delattr__(self, "content")
         if type(given) is _Checked:
             return
@@ -88,7 +88,7 @@ class Record(Outcome):
             )
 
     def __getattr__(self, name: str) -> Any:
-        """`content`, the first time."""
+        """Build `content` when it is first asked for."""
         if name != "content":
             raise AttributeError(f"a Record has no attribute {name!r}")
         content = _frozen(self._plain)
@@ -96,7 +96,7 @@ class Record(Outcome):
         return content
 
     def _head(self) -> bytes:
-        """All of the body before the content."""
+        """The encoded body up to the content. The last byte, cut off, stands for the content."""
         return encode({**Outcome.body(self), KEY_DETAIL: None})[:-1]
 
     def body(self) -> Body:
@@ -106,11 +106,15 @@ class Record(Outcome):
         return body
 
     def encoded(self) -> bytes:
-        """The body in deterministic CBOR: here maps have to be sorted and reals shortened."""
+        """The body in deterministic CBOR, with maps sorted and reals in their shortest form."""
         return encode_sorted({**Outcome.body(self), KEY_DETAIL: self._plain})
 
     def encoded_at(self, data: bytes) -> int:
-        """As `Outcome.encoded_at`: the content by its size, without encoding it again."""
+        """The size of the body in bytes if `data` begins with its one encoding, else 0.
+
+        The size of the content proves that (see `qis.outcomes._record_check`), so it is not encoded
+        again.
+        """
         head = self._head()
         return len(head) + self._size if data.startswith(head) else 0
 
@@ -122,7 +126,7 @@ class Record(Outcome):
             raise InputError("content is no map", field="content", actual=type(content).__name__)
         return cls(**common_fields(body), content=_Checked(content, checked_size(content)))  # type: ignore[arg-type]
 
-    # By the encoding, since for Python 1 and True are equal.
+    # Compared by the encoding, because in Python 1 == True.
     def __eq__(self, other: object) -> bool:
         return self.encoded() == other.encoded() if isinstance(other, Record) else NotImplemented
 
@@ -131,9 +135,9 @@ class Record(Outcome):
 
 
 class _Normal:
-    """Brings a value into its normal form, counting what it has seen so that no input takes long.
+    """Brings a value into its normal form, and counts items so that no input takes long.
 
-    Always a new value: whoever gave the old one may change it later.
+    The result is always a new value, since the caller may change the given one later.
     """
 
     def __init__(self) -> None:
@@ -192,14 +196,14 @@ class _Normal:
 
 
 def _frozen(value: Any) -> Any:
-    """As read-only maps and tuples."""
+    """Turn maps into read-only maps, and lists into tuples."""
     if type(value) is dict:
         return MappingProxyType({key: _frozen(item) for key, item in value.items()})
     return tuple(map(_frozen, value)) if type(value) is list else value
 
 
 def _copied(value: Any) -> Any:
-    """Maps and lists anew, so that the caller may change them."""
+    """Copy maps and lists, so that the caller may change them."""
     if type(value) is dict:
         return {key: _copied(item) for key, item in value.items()}
     return list(map(_copied, value)) if type(value) is list else value

@@ -1,4 +1,4 @@
-"""The withdrawal of what a site has published under a study and cohort.
+"""A retraction: withdraws what a site has published under a study and cohort.
 
 Body, beyond the common keys 0 (study), 1 (question) and 2 (cohort): key 8, the code of the reason,
 0 to 255. A code that this version does not know withdraws all the same: refusing the packet would
@@ -29,7 +29,7 @@ _BY_CODE: Final = {code: reason for reason, code in _CODES.items()}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retraction(Outcome):
-    """Nothing of the issuer counts any more under this study and cohort.
+    """Says that nothing of the issuer counts any more under this study and cohort.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
 """The study: what exactly is estimated and how it is analysed, agreed before any outcome exists.
 
-A line of text is no estimand: another spelling splits the evidence, reversed coding or other units
-pool wrongly. A study's id is a hash of everything that it fixes, so that only outcomes of the same
-estimand and the same analysis ever pool.
+A line of text does not define an estimand: another spelling would split the evidence, and reversed
+coding or other units would pool wrongly. A study's id is a hash of everything that it fixes, so
+that only outcomes of the same estimand and the same analysis ever pool.
 """
 
 import math
@@ -126,11 +126,14 @@ class Study:
         return blake3(encode_sorted(said)).digest(STUDY_ID_SIZE)
 
     def is_embargoed(self, now: float) -> bool:
-        """Whether syntheses are hidden at `now` (Unix seconds)."""
+        """True if syntheses are hidden at `now` (Unix seconds)."""
         return self.embargo_until is not None and now < self.embargo_until
 
     def next_change(self, now: float) -> int | None:
-        """When, after `now`, the clock alone changes what counts or what is shown; if ever."""
+        """The next time after `now` at which the clock alone changes what counts or what is shown.
+
+        Both in Unix seconds; `None` if there is none.
+        """
         times = (self.valid_from, self.valid_until, self.embargo_until)
         return min((time for time in times if time is not None and time > now), default=None)
 
@@ -143,7 +146,7 @@ class Study:
         ConfigurationError
             If the file is missing or not TOML, or a key is unknown or has a wrong value.
         StorageError
-            If it is there, and the disk does not give it.
+            If the file exists and cannot be read.
 
         """
         table = read_toml(path)
@@ -156,7 +159,7 @@ class Study:
 
 
 def _arguments(table: dict[str, Any], known: list[str]) -> dict[str, Any]:
-    """The constructor's arguments from a TOML table."""
+    """Read the constructor's arguments from a TOML table."""
     for key in table:
         if key not in known:
             raise InputError(
@@ -182,7 +185,7 @@ _RANGES = {
 
 
 def _checked(name: str, value: Any) -> Any:
-    """A field's value in its one form; raises `InputError` if it has none."""
+    """Return a field's value in its normal form, or raise `InputError`."""
     if value is None and name != "question":
         return None
     form: Callable[[str, Any], Any] = _FORMS.get(name, _text)

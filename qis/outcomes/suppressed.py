@@ -1,6 +1,7 @@
-"""A site that has data which its rules keep back: said, so that nobody takes it for silence.
+"""Suppressed: tells others that a site has data which its disclosure rules keep back.
 
-Leaving small counts out selects on the outcome; a synthesis that lists who was left out can say so.
+To leave small counts out is to select on the outcome; a synthesis can say so only if it knows which
+sites were left out.
 The body has the common keys 0 (study), 1 (question) and 2 (cohort) only.
 """
 
@@ -13,7 +14,7 @@ from qis.outcomes._base import Outcome, common_fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppressed(Outcome):
-    """The site has an outcome under this study and cohort, and keeps it back."""
+    """Says that the site has an outcome under this study and cohort, and keeps it back."""
 
     kind: ClassVar[int] = 10
 
