@@ -57,6 +57,11 @@ def findings(outcome: Outcome, *, below: int) -> list[Finding]:
     return []
 
 
+def is_known(outcome: Outcome) -> bool:
+    """True if `findings` knows which counts of people an outcome of this kind shows."""
+    return isinstance(outcome, tuple(_ATTACKS))
+
+
 def _shown_counts(outcome: Counts, _below: int) -> Iterator[Finding]:
     arms = [("treated", outcome.events, outcome.total)]
     if outcome.control_events is not None and outcome.control_total is not None:

@@ -1,6 +1,6 @@
 """Rules on one outcome alone: how many people, which cells, how many numbers, rounded to what."""
 
-from qis.disclosure.attacks import findings
+from qis.disclosure.attacks import findings, is_known
 from qis.disclosure.ledger import Subjects
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
@@ -43,6 +43,10 @@ def _check_people(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
         n = len(subjects)
     if isinstance(outcome, Record):
         refuse(rules, "record", "what a Record holds cannot be checked", None)
+    if not is_known(outcome):
+        # A kind that was added elsewhere and forgotten here must not pass unseen.
+        what = f"it is not known which counts of people a {type(outcome).__name__} shows"
+        refuse(rules, "kind", what, None)
     if n is None:
         refuse(rules, "minimum_n", "the number of people is unknown: give n", None)
     if n < rules.minimum_cell:
