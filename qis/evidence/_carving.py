@@ -8,7 +8,10 @@ from qis.packet import Packet
 
 
 def carved(data: bytes) -> Iterator[Packet]:
-    """Every packet in these bytes that verifies; rows never cross a page, so each is in a piece."""
+    """Yield every packet in these bytes that verifies.
+
+    SQLite keeps rows of this size within one page, so each packet is contiguous in the file.
+    """
     offset = data.find(_layout.PREFIX)
     while offset >= 0:
         try:

@@ -51,7 +51,7 @@ def require_no_older(path: Path, newest: Seen, found: Seen) -> None:
 
 
 def recall(path: Path) -> Seen | None:
-    """What was seen before; `None` if nothing was.
+    """Read the newest version that was believed before; `None` if there is no file.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def recall(path: Path) -> Seen | None:
 
 
 def remember(path: Path, seen: Seen) -> None:
-    """Write down what is believed from now on.
+    """Write the version that is believed from now on, durable when this returns.
 
     Raises
     ------

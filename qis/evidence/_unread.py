@@ -55,13 +55,13 @@ def set_unread_aside(database: sqlite3.Connection, path: Path) -> None:
 
 
 def all_unread(database: sqlite3.Connection) -> Iterator[Unread]:
-    """What was set aside, in the order in which it had come."""
+    """Yield the packets that were set aside, in the order in which they were stored."""
     for key, sequence, reason, raw in database.execute(sql.ALL_UNREAD):
         yield Unread(Issuer(key), int.from_bytes(sequence, "big"), reason, raw)
 
 
 def _refused(database: sqlite3.Connection) -> Iterator[tuple[int, int, bytes, bytes, str]]:
-    """Rows that are authentic and no longer read. What is damaged is left to be named."""
+    """Yield authentic rows that are no longer read. Damaged ones stay, to be reported when read."""
     for row_id, issuer, sequence, raw in database.execute(sql.ALL):
         reason = reason_unread(raw)
         if reason is not None:

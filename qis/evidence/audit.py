@@ -107,7 +107,22 @@ class AuditLog:
         reason: str = "",
         details: Mapping[str, Any] | None = None,
     ) -> Entry:
-        """Append an entry; it is on disk when this returns. Parameters as for `Entry`.
+        """Append an entry; it is on disk when this returns.
+
+        Parameters
+        ----------
+        event
+            One of `audit_entry.EVENTS`.
+        now
+            Unix seconds.
+        subject
+            What it is about: hexadecimal ids of packets, or the digest of a synthesis.
+        rule
+            The rule that allowed or refused it.
+        reason
+            In words.
+        details
+            Whatever else should be known, as JSON holds it. No patient's data.
 
         Raises
         ------
@@ -125,8 +140,10 @@ class AuditLog:
 
         Raises
         ------
-        InputError, StorageError
-            As `record`.
+        InputError
+            If an event is unknown, or an entry is no JSON or longer than 60,000 bytes.
+        StorageError
+            If the disk refuses; then nothing was appended.
 
         """
         self.note_recovery(now=now)
@@ -248,7 +265,7 @@ class AuditLog:
             ) from error
 
     def _end(self) -> tuple[AuditHead, int]:
-        """The head, and the size up to the end of the last whole line."""
+        """Return the head, and the file's size up to the end of the last whole line."""
         size = os.fstat(self._file).st_size
         tail = os.pread(self._file, _TAIL, max(0, size - _TAIL))
         cut = tail.rfind(b"\n") + 1

@@ -25,7 +25,10 @@ _MAX_LINE: Final = 60_000
 
 
 class AuditNote(NamedTuple):
-    """What an entry is to say; the log adds number, time and hashes. Fields as of `Entry`."""
+    """The content of an entry to be recorded; the log adds number, time and hashes.
+
+    The fields mean what those of the same name in `Entry` mean.
+    """
 
     event: Event
     subject: tuple[str, ...] = ()
@@ -115,14 +118,14 @@ def entry_of(content: dict[str, Any]) -> Entry:
 
 
 def content_of(entry: Entry) -> dict[str, Any]:
-    """What the hash covers."""
+    """The fields of an entry that its hash covers, as a dictionary."""
     names = ("number", "at", "event", "rule", "reason", "previous")
     content = {name: getattr(entry, name) for name in names}
     return {**content, "subject": list(entry.subject), "details": dict(entry.details)}
 
 
 def encoded(content: dict[str, Any]) -> bytes:
-    """JSON in the one form that is hashed and written."""
+    """Encode as JSON in the one form that is hashed and written: keys sorted, ASCII, no spaces."""
     try:
         return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode(
             "ascii"
@@ -160,7 +163,7 @@ def chained(note: AuditNote, head: AuditHead, now: float) -> dict[str, Any]:
 
 
 def line_of(content: dict[str, Any]) -> bytes:
-    """The line that is written."""
+    """The line of bytes for this content; raises `InputError` above 60,000 bytes."""
     line = encoded(content)
     if len(line) > _MAX_LINE:
         raise InputError(

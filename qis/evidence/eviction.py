@@ -18,7 +18,7 @@ _SPARE = 16
 
 
 class Kept(NamedTuple):
-    """A packet that is held, as far as eviction looks at it."""
+    """A held packet, with what eviction has to know of it."""
 
     sequence: int
     issuer: bytes
@@ -37,7 +37,7 @@ class EvictionCandidates(Protocol):
 
 
 class Losses(NamedTuple):
-    """What a store lets go of, and what it remembers of that."""
+    """The packets that a store drops, and what it remembers of them."""
 
     going: list[Kept]
     floors: dict[bytes, int]
@@ -55,7 +55,7 @@ def strangers_of(held: Mapping[bytes, int], roster: Roster) -> dict[bytes, int]:
 
 
 def refused_losses(refused: Callable[[], Iterable[Kept]], most: int) -> tuple[list[Kept], bool]:
-    """Which packets without a say go, at most so many, and whether some of them stay.
+    """Choose at most `most` packets without a say to drop; return them, and whether others stay.
 
     Nothing is remembered of them: they must not bar what has a say, and should the roster come to
     accept them, they may come again.
@@ -68,7 +68,7 @@ def refused_losses(refused: Callable[[], Iterable[Kept]], most: int) -> tuple[li
 
 
 def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes, int]:
-    """How many packets each issuer loses, `needed` in total or all that there are.
+    """Return how many packets each issuer loses, `needed` in total or all that there are.
 
     Issuers that the roster does not accept lose first; among the others, as among these, the
     heaviest are cut down to one level.
@@ -85,7 +85,7 @@ def shares(held: Mapping[bytes, int], roster: Roster, needed: int) -> dict[bytes
 
 
 def losses(held: EvictionCandidates, lost: Mapping[bytes, int]) -> Losses:
-    """Which packets go, `lost` of each issuer: what costs least first, and of that the oldest.
+    """Choose the packets to drop, `lost[issuer]` of each: the least valuable and oldest first.
 
     That is what was superseded; then what proves nothing more, as two packets under one sequence
     prove the equivocation; then what decides; and last proofs, never half of one, since that would
@@ -107,7 +107,7 @@ def losses(held: EvictionCandidates, lost: Mapping[bytes, int]) -> Losses:
 
 
 def _taken(groups: Iterable[Sequence[Kept]], lacking: dict[bytes, int]) -> Iterator[Kept]:
-    """What of these goes, each group as a whole, until no issuer lacks any."""
+    """Yield packets to drop, each group whole, until each issuer has lost what it should."""
     if not lacking:
         return
     for group in groups:
@@ -131,6 +131,7 @@ def _cut_to_level(held: Mapping[bytes, int], needed: int) -> dict[bytes, int]:
         else:
             high = level - 1
     cut = {issuer: n - low for issuer, n in held.items() if n > low}
+    # The level is a whole number, so it may cut a few too many; they stay, in a fixed order.
     surplus = sum(cut.values()) - needed
     for issuer in sorted(cut)[: max(surplus, 0)]:
         cut[issuer] -= 1

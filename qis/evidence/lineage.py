@@ -19,7 +19,7 @@ _WITHDRAWN: Final = frozenset({Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIV
 
 
 def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
-    """The flattened leaves of what goes into a synthesis: of derived packets, theirs."""
+    """The leaves of what goes into a synthesis; a derived packet is replaced by its own leaves."""
     leaves: set[bytes] = set()
     for packet in packets:
         leaves.update(packet.leaves if isinstance(packet.outcome, Derived) else (packet.leaf,))
@@ -93,7 +93,7 @@ def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
 
 
 def _withdrawn(review: Review) -> dict[bytes, int]:
-    """Tag of each issuer that took something back → up to which second its leaves have fallen."""
+    """Map the tag of each issuer that withdrew to the second up to which its leaves are void."""
     ends: dict[bytes, int] = {}
     for left in review.excluded:
         if left.reason in _WITHDRAWN:
@@ -118,7 +118,7 @@ def _sites_of(packet: Packet, roster: Roster) -> set[str]:
 
 
 def _own_fault(packet: Packet, sites: set[str], roster: Roster, now: float) -> Reason | None:
-    """Why a derived packet would not count even alone, if so."""
+    """Why a derived packet would not count even alone; `None` if it would."""
     outcome = packet.outcome
     if not isinstance(outcome, Derived) or outcome.model != "fixed":
         return Reason.DERIVED
@@ -132,7 +132,7 @@ def _own_fault(packet: Packet, sites: set[str], roster: Roster, now: float) -> R
 
 
 def _has_a_say(leaf: bytes, roster: Roster) -> bool:
-    """Whether the roster accepts a leaf's key at its time: sequences follow the clock."""
+    """True if the roster accepts a leaf's key at the leaf's second, since sequences are times."""
     tag, second = _split(leaf)
     issuer = roster.issuer_of_tag(tag)
     key = None if issuer is None else roster.key_of(issuer)
@@ -146,7 +146,7 @@ def _clash(
     withdrawn: dict[bytes, int],
     roster: Roster,
 ) -> Reason | None:
-    """Why a derived packet does not count beside what else there is, if so."""
+    """Why a derived packet does not count beside the other evidence; `None` if it does."""
     leaves = map(_split, packet.leaves)
     if any(second <= withdrawn.get(tag, -1) for tag, second in leaves):
         return Reason.LEAF_WITHDRAWN

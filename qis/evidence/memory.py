@@ -191,11 +191,11 @@ def _rank(packet: Packet) -> tuple[int, bytes]:
 
 
 def _newest(versions: list[Packet]) -> Packet:
-    """The one of the highest sequence, and of several the smallest id."""
+    """Return the packet of the highest sequence; of several the one of the smallest id."""
     return versions[bisect_left(versions, (versions[-1].sequence, b""), key=_rank)]
 
 
 def _newest_first(versions: list[Packet]) -> Iterator[Packet]:
-    """By falling sequence, and then by id."""
+    """Yield versions by falling sequence; equal sequences by rising id."""
     for _, slot in groupby(reversed(versions), key=attrgetter("sequence")):
         yield from sorted(slot, key=attrgetter("id"))

@@ -82,9 +82,9 @@ class Head(NamedTuple):
 
     packet: Packet
     equivocal: bool
-    """Whether another packet has its issuer and sequence."""
+    """True if another packet has the same issuer and sequence."""
     refusal: Reason | None = None
-    """Why it has no say, if so; then another of the same key may have one."""
+    """Why it has no say, so that an older one of the same key may have one; `None` if it has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,7 +162,8 @@ def judge(
     Parameters
     ----------
     heads
-        Of each evidence key of the study the newest packet that has a say, and what has none.
+        For each evidence key of the study: the newest packet that has a say, and newer ones that
+        have none.
     study
         The study; its validity is judged only if it is given whole, since an id says nothing of it.
     roster
@@ -215,7 +216,7 @@ def _by_id(packet: Packet) -> bytes:
 
 
 def _precedence(packet: Packet, roster: Roster) -> tuple[float, int, bytes]:
-    """Of several keys of a site the one valid from a later time goes before; then the sequence.
+    """Sort key of heads: a site's key that is valid from later decides, then the higher sequence.
 
     The sequences of two keys say nothing about each other: the clock of the former may have been
     wrong.
@@ -226,7 +227,7 @@ def _precedence(packet: Packet, roster: Roster) -> tuple[float, int, bytes]:
 
 
 def _withheld(head: Head, role: Role) -> Reason | None:
-    """Why this deciding packet is itself no evidence, if so."""
+    """Why a deciding packet is itself no evidence; `None` if it is."""
     if head.equivocal:
         return Reason.EQUIVOCATION
     if role is Role.DERIVED:
@@ -235,7 +236,7 @@ def _withheld(head: Head, role: Role) -> Reason | None:
 
 
 def _outside_validity(study: Study | bytes | str, issued_at: int, now: float) -> Reason | None:
-    """Why the study's validity keeps a packet out, if so; nothing counts outside of it."""
+    """Why the study's validity excludes a packet; `None` if it does not."""
     if not isinstance(study, Study):
         return None
     start = -math.inf if study.valid_from is None else study.valid_from
@@ -252,7 +253,7 @@ def _outside_validity(study: Study | bytes | str, issued_at: int, now: float) ->
 def _limit_cohorts(
     evidence: list[tuple[str, Packet]], excluded: list[Excluded]
 ) -> list[tuple[str, Packet]]:
-    """All but the first 64 cohorts of each site, by name, are left out."""
+    """Exclude all but the first `MAX_COHORTS` cohorts of each site, in the order of their names."""
     kept: list[tuple[str, Packet]] = []
     count: dict[str, int] = {}
     for name, packet in sorted(evidence, key=lambda item: (item[0], item[1].outcome.cohort)):
@@ -267,7 +268,7 @@ def _limit_cohorts(
 def _drop_overlaps(
     evidence: list[tuple[str, Packet]], roster: Roster, excluded: list[Excluded]
 ) -> list[tuple[str, Packet]]:
-    """Of sites that share patients, the one listed first in the roster counts."""
+    """Exclude sites that share patients with one listed before them in the roster."""
     kept: list[tuple[str, Packet]] = []
     counting: set[str] = set()
     for name, packet in sorted(evidence, key=lambda item: roster.rank_of(item[1].issuer)):

@@ -55,7 +55,7 @@ class SiteKey:
             )
 
     def covers(self, issued_at: int) -> bool:
-        """Whether a packet issued then lies in the key's validity."""
+        """True if the key is valid at this issue time (Unix seconds)."""
         return (self.valid_from is None or self.valid_from <= issued_at) and (
             self.valid_until is None or issued_at < self.valid_until
         )
@@ -105,7 +105,7 @@ class Site:
         return cls(name=name, keys=tuple(SiteKey(issuer=issuer) for issuer in issuers))
 
     def enrolled_in(self, study_id: bytes) -> bool:
-        """Whether the site takes part in the study."""
+        """True if the site takes part in the study."""
         return self.studies is None or study_id in self.studies
 
 
@@ -118,7 +118,7 @@ class Roster:
     sites
         First listed counts first: of two sites that share patients, the later one is left out.
     is_open
-        Whether everybody is believed, each key as a site of its own. Anybody can make any number
+        True: everybody is believed, each key as a site of its own. Anybody can make any number
         of keys, so an open roster is for trials and simulations.
 
     Raises
@@ -181,9 +181,19 @@ class Roster:
         ----------
         path
             The file.
-        coordinators, needed, memory
-            Who must have signed it, and where its version is remembered, so that an older file is
-            refused after a restart: as for `qis.evidence.RosterFile`, errors too.
+        coordinators
+            Keys that may sign it; `None`: the file is believed as it is.
+        needed
+            How many of them must have signed; default: 1.
+        memory
+            Where the newest version is remembered, so that an older file is refused after a
+            restart: a path; `True`: beside the file, with ``.seen`` added; `False`: nowhere.
+
+        Raises
+        ------
+        InputError, ConfigurationError, SignatureError, StorageError
+            If the arguments, the file, its signatures or its memory are wrong; see
+            `qis.evidence.RosterFile`.
 
         """
         from qis.evidence.roster_file import RosterFile  # noqa: PLC0415  it is built upon this
@@ -192,7 +202,7 @@ class Roster:
         return file.roster
 
     def accepts(self, issuer: Issuer) -> bool:
-        """Whether an issuer is on the roster and not revoked."""
+        """True if an issuer is on the roster and not revoked, and for everybody if it is open."""
         if self.is_open:
             return True
         found = self._by_key.get(issuer.key)
@@ -220,7 +230,7 @@ class Roster:
         return None if found is None else found[1]
 
     def rank_of(self, issuer: Issuer) -> int:
-        """Place of the issuer's site in the roster; 0 in an open one."""
+        """Index of the issuer's site in the roster, from 0; always 0 in an open one."""
         return 0 if self.is_open else self._by_key[issuer.key][0]
 
     def issuer_of_tag(self, tag: bytes) -> Issuer | None:

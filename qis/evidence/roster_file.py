@@ -45,7 +45,7 @@ _SITE_KEYS: Final = ("name", "key", "studies", "shares_patients_with")
 _KEY_KEYS: Final = ("issuer", "valid_from", "valid_until", "revoked")
 
 _Content = tuple[bytes, bytes]
-"""Of the file, and of its signatures."""
+"""The bytes of the roster file, and of its signatures."""
 
 
 class RosterFile:
@@ -101,7 +101,7 @@ class RosterFile:
         self.version, self.roster = self._believed(self._content)
 
     def refresh(self) -> bool:
-        """Read the file again; whether `roster` is another one now.
+        """Read the file again; return true if `roster` has changed.
 
         Raises
         ------
@@ -232,7 +232,7 @@ def _parsed(path: Path, data: bytes) -> tuple[int, Roster]:
 
 
 def _roster(table: Mapping[str, Any]) -> tuple[int, Roster]:
-    """Version and roster."""
+    """Return version and roster."""
     _only(table, _FILE_KEYS, "a roster")
     version = _whole(table.get("version", 0), "version")
     sites = tuple(_site(entry) for entry in _tables(table, "site"))

@@ -22,7 +22,7 @@ MAX_COHORTS: Final = 64
 
 
 class Role(IntEnum):
-    """What a packet is in the argument; one role never replaces another."""
+    """What a packet is for; a packet never replaces one of another role."""
 
     PRIMARY = 0
     """Distilled from a site's own data, or the withdrawal or suppression of that."""
@@ -98,12 +98,12 @@ class Admission(Enum):
 
     @property
     def kept(self) -> bool:
-        """Whether the store holds the packet now."""
+        """True if the store holds the packet now."""
         return self._kept
 
     @property
     def changes_evidence(self) -> bool:
-        """Whether what counts may have changed."""
+        """True if what counts may have changed."""
         return self._changes_evidence
 
     def __str__(self) -> str:
@@ -127,7 +127,7 @@ class Held(Protocol):
 
 
 def role_of(outcome: Outcome) -> Role:
-    """What an outcome is in the argument."""
+    """The role of a packet that carries this outcome."""
     return _ROLES.get(outcome.kind, _PRIMARY)
 
 
@@ -144,7 +144,7 @@ def evidence_key(packet: Packet) -> EvidenceKey:
 
 
 def refusal_by_time(packet: Packet, now: float) -> Admission | None:
-    """Why a packet may not be admitted at `now`, if so.
+    """Why a packet may not be admitted at `now` (Unix seconds); `None` if it may.
 
     Expiry is about the network. What was accepted in time stays, hence a retraction that arrives
     late must still count: otherwise a site that was offline would keep withdrawn evidence for ever.

@@ -32,7 +32,7 @@ _PARSED_LIMIT: Final = 8_192
 
 @dataclass(slots=True)
 class _Account:
-    """What is known of an issuer without a query."""
+    """Counts and sequences of an issuer, kept in memory so that they need no query."""
 
     number: int
     floor: int = 0
@@ -80,7 +80,7 @@ class SQLiteStore(EvidenceStore):
             self._load()
 
     def _load(self) -> None:
-        """Read what is kept in memory too; again after a transaction was taken back."""
+        """Read what is also kept in memory; called again after a transaction was rolled back."""
         execute = self._database.execute
         self._count: int
         self._last_row_id: int
@@ -253,7 +253,7 @@ class SQLiteStore(EvidenceStore):
         return self._count
 
     def __contains__(self, packet: object) -> bool:
-        """Whether a packet is held, given as such or by its id (32 bytes).
+        """True if a packet is held, given as such or by its id (32 bytes).
 
         By its id it is searched for in the whole file, which takes some 2 µs for each packet held.
         """
@@ -313,7 +313,7 @@ class SQLiteStore(EvidenceStore):
         return account
 
     def _write(self) -> None:
-        """Bring to the database what was added since; before each query of it."""
+        """Insert the rows that were buffered; has to run before each query of them."""
         if self._rows:
             self._database.executemany(sql.INSERT, self._rows)
             self._database.executemany(sql.LIFT, self._lifts)
@@ -342,7 +342,7 @@ class SQLiteStore(EvidenceStore):
     def _newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> dict[EvidenceKey, int]:
-        """The row ids of what `newest_of` gives.
+        """The row id of the newest accepted packet under each of some keys of one issuer.
 
         Reads the issuer's packets from the newest on, until all are found: rare enough to do
         without an index, which each addition would pay for.

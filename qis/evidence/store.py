@@ -38,7 +38,7 @@ class Equivocation(NamedTuple):
 
 @dataclass(slots=True)
 class StoreStatistics:
-    """What a store has done since it was opened."""
+    """How many packets a store has admitted, refused and evicted since it was opened."""
 
     admitted: int = 0
     refused: int = 0
@@ -127,7 +127,7 @@ class EvidenceStore(ABC):
         ]
 
     def foreseen(self, packet: Packet, *, now: float) -> Admission:
-        """What `add` would say of a packet, which is not kept.
+        """The verdict that `add` would give; the packet is not kept.
 
         Parameters
         ----------
@@ -250,7 +250,7 @@ class EvidenceStore(ABC):
 
     @abstractmethod
     def __contains__(self, packet: object) -> bool:
-        """Whether a packet is held, given as such or by its id (32 bytes)."""
+        """True if a packet is held, given as such or by its id (32 bytes)."""
 
     @abstractmethod
     def close(self) -> None:
@@ -280,7 +280,7 @@ class EvidenceStore(ABC):
         return admission
 
     def refusal(self, data: bytes) -> Reason | None:
-        """Why a packet of these bytes has no say now, if so."""
+        """Why a packet of these bytes has no say now; `None` if it has."""
         if self._aside and content_id(data) in self._aside:
             return Reason.SET_ASIDE
         return distrust(data, self.roster)
@@ -299,7 +299,7 @@ class EvidenceStore(ABC):
         self.statistics.evicted += len(going) + len(others)
 
     def _refused_going(self, most: int) -> list[Kept]:
-        """Packets to let go of that the roster refuses, though it accepts their issuers."""
+        """Choose packets to drop that the roster refuses, though it accepts their issuers."""
         if most <= 0 or self._nothing_refused_by == self.roster.digest:
             return []
         going, left = refused_losses(self.refused, most)

@@ -36,11 +36,11 @@ class Versions(Protocol):
         """All packets under (issuer, sequence)."""
 
     def refusal(self, data: bytes) -> Reason | None:
-        """Why a packet has no say now, if so."""
+        """Why a packet has no say now; `None` if it has."""
 
 
 def distrust(data: bytes, roster: Roster) -> Reason | None:
-    """Why a packet of these bytes has no say under a roster, if so."""
+    """Why a packet of these bytes has no say under a roster; `None` if it has."""
     issued_at = int.from_bytes(data[_layout.ISSUED_AT], "big")
     if is_numbered_ahead(int.from_bytes(data[_layout.SEQUENCE], "big"), issued_at):
         return Reason.SEQUENCE_AHEAD  # admitted by a version of qis that did not look at it
@@ -58,7 +58,7 @@ def distrust(data: bytes, roster: Roster) -> Reason | None:
 
 
 def candidates(held: Versions, study_id: bytes) -> list[Head]:
-    """Of each key of a study the newest packet that has a say, and any newer one that has none."""
+    """For each key of a study: the newest packet that has a say, and a newer one that has none."""
     found: list[Head] = []
     beneath: dict[bytes, list[EvidenceKey]] = {}
     for head in held.heads(study_id):
@@ -79,7 +79,7 @@ def candidates(held: Versions, study_id: bytes) -> list[Head]:
 
 
 def decides(held: Versions, packet: Packet) -> bool:
-    """Whether a packet is, or if it is not held would be, the newest under its key with a say."""
+    """True if a packet, held or not, is the newest under its key that has a say."""
     if held.refusal(bytes(packet)) is not None:
         return False
     key = evidence_key(packet)
@@ -94,6 +94,6 @@ def _has_a_say(held: Versions) -> Callable[[bytes], bool]:
 
 
 def _is_refuted(held: Versions, packet: Packet) -> bool:
-    """Whether its issuer signed another that has a say too under the same sequence."""
+    """True if its issuer signed another packet under the same sequence that has a say too."""
     twins = held.at(issuer_key(bytes(packet)), packet.sequence)
     return sum([held.refusal(bytes(twin)) is None for twin in twins]) > 1
