@@ -2,18 +2,24 @@
 
 A passphrase encrypts as PKCS #8 where the extra `[keys]` is installed, so that other programs can
 read the file, and seals as ours where it is not. Both are read for ever.
+
+Any 32 bytes are a seed, so a damaged file would load as another site. Each file that is written
+here therefore names its issuer in a line before the key (RFC 7468 lets text stand there, and
+openssl skips it). The form with the public key inside (version 2, RFC 5958) is read and checked,
+not written: openssl 3.0 and what builds on it refuse it.
 """
 
 import base64
 import binascii
 import os
+import re
 import stat
 import unicodedata
 from os import PathLike
 from pathlib import Path
 from typing import Final
 
-from nacl import pwhash, secret, utils
+from nacl import bindings, pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
 from qis import _pkcs8
@@ -24,6 +30,11 @@ from qis.errors import KeyFileError
 SEED_SIZE: Final = 32
 # PrivateKeyInfo of RFC 8410 up to the 32 bytes of the seed: what `openssl genpkey` writes.
 _PKCS8_HEAD: Final = bytes.fromhex("302e020100300506032b657004220420")
+# The same in version 2 after the length, and what stands before its public key.
+_PKCS8_V2_HEAD: Final = bytes.fromhex("020101300506032b657004220420")
+_PUBLIC_HEAD: Final = bytes.fromhex("812100")
+_ATTRIBUTES: Final = 0xA0
+_ISSUER_LINE: Final = "qis issuer: "
 _PLAIN: Final = "PRIVATE KEY"
 _ENCRYPTED: Final = "ENCRYPTED PRIVATE KEY"
 _SEALED: Final = "QIS SEALED PRIVATE KEY"
@@ -54,6 +65,7 @@ def write_seed(path: str | PathLike[str], seed: bytes, passphrase: str | None) -
         text = _pem(_ENCRYPTED, _pkcs8.encrypted(_PKCS8_HEAD + seed, words))
     else:
         text = _pem(_SEALED, _sealed(seed, passphrase))
+    text = f"{_ISSUER_LINE}{_public(seed).hex()}\n{text}"
     try:
         create(file_path(path), text.encode("ascii"))
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
@@ -71,17 +83,33 @@ def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
     Raises
     ------
     KeyFileError
-        If the file is missing, readable or writable by others, or not such a key; or the
+        If the file is missing, readable or writable by others, damaged, or not such a key; or the
         passphrase is missing, wrong or not asked for.
 
     """
     _require_encodable(passphrase)
-    label, content = _unpem(_text_of(path), path)
+    named, text = _split(_text_of(path), path)
+    label, content = _unpem(text, path)
+    seed, inner = _seed_in(label, content, passphrase, path)
+    for public in (named, inner):
+        if public is not None and public != _public(seed):
+            raise KeyFileError(
+                f"{path} is damaged: it is the key file of issuer {public.hex()}, and its private "
+                f"key is that of {_public(seed).hex()}; take a copy of the file from a backup",
+                field="path",
+            )
+    return seed
+
+
+def _seed_in(
+    label: str, content: bytes, passphrase: str | None, path: str | PathLike[str]
+) -> tuple[bytes, bytes | None]:
+    """The seed, and the public key that is beside it where there is one."""
     if label != _PLAIN:
         if passphrase is None:
             raise KeyFileError(f"{path} is encrypted: give its passphrase=", field="passphrase")
         if label == _SEALED:
-            return _unsealed(content, passphrase, path)
+            return _unsealed(content, passphrase, path), None
         content = _decrypted(content, passphrase, path)
     elif passphrase is not None:
         raise KeyFileError(
@@ -89,9 +117,50 @@ def read_seed(path: str | PathLike[str], passphrase: str | None) -> bytes:
             "key anew with one",
             field="passphrase",
         )
-    if len(content) != len(_PKCS8_HEAD) + SEED_SIZE or not content.startswith(_PKCS8_HEAD):
-        raise KeyFileError(f"{path} holds a key of another kind than Ed25519", field="path")
-    return content[len(_PKCS8_HEAD) :]
+    if len(content) == len(_PKCS8_HEAD) + SEED_SIZE and content.startswith(_PKCS8_HEAD):
+        return content[len(_PKCS8_HEAD) :], None
+    found = _version_2(content)
+    if found is None:
+        raise KeyFileError(
+            f"{path} holds a key of another kind than Ed25519, or is damaged", field="path"
+        )
+    return found
+
+
+def _version_2(content: bytes) -> tuple[bytes, bytes] | None:
+    """Seed and public key of a OneAsymmetricKey with both, attributes between them or not."""
+    if len(content) < 2 or content[0] != 0x30 or content[1] != len(content) - 2 or content[1] > 127:
+        return None  # nothing that holds one Ed25519 key and a name needs a longer length
+    body = content[2:]
+    seed_ends = len(_PKCS8_V2_HEAD) + SEED_SIZE
+    seed, rest = body[len(_PKCS8_V2_HEAD) : seed_ends], body[seed_ends:]
+    if rest[:1] == bytes([_ATTRIBUTES]) and len(rest) > 1:
+        rest = rest[2 + rest[1] :]
+    is_whole = len(rest) == len(_PUBLIC_HEAD) + SEED_SIZE and rest.startswith(_PUBLIC_HEAD)
+    if not body.startswith(_PKCS8_V2_HEAD) or not is_whole:
+        return None
+    return seed, rest[len(_PUBLIC_HEAD) :]
+
+
+def _public(seed: bytes) -> bytes:
+    return bindings.crypto_sign_seed_keypair(seed)[0]
+
+
+def _split(text: str, path: str | PathLike[str]) -> tuple[bytes | None, str]:
+    """The issuer that the first line names, if the key does not begin there; and the rest."""
+    text = text.lstrip()
+    first, _, rest = text.partition("\n")
+    if first.startswith("-----BEGIN "):
+        return None, text
+    named = first.strip().removeprefix(_ISSUER_LINE)
+    # A line that is damaged protects nothing, so it is not skipped.
+    if not first.startswith(_ISSUER_LINE) or not re.fullmatch("[0-9a-f]{64}", named):
+        raise KeyFileError(
+            f"{path} is no PKCS #8 key in PEM form, or damaged: it begins neither with "
+            f"-----BEGIN nor with '{_ISSUER_LINE}' and 64 digits",
+            field="path",
+        )
+    return bytes.fromhex(named), rest
 
 
 def _require_encodable(passphrase: str | None) -> None:

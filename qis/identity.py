@@ -104,8 +104,9 @@ class Identity:
         Raises
         ------
         KeyFileError
-            If the file is missing, readable or writable by others, or not such a key; or the
-            passphrase is missing, wrong or not asked for.
+            If the file is missing, readable or writable by others, damaged (its key is not that of
+            the issuer it names), or not such a key; or the passphrase is missing, wrong or not
+            asked for.
         MissingExtraError
             If the file is encrypted PKCS #8 and the extra ``[keys]`` is not installed.
 
@@ -123,6 +124,7 @@ class Identity:
             Encrypt the key with it: as PKCS #8 PEM (PBES2 with scrypt and AES-256), which openssl
             reads, where the extra ``[keys]`` is installed; else in a form of our own (Argon2id,
             then XSalsa20-Poly1305). Without one the file is plain PKCS #8 PEM (RFC 8410).
+            A line before the key names the issuer, so that a damaged file is refused.
 
         Raises
         ------

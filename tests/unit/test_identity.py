@@ -95,7 +95,7 @@ def test_what_openssl_has_encrypted_is_read(key_file, tmp_path, way):
 def test_openssl_reads_what_we_have_encrypted(key_file):
     site = qis.Identity.generate()
     site.save(key_file, passphrase="o\u0308ffne dich")
-    assert key_file.read_text().startswith("-----BEGIN ENCRYPTED PRIVATE KEY-----")
+    assert "\n-----BEGIN ENCRYPTED PRIVATE KEY-----\n" in key_file.read_text()
     read = ("pkey", "-in", str(key_file), "-passin", "pass:\u00f6ffne dich")
     assert openssl(*read, "-pubout", "-outform", "DER")[-32:] == bytes(site.issuer)
     listed = openssl("asn1parse", "-in", str(key_file)).decode()
@@ -103,22 +103,82 @@ def test_openssl_reads_what_we_have_encrypted(key_file):
     assert qis.Identity.load(key_file, passphrase="o\u0308ffne dich").issuer == site.issuer
 
 
-def test_any_change_of_an_encrypted_key_is_found_or_harmless(key_file, monkeypatch):
+# RFC 8410, section 10.3: the same key in version 2, with an attribute and the public key.
+RFC_8410_V2 = """-----BEGIN PRIVATE KEY-----
+MHICAQEwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC
+oB8wHQYKKoZIhvcNAQkJFDEPDA1DdXJkbGUgQ2hhaXJzgSEAGb9ECWmEzf6FQbrB
+Z9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PRIVATE KEY-----
+"""
+
+
+def test_version_2_of_rfc_5958_is_read_and_its_public_key_checked(key_file):
+    key_file.write_text(RFC_8410_V2, encoding="ascii")
+    key_file.chmod(0o600)
+    assert str(qis.Identity.load(key_file).issuer) == RFC_8410_PUBLIC
+    label, content = _key_file._unpem(RFC_8410_V2, key_file)
+    bare = content[:48] + content[-35:]
+    bare = b"\x30" + bytes([len(bare) - 2]) + bare[2:]  # without the attribute
+    key_file.write_text(_key_file._pem(label, bare), encoding="ascii")
+    assert str(qis.Identity.load(key_file).issuer) == RFC_8410_PUBLIC
+    for whole in (content, bare):
+        for place in (20, len(whole) - 1):  # a bit of the seed, and one of the public key
+            changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+            key_file.write_text(_key_file._pem(label, changed), encoding="ascii")
+            with pytest.raises(KeyFileError, match="damaged"):
+                qis.Identity.load(key_file)
+
+
+def test_a_file_of_former_versions_without_the_issuer_is_read(key_file):
+    site = qis.Identity.generate()
+    site.save(key_file)
+    line, _, rest = key_file.read_text(encoding="ascii").partition("\n")
+    assert line == f"qis issuer: {site.issuer}"
+    key_file.write_text(rest, encoding="ascii")
+    assert qis.Identity.load(key_file).issuer == site.issuer
+
+
+@pytest.mark.parametrize("way", ["plain", "encrypted", "sealed"])
+def test_no_damaged_file_loads_as_another_site(key_file, monkeypatch, way):
     monkeypatch.setattr(_pkcs8, "_N", 2)
     monkeypatch.setattr(_pkcs8, "_P", 1)
-    site = qis.Identity.generate()
-    site.save(key_file, passphrase="x")
-    label, content = _key_file._unpem(key_file.read_text(), key_file)
-    for place in range(len(content)):
-        for changed in (
-            content[:place] + bytes([content[place] ^ 0x55]) + content[place + 1 :],
-            content[:place],
-        ):
-            key_file.write_text(_key_file._pem(label, changed), encoding="ascii")
+    monkeypatch.setattr(_key_file, "_OPERATIONS", 1)
+    monkeypatch.setattr(_key_file, "_MEMORY", 8192)
+    if way == "sealed":
+        monkeypatch.setattr(_pkcs8, "is_available", lambda: False)
+    passphrase = None if way == "plain" else "x"
+    site = qis.Identity.from_seed(bytes(range(100, 132)))
+    site.save(key_file, passphrase=passphrase)
+    whole = key_file.read_text(encoding="ascii")
+
+    def others(text):
+        """How many changes of one character, or cuts, make another identity of the file."""
+        found = 0
+        for place in range(len(text)):
+            former = text[place]
+            for new in (chr(ord(former) ^ 1), ""):
+                key_file.write_text(text[:place] + new + text[place + 1 :], encoding="ascii")
+                with contextlib.suppress(KeyFileError):
+                    found += qis.Identity.load(key_file, passphrase=passphrase).issuer != (
+                        site.issuer
+                    )
+        for end in range(0, len(text), 3):
+            key_file.write_text(text[:end], encoding="ascii")
             with contextlib.suppress(KeyFileError):
-                # CBC is not authenticated: a change of a block may give another key, never another
-                # kind of error. The issuer, which a roster lists, tells.
-                qis.Identity.load(key_file, passphrase="x")
+                found += qis.Identity.load(key_file, passphrase=passphrase).issuer != site.issuer
+        return found
+
+    assert others(whole) == 0
+    if way != "sealed":  # the search does find what the line protects against
+        assert others(whole.partition("\n")[2]) > 0
+
+
+@pytest.mark.parametrize("line", ["qis issuer: ", "qis issuer: 00", "Bag Attributes"])
+def test_another_line_before_the_key_is_refused(key_file, line):
+    key_file.write_text(f"{line}\n{RFC_8410}", encoding="ascii")
+    key_file.chmod(0o600)
+    with pytest.raises(KeyFileError, match="begins neither"):
+        qis.Identity.load(key_file)
 
 
 def test_an_encrypted_file_cannot_ask_for_any_amount_of_work(key_file, monkeypatch):
