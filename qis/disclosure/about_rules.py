@@ -1,9 +1,9 @@
 """Rules on fingerprints and interests: one patient's terms are a disclosure.
 
-A sketch travels with every packet, and an interest's keys are registered at other nodes. Of an
-unkeyed term sketch everybody can read the terms, of an unkeyed SimHash most (docs/fingerprints.md);
-with a secret only those can who have it. So two questions are asked: of how many people, and
-readable by whom.
+A sketch travels with every packet, and an interest's keys are registered at other nodes. Anybody
+can read the terms from a term sketch without a secret, and most of them from a SimHash without one
+(docs/fingerprints.md); with a secret, only those who have it can. So there are two rules: one on
+the number of people behind a fingerprint, one on who can read it.
 """
 
 from typing import Any, Final
@@ -24,7 +24,10 @@ _UNKEYED: Final = (
 
 
 def check_people_behind(rules: Preset, what: str, people: int | None) -> None:
-    """Raise `DisclosureError` unless a fingerprint or an interest is of enough people or nobody."""
+    """Raise `DisclosureError` if a fingerprint or an interest is made from too few people.
+
+    0 means that it describes nobody, and passes; `None`, that nobody told, and is refused.
+    """
     if people is None:
         found = f"of how many people the {what} is made was not told: give people="
         refuse(rules, what, found, None, ways_out=_FEW)
@@ -34,7 +37,7 @@ def check_people_behind(rules: Preset, what: str, people: int | None) -> None:
 
 
 def check_secret(rules: Preset, what: str, scheme: Scheme[Any]) -> None:
-    """Raise `DisclosureError` unless only those who share a secret can read it."""
+    """Raise `DisclosureError` if the preset asks for a scheme secret and there is none."""
     if rules.keyed_schemes and not scheme.is_keyed:
         found = (
             f"the {what} would leave this machine, and its scheme has no secret, so that anybody "

@@ -1,7 +1,7 @@
-"""What an outsider can compute from an outcome: the attacks that we know, run on our own.
+"""Known attacks: what an outsider can compute from an outcome, tried before it is released.
 
-None of these needs anything but the packet. That an attack finds nothing proves nothing about
-attacks that are not here, nor about people who know part of the data already.
+They need the packet and nothing else. If they find nothing, that proves nothing about attacks that
+are not here, nor about people who know part of the data already.
 """
 
 import math
@@ -21,9 +21,13 @@ Floats = NDArray[np.float64]
 TOLERANCE: Final = 1e-6
 """Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
 _SLOPE_TOLERANCE: Final = 1e-3
+"""A limiting slope within this of a whole number is taken for a count of events."""
 _SHOWN_TABLES: Final = 3
+"""Most tables whose cells are listed; all of them are counted."""
 _MOST_DECIMALS: Final = 7
+"""A number with as many decimals, or more, is not taken for a rounded one."""
 _FINE: Final = 1e-5
+"""Estimates known better than this need no search around the solved cell."""
 _STEPS: Final = (0, -1, 1, -2, 2)
 """Where rounding is coarser than `_FINE`, the neighbours of the solved cell are tried too."""
 _Z: Final = NormalDist().inv_cdf(0.975)
@@ -41,12 +45,12 @@ class Table(NamedTuple):
 
 
 def findings(outcome: Outcome, *, below: int) -> list[Finding]:
-    """Every count of people that can be read from an outcome or computed from it.
+    """List the counts of people that can be read from an outcome or computed from it.
 
     Parameters
     ----------
     outcome
-        What is to be released.
+        The outcome that is to be released.
     below
         Search estimates for tables with a cell of 1 to `below` − 1; larger cells are not searched.
 
@@ -80,7 +84,10 @@ def _shown_moments(outcome: Moments, _below: int) -> Iterator[Finding]:
 
 
 def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
-    """Far from the maximum a partial or conditional likelihood falls by one a unit and event."""
+    """Read events from the limiting slopes.
+
+    Far out, a partial or conditional log-likelihood falls by 1 a unit for each event of one arm.
+    """
     yield from _written(outcome.n, outcome.events)
     for arm, slope in (("treated", outcome.slope_below), ("control", outcome.slope_above)):
         count = round(-slope)
@@ -120,7 +127,10 @@ def _of_effect(outcome: Effect, below: int) -> Iterator[Finding]:
 
 
 def _events_of_rates(outcome: Effect, below: int) -> Iterator[Finding]:
-    """The variance of a log rate ratio is 1/a + 1/c, of a log rate 1/a; of log odds, 1/a + 1/b."""
+    """Solve variances of rates for events.
+
+    The variance of a log rate is 1/a, of a log rate ratio 1/a + 1/c, and of log odds 1/a + 1/b.
+    """
     variance = outcome.standard_error**2
     attack = f"from {outcome.measure} and SE"
     if outcome.measure == "IRLN" and _is_whole(1.0 / variance):
@@ -143,17 +153,19 @@ def _is_whole(number: float) -> bool:
 
 
 def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
-    """The 2×2 tables with a cell under `below` that give this estimate and standard error.
+    """Find the 2×2 tables with a cell under `below` that give this estimate and standard error.
 
-    For a crude OR, RR or RD whose n is known, arms unknown: a cell is tried from 1 on, the arms'
-    sizes all, the other cells follow. Also with 0.5 added to every cell, as where one is zero. An
-    adjusted estimate comes from no table, so as a rule none is found. Estimates that were rounded
-    are searched as widely as the rounding is: it is no protection where cells are small.
+    This works for a crude OR, RR or RD whose n is known, without knowing the sizes of the arms: all
+    small values of each cell are combined with all sizes of its arm, and the other cells follow.
+    Tables with 0.5 added to every cell, as is done where one is zero, are searched too. An adjusted
+    estimate comes from no table, so as a rule none is found. A rounded estimate is searched within
+    its rounding, which is no protection where cells are small.
 
     Parameters
     ----------
     outcome
-        An effect; of another measure, or without n, it has no tables.
+        An effect. Without n, with more than 2,000,000 people, or with another measure there are no
+        tables.
     below
         Cells of 1 to `below` − 1 are looked for.
 
@@ -175,9 +187,10 @@ def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
 
 
 def _precision(outcome: Effect) -> tuple[float, float]:
-    """How far rounding can have moved estimate and standard error: half a unit of what is said.
+    """Largest errors of estimate and standard error that rounding can have caused.
 
-    Either themselves, or ratio and limits of a 95 % interval, if the ratio is of few decimals.
+    Either these were rounded themselves, or a ratio and the limits of its 95 % interval were, and
+    estimate and standard error computed from them.
     """
     estimate, error = outcome.estimate, outcome.standard_error
     units = [_half_unit(estimate), _half_unit(error)]
@@ -191,7 +204,7 @@ def _precision(outcome: Effect) -> tuple[float, float]:
 
 
 def _half_unit(number: float) -> float:
-    """Half a unit of the last decimal, if the number was rounded; else 0."""
+    """Half a unit of the last decimal if the number looks rounded, else 0."""
     for decimals in range(_MOST_DECIMALS):
         if abs(number - round(number, decimals)) <= 1e-9 * max(1.0, abs(number)):
             return 0.5 * 10.0 ** -max(decimals, 1)
@@ -239,7 +252,7 @@ def _tables(
 
 
 def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:
-    """Estimate and standard error of a measure by the large-sample formulas."""
+    """Estimate and standard error of a measure, by the large-sample formulas."""
     a, b, c, d = cells
     first, second = a + b, c + d
     if measure == "OR":

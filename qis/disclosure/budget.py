@@ -1,4 +1,4 @@
-"""What may be spent on each question: privacy that is paid once and never comes back."""
+"""Privacy budget: how much privacy (ε) each study may lose, and how much it has lost."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -23,24 +23,25 @@ _WAYS_OUT: Final = (
 class _Entry:
     study_id: bytes
     epsilon: Decimal
-    """0 for a release that was paid before."""
+    """What was paid; 0 for the entry of a release, which was paid before."""
     digest: bytes
-    """Of the outcome's body; empty for a payment."""
+    """BLAKE3-256 of the released outcome's body; empty for a payment."""
 
 
 class PrivacyBudget:
-    """A total ε for every study, and what was paid from it, on disk before any noise is drawn.
+    """A total ε for every study, and what was spent of it. It is on disk before noise is drawn.
 
-    ε of one study add up, whatever cohorts they were spent on. Studies have budgets of their own:
-    a person who is in several loses up to their sum. One process at a time uses the file.
+    The ε of one study add up, whatever cohorts they were spent on. Each study has its own budget: a
+    person who is in several studies loses up to their sum. Only one process may use the file at a
+    time.
 
     Parameters
     ----------
     epsilon
         What may be spent on each study, positive.
     path
-        A file of JSON lines, made if there is none; `None`: forgotten when the process ends, and
-        with it what was spent.
+        A file of JSON lines, created if there is none. With `None`, what was spent is forgotten
+        when the process ends.
 
     Raises
     ------
@@ -65,20 +66,21 @@ class PrivacyBudget:
                 self._take_in(entry)
 
     def spent(self, study_id: bytes) -> float:
-        """The sum of all that was paid for a study."""
+        """The ε that was paid for a study so far."""
         return float(sum(self._paid[study_id]))
 
     def spend(self, study_id: bytes, epsilon: float, *, now: float) -> None:
-        """Pay, before the noise is drawn.
+        """Pay ε for a release, before its noise is drawn.
 
         Raises
         ------
         DisclosureError
-            If so much is not left; nothing is paid.
+            If less than that is left; nothing is paid.
         StorageError
-            If it cannot be noted; nothing may be released.
+            If the payment cannot be written; nothing may be released.
 
         """
+        # Decimals, so that ten payments of 0.1 are 1 and not a little less.
         price = Decimal(repr(float(epsilon)))
         if price <= 0 or not price.is_finite():
             raise InputError(f"epsilon is {epsilon!r}; it is positive", field="epsilon")
@@ -101,7 +103,7 @@ class PrivacyBudget:
         self._note(_Entry(outcome.study_id, Decimal(0), digest), now)
 
     def covers(self, outcome: Outcome) -> bool:
-        """Whether this very outcome was paid for."""
+        """True if exactly this outcome was paid for."""
         return blake3(outcome.encoded()).digest() in self._released
 
     def _note(self, entry: _Entry, now: float) -> None:

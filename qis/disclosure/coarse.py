@@ -1,12 +1,12 @@
 """Likelihood of a log odds ratio from two arms whose true counts are known only roughly.
 
-Rounding and noise leave many tables that may be behind what is released. Each arm has a weight for
-every pair (events, people) that may be true: the chance of releasing what was released from it.
+After rounding or noise, many true tables may be behind what is released. Each arm has a weight for
+every pair (events, people) that may be true: the probability that it gives what was released.
 The control arm's log odds φ are integrated out with a flat prior on the expected number of events
 in both arms. With counts known exactly that gives the conditional likelihood to a few parts in a
 thousand, since the number of events says next to nothing about the ratio and is orthogonal to it
-(Cox & Reid 1987): `Counts` and this agree where there is nothing to model, and many small sites
-add no bias, as they would if φ were fitted.
+(Cox & Reid 1987). So it agrees with `Counts` where counts are exact, and many small sites add no
+bias, as they would if φ were maximised over.
 """
 
 import math
@@ -24,25 +24,27 @@ Whole = NDArray[np.int64]
 _REACH: Final = 40.0
 """Log odds of the control arm are integrated from minus this to this."""
 _CURVED: Final = 12.0
-"""An arm of n people bends within this plus log n; further out exp(-12) of a unit is left."""
+"""An arm of n people is tabulated within ± (this + log n); beyond, it is straight to exp(-12)."""
 _COARSEST: Final = 0.05
+"""Largest step of the integration, in log odds."""
 _BLOCK: Final = 1 << 21
+"""Terms that are in memory at once."""
 _MOST: Final = 1 << 29
-"""Terms summed at most: some five seconds."""
+"""Most terms that are summed: some five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """What may be true of one arm.
+    """The counts that may be true of one arm, with their weights.
 
     Parameters
     ----------
     events, people
-        Pairs that are possible, shape (m,).
+        Possible pairs of true counts, shape (m,).
     log_weights
-        Logarithm of the chance to release what was released, given the pair, shape (m,).
+        Log probability of what was released, given the pair, shape (m,).
     size
-        People, as released; at least 1.
+        Number of people as released, at least 1.
 
     """
 
@@ -52,7 +54,7 @@ class Arm:
     size: int
 
     def log_likelihood(self, log_odds: Floats) -> tuple[Floats, Floats]:
-        """Logarithm of the chance of the release at each log odds, and its derivative."""
+        """Log probability of the release at log odds of shape (k,), and its derivative."""
         constants = self.log_weights + _log_binomials(self.people, self.events)
         values, slopes = np.empty_like(log_odds), np.empty_like(log_odds)
         width = max(1, _BLOCK // len(self.events))
@@ -62,7 +64,7 @@ class Arm:
             top = terms.max(axis=1, keepdims=True)
             shares = np.exp(terms - top)
             total = shares.sum(axis=1)
-            # Events less those expected: the derivative of each pair's logarithm.
+            # Observed minus expected events: the derivative of each pair's log-likelihood.
             excess = self.events - self.people / (1.0 + np.exp(-eta))
             values[start : start + width] = top[:, 0] + np.log(total)
             slopes[start : start + width] = (shares * excess).sum(axis=1) / total
@@ -86,7 +88,8 @@ class CoarseOddsRatio:
 
     def __init__(self, treated: Arm, control: Arm) -> None:
         self._sizes = treated.size, control.size
-        # A normal likelihood of unit information is summed to 1e-8 with a step of 1.
+        # The trapezoidal rule with a step of one standard deviation is exact to 1e-8 for a normal
+        # likelihood; the information is at most a quarter of the number of people.
         step = min(_COARSEST, 1.0 / math.sqrt(treated.size + control.size))
         self._phi = np.arange(-_REACH, _REACH, step)
         self._treated = _Tabulated.of(treated, step)
@@ -95,7 +98,7 @@ class CoarseOddsRatio:
         self._control_information = control.size * chance * (1.0 - chance)
 
     def value(self, log_ratio: float) -> float:
-        """Log-likelihood, less a constant."""
+        """Log-likelihood, but for a constant."""
         logs, information, _, _ = self._parts(log_ratio)
         top = float(logs.max())
         return top + math.log(float((np.exp(logs - top) * information).sum()))
@@ -108,9 +111,10 @@ class CoarseOddsRatio:
         return float(rise / (shares * information).sum())
 
     def _parts(self, log_ratio: float) -> tuple[Floats, Floats, Floats, Floats]:
-        """Along φ: log-likelihood, its derivative by the ratio, expected events by φ, and theirs.
+        """Along φ: log-likelihood, prior density, and the derivatives of both by the log ratio.
 
-        The prior is flat in the expected events, of which dλ = information dφ.
+        The prior is flat in the expected number of events λ. Since dλ = information dφ, its density
+        in φ is the information.
         """
         values, slopes = self._treated.at(self._phi + log_ratio)
         chance = _chance(self._phi + log_ratio)
@@ -121,7 +125,7 @@ class CoarseOddsRatio:
 
 @dataclass(frozen=True, slots=True)
 class _Tabulated:
-    """An arm's log-likelihood on a grid, cubic between and straight beyond."""
+    """An arm's log-likelihood on a grid: cubic between its points, straight beyond them."""
 
     values: Floats
     slopes: Floats
@@ -162,7 +166,7 @@ def _chance(log_odds: Floats) -> Floats:
 
 
 def _log_binomials(people: Whole, events: Whole) -> Floats:
-    """Logarithms of the binomial coefficients, from one sum of logarithms."""
+    """Logarithms of binomial coefficients, from one running sum of logarithms."""
     most = int(people.max())
     logs = np.concatenate(([0.0], np.add.accumulate(np.log(np.arange(1.0, most + 1.0)))))
     found: Floats = logs[people] - logs[events] - logs[people - events]

@@ -22,22 +22,24 @@ _OF_UNTOLD: Final = (Record, Suppressed)
 
 
 class Disclosure:
-    """Rules that every outcome passes before it leaves, and the memory of what has left.
+    """Disclosure rules that every outcome must pass, with the record of what was released.
 
-    Not promised: anonymity. The rules refuse what is known to reveal people; nobody can list what
-    an outsider knows already.
+    Anonymity is not promised. The rules refuse what is known to reveal people; nobody can list all
+    that an outsider knows already.
 
     Parameters
     ----------
     rules
         The thresholds.
     ledger
-        What was released before. One in memory forgets when the process ends.
+        Record of former releases. By default it is in memory, and forgotten when the process
+        ends.
     budget
-        What was paid from it passes whatever the thresholds (`qis.disclosure.private_counts`).
+        Privacy budget. Outcomes that were paid from it (`qis.disclosure.private_counts`) pass
+        whatever the thresholds are.
     agreement
-        By which rules lower than others' were agreed on, for the record; it binds those on a
-        closed roster only (`check_roster`).
+        Name of the agreement by which the parties chose lower thresholds, for the record. It is
+        valid with a closed roster only (`check_roster`).
 
     """
 
@@ -64,16 +66,16 @@ class Disclosure:
         agreement: str = "",
         roster: Roster | None = None,
     ) -> Self:
-        """The rules of that name: "cms", "acro", "ohdsi", "datashield", "nhs" or "none".
+        """Build it from a preset: "cms", "acro", "ohdsi", "datashield", "nhs" or "none".
 
         Parameters
         ----------
         name
             See `qis.disclosure.PRESETS` for thresholds and sources.
         ledger
-            File of the emission ledger; `None`: in memory.
+            File of the emission ledger; `None` keeps it in memory.
         budget
-            As for the class.
+            Privacy budget. Outcomes that were paid from it pass whatever the thresholds are.
         agreement, roster
             The agreement that allows these rules, and the roster of its parties.
 
@@ -102,7 +104,7 @@ class Disclosure:
     def check_roster(self, roster: Roster) -> None:
         """Raise `DisclosureError` if the rules rest on an agreement and the roster is open.
 
-        To be called with each roster that is put in force.
+        To be called with each roster that is put into force.
         """
         if self.agreement and roster.is_open:
             refuse(
@@ -114,16 +116,16 @@ class Disclosure:
             )
 
     def check(self, outcome: Outcome, *, subjects: Subjects | None = None) -> None:
-        """Raise unless the outcome may be released.
+        """Raise `DisclosureError` if the outcome must not be released.
 
         Parameters
         ----------
         outcome
-            What is to leave the site.
+            The outcome that is to leave the site.
         subjects
-            Whom it is made from (`qis.disclosure.subject_hashes`), to see 1 to 10 people added,
-            removed or changed since any former release. Without, the numbers of people are
-            compared, which misses one who left when another came.
+            Hashes of the people it is made from (`qis.disclosure.subject_hashes`). With them, a few
+            people added, removed or changed since any former release are found. Without them only
+            numbers of people are compared, which misses one who left when another came.
 
         Raises
         ------
@@ -145,23 +147,24 @@ class Disclosure:
         people: int | None = None,
         leaves_machine: bool,
     ) -> None:
-        """Raise unless the fingerprint that goes with an outcome may be released.
+        """Raise `DisclosureError` if the fingerprint of an outcome must not be released.
 
-        A fingerprint is no less about people than the outcome is: it is made from their features.
-        As a rule they are the same people, and then `check` has counted them.
+        A fingerprint is about people as the outcome is, since it is made from their features. As a
+        rule they are the same people, and then `check` has counted them.
 
         Parameters
         ----------
         outcome
-            What it goes with.
+            The outcome that the fingerprint describes.
         scheme
-            What it is made with.
+            The scheme that made the fingerprint.
         people
-            How many people's features it is made from; 0: nobody's, it describes the study or a
-            disease. Default: those of the outcome. To be said where those are too few or not
-            known: with a `Suppressed`, a `Record`, or counts with calibrated noise.
+            Number of people whose features it is made from; 0 if it describes the study or a
+            disease and nobody's features. By default the people of the outcome. It must be given
+            where those are too few or not known: with a `Suppressed`, a `Record`, or counts with
+            calibrated noise.
         leaves_machine
-            Whether the transport carries it beyond this machine.
+            True if the transport carries it beyond this machine.
 
         Raises
         ------
@@ -185,23 +188,26 @@ class Disclosure:
         people: int | None = None,
         leaves_machine: bool,
     ) -> None:
-        """Raise unless an interest may be registered at other nodes.
+        """Raise `DisclosureError` if an interest must not be registered at other nodes.
 
         Parameters
         ----------
         interest
-            What is to be registered: its routing keys, and its sketch if it is shared. One of
-            studies only says nothing about people.
-        scheme, leaves_machine
-            As for `check_about`. On this machine nothing is registered elsewhere.
+            The interest. Its routing keys are registered, and its sketch if that is shared. An
+            interest in studies only says nothing about people.
+        scheme
+            The scheme that made its fingerprint.
         people
-            How many people's features it is made from; 0: nobody's, it describes a study or a
-            disease.
+            Number of people whose features it is made from; 0 if it describes a study or a disease
+            and nobody's features.
+        leaves_machine
+            True if the transport goes beyond this machine; else nothing is registered elsewhere.
 
         Raises
         ------
         DisclosureError
-            As `check_about`, and if the number of people is not told.
+            If it is made from too few people or their number is not given, or it is made without a
+            scheme secret.
 
         """
         silent = not interest.routing_keys and not interest.share_sketch
@@ -211,14 +217,14 @@ class Disclosure:
         check_secret(self.rules, "interest", scheme)
 
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
-        """Check, and note the release on disk before it is made.
+        """Check an outcome, and write the release to the ledger before it is made.
 
         Raises
         ------
         DisclosureError
             If a rule keeps it back.
         StorageError
-            If it cannot be noted; then it must not be made.
+            If the ledger cannot be written; then the release must not be made.
 
         """
         self.check(outcome, subjects=subjects)
@@ -226,7 +232,7 @@ class Disclosure:
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
-        """The outcome if it may be released, else `Suppressed` instead of it.
+        """Return the outcome if it may be released, and a `Suppressed` instead if not.
 
         Suppression by the number of events selects on the outcome and biases what the others
         pool; rules on the number of people do not.
@@ -240,7 +246,7 @@ class Disclosure:
         return outcome
 
     def preview(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Preview:
-        """Run the known attacks on an outcome, and say what they find; refuses nothing."""
+        """Run the known attacks on an outcome, and tell what they find. It refuses nothing."""
         try:
             self.check(outcome, subjects=subjects)
         except DisclosureError as error:

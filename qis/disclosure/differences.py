@@ -1,11 +1,11 @@
-"""What releases show together that none of them shows alone: a few people, by subtraction.
+"""Differencing: what releases show together and none of them shows alone, by subtraction.
 
-Two releases show those in whom they differ. More of them show more: a union published after its
-parts and a part of the rest. So all releases whose people are known are taken together: groups of
-people that no release tells apart ("atoms") are columns, releases rows, and what an outsider can
-add and subtract is the space of the rows. It holds something about small atoms alone exactly when
-its rank is larger than that of the large atoms' columns; a release that enlarges the difference is
-refused.
+Two releases show the people in whom they differ, and several can show more: a union published after
+its parts, say. So all releases whose people are known are taken together. Groups of people that no
+release tells apart ("atoms") are the columns of a matrix, releases are its rows, and whatever an
+outsider gets by adding and subtracting is in the space of the rows. That space holds a sum over
+small atoms alone exactly if its rank is larger than the rank of the large atoms' columns; a release
+that enlarges this difference is refused.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ RULE = "difference"
 
 
 def check_differences(rules: Preset, new: Emission, formers: Sequence[Emission]) -> None:
-    """Raise `DisclosureError` if, with former releases of the study, a new one shows a few people.
+    """Raise `DisclosureError` if a new release, together with former ones, shows a few people.
 
     Where subjects are not known, numbers of people within one cohort are compared.
     """
@@ -35,7 +35,7 @@ def check_differences(rules: Preset, new: Emission, formers: Sequence[Emission])
 
 
 def compared(new: Emission, formers: Sequence[Emission]) -> list[str]:
-    """In words, by whom a release differs from each former one of overlapping people."""
+    """Tell in words how a release differs from each former one with people in common."""
     lines = []
     for former in formers:
         difference = new.difference(former)
@@ -87,7 +87,7 @@ def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -
         if former.subjects is not None and former.subjects not in groups:
             groups.append(former.subjects)
     if len(groups) < 2:
-        return  # which pairs have shown
+        return  # one former release: the comparison in pairs has covered it
     before, after, smallest = _shown(groups, new.subjects, rules.minimum_cell)
     if after > before:
         known = {former.cohort for former in formers if former.subjects is not None}
@@ -102,7 +102,7 @@ def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -
 
 
 def _shown(groups: Sequence[Subjects], new: Subjects, limit: int) -> tuple[int, int, int]:
-    """How many independent sums over small atoms can be had before and after; the smallest atom."""
+    """Number of independent sums over small atoms before and after; size of the smallest atom."""
     where: Counter[tuple[bytes, bytes]] = Counter()
     for release, group in enumerate((*groups, new)):
         for subject in group.items():
@@ -111,12 +111,13 @@ def _shown(groups: Sequence[Subjects], new: Subjects, limit: int) -> tuple[int, 
     former_atoms: Counter[int] = Counter()
     for mask, people in atoms.items():
         former_atoms[mask & ~(1 << len(groups))] += people
-    former_atoms.pop(0, None)
+    former_atoms.pop(0, None)  # people who are in the new release only
     before = _sums_of_few(former_atoms, len(groups), limit)
     return before, _sums_of_few(atoms, len(groups) + 1, limit), min(atoms.values())
 
 
 def _sums_of_few(atoms: Counter[int], releases: int, limit: int) -> int:
+    """Dimension of the sums over small atoms alone; bit k of an atom's mask: it is in release k."""
     masks = sorted(atoms)
     rows = np.array([[mask >> k & 1 for mask in masks] for k in range(releases)], dtype=float)
     large = np.array([atoms[mask] >= limit for mask in masks])

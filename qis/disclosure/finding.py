@@ -1,4 +1,4 @@
-"""What an attack finds: a number of people, and what they have in common."""
+"""The result of an attack: a count of people, and what they have in common."""
 
 from typing import NamedTuple
 
@@ -14,5 +14,5 @@ class Finding(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        """What an outsider learns."""
+        """The finding in words."""
         return f"{self.cell}: {self.people} ({self.attack})"

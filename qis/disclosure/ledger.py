@@ -1,7 +1,8 @@
-"""What was released before, so that no two releases differ by a few people.
+"""Emission ledger: the record of former releases, so that no two differ by a few people.
 
-A mean published at n and again at n + 1 reveals the new one. Outsiders keep every version for
-ever, so a new one is compared with all of them, those of overlapping cohorts too.
+A mean published for n people and again for n + 1 reveals the value of the new person. Outsiders
+keep every version for ever, so a new release is compared with all former ones, those of overlapping
+cohorts too.
 """
 
 from collections.abc import Iterable, Mapping
@@ -19,16 +20,17 @@ from qis.outcomes import Outcome
 HASH_SIZE: Final = 16
 
 Subjects = Mapping[bytes, bytes]
-"""Hash of each subject → hash of what is known of it (empty if changes are not to be seen)."""
+"""Hash of each subject → hash of its data (empty if changes of data are not to be found)."""
 
 
 def subject_hashes(records: Mapping[str, str] | Iterable[str], *, key: bytes) -> dict[bytes, bytes]:
-    """Keyed hashes of subjects, for the ledger; they and the key never leave the site.
+    """Compute keyed hashes of subjects for the ledger. They and the key never leave the site.
 
     Parameters
     ----------
     records
-        Subject's identifier → its data as text, to see changed data too; or identifiers only.
+        Identifier of each subject → its data as text, so that changed data are found too; or
+        identifiers only.
     key
         32 secret bytes: without them nobody can test an identifier against the ledger.
 
@@ -45,7 +47,7 @@ def subject_hashes(records: Mapping[str, str] | Iterable[str], *, key: bytes) ->
 
 
 class Difference(NamedTuple):
-    """How two releases differ, in people."""
+    """How many people two releases differ by."""
 
     added: int
     removed: int
@@ -54,22 +56,22 @@ class Difference(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emission:
-    """One release.
+    """One release, as the ledger keeps it.
 
     Parameters
     ----------
     study_id, cohort
-        What it was about.
+        Study and cohort that it was published under.
     kind
-        Of the outcome.
+        Number of the outcome's kind.
     n
-        People, if known.
+        Number of people, if known.
     digest
         BLAKE3-256 of the outcome's body.
     subjects
-        Who was in it, if told.
+        Hashes of the people in it, if given.
     at
-        Unix seconds.
+        Time of the release, Unix seconds.
 
     """
 
@@ -83,7 +85,7 @@ class Emission:
 
     @classmethod
     def of(cls, outcome: Outcome, subjects: Subjects | None, *, at: float) -> "Emission":
-        """The release of an outcome."""
+        """Describe the release of an outcome; `at` is in Unix seconds."""
         if subjects is not None and not isinstance(subjects, Mapping):
             raise InputError(
                 "subjects are those of qis.disclosure.subject_hashes", field="subjects"
@@ -99,7 +101,7 @@ class Emission:
         )
 
     def difference(self, former: "Emission") -> Difference | None:
-        """By whom this differs from a former one; `None` if subjects are not known of both."""
+        """Compare people with a former release; `None` unless subjects are known of both."""
         if self.subjects is None or former.subjects is None:
             return None
         mine, theirs = self.subjects, former.subjects
@@ -111,22 +113,23 @@ class Emission:
         )
 
     def overlaps(self, former: "Emission") -> bool:
-        """Whether the two have people in common, as far as known."""
+        """True if the two are known to have people in common."""
         if self.subjects is None or former.subjects is None:
             return False
         return not self.subjects.keys().isdisjoint(former.subjects.keys())
 
 
 class EmissionLedger:
-    """All releases, in memory or in a file that is synced before a release.
+    """Record of all releases, in memory or in a file that is synced before each release.
 
-    The file (mode 0600) holds keyed hashes of subjects: it stays at the site. One process writes.
+    The file (mode 0600) holds keyed hashes of subjects, so it stays at the site. Only one process
+    may write to it.
 
     Parameters
     ----------
     path
-        A file of JSON lines, made if there is none; `None`: forgotten when the process ends, so
-        that nothing before is compared.
+        A file of JSON lines, created if there is none. With `None` the record is forgotten when the
+        process ends, and later releases are not compared with earlier ones.
 
     Raises
     ------
@@ -142,16 +145,16 @@ class EmissionLedger:
             self._emissions = read_lines(self.path, _emission)
 
     def of_study(self, study_id: bytes) -> list[Emission]:
-        """What was released under a study, first to last."""
+        """The releases under a study, in the order in which they were made."""
         return [emission for emission in self._emissions if emission.study_id == study_id]
 
     def note(self, emission: Emission) -> None:
-        """Remember a release, before it is made.
+        """Write down a release, before it is made.
 
         Raises
         ------
         StorageError
-            If the disk refuses; then nothing may be released.
+            If the file cannot be written; then nothing may be released.
 
         """
         if self.path is not None:

@@ -1,4 +1,4 @@
-"""Files of JSON lines that remember what has left: a line is on disk before anything follows it."""
+"""Files of JSON lines: each line is on disk before what it records happens."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
     Raises
     ------
     StorageError
-        If the disk refuses; then nothing was appended, and nothing may be released.
+        If the line cannot be written; then nothing was appended, and nothing may be released.
 
     """
     line = json.dumps(content).encode() + b"\n"
@@ -32,11 +32,12 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
                 rest = rest[os.write(file, rest) :]
             os.fsync(file)
         except OSError:
+            # Half a line before the next one would make the file unreadable.
             os.ftruncate(file, size)
             raise
         finally:
             os.close(file)
-        if is_new:
+        if is_new:  # the name of a new file must survive a power cut too
             sync_folder(path.parent)
     except OSError as error:
         raise StorageError(
@@ -46,14 +47,14 @@ def append_line(path: Path, content: dict[str, Any]) -> None:
 
 
 def read_lines(path: Path, made: Callable[[dict[str, Any]], Line]) -> list[Line]:
-    """All lines, as what `made` makes of them; an unfinished last one is cut off.
+    """Read all lines, each built by `made` from its JSON; an unfinished last line is cut off.
 
-    What an unfinished line would have noted was never released.
+    What an unfinished line would have recorded was never released.
 
     Raises
     ------
     StorageDamagedError
-        If a line is not what `made` takes.
+        If `made` cannot read a line.
 
     """
     lines = path.read_bytes().split(b"\n")

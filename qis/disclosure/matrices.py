@@ -1,9 +1,9 @@
-"""Attacks on score and information: people counted by feature, and one person laid open.
+"""Attacks on score and information: counts of people by feature, and features of one person.
 
-At a zero anchor a logistic model weighs everybody alike, so that the information is a quarter of
-the table of how many people have each pair of yes/no features, and the score says how many of
-them had the event. Elsewhere the weights differ between people and none of these counts is whole;
-what can then be had by whoever solves for several weights at once is not searched here.
+At a zero anchor a logistic model gives all people the same weight, so that the information is a
+quarter of the table of how many people have each pair of yes/no features, and the score tells how
+many of them had the event. At other anchors weights differ between people and none of these counts
+is whole; what solving for several weights at once would give is not searched here.
 """
 
 from collections.abc import Iterator
@@ -18,17 +18,17 @@ from qis.outcomes import QuadraticLikelihood
 Floats = NDArray[np.float64]
 
 _TOLERANCE: Final = 1e-4
-"""Relative agreement that 16-bit numbers leave of a whole number."""
+"""Relative error that 16-bit numbers may leave in a whole number."""
 _WEIGHT: Final = {"logistic": 4.0, "linear": 1.0, "poisson": 1.0}
-"""Whatever the model, information at a zero anchor times this counts people."""
+"""Information at a zero anchor times this is a count of people, by model."""
 _AT_ZERO: Final = "from the information, if the anchor is zero and the feature yes/no"
 _PAIRS: Final = "from score and information, if the anchor is zero"
 _RANK: Final = 1e-3
-"""Share of a feature's own information that must be left for it to count as independent."""
+"""Share of a feature's information that others must leave for it to count as independent."""
 
 
 def counts_of_features(outcome: QuadraticLikelihood) -> Iterator[Finding]:
-    """People by one yes/no feature, by two, and by one and the event."""
+    """Yield counts of people by one yes/no feature, by two, and by one and the event."""
     weight = _WEIGHT.get(outcome.model)
     if weight is None:
         return
@@ -48,7 +48,10 @@ def counts_of_features(outcome: QuadraticLikelihood) -> Iterator[Finding]:
 
 
 def independent_numbers(outcome: QuadraticLikelihood) -> int:
-    """Entries of score and information that another does not give: fewer with yes/no features."""
+    """Number of entries of score and information that do not follow from others.
+
+    A yes/no feature equals its own square, so its diagonal entry repeats the one in the first row.
+    """
     size = len(outcome.diagonal)
     numbers = size + size * (size + 1) // 2
     table = _WEIGHT.get(outcome.model, 1.0) * outcome.information
@@ -57,12 +60,12 @@ def independent_numbers(outcome: QuadraticLikelihood) -> int:
 
 
 def _counts_everybody(table: Floats, n: int) -> bool:
-    """Whether the first column is one for all, and all weigh alike."""
+    """True if the first feature is 1 for all, and all people have the same weight."""
     return abs(float(table[0, 0]) - n) <= _TOLERANCE * n
 
 
 def _yes_no(table: Floats, n: int) -> list[int]:
-    """Indices of the features that equal their own square, seen beside a first column of ones."""
+    """Indices of the yes/no features: their diagonal entry equals that in the first row."""
     if not _counts_everybody(table, n):
         return []
     having = np.diag(table)
@@ -83,7 +86,7 @@ def _by_pair(table: Floats, n: int, one: int, other: int) -> Iterator[Finding]:
 
 
 def _by_event(outcome: QuadraticLikelihood, column: int, having: int) -> Iterator[Finding]:
-    """The score is the number of events less those expected, here half of the people."""
+    """Yield counts by feature and event: at zero the score is events minus half of the people."""
     among = float(outcome.score[column]) + having / 2.0
     if not -0.25 <= among <= having + 0.25 or abs(among - round(among)) > 0.25:
         return
@@ -98,11 +101,11 @@ def _by_event(outcome: QuadraticLikelihood, column: int, having: int) -> Iterato
 
 
 def the_only_person(outcome: QuadraticLikelihood) -> Floats | None:
-    """Features of the one person behind an outcome with n = 1, as multiples of the first.
+    """Recover the features of the one person behind an outcome with n = 1, relative to the first.
 
-    Information about one person is a weight times the products of that person's features, so each
-    row is the features themselves, but for a factor. With an intercept the first is 1 and the
-    multiples are the features.
+    The information of one person is a weight times the products of that person's features, so each
+    row is proportional to the features. With an intercept the first feature is 1, and the result is
+    the features themselves.
 
     Returns
     -------
@@ -117,10 +120,10 @@ def the_only_person(outcome: QuadraticLikelihood) -> Floats | None:
 
 
 def spans_less_than_all(outcome: QuadraticLikelihood) -> bool:
-    """Whether n people leave a direction of the features free: then all of them lie in the rest.
+    """True if n people span fewer dimensions than there are features.
 
-    Any person's features either lie in the span of the information, as all members' do, or they do
-    not, as almost no one else's do: a test without error.
+    Then the features of all members lie in the span of the information, and almost nobody else's
+    do, so that membership can be tested without error.
     """
     own = np.sqrt(np.diag(outcome.information))
     left = np.array(outcome.diagonal)

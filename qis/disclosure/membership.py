@@ -1,12 +1,13 @@
-"""How well somebody who knows one person's record can tell whether it is in an outcome.
+"""Membership inference: who knows a person's record can test whether it is in an outcome.
 
-The attack (Homer et al. 2008; Sankararaman et al. 2009, whose bound this is): an outcome is a sum
-over people, so one of them shifts it by that person's own terms. Whoever knows the terms of a
-person and how they vary in the population compares two hypotheses with the likelihood ratio.
-With d independent numbers about n people the shift has, squared and in units of the sum's own
-spread, d / n on average, so that members and others are told apart with an area under the ROC
-curve of Φ(√(d / 2n)). It holds for the average person; a person unlike the others is found more
-easily. `benchmarks/disclosure_attacks.py` runs the attack itself against packets.
+The attack is that of Homer et al. (2008), the bound that of Sankararaman et al. (2009). An outcome
+is a sum over people, so each person shifts it by that person's own terms. Whoever knows the terms
+of a person, and how they vary in the population, compares two hypotheses with the likelihood ratio.
+With d independent numbers about n people the squared shift, in units of the sum's variance, is
+d / n on average, so members and others are told apart with an area under the ROC curve of
+Φ(√(d / 2n)).
+That holds for the average person; a person unlike the others is found more easily.
+`benchmarks/disclosure_attacks.py` runs the attack itself against packets.
 """
 
 import math
@@ -22,8 +23,9 @@ from qis.errors import InputError
 from qis.outcomes import Counts, Effect, Moments, Outcome, QuadraticLikelihood
 
 _OF_EFFECT: Final = 2
+"""Numbers in an effect: estimate and standard error."""
 _OF_ARM: Final = 2
-"""Mean and sum of squares."""
+"""Numbers in an arm: mean and sum of squares."""
 
 
 def membership_auc(numbers: int, people: int) -> float:
@@ -35,7 +37,7 @@ def membership_auc(numbers: int, people: int) -> float:
         Independent numbers d that are sums over the people: p + p(p + 1)/2 for score and
         information of p coefficients.
     people
-        Whom they are about, n.
+        Number n of people whom they are about.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def membership_auc(numbers: int, people: int) -> float:
 
 
 def membership_sentences(outcome: Outcome) -> list[str]:
-    """In words, what somebody learns from an outcome who knows more than the outcome."""
+    """Tell in words what somebody who knows people's records learns from an outcome."""
     sentences = []
     for arm, numbers, people in _sums_of(outcome):
         auc = membership_auc(numbers, people)
@@ -67,7 +69,7 @@ def membership_sentences(outcome: Outcome) -> list[str]:
 
 
 def _sums_of(outcome: Outcome) -> list[tuple[str, int, int]]:
-    """Where, how many independent sums, and over how many people."""
+    """For each arm or the whole: its name, number of independent sums, and number of people."""
     if isinstance(outcome, QuadraticLikelihood):
         return [("", independent_numbers(outcome), outcome.n)]
     if isinstance(outcome, Moments):

@@ -1,4 +1,4 @@
-"""Rules on one outcome alone: how many people, which cells, how many numbers, rounded to what."""
+"""Rules on a single outcome: number of people, small cells, size of a matrix, and rounding."""
 
 from qis.disclosure.attacks import findings, is_known
 from qis.disclosure.ledger import Subjects
@@ -16,9 +16,9 @@ def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
     rules
         The preset in force.
     outcome
-        One that is made from patients' data.
+        An outcome that is made from patients' data.
     subjects
-        Whom it is made from, if told.
+        Hashes of the people it is made from, if given.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""The presets: thresholds that others have set, with where they say so."""
+"""Presets: thresholds that authorities and networks have set, with their sources."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,17 +13,17 @@ class Preset:
     Parameters
     ----------
     name
-        As in `PRESETS`.
+        Its key in `PRESETS`.
     minimum_cell
-        Smallest cell that may be read from an outcome, written or implied; a cell of zero may.
-        Also the smallest number of people, and by how many people two releases must differ.
-        0: no limit.
+        Smallest count of people above zero that may be written in an outcome or follow from it.
+        Also the smallest number of people of an outcome, and the number of people by which two
+        releases must differ. 0 turns all rules off.
     rounding
-        Every count that is written is a multiple of this.
+        Every count that is written must be a multiple of this.
     people_per_coefficient
-        Fewest people per coefficient in a matrix.
+        Smallest number of people for each coefficient of a matrix.
     keyed_schemes
-        Whether fingerprints and interests that leave the machine need a scheme with a secret.
+        True if fingerprints and interests that leave the machine need a scheme with a secret.
     source
         Who set the cell threshold.
 
@@ -49,7 +49,7 @@ class Preset:
 
     @property
     def is_off(self) -> bool:
-        """Whether nothing is checked."""
+        """True if nothing is checked."""
         return self.minimum_cell == 0
 
 

@@ -16,7 +16,7 @@ class Preview:
     Parameters
     ----------
     refusal
-        Why the preset keeps it back; empty if it does not.
+        Why the preset refuses the outcome; empty if it does not.
     learns
         One sentence for everything that the known attacks find.
 
@@ -36,14 +36,14 @@ class Preview:
 
 
 def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
-    """One sentence for everything that the known attacks find in an outcome.
+    """Tell what the known attacks find in an outcome, one sentence for each finding.
 
     Parameters
     ----------
     outcome
-        What is to be released.
+        The outcome that is to be released.
     below
-        As for `qis.disclosure.attacks.findings`.
+        Search estimates for tables with a cell of 1 to `below` − 1.
 
     """
     found = dict.fromkeys(findings(outcome, below=below))
@@ -55,7 +55,7 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
 
 
 def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
-    """The same of an outcome whose counts had calibrated noise added."""
+    """Tell what can be learnt from an outcome whose counts had calibrated noise added."""
     protection = outcome.protection if isinstance(outcome, LikelihoodProfile) else ""
     return (
         f"no count of people, since none in it is a true one ({protection})",

@@ -1,4 +1,4 @@
-"""Counts with calibrated noise: differential privacy, for a site that is below every threshold.
+"""Counts with calibrated noise (differential privacy), for sites that are below every threshold.
 
 Neighbours are two data sets of which one has one person more. A person is in one cell of a two-arm
 table (events and others in each arm), so adding or removing one changes one of four counts by one:
@@ -8,9 +8,9 @@ composition), and each is paid from a budget before its noise is drawn. OpenDP d
 numbers and without floating-point arithmetic, whose rounding would give the true count away
 (Mironov 2012).
 
-What is released is the likelihood of all true tables, weighted by the chance that noise made this
-one of them: intervals are as wide as the noise makes them. Everything in the outcome, its numbers
-of people and events too, comes from the noisy cells.
+What is released is the likelihood of all true tables, weighted by the probability that noise turned
+them into this one: intervals are as wide as the noise makes them. Everything in the outcome, its
+numbers of people and events too, comes from the noisy cells.
 """
 
 import math
@@ -27,41 +27,41 @@ from qis.outcomes import Counts, LikelihoodProfile
 SMALLEST_EPSILON: Final = 0.1
 LARGEST_EPSILON: Final = 10.0
 _LEFT_OUT: Final = 1e-8
-"""Chance of noise larger than what is summed over."""
+"""Probability of noise larger than what is summed over."""
 
 
 def private_counts(
     counts: Counts, *, epsilon: float, budget: PrivacyBudget, now: float
 ) -> LikelihoodProfile:
-    """Pay ε, add noise to the four cells of a table, and give the likelihood of what came out.
+    """Pay ε, add noise to the four cells of a table, and return the likelihood given these.
 
     Parameters
     ----------
     counts
         Two arms, without person-time; cells may be zero.
     epsilon
-        What this release costs, from 0.1 to 10: whoever sees it can be surer by a factor of at
-        most exp(ε) whether a person is in the data.
+        What this release costs, from 0.1 to 10: it changes anybody's odds that a person is in the
+        data by a factor of at most exp(ε).
     budget
-        From which it is paid.
+        The budget from which it is paid.
     now
-        Unix seconds.
+        Present time, Unix seconds.
 
     Returns
     -------
     LikelihoodProfile
-        Of measure "OR". `Disclosure` lets it pass if it has the same budget.
+        A profile of measure "OR". `Disclosure` lets it pass if it has the same budget.
 
     Raises
     ------
     DisclosureError
         If the budget of the study does not have ε left.
     StorageError
-        If the payment cannot be noted; then no noise was drawn.
+        If the payment cannot be written; then no noise was drawn.
     InputError
         If there is one arm only, person-time, or ε is out of range.
     MissingExtraError
-        Without OpenDP.
+        If OpenDP is not installed.
 
     """
     if counts.control_events is None or counts.control_total is None:
@@ -73,6 +73,7 @@ def private_counts(
         )
     _check_epsilon(epsilon)
     noise = _measurement(epsilon)
+    # Paid first: a crash between the two loses ε, not privacy.
     budget.spend(counts.study_id, epsilon, now=now)
     cells = (
         counts.events,
@@ -104,7 +105,7 @@ def profile_of_noisy_cells(
     epsilon
         The noise has the scale 1/ε.
     fields
-        study or question, cohort, as for `LikelihoodProfile`.
+        Further fields of the profile: `study`, `question` or `study_id`, and `cohort`.
 
     """
     events, others, control_events, control_others = cells
@@ -125,7 +126,7 @@ def profile_of_noisy_cells(
 
 
 def _arm(events: int, others: int, epsilon: float) -> Arm:
-    """All pairs of true cells that noise may have moved to these, equally likely beforehand."""
+    """All pairs of true cells that noise may have turned into these, with the noise's weights."""
     reach = math.ceil(-math.log(_LEFT_OUT) / epsilon)
     columns, logs = [], []
     for cell in (events, others):
@@ -149,7 +150,7 @@ def _check_epsilon(epsilon: float) -> None:
 
 
 def _measurement(epsilon: float) -> Any:
-    """OpenDP's discrete Laplace noise for whole numbers, which proves that it costs at most ε."""
+    """OpenDP's discrete Laplace noise for whole numbers, with its proof that it costs at most ε."""
     try:
         import opendp.prelude as dp  # noqa: PLC0415  (an extra)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""How every rule refuses: by its name, with what was found, the limit, whose it is and ways out."""
+"""Refusals: each names the rule, what was found, the limit, who set it, and ways out."""
 
 from typing import Final, NoReturn
 
@@ -29,11 +29,11 @@ def refuse(
     rules
         The preset in force.
     rule
-        Its name, the error's `field`.
+        Name of the rule, which is the error's `field`.
     what
         What was found, in words.
     actual, limit
-        In numbers; the limit is by default the smallest cell.
+        What was found and the limit, as numbers. The limit is by default the smallest cell.
     ways_out
         What the site can do, in words.
 

@@ -1,8 +1,8 @@
-"""Rounded counts whose rounding is in the likelihood, so that pooling them claims no more than is.
+"""Rounded counts whose likelihood accounts for the rounding.
 
 Rounded counts pooled as if exact give intervals that are too narrow where counts are small. Here
-the table is rounded first, and the likelihood is then that of all tables that round to it: a
-function of the rounded counts alone, which therefore says nothing that they do not say.
+the table is rounded first, and the likelihood is then that of all tables that round to it. It is a
+function of the rounded counts alone, so it reveals nothing that they do not.
 """
 
 from typing import Final
@@ -19,9 +19,9 @@ _HIDDEN: Final = "minimum_cell"
 
 
 def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
-    """The log-likelihood of the log odds ratio, given all four counts rounded as a preset asks.
+    """Log-likelihood of the log odds ratio, given all four counts as a preset rounds them.
 
-    Zero stays zero; what is larger goes to the nearest multiple.
+    Zero stays zero; larger counts go to the nearest multiple.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
     Returns
     -------
     LikelihoodProfile
-        Of measure "OR"; its numbers of people and events are the rounded ones, and its
+        A profile of measure "OR". Its numbers of people and events are the rounded ones, and its
         `protection` says to what they were rounded.
 
     Raises
@@ -77,7 +77,7 @@ def _rounded(number: int, base: int) -> int:
 
 
 def _arm(events: int, total: int, rules: Preset) -> Arm:
-    """All pairs that would have been released as these, equally likely beforehand."""
+    """All pairs of true counts that would have been released as these, with equal weights."""
     base, least = rules.rounding, rules.minimum_cell
     near = np.arange(-(base // 2), base - base // 2)
     pairs = [

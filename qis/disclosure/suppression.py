@@ -1,4 +1,4 @@
-"""Complementary suppression: one hidden table is what the total leaves over from the others."""
+"""Complementary suppression: hide more tables where one could be had by subtraction."""
 
 from collections.abc import Sequence
 
@@ -8,22 +8,22 @@ from qis.outcomes import Counts, Suppressed
 
 
 def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Suppressed]:
-    """Suppress the tables that the preset refuses, and as many more as hide them.
+    """Suppress the tables that the preset refuses, and as many more as are needed to hide them.
 
-    For the cohorts of one site in one study, whose total others may know: what is suppressed is
-    never one table alone, and its sum has no cell of 1 to the limit either. More are taken from
-    the smallest up, so little evidence is lost.
+    This is for the cohorts of one site in one study, whose total others may know. It never
+    suppresses one table alone, and the sum of the suppressed tables has no small cell either. The
+    smallest tables are taken first, so that little evidence is lost.
 
     Parameters
     ----------
     tables
         Disjoint cohorts of one study.
     preset
-        Whose smallest cell holds.
+        The preset whose smallest cell holds.
 
     Returns
     -------
-    In the order given: the table, or `Suppressed` instead of it.
+    For each table in the given order: the table, or a `Suppressed` instead of it.
 
     Raises
     ------
@@ -52,7 +52,7 @@ def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Sup
 
 
 def cells_of(table: Counts) -> tuple[int, ...]:
-    """The cells of a table: events and others of each arm, or events and people of a rate."""
+    """The cells of a table: events and non-events of each arm, or events and people for rates."""
     rate = table.person_time is not None
     cells = [table.events, table.total if rate else table.total - table.events]
     if table.control_events is not None and table.control_total is not None:
@@ -66,6 +66,6 @@ def _is_small(cells: Sequence[int], preset: Preset) -> bool:
 
 
 def _gives_away(hidden: Sequence[Counts], preset: Preset) -> bool:
-    """Whether the hidden tables' sum, which the total gives, shows a small cell or one table."""
+    """True if the hidden tables' sum, which the total gives, is one table or has a small cell."""
     sums = [sum(column) for column in zip(*map(cells_of, hidden), strict=False)]
     return len(hidden) == 1 or _is_small(sums, preset)
