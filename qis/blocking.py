@@ -127,7 +127,10 @@ class SynthesisLoop:
         people: int | None = None,
         trust_clock: bool = False,
     ) -> Packet | Pending:
-        """As `qis.SynthesisLoop.publish`."""
+        """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
+
+        See `qis.SynthesisLoop.publish`, which takes the same arguments.
+        """
         return self._do(
             lambda inner: inner.publish(
                 outcome, about=about, subjects=subjects, people=people, trust_clock=trust_clock
@@ -135,7 +138,10 @@ class SynthesisLoop:
         )
 
     def observe(self, record: Any) -> Packet | Pending | None:
-        """As `qis.SynthesisLoop.observe`."""
+        """Distil a record and publish what comes of it; `None` if nothing does.
+
+        See `qis.SynthesisLoop.observe`, which takes the same arguments.
+        """
         return self._do(lambda inner: inner.observe(record))
 
     def retract(
@@ -147,27 +153,42 @@ class SynthesisLoop:
         about: Any = None,
         force: bool = False,
     ) -> Packet:
-        """As `qis.SynthesisLoop.retract`."""
+        """Withdraw what this site has published under a study and cohort, at everybody who got it.
+
+        See `qis.SynthesisLoop.retract`, which takes the same arguments.
+        """
         return self._do(
             lambda inner: inner.retract(study, cohort, reason=reason, about=about, force=force)
         )
 
     def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
-        """As `qis.SynthesisLoop.recover_clock`."""
+        """Say that this machine's date is right, and that of this site's last packets was wrong.
+
+        See `qis.SynthesisLoop.recover_clock`, which takes the same arguments.
+        """
         return self._do(lambda inner: inner.recover_clock(trust_clock=trust_clock))
 
     def waiting(self) -> tuple[Pending, ...]:
-        """As `qis.SynthesisLoop.waiting`."""
+        """The outcomes that wait for approval, oldest first.
+
+        See `qis.SynthesisLoop.waiting`, which takes the same arguments.
+        """
         return self._ask(lambda inner: inner.waiting())
 
     def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
-        """As `qis.SynthesisLoop.release`."""
+        """Let an outcome leave that waited. The disclosure rules are checked again.
+
+        See `qis.SynthesisLoop.release`, which takes the same arguments.
+        """
         return self._do(
             lambda inner: inner.release(pending_id, approver=approver, trust_clock=trust_clock)
         )
 
     def reject(self, pending_id: str, *, approver: str, reason: str = "") -> None:
-        """As `qis.SynthesisLoop.reject`."""
+        """Drop an outcome that waited for approval; it never leaves the site.
+
+        See `qis.SynthesisLoop.reject`, which takes the same arguments.
+        """
         self._do(lambda inner: inner.reject(pending_id, approver=approver, reason=reason))
 
     def dry_run(
@@ -178,21 +199,33 @@ class SynthesisLoop:
         subjects: Subjects | None = None,
         people: int | None = None,
     ) -> DryRun:
-        """As `qis.SynthesisLoop.dry_run`."""
+        """The packet that `publish` would make now, and what an outsider could learn from it.
+
+        See `qis.SynthesisLoop.dry_run`, which takes the same arguments.
+        """
         return self._ask(
             lambda inner: inner.dry_run(outcome, about=about, subjects=subjects, people=people)
         )
 
     def watch(self, interest: Interest, *, people: int | None = None) -> None:
-        """As `qis.SynthesisLoop.watch`."""
+        """Receive what matches another interest too; registered when this returns.
+
+        See `qis.SynthesisLoop.watch`, which takes the same arguments.
+        """
         self._do(lambda inner: inner.watch(interest, people=people))
 
     def unwatch(self, interest: Interest) -> None:
-        """As `qis.SynthesisLoop.unwatch`."""
+        """Receive no longer what matches an interest; what came stays.
+
+        See `qis.SynthesisLoop.unwatch`, which takes the same arguments.
+        """
         self._do(lambda inner: inner.unwatch(interest))
 
     def believe(self, roster: Roster) -> None:
-        """As `qis.SynthesisLoop.believe`."""
+        """Judge all evidence by another roster from now on, and synthesise again.
+
+        See `qis.SynthesisLoop.believe`, which takes the same arguments.
+        """
         self._ask(lambda inner: inner.believe(roster))
 
     @property
@@ -204,21 +237,30 @@ class SynthesisLoop:
         return self._ask(lambda inner: deepcopy(inner.statistics))
 
     def flush(self, timeout_s: float) -> bool:
-        """As `qis.SynthesisLoop.flush`."""
+        """Wait until all that was published is held; true if it is within `timeout_s` seconds.
+
+        See `qis.SynthesisLoop.flush`, which takes the same arguments.
+        """
         return self._do(lambda inner: inner.flush(timeout_s))
 
     def undelivered(self) -> tuple[Undelivered, ...]:
-        """As `qis.SynthesisLoop.undelivered`."""
+        """What no other site is known to hold: since when, why, and held by how many.
+
+        See `qis.SynthesisLoop.undelivered`, which takes the same arguments.
+        """
         return self._ask(lambda inner: inner.undelivered())
 
     @property
     def health(self) -> Health:
-        """As `qis.SynthesisLoop.health`."""
+        """The state of the loop and its transport, with the reasons."""
         inner = self._require_open()
         return inner.health if self._over.done() else self._ask(lambda inner: inner.health)
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
-        """As `qis.SynthesisLoop.latest`."""
+        """The newest synthesis of a study (given as such, by id or by question), if there is.
+
+        See `qis.SynthesisLoop.latest`, which takes the same arguments.
+        """
         return self._ask(lambda inner: inner.latest(study))
 
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
