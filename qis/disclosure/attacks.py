@@ -35,7 +35,7 @@ _LARGEST_N: Final = 2_000_000
 """Above this no tables are searched: it would take more than ten seconds."""
 
 
-class Table(NamedTuple):
+class TwoByTwo(NamedTuple):
     """A 2×2 table: events and others of the treated and the control arm."""
 
     events: int
@@ -152,7 +152,7 @@ def _is_whole(number: float) -> bool:
     return number > 0.5 and abs(number - round(number)) <= TOLERANCE * number
 
 
-def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
+def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     """Find the 2×2 tables with a cell under `below` that give this estimate and standard error.
 
     This works for a crude OR, RR or RD whose n is known, without knowing the sizes of the arms: all
@@ -172,7 +172,7 @@ def implied_cells(outcome: Effect, *, below: int) -> list[Table]:
     """
     if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > _LARGEST_N:
         return []
-    found: set[Table] = set()
+    found: set[TwoByTwo] = set()
     precision = _precision(outcome)
     for shift in (0.0, 0.5):
         for cell in range(1, below):
@@ -225,8 +225,8 @@ _CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
 
 def _tables(
     outcome: Effect, cell: int, cell_index: int, shift: float, precision: tuple[float, float]
-) -> Iterator[Table]:
-    """Tables with a known cell, number `cell_index` of `Table`, for every size of its arm."""
+) -> Iterator[TwoByTwo]:
+    """Tables with a known cell, number `cell_index` of `TwoByTwo`, for every size of its arm."""
     n, measure = outcome.n or 0, outcome.measure
     in_control = cell_index >= 2
     estimate = -outcome.estimate if in_control else outcome.estimate
@@ -248,7 +248,7 @@ def _tables(
                 & (np.abs(error - outcome.standard_error) <= precision[1])
             )
             for at in np.flatnonzero(fits):
-                yield Table(*(int(part[at]) for part in cells))
+                yield TwoByTwo(*(int(part[at]) for part in cells))
 
 
 def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:
