@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
-from qis._guard import Backoff, is_stray
+from qis._guard import LAST_PAUSE_S, Backoff, is_stray
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import StorageError
@@ -217,8 +217,9 @@ class Parts:
         passing: type[Exception] | tuple[()] = (),
     ) -> None:
         """Have a part begin again that has failed as a whole, ever later; `passing` ends it."""
-        backoff = Backoff()
+        backoff, now_s = Backoff(), asyncio.get_running_loop().time
         while True:
+            began_s = now_s()
             try:
                 await run()
             except passing:
@@ -229,6 +230,8 @@ class Parts:
                 self._guard.contained(seam, error)
             except Exception as error:  # noqa: BLE001  contained, and told
                 self._guard.contained(seam, error)
+            if now_s() - began_s >= LAST_PAUSE_S:  # it worked; rare faults do not add up
+                backoff.succeeded()
             await asyncio.sleep(backoff.failed())
 
     def dry_run(

@@ -31,6 +31,8 @@ turn: at one packet a turn that would be a square."""
 HAND_AGAIN_S: Final = 600.0
 """When a packet that the transport has taken, and that nobody holds, is offered anew: a transport
 that was opened again in between has forgotten it."""
+HAND_S: Final = 30.0
+"""How long the transport has to take one packet, before the next is offered."""
 CONFIRM_S: Final = 1.0
 """How long the transport waits for all at once, before it is asked packet by packet."""
 SPREAD_S: Final = 10.0
@@ -254,14 +256,17 @@ class Sender:
 
     async def _hand(self, number: int, waiting: _Waiting) -> None:
         waiting.attempts += 1
+        limit = asyncio.timeout(HAND_S)
         try:
-            await self._transport.publish(waiting.unsent.packet, waiting.unsent.routing_keys)
+            async with limit:
+                await self._transport.publish(waiting.unsent.packet, waiting.unsent.routing_keys)
         except asyncio.CancelledError:
             if not is_stray():
                 raise
             self._failed(number, waiting, "the transport cancelled it")
         except Exception as error:  # noqa: BLE001  whatever it is, the others go on
-            self._failed(number, waiting, _said(error))
+            late = f"the transport has not taken it within {HAND_S:.0f} s: too much waits in it"
+            self._failed(number, waiting, late if limit.expired() else _said(error))
         else:
             waiting.is_handed, waiting.failures = True, 0
             waiting.reason = "the transport has taken it, and does not say that another site has it"

@@ -2,21 +2,26 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from functools import partial
 from random import Random
 from typing import Final
 
-from qis._guard import Guard
+from qis import _layout
+from qis._guard import LAST_PAUSE_S, Guard
 from qis.health import Condition
 from qis.identity import Identity
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.recent import Recent
 from qis.overlay.record import Credentials
-from qis.packet import Packet, issuer_key
+from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 from qis.refusals import Claim, judge_refusals
 from qis.transport._reception import Reception, Verdict
 from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
 
+TRIES: Final = 5
+"""How often time moves on so that an arrival on which this node failed comes again; then it comes
+again when other things move the time."""
 RETAIN_LIMIT: Final = 100_000
 """Packets that the direct mode keeps for subscribers that come later; the oldest go first."""
 
@@ -76,6 +81,8 @@ class Direct(Carrier):
         This node's gate.
     send
         Called with (node, action): carries to it, unless it is lost on the way.
+    wake
+        Called with a time, what is to be done then, and whether the network waits for it.
 
     """
 
@@ -88,6 +95,7 @@ class Direct(Carrier):
         others: Callable[[], Iterable["Direct"]],
         retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]],
         send: Callable[["Direct", "Direct", Callable[[float], None]], None],
+        wake: Callable[[float, Callable[[float], None], bool], None],
     ) -> None:
         self._reception = reception
         self._statistics = statistics
@@ -98,6 +106,8 @@ class Direct(Carrier):
         self._now = 0.0
         # Ids of what a full subscription has kept out; they come once it has room.
         self._kept_out: Recent[bytes, None] = Recent(RETAIN_LIMIT)
+        self._awaited: set[bytes] = set()
+        self._wake = wake
         reception.on_room = self._again
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:  # noqa: ARG002
@@ -147,19 +157,52 @@ class Direct(Carrier):
             self._statistics.bytes_received += len(data)
             self._now = now
             with self._guard.item("memory.arrival"):
-                if self._reception.receive(data, keys, hops=1, now=now) is Verdict.FULL:
-                    self._kept_out.put(packet_id, None)
+                self._take(packet_id, data, keys, now)
 
         return arrive
+
+    def _take(
+        self, packet_id: bytes, data: bytes, keys: tuple[bytes, ...], now: float, tries: int = 0
+    ) -> None:
+        """Take an arrival in. What may come again does: the network keeps what was published."""
+        verdict = self._reception.receive(data, keys, hops=1, now=now)
+        if verdict is Verdict.FULL:
+            self._kept_out.put(packet_id, None)
+        elif verdict is Verdict.FAULT:
+            pause_s = min(2.0**tries, LAST_PAUSE_S)
+            self._come_again(packet_id, now + pause_s, tries + 1)
+        elif verdict is Verdict.EARLY:
+            self._come_again(
+                packet_id, int.from_bytes(data[_layout.ISSUED_AT]) - CLOCK_TOLERANCE_S, 0
+            )
+
+    def _come_again(self, packet_id: bytes, when: float, tries: int) -> None:
+        if packet_id in self._awaited:
+            return
+        self._awaited.add(packet_id)
+
+        def arrive(now: float) -> None:
+            self._awaited.discard(packet_id)
+            self._now = now
+            data, keys = self._retained.get(packet_id, (b"", ()))
+            if data:
+                with self._guard.item("memory.arrival"):
+                    self._take(packet_id, data, keys, now, tries)
+
+        # Time moves on for the first tries; a node that always fails must not keep it moving.
+        self._wake(when, arrive, 0 < tries <= TRIES)
 
     def _again(self) -> None:
         """Take in what a full subscription has kept out, as far as there is room."""
         while self._kept_out:
             packet_id = next(iter(self._kept_out))
             data, keys = self._retained.get(packet_id, (b"", ()))
-            if data and self._reception.receive(data, keys, hops=1, now=self._now) is Verdict.FULL:
-                return
             self._kept_out.pop(packet_id, None)
+            if data:
+                self._take(packet_id, data, keys, self._now)
+                if packet_id in self._kept_out:  # full again
+                    self._kept_out.move_to_end(packet_id, last=False)
+                    return
 
 
 class Overlaid(Carrier):
@@ -212,6 +255,7 @@ class Overlaid(Carrier):
             refused=statistics.refused,
             guard=guard,
             refusals=reception.refusals,
+            is_own_site=partial(reception.is_one_site, identity.issuer.key),
         )
         self.node = OverlayNode(settings, rng=rng, secret=rng.randbytes(32), now=now)
         self._reception = reception

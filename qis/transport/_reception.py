@@ -195,6 +195,11 @@ class Reception:
         """Whether the roster lists an issuer now."""
         return self.roster.accepts(issuer)
 
+    def is_one_site(self, key: bytes, other: bytes) -> bool:
+        """Whether the roster gives two keys to one site, which holds nothing for itself."""
+        site = self.roster.site_of(Issuer(key))
+        return site is not None and self.roster.site_of(Issuer(other)) == site
+
     def hold(self, packet: Packet, keys: tuple[bytes, ...], *, hops: int = 0) -> None:
         """Keep a packet that was signed here or has verified."""
         self._held.put(packet.id, (bytes(packet), keys, hops))

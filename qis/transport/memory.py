@@ -126,6 +126,11 @@ class MemoryNetwork:
                 ],
                 retained=self._retained,
                 send=self._send,
+                wake=lambda when, action, is_awaited: self._time.at(
+                    when,
+                    lambda at: action(at) if carrier in self._alive else None,
+                    is_under_way=is_awaited,
+                ),
             )
             self._nodes[number] = carrier
             self._alive[carrier] = number

@@ -7,6 +7,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import chain
 from os import PathLike
 from typing import Final, Self
@@ -22,6 +23,7 @@ from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
 from qis.overlay.node import Arrival, OverlayNode, Settings
+from qis.overlay.publisher import BACKLOG_LIMIT
 from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
@@ -204,6 +206,11 @@ class UDPTransport(Transport):
         """
         keys = require_signed_keys(packet, routing_keys)
         while (node := self._open_node()).is_full:
+            self._guard.at_limit(
+                "overlay.publisher.BACKLOG_LIMIT",
+                "",
+                "a packet of this site is not handed over yet: too many are held nowhere",
+            )
             await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
@@ -292,14 +299,9 @@ class UDPTransport(Transport):
             unix_s=self._clock.unix_s,
             guard=self._guard,
             refusals=self._reception.refusals,
-            is_own_site=self._is_own_site,
+            is_own_site=partial(self._reception.is_one_site, self._identity.issuer.key),
         )
         return OverlayNode(settings, rng=rng, secret=secrets.token_bytes(32), now=now)
-
-    def _is_own_site(self, key: bytes) -> bool:
-        roster = self._reception.roster
-        own = roster.site_of(self._identity.issuer)
-        return own is not None and roster.site_of(Issuer(key)) == own
 
     def _register(self) -> None:
         if self._node is not None:
@@ -330,32 +332,42 @@ class UDPTransport(Transport):
         """Do what is due, send what is to be sent, and set the next alarm."""
         if self._node is None or self._channels is None:
             return
-        now, faults = self._clock.steady(), self._guard.faults
+        faults = self._guard.faults
         try:
             with self._guard.item("udp.alarm"):
-                self._node.handle_timer(now)
-            self._seal(now)
-            with self._guard.item("udp.channel_alarm"):
-                self._channels.handle_timer(now)
-            self._send()
-            _show(self._idle, self._node.is_idle)
-            _show(self._room, not self._node.is_full)
-            self._judge(now)
-            if now >= self._cache_at:
-                self._cache_at = now + CACHE_EVERY_S
-                self._remember_peers()
-        finally:
-            # Whatever happened, there is a next turn; what fails at each comes less and less often.
+                self._do_due(self._node, self._channels)
+        finally:  # whatever happened, there is a next turn
+            self._set_alarm(self._node, self._channels, faults)
+
+    def _do_due(self, node: OverlayNode, channels: Channels) -> None:
+        now = self._clock.steady()
+        with self._guard.item("udp.alarm"):
+            node.handle_timer(now)
+        self._seal(now)
+        with self._guard.item("udp.channel_alarm"):
+            channels.handle_timer(now)
+        self._send()
+        _show(self._idle, node.is_idle)
+        _show(self._room, not node.is_full)
+        self._judge(now)
+        if now >= self._cache_at:
+            self._cache_at = now + CACHE_EVERY_S
+            self._remember_peers()
+
+    def _set_alarm(self, node: OverlayNode, channels: Channels, faults: int) -> None:
+        """Set the next alarm; after a turn with new `faults`, ever later."""
+        pause_s = 0.0
+        with self._guard.item("udp.alarm"):
+            times = (node.next_timer(), channels.next_timer(), self._cache_at)
+            pause_s = min(at for at in times if at is not None) - self._clock.steady()
+        if self._guard.faults == faults:
+            self._backoff.succeeded()
             least_s = 0.001
-            if self._guard.faults == faults:
-                self._backoff.succeeded()
-            else:
-                least_s = self._backoff.failed()
-            times = (self._node.next_timer(), self._channels.next_timer(), self._cache_at)
-            due = min(at for at in times if at is not None)
-            if self._alarm is not None:
-                self._alarm.cancel()
-            self._alarm = asyncio.get_running_loop().call_later(max(due - now, least_s), self._turn)
+        else:
+            least_s = self._backoff.failed()
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = asyncio.get_running_loop().call_later(max(pause_s, least_s), self._turn)
 
     def _judge(self, now: float) -> None:
         if self._node is not None:
@@ -365,6 +377,16 @@ class UDPTransport(Transport):
             is_in = not standing.is_joining and heard >= min(LEAST_SITES, standing.peers)
             _show(self._has_heard, is_in or not standing.knows_of)
             wall = self._clock.wall()
+            if self._node.is_full:
+                self._condition.set(
+                    "backlog",
+                    HealthState.DEGRADED,
+                    f"{BACKLOG_LIMIT} packets or more are not held under each of their keys, so no "
+                    "other is handed over; see which, and why, in the loop's undelivered()",
+                    now=wall,
+                )
+            else:
+                self._condition.clear("backlog", now=wall)
             judge(self._condition, standing, now=wall, heard_s_ago=now - heard_at)
             judge_refusals(self._condition, self._refusals(now), now=wall)
 

@@ -5,6 +5,7 @@ import logging
 import random
 import re
 import socket
+import time
 from collections import Counter
 from importlib import import_module
 from pathlib import Path
@@ -363,12 +364,40 @@ def unsent(told):
     return b""
 
 
+def backlog(told):
+    site = qis.Identity.from_seed(bytes(32))
+    keys = tuple(SCHEME.routing_keys(ABOUT))
+    packets = [
+        qis.Packet.sign(
+            site,
+            outcome=qis.Record(question="q", cohort=f"{number}", content={"a": 1}),
+            fingerprint=SCHEME.fingerprint(ABOUT),
+            issued_at=int(time.time()),
+            lifetime_s=86_400,
+            routing_keys=keys,
+        )
+        for number in range(2)
+    ]
+
+    async def scenario():
+        async with qis.UDPTransport(site, roster=qis.Roster.open()) as transport:
+            transport.notices.listen(told.heard.append)
+            for packet in packets:
+                handing = asyncio.create_task(transport.publish(packet, keys))
+                await asyncio.sleep(0)
+            handing.cancel()
+
+    asyncio.run(scenario())
+    return b""
+
+
 DRIVEN = {
     "overlay.holdings.SUBSCRIBERS_LIMIT": (1, subscribers),
     "overlay.retained.RETAINED_LIMIT": (2, retained),
     "overlay.outflow.WAITING_LIMIT": (4, waiting),
     "overlay.outflow.WAITING_FOR_ONE_LIMIT": (2, waiting),
     "overlay.delivering.UNDELIVERED_LIMIT": (1, undelivered),
+    "overlay.publisher.BACKLOG_LIMIT": (1, backlog),
     "overlay.publisher.PUBLICATIONS_LIMIT": (1, overlaid),
     "overlay.links.UNDER_WAY_LIMIT": (1, under_way),
     "overlay.handover.HANDED_LIMIT": (1, handed),
