@@ -25,6 +25,9 @@ from qis.packet import Packet
 LIMIT: Final = 10_000
 """Default of the most packets that wait for the network, and of outcomes that wait for a person."""
 
+FRESH_LIMIT: Final = 64
+"""Packets that were put in and not read yet, kept as they are."""
+
 
 class Unsent(NamedTuple):
     """A packet that the network has not taken yet."""
@@ -98,6 +101,9 @@ class Outbox(OutboxFile):
             self._numbers = Numbers(self._execute)
             self._made = Made(self._execute)
             self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
+            row = self._execute("SELECT coalesce(max(number), 0) FROM unsent").fetchone()
+            self._newest: int = row[0]
+        self._fresh: dict[int, Packet] = {}  # put just now: need not be verified when it is read
 
     @property
     def last_sequence(self) -> int:
@@ -185,7 +191,9 @@ class Outbox(OutboxFile):
             )
         keys = b"".join(routing_keys)
         with self._transaction():
-            self._execute("INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys))
+            row = self._execute(
+                "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
+            )
             self._execute(
                 "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
                 (*_place(evidence_key(packet)), bytes(packet), keys),
@@ -195,6 +203,9 @@ class Outbox(OutboxFile):
             gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
         self._numbers.used()
         self._unsent += 1
+        self._newest = row.lastrowid or self._newest
+        if len(self._fresh) < FRESH_LIMIT:
+            self._fresh[self._newest] = packet
         return gone > 0
 
     def take_back(
@@ -293,6 +304,8 @@ class Outbox(OutboxFile):
 
     def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
         """Packets that the network has not taken, oldest first, from a number on."""
+        if 0 < after >= self._newest:  # asked several times for each packet
+            return []
         with self._translated():
             rows = self._execute(
                 "SELECT number, packet, keys, since FROM unsent WHERE number > ? "
@@ -322,10 +335,11 @@ class Outbox(OutboxFile):
             found = [(self._parsed(raw), keys) for raw, keys in rows]
             living = [(packet, keys) for packet, keys in found if packet.expires_at > now]
             for packet, keys in sorted(living, key=lambda pair: pair[0].sequence):
-                self._execute(
+                row = self._execute(
                     "INSERT INTO unsent (packet, keys, since) VALUES (?, ?, ?)",
                     (bytes(packet), keys, now),
                 )
+                self._newest = row.lastrowid or self._newest
         self._unsent += len(living)
         return [packet for packet, _ in living]
 
@@ -390,7 +404,8 @@ class Outbox(OutboxFile):
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
 
     def _unsent_of(self, number: int, packet: bytes, keys: bytes, since: float | None) -> Unsent:
-        found = self._parsed(packet)
+        fresh = self._fresh.pop(number, None)
+        found = fresh if fresh and bytes(fresh) == packet else self._parsed(packet)
         # What is put in was signed just then; only what is queued again has a time of its own.
         return Unsent(number, found, keys_of(keys), found.issued_at if since is None else since)
 
