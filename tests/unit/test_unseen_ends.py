@@ -156,13 +156,13 @@ def test_a_sender_that_fails_once_loses_no_packet(faults, monkeypatch):
     faults.expect("loop.handing_over")
     failed = []
 
-    def is_over(sender, waiting, former=Sender._is_over):
+    def seems_expired(sender, waiting, former=Sender._seems_expired):
         if not failed:
             failed.append(waiting)
             raise OSError("no time now")
         return former(sender, waiting)
 
-    monkeypatch.setattr(Sender, "_is_over", is_over)
+    monkeypatch.setattr(Sender, "_seems_expired", seems_expired)
 
     async def scenario():
         async with loop_on(Cancelling()) as loop:
