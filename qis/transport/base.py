@@ -48,7 +48,8 @@ class Statistics:
 
     `refused` counts arrivals by the name of the error that refused them; `dropped` those that a
     full inbox kept out, and that come again; `unmatched` verified packets that no interest here
-    wants; `hops` what was delivered by the number of nodes that it went through.
+    wants; `hops` what was delivered by the number of nodes that it went through; `tidied` this
+    site's own expired packets that were deleted from a shared folder.
     """
 
     published: int = 0
@@ -60,6 +61,7 @@ class Statistics:
     datagrams_received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    tidied: int = 0
     hops: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 

@@ -7,11 +7,11 @@ verify, and is looked at again when it has changed.
 """
 
 import asyncio
+import logging
 import os
 import re
 import secrets
 import stat
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -25,19 +25,20 @@ from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
 from qis._layout import PACKET_SIZE
 from qis._paths import folder_path
 from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
-from qis.errors import InputError, PeerError, TransportError
+from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
+from qis.transport._folder_watch import FolderState, FolderWatch, Mark
 from qis.transport._reception import Reception, Verdict
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
+from qis.transport._tidying import tidy
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 from qis.transport.site_clocks import SiteClocks, span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
 _LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
-_ABANDONED_S: Final = 3600.0
 _TURN: Final = 256
 """Files read before others get their turn."""
 
@@ -58,7 +59,8 @@ class DirectoryTransport(Transport):
 
     The folder holds files ``<id>.qis``: the packet's 512 bytes and its routing keys, 8 bytes each.
     All else in it is ignored, and nothing is ever deleted but this site's own files: packets that
-    have expired, and what a stopped process left half-written. Everybody who can write there can
+    have expired by this machine's clock and the file server's, and what a stopped process left
+    half-written. Everybody who can write there can
     delete there too: keep evidence in a store, not in the folder.
 
     Parameters
@@ -106,6 +108,7 @@ class DirectoryTransport(Transport):
         self._seen: dict[str, _Mark] = {}
         self._early: dict[str, _Early] = {}
         self._set_aside: SetAside[str] = SetAside(*pauses_s)
+        self._watch = FolderWatch(Mark(0, 0))
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
         self._condition = self._closed()
@@ -129,6 +132,7 @@ class DirectoryTransport(Transport):
         if not self._is_open:
             with _translated(self.path):
                 self.path.mkdir(exist_ok=True)
+                self._watch = FolderWatch(_mark_of(self.path))
                 self._tidy()
             self._is_open = True
             self._condition = Condition(self.notices, now=self._clock.wall())
@@ -143,6 +147,7 @@ class DirectoryTransport(Transport):
         content = bytes(packet) + b"".join(keys)
         try:
             with _translated(self.path):
+                self._require_same_folder()
                 if self._write(name, content):
                     self._statistics.bytes_sent += len(content)
                     written = (self.path / name).stat().st_mtime
@@ -205,10 +210,11 @@ class DirectoryTransport(Transport):
             If the folder refuses.
 
         """
+        own = [packet for packet in packets if packet.issuer == self._identity.issuer]
         with _translated(self.path):
-            for packet in packets:
-                if packet.issuer == self._identity.issuer:
-                    (self.path / f"{packet.id.hex()}.qis").unlink(missing_ok=True)
+            for packet in own:
+                (self.path / f"{packet.id.hex()}.qis").unlink(missing_ok=True)
+                self._watch.forget([f"{packet.id.hex()}.qis"])
 
     def believe(self, roster: Roster) -> None:
         """Admit by another roster from now on; all files are looked at once more."""
@@ -258,6 +264,8 @@ class DirectoryTransport(Transport):
             files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
         # What is remembered of files that are gone would only grow.
         there = {entry.name for entry in files}
+        if self._look_over(there) is not FolderState.SAME:
+            return  # an empty mount point shows nothing, least of all that all was taken back
         self._seen = {name: mark for name, mark in self._seen.items() if name in there}
         self._take_back(self._early.keys() - there)
         self._set_aside.keep(there)
@@ -379,43 +387,73 @@ class DirectoryTransport(Transport):
         return True
 
     def _tidy(self) -> None:
-        """Delete this site's own expired packets, and drafts that a stopped process left."""
         now = self._clock.wall()
-        own = f".{self._identity.issuer}."
+        own = self._identity.issuer
+        removed, kept = tidy(self.path, own, self._guard, now=now, largest=_LARGEST)
+        self._statistics.tidied += removed
+        if removed:
+            self.notices.tell(
+                "health",
+                "folder_tidied",
+                f"{removed} packets of this site in {self.path} had expired and are deleted",
+                level=logging.INFO,
+                always=True,
+            )
+        if kept:
+            self.notices.tell(
+                "health",
+                "clock_files",
+                f"{kept} packets of this site in {self.path} have expired by this machine's clock "
+                "and not by the file server's, so they stay: one of the two clocks is wrong",
+            )
+
+    def _look_over(self, names: set[str]) -> FolderState:
+        """Tell if the folder is another than it was, or has lost all of its packets at once."""
+        now = self._clock.wall()
+        state = self._watch.look(_mark_of(self.path), names)
+        if state is FolderState.REPLACED:
+            self._condition.set(
+                "folder_replaced",
+                HealthState.CUT_OFF,
+                f"{self.path} is on another device than when it was opened, and none of its "
+                "packets is there: is the share mounted? Nothing is published into it. If this is "
+                "the right folder, open it again",
+                now=now,
+            )
+        elif state is FolderState.EMPTIED:
+            self._condition.set(
+                "folder_replaced",
+                HealthState.DEGRADED,
+                f"all packets in {self.path} have gone at once: were they deleted, or is it "
+                "another folder? What they showed stays in force; this site's own are held by "
+                "nobody there any more",
+                now=now,
+            )
+        else:
+            self._condition.clear("folder_replaced", now=now)
+        return state
+
+    def _require_same_folder(self) -> None:
+        """Refuse to publish into an empty mount point, where nobody would ever see it."""
+        if not self._watch.is_suspect(_mark_of(self.path)):
+            return
         with os.scandir(self.path) as entries:
-            found = list(entries)
-        for entry in found:
-            # Somebody else with this key may be at work: what is gone meanwhile is theirs. What
-            # may not be read is not ours.
-            item = self._guard.item("directory.tidying")
-            with item, suppress(FileNotFoundError, PermissionError, ForeignFileError):
-                is_draft = entry.name.startswith(own) and entry.name.endswith(".tmp")
-                if is_draft:
-                    modified = entry.stat(follow_symlinks=False).st_mtime
-                    is_done = modified < self._folder_time() - _ABANDONED_S
-                else:
-                    is_packet = _NAME.fullmatch(entry.name) is not None
-                    is_done = is_packet and self._is_own_and_expired(entry, now)
-                if is_done:
-                    Path(entry.path).unlink()
-
-    def _folder_time(self) -> float:
-        """What a file that is written now is dated: the file server's time, not this machine's."""
-        with tempfile.NamedTemporaryFile(dir=self.path, prefix=".qis.", suffix=".tmp") as probe:
-            return os.fstat(probe.fileno()).st_mtime
-
-    def _is_own_and_expired(self, entry: "os.DirEntry[str]", now: float) -> bool:
-        data = read_regular(entry.path, _LARGEST)[:PACKET_SIZE]
-        if len(data) != PACKET_SIZE or issuer_key(data) != self._identity.issuer.key:
-            return False
-        try:
-            return Packet.parse(data).expires_at <= now
-        except PeerError:  # not signed by us, whatever key it names
-            return False
+            names = {entry.name for entry in entries if _NAME.fullmatch(entry.name)}
+        if self._look_over(names) is FolderState.REPLACED:
+            raise TransportError(
+                f"{self.path} is on another device than when it was opened, and has none of its "
+                "packets: is the share mounted? Nothing was published; if this is "
+                "the right folder, open it again"
+            )
 
     def _require_open(self) -> None:
         if not self._is_open:
             raise TransportError("the transport is not open: use it in 'async with'")
+
+
+def _mark_of(folder: Path) -> Mark:
+    found = folder.stat()
+    return Mark(found.st_dev, found.st_ino)
 
 
 class _translated:  # noqa: N801  reads as a statement

@@ -15,9 +15,11 @@ from qis.errors import InputError, TransportError
 from qis.health import HealthState
 from qis.packet import content_id
 from qis.testing import VirtualClock, check_transport
+from qis.transport._folder_watch import Mark
 from qis.transport.directory import DirectoryTransport
 
 NOW = 1_800_000_000
+PAST = 1_700_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
 NEAR = [1.0, 0.5, -0.2, 0.1]
 CLOCK = VirtualClock(NOW)
@@ -113,7 +115,9 @@ def test_foreign_files_are_ignored_and_left_alone(tmp_path):
 
 
 def test_only_own_expired_packets_and_own_old_drafts_are_deleted(tmp_path):
-    mine, theirs, alive = packet_of(1), packet_of(2), packet_of(1, lifetime_s=90_000)
+    past = {"issued_at": PAST}  # by the file server's time too, which is this machine's real one
+    mine, theirs = packet_of(1, **past), packet_of(2, **past)
+    alive = packet_of(1, lifetime_s=90_000)
     draft = tmp_path / f".{site(1).issuer}.0011.tmp"
 
     async def scenario():
@@ -123,12 +127,153 @@ def test_only_own_expired_packets_and_own_old_drafts_are_deleted(tmp_path):
                     await transport.publish(packet, SCHEME.routing_keys(NEAR))
         draft.write_bytes(b"left behind")
         os.utime(draft, (0, 0))
-        async with open_in(tmp_path, 1, clock=VirtualClock(NOW + 7200)):
-            pass
+        transport = open_in(tmp_path, 1, clock=VirtualClock(NOW + 7200))
+        told = []
+        transport.notices.listen(told.append)
+        async with transport:
+            return told, transport.statistics.tidied
 
-    asyncio.run(scenario())
+    told, tidied = asyncio.run(scenario())
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {f"{packet.id.hex()}.qis" for packet in (theirs, alive)}
+    assert ([notice.subject for notice in told], tidied) == (["folder_tidied"], 1)
+
+
+def test_a_clock_that_is_ahead_deletes_nothing_that_the_file_server_calls_valid(tmp_path):
+    packets = [packet_of(1, question=f"{number}", lifetime_s=90_000) for number in range(3)]
+
+    async def scenario():
+        async with open_in(tmp_path, 1) as transport:
+            for packet in packets:
+                await transport.publish(packet, SCHEME.routing_keys(NEAR))
+        ahead = open_in(tmp_path, 1, clock=VirtualClock(NOW + 400 * 86_400))
+        told = []
+        ahead.notices.listen(told.append)
+        async with ahead:
+            assert ahead.statistics.tidied == 0
+        return told
+
+    told = [notice for notice in asyncio.run(scenario()) if notice.subject == "clock_files"]
+    assert [notice.reason.split(" of ")[0] for notice in told] == ["3 packets"]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{p.id.hex()}.qis" for p in packets}
+
+
+@pytest.fixture
+def mount(tmp_path, monkeypatch):
+    """A folder that can be unmounted: moved away, an empty one of another device in its place."""
+
+    class Mount:
+        path = tmp_path / "share"
+        hidden = tmp_path / "hidden"
+        devices = iter(range(2**40, 2**41))
+
+        def __init__(self):
+            self.device = next(self.devices)
+            monkeypatch.setattr("qis.transport.directory._mark_of", self.mark)
+
+        def mark(self, folder):
+            return Mark(self.device, folder.stat().st_ino)
+
+        def unmount(self):
+            self.path.rename(self.hidden)
+            self.path.mkdir()
+            self.device = next(self.devices)
+
+        def mount(self):
+            self.path.rmdir()  # which fails if anything was written into the mount point
+            self.hidden.rename(self.path)
+            self.device = next(self.devices)
+
+    return Mount()
+
+
+def test_an_empty_mount_point_in_place_of_the_share_is_told_and_takes_nothing_back(mount):
+    early = [packet_of(number, issued_at=NOW + 86_400) for number in (2, 3)]
+
+    async def scenario():
+        async with open_in(mount.path, 2) as one, open_in(mount.path, 3) as other:
+            for transport, packet in ((one, early[0]), (other, early[1])):
+                await transport.publish(packet, SCHEME.routing_keys(NEAR))
+        reader = open_in(mount.path, 1, poll_s=9999.0)
+        keys = SCHEME.routing_keys(NEAR)
+        async with reader, reader.subscribe(SCHEME.interest(NEAR)):
+            await reader._take_in()
+            assert len(reader._early) == 2
+            mount.unmount()
+            await reader._take_in()
+            assert len(reader._early) == 2
+            assert reader.health.state is HealthState.CUT_OFF
+            assert [reason.code for reason in reader.health.reasons] == ["folder_replaced"]
+            packet = packet_of(1)
+            with pytest.raises(TransportError, match="share mounted"):
+                await reader.publish(packet, keys)
+            assert not list(mount.path.iterdir())
+            assert not reader.holding(packet.id).is_held
+            mount.mount()
+            await reader.publish(packet, keys)
+            assert reader.holding(packet.id).is_held
+            await reader._take_in()
+            assert reader.health.state is HealthState.OK
+            assert len(reader._early) == 2
+
+    asyncio.run(scenario())
+
+
+def test_who_only_publishes_learns_of_the_mount_point_too(mount):
+    async def scenario():
+        async with open_in(mount.path, 1) as writer:
+            await writer.publish(packet_of(1), SCHEME.routing_keys(NEAR))
+            mount.unmount()
+            with pytest.raises(TransportError, match="share mounted"):
+                await writer.publish(packet_of(1, question="c"), SCHEME.routing_keys(NEAR))
+            codes = [reason.code for reason in writer.health.reasons]
+            assert codes[0] == "folder_replaced"
+            mount.mount()  # under another device number
+            await writer.publish(packet_of(1, question="c"), SCHEME.routing_keys(NEAR))
+            assert writer.health.state is HealthState.OK
+
+    asyncio.run(scenario())
+
+
+def test_a_folder_that_loses_all_its_packets_at_once_is_told(tmp_path):
+    async def scenario():
+        async with open_in(tmp_path, 2) as writer:
+            for question in "ab":
+                await writer.publish(
+                    packet_of(2, question=question, issued_at=NOW + 86_400),
+                    SCHEME.routing_keys(NEAR),
+                )
+        reader = open_in(tmp_path, 1, poll_s=9999.0)
+        async with reader, reader.subscribe(SCHEME.interest(NEAR)):
+            await reader._take_in()
+            for path in tmp_path.iterdir():
+                path.unlink()
+            await reader._take_in()
+            assert reader.health.state is HealthState.DEGRADED
+            assert [reason.code for reason in reader.health.reasons] == ["folder_replaced"]
+            assert len(reader._early) == 2
+            await reader.publish(packet_of(1), SCHEME.routing_keys(NEAR))  # goes on, and says so
+            await reader._take_in()
+            assert reader.health.state is HealthState.OK
+            assert not reader._early
+
+    asyncio.run(scenario())
+
+
+def test_taking_back_the_own_packets_is_no_loss(tmp_path):
+    packets = [packet_of(1, question=question) for question in "ab"]
+
+    async def scenario():
+        node = open_in(tmp_path, 1, poll_s=9999.0)
+        async with node, node.subscribe(SCHEME.interest(NEAR)):
+            for packet in packets:
+                await node.publish(packet, SCHEME.routing_keys(NEAR))
+            await node._take_in()
+            node.withdraw(packets)
+            await node._take_in()
+            assert node.health.state is HealthState.OK
+
+    asyncio.run(scenario())
 
 
 def test_publishing_twice_writes_once_and_a_damaged_copy_is_mended(tmp_path):
