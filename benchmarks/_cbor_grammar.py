@@ -58,6 +58,8 @@ JOINED: Final = (
     "\u0dc1\u0dca\u200d\u0dbb",
     "\u0995\u09cd\u200c\u09f0",
     "\u0915\u094d\u200d\u0995",
+    "\u09b0\u200d\u09cd\u09af",
+    "\u0995\u09cd\u09b0\u200d\u09cd\u09af",
     "a\u0301",
     "a\u0327\u0301",
     "\u1100\u1161",

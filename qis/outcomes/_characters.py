@@ -31,6 +31,10 @@ _INDIC: Final = (
     ("\u0dca", "\u0d9a-\u0dc6"),  # Sinhala
 )
 """Virama and consonants of each script: a joiner between them chooses another form."""
+# Bengali and Assamese: ra and ya joined by a virama are written as a reph over ya; with the joiner
+# before the virama as ra and ya-phalaa. Within a conjunct ra never is a reph, so there it changes
+# nothing. (The Unicode Standard, section 12.2; HarfBuzz forms a reph of both letters ra.)
+_YA_PHALAA: Final = "(?<![\u09cd\u200c\u200d])[\u09b0\u09f0]\u200d(?=\u09cd\u09af)"
 # Of the letters U+0620–U+06FF: those that join on both sides, and those that join to what is
 # before them only. A non-joiner is seen only where two letters would join without it.
 _BOTH_SIDES: Final = (
@@ -172,4 +176,4 @@ def _refused_below() -> re.Pattern[str]:
 def _seen_joiners() -> re.Pattern[str]:
     indic = "|".join(f"{virama}[\u200c\u200d](?=[{consonants}])" for virama, consonants in _INDIC)
     arabic = f"[{_BOTH_SIDES}][\u064b-\u065f\u0670]*\u200c(?=[{_BOTH_SIDES}{_ONE_SIDE}])"
-    return re.compile(f"{indic}|{arabic}")
+    return re.compile(f"{indic}|{_YA_PHALAA}|{arabic}")

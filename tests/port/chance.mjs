@@ -142,7 +142,9 @@ const TROUBLE = [
 ];
 
 /** Words that joiners change, as the page allows. */
-const JOINED = ["\u0915\u094d\u200d\u0937", "\u0915\u094d\u200c\u0937", "\u0645\u06cc\u200c\u062e"];
+const JOINED = ["\u0915\u094d\u200d\u0937", "\u0915\u094d\u200c\u0937", "\u0645\u06cc\u200c\u062e"].concat([
+  "\u09b0\u200d\u09cd\u09af",
+]);
 
 const character = (chance) => String.fromCodePoint(chance.whole(...chance.pick(SCRIPTS)));
 

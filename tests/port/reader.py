@@ -241,6 +241,8 @@ def plain(text):
 def joins(before, joiner, after):
     if not before or not after:
         return False
+    if joiner == 0x200D and before[-1] in (0x9B0, 0x9F0) and after[:2] == [0x9CD, 0x9AF]:
+        return before[-2:-1] not in ([0x9CD], [0x200C], [0x200D])
     if before[-1] in VIRAMAS:
         first, last = VIRAMAS[before[-1]]
         return first <= after[0] <= last or (before[-1] == 0x9CD and after[0] in (0x9F0, 0x9F1))

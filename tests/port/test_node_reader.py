@@ -82,7 +82,12 @@ def test_what_our_fuzzers_make_is_judged_alike(second, load_benchmark):
 
 
 @pytest.mark.parametrize(
-    "context", ["?", "e?", "?\u0301", "\u0915\u094d?\u0937", "\u0628\u200c?", "?\u200d\u0937"]
+    "context",
+    [
+        *("?", "e?", "?\u0301", "\u0915\u094d?\u0937", "\u0628\u200c?", "?\u200d\u0937"),
+        *("?\u09b0\u200d\u09cd\u09af", "?\u200d\u09cd\u09af", "\u09b0?\u09cd\u09af"),
+        "\u09b0\u200d\u09cd?",
+    ],
 )
 def test_each_character_is_judged_alike(second, context):
     line = second.run_node("every_character.mjs", json.dumps(context))

@@ -41,6 +41,7 @@ const R = [
 const JOINER = new RegExp(
   [
     ...INDIC.map(([virama, consonants]) => `(?<=${virama})[\u200c\u200d](?=[${consonants}])`),
+    "(?<=(?<![\u09cd\u200c\u200d])[\u09b0\u09f0])\u200d(?=\u09cd\u09af)",
     `(?<=[${D}][\u064b-\u065f\u0670]*)\u200c(?=[${D}${R}])`,
   ].join("|"),
   "gu",

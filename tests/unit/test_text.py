@@ -1,5 +1,6 @@
 """What a text may hold: frozen numbers, checked against Unicode's own files, in every Python."""
 
+import itertools
 import json
 import re
 import unicodedata
@@ -108,11 +109,54 @@ def test_a_control_character_is_no_white_space(control):
         "हृदय की विफलता",  # Hindi: heart failure
         "ශ්‍රී",  # Sinhala: Sri
         "ক্‌ষ",  # Bengali
+        "র‍্যাব",  # Bengali: ra with ya-phalaa
+        "ৰ‍্যালী",  # Assamese: rally
         "naïve Kohorte, 北京, 서울, Ελλάς, Россия, ישראל, 👩 ②",
     ],
 )
 def test_what_people_write_travels(text):
     assert normal_text(text, "x", 96) == unicodedata.normalize("NFC", text)
+
+
+BENGALI = "\u0995\u09b0\u09f0\u09af\u09cd\u200c\u200d\u09be"
+
+
+def shown_in_bengali(text):
+    """What is seen, as far as a joiner before a virama goes: without those that do nothing.
+
+    Ra begins a conjunct, and is a reph there, unless a virama binds it to what is before.
+    """
+    seen, is_bound = [], False
+    for at, char in enumerate(text):
+        if char == "\u200d" and text[at + 1 : at + 2] == "\u09cd":
+            could_be_reph = text[at - 1 : at] in ("\u09b0", "\u09f0") and not is_bound
+            if not (could_be_reph and text[at + 2 : at + 3] == "\u09af"):
+                continue
+        elif char in "\u0995\u09b0\u09f0\u09af":
+            is_bound = text[:at].rstrip("\u200c\u200d").endswith("\u09cd")
+        seen.append(char)
+    return "".join(seen)
+
+
+def collisions(without_use):
+    """Pairs of accepted texts of up to six characters that look alike."""
+    accepted, found = {}, []
+    for size in range(1, 7):
+        for text in map("".join, itertools.product(BENGALI, repeat=size)):
+            if "\u200d\u09cd" in text and without_use(text) is None:
+                found += [(text, former) for former in accepted.get(shown_in_bengali(text), ())]
+                accepted.setdefault(shown_in_bengali(text), []).append(text)
+    for shown, texts in accepted.items():
+        plain = shown not in texts and without_use(shown) is None
+        found += [(text, shown) for text in texts if plain]
+    return found
+
+
+def test_no_two_bengali_texts_differ_by_a_joiner_that_changes_nothing(monkeypatch):
+    assert collisions(_characters.joiner_without_use) == []
+    lax = re.compile(_characters._seen_joiners().pattern.replace("(?<![\u09cd\u200c\u200d])", ""))
+    monkeypatch.setattr(_characters, "_seen_joiners", lambda: lax)
+    assert collisions(_characters.joiner_without_use)  # the search finds what it looks for
 
 
 @pytest.mark.parametrize("newer", ["\U000105c9", "\U0001fae8", "e\U00010efd\u0301"])

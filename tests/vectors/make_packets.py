@@ -68,6 +68,10 @@ VALID = {
         question="\u0915\u094d\u200d\u0937 | \u0645\u06cc\u200c\u0634\u0648\u062f",
         cohort="\u0645\u064e\u200c\u0627",
     ),
+    "joiners where Bengali and Assamese need them": Suppressed(
+        question="\u09b0\u200d\u09cd\u09af\u09be | \u09f0\u200d\u09cd\u09af\u09be\u09b2\u09c0",
+        cohort="\u0995\u09b0\u200d\u09cd\u09af",
+    ),
 }
 DERIVED = Derived(
     **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3
@@ -133,6 +137,9 @@ TEXTS = {
     "a non-joiner after a letter that does not join": "\u062f\u200c\u0627",
     "a joiner between Arabic letters": "\u0645\u200d\u0634",
     "a non-joiner at its end": "\u0645\u200c",
+    "a joiner before a virama after another letter than ra": "\u0995\u200d\u09cd\u09af",
+    "a joiner before a virama and another letter than ya": "\u09b0\u200d\u09cd\u0995",
+    "a joiner after a ra within a conjunct": "\u0995\u09cd\u09b0\u200d\u09cd\u09af",
     "a joiner before another script": "\u0915\u094d\u200d\u0995",
 }
 
