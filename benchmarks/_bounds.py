@@ -11,51 +11,60 @@ from typing import Any
 
 from _site import Site
 
-from qis.channel import calling, sessions
+from qis.channel import initiator, sessions
 from qis.overlay import (
-    budgets,
-    finder,
     handover,
-    holder,
-    holdings,
-    inspection,
-    links,
-    outflow,
-    publisher,
+    lookup_driver,
+    message_store,
+    publications,
+    rate_limiter,
     record,
     relaying,
-    retained,
+    rendezvous,
     rounds,
+    rpc,
+    send_window,
+    subscription_table,
     table,
+    validator,
 )
 from qis.overlay.delivering import UNDELIVERED_LIMIT
 from qis.transport._held import HELD_LIMIT, KNOWN_LIMIT
 
 _PARTS = {
-    "subscriptions held": (("node", "holder", "holdings", "_held"), holdings.SUBSCRIBERS_LIMIT),
-    "packets retained": (("node", "holder", "retained", "_packets"), retained.RETAINED_LIMIT),
-    "forwarded packets": (("node", "holder", "_handled"), holder.HANDLED_LIMIT),
-    "deliveries that wait": (("node", "holder", "outflow", "_waiting"), outflow.WAITING_LIMIT),
+    "subscriptions held": (
+        ("node", "rendezvous", "subscription_table", "_held"),
+        subscription_table.SUBSCRIBERS_LIMIT,
+    ),
+    "packets retained": (
+        ("node", "rendezvous", "message_store", "_packets"),
+        message_store.RETAINED_LIMIT,
+    ),
+    "forwarded packets": (("node", "rendezvous", "_handled"), rendezvous.HANDLED_LIMIT),
+    "deliveries that wait": (
+        ("node", "rendezvous", "send_window", "_waiting"),
+        send_window.WAITING_LIMIT,
+    ),
     "deliveries of the application": (("node", "delivering", "_waiting"), UNDELIVERED_LIMIT),
-    "requests under way": (("node", "_links", "_under_way"), links.UNDER_WAY_LIMIT),
-    "tokens of others": (("node", "_links", "_tokens"), links.TOKENS_LIMIT),
+    "requests under way": (("node", "_rpc", "_under_way"), rpc.UNDER_WAY_LIMIT),
+    "tokens of others": (("node", "_rpc", "_tokens"), rpc.TOKENS_LIMIT),
     "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
-    "budgets": (("node", "_budgets", "_spent"), budgets.SOURCES_LIMIT),
-    "places looked for": (("node", "finder", "_near"), finder.PLACES_LIMIT),
+    "budgets": (("node", "_rate_limiter", "_spent"), rate_limiter.SOURCES_LIMIT),
+    "places looked for": (("node", "lookup_driver", "_near"), lookup_driver.PLACES_LIMIT),
     "remembered keys": (("node", "publisher", "_rounds", "_known"), rounds.REMEMBERED_KEYS_LIMIT),
-    "own publications": (("node", "publisher", "_publications"), publisher.PUBLICATIONS_LIMIT),
+    "own publications": (("node", "publisher", "_publications"), publications.PUBLICATIONS_LIMIT),
     "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),
     "reach of keys": (("node", "handover", "_reach"), handover.REACH_LIMIT),
     "news by key": (("node", "handover", "_news_of"), handover.REACH_LIMIT),
     "arrivals": (("node", "relaying", "_arrived"), relaying.LATELY_LIMIT),
     "arrivals to relay": (("node", "relaying", "_lately"), relaying.LATELY_LIMIT),
     "requests to relay": (("node", "relaying", "_obeyed"), relaying.OBEYED_LIMIT),
-    "verified packets": (("_inspector", "_verified"), inspection.VERIFIED_LIMIT),
+    "verified packets": (("_validator", "_verified"), validator.VERIFIED_LIMIT),
     "packets of the application": (("_reception", "_held"), HELD_LIMIT),
     "ids of former ones": (("_reception", "_held", "_known"), KNOWN_LIMIT),
     "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
     "unconfirmed sessions": (("channels", "sessions", "_unconfirmed"), sessions.UNCONFIRMED_LIMIT),
-    "calls": (("channels", "_calls", "_calls"), calling.CALLS_LIMIT),
+    "calls": (("channels", "_calls", "_calls"), initiator.CALLS_LIMIT),
 }
 
 

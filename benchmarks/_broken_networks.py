@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 import qis
 from qis.loop import Event, Outbox, Undelivered, sender
 from qis.loop.sender import LATE_S
-from qis.overlay import links
+from qis.overlay import rpc
 from qis.transport import Transport
 
 SCHEME: Final = qis.VectorScheme(dimensions=3)
@@ -57,12 +57,12 @@ def site(number: int) -> qis.Identity:
 @contextmanager
 def quick() -> Iterator[None]:
     """Let nobody wait long for an answer."""
-    before = links.TRY_AFTER_S, sender.CONFIRM_S
-    links.TRY_AFTER_S, sender.CONFIRM_S = TRIES_S, TRIES_S[-1]  # type: ignore[misc]
+    before = rpc.TRY_AFTER_S, sender.CONFIRM_S
+    rpc.TRY_AFTER_S, sender.CONFIRM_S = TRIES_S, TRIES_S[-1]  # type: ignore[misc]
     try:
         yield
     finally:
-        links.TRY_AFTER_S, sender.CONFIRM_S = before  # type: ignore[misc]
+        rpc.TRY_AFTER_S, sender.CONFIRM_S = before  # type: ignore[misc]
 
 
 @contextmanager
@@ -114,7 +114,7 @@ async def not_listed() -> AsyncIterator[Transport]:
 async def full_holders() -> AsyncIterator[Transport]:
     """The others have no room for another packet."""
     async with udp(2) as peer:
-        peer._node.holder.retained._limit = 0  # type: ignore[union-attr]  # noqa: SLF001
+        peer._node.rendezvous.message_store._limit = 0  # type: ignore[union-attr]  # noqa: SLF001
         yield udp(1, bootstrap=[peer.address])
 
 

@@ -73,20 +73,24 @@ SEAMS: Final = {
     "udp.cache": Seam("qis.transport.udp:write_cache", "udp"),
     "overlay.datagram": Seam("qis.overlay.node:decode", "overlay"),
     "overlay.delivery": Seam("qis.overlay.requests:Requests.deliver", "overlay"),
-    "overlay.verify_ahead": Seam("qis.overlay.inspection:Inspector.verify_ahead", "udp"),
+    "overlay.verify_ahead": Seam("qis.overlay.validator:Validator.verify_ahead", "udp"),
     "overlay.message": Seam("qis.overlay.requests:Requests.answer", "overlay"),
     "overlay.changes": Seam("qis.overlay.joining:Joining.notice", "overlay"),
     "overlay.timer": Seam("qis.overlay.handover:Handover.forget", "overlay", advance_s=700.0),
-    "overlay.answer": Seam("qis.overlay.finder:Finder._contacts", "overlay", advance_s=800.0),
-    "overlay.request": Seam("qis.overlay.links:Links.send", "overlay"),
+    "overlay.answer": Seam(
+        "qis.overlay.lookup_driver:LookupDriver._contacts", "overlay", advance_s=800.0
+    ),
+    "overlay.request": Seam("qis.overlay.rpc:Rpc.send", "overlay"),
     "overlay.lookup": Seam("qis.overlay.lookup:Lookup.to_ask", "overlay", advance_s=800.0),
     "overlay.found": Seam(
         "qis.overlay.subscriber:Subscriber._tell_all", "overlay", advance_s=800.0
     ),
     "overlay.round": Seam("qis.overlay.rounds:Rounds._start", "overlay"),
-    "overlay.round_end": Seam("qis.overlay.publisher:Publisher._note", "overlay"),
+    "overlay.round_end": Seam("qis.overlay.publications:Publications._note", "overlay"),
     "overlay.handed": Seam("qis.overlay.handover:Handover._named", "newcomer"),
-    "overlay.unhanded": Seam("qis.overlay.outflow:Outflow.send", "silent", argument="on_silence"),
+    "overlay.unhanded": Seam(
+        "qis.overlay.send_window:SendWindow.send", "silent", argument="on_silence"
+    ),
     "overlay.undelivered": Seam(
         "qis.overlay.delivering:Delivering._takes", "overlay", passes=(False,), advance_s=1.0
     ),

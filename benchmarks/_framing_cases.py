@@ -100,7 +100,7 @@ def forged_packets() -> Iterator[bool]:
             for is_holder in (False, True):
                 gate = Gate()
                 if is_holder:
-                    gate.reception.inspector(data, KEYS, NOW)
+                    gate.reception.validator(data, KEYS, NOW)
                 else:
                     gate.reception.receive(data, KEYS, hops=1, now=NOW)
                 heard = gate.reception.clocks.opinion(
@@ -135,7 +135,7 @@ def node_of(site: int, gate: Gate) -> OverlayNode:
     settings = Settings(
         credentials=Credentials.of(IDENTITIES[site]),
         address=PLACES[site],
-        inspect=gate.reception.inspector,
+        inspect=gate.reception.validator,
         receive=gate.reception.takes,
         accepts=gate.reception.accepts,
         refusals=gate.reception.refusals,
@@ -254,10 +254,10 @@ def without_checks() -> Iterator[None]:
         believe,
         mock.patch.object(Reception, "_site_of", lambda _, key: key.hex()),
         mock.patch("qis.transport._reception.Packet.parse", reread),
-        mock.patch("qis.overlay.inspection.Packet.parse", reread),
+        mock.patch("qis.overlay.validator.Packet.parse", reread),
         mock.patch("qis.overlay.requests.issuer_key", return_value=IDENTITIES[LIAR].issuer.key),
-        mock.patch("qis.channel.calling.verify"),
-        mock.patch("qis.channel.answering.verify"),
+        mock.patch("qis.channel.initiator.verify"),
+        mock.patch("qis.channel.responder.verify"),
     ):
         yield
 

@@ -40,10 +40,10 @@ class Judge:
     def _subscriptions(self) -> list[str]:
         faults = []
         network, now = self._network, self._network.now
-        holdings = network.target.node.holder.holdings
+        subscription_table = network.target.node.rendezvous.subscription_table
         held = set()
-        for key in sorted(holdings.keys()):
-            for subscription in holdings.under(key, now):
+        for key in sorted(subscription_table.keys()):
+            for subscription in subscription_table.under(key, now):
                 held.add((subscription.subscriber, key))
                 home = self._members.get(subscription.subscriber)
                 if home is None:
@@ -63,10 +63,10 @@ class Judge:
         faults = []
         now = self._network.now
         published = {packet.id: packet for packet, _, _ in self._network.published}
-        retained = self._network.target.node.holder.retained
+        message_store = self._network.target.node.rendezvous.message_store
         kept = {}
-        for key in sorted(retained.keys()):
-            kept.update({carried.id: carried for carried in retained.under(key, now)})
+        for key in sorted(message_store.keys()):
+            kept.update({carried.id: carried for carried in message_store.under(key, now)})
         for carried in kept.values():
             issuer = qis.Packet.parse(carried.packet).issuer.key
             if issuer not in self._members or issuer != carried.issuer:

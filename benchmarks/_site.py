@@ -47,7 +47,7 @@ class Site:
         """What was contained, of all lives of this site."""
         self._rng = random.Random(seed)
         self._reception = Reception(roster, self.statistics, notices=self.notices)
-        self._inspector = self._reception.inspector
+        self._validator = self._reception.validator
         self._inboxes = ExitStack()
         self._encrypted = encrypted
         self.start(NOW)
@@ -58,8 +58,8 @@ class Site:
         settings = Settings(
             credentials=self.credentials,
             address=self.address,
-            inspect=self._inspector,
-            verify_ahead=self._inspector.verify_ahead,
+            inspect=self._validator,
+            verify_ahead=self._validator.verify_ahead,
             receive=self._reception.takes,
             accepts=self.roster.accepts,
             refused=self.statistics.refused,
@@ -91,9 +91,9 @@ class Site:
 
     def publish(self, packet: qis.Packet, keys: tuple[bytes, ...], now: float) -> None:
         """Hand a packet of its own to the network, as a transport does."""
-        carried = self._inspector.carried(packet, keys)
+        carried = self._validator.carried(packet, keys)
         self._reception.hold(packet, keys)
-        self._inspector.trust(packet, carried)
+        self._validator.trust(packet, carried)
         self.node.publish(carried, now)
 
     def wanted(self) -> Wanted:

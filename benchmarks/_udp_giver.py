@@ -18,10 +18,10 @@ import qis
 from qis.channel import Channels
 from qis.overlay.addresses import pack_address, unpack_address
 from qis.overlay.bundles import messages_of
-from qis.overlay.links import Links
 from qis.overlay.messages import Deliver, Delivered, Message, decode
-from qis.overlay.outflow import WINDOW
 from qis.overlay.record import NodeRecord
+from qis.overlay.rpc import Rpc
+from qis.overlay.send_window import WINDOW
 from qis.overlay.timers import Timers
 from qis.packet import Packet
 from qis.transport._peer_names import parse_peer
@@ -41,7 +41,7 @@ class Giver:
         self.sent = self.answered = self.silent = 0
         self._behind_s = 0.0
         self._timers = Timers()
-        self._links = Links(self._timers, rng, rng.randbytes(32))
+        self._rpc = Rpc(self._timers, rng, rng.randbytes(32))
         self._channels = Channels(
             identity(number), accepts=qis.Roster.open().accepts, rng=rng, secret=rng.randbytes(32)
         )
@@ -79,7 +79,7 @@ class Giver:
         for number, packet in enumerate(packets):
             request = number.to_bytes(8)
             message = Deliver(request=request, hops=1, keys=_keys(packet), packet=bytes(packet))
-            self._links.send(message, self._to)
+            self._rpc.send(message, self._to)
         return self._sealed(now)
 
     def send_paced(self, datagrams: list[bytes], packets: int) -> None:
@@ -110,7 +110,7 @@ class Giver:
     @property
     def is_waiting(self) -> bool:
         """Whether an answer may come."""
-        return self._links.is_waiting
+        return self._rpc.is_waiting
 
     def step(self) -> None:
         """Take in what has come, and do what is due."""
@@ -127,7 +127,7 @@ class Giver:
         def build(request: bytes, _: bytes) -> Deliver:
             return Deliver(request=request, hops=1, keys=_keys(packet), packet=bytes(packet))
 
-        self._links.ask(
+        self._rpc.ask(
             build,
             self._to,
             now,
@@ -143,13 +143,13 @@ class Giver:
         self.silent += 1
 
     def _sealed(self, now: float) -> list[bytes]:
-        for data, address, key in self._links.take():
+        for data, address, key in self._rpc.take():
             self._channels.send(data, address, key, now)
         return [datagram for datagram, _ in self._channels.datagrams()]
 
     def _drain(self) -> None:
         for message in self._heard():
-            self._links.hear(message, self._to.address, self._now())
+            self._rpc.hear(message, self._to.address, self._now())
 
     def _heard(self) -> Iterator[Message]:
         while True:

@@ -85,8 +85,8 @@ def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Re
     settings = Settings(
         credentials=Credentials.of(identity(RECEIVER)),
         address=place,
-        inspect=reception.inspector,
-        verify_ahead=reception.inspector.verify_ahead,
+        inspect=reception.validator,
+        verify_ahead=reception.validator.verify_ahead,
         receive=reception.takes,
         accepts=ACCEPTS,
     )

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from typing import Final
 
 from qis._guard import Guard
-from qis.channel.answering import Answers
-from qis.channel.calling import Calls
 from qis.channel.ciphers import KeyPair, new_key_pair
 from qis.channel.cookies import Cookies
 from qis.channel.handshake import COOKIE, DATA, INITIATION, REFUSAL, RESPONSE
+from qis.channel.initiator import Initiator
+from qis.channel.responder import Responder
 from qis.channel.session import OVERHEAD, session_number
 from qis.channel.sessions import Sessions
 from qis.identity import Identity, Issuer
@@ -67,7 +67,7 @@ class Channels:
         self.refused: Counter[str] = Counter() if refused is None else refused
         self.sessions = Sessions(rng, guard)
         self._out: list[tuple[bytes, bytes]] = []
-        self._calls = Calls(
+        self._calls = Initiator(
             identity,
             self.sessions,
             self.refused,
@@ -78,7 +78,7 @@ class Channels:
             told=told,
             guard=guard,
         )
-        answers = Answers(
+        answers = Responder(
             identity,
             self.sessions,
             Cookies(secret),

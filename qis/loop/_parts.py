@@ -22,8 +22,8 @@ from qis.loop.events import Announcer
 from qis.loop.intake import Intake
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
-from qis.loop.publisher import Publisher
 from qis.loop.recovery import Recovery
+from qis.loop.release_gate import ReleaseGate
 from qis.loop.republishing import Republisher
 from qis.loop.sender import Sender
 from qis.loop.signing import Signer
@@ -99,7 +99,7 @@ class Parts:
             announcer=announcer,
             clock=clock,
         )
-        self.publisher = Publisher(
+        self.publisher = ReleaseGate(
             options.scheme,
             store,
             disclosure=options.disclosure,

@@ -14,7 +14,7 @@ from qis.errors import ClockError, InputError, OutcomeTooLargeError
 from qis.evidence import expiry_of, leaves_of
 from qis.evidence.rules import EvidenceKey, Role
 from qis.loop.approval import Draft
-from qis.loop.publisher import Publisher
+from qis.loop.release_gate import ReleaseGate
 from qis.loop.sender import Sender
 from qis.loop.signing import Signer
 from qis.outcomes import Derived
@@ -47,7 +47,7 @@ class Republisher:
 
     def __init__(
         self,
-        publisher: Publisher,
+        publisher: ReleaseGate,
         signer: Signer,
         sender: Sender,
         *,

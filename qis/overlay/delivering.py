@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from qis.overlay.retained import Carried
+from qis.overlay.message_store import Carried
 from qis.overlay.timers import Timers
 
 DELIVER_AGAIN_S: Final = 0.25

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import Known
 from qis.overlay.record import Contact
-from qis.overlay.retained import Carried
 from qis.overlay.timers import Timer
 
 SHARE_GROUPED: Final = 0.3

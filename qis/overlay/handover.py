@@ -13,17 +13,17 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from qis.overlay.finder import Finder
-from qis.overlay.holdings import Holdings
+from qis.overlay.debouncer import Debouncer
 from qis.overlay.ids import ID_BITS, rendezvous_id
-from qis.overlay.links import Links
+from qis.overlay.lookup_driver import LookupDriver
+from qis.overlay.lru_cache import LruCache
+from qis.overlay.message_store import Carried, MessageStore
 from qis.overlay.messages import NEWS_LIMIT, Closer, Delivered, Publish, Published
-from qis.overlay.outflow import Outflow
-from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
-from qis.overlay.retained import Carried, Retained
-from qis.overlay.soon import Soon
+from qis.overlay.rpc import Rpc
+from qis.overlay.send_window import SendWindow
 from qis.overlay.subscription import Subscription
+from qis.overlay.subscription_table import SubscriptionTable
 from qis.overlay.timers import Timers
 
 HANDED_LIMIT: Final = 4_096
@@ -57,28 +57,28 @@ class Handover:
     def __init__(
         self,
         *,
-        finder: Finder,
-        links: Links,
-        outflow: Outflow,
+        lookup_driver: LookupDriver,
+        rpc: Rpc,
+        send_window: SendWindow,
         timers: Timers,
         rng: random.Random,
-        holdings: Holdings,
-        retained: Retained,
+        subscription_table: SubscriptionTable,
+        message_store: MessageStore,
         salt: bytes,
         holders: int,
         tell_here: Callable[[Contact, Iterable[bytes], float], object],
     ) -> None:
-        self._finder = finder
-        self._links = links
-        self._outflow = outflow
-        self._holdings = holdings
-        self._retained = retained
+        self._lookup_driver = lookup_driver
+        self._rpc = rpc
+        self._send_window = send_window
+        self._subscription_table = subscription_table
+        self._message_store = message_store
         self._salt = salt
         self._holders = holders
         self._tell_here = tell_here
-        self._soon = Soon(timers, rng, self._pass_on)
-        self._new: Recent[int, Contact] = Recent(NEW_NODES_LIMIT)
-        self._news: Recent[int, tuple[Contact, float]] = Recent(NEW_NODES_LIMIT)
+        self._soon = Debouncer(timers, rng, self._pass_on)
+        self._new: LruCache[int, Contact] = LruCache(NEW_NODES_LIMIT)
+        self._news: LruCache[int, tuple[Contact, float]] = LruCache(NEW_NODES_LIMIT)
         self._reach: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
         self._news_of: dict[bytes, list[tuple[Contact, float]]] = {}
 
@@ -133,7 +133,7 @@ class Handover:
         known = self._reach.get(key)
         if known is None:
             place = rendezvous_id(key, self._salt)
-            closest = self._finder.closest(place)[: self._holders]
+            closest = self._lookup_driver.closest(place)[: self._holders]
             is_full = len(closest) == self._holders
             known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
             self._reach[key] = known
@@ -149,13 +149,13 @@ class Handover:
         subscriptions: dict[bytes, Subscription] = {}
         duties: defaultdict[tuple[bytes, int], list[bytes]] = defaultdict(list)
         packets: dict[bytes, Carried] = {}
-        for key in sorted(self._holdings.keys() | self._retained.keys()):
+        for key in sorted(self._subscription_table.keys() | self._message_store.keys()):
             heirs = self._heirs(key, new)
-            for subscription in self._holdings.under(key, now) if heirs else ():
+            for subscription in self._subscription_table.under(key, now) if heirs else ():
                 subscriptions[subscription.place] = subscription
                 for heir in heirs:
                     told[subscription.place, heir.id].append(key)
-            for carried in self._retained.under(key, now) if heirs else ():
+            for carried in self._message_store.under(key, now) if heirs else ():
                 for heir in heirs:
                     duties[carried.id, heir.id].append(key)
                     packets[carried.id] = carried
@@ -174,10 +174,10 @@ class Handover:
         heirs = [contact for node, contact in new.items() if node ^ place <= reach]
         if not heirs:
             return []
-        own = self._finder.own.id ^ place
+        own = self._lookup_driver.own.id ^ place
         before = sum(
             contact.id not in new and contact.id ^ place < own
-            for contact in self._finder.closest(place)
+            for contact in self._lookup_driver.closest(place)
         )
         return heirs if before < GIVERS else []
 
@@ -207,7 +207,7 @@ class Handover:
                 request=request,
                 token=token,
                 salt=0,
-                hops=1 + (carried.issuer != self._finder.own.record.key),
+                hops=1 + (carried.issuer != self._lookup_driver.own.record.key),
                 places=sum(1 << carried.keys.index(key) for key in keys),
                 keys=carried.keys,
                 packet=carried.packet,
@@ -216,7 +216,7 @@ class Handover:
         def on_answer(answer: Published, at: float) -> None:
             for contact, its_keys in self._named(answer.news, keys, handed).items():
                 if len(handed) >= HANDED_LIMIT:
-                    self._links.guard.at_limit(
+                    self._rpc.guard.at_limit(
                         "overlay.handover.HANDED_LIMIT",
                         carried.issuer.hex(),
                         "a packet was not handed to a new holder: it gets it when it is "
@@ -226,15 +226,17 @@ class Handover:
                 handed.update((contact.id, key) for key in its_keys)
                 self._hand(carried, contact, its_keys, handed, at)
 
-        self._outflow.send(carried, heir.record, build, now, expects=Published, on_answer=on_answer)
+        self._send_window.send(
+            carried, heir.record, build, now, expects=Published, on_answer=on_answer
+        )
 
     def _named(
         self, news: Iterable[bytes], keys: list[bytes], handed: set[tuple[int, bytes]]
     ) -> dict[Contact, list[bytes]]:
         """Those in the news who are holders of some of the keys, and have not been handed to."""
         found: dict[Contact, list[bytes]] = {}
-        for contact in map(self._finder.contact, news):
-            if contact is None or contact.id == self._finder.own.id:
+        for contact in map(self._lookup_driver.contact, news):
+            if contact is None or contact.id == self._lookup_driver.own.id:
                 continue
             for key in keys:
                 place, reach = self._reach_of(key)
@@ -245,14 +247,14 @@ class Handover:
     def _tell(
         self, subscription: Subscription, heir: Contact, keys: tuple[bytes, ...], now: float
     ) -> None:
-        subscriber = self._finder.contact(subscription.record)
+        subscriber = self._lookup_driver.contact(subscription.record)
         if subscriber is None or subscriber.id == heir.id:
             return
-        if subscriber.id == self._finder.own.id:
+        if subscriber.id == self._lookup_driver.own.id:
             self._tell_here(heir, keys, now)
             return
         record = heir.record.encode()
-        self._links.ask(
+        self._rpc.ask(
             lambda request, _: Closer(request=request, record=record, keys=keys),
             subscriber.record,
             now,

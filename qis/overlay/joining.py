@@ -4,8 +4,8 @@ import random
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from qis.overlay.finder import Finder
 from qis.overlay.ids import ID_BITS, node_id
+from qis.overlay.lookup_driver import LookupDriver
 from qis.overlay.messages import RECORDS_LIMIT
 from qis.overlay.record import Contact, NodeRecord
 from qis.overlay.table import RoutingTable
@@ -36,7 +36,7 @@ class Joining:
 
     def __init__(
         self,
-        finder: Finder,
+        lookup_driver: LookupDriver,
         table: RoutingTable,
         timers: Timers,
         rng: random.Random,
@@ -46,7 +46,7 @@ class Joining:
     ) -> None:
         self.is_in = True
         """Whether it has entered, or has no peers to enter by."""
-        self._finder = finder
+        self._lookup_driver = lookup_driver
         self._table = table
         self._timers = timers
         self._rng = rng
@@ -69,10 +69,10 @@ class Joining:
     def join(self, peers: Iterable[Peer], now: float, then: Then) -> None:
         """Enter by these peers; `then` once it is done.
 
-        The first that answers is enough. Calls again until one does, and whenever the table has
+        The first that answers is enough. Initiator again until one does, and whenever the table has
         run empty; then also those who were in it.
         """
-        own_key = self._finder.own.record.key
+        own_key = self._lookup_driver.own.record.key
         self._peers = [peer for peer in peers if peer[0] != own_key]
         self.is_in = not self._peers
         self._call([*self._peers, *self._former], now, then)
@@ -109,25 +109,25 @@ class Joining:
         for key, address in peers:
             record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
             stranger = Contact(node_id(key, self._salt), record)
-            self._finder.call(stranger, now=now, then=called)
+            self._lookup_driver.call(stranger, now=now, then=called)
 
     def _explore(self, now: float, then: Then) -> None:
         """Look for this node's own place, and for one in each distance beyond the closest."""
-        own = self._finder.own.id
+        own = self._lookup_driver.own.id
 
         def outwards(found: list[Contact], at: float) -> None:
             for contact in found:  # by now they have given a token, so this is no stranger's word
                 if contact.id != own:
-                    self._finder.call(contact, now=at, then=lambda _: None)
+                    self._lookup_driver.call(contact, now=at, then=lambda _: None)
             self._enter(at)
             closest = self._table.closest(own, 1)
             nearest = (closest[0].id ^ own).bit_length() if closest else ID_BITS
             for bits in range(nearest, ID_BITS):
                 target = own ^ (1 << bits) ^ self._rng.getrandbits(bits)
-                self._finder.find(target, width=1, now=at, then=lambda _found, _at: None)
+                self._lookup_driver.find(target, width=1, now=at, then=lambda _found, _at: None)
             then(at)
 
-        self._finder.find(own, width=RECORDS_LIMIT, now=now, then=outwards)
+        self._lookup_driver.find(own, width=RECORDS_LIMIT, now=now, then=outwards)
 
     def _enter(self, now: float) -> None:
         if not self.is_in:

@@ -21,7 +21,7 @@ CANDIDATES_LIMIT: Final = 64
 """Candidates kept; the farthest that has not been asked goes first."""
 
 
-class State(Enum):
+class LookupState(Enum):
     """What a lookup knows of a candidate."""
 
     HEARD_OF = "somebody named it"
@@ -30,7 +30,7 @@ class State(Enum):
     FAILED = "it has not answered any try"
 
 
-class Event(Enum):
+class LookupEvent(Enum):
     """What happens to a candidate."""
 
     ASK = "a request goes out"
@@ -39,9 +39,9 @@ class Event(Enum):
 
 
 TRANSITIONS: Final = {
-    (State.HEARD_OF, Event.ASK): State.ASKED,
-    (State.ASKED, Event.ANSWER): State.ANSWERED,
-    (State.ASKED, Event.SILENCE): State.FAILED,
+    (LookupState.HEARD_OF, LookupEvent.ASK): LookupState.ASKED,
+    (LookupState.ASKED, LookupEvent.ANSWER): LookupState.ANSWERED,
+    (LookupState.ASKED, LookupEvent.SILENCE): LookupState.FAILED,
 }
 """All that can happen; anything else changes nothing."""
 
@@ -50,7 +50,7 @@ TRANSITIONS: Final = {
 class _Candidate:
     contact: Contact
     depth: int
-    state: State = State.HEARD_OF
+    state: LookupState = LookupState.HEARD_OF
 
 
 class Lookup:
@@ -85,7 +85,7 @@ class Lookup:
         for candidate in self._front():
             if self._under_way >= ALPHA or self.requests >= REQUESTS_LIMIT:
                 break
-            if self._step(candidate, Event.ASK):
+            if self._step(candidate, LookupEvent.ASK):
                 self.requests += 1
                 self._under_way += 1
                 asked.append(candidate.contact)
@@ -94,14 +94,14 @@ class Lookup:
     def answered(self, node: int, contacts: Iterable[Contact]) -> None:
         """Take an answer in; from somebody not asked, or a second one, it changes nothing."""
         candidate = self._candidates.get(node)
-        if candidate is not None and self._step(candidate, Event.ANSWER):
+        if candidate is not None and self._step(candidate, LookupEvent.ANSWER):
             self._under_way -= 1
             self._hear(contacts, candidate.depth + 1)
 
     def failed(self, node: int) -> None:
         """Note that somebody who was asked has not answered any try."""
         candidate = self._candidates.get(node)
-        if candidate is not None and self._step(candidate, Event.SILENCE):
+        if candidate is not None and self._step(candidate, LookupEvent.SILENCE):
             self._under_way -= 1
 
     @property
@@ -109,36 +109,37 @@ class Lookup:
         """Whether nobody is left whose answer could change the result."""
         is_spent = self.requests >= REQUESTS_LIMIT
         return all(
-            candidate.state is State.ANSWERED or (is_spent and candidate.state is State.HEARD_OF)
+            candidate.state is LookupState.ANSWERED
+            or (is_spent and candidate.state is LookupState.HEARD_OF)
             for candidate in self._front()
         )
 
     @property
     def is_cut_short(self) -> bool:
         """Whether somebody among the closest was not asked any more."""
-        return any(candidate.state is State.HEARD_OF for candidate in self._front())
+        return any(candidate.state is LookupState.HEARD_OF for candidate in self._front())
 
     def result(self) -> list[Contact]:
         """Those that answered, closest first."""
-        return [c.contact for _, c in self._ranked if c.state is State.ANSWERED]
+        return [c.contact for _, c in self._ranked if c.state is LookupState.ANSWERED]
 
     @property
     def path_length(self) -> int:
         """Length of the longest chain of answers that led to one of the `width` closest."""
-        found = [c.depth for _, c in self._ranked if c.state is State.ANSWERED]
+        found = [c.depth for _, c in self._ranked if c.state is LookupState.ANSWERED]
         return max(found[: self._width], default=0)
 
     def _front(self) -> list[_Candidate]:
         """The `width` closest that have not failed."""
         front: list[_Candidate] = []
         for _, candidate in self._ranked:
-            if candidate.state is not State.FAILED:
+            if candidate.state is not LookupState.FAILED:
                 front.append(candidate)
                 if len(front) == self._width:
                     break
         return front
 
-    def _step(self, candidate: _Candidate, event: Event) -> bool:
+    def _step(self, candidate: _Candidate, event: LookupEvent) -> bool:
         after = TRANSITIONS.get((candidate.state, event))
         if after is None:
             return False
@@ -157,7 +158,7 @@ class Lookup:
     def _forget_farthest(self) -> bool:
         for i in range(len(self._ranked) - 1, -1, -1):
             candidate = self._ranked[i][1]
-            if candidate.state is State.HEARD_OF:
+            if candidate.state is LookupState.HEARD_OF:
                 del self._ranked[i], self._candidates[candidate.contact.id]
                 return True
         return False

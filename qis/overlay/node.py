@@ -10,16 +10,14 @@ from blake3 import blake3
 
 from qis._guard import Guard
 from qis.identity import Issuer
-from qis.overlay.budgets import Budgets
 from qis.overlay.bundles import Datagram, messages_of
 from qis.overlay.delivering import Arrived, Delivering, Receive
-from qis.overlay.finder import Finder
 from qis.overlay.handover import Handover
-from qis.overlay.holder import Holder
 from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
-from qis.overlay.links import Links
+from qis.overlay.lookup_driver import LookupDriver
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import (
     NO_REQUEST,
     Deliver,
@@ -31,12 +29,14 @@ from qis.overlay.messages import (
     Subscribe,
     decode,
 )
-from qis.overlay.publisher import BACKLOG_LIMIT, Progress, Publisher
-from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.publications import BACKLOG_LIMIT, Progress, Publications
+from qis.overlay.rate_limiter import RateLimiter
+from qis.overlay.record import Contact, Credentials, NodeAdmission
 from qis.overlay.relaying import Inspect, Relaying
+from qis.overlay.rendezvous import RendezvousNode
 from qis.overlay.requests import Heard, Requests
-from qis.overlay.retained import Carried
 from qis.overlay.rounds import Rounds
+from qis.overlay.rpc import Rpc
 from qis.overlay.subscriber import HOLDERS, REFRESH_S, Subscriber
 from qis.overlay.subscription import Wanted
 from qis.overlay.table import RoutingTable
@@ -170,7 +170,7 @@ class OverlayNode:
         rng: random.Random,
         secret: bytes,
         now: float,
-        admission: Admission | None = None,
+        admission: NodeAdmission | None = None,
     ) -> None:
         credentials, unix_s = settings.credentials, settings.unix_s
 
@@ -181,7 +181,7 @@ class OverlayNode:
 
         self.refused = settings.refused
         self._settings = settings
-        self._admission = admission or Admission(
+        self._admission = admission or NodeAdmission(
             credentials.verify, settings.accepts, settings.salt
         )
         # What is wanted and published before the first peer has answered waits: looked up among
@@ -191,20 +191,20 @@ class OverlayNode:
         self._guard = settings.guard
         self._timers = Timers(settings.guard)
         self._tokens = Tokens(_derived(secret, "tokens"))
-        self._budgets = Budgets(settings.guard)
+        self._rate_limiter = RateLimiter(settings.guard)
         record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
         own = Contact(node_id(credentials.key, settings.salt), record)
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
-        self._links = Links(self._timers, rng, _derived(secret, "request numbers"))
-        self.finder = Finder(own, self.table, self._admission, self._links)
+        self._rpc = Rpc(self._timers, rng, _derived(secret, "request numbers"))
+        self.lookup_driver = LookupDriver(own, self.table, self._admission, self._rpc)
         self.interests = Interests(
             lambda slot: Subscriber(
                 credentials=credentials,
-                finder=self.finder,
-                links=self._links,
+                lookup_driver=self.lookup_driver,
+                rpc=self._rpc,
                 timers=self._timers,
                 rng=rng,
-                hold_here=self.holder.subscribe,
+                hold_here=self.rendezvous.subscribe,
                 refusals=settings.refusals,
                 unix_s=unix_s,
                 salt=settings.salt,
@@ -213,58 +213,63 @@ class OverlayNode:
             )
         )
         self.delivering = Delivering(self._receive, self._timers, self.refused)
-        self.holder = Holder(
+        self.rendezvous = RendezvousNode(
             credentials=credentials,
             admission=self._admission,
-            links=self._links,
+            rpc=self._rpc,
             inspect=inspect,
             deliver_here=self.delivering.deliver,
             unix_s=unix_s,
             epoch=_derived(secret, "holder's epoch")[:8],
         )
         self.relaying = Relaying(
-            admission=self._admission, inspect=inspect, outflow=self.holder.outflow
+            admission=self._admission, inspect=inspect, send_window=self.rendezvous.send_window
         )
         self._rounds = Rounds(
-            finder=self.finder,
-            links=self._links,
+            lookup_driver=self.lookup_driver,
+            rpc=self._rpc,
             timers=self._timers,
-            hold_here=self.holder.publish,
+            hold_here=self.rendezvous.publish,
             refusals=settings.refusals,
             salt=settings.salt,
             holders=settings.holders,
             is_own_site=settings.is_own_site,
         )
-        self.publisher = Publisher(self._rounds, self._timers, unix_s=unix_s)
+        self.publisher = Publications(self._rounds, self._timers, unix_s=unix_s)
         self.handover = Handover(
-            finder=self.finder,
-            links=self._links,
-            outflow=self.holder.outflow,
+            lookup_driver=self.lookup_driver,
+            rpc=self._rpc,
+            send_window=self.rendezvous.send_window,
             timers=self._timers,
             rng=rng,
-            holdings=self.holder.holdings,
-            retained=self.holder.retained,
+            subscription_table=self.rendezvous.subscription_table,
+            message_store=self.rendezvous.message_store,
             salt=settings.salt,
             holders=settings.holders,
             tell_here=self.interests.closer,
         )
-        self.holder.news_for = self.handover.news
+        self.rendezvous.news_for = self.handover.news
         self._requests = Requests(
             admission=self._admission,
             tokens=self._tokens,
             table=self.table,
-            finder=self.finder,
-            links=self._links,
-            holder=self.holder,
+            lookup_driver=self.lookup_driver,
+            rpc=self._rpc,
+            holder=self.rendezvous,
             interests=self.interests,
             relaying=self.relaying,
             receive=self._receive,
             gone=self._gone,
             refused=self.refused,
         )
-        self.holder.retained.dropped = self._requests.tell_full
+        self.rendezvous.message_store.dropped = self._requests.tell_full
         self._joining = Joining(
-            self.finder, self.table, self._timers, rng, salt=settings.salt, entered=self._entered
+            self.lookup_driver,
+            self.table,
+            self._timers,
+            rng,
+            salt=settings.salt,
+            entered=self._entered,
         )
         self._timers.start(now + REFRESH_S, self._tidy)
 
@@ -273,11 +278,11 @@ class OverlayNode:
     @property
     def contact(self) -> Contact:
         """The signed record and the place of this node."""
-        return self.finder.own
+        return self.lookup_driver.own
 
     def datagrams(self) -> list[Datagram]:
         """What has to be sent now: bytes, address, and the key expected there; taken once."""
-        return self._links.take()
+        return self._rpc.take()
 
     def next_timer(self) -> float | None:
         """When `handle_timer` has to be called next, by the clock of `now`."""
@@ -288,7 +293,7 @@ class OverlayNode:
         """Whether it has joined, and nothing is under way that would bring a packet further."""
         is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
-        return is_in and is_held and not self.holder.outflow.own_under_way
+        return is_in and is_held and not self.rendezvous.send_window.own_under_way
 
     def all_held(self, now: float) -> bool:
         """Whether another node has acknowledged all that was published here, under every key.
@@ -311,8 +316,8 @@ class OverlayNode:
             peers=len(self.table),
             knows_of=self._joining.knows_of,
             is_joining=not self._joining.is_in,
-            unanswered=self._links.unanswered,
-            heard_at=self._links.heard_at,
+            unanswered=self._rpc.unanswered,
+            heard_at=self._rpc.heard_at,
         )
 
     @property
@@ -323,7 +328,7 @@ class OverlayNode:
     @property
     def is_busy(self) -> bool:
         """Whether it waits for an answer, or passes on what it holds."""
-        return self._links.is_waiting or not self.handover.is_idle
+        return self._rpc.is_waiting or not self.handover.is_idle
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
@@ -362,11 +367,11 @@ class OverlayNode:
                 self._settings.verify_ahead(published, self._settings.unix_s(now))
         for message, address, sender in others:
             with self._guard.item("overlay.message"):
-                self._links.asked_by = sender
+                self._rpc.asked_by = sender
                 is_request = self._requests.answer(message, address, now)
-                if not is_request and not self._links.hear(message, address, now):
+                if not is_request and not self._rpc.hear(message, address, now):
                     self._unasked(message, sender, now)
-        self._links.asked_by = None
+        self._rpc.asked_by = None
         self._notice_changes(now)
 
     def _messages(
@@ -400,7 +405,7 @@ class OverlayNode:
         parts = messages_of(data)
         if parts is None:
             self.refused["malformed"] += 1
-        elif not self._budgets.allows(address, now, sender=sender, messages=len(parts)):
+        elif not self._rate_limiter.allows(address, now, sender=sender, messages=len(parts)):
             self.refused["budget"] += 1
             if sender is not None:
                 self._requests.tell_full(sender, now)
@@ -427,7 +432,7 @@ class OverlayNode:
         """Repeat and keep these packets no more; what others hold stays there."""
         for packet_id in packet_ids:
             self.publisher.withdraw(packet_id)
-            self.holder.retained.withdraw(packet_id)
+            self.rendezvous.message_store.withdraw(packet_id)
             self._unpublished = [each for each in self._unpublished if each.id != packet_id]
 
     def join(
@@ -453,8 +458,8 @@ class OverlayNode:
         sequence = max(int(self._settings.unix_s(now) * 1_000_000), former + 1)
         record = self._settings.credentials.record(gone, sequence)
         for contact in self.table:
-            message = Leave(request=self._links.new_number(), record=record.encode())
-            self._links.send(message, contact.record)
+            message = Leave(request=self._rpc.new_number(), record=record.encode())
+            self._rpc.send(message, contact.record)
 
     # --- its parts --------------------------------------------------------------------------
 
@@ -462,7 +467,7 @@ class OverlayNode:
         return self._settings.receive(arrived, self._settings.unix_s(now))
 
     def _gone(self, contact: Contact) -> None:
-        self.finder.gone(contact)
+        self.lookup_driver.gone(contact)
         self._rounds.gone(contact)
         self.handover.gone(contact)
 
@@ -480,8 +485,8 @@ class OverlayNode:
 
     def _tidy(self, now: float) -> None:
         self._timers.start(now + REFRESH_S, self._tidy)
-        self.holder.holdings.expire(now)
-        self.holder.retained.expire(now)
+        self.rendezvous.subscription_table.expire(now)
+        self.rendezvous.message_store.expire(now)
         self.handover.forget(now)
 
 

@@ -13,7 +13,7 @@ from qis.errors import SignatureError
 from qis.identity import Identity, Issuer, verify
 from qis.overlay.addresses import ADDRESS_SIZE
 from qis.overlay.ids import node_id
-from qis.overlay.recent import Recent
+from qis.overlay.lru_cache import LruCache
 
 _CONTENT = struct.Struct(f">32sQ{ADDRESS_SIZE}s")
 _CONTEXT = b"qis node record 1\x00"
@@ -110,7 +110,7 @@ class Contact:
         return hash(self.id)  # as good as that of the whole record, and quick
 
 
-class Admission:
+class NodeAdmission:
     """Decides which records are believed: signed by their node, which the roster accepts.
 
     Parameters
@@ -133,7 +133,7 @@ class Admission:
         self._verify = verify
         self._accepts = accepts
         self.salt = salt
-        self._known: Recent[bytes, Contact] = Recent(KNOWN_RECORDS_LIMIT)
+        self._known: LruCache[bytes, Contact] = LruCache(KNOWN_RECORDS_LIMIT)
 
     def forget(self) -> None:
         """Ask again of everybody whether they are accepted."""

@@ -20,11 +20,11 @@ from typing import Final, Literal
 
 from blake3 import blake3
 
+from qis.overlay.lru_cache import LruCache
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Relay
-from qis.overlay.outflow import Outflow
-from qis.overlay.recent import Recent
-from qis.overlay.record import Admission, Contact
-from qis.overlay.retained import Carried
+from qis.overlay.record import Contact, NodeAdmission
+from qis.overlay.send_window import SendWindow
 from qis.refusals import RefusalCode
 
 DIRECT_LIMIT: Final = 64
@@ -91,8 +91,8 @@ class Spreading:
 
     """
 
-    def __init__(self, outflow: Outflow) -> None:
-        self._outflow = outflow
+    def __init__(self, send_window: SendWindow) -> None:
+        self._send_window = send_window
 
     def spread(
         self,
@@ -118,7 +118,7 @@ class Spreading:
         if not charges:
             self._deliver(errand, relay, now)
             return
-        self._outflow.deliver(
+        self._send_window.deliver(
             errand.carried,
             relay.record,
             errand.hops,
@@ -148,7 +148,7 @@ class Spreading:
                 records=records,
             )
 
-        self._outflow.send(
+        self._send_window.send(
             errand.carried,
             relay.record,
             build,
@@ -168,7 +168,7 @@ class Spreading:
             self._deliver(errand, contact, now)
 
     def _deliver(self, errand: _Errand, to: Contact, now: float) -> None:
-        self._outflow.deliver(errand.carried, to.record, errand.hops, now, line=errand.line)
+        self._send_window.deliver(errand.carried, to.record, errand.hops, now, line=errand.line)
 
 
 class Relaying:
@@ -185,13 +185,15 @@ class Relaying:
 
     """
 
-    def __init__(self, *, admission: Admission, inspect: Inspect, outflow: Outflow) -> None:
+    def __init__(
+        self, *, admission: NodeAdmission, inspect: Inspect, send_window: SendWindow
+    ) -> None:
         self._admission = admission
         self._inspect = inspect
-        self._outflow = outflow
+        self._send_window = send_window
         self._arrived: deque[Deliver] = deque(maxlen=LATELY_LIMIT)
-        self._lately: Recent[bytes, Deliver] = Recent(LATELY_LIMIT)
-        self._obeyed: Recent[tuple[bytes, bytes], None] = Recent(OBEYED_LIMIT)
+        self._lately: LruCache[bytes, Deliver] = LruCache(LATELY_LIMIT)
+        self._obeyed: LruCache[tuple[bytes, bytes], None] = LruCache(OBEYED_LIMIT)
 
     def note(self, message: Deliver) -> None:
         """Remember what has come here."""
@@ -212,7 +214,7 @@ class Relaying:
             return "record"
         self._obeyed.put(request, None)
         for contact in contacts:
-            self._outflow.deliver(carried, contact.record, message.hops, now, line=address)
+            self._send_window.deliver(carried, contact.record, message.hops, now, line=address)
         return None
 
     def _find(self, digest: bytes, now: float) -> Carried | None:

@@ -10,11 +10,9 @@ from typing import Any, Final
 
 from qis._seldom import Seldom
 from qis.overlay.delivering import Receive
-from qis.overlay.finder import Finder
-from qis.overlay.holder import Holder
 from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
-from qis.overlay.links import Links
+from qis.overlay.lookup_driver import LookupDriver
 from qis.overlay.messages import (
     NO_REQUEST,
     Closer,
@@ -30,8 +28,10 @@ from qis.overlay.messages import (
     Relay,
     Subscribe,
 )
-from qis.overlay.record import Admission, Contact
+from qis.overlay.record import Contact, NodeAdmission
 from qis.overlay.relaying import Relaying
+from qis.overlay.rendezvous import RendezvousNode
+from qis.overlay.rpc import Rpc
 from qis.overlay.table import RoutingTable
 from qis.overlay.tokens import Tokens
 from qis.packet import issuer_key
@@ -42,17 +42,17 @@ Heard = tuple[Deliver, bytes, bytes | None]
 
 
 class Requests:
-    """Answers requests; the arguments are the other parts of the node."""
+    """Responder requests; the arguments are the other parts of the node."""
 
     def __init__(
         self,
         *,
-        admission: Admission,
+        admission: NodeAdmission,
         tokens: Tokens,
         table: RoutingTable,
-        finder: Finder,
-        links: Links,
-        holder: Holder,
+        lookup_driver: LookupDriver,
+        rpc: Rpc,
+        holder: RendezvousNode,
         interests: Interests,
         relaying: Relaying,
         receive: Receive,
@@ -62,9 +62,9 @@ class Requests:
         self._admission = admission
         self._tokens = tokens
         self._table = table
-        self._finder = finder
-        self._links = links
-        self._holder = holder
+        self._lookup_driver = lookup_driver
+        self._rpc = rpc
+        self._rendezvous = holder
         self._interests = interests
         self._relaying = relaying
         self._receive = receive
@@ -90,14 +90,14 @@ class Requests:
             if is_taken:
                 self._relaying.note(message)
                 taken.setdefault((address, sender), []).append(message.request)
-        for (address, self._links.asked_by), requests in taken.items():
-            self._links.acknowledge(requests, address)
+        for (address, self._rpc.asked_by), requests in taken.items():
+            self._rpc.acknowledge(requests, address)
 
     def tell_full(self, key: bytes, now: float) -> None:
         """Tell a node, if it is known, that it loses by a limit here; it asks nothing now."""
         contact = self._table.get(node_id(key, self._admission.salt))
         if contact is not None and self._told.allows((key, RefusalCode.FULL), now):
-            self._links.send(Refused(request=NO_REQUEST, code=RefusalCode.FULL), contact.record)
+            self._rpc.send(Refused(request=NO_REQUEST, code=RefusalCode.FULL), contact.record)
 
     def _on_find(self, message: Find, address: bytes, now: float) -> None:
         asker = self._admission.contact(message.record)
@@ -110,20 +110,20 @@ class Requests:
             return
         if is_proven and asker.record.address == address:
             self._table.add(asker)
-        records = tuple(c.record.encode() for c in self._finder.closest(message.target))
+        records = tuple(c.record.encode() for c in self._lookup_driver.closest(message.target))
         token = self._tokens.token(address, now)
-        self._links.answer(Found(request=message.request, token=token, records=records), address)
+        self._rpc.answer(Found(request=message.request, token=token, records=records), address)
 
     def _on_subscribe(self, message: Subscribe, address: bytes, now: float) -> None:
         if message.subscription.address != address:  # or a victim could be subscribed
             self._refused["address"] += 1
         elif self._proves(message, message.token, address, now):
-            self._answer(self._holder.subscribe(message, now), address, now)
+            self._answer(self._rendezvous.subscribe(message, now), address, now)
 
     def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
         if self._proves(message, message.token, address, now):
-            answer = self._holder.publish(message, now)
-            asked_by = self._links.asked_by
+            answer = self._rendezvous.publish(message, now)
+            asked_by = self._rpc.asked_by
             # What becomes of a packet is its own site's business, and nobody else's: another could
             # ask by made-up packets whom this node's roster lists.
             if isinstance(answer, Refused) and asked_by not in (None, issuer_key(message.packet)):
@@ -134,11 +134,11 @@ class Requests:
         if not self._interests.hears_from(address):
             self._refused["unasked"] += 1
             return
-        contact = self._finder.contact(message.record)
+        contact = self._lookup_driver.contact(message.record)
         if contact is None:
             self._refused["record"] += 1
             return
-        self._links.answer(Delivered(request=message.request), address)
+        self._rpc.answer(Delivered(request=message.request), address)
         self._interests.closer(contact, message.keys, now)
 
     def _on_relay(self, message: Relay, address: bytes, now: float) -> None:
@@ -147,7 +147,7 @@ class Requests:
             return
         refusal = self._relaying.relay(message, address, now)
         if refusal is None:
-            self._links.answer(Delivered(request=message.request), address)
+            self._rpc.answer(Delivered(request=message.request), address)
         else:
             self._refused[refusal] += 1
 
@@ -169,19 +169,19 @@ class Requests:
 
     def _ask_for_proof(self, message: Message, address: bytes, now: float) -> None:
         token = self._tokens.token(address, now)
-        self._links.answer(Prove(request=message.request, token=token), address)
+        self._rpc.answer(Prove(request=message.request, token=token), address)
 
     def _answer(self, answer: Message | None, address: bytes, now: float) -> None:
         if answer is None or isinstance(answer, Refused):
             self._refused["request"] += 1
         if answer is not None and self._may_say(answer, address, now):
-            self._links.answer(answer, address)
+            self._rpc.answer(answer, address)
 
     def _may_say(self, answer: Message, address: bytes, now: float) -> bool:
         """Whether an answer is due: a peer is told the same reason only now and then."""
         if not isinstance(answer, Refused):
             return True
-        return self._told.allows((self._links.asked_by or address, answer.code), now)
+        return self._told.allows((self._rpc.asked_by or address, answer.code), now)
 
 
 _HANDLERS: Final[dict[type[Message], Callable[[Requests, Any, bytes, float], None]]] = {

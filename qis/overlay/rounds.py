@@ -12,13 +12,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final
 
-from qis.overlay.finder import Finder
 from qis.overlay.handing import Round
 from qis.overlay.ids import rendezvous_id
-from qis.overlay.links import Links
+from qis.overlay.lookup_driver import LookupDriver
+from qis.overlay.lru_cache import LruCache
 from qis.overlay.messages import Publish, Published, Refused
-from qis.overlay.recent import Recent
 from qis.overlay.record import Contact
+from qis.overlay.rpc import Rpc
 from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.timers import Timers
 from qis.refusals import Refusals
@@ -42,8 +42,8 @@ class Rounds:
     def __init__(
         self,
         *,
-        finder: Finder,
-        links: Links,
+        lookup_driver: LookupDriver,
+        rpc: Rpc,
         timers: Timers,
         hold_here: Callable[[Publish, float], Published | Refused | None],
         refusals: Refusals,
@@ -53,14 +53,14 @@ class Rounds:
     ) -> None:
         self._is_own_site = is_own_site
         self.sent = 0
-        self._finder = finder
-        self._links = links
+        self._lookup_driver = lookup_driver
+        self._rpc = rpc
         self._timers = timers
         self._hold_here = hold_here
         self._refusals = refusals
         self._salt = salt
         self._holders = holders
-        self._known: Recent[bytes, tuple[float, list[Contact]]] = Recent(REMEMBERED_KEYS_LIMIT)
+        self._known: LruCache[bytes, tuple[float, list[Contact]]] = LruCache(REMEMBERED_KEYS_LIMIT)
         self._waiting: deque[Round] = deque()
         self._waiting_repeats: deque[Round] = deque()
         self._under_way = 0
@@ -108,7 +108,7 @@ class Rounds:
         Its place is free then, and its packet is tried again under the keys where it is not held.
         """
         if not current.is_over:
-            with self._links.guard.item("overlay.round") as item:
+            with self._rpc.guard.item("overlay.round") as item:
                 step()
             if item.failed:
                 self._end(current, now)
@@ -121,7 +121,7 @@ class Rounds:
             current.patience.cancel()
         self._under_way -= 1
         self._repeating -= current.is_repeat
-        with self._links.guard.item("overlay.round_end"):
+        with self._rpc.guard.item("overlay.round_end"):
             current.then(current, now)
         self._go_on_waiting(now)
 
@@ -134,7 +134,7 @@ class Rounds:
     def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
-            if any(holder.id != self._finder.own.id for holder in holders):
+            if any(holder.id != self._lookup_driver.own.id for holder in holders):
                 self._known.put(key, (at + HOLDERS_KNOWN_S, holders))
             self._step(current, at, partial(found_holders, holders, at))
 
@@ -150,7 +150,7 @@ class Rounds:
             found_holders(holders, now)
         else:
             target = rendezvous_id(key, self._salt)
-            self._finder.find(target, width=self._holders, now=now, then=then)
+            self._lookup_driver.find(target, width=self._holders, now=now, then=then)
 
     def _hand_found_soon(self, current: Round, now: float) -> None:
         current.patience = self._timers.start(
@@ -188,7 +188,7 @@ class Rounds:
 
     def _ask(self, current: Round, contact: Contact, places: list[int], now: float) -> None:
         carried = current.carried
-        is_here = contact.id == self._finder.own.id
+        is_here = contact.id == self._lookup_driver.own.id
         known = tuple(current.handings[place].known for place in places)
 
         def build(request: bytes, token: bytes) -> Publish:
@@ -227,7 +227,7 @@ class Rounds:
                 on_silence(now)
             return
         self.sent += 1
-        self._links.ask(
+        self._rpc.ask(
             build,
             contact.record,
             now,
@@ -243,9 +243,11 @@ class Rounds:
         """The places that have to go on to their next holder."""
         if len(answer.known) != len(places):  # not what was asked: as good as no answer
             return places
-        is_here = contact.id == self._finder.own.id
+        is_here = contact.id == self._lookup_driver.own.id
         self._refusals.accepted(contact.record.key)
-        named = [found for found in map(self._finder.contact, answer.news) if found is not None]
+        named = [
+            found for found in map(self._lookup_driver.contact, answer.news) if found is not None
+        ]
         going_on = []
         for place, known in zip(places, answer.known, strict=True):
             has_news = self._take_news(current, place, named)

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from qis.overlay.finder import Finder
-from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.ids import rendezvous_id
-from qis.overlay.links import Links
+from qis.overlay.lookup_driver import LookupDriver
 from qis.overlay.messages import Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials
+from qis.overlay.rpc import Rpc
 from qis.overlay.subscription import Subscription, Wanted
+from qis.overlay.subscription_table import LIFETIME_S
 from qis.overlay.timers import Timer, Timers
 from qis.refusals import Refusals
 
@@ -48,8 +48,8 @@ class Subscriber:
         self,
         *,
         credentials: Credentials,
-        finder: Finder,
-        links: Links,
+        lookup_driver: LookupDriver,
+        rpc: Rpc,
         timers: Timers,
         rng: random.Random,
         hold_here: Callable[[Subscribe, float], object],
@@ -62,8 +62,8 @@ class Subscriber:
         self.wanted: Wanted = {}
         self._slot = slot
         self._credentials = credentials
-        self._finder = finder
-        self._links = links
+        self._lookup_driver = lookup_driver
+        self._rpc = rpc
         self._timers = timers
         self._rng = rng
         self._hold_here = hold_here
@@ -152,7 +152,7 @@ class Subscriber:
         self._sequence = max(self._sequence + 1, int(self._unix_s(now) * 1_000_000))
         subscription = Subscription.signed(
             self._credentials,
-            record=self._finder.own.record.encode(),
+            record=self._lookup_driver.own.record.encode(),
             sequence=self._sequence,
             lifetime_s=LIFETIME_S if self.wanted else 0,
             wanted=self.wanted,
@@ -172,7 +172,7 @@ class Subscriber:
                 self._tell_all(current, at)
 
         place = rendezvous_id(key, self._salt)
-        self._finder.find(place, width=self._holders, now=now, then=then)
+        self._lookup_driver.find(place, width=self._holders, now=now, then=then)
 
     def _tell_all(self, current: _Round, now: float) -> None:
         places: defaultdict[int, int] = defaultdict(int)
@@ -238,10 +238,10 @@ class Subscriber:
             if places:
                 self._replace(current, contact, places, at)
 
-        if contact.id == self._finder.own.id:
+        if contact.id == self._lookup_driver.own.id:
             self._hold_here(message(bytes(8), bytes(16)), now)
             return
-        self._links.ask(
+        self._rpc.ask(
             message,
             contact.record,
             now,
@@ -252,7 +252,7 @@ class Subscriber:
         )
 
     def _take_news(self, answer: Subscribed, keys: tuple[bytes, ...], now: float) -> None:
-        for found in map(self._finder.contact, answer.news):
+        for found in map(self._lookup_driver.contact, answer.news):
             if found is not None:
                 self.closer(found, keys, now)
 

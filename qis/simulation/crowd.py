@@ -10,9 +10,9 @@ from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.delivering import Arrived
 from qis.overlay.lookup import Lookup
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription
 from qis.simulation import letters, seals
 from qis.simulation.members import Member
@@ -87,8 +87,8 @@ class Crowd(Wire):
             now=self.now,
             admission=self._admission,
         )
-        node.finder.finished = self._note_lookup
-        node.holder.holdings.kept_as = self._one_of
+        node.lookup_driver.finished = self._note_lookup
+        node.rendezvous.subscription_table.kept_as = self._one_of
         self._admission.know(node.contact)
         self.members.append(wants)
         return self._attach(node)

@@ -6,7 +6,7 @@ from blake3 import blake3
 
 from qis._layout import BODY_START, ISSUER, PACKET_SIZE, SCHEME_ID, SEQUENCE, SKETCH
 from qis.about import ROUTING_KEY_SIZE, Fingerprint
-from qis.overlay.retained import Carried
+from qis.overlay.message_store import Carried
 
 LIFETIME_S = 86_400.0
 """How long a simulated packet lives."""

@@ -157,7 +157,9 @@ class Simulation(Crowd):
         """Let a node look for a random place; the report counts the path and requests of these."""
         target = self._rng.getrandbits(256)
         self._looked_for.add(target)
-        self.nodes[node].finder.find(target, width=self._holders, now=self.now, then=_nothing)
+        self.nodes[node].lookup_driver.find(
+            target, width=self._holders, now=self.now, then=_nothing
+        )
         self._flush(node)
 
     def churn(
@@ -221,7 +223,9 @@ class Simulation(Crowd):
     def state_per_node(self) -> list[int]:
         """Subscriptions that each node holds, one for each pair of subscriber and key."""
         placed = self._placement.count if self._placement else lambda _: 0
-        return [len(node.holder.holdings) + placed(i) for i, node in enumerate(self.nodes)]
+        return [
+            len(node.rendezvous.subscription_table) + placed(i) for i, node in enumerate(self.nodes)
+        ]
 
     def load_per_node(self) -> list[int]:
         """Packets that each node has sent on since the last `reset`, or from the beginning."""

@@ -75,7 +75,7 @@ class Placement:
             subscriptions = node.interests.assume(member.wanted, closest, again_at)
             self._registered.append((first_at, again_at, subscriptions))
             for key in member.keys:
-                node.finder.remember(rendezvous_id(key), closest(key))
+                node.lookup_driver.remember(rendezvous_id(key), closest(key))
                 self._subscribers[key].append(i)
 
     def count(self, node: int) -> int:
@@ -91,15 +91,15 @@ class Placement:
         for key in keys_held:
             for subscriber in self._subscribers[key]:
                 held[subscriber].add(key)
-        holdings = self._nodes[node].holder.holdings
+        subscription_table = self._nodes[node].rendezvous.subscription_table
         seen: set[bytes] = set()
         for subscriber, keys in sorted(held.items()):
             first_at, again_at, subscriptions = self._registered[subscriber]
             for subscription in subscriptions:
                 if new := _bits(subscription, keys - seen):
-                    holdings.put(subscription, new, first_at)
+                    subscription_table.put(subscription, new, first_at)
                 if under := _bits(subscription, keys):
-                    holdings.put(subscription, under, again_at)
+                    subscription_table.put(subscription, under, again_at)
             seen |= keys
 
 

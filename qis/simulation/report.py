@@ -106,7 +106,7 @@ class Totals:
         return cls(
             network.datagrams,
             network.datagram_bytes,
-            {i: node.holder.outflow.sent for i, node in enumerate(network.nodes)},
+            {i: node.rendezvous.send_window.sent for i, node in enumerate(network.nodes)},
             sum(node.publisher.sent for node in network.nodes),
         )
 

@@ -2,7 +2,7 @@
 
 from blake3 import blake3
 
-from qis.overlay.record import SIGNATURE_SIZE, Admission, Contact, Credentials
+from qis.overlay.record import SIGNATURE_SIZE, Contact, Credentials, NodeAdmission
 
 
 def credentials(key: bytes) -> Credentials:
@@ -19,7 +19,7 @@ def _seal(key: bytes, text: bytes) -> bytes:
     return blake3(key + text).digest(SIGNATURE_SIZE)
 
 
-class Everybody(Admission):
+class Everybody(NodeAdmission):
     """Believes all nodes, and forgets none: one process here stands for all of theirs."""
 
     def __init__(self) -> None:

@@ -62,4 +62,4 @@ def fill_places(nodes: Sequence[OverlayNode], keys: Sequence[Iterable[bytes]]) -
 
     for node, own in zip(nodes, keys, strict=True):
         for key in own:
-            node.finder.remember(*closest(key))
+            node.lookup_driver.remember(*closest(key))

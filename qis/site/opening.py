@@ -15,7 +15,7 @@ from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
 from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
 from qis.site import parts
-from qis.site.table import Table, read
+from qis.site.table import TomlTable, read
 from qis.transport import Transport
 
 _TABLES: Final = (
@@ -84,7 +84,7 @@ def open_site(
 
 
 def _arguments(
-    site: Table,
+    site: TomlTable,
     roster: Roster | RosterFile,
     transport: Transport | None,
     clock: Callable[[], float],
@@ -124,7 +124,7 @@ def _arguments(
     }
 
 
-def _loop_options(table: Table) -> dict[str, Any]:
+def _loop_options(table: TomlTable) -> dict[str, Any]:
     options: dict[str, Any] = {
         "approve": _APPROVALS[table.choice("approval", _APPROVALS, "manual")],
         "lifetime_s": table.whole("lifetime_days", 30) * 86_400,

@@ -11,7 +11,7 @@ from qis.fingerprint import Ontology, Scheme, SetScheme, TermScheme, VectorSchem
 from qis.identity import Identity, Issuer
 from qis.outcomes import Study
 from qis.site.secrets import consortium_secret, passphrase
-from qis.site.table import Table
+from qis.site.table import TomlTable
 from qis.transport import DirectoryTransport, Transport
 
 _IDENTITY_KEYS: Final = ("file", "passphrase_env", "passphrase_file", "passphrase")
@@ -20,7 +20,7 @@ _INTEREST_KEYS: Final = ("features", "people", "min_similarity", "top_fraction",
 _DISCLOSURE_KEYS: Final = ("preset", "allow_unkeyed")
 
 
-def identity_of(site: Table) -> Identity:
+def identity_of(site: TomlTable) -> Identity:
     """The key that signs: `[identity]`."""
     table = site.table("identity", _IDENTITY_KEYS)
     words = passphrase(table)
@@ -28,7 +28,7 @@ def identity_of(site: Table) -> Identity:
         return Identity.load(table.path("file"), passphrase=words)
 
 
-def roster_of(site: Table) -> Roster | RosterFile:
+def roster_of(site: TomlTable) -> Roster | RosterFile:
     """Who is believed: `[roster]`, with `file` or, said in so many words, `open = true`."""
     table = site.table("roster", _ROSTER_KEYS)
     if table.flag("open", default=False):
@@ -49,14 +49,14 @@ def roster_of(site: Table) -> Roster | RosterFile:
         )
 
 
-def studies_of(site: Table) -> tuple[Study, ...]:
+def studies_of(site: TomlTable) -> tuple[Study, ...]:
     """The studies: `studies`, a list of files."""
     names = site.items("studies", str)
     with site.located("studies"):
         return tuple(Study.load(site.beside(name)) for name in names)
 
 
-def scheme_of(site: Table) -> Scheme[Any]:
+def scheme_of(site: TomlTable) -> Scheme[Any]:
     """What fingerprints are made with: `[scheme]`."""
     known = {key for _, keys in _SCHEMES.values() for key in keys}
     kind = site.table("scheme", ("kind", *known, "secret_file")).choice("kind", _SCHEMES)
@@ -68,7 +68,7 @@ def scheme_of(site: Table) -> Scheme[Any]:
 
 
 def interest_of(
-    site: Table, scheme: Scheme[Any], studies: tuple[Study, ...]
+    site: TomlTable, scheme: Scheme[Any], studies: tuple[Study, ...]
 ) -> tuple[Interest, int | None]:
     """What to receive, and of how many people's features it is made: `[interest]`.
 
@@ -90,7 +90,7 @@ def interest_of(
     return interest, people
 
 
-def transport_of(site: Table, identity: Identity, roster: Roster) -> Transport:
+def transport_of(site: TomlTable, identity: Identity, roster: Roster) -> Transport:
     """What carries packets: `[transport]`."""
     known = {key for _, keys in _TRANSPORTS.values() for key in keys}
     kind = site.table("transport", ("kind", *known)).choice("kind", _TRANSPORTS)
@@ -100,7 +100,7 @@ def transport_of(site: Table, identity: Identity, roster: Roster) -> Transport:
         return make(table, identity, roster)
 
 
-def disclosure_of(site: Table, ledger: Any) -> Disclosure:
+def disclosure_of(site: TomlTable, ledger: Any) -> Disclosure:
     """What may leave: `[disclosure]`, the preset "cms" unless it says another."""
     table = site.table("disclosure", _DISCLOSURE_KEYS)
     disclosure = Disclosure.preset(table.choice("preset", PRESETS, "cms"), ledger=ledger)
@@ -109,7 +109,7 @@ def disclosure_of(site: Table, ledger: Any) -> Disclosure:
     return disclosure
 
 
-def _vectors(table: Table, secret: bytes | None) -> Scheme[Any]:
+def _vectors(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
     return VectorScheme(
         table.whole("dimensions"),
         secret=secret,
@@ -118,11 +118,11 @@ def _vectors(table: Table, secret: bytes | None) -> Scheme[Any]:
     )
 
 
-def _sets(table: Table, secret: bytes | None) -> Scheme[Any]:
+def _sets(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
     return SetScheme(secret=secret, bands=table.whole("bands", 24), rows=table.whole("rows", 2))
 
 
-def _terms(table: Table, secret: bytes | None) -> Scheme[Any]:
+def _terms(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
     path = table.path("ontology")
     annotations = table.path("annotations") if "annotations" in table else None
     is_obo = path.name.removesuffix(".gz").endswith(".obo")
@@ -135,13 +135,13 @@ def _terms(table: Table, secret: bytes | None) -> Scheme[Any]:
     )
 
 
-def _directory(table: Table, identity: Identity, roster: Roster) -> Transport:
+def _directory(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
     return DirectoryTransport(
         table.path("path"), identity, roster=roster, poll_s=table.real("poll_s", 1.0)
     )
 
 
-def _udp(table: Table, identity: Identity, roster: Roster) -> Transport:
+def _udp(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
     from qis.transport import UDPTransport  # noqa: PLC0415  sockets, for those who use them
 
     return UDPTransport(
@@ -154,20 +154,22 @@ def _udp(table: Table, identity: Identity, roster: Roster) -> Transport:
     )
 
 
-_SCHEMES: Final[dict[str, tuple[Callable[[Table, bytes | None], Scheme[Any]], tuple[str, ...]]]] = {
+_SCHEMES: Final[
+    dict[str, tuple[Callable[[TomlTable, bytes | None], Scheme[Any]], tuple[str, ...]]]
+] = {
     "vector": (_vectors, ("dimensions", "bands", "band_bits")),
     "set": (_sets, ("bands", "rows")),
     "term": (_terms, ("ontology", "annotations", "keys", "target_information")),
 }
 _TRANSPORTS: Final[
-    dict[str, tuple[Callable[[Table, Identity, Roster], Transport], tuple[str, ...]]]
+    dict[str, tuple[Callable[[TomlTable, Identity, Roster], Transport], tuple[str, ...]]]
 ] = {
     "directory": (_directory, ("path", "poll_s")),
     "udp": (_udp, ("bind", "advertise", "bootstrap", "cache")),
 }
 
 
-def _address(table: Table, key: str, default: str | None = None) -> tuple[str, int]:
+def _address(table: TomlTable, key: str, default: str | None = None) -> tuple[str, int]:
     text = table.text(key, default)
     host, colon, port = text.rpartition(":")
     if not colon or not host or not port.isdecimal():
@@ -175,7 +177,7 @@ def _address(table: Table, key: str, default: str | None = None) -> tuple[str, i
     return host.strip("[]"), int(port)
 
 
-def _key(table: Table, text: str) -> Issuer:
+def _key(table: TomlTable, text: str) -> Issuer:
     try:
         return Issuer(bytes.fromhex(text))
     except ValueError:  # not hexadecimal, or not 32 bytes

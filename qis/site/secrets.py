@@ -7,12 +7,12 @@ from typing import Final
 
 from qis.errors import KeyFileError
 from qis.fingerprint.scheme import SECRET_SIZE
-from qis.site.table import Table
+from qis.site.table import TomlTable
 
 _LARGEST: Final = 4096
 
 
-def passphrase(table: Table) -> str | None:
+def passphrase(table: TomlTable) -> str | None:
     """From `passphrase_env` or `passphrase_file` of a table; `None` if it has neither."""
     if "passphrase" in table:
         raise table.complaint(
@@ -33,7 +33,7 @@ def passphrase(table: Table) -> str | None:
     return None
 
 
-def consortium_secret(table: Table) -> bytes | None:
+def consortium_secret(table: TomlTable) -> bytes | None:
     """From `secret_file` of a table: 32 bytes, or 64 hexadecimal digits; `None` if it has none."""
     if "secret_file" not in table:
         return None

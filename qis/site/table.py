@@ -22,7 +22,7 @@ _LONGEST: Final = 1_000
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
-class Table:
+class TomlTable:
     """One table; a key that it does not know is refused when it is made.
 
     Parameters
@@ -56,9 +56,9 @@ class Table:
     def __contains__(self, key: object) -> bool:
         return key in self._content
 
-    def table(self, key: str, known: Collection[str]) -> "Table":
+    def table(self, key: str, known: Collection[str]) -> "TomlTable":
         """A table within this one; empty if it is missing."""
-        return Table(self._file, key, self._content.get(key, {}), known)
+        return TomlTable(self._file, key, self._content.get(key, {}), known)
 
     def text(self, key: str, default: str | None = None) -> str:
         """A text that is not empty; needed if there is no default."""
@@ -145,7 +145,7 @@ class Table:
         return found
 
 
-def read(file: Path, known: Collection[str]) -> Table:
+def read(file: Path, known: Collection[str]) -> TomlTable:
     """The outermost table of a TOML file.
 
     Raises
@@ -156,4 +156,4 @@ def read(file: Path, known: Collection[str]) -> Table:
         If it is there, and the disk does not give it.
 
     """
-    return Table(file, "", read_toml(file), known)
+    return TomlTable(file, "", read_toml(file), known)

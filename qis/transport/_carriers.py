@@ -10,8 +10,8 @@ from qis import _layout
 from qis._guard import LAST_PAUSE_S, Guard
 from qis.health import Condition
 from qis.identity import Identity
+from qis.overlay.lru_cache import LruCache
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.recent import Recent
 from qis.overlay.record import Credentials
 from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 from qis.refusals import Claim, judge_refusals
@@ -93,7 +93,7 @@ class Direct(Carrier):
         *,
         guard: Guard,
         others: Callable[[], Iterable["Direct"]],
-        retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]],
+        message_store: dict[bytes, tuple[bytes, tuple[bytes, ...]]],
         send: Callable[["Direct", "Direct", Callable[[float], None]], None],
         wake: Callable[[float, Callable[[float], None], bool], None],
     ) -> None:
@@ -101,11 +101,11 @@ class Direct(Carrier):
         self._statistics = statistics
         self._guard = guard
         self._others = others
-        self._retained = retained
+        self._message_store = message_store
         self._send = send
         self._now = 0.0
         # Ids of what a full subscription has kept out; they come once it has room.
-        self._kept_out: Recent[bytes, None] = Recent(RETAIN_LIMIT)
+        self._kept_out: LruCache[bytes, None] = LruCache(RETAIN_LIMIT)
         self._awaited: set[bytes] = set()
         self._wake = wake
         reception.on_room = self._again
@@ -113,9 +113,9 @@ class Direct(Carrier):
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:  # noqa: ARG002
         """Send to every node that wants one of the keys, and keep for others."""
         carried = (bytes(packet), keys)
-        self._retained[packet.id] = carried
-        if len(self._retained) > RETAIN_LIMIT:
-            oldest, _ = self._retained.pop(next(iter(self._retained)))
+        self._message_store[packet.id] = carried
+        if len(self._message_store) > RETAIN_LIMIT:
+            oldest, _ = self._message_store.pop(next(iter(self._message_store)))
             self._guard.at_limit(
                 "transport._carriers.RETAIN_LIMIT",
                 issuer_key(oldest).hex(),
@@ -128,14 +128,14 @@ class Direct(Carrier):
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
         """Take what is retained for them."""
-        for packet_id, (data, keys) in self._retained.items() if has_more else ():
+        for packet_id, (data, keys) in self._message_store.items() if has_more else ():
             if self.wants(keys):
                 self._send(self, self, self.arrival(packet_id, data, keys))
 
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
         """Keep these for nobody."""
         for packet_id in packet_ids:
-            self._retained.pop(packet_id, None)
+            self._message_store.pop(packet_id, None)
 
     def spread(self, now: float) -> None:
         """Nothing to do: the network keeps what was published."""
@@ -184,7 +184,7 @@ class Direct(Carrier):
         def arrive(now: float) -> None:
             self._awaited.discard(packet_id)
             self._now = now
-            data, keys = self._retained.get(packet_id, (b"", ()))
+            data, keys = self._message_store.get(packet_id, (b"", ()))
             if data:
                 with self._guard.item("memory.arrival"):
                     self._take(packet_id, data, keys, now, tries)
@@ -196,7 +196,7 @@ class Direct(Carrier):
         """Take in what a full subscription has kept out, as far as there is room."""
         while self._kept_out:
             packet_id = next(iter(self._kept_out))
-            data, keys = self._retained.get(packet_id, (b"", ()))
+            data, keys = self._message_store.get(packet_id, (b"", ()))
             self._kept_out.pop(packet_id, None)
             if data:
                 self._take(packet_id, data, keys, self._now)
@@ -245,11 +245,11 @@ class Overlaid(Carrier):
         self._condition = condition
         self._now = clock
         self._opened_at = now
-        self._inspector = reception.inspector
+        self._validator = reception.validator
         settings = Settings(
             credentials=Credentials.of(identity),
             address=address,
-            inspect=self._inspector,
+            inspect=self._validator,
             receive=reception.takes,
             accepts=reception.accepts,
             refused=statistics.refused,
@@ -283,7 +283,7 @@ class Overlaid(Carrier):
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
         """Hand to the holders of its keys."""
-        self.node.publish(self._inspector.carried(packet, keys), now)
+        self.node.publish(self._validator.carried(packet, keys), now)
         self._flush()
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002

@@ -12,7 +12,7 @@ from typing import Final
 from qis import _layout
 from qis._guard import Guard
 from qis.overlay.delivering import Arrived
-from qis.overlay.recent import Recent
+from qis.overlay.lru_cache import LruCache
 from qis.packet import content_id, issuer_key
 
 HELD_LIMIT: Final = 16_384
@@ -28,7 +28,7 @@ class HeldPackets:
         self._guard = guard or Guard()
         self._held: dict[bytes, Arrived] = {}
         self._of_issuer: Counter[bytes] = Counter()
-        self._known: Recent[bytes, None] = Recent(KNOWN_LIMIT)
+        self._known: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
 
     def __len__(self) -> int:
         return len(self._held)

@@ -27,8 +27,8 @@ from qis.evidence.trust import distrust
 from qis.health import Notices
 from qis.identity import Issuer, issuer_of
 from qis.overlay.delivering import Arrived
-from qis.overlay.inspection import Inspector
 from qis.overlay.subscription import Wanted, wanted_of
+from qis.overlay.validator import Validator
 from qis.packet import (
     Packet,
     check_valid_at,
@@ -129,7 +129,7 @@ class Reception:
     roster, statistics
         Whom it believes, and where it counts.
     topic_of
-        As for `Inspector`.
+        As for `Validator`.
     notices
         Who is told which verified packets are not held for others, and why, and what an arrival
         made this node raise; default: only the log, and only the latter.
@@ -159,7 +159,7 @@ class Reception:
         """Which peers refuse what this site sends, and why."""
         self._notices = notices
         self._topic_of = topic_of
-        self.inspector = Inspector(
+        self.validator = Validator(
             self.accepts,
             self._topic,
             holds=self._held.has_bytes,
@@ -306,7 +306,7 @@ class Reception:
         There it has its id.
         """
         try:
-            known = self.inspector.known(data)
+            known = self.validator.known(data)
             if known is None:
                 screen(data, now=now)
                 packet_id, issuer = content_id(data), issuer_of(issuer_key(data))
@@ -333,7 +333,7 @@ class Reception:
             return self._refused(found)
         _, keys, hops = arrived
         if not found.travels_under(keys):
-            self.inspector.remember(found)
+            self.validator.remember(found)
             return self._refused(
                 RoutingKeysError("not the routing keys that the issuer signed", field="keys")
             )
@@ -343,7 +343,7 @@ class Reception:
         ]
         for inbox in wanted:
             if inbox.is_full:
-                self.inspector.remember(found)
+                self.validator.remember(found)
                 self._statistics.dropped += 1
                 self._guard.at_limit(
                     "transport._reception.INBOX_LIMIT",

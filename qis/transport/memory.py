@@ -70,7 +70,7 @@ class MemoryNetwork:
         self._nodes: dict[int, Carrier] = {}
         self._alive: dict[Carrier, int] = {}
         self._sides: dict[Carrier, int] = {}
-        self._retained: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = {}
+        self._message_store: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = {}
         self._time = VirtualTime(
             time.time() if now is None else now,
             lambda: any(carrier.is_busy for carrier in self._alive),
@@ -124,7 +124,7 @@ class MemoryNetwork:
                 others=lambda: [
                     node for node in self._alive if isinstance(node, Direct) and node is not carrier
                 ],
-                retained=self._retained,
+                message_store=self._message_store,
                 send=self._send,
                 wake=lambda when, action, is_awaited: self._time.at(
                     when,

@@ -23,7 +23,7 @@ from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
 from qis.overlay.node import Arrival, OverlayNode, Settings
-from qis.overlay.publisher import BACKLOG_LIMIT
+from qis.overlay.publications import BACKLOG_LIMIT
 from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
@@ -97,7 +97,7 @@ class UDPTransport(Transport):
             notices=self.notices,
             clock=self._clock,
         )
-        self._inspector = self._reception.inspector
+        self._validator = self._reception.validator
         self._socket: DatagramSocket | None = None
         self._node: OverlayNode | None = None
         self._channels: Channels | None = None
@@ -207,15 +207,15 @@ class UDPTransport(Transport):
         keys = require_signed_keys(packet, routing_keys)
         while (node := self._open_node()).is_full:
             self._guard.at_limit(
-                "overlay.publisher.BACKLOG_LIMIT",
+                "overlay.publications.BACKLOG_LIMIT",
                 "",
                 "a packet of this site is not handed over yet: too many are held nowhere",
             )
             await self._room.wait()
         self._reception.hold(packet, keys)
         self._statistics.published += 1
-        carried = self._inspector.carried(packet, keys)
-        self._inspector.trust(packet, carried)
+        carried = self._validator.carried(packet, keys)
+        self._validator.trust(packet, carried)
         node.publish(carried, self._clock.steady())
         self._turn()
 
@@ -291,10 +291,10 @@ class UDPTransport(Transport):
         settings = Settings(
             credentials=Credentials.of(self._identity),
             address=pack_address(*reached_at),
-            inspect=self._inspector,
+            inspect=self._validator,
             receive=self._reception.takes,
             accepts=self._reception.accepts,
-            verify_ahead=self._inspector.verify_ahead,
+            verify_ahead=self._validator.verify_ahead,
             refused=self._statistics.refused,
             unix_s=self._clock.unix_s,
             guard=self._guard,

@@ -142,7 +142,7 @@ def test_sequences_only_grow_and_nothing_that_was_published_is_lost(steps, appro
         site = Site(folder, approve=approve)
         asyncio.run(site.run(steps))
     assert len(set(site.left)) == len(site.left), "no number is used twice"
-    carried = [qis.Packet.parse(data) for data, _ in site.network._retained.values()]
+    carried = [qis.Packet.parse(data) for data, _ in site.network._message_store.values()]
     sequences = {packet.sequence for packet in carried}
     assert len(sequences) == len(carried)
     assert sequences <= set(site.left)

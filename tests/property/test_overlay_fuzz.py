@@ -3,8 +3,8 @@
 import pytest
 
 from qis.overlay import requests, tokens
-from qis.overlay.holder import Holder
-from qis.overlay.record import Admission, Contact, NodeRecord, node_id
+from qis.overlay.record import Contact, NodeAdmission, NodeRecord, node_id
+from qis.overlay.rendezvous import RendezvousNode
 from qis.transport._reception import Reception, Verdict
 
 
@@ -38,9 +38,9 @@ def believe_all(self, data):
 
 BROKEN = {
     "proves whatever comes": (tokens.Tokens, "proves", lambda *_: True, "a stranger got", 600),
-    "believes forged records": (Admission, "contact", believe_all, "in the table", 2_000),
+    "believes forged records": (NodeAdmission, "contact", believe_all, "in the table", 2_000),
     "believes forged subscriptions": (
-        Holder,
+        RendezvousNode,
         "_subscriber_of",
         lambda self, subscription: self._admission.contact(subscription.record),
         "a forged subscription is held",
@@ -49,7 +49,7 @@ BROKEN = {
     "forgets what it holds": (
         requests.Requests,
         "_on_leave",
-        lambda self, message, address, now: self._holder.holdings.__init__(),
+        lambda self, message, address, now: self._rendezvous.subscription_table.__init__(),
         "are missing",
         300,
     ),
@@ -79,13 +79,13 @@ def test_the_fuzzer_finds_a_broken_node(fuzz, monkeypatch, name):
 def test_the_fuzzer_finds_a_node_that_contains_a_fault(fuzz, monkeypatch, faults):
     faults.expect("overlay.message: IndexError")
     faults.allow("overlay.answer: IndexError")
-    believe = Admission.contact
+    believe = NodeAdmission.contact
 
     def contact(self, data):
         if not any(data[32:40]):
             raise IndexError("as a careless handler would")
         return believe(self, data)
 
-    monkeypatch.setattr(Admission, "contact", contact)
+    monkeypatch.setattr(NodeAdmission, "contact", contact)
     found = fuzz.attack(300, 4, encrypted=False, seconds=100.0)
     assert found["raised"]["overlay.message: IndexError"] > 0

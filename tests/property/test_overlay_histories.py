@@ -11,10 +11,10 @@ from hypothesis import given, settings, strategies as st
 
 import qis
 from qis.about import Fingerprint, Interest
-from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.ids import rendezvous_id
 from qis.overlay.messages import Find, decode
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
+from qis.overlay.subscription_table import LIFETIME_S
 from qis.simulation import Simulation
 
 NOW = 1_800_000_000
@@ -96,8 +96,8 @@ def held(network):
     return {
         (place, subscription.subscriber, key)
         for place, node in enumerate(network.nodes)
-        for key in sorted(node.holder.holdings.keys())
-        for subscription in node.holder.holdings.under(key, network.now)
+        for key in sorted(node.rendezvous.subscription_table.keys())
+        for subscription in node.rendezvous.subscription_table.under(key, network.now)
     }
 
 

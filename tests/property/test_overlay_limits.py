@@ -4,18 +4,19 @@ import random
 
 from qis.identity import Identity
 from qis.overlay import (
-    budgets,
     handover,
-    holder,
-    links,
-    outflow,
-    publisher,
+    publications,
+    rate_limiter,
     record,
+    rendezvous,
     rounds,
+    rpc,
+    send_window,
 )
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import (
     Deliver,
     Delivered,
@@ -29,7 +30,6 @@ from qis.overlay.messages import (
 )
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription, all_under
 
 NOW = 1_700_000_000.0
@@ -67,7 +67,7 @@ def test_heirs_that_name_each_other_are_handed_a_packet_once_each():
     carried = Carried(
         id=bytes(32), issuer=bytes(32), expires_at=NOW + 9e5, keys=(KEY,), packet=bytes(512)
     )
-    node.holder.retained.put(carried, [KEY], NOW)
+    node.rendezvous.message_store.put(carried, [KEY], NOW)
     strangers = {s.address: s for s in map(Stranger, range(1, 9))}
     records = [s.record for s in strangers.values()]
     next(iter(strangers.values())).enter(node, NOW)
@@ -83,7 +83,7 @@ def test_heirs_that_name_each_other_are_handed_a_packet_once_each():
                 elif isinstance(message, Publish):
                     handed.append(address)
                     news = tuple(rng.sample(records, 4))
-                    known = live_node().holder.holdings.known(KEY, now)
+                    known = live_node().rendezvous.subscription_table.known(KEY, now)
                     answer = Published(request=message.request, known=(known,), news=news)
                 else:
                     continue
@@ -93,12 +93,12 @@ def test_heirs_that_name_each_other_are_handed_a_packet_once_each():
 
 
 def test_tables_with_one_documented_limit_have_the_same():
-    assert holder.HANDLED_LIMIT == record.KNOWN_RECORDS_LIMIT
+    assert rendezvous.HANDLED_LIMIT == record.KNOWN_RECORDS_LIMIT
     assert (
-        links.TOKENS_LIMIT
-        == budgets.SOURCES_LIMIT
+        rpc.TOKENS_LIMIT
+        == rate_limiter.SOURCES_LIMIT
         == rounds.REMEMBERED_KEYS_LIMIT
-        == publisher.PUBLICATIONS_LIMIT
+        == publications.PUBLICATIONS_LIMIT
     )
 
 
@@ -126,7 +126,7 @@ def test_a_member_that_wants_ever_new_keys_is_remembered_up_to_a_limit(monkeypat
             subscription=signed,
         )
         node.receive_datagram(subscribe.encode(), member.address, NOW)
-        assert node.holder.holdings.keys() == set(keys)
+        assert node.rendezvous.subscription_table.keys() == set(keys)
     assert len(node.handover._reach) <= 200
     assert set(node.handover._news_of) <= set(node.handover._reach)
 
@@ -157,7 +157,7 @@ def retaining(packets):
             keys=(KEY,),
             packet=number.to_bytes(512),
         )
-        node.holder.retained.put(carried, [KEY], NOW)
+        node.rendezvous.message_store.put(carried, [KEY], NOW)
     return node
 
 
@@ -185,15 +185,15 @@ def ask_for_all(node, member, sequence, address=None):
 
 
 def test_ever_new_records_of_one_member_share_one_window(monkeypatch):
-    monkeypatch.setattr(outflow, "WAITING_FOR_ONE_LIMIT", 300)
+    monkeypatch.setattr(send_window, "WAITING_FOR_ONE_LIMIT", 300)
     node, member = retaining(100), Stranger(1)
     for sequence in range(1, 50):
         ask_for_all(node, member, sequence)
-        assert len(node._links._under_way) <= outflow.WINDOW
-        assert node.holder.outflow._waiting <= 300
+        assert len(node._rpc._under_way) <= send_window.WINDOW
+        assert node.rendezvous.send_window._waiting <= 300
     ask_for_all(node, Stranger(2), 1)
-    assert len(node._links._under_way) == 2 * outflow.WINDOW
-    assert node.holder.outflow._waiting == 300 + 100 - outflow.WINDOW
+    assert len(node._rpc._under_way) == 2 * send_window.WINDOW
+    assert node.rendezvous.send_window._waiting == 300 + 100 - send_window.WINDOW
 
 
 def test_what_waits_for_a_node_that_has_moved_goes_where_it_is_now():
@@ -220,16 +220,16 @@ def test_who_could_not_be_asked_stays_in_the_table(monkeypatch):
     for member in members:
         member.enter(node, NOW)
     assert len(node.table) == 5
-    monkeypatch.setattr(links, "UNDER_WAY_LIMIT", 0)
+    monkeypatch.setattr(rpc, "UNDER_WAY_LIMIT", 0)
     found = []
-    node.finder.find(7, width=3, now=NOW, then=lambda who, _: found.append(who))
+    node.lookup_driver.find(7, width=3, now=NOW, then=lambda who, _: found.append(who))
     node.handle_timer(NOW + 1.0)
     assert [contact.id for contact in found[0]] == [node.contact.id]
     assert len(node.table) == 5
 
 
 def test_whose_turn_to_be_published_again_is_over_is_not_kept_either(monkeypatch):
-    monkeypatch.setattr(publisher, "PUBLICATIONS_LIMIT", 10)
+    monkeypatch.setattr(publications, "PUBLICATIONS_LIMIT", 10)
     node = live_node()
     carried = [
         Carried(
@@ -242,7 +242,7 @@ def test_whose_turn_to_be_published_again_is_over_is_not_kept_either(monkeypatch
         for number in range(100)
     ]
     by_packet = {each.packet: each for each in carried}
-    monkeypatch.setattr(node.holder, "_inspect", lambda packet, keys, now: by_packet[packet])
+    monkeypatch.setattr(node.rendezvous, "_inspect", lambda packet, keys, now: by_packet[packet])
     for each in carried:
         node.publish(each, NOW)
     waiting = [timer for _, _, timer in node._timers._heap if timer.action is not None]

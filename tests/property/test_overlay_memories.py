@@ -2,7 +2,7 @@
 
 from hypothesis import given, settings, strategies as st
 
-from qis.overlay.recent import Recent
+from qis.overlay.lru_cache import LruCache
 from qis.overlay.shares import Shares
 
 few = st.integers(0, 9).map(lambda i: bytes([i]))
@@ -10,7 +10,7 @@ few = st.integers(0, 9).map(lambda i: bytes([i]))
 
 @given(limit=st.integers(1, 6), puts=st.lists(st.tuples(few, st.integers()), max_size=40))
 def test_recent_entries_are_those_put_last(limit, puts):
-    recent, model = Recent(limit), []
+    recent, model = LruCache(limit), []
     for key, value in puts:
         recent.put(key, value)
         model = [entry for entry in model if entry[0] != key] + [(key, value)]

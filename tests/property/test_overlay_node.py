@@ -7,6 +7,7 @@ from hypothesis import given, settings, strategies as st
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import (
     NO_TOKEN,
     Deliver,
@@ -20,7 +21,6 @@ from qis.overlay.messages import (
 )
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.overlay.retained import Carried
 from qis.overlay.subscription import Subscription, all_under
 
 HOME, STRANGER, VICTIM = (pack_address(f"192.0.2.{i}", 4_000) for i in (1, 2, 3))
@@ -112,8 +112,8 @@ def test_strangers_get_no_more_than_they_send_and_change_nothing(datagrams):
         assert all(address == STRANGER for _, address, _ in sent)
         assert sum(len(reply) for reply, _, _ in sent) <= len(data)
     assert len(live.table) == 0
-    assert len(live.holder.holdings) == 0
-    assert len(live.holder.retained) == 0
+    assert len(live.rendezvous.subscription_table) == 0
+    assert len(live.rendezvous.message_store) == 0
 
 
 @given(data=st.binary(max_size=1_300))
@@ -136,7 +136,7 @@ def test_a_proven_node_enters_the_table_and_may_subscribe():
     answers(live, find(SITES[1], STRANGER, token), STRANGER)
     assert len(live.table) == 1
     answers(live, subscribe(SITES[1], STRANGER, token), STRANGER)
-    assert len(live.holder.holdings.under(KEY, NOW)) == 1
+    assert len(live.rendezvous.subscription_table.under(KEY, NOW)) == 1
 
 
 def test_a_wrong_token_is_answered_by_the_right_one():
@@ -151,7 +151,7 @@ def test_nobody_subscribes_another_address():
     live = node()
     token = proven(live, SITES[1], STRANGER)
     assert answers(live, subscribe(SITES[1], VICTIM, token), STRANGER) == []
-    assert live.holder.holdings.under(KEY, NOW) == []
+    assert live.rendezvous.subscription_table.under(KEY, NOW) == []
 
 
 def test_nobody_signs_another_off():
@@ -180,7 +180,7 @@ def test_a_packet_that_does_not_verify_is_neither_held_nor_acknowledged():
     )
     assert answers(live, publish, STRANGER) == []
     assert answers(live, Deliver(request=R, hops=1, keys=(), packet=PACKET), STRANGER) == []
-    assert len(live.holder.retained) == 0
+    assert len(live.rendezvous.message_store) == 0
 
 
 @given(

@@ -3,8 +3,8 @@
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from qis.overlay.holdings import LIFETIME_S, Holdings
 from qis.overlay.subscription import Subscription
+from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 
 KEYS = [bytes([i]) * 8 for i in range(4)]
 
@@ -15,7 +15,7 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.now = 0.0
-        self.holdings = Holdings()
+        self.subscription_table = SubscriptionTable()
         self.model = {}
         self.newest = {}
 
@@ -31,7 +31,7 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
             record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys, is_open=15
         )
         newest, until = self.newest.get(who, (0, 0.0))
-        held = self.holdings.put(subscription, places, self.now)
+        held = self.subscription_table.put(subscription, places, self.now)
         # Within the longest lifetime no older one comes back; afterwards it may.
         if sequence < newest and self.now < until:
             assert not held
@@ -54,13 +54,13 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
 
     @rule()
     def tidy(self):
-        self.holdings.expire(self.now)
-        assert len(self.holdings) == sum(at > self.now for at in self.model.values())
+        self.subscription_table.expire(self.now)
+        assert len(self.subscription_table) == sum(at > self.now for at in self.model.values())
 
     @invariant()
     def the_same_are_held(self):
         for key in KEYS:
-            found = {s.subscriber[:1] for s in self.holdings.under(key, self.now)}
+            found = {s.subscriber[:1] for s in self.subscription_table.under(key, self.now)}
             assert found == {w for (w, k), at in self.model.items() if k == key and at > self.now}
 
 

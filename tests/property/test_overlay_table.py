@@ -113,7 +113,7 @@ def network(seed, size):
 
 
 def drive(lookup, answer):
-    """Answers everything at once; returns who was asked."""
+    """Responder everything at once; returns who was asked."""
     asked = []
     while not lookup.is_done:
         batch = lookup.to_ask()

@@ -100,12 +100,12 @@ def verified(monkeypatch):
 
 def test_nothing_is_verified_twice_however_it_comes(verified):
     reception = Reception(ROSTER, Statistics())
-    inspector = reception.inspector
+    validator = reception.validator
     (first, its_keys), (second, other_keys) = GOOD[:2]
     reception.receive_many([(first, its_keys, 1)] * 3, now=NOW)  # delivered, then published
-    inspector.verify_ahead([first, second, second], NOW)
-    assert inspector(first, its_keys, NOW).packet == first
-    assert inspector(second, other_keys, NOW).packet == second
+    validator.verify_ahead([first, second, second], NOW)
+    assert validator(first, its_keys, NOW).packet == first
+    assert validator(second, other_keys, NOW).packet == second
     assert reception.receive(second, other_keys, hops=1, now=NOW) is Verdict.ACCEPTED
     assert reception.receive(first, its_keys, hops=1, now=NOW) is Verdict.DUPLICATE
     assert verified == [first[-64:], second[-64:]]
@@ -126,22 +126,22 @@ def test_what_there_is_no_room_for_is_not_verified_again_when_it_comes_again(ver
 
 
 def test_what_is_refused_ahead_is_refused_once(verified):
-    inspector = Reception(ROSTER, Statistics()).inspector
+    validator = Reception(ROSTER, Statistics()).validator
     data, keys = GOOD[0]
     strangers, strange_keys = signed(2, 0, NEAR)
-    inspector.verify_ahead([badly_signed(data), strangers, b"short"], NOW)
-    assert inspector(badly_signed(data), keys, NOW) is None
-    assert inspector(strangers, strange_keys, NOW) is RefusalCode.ROSTER
-    assert inspector(b"short", (), NOW) is None
+    validator.verify_ahead([badly_signed(data), strangers, b"short"], NOW)
+    assert validator(badly_signed(data), keys, NOW) is None
+    assert validator(strangers, strange_keys, NOW) is RefusalCode.ROSTER
+    assert validator(b"short", (), NOW) is None
     assert verified == [badly_signed(data)[-64:]]
-    assert inspector(data, keys, NOW).packet == data
+    assert validator(data, keys, NOW).packet == data
 
 
 def test_what_is_held_under_another_signature_is_verified(verified):
     reception = Reception(ROSTER, Statistics())
     data, keys = GOOD[0]
     reception.receive(data, keys, hops=1, now=NOW)
-    assert reception.inspector(badly_signed(data), keys, NOW) is None
+    assert reception.validator(badly_signed(data), keys, NOW) is None
     assert verified == [data[-64:], badly_signed(data)[-64:]]
 
 

@@ -23,7 +23,7 @@ def network_of(nodes, seed):
 
 
 def holders_of(network):
-    return {i for i, node in enumerate(network.nodes) if node.holder.holdings.keys()}
+    return {i for i, node in enumerate(network.nodes) if node.rendezvous.subscription_table.keys()}
 
 
 def publish(network, publishers):

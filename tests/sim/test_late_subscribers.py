@@ -6,7 +6,7 @@ import pytest
 
 import qis
 from qis.about import Interest
-from qis.overlay import retained
+from qis.overlay import message_store
 from qis.transport import _reception
 
 SCHEME = qis.VectorScheme(dimensions=2)
@@ -103,4 +103,4 @@ def test_what_a_full_subscription_kept_out_comes_once_it_is_read_or_left(monkeyp
 
 
 def test_what_is_held_at_most_can_all_be_handed_to_one_who_comes_late():
-    assert retained.RETAINED_LIMIT >= MANY
+    assert message_store.RETAINED_LIMIT >= MANY

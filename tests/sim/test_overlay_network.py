@@ -119,7 +119,7 @@ def test_who_leaves_is_gone_from_the_tables_at_once(wanted):
         s.subscriber != gone.contact.record.key
         for node in network.nodes
         for key in wanted[5]
-        for s in node.holder.holdings.under(key, network.now)
+        for s in node.rendezvous.subscription_table.under(key, network.now)
     )
 
 
@@ -142,11 +142,13 @@ def test_a_place_looked_for_again_costs_less_and_finds_who_has_come_since(wanted
     network = settled(wanted, seed=10)
     target = 12345 << 200
     costs, found = [], []
-    finder = network.nodes[7].finder
-    finder.finished = lambda lookup: costs.append(lookup.requests)
+    lookup_driver = network.nodes[7].lookup_driver
+    lookup_driver.finished = lambda lookup: costs.append(lookup.requests)
 
     def look():
-        finder.find(target, width=3, now=network.now, then=lambda who, _: found.append(who[:3]))
+        lookup_driver.find(
+            target, width=3, now=network.now, then=lambda who, _: found.append(who[:3])
+        )
         network._flush(7)
         network.run(10.0)
         ranked = sorted((network.nodes[i] for i in network.alive()), key=distance)

@@ -158,10 +158,10 @@ def test_filled_tables_serve_as_those_of_joins_do():
 def held(network):
     """By node: who is held under which key, and whether for long."""
     now = network.now
-    for holdings in (node.holder.holdings for node in network.nodes):
-        keys = sorted(holdings.keys())
-        ages_s = [holdings.known(key, now).age_s for key in keys]
-        places = [{each.place for each in holdings.under(key, now)} for key in keys]
+    for subscription_table in (node.rendezvous.subscription_table for node in network.nodes):
+        keys = sorted(subscription_table.keys())
+        ages_s = [subscription_table.known(key, now).age_s for key in keys]
+        places = [{each.place for each in subscription_table.under(key, now)} for key in keys]
         yield keys, places, [age_s >= REFRESH_S for age_s in ages_s]
 
 

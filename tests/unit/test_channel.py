@@ -9,12 +9,12 @@ from hypothesis import given, strategies as st
 
 import qis
 from qis.channel import Channels, ciphers, sessions
-from qis.channel.answering import STRANGERS_RATE
-from qis.channel.calling import CALLS_LIMIT, TRY_AFTER_S, WAITING_LIMIT
 from qis.channel.channels import PLAIN_LIMIT
 from qis.channel.cookies import CALM_RATE, PERIOD_S, Cookies
 from qis.channel.handshake import REFUSAL, CallRefused, Initiation, Response
+from qis.channel.initiator import CALLS_LIMIT, TRY_AFTER_S, WAITING_LIMIT
 from qis.channel.replay_window import WINDOW, ReplayWindow
+from qis.channel.responder import STRANGERS_RATE
 from qis.channel.session import LIFETIME_S, OVERHEAD, RENEW_AFTER_S
 from qis.channel.sessions import SESSIONS_LIMIT, UNCONFIRMED_LIMIT, UNCONFIRMED_S
 from qis.identity import verify as identity_verify
@@ -272,7 +272,7 @@ def test_a_signature_is_checked_only_for_a_cookie_when_many_call(monkeypatch):
     checked = []
     real = qis.identity.verify
     monkeypatch.setattr(
-        "qis.channel.answering.verify", lambda *args: (checked.append(1), real(*args))
+        "qis.channel.responder.verify", lambda *args: (checked.append(1), real(*args))
     )
     forged = Initiation(session=1, ephemeral=bytes(32), key=KEYS[C], time_ms=0)
     replies = []
@@ -362,7 +362,7 @@ def test_a_flood_of_strangers_costs_few_signatures(monkeypatch):
         checked.append(arguments)
         return identity_verify(*arguments)
 
-    monkeypatch.setattr("qis.channel.answering.verify", verify)
+    monkeypatch.setattr("qis.channel.responder.verify", verify)
     wire = Wire(accepts=lambda _: False)
     (_, _, call), *_ = wire.send(A, B, b"hello")
     cookie = Cookies(bytes([B]) * 32).cookie(PLACES[A], wire.now)

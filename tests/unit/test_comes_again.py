@@ -149,7 +149,7 @@ def test_a_packet_that_the_transport_never_takes_keeps_no_other_back(monkeypatch
 
 
 def test_who_has_too_much_that_nobody_holds_learns_why_no_more_leaves(monkeypatch):
-    monkeypatch.setattr("qis.overlay.publisher.BACKLOG_LIMIT", 2)
+    monkeypatch.setattr("qis.overlay.publications.BACKLOG_LIMIT", 2)
     monkeypatch.setattr("qis.overlay.node.BACKLOG_LIMIT", 2)
 
     async def scenario():
@@ -162,7 +162,7 @@ def test_who_has_too_much_that_nobody_holds_learns_why_no_more_leaves(monkeypatc
             assert "backlog" in [reason.code for reason in transport.health.reasons]
             waiting = asyncio.create_task(transport.publish(packet("3"), KEYS))
             await asyncio.sleep(0)
-            assert "overlay.publisher.BACKLOG_LIMIT" in [
+            assert "overlay.publications.BACKLOG_LIMIT" in [
                 notice.subject for notice in told if notice.kind == "limit"
             ]
             waiting.cancel()

@@ -2,7 +2,7 @@
 
 import qis
 from qis.evidence import Roster, Site, SiteKey
-from qis.overlay.retained import Retained
+from qis.overlay.message_store import MessageStore
 from qis.transport._reception import Reception
 from qis.transport._topic import topic_of
 from qis.transport.base import Statistics
@@ -23,12 +23,12 @@ def packet(second):
 
 def kept(roster, packets):
     """What a holder keeps, as a node asks for it."""
-    reception, retained = Reception(roster, Statistics(), topic_of=topic_of), Retained()
+    reception, message_store = Reception(roster, Statistics(), topic_of=topic_of), MessageStore()
     for one in packets:
         keys = (one.outcome.study_id,)
-        carried = reception.inspector(bytes(one), keys, NOW + 60)
-        retained.put(carried, keys, NOW + 60)
-    return {each.id for each in retained.under(packets[0].outcome.study_id, NOW + 60)}
+        carried = reception.validator(bytes(one), keys, NOW + 60)
+        message_store.put(carried, keys, NOW + 60)
+    return {each.id for each in message_store.under(packets[0].outcome.study_id, NOW + 60)}
 
 
 def test_a_late_packet_under_an_ended_key_takes_nothing_s_place():

@@ -18,16 +18,16 @@ from qis._guard import Guard
 from qis.channel import Channels
 from qis.health import Notices
 from qis.overlay.addresses import pack_address
-from qis.overlay.budgets import Budgets
 from qis.overlay.delivering import Delivering
 from qis.overlay.handover import Handover
-from qis.overlay.holdings import LIFETIME_S, Holdings
-from qis.overlay.links import Links
+from qis.overlay.message_store import Carried, MessageStore
 from qis.overlay.messages import Delivered, Published
-from qis.overlay.outflow import Outflow
+from qis.overlay.rate_limiter import RateLimiter
 from qis.overlay.record import Contact, Credentials
-from qis.overlay.retained import Carried, Retained
+from qis.overlay.rpc import Rpc
+from qis.overlay.send_window import SendWindow
 from qis.overlay.subscription import Subscription
+from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 from qis.overlay.timers import Timers
 from qis.transport._held import HeldPackets
 from qis.transport._socket import DatagramSocket
@@ -130,24 +130,24 @@ def subscription(number):
 
 
 def subscribers(told):
-    held = Holdings(told.guard)
+    held = SubscriptionTable(told.guard)
     assert [held.put(subscription(number), 1, now=0.0) for number in (1, 2)] == [True, False]
     return key(2)
 
 
-def retained(told):
-    kept = Retained(2, guard=told.guard)
+def message_store(told):
+    kept = MessageStore(2, guard=told.guard)
     for number in (1, 2, 3):
         kept.put(carried(number), (b"a key 00",), 0.0)
     assert len(kept) == 2
 
 
 def waiting(told):
-    links = Links(Timers(told.guard), random.Random(0), key=key(9))
-    outflow = Outflow(links, key(9))
+    rpc = Rpc(Timers(told.guard), random.Random(0), key=key(9))
+    send_window = SendWindow(rpc, key(9))
     for number in range(8):
-        outflow.deliver(carried(number), record(1), 0, 0.0)
-    assert outflow.dropped
+        send_window.deliver(carried(number), record(1), 0, 0.0)
+    assert send_window.dropped
     return key(1)
 
 
@@ -161,9 +161,9 @@ def undelivered(told):
 
 
 def under_way(told):
-    links = Links(Timers(told.guard), random.Random(0), key=key(9))
+    rpc = Rpc(Timers(told.guard), random.Random(0), key=key(9))
     for _ in range(2):
-        links.ask(
+        rpc.ask(
             lambda request, _: Delivered(request=request),
             record(1),
             0.0,
@@ -175,8 +175,8 @@ def under_way(told):
 
 
 def budget(told):
-    budgets = Budgets(told.guard)
-    allowed = [budgets.allows(bytes(18), 0.0, sender=key(1)) for _ in range(3)]
+    rate_limiter = RateLimiter(told.guard)
+    allowed = [rate_limiter.allows(bytes(18), 0.0, sender=key(1)) for _ in range(3)]
     assert allowed == [True, False, False]
     return key(1)
 
@@ -197,21 +197,21 @@ def handed(told):
         def closest(self, _):
             return [self.own]
 
-    outflow, timers = Asking(), Timers(told.guard)
+    send_window, timers = Asking(), Timers(told.guard)
     handover = Handover(
-        finder=Knowing(),
-        links=Links(timers, random.Random(0), key=key(9)),
-        outflow=outflow,
+        lookup_driver=Knowing(),
+        rpc=Rpc(timers, random.Random(0), key=key(9)),
+        send_window=send_window,
         timers=timers,
         rng=random.Random(0),
-        holdings=Holdings(),
-        retained=Retained(),
+        subscription_table=SubscriptionTable(),
+        message_store=MessageStore(),
         salt=b"",
         holders=3,
         tell_here=lambda *_: None,
     )
     handover._hand(carried(5), Contact(2, record(2)), [b"a key 00"], {(2, b"a key 00")}, 0.0)
-    outflow.on_answer(Published(request=bytes(8), known=(), news=(record(3).encode(),)), 0.0)
+    send_window.on_answer(Published(request=bytes(8), known=(), news=(record(3).encode(),)), 0.0)
     return key(5)
 
 
@@ -392,21 +392,21 @@ def backlog(told):
 
 
 DRIVEN = {
-    "overlay.holdings.SUBSCRIBERS_LIMIT": (1, subscribers),
-    "overlay.retained.RETAINED_LIMIT": (2, retained),
-    "overlay.outflow.WAITING_LIMIT": (4, waiting),
-    "overlay.outflow.WAITING_FOR_ONE_LIMIT": (2, waiting),
+    "overlay.subscription_table.SUBSCRIBERS_LIMIT": (1, subscribers),
+    "overlay.message_store.RETAINED_LIMIT": (2, message_store),
+    "overlay.send_window.WAITING_LIMIT": (4, waiting),
+    "overlay.send_window.WAITING_FOR_ONE_LIMIT": (2, waiting),
     "overlay.delivering.UNDELIVERED_LIMIT": (1, undelivered),
-    "overlay.publisher.BACKLOG_LIMIT": (1, backlog),
-    "overlay.publisher.PUBLICATIONS_LIMIT": (1, overlaid),
-    "overlay.links.UNDER_WAY_LIMIT": (1, under_way),
+    "overlay.publications.BACKLOG_LIMIT": (1, backlog),
+    "overlay.publications.PUBLICATIONS_LIMIT": (1, overlaid),
+    "overlay.rpc.UNDER_WAY_LIMIT": (1, under_way),
     "overlay.handover.HANDED_LIMIT": (1, handed),
     "overlay.lookup.REQUESTS_LIMIT": (1, overlaid),
-    "overlay.budgets.BURST": (1.0, budget),
+    "overlay.rate_limiter.BURST": (1.0, budget),
     "channel.sessions.SESSIONS_LIMIT": (1, sessions),
     "channel.sessions.UNCONFIRMED_LIMIT": (1, unconfirmed),
-    "channel.calling.CALLS_LIMIT": (1, calls),
-    "channel.calling.WAITING_LIMIT": (1, calling),
+    "channel.initiator.CALLS_LIMIT": (1, calls),
+    "channel.initiator.WAITING_LIMIT": (1, calling),
     "transport._held.HELD_LIMIT": (4, held),
     "transport._held.KNOWN_LIMIT": (1, known),
     "transport._reception.INBOX_LIMIT": (1, direct),
@@ -425,7 +425,7 @@ def test_who_loses_at_a_limit_is_told(name, monkeypatch):
     small, drive = DRIVEN[name]
     monkeypatch.setattr(f"qis.{name}", small)
     if drive is waiting:
-        monkeypatch.setattr("qis.overlay.outflow.WINDOW", 1)
+        monkeypatch.setattr("qis.overlay.send_window.WINDOW", 1)
     if drive is known:
         monkeypatch.setattr("qis.transport._held.HELD_LIMIT", 4)
     told = Told()
@@ -440,7 +440,7 @@ def test_who_loses_at_a_limit_is_told(name, monkeypatch):
     assert all(len(each.reason) > 40 for each in found)
 
 
-REFUSING = (subscribers, retained, waiting, budget, arrived, unsent)
+REFUSING = (subscribers, message_store, waiting, budget, arrived, unsent)
 """These assert or await the refusal itself."""
 
 

@@ -29,7 +29,7 @@ from qis.overlay.messages import (
     Subscribed,
     decode,
 )
-from qis.overlay.record import RECORD_SIZE, Admission, Credentials, NodeRecord
+from qis.overlay.record import RECORD_SIZE, Credentials, NodeAdmission, NodeRecord
 from qis.overlay.subscription import NEAR_LIMIT, Subscription
 
 SITE = Credentials.of(Identity.from_seed(bytes(32)))
@@ -142,7 +142,7 @@ def test_subnets():
 
 @pytest.mark.parametrize("byte", range(RECORD_SIZE))
 def test_a_record_changed_anywhere_is_not_believed(byte):
-    admission = Admission(SITE.verify, lambda _: True)
+    admission = NodeAdmission(SITE.verify, lambda _: True)
     data = bytearray(RECORD.encode())
     assert admission.contact(bytes(data)).record == RECORD
     data[byte] ^= 1
@@ -150,12 +150,13 @@ def test_a_record_changed_anywhere_is_not_believed(byte):
 
 
 def test_who_is_not_on_the_roster_is_not_believed():
-    assert Admission(SITE.verify, lambda _: False).contact(RECORD.encode()) is None
+    assert NodeAdmission(SITE.verify, lambda _: False).contact(RECORD.encode()) is None
 
 
 def test_a_salt_moves_everyone():
     ids = [
-        Admission(SITE.verify, lambda _: True, s).contact(RECORD.encode()).id for s in (b"", b"s")
+        NodeAdmission(SITE.verify, lambda _: True, s).contact(RECORD.encode()).id
+        for s in (b"", b"s")
     ]
     assert ids[0] != ids[1]
 
@@ -164,4 +165,4 @@ def test_a_record_signed_by_another_is_not_believed():
     other = Credentials.of(Identity.from_seed(b"1" * 32))
     stolen = replace(other.record(ADDRESS, 8), key=SITE.key)
     assert isinstance(stolen, NodeRecord)
-    assert Admission(SITE.verify, lambda _: True).contact(stolen.encode()) is None
+    assert NodeAdmission(SITE.verify, lambda _: True).contact(stolen.encode()) is None

@@ -8,10 +8,10 @@ from blake3 import blake3
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
-from qis.overlay.links import TRY_AFTER_S
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Relay, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.relaying import LATELY_LIMIT, OBEYED_LIMIT
+from qis.overlay.rpc import TRY_AFTER_S
 from qis.overlay.subscription import all_under
 from qis.simulation import letters, seals
 

@@ -11,13 +11,13 @@ import pytest
 from qis.about import Fingerprint
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
-from qis.overlay.holdings import LIFETIME_S
 from qis.overlay.messages import CHARGES_LIMIT, Deliver, Delivered, Publish, Relay, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.outflow import LINE_WINDOW
 from qis.overlay.record import Contact, NodeRecord
 from qis.overlay.relaying import DIRECT_LIMIT, RELAYS_TRIED, dealt
+from qis.overlay.send_window import LINE_WINDOW
 from qis.overlay.subscription import Subscription, all_under
+from qis.overlay.subscription_table import LIFETIME_S
 from qis.simulation import letters, seals
 
 NOW = 1_700_000_000.0
@@ -94,7 +94,7 @@ class Town:
             signed = Subscription.signed(
                 subscriber, record=record, sequence=1, lifetime_s=LIFETIME_S, wanted=all_under(keys)
             )
-            assert self.node.holder.holdings.put(signed, 2 ** len(keys) - 1, NOW)
+            assert self.node.rendezvous.subscription_table.put(signed, 2 ** len(keys) - 1, NOW)
 
     def publish(self, letter, *keys, salt=0):
         message = Publish(
@@ -151,7 +151,7 @@ def test_beyond_a_limit_some_are_asked_to_pass_it_on_to_the_others(size):
     assert town.served() == dict.fromkeys(map(address_of, range(size)), 1)
     packets = sum(is_packet(message) for _, message, _ in town.sent)
     assert packets == (size if size == DIRECT_LIMIT else isqrt(size) + 1)
-    assert packets == town.node.holder.outflow.sent
+    assert packets == town.node.rendezvous.send_window.sent
     assert {m.hops for _, m, _ in town.sent} == {2}
     assert not town.node.is_busy
 
@@ -212,7 +212,7 @@ def test_a_key_of_5000_subscribers_and_50_packets_at_once_holds_up_no_other():
     town.run(30.0)
     served = town.served()
     assert all(served[address_of(i)] == 50 for i in range(5_000))
-    assert town.node.holder.outflow.dropped == 0
+    assert town.node.rendezvous.send_window.dropped == 0
     assert not town.node.is_busy
 
 
@@ -228,5 +228,7 @@ def test_nor_does_it_when_all_of_its_subscribers_are_silent():
         town.run(1.0)
         got = {to for _, m, to in town.sent[before:] if is_packet(m) and m.keys == (QUIET,)}
         assert got == set(map(address_of, range(5_000, 5_003)))
-        assert len(town.node._links._under_way) <= LINE_WINDOW
-    assert town.node.holder.outflow.dropped > 0  # of the hot key: there was more than may wait
+        assert len(town.node._rpc._under_way) <= LINE_WINDOW
+    assert (
+        town.node.rendezvous.send_window.dropped > 0
+    )  # of the hot key: there was more than may wait

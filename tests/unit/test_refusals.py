@@ -12,9 +12,9 @@ from qis._clock import SYSTEM, Clock
 from qis._seldom import KEYS_LIMIT, Seldom
 from qis.channel.session import OVERHEAD
 from qis.health import Condition, HealthState, Notices
-from qis.overlay.budgets import BURST
 from qis.overlay.bundles import messages_of
 from qis.overlay.messages import NO_REQUEST, Deliver, Publish, Refused, decode
+from qis.overlay.rate_limiter import BURST
 from qis.refusals import (
     REFUSERS_LIMIT,
     REMEMBERED_S,
@@ -232,11 +232,11 @@ def loop_on(transport, events, **more):
 
 
 def full(peer):
-    peer._node.holder.retained._limit = 0
+    peer._node.rendezvous.message_store._limit = 0
 
 
 def without_room_for_interests(peer, monkeypatch):
-    monkeypatch.setattr(peer._node.holder.holdings, "put", lambda *_: False)
+    monkeypatch.setattr(peer._node.rendezvous.subscription_table, "put", lambda *_: False)
 
 
 def test_a_site_whose_clock_is_wrong_hears_it_from_its_holders():
@@ -320,16 +320,16 @@ def test_what_is_let_go_later_is_told_whose_it_is_once_a_minute(limit):
             assert await found.own.flush(30.0)
             for _ in range(3):
                 if limit == "budget":
-                    south._budgets._spent.put(OWN.issuer.key, (2 * BURST, now))
+                    south._rate_limiter._spent.put(OWN.issuer.key, (2 * BURST, now))
                     south.receive_datagrams([(b"", own_address(found), OWN.issuer.key)], now)
                     continue
-                south.holder.retained._limit = 1
-                south.holder.retained.put(
-                    found.peers[0]._inspector.carried(mine, ALL_KEYS), ALL_KEYS, now
+                south.rendezvous.message_store._limit = 1
+                south.rendezvous.message_store.put(
+                    found.peers[0]._validator.carried(mine, ALL_KEYS), ALL_KEYS, now
                 )
                 newer = packet_of(IDENTITIES[2], time.time())
-                south.holder.retained.put(
-                    found.peers[0]._inspector.carried(newer, ALL_KEYS), ALL_KEYS, now
+                south.rendezvous.message_store.put(
+                    found.peers[0]._validator.carried(newer, ALL_KEYS), ALL_KEYS, now
                 )
             sent = [
                 (decode(part), to)
@@ -372,7 +372,7 @@ def test_one_liar_of_five_is_an_opinion_and_keeps_nothing_back(code):
     async def scenario():
         async with network(peers=5) as found:
             liar = found.peers[0]
-            liar._node.holder._inspect = lambda *_: code
+            liar._node.rendezvous._inspect = lambda *_: code
             mine = packet_of(OWN, time.time())
             await found.own.publish(mine, KEYS)
             assert await found.own.flush(30.0)
@@ -462,7 +462,7 @@ def test_a_forged_packet_names_nobody_and_a_real_one_its_site_once(path, kind):
         if path == "delivered":
             reception.receive(data, keys, hops=1, now=now)
         else:
-            reception.inspector(data, keys, now)
+            reception.validator(data, keys, now)
 
     by_another = bytes(packet_of(IDENTITIES[2], at, sequence=sequence))[-64:]
     for packet in packets[:5]:

@@ -18,7 +18,7 @@ from qis.channel import Channels
 from qis.channel.ciphers import new_key_pair
 from qis.channel.cookies import CALM_RATE, Cookies
 from qis.channel.handshake import COOKIE, RESPONSE, Initiation, Response, decode_cookie
-from qis.overlay.links import Links
+from qis.overlay.rpc import Rpc
 from qis.overlay.timers import Timers
 from qis.overlay.tokens import Tokens
 
@@ -162,16 +162,16 @@ def test_what_a_udp_node_shows_foretells_nothing():
     assert all(Cookies(key).cookie(ADDRESS, at) != cookie for key in keys)
     token = overlay._tokens.token(ADDRESS, at)
     assert all(Tokens(key).token(ADDRESS, at) != token for key in keys)
-    requests = b"".join(overlay._links.new_number() for _ in range(WORDS // 2))
+    requests = b"".join(overlay._rpc.new_number() for _ in range(WORDS // 2))
     words = [int.from_bytes(requests[at : at + 4], "little") for at in range(0, 4 * WORDS, 4)]
     foretold = generator([untempered(word) for word in words])
-    assert foretold.randbytes(8) != overlay._links.new_number()
+    assert foretold.randbytes(8) != overlay._rpc.new_number()
 
 
 def test_numbers_of_requests_come_from_a_key_and_never_twice():
     def numbers(key):
-        links = Links(Timers(Guard()), random.Random(0), key)
-        return [links.new_number() for _ in range(2_000)]
+        rpc = Rpc(Timers(Guard()), random.Random(0), key)
+        return [rpc.new_number() for _ in range(2_000)]
 
     assert numbers(bytes(32)) == numbers(bytes(32))  # one secret, one history
     everything = numbers(bytes(32)) + numbers(blake3(b"another").digest())

@@ -11,7 +11,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class Recent(OrderedDict[_Key, _Value]):
+class LruCache(OrderedDict[_Key, _Value]):
     """The entries that were put last.
 
     Parameters

@@ -11,11 +11,11 @@ from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.interests import WANTED_LIMIT
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import Find, Found, Known, Leave, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.publisher import BACKLOG_LIMIT, REPEAT_AFTER_S, SOON_S, TRY_AGAIN_S
+from qis.overlay.publications import BACKLOG_LIMIT, REPEAT_AFTER_S, SOON_S, TRY_AGAIN_S
 from qis.overlay.record import Credentials
-from qis.overlay.retained import Carried
 from qis.overlay.rounds import PATIENCE_S, ROUNDS_LIMIT
 from qis.overlay.subscription import all_under
 
@@ -193,7 +193,7 @@ def test_who_is_alone_holds_nothing_for_itself_and_hands_over_when_another_comes
     world.run(600.0)
     assert not world.node.is_idle
     assert not world.node.all_held(world.now)
-    assert len(world.node.holder.retained) == 1  # kept all the same, for whoever comes
+    assert len(world.node.rendezvous.message_store) == 1  # kept all the same, for whoever comes
     world.node.join([(OTHER.key, AWAY)], world.now)
     world.exchange()
     world.run(2 * SOON_S)  # not only when the next try is due, up to 40 s later
@@ -276,7 +276,7 @@ def test_a_burst_waits_its_turn_and_none_of_it_is_lost():
 
 
 def test_who_is_pushed_out_of_the_repetitions_is_left_to_all_its_holders(monkeypatch):
-    monkeypatch.setattr("qis.overlay.publisher.PUBLICATIONS_LIMIT", 4)
+    monkeypatch.setattr("qis.overlay.publications.PUBLICATIONS_LIMIT", 4)
     world = World()
     for number in range(6):
         world.publish(number)
@@ -326,6 +326,6 @@ def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nob
     assert seen == [(0, ())]  # a mature holder is enough
     world.run(40.0)
     assert seen[1:] == [(1, ())]
-    assert len(world.node.holder.retained) == 1  # here too, the second of the two holders
+    assert len(world.node.rendezvous.message_store) == 1  # here too, the second of the two holders
     world.run(700.0)
     assert [salt for salt, _ in seen[2:]] in ([2], [])  # and then one at a time again

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from qis.overlay.links import UNDER_WAY_LIMIT, Build, Links
+from qis.overlay.message_store import Carried
 from qis.overlay.messages import Deliver, Delivered, Message
 from qis.overlay.record import NodeRecord
-from qis.overlay.retained import Carried
+from qis.overlay.rpc import UNDER_WAY_LIMIT, Build, Rpc
 
 _Answer = TypeVar("_Answer", bound=Message)
 WINDOW: Final = 64
@@ -69,7 +69,7 @@ def _nothing(*_: object) -> None:
     """What follows is for others to do."""
 
 
-class Outflow:
+class SendWindow:
     """Sends packets, each until it is acknowledged or its receiver is silent.
 
     Parameters
@@ -81,11 +81,11 @@ class Outflow:
 
     """
 
-    def __init__(self, links: Links, own_key: bytes) -> None:
+    def __init__(self, rpc: Rpc, own_key: bytes) -> None:
         self.sent = 0
         self.dropped = 0
         self.own_under_way = 0
-        self._links = links
+        self._rpc = rpc
         self._own_key = own_key
         self._under_way = 0
         self._waiting = 0
@@ -158,8 +158,8 @@ class Outflow:
         ):
             self.dropped += 1
             for_one = len(flow.waiting) >= WAITING_FOR_ONE_LIMIT
-            self._links.guard.at_limit(
-                f"overlay.outflow.{'WAITING_FOR_ONE_LIMIT' if for_one else 'WAITING_LIMIT'}",
+            self._rpc.guard.at_limit(
+                f"overlay.send_window.{'WAITING_FOR_ONE_LIMIT' if for_one else 'WAITING_LIMIT'}",
                 to.key.hex(),
                 "a packet for this node was dropped: too many wait for it or under this key; it "
                 "gets it when it is published again, within an hour",
@@ -192,7 +192,7 @@ class Outflow:
         self.sent += item.is_packet
         to = item.flow.to
 
-        guard = self._links.guard
+        guard = self._rpc.guard
 
         def answered(answer: Message, at: float) -> None:
             with guard.item("overlay.handed"):  # the window opens whatever follows from the answer
@@ -212,7 +212,7 @@ class Outflow:
                 item.on_silence(at)
             self._end(item, at)
 
-        self._links.ask(
+        self._rpc.ask(
             item.build,
             to,
             now,

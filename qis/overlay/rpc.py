@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar
 from blake3 import blake3
 
 from qis.overlay.bundles import Datagram, bundled
+from qis.overlay.lru_cache import LruCache
 from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove, Refused
-from qis.overlay.recent import Recent
 from qis.overlay.record import NodeRecord
 from qis.overlay.timers import Timer, Timers
 
@@ -44,7 +44,7 @@ class _UnderWay:
     timer: Timer | None = None
 
 
-class Links:
+class Rpc:
     """All that one node sends, and the requests that wait for answers.
 
     Parameters
@@ -66,7 +66,7 @@ class Links:
         self._key = key
         self._numbered = 0
         self._under_way: dict[bytes, _UnderWay] = {}
-        self._tokens: Recent[bytes, bytes] = Recent(TOKENS_LIMIT)
+        self._tokens: LruCache[bytes, bytes] = LruCache(TOKENS_LIMIT)
         self._out: list[Datagram] = []
         self.asked_by: bytes | None = None
         """The key of the node that is being answered, if a channel has authenticated it."""
@@ -130,7 +130,7 @@ class Links:
         """
         if self.is_full:
             self.guard.at_limit(
-                "overlay.links.UNDER_WAY_LIMIT",
+                "overlay.rpc.UNDER_WAY_LIMIT",
                 to.key.hex(),
                 "a request to this node was not sent: too many are under way; it counts as "
                 "silent this once",

@@ -37,7 +37,7 @@ class Carried:
     sequence: int = 0
 
 
-class Retained:
+class MessageStore:
     """The packets kept by one node.
 
     Parameters
@@ -98,7 +98,7 @@ class Retained:
             oldest = self._shares.oldest_of_most()
             issuer = self._packets[oldest][1].issuer
             self._guard.at_limit(
-                "overlay.retained.RETAINED_LIMIT",
+                "overlay.message_store.RETAINED_LIMIT",
                 issuer.hex(),
                 "a packet is kept here no longer: who subscribes later gets it when it is "
                 "published again, within an hour",

@@ -4,39 +4,39 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from qis.overlay.choice import chosen_keys
-from qis.overlay.holdings import Holdings
-from qis.overlay.links import Links
+from qis.overlay.lru_cache import LruCache
+from qis.overlay.message_store import Carried, MessageStore
 from qis.overlay.messages import Known, Publish, Published, Refused, Subscribe, Subscribed
-from qis.overlay.outflow import Outflow
-from qis.overlay.recent import Recent
-from qis.overlay.record import Admission, Contact, Credentials
+from qis.overlay.record import Contact, Credentials, NodeAdmission
 from qis.overlay.relaying import Inspect, Spreading
-from qis.overlay.retained import Carried, Retained
+from qis.overlay.rpc import Rpc
+from qis.overlay.send_window import SendWindow
 from qis.overlay.subscription import Subscription
+from qis.overlay.subscription_table import SubscriptionTable
 from qis.refusals import RefusalCode
 
 HANDLED_LIMIT: Final = 16_384
 """(packet, key, salt) remembered as forwarded, so that a repeated request forwards nothing."""
 
 
-class Holder:
-    """Answers subscriptions and publications at one node."""
+class RendezvousNode:
+    """Responder subscriptions and publications at one node."""
 
     def __init__(
         self,
         *,
         credentials: Credentials,
-        admission: Admission,
-        links: Links,
+        admission: NodeAdmission,
+        rpc: Rpc,
         inspect: Inspect,
         deliver_here: Callable[[Carried, int, float], None],
         unix_s: Callable[[float], float],
         epoch: bytes,
     ) -> None:
-        self.holdings = Holdings(links.guard)
-        self.retained = Retained(unix_s=unix_s, guard=links.guard)
-        self.outflow = Outflow(links, credentials.key)
-        self._spreading = Spreading(self.outflow)
+        self.subscription_table = SubscriptionTable(rpc.guard)
+        self.message_store = MessageStore(unix_s=unix_s, guard=rpc.guard)
+        self.send_window = SendWindow(rpc, credentials.key)
+        self._spreading = Spreading(self.send_window)
         self.news_for: Callable[[Iterable[bytes], float], tuple[bytes, ...]] = lambda _, __: ()
         self._own_key = credentials.key
         self._verify = credentials.verify
@@ -44,27 +44,27 @@ class Holder:
         self._inspect = inspect
         self._deliver_here = deliver_here
         self._epoch = epoch
-        self._handled: Recent[tuple[bytes, bytes, int], None] = Recent(HANDLED_LIMIT)
+        self._handled: LruCache[tuple[bytes, bytes, int], None] = LruCache(HANDLED_LIMIT)
 
     def subscribe(self, message: Subscribe, now: float) -> Subscribed | Refused | None:
         """Hold a subscription, or say that there is no room; `None` refuses it without a word."""
         subscription = message.subscription
         contact = self._subscriber_of(subscription)
-        if contact is None or self.holdings.is_stale(subscription):
+        if contact is None or self.subscription_table.is_stale(subscription):
             return None
-        if not self.holdings.put(subscription, message.places, now):
+        if not self.subscription_table.put(subscription, message.places, now):
             return Refused(request=message.request, code=RefusalCode.FULL)
         keys = tuple(key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
         if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
-            for carried in self.retained.after(seen, frozenset(keys), now):
+            for carried in self.message_store.after(seen, frozenset(keys), now):
                 chosen = _chosen(carried, 0, subscription)
                 if carried.issuer != subscription.subscriber and not set(chosen).isdisjoint(keys):
                     self._forward(carried, contact, int(carried.issuer != self._own_key), now)
         return Subscribed(
             request=message.request,
             epoch=self._epoch,
-            count=self.retained.count,
+            count=self.message_store.count,
             news=self.news_for(keys, now),
         )
 
@@ -80,8 +80,8 @@ class Holder:
                 return None
             return Refused(request=message.request, code=carried)
         keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
-        known = tuple(self.holdings.known(key, now) for key in keys)
-        is_kept = self.retained.put(carried, keys, now)
+        known = tuple(self.subscription_table.known(key, now) for key in keys)
+        is_kept = self.message_store.put(carried, keys, now)
         self._take_here(keys, carried, message, now)
         before = message.known or (Known(),) * len(keys)
         fresh = [
@@ -102,7 +102,7 @@ class Holder:
         """
         if carried.issuer == self._own_key:
             return
-        for subscription, under in self.holdings.of(self._own_key, now):
+        for subscription, under in self.subscription_table.of(self._own_key, now):
             chosen = under.intersection(_chosen(carried, message.salt, subscription))
             if not chosen.isdisjoint(keys) and self._is_first(carried, b"", message.salt):
                 self._deliver_here(carried, message.hops, now)
@@ -120,7 +120,7 @@ class Holder:
     ) -> None:
         subscriptions: dict[bytes, tuple[Subscription, set[bytes]]] = {}
         for key in keys:
-            for subscription in self.holdings.under(key, now):
+            for subscription in self.subscription_table.under(key, now):
                 found = subscriptions.setdefault(subscription.place, (subscription, set()))
                 found[1].add(key)
         carried_keys = frozenset(carried.keys)
@@ -139,7 +139,7 @@ class Holder:
             receivers,
             salt=message.salt,
             hops=message.hops,
-            line=max(keys, key=lambda key: self.holdings.known(key, now).count),
+            line=max(keys, key=lambda key: self.subscription_table.known(key, now).count),
             now=now,
         )
 
@@ -147,7 +147,7 @@ class Holder:
         if contact.record.key == self._own_key:
             self._deliver_here(carried, hops, now)
         else:
-            self.outflow.deliver(carried, contact.record, hops, now)
+            self.send_window.deliver(carried, contact.record, hops, now)
 
     def _subscriber_of(self, subscription: Subscription) -> Contact | None:
         contact = self._admission.contact(subscription.record)

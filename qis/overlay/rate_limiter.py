@@ -4,7 +4,7 @@ from typing import Final
 
 from qis._guard import Guard
 from qis.overlay.addresses import subnet_of
-from qis.overlay.recent import Recent
+from qis.overlay.lru_cache import LruCache
 
 RATE: Final = 5_000.0
 """Messages a second that a source may send for long."""
@@ -14,12 +14,12 @@ SOURCES_LIMIT: Final = 4_096
 """Sources remembered; the one heard of longest ago goes first, and starts again with all."""
 
 
-class Budgets:
+class RateLimiter:
     """Counts messages by source: the node that a channel has authenticated, else the subnet."""
 
     def __init__(self, guard: Guard | None = None) -> None:
         self._guard = guard or Guard()
-        self._spent: Recent[bytes, tuple[float, float]] = Recent(SOURCES_LIMIT)
+        self._spent: LruCache[bytes, tuple[float, float]] = LruCache(SOURCES_LIMIT)
 
     def allows(
         self, address: bytes, now: float, *, sender: bytes | None = None, messages: int = 1
@@ -33,7 +33,7 @@ class Budgets:
         self._forget_idle(now)
         if not allowed:
             self._guard.at_limit(
-                "overlay.budgets.BURST",
+                "overlay.rate_limiter.BURST",
                 source.hex(),
                 "messages of this node or subnet were refused: it sends more than its budget, and "
                 "what it sends again comes later",

@@ -10,8 +10,8 @@ PAUSE_S: Final = 0.25
 """From the first occasion until it is done, ± 20 %: what comes meanwhile is done with it."""
 
 
-class Soon:
-    """Calls `action(now)` a little after it was asked for, however often that was."""
+class Debouncer:
+    """Initiator `action(now)` a little after it was asked for, however often that was."""
 
     def __init__(self, timers: Timers, rng: random.Random, action: Callable[[float], None]) -> None:
         self._timers = timers

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from qis.overlay.links import Links
 from qis.overlay.lookup import Lookup
+from qis.overlay.lru_cache import LruCache
 from qis.overlay.messages import RECORDS_LIMIT, Find, Found
-from qis.overlay.recent import Recent
-from qis.overlay.record import Admission, Contact, NodeRecord
+from qis.overlay.record import Contact, NodeAdmission, NodeRecord
+from qis.overlay.rpc import Rpc
 from qis.overlay.table import RoutingTable
 
 PLACES_LIMIT: Final = 1_024
@@ -16,7 +16,7 @@ PLACES_LIMIT: Final = 1_024
 Finished = Callable[[list[Contact], float], None]
 
 
-class Finder:
+class LookupDriver:
     """Runs lookups for one node; `own` is its contact, which results include.
 
     Who was found near a place is asked first when it is looked for again, as each refresh does:
@@ -24,14 +24,14 @@ class Finder:
     """
 
     def __init__(
-        self, own: Contact, table: RoutingTable, admission: Admission, links: Links
+        self, own: Contact, table: RoutingTable, admission: NodeAdmission, rpc: Rpc
     ) -> None:
         self.own = own
         self._table = table
         self._admission = admission
-        self._links = links
+        self._rpc = rpc
         self._running: dict[tuple[int, int], list[Finished]] = {}
-        self._near: Recent[int, tuple[Contact, ...]] = Recent(PLACES_LIMIT)
+        self._near: LruCache[int, tuple[Contact, ...]] = LruCache(PLACES_LIMIT)
         self.finished: Callable[[Lookup], None] = lambda _: None
 
     def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
@@ -44,7 +44,7 @@ class Finder:
 
         def finished(found: list[Contact], at: float) -> None:
             for each in self._running.pop((target, width), ()):
-                with self._links.guard.item("overlay.found"):
+                with self._rpc.guard.item("overlay.found"):
                     each(list(found), at)
 
         start = [*self._table.closest(target, RECORDS_LIMIT), *self._near.get(target, ())]
@@ -73,7 +73,7 @@ class Finder:
         """Tell if a newer record of our own key gives another address: others call that one now."""
         own = self.own.record
         if record.sequence > own.sequence and record.address != own.address:
-            self._links.guard.foreign_use(
+            self._rpc.guard.foreign_use(
                 "another node has this node's key",
                 "others were told, with a valid signature of this node's key, of another address "
                 "and since this node was opened: a second machine has the key, and of two nodes "
@@ -99,12 +99,12 @@ class Finder:
                 self._near[target] = tuple(each for each in near if each.id != contact.id)
 
     def _go_on(self, lookup: Lookup, then: Finished, now: float) -> None:
-        with self._links.guard.item("overlay.lookup") as item:
+        with self._rpc.guard.item("overlay.lookup") as item:
             for contact in lookup.to_ask():
                 self._ask_for(lookup, contact, then, now)
             if lookup.is_done:
                 if lookup.is_cut_short:
-                    self._links.guard.at_limit(
+                    self._rpc.guard.at_limit(
                         "overlay.lookup.REQUESTS_LIMIT",
                         "",
                         "a lookup ended early: closer nodes may exist than those it has found",
@@ -123,7 +123,7 @@ class Finder:
                 lookup.answered(contact.id, self._contacts(found))
                 self._go_on(lookup, then, at)
 
-        was_asked = not self._links.is_full
+        was_asked = not self._rpc.is_full
 
         def on_silence(at: float) -> None:
             if was_asked:
@@ -143,7 +143,7 @@ class Finder:
         on_silence: Callable[[float], None],
     ) -> None:
         own = self.own.record.encode()
-        self._links.ask(
+        self._rpc.ask(
             lambda request, token: Find(request=request, token=token, record=own, target=target),
             contact.record,
             now,

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from qis.overlay.handing import Handing, Round
-from qis.overlay.recent import Recent
+from qis.overlay.lru_cache import LruCache
+from qis.overlay.message_store import Carried
 from qis.overlay.record import Contact
-from qis.overlay.retained import Carried
 from qis.overlay.rounds import Rounds
 from qis.overlay.timers import Timer, Timers
 
@@ -79,7 +79,7 @@ class _Publication:
         )
 
 
-class Publisher:
+class Publications:
     """Publishes one node's packets.
 
     Parameters
@@ -102,7 +102,7 @@ class Publisher:
         self._unspread: dict[bytes, _Publication] = {}
         self._retrying: dict[bytes, _Publication] = {}
         self._not_held: dict[bytes, _Publication] = {}
-        self._were_held: Recent[bytes, int] = Recent(REMEMBERED_LIMIT)
+        self._were_held: LruCache[bytes, int] = LruCache(REMEMBERED_LIMIT)
 
     @property
     def sent(self) -> int:
@@ -182,7 +182,7 @@ class Publisher:
             left = self._publications[next(of_held, next(iter(self._publications)))]
             is_unspread = left.carried.id in self._unspread
             self._timers.guard.at_limit(
-                "overlay.publisher.PUBLICATIONS_LIMIT",
+                "overlay.publications.PUBLICATIONS_LIMIT",
                 "",
                 "a packet of this site is published again no longer: who comes late depends on "
                 "the holders that have it now",

@@ -30,7 +30,7 @@ from qis.transport.site_clocks import ClockState
 _WITHDRAWN: Final = "what it would have replaced was withdrawn"
 
 
-class Publisher:
+class ReleaseGate:
     """Lets out what may leave.
 
     Parameters

@@ -6,8 +6,8 @@ from typing import Final
 from qis.about import routing_commitment
 from qis.errors import ExpiredError, NotYetValidError, PeerError
 from qis.identity import Issuer, issuer_of
-from qis.overlay.recent import Recent
-from qis.overlay.retained import Carried
+from qis.overlay.lru_cache import LruCache
+from qis.overlay.message_store import Carried
 from qis.packet import Packet, check_numbered, issuer_key, reread, screen, verify_screened
 from qis.refusals import RefusalCode
 
@@ -15,7 +15,7 @@ VERIFIED_LIMIT: Final = 4_096
 """Packets remembered as verified, as one comes from several nodes; the oldest goes first."""
 
 
-class Inspector:
+class Validator:
     """Verifies packets of 512 bytes; a node's `inspect`.
 
     Parameters
@@ -47,8 +47,8 @@ class Inspector:
         self._holds = holds
         self._on_refusal = on_refusal
         self._on_early = on_early
-        self._verified: Recent[bytes, Packet] = Recent(VERIFIED_LIMIT)
-        self._carried: Recent[bytes, Carried] = Recent(VERIFIED_LIMIT)
+        self._verified: LruCache[bytes, Packet] = LruCache(VERIFIED_LIMIT)
+        self._carried: LruCache[bytes, Carried] = LruCache(VERIFIED_LIMIT)
         self._refused: dict[bytes, PeerError] = {}
 
     def verify_ahead(self, packets: Iterable[bytes], now: float) -> None:

@@ -4,10 +4,10 @@ import random
 from collections import Counter
 
 from qis.about import Fingerprint
-from qis.overlay import outflow as outflow_module
+from qis.overlay import send_window as outflow_module
 from qis.overlay.addresses import pack_address
-from qis.overlay.links import Links
-from qis.overlay.outflow import Outflow
+from qis.overlay.rpc import Rpc
+from qis.overlay.send_window import SendWindow
 from qis.overlay.timers import Timers
 from qis.simulation import letters, seals
 
@@ -33,14 +33,14 @@ class Lines:
         monkeypatch.setattr(outflow_module, "ALL_WINDOW", everything)
         monkeypatch.setattr(outflow_module, "WAITING_LIMIT", waiting)
         self.timers = Timers()
-        self.links = Links(self.timers, random.Random(0), bytes(32))
-        self.outflow = Outflow(self.links, OWN)
+        self.rpc = Rpc(self.timers, random.Random(0), bytes(32))
+        self.send_window = SendWindow(self.rpc, OWN)
         self.silent = Counter()
 
     def send(self, times, line, to=None):
         """So many packets to as many nodes; how many of them went out at once."""
         for number in range(times):
-            self.outflow.deliver(
+            self.send_window.deliver(
                 packet_of(number),
                 record_of(number if to is None else to),
                 0,
@@ -48,7 +48,7 @@ class Lines:
                 line=line,
                 on_silence=lambda _: self.silent.update([line]),
             )
-        return len(self.links.take())
+        return len(self.rpc.take())
 
 
 def test_of_one_line_only_so_many_are_under_way_and_another_goes_out_beside_it(monkeypatch):
@@ -65,7 +65,7 @@ def test_a_line_leaves_room_to_wait_for_others(monkeypatch):
     assert lines.silent == {b"one": 50 - 1 - 6}  # half of what may wait
     lines.send(50, b"other")
     assert lines.silent[b"other"] == 50 - 1 - 3  # half of the rest
-    assert lines.outflow.dropped == lines.silent.total()
+    assert lines.send_window.dropped == lines.silent.total()
 
 
 def test_what_waits_for_a_node_counts_in_its_line(monkeypatch):
@@ -82,10 +82,10 @@ def test_all_come_to_an_end_and_nothing_is_kept_of_them(monkeypatch):
     lines.send(5, b"one")
     lines.send(5, b"other")
     lines.send(4, b"third", to=7)
-    assert lines.outflow.own_under_way == 14 - lines.silent.total()
+    assert lines.send_window.own_under_way == 14 - lines.silent.total()
     while (at := lines.timers.next_at()) is not None:
         lines.timers.run(at)
     assert lines.silent == {b"one": 5, b"other": 5, b"third": 4}
-    assert lines.outflow.own_under_way == 0
-    assert not lines.outflow._flows
-    assert not lines.outflow._lines
+    assert lines.send_window.own_under_way == 0
+    assert not lines.send_window._flows
+    assert not lines.send_window._lines

@@ -14,7 +14,7 @@ from qis.errors import SignatureError
 from qis.identity import Identity, verify
 
 CALLS_LIMIT: Final = 1_024
-"""Calls under way; beyond these a datagram is dropped and counted."""
+"""Initiator under way; beyond these a datagram is dropped and counted."""
 WAITING_LIMIT: Final = 64
 """Datagrams that wait for one call; the oldest go first."""
 TRY_AFTER_S: Final = (0.4, 0.8, 1.6)
@@ -38,7 +38,7 @@ class _Call:
     waiting: deque[bytes] = field(default_factory=lambda: deque(maxlen=WAITING_LIMIT))
 
 
-class Calls:
+class Initiator:
     """All handshakes that one node has begun.
 
     Parameters
@@ -86,7 +86,7 @@ class Calls:
                 if datagram is not None:
                     self._refused["busy"] += 1
                     self._guard.at_limit(
-                        "channel.calling.CALLS_LIMIT",
+                        "channel.initiator.CALLS_LIMIT",
                         place[0].hex(),
                         "a datagram for this node was dropped: too many calls are under way; "
                         "what has to be acknowledged is sent again",
@@ -98,7 +98,7 @@ class Calls:
             if len(waiting) == WAITING_LIMIT:
                 self._refused["overflow"] += 1
                 self._guard.at_limit(
-                    "channel.calling.WAITING_LIMIT",
+                    "channel.initiator.WAITING_LIMIT",
                     place[0].hex(),
                     "a datagram was dropped that waited for a channel to this node; what has to "
                     "be acknowledged is sent again",

@@ -5,8 +5,8 @@ import pytest
 from qis.about import Fingerprint
 from qis.identity import Identity
 from qis.outcomes import Effect
-from qis.overlay.inspection import Inspector
-from qis.overlay.retained import Carried
+from qis.overlay.message_store import Carried
+from qis.overlay.validator import Validator
 from qis.packet import Packet
 from qis.refusals import RefusalCode
 
@@ -26,7 +26,7 @@ RAW = bytes(PACKET)
 
 
 def test_a_valid_packet_is_carried_with_its_keys():
-    inspect = Inspector(lambda _: True)
+    inspect = Validator(lambda _: True)
     for _ in range(2):  # the second time from memory
         carried = inspect(RAW, KEYS, NOW + 1)
         assert (carried.id, carried.issuer, carried.keys) == (PACKET.id, SITE.issuer.key, KEYS)
@@ -49,7 +49,7 @@ def test_a_valid_packet_is_carried_with_its_keys():
     ],
 )
 def test_anything_else_is_not_passed_on(packet, keys, now, warm):
-    inspect = Inspector(lambda _: True)
+    inspect = Validator(lambda _: True)
     if warm:
         assert inspect(RAW, KEYS, NOW) is not None
     assert not isinstance(inspect(packet, keys, now), Carried)
@@ -58,7 +58,7 @@ def test_anything_else_is_not_passed_on(packet, keys, now, warm):
 @pytest.mark.parametrize("sequence", [(NOW + 300) * 10**6 + 1, 2**64 - 1])
 def test_a_sequence_ahead_of_its_issue_time_is_not_passed_on_and_that_is_told(sequence):
     told = []
-    inspect = Inspector(
+    inspect = Validator(
         lambda _: True, on_refusal=lambda packet, error: told.append((packet, error))
     )
 
@@ -87,4 +87,4 @@ def test_a_sequence_ahead_of_its_issue_time_is_not_passed_on_and_that_is_told(se
 
 
 def test_who_is_not_on_the_roster_is_not_passed_on():
-    assert Inspector(lambda _: False)(RAW, KEYS, NOW) is RefusalCode.ROSTER
+    assert Validator(lambda _: False)(RAW, KEYS, NOW) is RefusalCode.ROSTER

@@ -28,7 +28,7 @@ class _Held:
     """Not before the last of its keys has expired."""
 
 
-class Holdings:
+class SubscriptionTable:
     """Subscriptions by key and by subscriber."""
 
     def __init__(self, guard: Guard | None = None) -> None:
@@ -62,7 +62,7 @@ class Holdings:
             self.expire(now)
             if len(self._held) >= SUBSCRIBERS_LIMIT:
                 self._guard.at_limit(
-                    "overlay.holdings.SUBSCRIBERS_LIMIT",
+                    "overlay.subscription_table.SUBSCRIBERS_LIMIT",
                     subscription.subscriber.hex(),
                     "a subscription was refused: this holder is full, and the subscriber turns to "
                     "the next node",

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Final
 
 from qis._seldom import Seldom
-from qis.channel.calling import Send
 from qis.channel.ciphers import AgreementError, KeyPair, responder_keys
 from qis.channel.cookies import NO_COOKIE, Bucket, Cookies
 from qis.channel.handshake import CallRefused, Initiation, Response, encode_cookie
+from qis.channel.initiator import Send
 from qis.channel.session import Session
 from qis.channel.sessions import Sessions
 from qis.errors import SignatureError
@@ -17,12 +17,12 @@ from qis.identity import Identity, Issuer, verify
 from qis.refusals import TELL_EVERY_S, RefusalCode
 
 STRANGERS_RATE: Final = 20.0
-"""Calls a second by keys that are not on the roster whose signatures are checked: some 1 ms of
+"""Initiator a second by keys that are not on the roster whose signatures are checked: some 1 ms of
 work. Beyond it such a call is dropped, and its caller learns the reason from a later one."""
 
 
-class Answers:
-    """Answers those who call one node.
+class Responder:
+    """Responder those who call one node.
 
     Parameters
     ----------
