@@ -5,37 +5,14 @@ from typing import Final
 
 from blake3 import blake3
 
+from qis._seldom import Bucket
+
 COOKIE_SIZE: Final = 16
 NO_COOKIE: Final = bytes(COOKIE_SIZE)
 PERIOD_S: Final = 120
 """A cookie is good in the period that it was made in and in the next."""
 CALM_RATE: Final = 50.0
 """Initiations a second from unproven addresses that are answered without a cookie."""
-
-
-class Bucket:
-    """A leaky bucket that holds what comes in one second.
-
-    Parameters
-    ----------
-    rate
-        How many a second it lets pass for long, and how many at once.
-
-    """
-
-    def __init__(self, rate: float) -> None:
-        self._rate = rate
-        self._level = 0.0
-        self._at = 0.0
-
-    def is_full(self, now: float) -> bool:
-        """Whether this one is too many; counts it if it is not."""
-        self._level = max(0.0, self._level - self._rate * max(0.0, now - self._at))
-        self._at = max(now, self._at)
-        if self._level >= self._rate:
-            return True
-        self._level += 1.0
-        return False
 
 
 class Cookies:

@@ -5,9 +5,9 @@ from collections.abc import Callable, Container
 from dataclasses import replace
 from typing import Final
 
-from qis._seldom import Seldom
+from qis._seldom import Bucket, Seldom
 from qis.channel.ciphers import AgreementError, KeyPair, responder_keys
-from qis.channel.cookies import NO_COOKIE, Bucket, Cookies
+from qis.channel.cookies import NO_COOKIE, Cookies
 from qis.channel.handshake import CallRefused, Initiation, Response, encode_cookie
 from qis.channel.initiator import Send
 from qis.channel.session import Session

@@ -168,7 +168,7 @@ class Direct(Carrier):
         verdict = self._reception.receive(data, keys, hops=1, now=now)
         if verdict is Verdict.FULL:
             self._kept_out.put(packet_id, None)
-        elif verdict is Verdict.FAULT:
+        elif verdict in (Verdict.FAULT, Verdict.UNHEARD):
             pause_s = min(2.0**tries, LAST_PAUSE_S)
             self._come_again(packet_id, now + pause_s, tries + 1)
         elif verdict is Verdict.EARLY:

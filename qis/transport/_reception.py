@@ -54,6 +54,7 @@ class Verdict(Enum):
     DUPLICATE = "seen before"
     REFUSED = "not a packet to be used"
     EARLY = "dated in the future; when that time comes it may be used"
+    UNHEARD = "as EARLY, and too many forged ones came to see whether this one is: offer it again"
     FULL = "no room to keep it; it may come again"
     FAULT = "this node failed on it, and told so; it may come again"
 
@@ -319,8 +320,7 @@ class Reception:
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")
         except NotYetValidError as error:
             self._refused(error)
-            self._early(data)
-            return Verdict.EARLY
+            return Verdict.UNHEARD if self._early(data) else Verdict.EARLY
         except PeerError as error:
             return self._refused(error)
         if known is None:
@@ -379,19 +379,30 @@ class Reception:
             subject = f"{type(error).__name__} of {packet.issuer}"
             self._notices.tell("refusal", subject, f"not held for others: {error}")
 
-    def _early(self, data: bytes) -> None:
+    def _early(self, data: bytes) -> bool:
         """See whether a packet dated in the future is its issuer's, whose clock then differs.
 
         Only now and then: its times are checked before its signature, to keep refusing cheap.
+        True if that could not be seen now and should be tried again.
         """
         issuer = issuer_of(issuer_key(data))
         name = self.roster.name_of(issuer) if self.roster.accepts(issuer) else None
-        if name is None or not self.clocks.may_verify(issuer.key, "early"):
-            return
+        if name is None or self.clocks.is_heard(issuer.key, "early"):
+            return False
+        if not self.clocks.may_verify():
+            self._guard.at_limit(
+                "transport.site_clocks.FORGED_RATE",
+                "",
+                "so many packets dated in the future are not of the sites they name that others "
+                "are not looked at for a while: a site whose clock is wrong is named later",
+            )
+            return True
         try:
             packet = Packet.parse(data)
         except PeerError:
-            return
+            self.clocks.forged()
+            return False
+        self.clocks.verified(issuer.key, "early")
         self.clocks.early(issuer.key, packet.id, packet.issued_at)
         if self._notices is not None:
             ahead_s = packet.issued_at - self._clock.wall()
@@ -401,6 +412,7 @@ class Reception:
                 f"a packet of {name} is dated {span(ahead_s)} ahead of this machine's clock and is "
                 "not used before that time: one of the two clocks is wrong",
             )
+        return False
 
     def _refused(self, error: PeerError) -> Verdict:
         self._statistics.refused[type(error).__name__] += 1

@@ -41,6 +41,8 @@ _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
 _LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
 _TURN: Final = 256
 """Files read before others get their turn."""
+_HEARD_AGAIN: Final = 32
+"""Packets dated in the future that a look reads once more, to verify them."""
 
 _Mark = tuple[int, int]
 
@@ -107,6 +109,7 @@ class DirectoryTransport(Transport):
         self._backoff = Backoff(*pauses_s)
         self._seen: dict[str, _Mark] = {}
         self._early: dict[str, _Early] = {}
+        self._unheard: dict[str, None] = {}
         self._set_aside: SetAside[str] = SetAside(*pauses_s)
         self._watch = FolderWatch(Mark(0, 0))
         self._polling: asyncio.Task[None] | None = None
@@ -221,6 +224,7 @@ class DirectoryTransport(Transport):
         self._reception.roster = roster
         self._seen.clear()
         self._early.clear()
+        self._unheard.clear()
 
     async def aclose(self) -> None:
         """Stop looking; idempotent. The folder stays as it is."""
@@ -268,6 +272,7 @@ class DirectoryTransport(Transport):
             return  # an empty mount point shows nothing, least of all that all was taken back
         self._seen = {name: mark for name, mark in self._seen.items() if name in there}
         self._take_back(self._early.keys() - there)
+        self._hear_again(there)
         self._set_aside.keep(there)
         taken = 0
         for entry in files:
@@ -284,6 +289,13 @@ class DirectoryTransport(Transport):
                 for other, early in self._early.items():
                     if early.key == key:
                         self._seen.pop(other, None)
+
+    def _hear_again(self, there: set[str]) -> None:
+        """Look once more at packets of which nobody knows yet whether they are their issuers'."""
+        self._unheard = {name: None for name in self._unheard if name in there}
+        for name in list(self._unheard)[:_HEARD_AGAIN]:
+            del self._unheard[name]
+            self._seen.pop(name, None)
 
     def _tried(self, entry: "os.DirEntry[str]") -> bool:
         """Whether the file was new or had changed. One that fails is tried again, ever later."""
@@ -358,7 +370,9 @@ class DirectoryTransport(Transport):
         verdict = self._reception.receive(packet, keys, hops=1, now=self._clock.wall())
         if verdict is Verdict.FAULT:
             raise TransportError(f"{entry.name} could not be taken in")
-        if verdict is Verdict.EARLY:
+        if verdict is Verdict.UNHEARD:
+            self._unheard[entry.name] = None
+        if verdict in (Verdict.EARLY, Verdict.UNHEARD):
             _, issued_at = _layout.TIMES.unpack(packet)
             early = _Early(issuer_key(packet), issued_at - CLOCK_TOLERANCE_S)
             self._early[entry.name] = early

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
-from qis._seldom import Seldom
+from qis._seldom import Bucket, Seldom
 from qis.evidence.roster import Roster
 from qis.identity import Issuer
 from qis.packet import CLOCK_TOLERANCE_S
@@ -23,8 +23,11 @@ SITES_LIMIT: Final = 4_096
 SESSION_MEMORY_S: Final = 3_600.0
 """How long what a handshake showed is believed after its session has ended."""
 VERIFY_EVERY_S: Final = 600.0
-"""A packet that is refused for its times is verified, to know whose clock differs, at most once in
-this time for each (issuer, reason): bytes that are refused must stay cheap."""
+"""A packet that is refused for its times is verified, to know whose clock differs; after one that
+verified no other of that (issuer, reason) for this time, since what is refused must stay cheap."""
+FORGED_RATE: Final = 20.0
+"""Such packets a second, of all issuers, that do not verify; some 1 ms of work. They count for no
+issuer: else one forged packet now and then would keep a site's own unheard."""
 LEAST_SITES: Final = 2
 """One site alone is an opinion, whatever it says."""
 
@@ -145,6 +148,7 @@ class SiteClocks:
         self._early: dict[bytes, bytes] = {}
         """Key by the id of its packet that was dated in the future."""
         self._verified: Seldom[tuple[bytes, str]] = Seldom(VERIFY_EVERY_S)
+        self._forged = Bucket(FORGED_RATE)
 
     def session(self, key: bytes, clock_s: float) -> None:
         """A handshake has shown a peer's date less the steady clock, `clock_s`."""
@@ -174,9 +178,21 @@ class SiteClocks:
             self._verified.forget((key, "early"))
         return key
 
-    def may_verify(self, key: bytes, reason: str) -> bool:
-        """Whether a packet refused for this reason may be verified now; asking counts."""
-        return self._verified.allows((key, reason), self._steady())
+    def is_heard(self, key: bytes, reason: str) -> bool:
+        """Whether a packet of this issuer, refused for this reason, has verified lately."""
+        return not self._verified.would_allow((key, reason), self._steady())
+
+    def may_verify(self) -> bool:
+        """Whether another refused packet may be verified now, whoever it names."""
+        return self._forged.has_room(self._steady())
+
+    def verified(self, key: bytes, reason: str) -> None:
+        """A packet refused for this reason is its issuer's."""
+        self._verified.allows((key, reason), self._steady())
+
+    def forged(self) -> None:
+        """A refused packet is not that of the issuer it names."""
+        self._forged.add()
 
     def opinion(self, roster: Roster, own: Issuer, *, unix_s: float) -> ClockOpinion:
         """What the roster's sites make of a clock that shows `unix_s` now.

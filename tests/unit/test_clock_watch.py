@@ -9,12 +9,12 @@ import qis
 from qis._clock import Clock
 from qis.errors import ClockError, InputError
 from qis.health import HealthState, Notices
-from qis.packet import verify_screened
+from qis.packet import content_id, verify_screened
 from qis.testing import VirtualClock
 from qis.transport import _reception
 from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
-from qis.transport.site_clocks import VERIFY_EVERY_S
+from qis.transport.site_clocks import FORGED_RATE, VERIFY_EVERY_S
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)
 NEAR = [1.0, 0.5, -0.2, 0.1]
@@ -203,6 +203,61 @@ def test_what_is_refused_for_its_date_is_verified_once_in_ten_minutes(monkeypatc
     assert (opinion.heard, opinion.others) == (1, 1)
     assert len(told) == 1
     assert verify_screened([bytes(forged)])
+
+
+def forged_of(identity, second=0):
+    return bytes(packet_of(identity, NOW + 2 * DAY_S + second))[:-64] + bytes(64)
+
+
+def test_forged_packets_keep_no_sites_own_unheard_and_cost_little(monkeypatch):
+    virtual, told = VirtualClock(now=NOW), []
+    notices = Notices(None)
+    notices.listen(lambda notice: notice.kind == "refusal" and told.append(notice.subject))
+    reception = Reception(ROSTER, Statistics(), notices=notices, clock=Clock.of(virtual))
+    verified = Counter()
+    parse = qis.Packet.parse
+    monkeypatch.setattr(
+        _reception.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
+    )
+
+    def offer(data):
+        return reception.receive(bytes(data), KEYS, hops=1, now=virtual())
+
+    for hour in range(3):  # one forged packet just before each of the site's own
+        assert offer(forged_of(IDENTITIES[1], hour)) is Verdict.EARLY
+        assert offer(packet_of(IDENTITIES[1], NOW + 2 * DAY_S + hour)) is Verdict.EARLY
+        virtual.advance(VERIFY_EVERY_S)
+    assert told == ["NotYetValidError of south"]
+    assert reception.clocks.opinion(ROSTER, OWN.issuer, unix_s=virtual()).others == 1
+    verified.clear()
+    flood = [offer(forged_of(IDENTITIES[2], second)) for second in range(500)]
+    assert flood.count(Verdict.EARLY) == verified.total() == FORGED_RATE
+    assert offer(packet_of(IDENTITIES[2], NOW + 2 * DAY_S)) is Verdict.UNHEARD
+    virtual.advance(1.0)
+    assert offer(packet_of(IDENTITIES[2], NOW + 2 * DAY_S)) is Verdict.EARLY
+    assert told[1:] == ["NotYetValidError of east"]
+
+
+def test_a_folder_full_of_forged_packets_hides_no_real_one_for_long(tmp_path):
+    async def scenario():
+        clock, told = VirtualClock(now=NOW), []
+        for second in range(1, 70):
+            data = forged_of(IDENTITIES[1], second)
+            (tmp_path / f"{content_id(data).hex()}.qis").write_bytes(data)
+        write(tmp_path, packet_of(IDENTITIES[1], NOW + 2 * DAY_S))
+        node = qis.DirectoryTransport(tmp_path, OWN, roster=ROSTER, poll_s=9999.0, clock=clock)
+        node.notices.listen(lambda notice: notice.kind == "refusal" and told.append(notice.subject))
+        async with node, node.subscribe(SCHEME.interest(NEAR)):
+            for _ in range(5):
+                await node._take_in()
+                clock.advance(1.0)
+            assert not node._unheard
+            refused = node.statistics.refused.total()
+            await node._take_in()
+            assert node.statistics.refused.total() == refused  # no file is read for ever
+        assert told == ["NotYetValidError of south"]
+
+    asyncio.run(scenario())
 
 
 def test_the_file_servers_clock_is_an_event_and_stops_nobody(tmp_path):

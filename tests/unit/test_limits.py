@@ -14,6 +14,7 @@ from pkgutil import walk_packages
 import pytest
 
 import qis
+from qis._clock import Clock
 from qis._guard import Guard
 from qis.channel import Channels
 from qis.health import Notices
@@ -29,7 +30,9 @@ from qis.overlay.send_window import SendWindow
 from qis.overlay.subscription import Subscription
 from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 from qis.overlay.timers import Timers
+from qis.testing import VirtualClock
 from qis.transport._held import HeldPackets
+from qis.transport._reception import Reception
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Statistics
 
@@ -364,6 +367,18 @@ def unsent(told):
     return b""
 
 
+def forged(told):
+    """Two packets of a roster's site, dated in the future, that it has not signed."""
+    clock = Clock.of(VirtualClock(now=NOW))
+    roster = qis.Roster((qis.Site.of("north", site(1).issuer),))
+    notices = told.guard._notices
+    reception = Reception(roster, Statistics(), notices=notices, clock=clock)
+    for second in range(2):
+        data = bytes(packet(1, 86_400 + second))[:-64] + bytes(64)
+        reception.receive(data, (), hops=1, now=NOW)
+    return b""
+
+
 def backlog(told):
     site = qis.Identity.from_seed(bytes(32))
     keys = tuple(SCHEME.routing_keys(ABOUT))
@@ -413,6 +428,7 @@ DRIVEN = {
     "transport._carriers.RETAIN_LIMIT": (1, direct_retained),
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
     "transport._socket.WAITING_LIMIT": (1, unsent),
+    "transport.site_clocks.FORGED_RATE": (1, forged),
 }
 
 
