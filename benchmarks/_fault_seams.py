@@ -105,7 +105,7 @@ SEAMS: Final = {
     "directory.health": Seam("qis.transport.directory:DirectoryTransport._judge", "directory"),
     "directory.file": Seam("qis.transport.directory:DirectoryTransport._look_at", "directory"),
     "directory.tidying": Seam(
-        "qis.transport.directory:DirectoryTransport._is_own_and_expired",
+        "qis.transport._tidying:_is_own_and_expired",
         "directory",
         when="opening",
     ),
