@@ -117,11 +117,11 @@ def least_seconds(calls: list[Callable[[], object]], rounds: int) -> list[float]
     """The least CPU time of each call, the calls interleaved: others' work can only add to it."""
     least = [float("inf")] * len(calls)
     for _ in range(rounds):
-        for place, call in enumerate(calls):
+        for index, call in enumerate(calls):
             start = time.thread_time()
             call()
             call()
-            least[place] = min(least[place], (time.thread_time() - start) / 2)
+            least[index] = min(least[index], (time.thread_time() - start) / 2)
     return least
 
 

@@ -40,9 +40,9 @@ NAMES = ("own", "victim", "liar", "north", "south", "east")
 IDENTITIES = [qis.Identity.from_seed(bytes([number] * 32)) for number in range(1, 8)]
 OWN, VICTIM, LIAR = range(3)
 ROSTER = qis.Roster(
-    tuple(qis.Site.of(name, IDENTITIES[place].issuer) for place, name in enumerate(NAMES))
+    tuple(qis.Site.of(name, IDENTITIES[number].issuer) for number, name in enumerate(NAMES))
 )
-PLACES = [pack_address(f"192.0.2.{number}", 4_000) for number in range(1, 8)]
+ADDRESSES = [pack_address(f"192.0.2.{number}", 4_000) for number in range(1, 8)]
 FORGED_PER_KIND = 40
 
 
@@ -111,7 +111,7 @@ def forged_packets() -> Iterator[bool]:
 
 def lies() -> Iterator[bool]:
     """Lies of one in five, of one with two keys, of strangers by the dozen: is one believed."""
-    two_keys = tuple(qis.SiteKey(issuer=IDENTITIES[place].issuer) for place in (LIAR, 6))
+    two_keys = tuple(qis.SiteKey(issuer=IDENTITIES[number].issuer) for number in (LIAR, 6))
     own_keys = qis.Roster(
         (*(s for s in ROSTER.sites if s.name != "liar"), qis.Site(name="liar", keys=two_keys))
     )
@@ -134,7 +134,7 @@ def node_of(site: int, gate: Gate) -> OverlayNode:
     """A node of the overlay that nobody else is connected to."""
     settings = Settings(
         credentials=Credentials.of(IDENTITIES[site]),
-        address=PLACES[site],
+        address=ADDRESSES[site],
         inspect=gate.reception.validator,
         receive=gate.reception.takes,
         accepts=gate.reception.accepts,
@@ -150,10 +150,10 @@ def parts_of(node: OverlayNode) -> list[bytes]:
 
 def questions_to_a_holder() -> Iterator[bool]:
     """Made-up packets of others handed over by a liar: does the answer tell of the roster."""
-    listed = [IDENTITIES[place].issuer for place in (OWN, LIAR, 3)]
+    listed = [IDENTITIES[number].issuer for number in (OWN, LIAR, 3)]
     gate = Gate(qis.Roster(tuple(qis.Site.of(issuer.key.hex()[:8], issuer) for issuer in listed)))
     node = node_of(OWN, gate)
-    token = node._tokens.token(PLACES[LIAR], NOW)  # noqa: SLF001  what a proven asker has
+    token = node._tokens.token(ADDRESSES[LIAR], NOW)  # noqa: SLF001  what a proven asker has
     for site in (VICTIM, 3, 4, 5):
         for days in (0.0, 2.0, -40.0):
             for number in range(8):
@@ -168,7 +168,7 @@ def questions_to_a_holder() -> Iterator[bool]:
                     packet=real[:-1] + bytes([real[-1] ^ 1]),
                 )
                 asker = IDENTITIES[LIAR].issuer.key
-                node.receive_datagrams([(message.encode(), PLACES[LIAR], asker)], NOW)
+                node.receive_datagrams([(message.encode(), ADDRESSES[LIAR], asker)], NOW)
                 parts = parts_of(node)
                 yield any(isinstance(decode(part), Refused) for part in parts)
 
@@ -190,14 +190,14 @@ def refused_call() -> tuple[Channels, bytes, bytes, list[int]]:
     key = IDENTITIES[VICTIM].issuer.key
     caller = channels(OWN, key, lambda _key, code, _now: told.append(code))
     called = channels(VICTIM, key, lambda *_: None)
-    caller.send(b"hello", PLACES[VICTIM], key, NOW)
+    caller.send(b"hello", ADDRESSES[VICTIM], key, NOW)
     while True:
         ((call, _),) = caller.datagrams()
-        called.receive(call, PLACES[OWN], NOW)
+        called.receive(call, ADDRESSES[OWN], NOW)
         ((answer, _),) = called.datagrams()
         if answer[0] == REFUSAL:
             return caller, call, answer, told
-        caller.receive(answer, PLACES[VICTIM], NOW)
+        caller.receive(answer, ADDRESSES[VICTIM], NOW)
 
 
 def forged_refusals_of_a_call() -> Iterator[bool]:
@@ -210,7 +210,7 @@ def forged_refusals_of_a_call() -> Iterator[bool]:
             raise AssertionError("the messages of a handshake are no such messages")
         part = refusal.signed_part(initiation.transcript(IDENTITIES[VICTIM].issuer.key))
         signature = IDENTITIES[LIAR].sign(part) if number % 2 else rng.randbytes(64)
-        for address in (PLACES[VICTIM], PLACES[LIAR]):
+        for address in (ADDRESSES[VICTIM], ADDRESSES[LIAR]):
             data = replace(refusal, code=1 + number % 4, signature=signature).encode()
             caller.receive(data, address, NOW)
             yield bool(told)
@@ -222,18 +222,18 @@ def calls_in_another_s_name() -> Iterator[bool]:
     for site in (VICTIM, 3):
         for is_proven in (False, True):
             caller = channels(site, bytes(32), lambda *_: None)
-            caller.send(b"hello", PLACES[OWN], IDENTITIES[OWN].issuer.key, NOW)
+            caller.send(b"hello", ADDRESSES[OWN], IDENTITIES[OWN].issuer.key, NOW)
             ((call, _),) = caller.datagrams()
             called = channels(OWN, IDENTITIES[VICTIM].issuer.key, lambda *_: None)
             initiation = Initiation.decode(call)
             if initiation is None:
                 raise AssertionError("a call is no call")
-            cookie = Cookies(bytes([OWN + 1]) * 32).cookie(PLACES[LIAR], NOW)
+            cookie = Cookies(bytes([OWN + 1]) * 32).cookie(ADDRESSES[LIAR], NOW)
             more = {"cookie": cookie} if is_proven else {}
             for number in range(10):
                 signature = bytes([number]) * 64
                 data = replace(initiation, signature=signature, **more).encode()
-                called.receive(data, PLACES[LIAR], NOW)
+                called.receive(data, ADDRESSES[LIAR], NOW)
                 yield bool(called.datagrams())
 
 

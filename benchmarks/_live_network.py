@@ -37,8 +37,8 @@ class Network:
             )
         )
         self.sites = [
-            Site(identity, place, self.roster, rng.getrandbits(64), encrypted=encrypted)
-            for place, identity in enumerate(identities)
+            Site(identity, number, self.roster, rng.getrandbits(64), encrypted=encrypted)
+            for number, identity in enumerate(identities)
         ]
         self.target, self.liar = self.sites[0], self.sites[-1]
         self.published: list[tuple[qis.Packet, int, int]] = []
@@ -65,12 +65,12 @@ class Network:
 
     def settle(self) -> None:
         """Let all join and subscribe, and each publish something."""
-        for place, site in enumerate(self.sites):
-            if place:
+        for number, site in enumerate(self.sites):
+            if number:
                 self.join(site)
             self.run(1.0)
             self.listen(site)
-            self.publish(place, place % len(TOPICS))
+            self.publish(number, number % len(TOPICS))
         self.run(60.0)
 
     def join(self, site: Site) -> None:
@@ -97,12 +97,12 @@ class Network:
         site.node.want(site.wanted(), self.now)
         self._flush(site)
 
-    def publish(self, place: int, topic: int) -> qis.Packet:
+    def publish(self, number: int, topic: int) -> qis.Packet:
         """Let a site publish something about a topic."""
-        site = self.sites[place]
+        site = self.sites[number]
         packet, keys = packet_about(site.identity, topic, len(self.published), int(self.now))
         site.publish(packet, keys, self.now)
-        self.published.append((packet, place, topic))
+        self.published.append((packet, number, topic))
         self._flush(site)
         return packet
 
@@ -155,8 +155,8 @@ class Network:
 
     def holds(self, key: bytes) -> bool:
         """Whether the target is one of a key's holders."""
-        place = rendezvous_id(key)
-        ranked = sorted(self.sites, key=lambda site: site.node.contact.id ^ place)
+        target_id = rendezvous_id(key)
+        ranked = sorted(self.sites, key=lambda site: site.node.contact.id ^ target_id)
         return self.target in ranked[:HOLDERS]
 
     def _take(self, site: Site, data: bytes, source: bytes) -> None:
@@ -171,8 +171,8 @@ class Network:
         except Exception as error:
             if site is not self.target:
                 raise
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            self._raised[f"{type(error).__name__} in {place.name}: {error}"[:200]] += 1
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            self._raised[f"{type(error).__name__} in {frame.name}: {error}"[:200]] += 1
 
     def _flush(self, site: Site) -> None:
         for data, address in site.sends(self.now):

@@ -180,9 +180,9 @@ class Mutator:
 
     def _of_another_kind(self) -> bytes:
         data = bytearray(self._any())
-        place = len(MAGIC) if data.startswith(MAGIC) else 0
-        if len(data) > place:
-            data[place] = self._rng.choice((*range(13), 255))
+        offset = len(MAGIC) if data.startswith(MAGIC) else 0
+        if len(data) > offset:
+            data[offset] = self._rng.choice((*range(13), 255))
         return bytes(data)
 
     def _repeated(self) -> bytes:

@@ -32,12 +32,12 @@ class Site:
     """A node, its channels if it has any, and the gate before its application."""
 
     def __init__(
-        self, identity: qis.Identity, place: int, roster: qis.Roster, seed: int, *, encrypted: bool
+        self, identity: qis.Identity, number: int, roster: qis.Roster, seed: int, *, encrypted: bool
     ) -> None:
         self.identity = identity
         self.credentials = Credentials.of(identity)
         self.roster = roster
-        self.address = pack_address(f"10.0.{place}.1", 4_000)
+        self.address = pack_address(f"10.0.{number}.1", 4_000)
         self.statistics = Statistics()
         self.node: OverlayNode
         self.channels: Channels | None

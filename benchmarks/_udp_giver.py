@@ -45,9 +45,9 @@ class Giver:
         self._channels = Channels(
             identity(number), accepts=qis.Roster.open().accepts, rng=rng, secret=rng.randbytes(32)
         )
-        key, place = parse_peer(address)
-        self._to = NodeRecord(key=key, sequence=0, address=place, signature=b"")
-        self._place = unpack_address(place)
+        key, packed_address = parse_peer(address)
+        self._to = NodeRecord(key=key, sequence=0, address=packed_address, signature=b"")
+        self._address = unpack_address(packed_address)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
         self._socket.bind(("127.0.0.1", 0))
@@ -70,7 +70,7 @@ class Giver:
     def send(self, datagrams: list[bytes]) -> None:
         """As fast as the system takes them."""
         for datagram in datagrams:
-            self._socket.sendto(datagram, self._place)
+            self._socket.sendto(datagram, self._address)
         self.sent += len(datagrams)
 
     def sealed(self, packets: list[Packet]) -> list[bytes]:

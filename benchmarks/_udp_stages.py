@@ -48,7 +48,7 @@ class Pair:
         for end in (self.here, self.there):
             end.bind(("127.0.0.1", 0))
             end.setblocking(False)  # noqa: FBT003  the socket's own signature
-        self.place = pack_address(*self.here.getsockname())
+        self.address = pack_address(*self.here.getsockname())
         self._sender_at = pack_address(*self.there.getsockname())
         self.channels, self._sender = (
             Channels(identity(number), accepts=ACCEPTS, rng=random.Random(number), secret=bytes(32))
@@ -57,7 +57,7 @@ class Pair:
 
     def sealed(self, plain: bytes, now: float) -> bytes:
         """A datagram of the sender; the first makes the session."""
-        self._sender.send(plain, self.place, identity(RECEIVER).issuer.key, now)
+        self._sender.send(plain, self.address, identity(RECEIVER).issuer.key, now)
         while True:
             out = self._sender.datagrams()
             if out[0][0][0] == 4:
@@ -65,7 +65,7 @@ class Pair:
             for data, _ in out:
                 self.channels.receive(data, self._sender_at, now)
             for data, _ in self.channels.datagrams():
-                self._sender.receive(data, self.place, now)
+                self._sender.receive(data, self.address, now)
 
     def seal(self, answers: list[tuple[bytes, bytes, bytes | None]]) -> None:
         """Put what a node says under the channel."""
@@ -78,13 +78,13 @@ class Pair:
             self.here.sendto(data, unpack_address(to))
 
 
-def node_of(place: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Reception]:
+def node_of(address: bytes, now: float, stack: ExitStack) -> tuple[OverlayNode, Reception]:
     """A node with one subscription, and its gate."""
     reception = Reception(qis.Roster.open(), Statistics())
     stack.enter_context(reception.inbox(INTEREST, now=now))
     settings = Settings(
         credentials=Credentials.of(identity(RECEIVER)),
-        address=place,
+        address=address,
         inspect=reception.validator,
         verify_ahead=reception.validator.verify_ahead,
         receive=reception.takes,
@@ -135,7 +135,7 @@ def microseconds(step_name: str, packets: list[qis.Packet], at_once: int = BATCH
     with ExitStack() as stack:
         now = time.time()
         pair = Pair(stack)
-        node, reception = node_of(pair.place, now, stack)
+        node, reception = node_of(pair.address, now, stack)
         step = steps_of(pair, node, reception)[step_name]
         bundles = bundled([(delivery(each, nth), b"", None) for nth, each in enumerate(packets)])
         datagrams = [pair.sealed(plain, now) for plain, _, _ in bundles]
@@ -167,7 +167,7 @@ def stages(whole_us: float) -> dict[str, float]:
     packets = signed(2, COUNT)
     with ExitStack() as stack:
         pair = Pair(stack)
-        names = list(steps_of(pair, *node_of(pair.place, time.time(), stack)))
+        names = list(steps_of(pair, *node_of(pair.address, time.time(), stack)))
     rounds = [{name: microseconds(name, packets) for name in names} for _ in range(ROUNDS)]
     ends = [statistics.median(found[name] for found in rounds) for name in names]
     verify_us = 1e6 * verification_s()

@@ -74,7 +74,7 @@ def still_works(network: Network) -> list[str]:
         faults.append("a new packet does not come to the target")
     if neighbour.statistics.delivered != before[1] + 2:
         faults.append("a packet of the target comes to nobody")
-    due = sum(0 < place < SITES - 1 and not topic for _, place, topic in network.published)
+    due = sum(0 < publisher < SITES - 1 and not topic for _, publisher, topic in network.published)
     if target.statistics.delivered != due:
         faults.append(f"{due} packets were for the target, {target.statistics.delivered} came")
     return faults

@@ -131,8 +131,8 @@ class Fuzzer:
         """Only bytes of the body change, so that the rest is as it must be."""
         packet = bytearray(self._random.choice(self._whole)[:446])
         for _ in range(self._random.randint(1, 4)):
-            place = self._random.randrange(_layout.KIND, 446)
-            packet[place] = self._random.choice((packet[place] ^ 1, self._random.randrange(256)))
+            offset = self._random.randrange(_layout.KIND, 446)
+            packet[offset] = self._random.choice((packet[offset] ^ 1, self._random.randrange(256)))
         return self._signed(bytes(packet))
 
     def _mutated_structure(self) -> bytes:
@@ -203,17 +203,17 @@ class Fuzzer:
     def _scrambled(self, data: bytes) -> bytes:
         mutated = bytearray(data)
         for _ in range(self._random.randint(1, 3)):
-            place = self._random.randint(0, len(mutated))
+            offset = self._random.randint(0, len(mutated))
             length = self._random.randint(0, 16)
             action = self._random.randrange(4)
-            if action == 0 and place < len(mutated):
-                mutated[place] ^= 1 << self._random.randrange(8)
+            if action == 0 and offset < len(mutated):
+                mutated[offset] ^= 1 << self._random.randrange(8)
             elif action == 1:
-                del mutated[place : place + length]
+                del mutated[offset : offset + length]
             elif action == 2:
-                mutated[place:place] = self._random.randbytes(length)
+                mutated[offset:offset] = self._random.randbytes(length)
             else:
-                mutated[place : place + length] = self._random.randbytes(length)
+                mutated[offset : offset + length] = self._random.randbytes(length)
         return bytes(mutated)
 
     @staticmethod

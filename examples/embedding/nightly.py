@@ -45,8 +45,8 @@ def submit(site: Site, outcome: qis.Counts, mark: Path) -> str:
     is_marked = mark.exists() and mark.read_text(encoding="ascii") == digest
     if is_marked and time.time() - mark.stat().st_mtime < RENEW_S:
         return "nothing new"
-    place = (outcome.study_id, outcome.cohort)
-    same = [one for one in site.waiting() if (one.outcome.study_id, one.outcome.cohort) == place]
+    series = (outcome.study_id, outcome.cohort)
+    same = [one for one in site.waiting() if (one.outcome.study_id, one.outcome.cohort) == series]
     if all(one.outcome != outcome for one in same):  # it waits if a run was killed before its mark
         site.publish(outcome, about=ABOUT)
     for older in same:

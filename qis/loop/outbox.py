@@ -33,7 +33,7 @@ class Unsent(NamedTuple):
     """A packet that the network has not taken yet."""
 
     number: int
-    """Its place in the queue; grows with every packet."""
+    """Its row in the table of unsent packets; grows with every packet."""
     packet: Packet
     routing_keys: tuple[bytes, ...]
     since: float
@@ -196,7 +196,7 @@ class Outbox(OutboxFile):
             )
             self._execute(
                 "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
-                (*_place(evidence_key(packet)), bytes(packet), keys),
+                (*_row_key(evidence_key(packet)), bytes(packet), keys),
             )
             self._numbers.use(packet.sequence)
             self._made.note(packet)
@@ -212,17 +212,18 @@ class Outbox(OutboxFile):
         self, packet: Packet, former: Own | None, *, waits: Pending | None = None
     ) -> None:
         """Undo `put` of a packet that nobody has seen; its sequence stays used."""
-        place = _place(evidence_key(packet))
+        row_key = _row_key(evidence_key(packet))
         with self._transaction():
             self._execute("DELETE FROM unsent WHERE packet = ?", (bytes(packet),))
             self._execute(
-                "DELETE FROM own WHERE study = ? AND issuer = ? AND cohort = ? AND role = ?", place
+                "DELETE FROM own WHERE study = ? AND issuer = ? AND cohort = ? AND role = ?",
+                row_key,
             )
             if former is not None:
                 keys = b"".join(former.routing_keys)
                 self._execute(
                     "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
-                    (*place, bytes(former.packet), keys),
+                    (*row_key, bytes(former.packet), keys),
                 )
             if waits is not None:
                 self._hold(waits)
@@ -275,10 +276,10 @@ class Outbox(OutboxFile):
                 self._execute("DELETE FROM own WHERE packet = ?", (packet,))
                 self._execute("DELETE FROM unsent WHERE packet = ?", (packet,))
             for each in former:
-                place, keys = _place(evidence_key(each.packet)), b"".join(each.routing_keys)
+                row_key, keys = _row_key(evidence_key(each.packet)), b"".join(each.routing_keys)
                 self._execute(
                     "INSERT OR IGNORE INTO own VALUES (?, ?, ?, ?, ?, ?)",
-                    (*place, bytes(each.packet), keys),
+                    (*row_key, bytes(each.packet), keys),
                 )
             if limit is not None:
                 self._numbers.set_aside(limit)
@@ -421,5 +422,5 @@ class Outbox(OutboxFile):
         self._execute(f"REPLACE INTO waiting VALUES ({marks})", row)  # noqa: S608  only marks
 
 
-def _place(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
+def _row_key(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
     return key.study_id, key.issuer, key.cohort, int(key.role)

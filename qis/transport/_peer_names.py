@@ -31,8 +31,8 @@ def parse_peer(text: str) -> Peer:
         name server gives is one more to trust.
 
     """
-    key, at, place = text.partition("@")
-    host, colon, port = place.rpartition(":")
+    key, at, host_port = text.partition("@")
+    host, colon, port = host_port.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
     is_key = len(key) == 64 and all(c in "0123456789abcdef" for c in key)
     if not at or not colon or not is_key or not (port.isascii() and port.isdecimal()):

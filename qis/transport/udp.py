@@ -424,9 +424,9 @@ def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it s
 
 def _require_reachable(bind: Address, advertise: Address | None) -> None:
     """Raise unless others can reach the node at what it would tell them."""
-    for name, place in (("bind", bind), ("advertise", advertise)):
-        if place is not None:
-            pack_address(place[0], place[1] or (1 if name == "bind" else 0))
+    for name, address in (("bind", bind), ("advertise", advertise)):
+        if address is not None:
+            pack_address(address[0], address[1] or (1 if name == "bind" else 0))
     if ipaddress.ip_address((advertise or bind)[0]).is_unspecified:
         raise InputError(
             f"bind to {bind[0]} is every address of this machine: say with advertise= which of "

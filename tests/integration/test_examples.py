@@ -77,11 +77,11 @@ def run(name, folder, *arguments, **environment):
 
 
 def require_in_order(lines, text):
-    place = 0
+    offset = 0
     for line in lines:
-        found = text.find(line, place)
+        found = text.find(line, offset)
         assert found >= 0, f"{line!r} is not where it should be in:\n{text}"
-        place = found + len(line)
+        offset = found + len(line)
 
 
 @pytest.mark.parametrize("name", ESSENTIAL)

@@ -37,8 +37,8 @@ def main() -> int:
         "seed": valid[0]["seed"],
         "packets": [packet.hex() for packet in packets],
         "payloads": [packet[_layout.PAYLOAD].hex() for packet in packets],
-        "tampered": [flipped(packets[0], place).hex() for place in (70, 130, 300, 445, 448, 511)],
-        "misshapen": [flipped(packets[0], place).hex() for place in (0, 43, 47, 66, 112, 123)],
+        "tampered": [flipped(packets[0], offset).hex() for offset in (70, 130, 300, 445, 448, 511)],
+        "misshapen": [flipped(packets[0], offset).hex() for offset in (0, 43, 47, 66, 112, 123)],
         "cddl": (ROOT / "docs" / "packet-format.cddl").read_text(encoding="utf-8"),
     }
     faults = []
@@ -52,9 +52,9 @@ def main() -> int:
     return int(bool(faults))
 
 
-def flipped(packet: bytes, place: int) -> bytes:
+def flipped(packet: bytes, offset: int) -> bytes:
     """The packet with one bit changed."""
-    return packet[:place] + bytes([packet[place] ^ 1]) + packet[place + 1 :]
+    return packet[:offset] + bytes([packet[offset] ^ 1]) + packet[offset + 1 :]
 
 
 def answers_of_all(folder: Path, asked: dict[str, Any]) -> Any:

@@ -98,26 +98,26 @@ def test_a_full_disk_is_said_clearly_and_leaves_nothing_half_written(tmp_path):
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 192 KiB, and how to make it read-only."""
-    place = tmp_path / "disk"
-    place.mkdir()
+    mount_point = tmp_path / "disk"
+    mount_point.mkdir()
 
     def mount(options):
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", place]
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", mount_point]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
 
     if not mount("size=192k"):
         pytest.skip("only root may make a small file system")
-    yield place, lambda: mount("remount,ro")
-    subprocess.run(["umount", place], check=True)  # noqa: S603, S607
+    yield mount_point, lambda: mount("remount,ro")
+    subprocess.run(["umount", mount_point], check=True)  # noqa: S603, S607
 
 
 def test_a_disk_without_space_and_one_that_is_read_only(small_disk, crash_site):
-    place, make_read_only = small_disk
-    files = crash_site.Files(place)
-    files.network = place.parent / "network"
+    mount_point, make_read_only = small_disk
+    files = crash_site.Files(mount_point)
+    files.network = mount_point.parent / "network"
     files.network.mkdir()
     found = asyncio.run(crash_site.fill(files, resource.RLIM_INFINITY))
-    assert found["error"].startswith(f"StorageError: {place}")
+    assert found["error"].startswith(f"StorageError: {mount_point}")
     assert re.search("full|No space", found["error"])
     assert len(found["acknowledged"]) >= 1
     with ExitStack() as stack:  # what was acknowledged is on the full disk
@@ -128,5 +128,5 @@ def test_a_disk_without_space_and_one_that_is_read_only(small_disk, crash_site):
     assert make_read_only()
     again = asyncio.run(crash_site.fill(files, resource.RLIM_INFINITY))
     assert again["acknowledged"] == []
-    assert again["error"].startswith(f"StorageError: {place}")
+    assert again["error"].startswith(f"StorageError: {mount_point}")
     assert "read-only" in again["error"]

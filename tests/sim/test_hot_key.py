@@ -105,16 +105,16 @@ def test_real_packets_come_to_each_application_once(monkeypatch):
         nodes = [qis.MemoryTransport(world, site) for site in sites]
         got = [[] for _ in nodes]
 
-        async def read(deliveries, place):
+        async def read(deliveries, index):
             async for delivery in deliveries:
-                got[place].append((delivery.packet.id, delivery.hops))
+                got[index].append((delivery.packet.id, delivery.hops))
 
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as readers:
             tasks = []
-            for place, node in enumerate(nodes[1:], start=1):
+            for index, node in enumerate(nodes[1:], start=1):
                 interest = scheme.interest(about)
                 deliveries = await stack.enter_async_context(node.subscribe(interest))
-                tasks.append(readers.create_task(read(deliveries, place)))
+                tasks.append(readers.create_task(read(deliveries, index)))
             await world.settle()
             await nodes[0].publish(packet, keys)
             await world.settle()

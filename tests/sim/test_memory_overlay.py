@@ -46,13 +46,13 @@ class World:
         self.nodes.append(qis.MemoryTransport(self.network, site(number)))
         self.got.append([])
 
-    async def listen(self, place, about=NEAR):
+    async def listen(self, index, about=NEAR):
         interest = SCHEME.interest(about)
-        deliveries = await self.stack.enter_async_context(self.nodes[place].subscribe(interest))
+        deliveries = await self.stack.enter_async_context(self.nodes[index].subscribe(interest))
 
         async def read():
             async for delivery in deliveries:
-                self.got[place].append(delivery.packet.id)
+                self.got[index].append(delivery.packet.id)
 
         self.readers.append(asyncio.create_task(read()))
 
@@ -82,19 +82,19 @@ def test_a_network_that_grows_while_all_publish_and_subscribe_loses_nothing(seed
     async def scenario():
         async with World(1, seed=seed, duplicate=0.2, reorder=0.2) as world:
             sent = []
-            for place in range(24):
-                if place:
+            for index in range(24):
+                if index:
                     world.add()
-                await world.listen(place)
-                packet, keys = packet_of(site(place + 1))
-                await world.nodes[place].publish(packet, keys)
+                await world.listen(index)
+                packet, keys = packet_of(site(index + 1))
+                await world.nodes[index].publish(packet, keys)
                 sent.append(packet.id)
-                if place % 5 == seed:
+                if index % 5 == seed:
                     await world.settle()
             await world.settle()
             assert world.network.now < NOW + 60.0
-            for place, got in enumerate(world.got):
-                assert sorted(got) == sorted(set(sent) - {sent[place]})
+            for index, got in enumerate(world.got):
+                assert sorted(got) == sorted(set(sent) - {sent[index]})
 
     run(scenario)
 
@@ -102,8 +102,8 @@ def test_a_network_that_grows_while_all_publish_and_subscribe_loses_nothing(seed
 def test_loss_is_made_good_by_retries_and_repetition():
     async def scenario():
         async with World(12, seed=4, loss=0.2, duplicate=0.1) as world:
-            for place in range(12):
-                await world.listen(place)
+            for index in range(12):
+                await world.listen(index)
             await world.settle()
             packet, keys = packet_of(site(1))
             await world.nodes[0].publish(packet, keys)
@@ -119,15 +119,15 @@ def test_loss_is_made_good_by_retries_and_repetition():
 def test_who_shares_no_key_hears_nothing():
     async def scenario():
         async with World(10, seed=5) as world:
-            for place in range(10):
-                await world.listen(place, NEAR if place % 2 else FAR)
+            for index in range(10):
+                await world.listen(index, NEAR if index % 2 else FAR)
             packet, keys = packet_of(site(2))
             await world.nodes[1].publish(packet, keys)
             await world.settle()
-            far = [world.nodes[place].statistics for place in range(0, 10, 2)]
-            assert all(not world.got[place] for place in range(0, 10, 2))
+            far = [world.nodes[index].statistics for index in range(0, 10, 2)]
+            assert all(not world.got[index] for index in range(0, 10, 2))
             assert all(s.delivered == s.duplicates == s.unmatched == 0 for s in far)
-            assert all(world.got[place] == [packet.id] for place in (3, 5, 7, 9))
+            assert all(world.got[index] == [packet.id] for index in (3, 5, 7, 9))
 
     run(scenario)
 
@@ -141,8 +141,8 @@ def test_a_late_subscriber_hears_of_an_hour_ago_though_the_publisher_and_half_ar
                 await world.nodes[0].publish(packet, keys)
             assert await world.nodes[0].flush(10.0)
             await world.network.advance(3_600.0)
-            for place in (0, 2, 4, 6, 8, 10):  # more than a third, the publisher among them
-                world.network.kill(world.nodes[place])
+            for index in (0, 2, 4, 6, 8, 10):  # more than a third, the publisher among them
+                world.network.kill(world.nodes[index])
             await world.listen(15)
             await world.settle()
             assert len(world.got[15]) >= 19
@@ -154,8 +154,8 @@ def test_a_late_subscriber_hears_of_an_hour_ago_though_the_publisher_and_half_ar
 def test_each_side_of_a_partition_goes_on_and_they_meet_within_two_refreshes():
     async def scenario():
         async with World(14, seed=7) as world:
-            for place in range(14):
-                await world.listen(place)
+            for index in range(14):
+                await world.listen(index)
             await world.settle()
             world.network.partition(world.nodes[:7], world.nodes[7:])
             await world.network.advance(800.0)  # each side finds its own holders
@@ -176,16 +176,16 @@ def test_each_side_of_a_partition_goes_on_and_they_meet_within_two_refreshes():
 def test_killed_nodes_are_worked_around():
     async def scenario():
         async with World(15, seed=8) as world:
-            for place in range(15):
-                await world.listen(place)
+            for index in range(15):
+                await world.listen(index)
             await world.settle()
-            for place in (3, 6, 9):
-                world.network.kill(world.nodes[place])
+            for index in (3, 6, 9):
+                world.network.kill(world.nodes[index])
             packet, keys = packet_of(site(1))
             await world.nodes[0].publish(packet, keys)
             await world.settle()
-            alive = [place for place in range(1, 15) if place not in (3, 6, 9)]
-            assert all(world.got[place] == [packet.id] for place in alive)
+            alive = [index for index in range(1, 15) if index not in (3, 6, 9)]
+            assert all(world.got[index] == [packet.id] for index in alive)
 
     run(scenario)
 
@@ -193,8 +193,8 @@ def test_killed_nodes_are_worked_around():
 def test_one_seed_gives_one_history():
     async def scenario(record):
         async with World(8, seed=9, loss=0.1, duplicate=0.2, reorder=0.2) as world:
-            for place in range(8):
-                await world.listen(place)
+            for index in range(8):
+                await world.listen(index)
             packet, keys = packet_of(site(1))
             await world.nodes[0].publish(packet, keys)
             await world.settle()

@@ -57,11 +57,11 @@ class Plain(qis.Transport):
             yield deliveries
 
     async def deliveries(self, interest):
-        place, seen = self.start(), set()
+        position, seen = self.start(), set()
         while self.open:
-            while place < len(self.board.posts):
-                packet, keys = self.board.posts[place]
-                place += 1
+            while position < len(self.board.posts):
+                packet, keys = self.board.posts[position]
+                position += 1
                 if self.is_valid(packet) and self.wants(interest, packet, keys):
                     if packet.id in seen:
                         continue
@@ -228,13 +228,13 @@ class RemembersReaders(Plain):
 
     def __init__(self, board):
         super().__init__(board)
-        self.place = 0
+        self.position = 0
 
     def start(self):
-        return self.place
+        return self.position
 
     async def wait(self):
-        self.place = len(self.board.posts)
+        self.position = len(self.board.posts)
         await super().wait()
 
 

@@ -122,8 +122,8 @@ def test_version_2_of_rfc_5958_is_read_and_its_public_key_checked(key_file):
     key_file.write_text(_key_file._pem(label, bare), encoding="ascii")
     assert str(qis.Identity.load(key_file).issuer) == RFC_8410_PUBLIC
     for whole in (content, bare):
-        for place in (20, len(whole) - 1):  # a bit of the seed, and one of the public key
-            changed = whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]
+        for offset in (20, len(whole) - 1):  # a bit of the seed, and one of the public key
+            changed = whole[:offset] + bytes([whole[offset] ^ 1]) + whole[offset + 1 :]
             key_file.write_text(_key_file._pem(label, changed), encoding="ascii")
             with pytest.raises(KeyFileError, match="damaged"):
                 qis.Identity.load(key_file)
@@ -154,10 +154,10 @@ def test_no_damaged_file_loads_as_another_site(key_file, monkeypatch, way):
     def others(text):
         """How many changes of one character, or cuts, make another identity of the file."""
         found = 0
-        for place in range(len(text)):
-            former = text[place]
+        for offset in range(len(text)):
+            former = text[offset]
             for new in (chr(ord(former) ^ 1), ""):
-                key_file.write_text(text[:place] + new + text[place + 1 :], encoding="ascii")
+                key_file.write_text(text[:offset] + new + text[offset + 1 :], encoding="ascii")
                 with contextlib.suppress(KeyFileError):
                     found += qis.Identity.load(key_file, passphrase=passphrase).issuer != (
                         site.issuer

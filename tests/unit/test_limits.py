@@ -233,7 +233,7 @@ def known(told):
 
 def between(told, talk):
     """Some nodes' channels on a wire; the first is told of."""
-    places = [bytes([number]) * 18 for number in range(4)]
+    addresses = [bytes([number]) * 18 for number in range(4)]
     nodes = [
         Channels(
             site(number),
@@ -252,26 +252,26 @@ def between(told, talk):
             for number, node in enumerate(nodes):
                 for data, to in node.datagrams():
                     moved = True
-                    nodes[places.index(to)].receive(data, places[number], 0.0)
+                    nodes[addresses.index(to)].receive(data, addresses[number], 0.0)
 
-    talk(nodes, places, carry)
+    talk(nodes, addresses, carry)
 
 
 def unconfirmed(told):
-    def talk(nodes, places, _carry):
+    def talk(nodes, addresses, _carry):
         for number in (1, 2):
-            nodes[number].send(b"hello", places[0], key(0), 0.0)
+            nodes[number].send(b"hello", addresses[0], key(0), 0.0)
             for data, _ in nodes[number].datagrams():
-                nodes[0].receive(data, places[number], 0.0)
+                nodes[0].receive(data, addresses[number], 0.0)
 
     between(told, talk)
     return key(1)
 
 
 def sessions(told):
-    def talk(nodes, places, carry):
+    def talk(nodes, addresses, carry):
         for number in (1, 2):
-            nodes[number].send(b"hello", places[0], key(0), 0.0)
+            nodes[number].send(b"hello", addresses[0], key(0), 0.0)
             carry()
 
     between(told, talk)
@@ -281,8 +281,8 @@ def sessions(told):
 def calls(told):
     between(
         told,
-        lambda nodes, places, _: [
-            nodes[0].send(b"hello", places[number], key(number), 0.0) for number in (1, 2)
+        lambda nodes, addresses, _: [
+            nodes[0].send(b"hello", addresses[number], key(number), 0.0) for number in (1, 2)
         ],
     )
     return key(2)
@@ -291,8 +291,8 @@ def calls(told):
 def calling(told):
     between(
         told,
-        lambda nodes, places, _: [
-            nodes[0].send(text, places[1], key(1), 0.0) for text in (b"one", b"two")
+        lambda nodes, addresses, _: [
+            nodes[0].send(text, addresses[1], key(1), 0.0) for text in (b"one", b"two")
         ],
     )
     return key(1)

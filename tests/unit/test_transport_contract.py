@@ -102,10 +102,10 @@ def signed(number=1, scheme=SCHEME, features=NEAR, **changes):
     return bytes(packet), (*keys, effect.study_id)
 
 
-def tampered(place):
+def tampered(offset):
     raw, keys = signed()
     changed = bytearray(raw)
-    changed[place] ^= 1
+    changed[offset] ^= 1
     return bytes(changed), keys
 
 

@@ -129,12 +129,12 @@ def test_udp_counts_garbage_and_answers_strangers_with_nothing():
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("place", [{"bind": ("0.0.0.0", 0)}, {"bind": ("::", 0)}])  # noqa: S104
-def test_udp_says_where_it_can_be_reached(place):
+@pytest.mark.parametrize("addresses", [{"bind": ("0.0.0.0", 0)}, {"bind": ("::", 0)}])  # noqa: S104
+def test_udp_says_where_it_can_be_reached(addresses):
     with pytest.raises(errors.InputError, match="advertise"):
-        qis.UDPTransport(site(1), roster=qis.Roster.open(), **place)
+        qis.UDPTransport(site(1), roster=qis.Roster.open(), **addresses)
     transport = qis.UDPTransport(
-        site(1), roster=qis.Roster.open(), **place, advertise=("192.0.2.7", 4000)
+        site(1), roster=qis.Roster.open(), **addresses, advertise=("192.0.2.7", 4000)
     )
     assert transport.leaves_machine
 

@@ -34,9 +34,9 @@ class Cancelling(qis.MemoryTransport):
         super().__init__(self.network, SITE)
         self.where = list(where)
 
-    def _end(self, place):
-        if place in self.where:
-            self.where.remove(place)
+    def _end(self, operation):
+        if operation in self.where:
+            self.where.remove(operation)
             raise asyncio.CancelledError
 
     async def publish(self, packet, routing_keys):
