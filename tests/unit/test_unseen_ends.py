@@ -174,7 +174,7 @@ def test_a_sender_that_fails_once_loses_no_packet(faults, monkeypatch):
 
 
 def test_a_clock_that_fails_makes_no_folder_deaf(tmp_path, faults):
-    faults.expect("directory.health")
+    faults.expect("directory.poll", "directory.health")
 
     async def scenario():
         clock = Clock()
