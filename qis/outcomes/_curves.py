@@ -46,35 +46,67 @@ class Curves:
             }
         )
 
-    def value(self, theta: Floats) -> Floats:
-        """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
-        where, width, start, end, from_slope, to_slope = self._pieces(theta)
-        # Cubic Hermite interpolation, with `where` in [0, 1] between two points.
-        cubic: Floats = (
-            start * (1.0 + 2.0 * where) * (1.0 - where) ** 2
-            + end * (3.0 - 2.0 * where) * where**2
-            + width * where * (1.0 - where) * (from_slope * (1.0 - where) - to_slope * where)
-        )
-        for distance, edge, limit in self._tails(theta):
-            slope = self._outward(edge)
-            bend = -np.expm1(-np.maximum(distance, 0.0))
-            tail = self.values[:, edge, np.newaxis] + limit * distance + (slope - limit) * bend
-            cubic = np.where(distance > 0.0, tail, cubic)
-        return cubic
+    def __len__(self) -> int:
+        return len(self.points)
 
-    def gradient(self, theta: Floats) -> Floats:
-        """Derivatives of `value` at `theta` of shape (m,): float64 of shape (k, m)."""
+    def evaluate(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log-likelihoods, first and second derivatives at `theta` of shape (m,): each (k, m).
+
+        The second derivative jumps at the points.
+        """
         where, width, start, end, from_slope, to_slope = self._pieces(theta)
-        slope: Floats = (
-            6.0 * where * (1.0 - where) * (end - start) / width
-            + from_slope * (1.0 - where) * (1.0 - 3.0 * where)
+        rise = end - start
+        # Cubic Hermite interpolation, with `where` in [0, 1] between two points.
+        left = 1.0 - where
+        values = (
+            start
+            + rise * (3.0 - 2.0 * where) * where**2
+            + width * where * left * (from_slope * left - to_slope * where)
+        )
+        slopes = (
+            6.0 * where * left * rise / width
+            + from_slope * left * (1.0 - 3.0 * where)
             + to_slope * where * (3.0 * where - 2.0)
         )
+        bends = (
+            6.0 * (1.0 - 2.0 * where) * rise / width
+            + from_slope * (6.0 * where - 4.0)
+            + to_slope * (6.0 * where - 2.0)
+        ) / width
         for distance, edge, limit in self._tails(theta):
+            if not (distance > 0.0).any():
+                continue
             outward = self._outward(edge)
-            tail = limit + (outward - limit) * np.exp(-np.maximum(distance, 0.0))
-            slope = np.where(distance > 0.0, tail if edge else -tail, slope)
-        return slope
+            fading = np.exp(-np.maximum(distance, 0.0))
+            beyond = distance > 0.0
+            tail = self.values[:, edge, np.newaxis] + limit * distance
+            tail += (outward - limit) * -np.expm1(-np.maximum(distance, 0.0))
+            slope = limit + (outward - limit) * fading
+            values = np.where(beyond, tail, values)
+            slopes = np.where(beyond, slope if edge else -slope, slopes)
+            bends = np.where(beyond, (limit - outward) * fading, bends)
+        return values, slopes, bends
+
+    def value(self, theta: Floats) -> Floats:
+        """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
+        return self.evaluate(theta)[0]
+
+    @property
+    def limiting_slopes(self) -> tuple[Floats, Floats]:
+        """Slopes at minus and at plus infinity, each of shape (k,)."""
+        return -self.below, self.above
+
+    @property
+    def span(self) -> tuple[Floats, Floats]:
+        """First and last point of each curve, each of shape (k,)."""
+        return self.points[:, 0], self.points[:, -1]
+
+    @property
+    def sharpest(self) -> Floats:
+        """The largest mean curvature between two neighbouring points, shape (k,)."""
+        bends = -np.diff(self.gradients, axis=1) / np.diff(self.points, axis=1)
+        peak: Floats = np.maximum(bends, 0.0).max(axis=1)
+        return peak
 
     @property
     def limits(self) -> tuple[Floats, Floats]:

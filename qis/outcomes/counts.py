@@ -15,9 +15,12 @@ key    content             meaning
 
 import math
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from qis.errors import InputError, NoEstimateError
 from qis.outcomes._base import (
@@ -29,7 +32,7 @@ from qis.outcomes._base import (
     check_real,
     common_fields,
 )
-from qis.outcomes._conditional import EXACT_SUPPORT, Hypergeometric, Rates, TwoBinomials
+from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
 from qis.outcomes.profile import LikelihoodProfile
@@ -122,8 +125,20 @@ class Counts(Outcome):
         """Events in all arms."""
         return self.events + (self.control_events or 0)
 
-    def profile(self) -> LikelihoodProfile:
-        """The conditional log-likelihood of the log odds ratio, or log rate ratio, as a profile.
+    @property
+    def is_informative(self) -> bool:
+        """True if the likelihood of the ratio depends on it: two arms, and not all alike."""
+        if self.control_events is None:
+            return False
+        if self.person_time is not None:
+            return self.all_events > 0
+        return 0 < self.all_events < self.n
+
+    def log_likelihood(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """The exact conditional log-likelihood at log ratios, in the shape of `theta`.
+
+        It is the logarithm of the probability of the first arm's events given those of both, at the
+        log odds ratio (log rate ratio with person-time) `theta`, less a constant with person-time.
 
         Raises
         ------
@@ -131,14 +146,37 @@ class Counts(Outcome):
             If there is one arm only.
 
         """
-        if self.measure is None:
-            raise InputError("one arm has no ratio; use effect('PLO')", field="control_events")
-        likelihood = self._likelihood()
+        self._require_two_arms()
+        where = np.asarray(theta, dtype=np.float64)
+        values, _, _ = exact_of([self]).evaluate(where.ravel())
+        curve: NDArray[np.float64] = values[0].reshape(where.shape)
+        return curve
+
+    def profile(self) -> LikelihoodProfile:
+        """The conditional log-likelihood of the log odds ratio, or log rate ratio, as a profile.
+
+        It is read between nine points, where the counts themselves are pooled by the exact
+        likelihood.
+
+        Raises
+        ------
+        InputError
+            If there is one arm only.
+
+        """
+        measure = self._require_two_arms()
+        rows = exact_of([self])
+
+        def evaluated(log_ratio: float) -> tuple[float, float]:
+            values, slopes, _ = rows.evaluate(np.array([log_ratio]))
+            return float(values[0, 0]), float(slopes[0, 0])
+
+        below, above = rows.limiting_slopes
         return LikelihoodProfile.from_likelihood(
-            likelihood.value,
-            likelihood.gradient,
-            likelihood.limiting_slopes,
-            measure=self.measure,
+            lambda log_ratio: evaluated(log_ratio)[0],
+            lambda log_ratio: evaluated(log_ratio)[1],
+            (float(below[0]), float(above[0])),
+            measure=measure,
             n=self.n,
             events=self.all_events,
             study_id=self.study_id,
@@ -146,15 +184,10 @@ class Counts(Outcome):
             cohort=self.cohort,
         )
 
-    def _likelihood(self) -> Hypergeometric | TwoBinomials | Rates:
-        control_events, control_total = self.control_events or 0, self.control_total or 0
-        if self.person_time is not None and self.control_person_time is not None:
-            ratio = math.log(self.person_time) - math.log(self.control_person_time)
-            return Rates(self.events, control_events, ratio)
-        table = (self.events, self.total, control_events, control_total)
-        # The smallest margin bounds how many tables the exact sum has.
-        margins = (self.all_events, self.n - self.all_events, self.total, control_total)
-        return Hypergeometric(*table) if min(margins) < EXACT_SUPPORT else TwoBinomials(*table)
+    def _require_two_arms(self) -> str:
+        if self.measure is None:
+            raise InputError("one arm has no ratio; use effect('PLO')", field="control_events")
+        return self.measure
 
     def effect(self, measure: str) -> Effect:
         """Estimate and standard error of a measure, by the usual large-sample formulas.
@@ -269,3 +302,19 @@ class Counts(Outcome):
             person_time=times[0],
             control_person_time=times[1],
         )
+
+
+def exact_of(counts: Sequence[Counts]) -> Tables | Rates:
+    """The exact likelihoods of two-arm counts of one measure, one a row in the given order."""
+    own = np.array([c.events for c in counts], dtype=np.float64)
+    other = np.array([c.control_events or 0 for c in counts], dtype=np.float64)
+    if counts[0].measure == "IRR":
+        times = [(c.person_time or 1.0, c.control_person_time or 1.0) for c in counts]
+        ratios = np.array([math.log(time) - math.log(control) for time, control in times])
+        return Rates(events=own, control_events=other, log_time_ratio=ratios)
+    return Tables(
+        events=own,
+        total=np.array([c.total for c in counts], dtype=np.float64),
+        control_events=other,
+        control_total=np.array([c.control_total or 0 for c in counts], dtype=np.float64),
+    )

@@ -6,11 +6,14 @@ no result depends on where a search stopped.
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.outcomes._curves import Curves
+from qis.synthesis._roots import passing_zero
 from qis.synthesis.currency import Likelihood
 
 Floats = NDArray[np.float64]
@@ -21,6 +24,8 @@ _STEP: Final = 0.05
 """Distance of the scan's points."""
 _LONGEST: Final = 20_000
 """Most points of the scan; wider spans are scanned in wider steps."""
+_FLOOR: Final = 1e-3
+"""Points nearer to 0 than this are found to 1e-14 of it."""
 _PARTS: Final = 32
 _CUTS: Final = 11
 """32**11 is 2**55: more parts than the 53 bits of a float64 tell apart."""
@@ -29,38 +34,82 @@ _CUTS: Final = 11
 class PooledCurve:
     """Searches one log-likelihood that is not a mere parabola.
 
+    Where every row is concave the sum has one maximum, which Newton's steps find. Sampled curves
+    are cubics in between their points, so that their sum may have several: it is scanned first.
+
     Parameters
     ----------
     likelihood
-        With at least one curve.
+        With at least one row.
 
     """
 
     def __init__(self, likelihood: Likelihood) -> None:
         self._likelihood = likelihood
         low, high = likelihood.span
-        count = min(math.ceil((high - low + 2.0 * _MARGIN) / _STEP), _LONGEST)
-        points = np.linspace(low - _MARGIN, high + _MARGIN, count + 1)
+        self._ends = low - _MARGIN, high + _MARGIN
+        self._scan: Floats | None = None
+        if likelihood.curves is None:
+            return
+        count = min(math.ceil((self._ends[1] - self._ends[0]) / _STEP), _LONGEST)
+        points = np.linspace(*self._ends, count + 1)
         if likelihood.precision > 0.0:
             near = np.linspace(-12.0, 12.0, 481) * likelihood.precision**-0.5
             points = np.sort(np.concatenate((points, likelihood.centre + near)))
-        self._scan: Floats = points
-        self._heights = likelihood.value(points)
+        self._scan = points
+        self._heights = self._rough_heights(points)
+
+    def _rough_heights(self, points: Floats) -> Floats:
+        """Values at the scan's points; of many exact rows their sum is interpolated."""
+        whole = self._likelihood
+        if whole.exact is None:
+            return whole.value(points)
+        exact = replace(whole, curves=None)
+        knots = np.linspace(*self._ends, math.ceil((self._ends[1] - self._ends[0]) * 2.0) + 1)
+        peak, _ = PooledCurve(exact).maximum()
+        if math.isfinite(peak):
+            near = peak + exact.finest * np.sinh(np.linspace(-6.0, 6.0, 61))
+            knots = np.unique(np.concatenate((knots, near)))
+        values, slopes, _ = exact.evaluate(knots)
+        table = Curves(
+            points=knots[np.newaxis],
+            values=values[np.newaxis],
+            gradients=slopes[np.newaxis],
+            below=np.minimum(-slopes[:1], 0.0),
+            above=np.minimum(slopes[-1:], 0.0),
+        )
+        curves = replace(whole, exact=None, precision=0.0).value(points)
+        heights: Floats = curves + table.value(points)[0]
+        return heights
 
     def maximum(self) -> tuple[float, float]:
         """Argmax and height of the largest value; the argmax may be infinite."""
-        best = int(self._heights.argmax())
         low_limit, high_limit = self._likelihood.limits
+        if self._scan is None:
+            if max(low_limit, high_limit) > -math.inf:  # concave: it rises all the way to there
+                return math.copysign(math.inf, high_limit - low_limit), max(low_limit, high_limit)
+            return self._peak(*self._ends)
+        best = int(self._heights.argmax())
         # A side that is level at infinity wins if nothing inside exceeds its limit: the curves
         # approach it from below, to within rounding.
         noise = 1e-12 * (1.0 + abs(float(self._heights[best])))
         if max(low_limit, high_limit) >= self._heights[best] - noise:
             argmax = math.inf if high_limit >= low_limit else -math.inf
             return argmax, max(low_limit, high_limit)
-        low = float(self._scan[max(best - 1, 0)])
-        high = float(self._scan[min(best + 1, self._scan.size - 1)])
-        argmax = border(lambda x: self._likelihood.gradient(x) > 0.0, low, high)
-        return argmax, max(self._at(argmax), float(self._heights[best]))
+        return self._peak(
+            float(self._scan[max(best - 1, 0)]),
+            float(self._scan[min(best + 1, self._scan.size - 1)]),
+        )
+
+    def _peak(self, low: float, high: float) -> tuple[float, float]:
+        """The maximum between two points, at the lower of which it rises and then falls."""
+
+        def newton(theta: float) -> tuple[float, float]:
+            _, slope, bend = self._at(theta)
+            return slope, -slope / bend if bend < 0.0 else 0.0
+
+        argmax = passing_zero(newton, (low + high) / 2.0, low, high, floor=_FLOOR)
+        return argmax, self._at(argmax)[0]
 
     def crossing(self, start: float, level: float, side: int) -> float:
         """The point where the curve first falls below `level`, from `start` to one side.
@@ -70,27 +119,46 @@ class PooledCurve:
         limit = self._likelihood.limits[0 if side < 0 else 1]
         if limit >= level:
             return side * math.inf
-        chosen = side * (self._scan - start) > 0.0
-        ahead = self._scan[chosen][::side]
-        below = np.flatnonzero(self._heights[chosen][::side] < level)
-        if below.size:
-            first = int(below[0])
-            inside = float(ahead[first - 1]) if first else start
-            outside = float(ahead[first])
-        else:
-            inside = float(ahead[-1]) if ahead.size else start
-            reach = _MARGIN
-            while self._at(inside + side * reach) >= level:
-                reach *= 2.0
-            outside = inside + side * reach
-        return border(lambda x: self._likelihood.value(x) >= level, inside, outside)
+        inside, outside = self._bracket(start, level, side)
+
+        def newton(distance: float) -> tuple[float, float]:
+            height, slope, _ = self._at(inside + side * distance)
+            falls = side * slope < 0.0
+            return height - level, -side * (height - level) / slope if falls else 0.0
+
+        width = abs(outside - inside)
+        distance = passing_zero(newton, width / 2.0, 0.0, width, floor=_FLOOR)
+        return inside + side * distance
+
+    def _bracket(self, start: float, level: float, side: int) -> tuple[float, float]:
+        """Two points on a side, between which the curve falls below `level` first."""
+        inside, reach = start, self._likelihood.finest
+        if self._scan is not None:
+            chosen = side * (self._scan - start) > 0.0
+            ahead = self._scan[chosen][::side]
+            below = np.flatnonzero(self._heights[chosen][::side] < level)
+            if below.size:
+                first = int(below[0])
+                # The heights may be interpolated, hence the look at the point itself.
+                inside = float(ahead[first - 1]) if first else start
+                outside = float(ahead[first])
+                if self._at(inside)[0] >= level > self._at(outside)[0]:
+                    return inside, outside
+                inside = start
+            elif ahead.size:
+                inside = float(ahead[-1])
+        while self._at(inside + side * reach)[0] >= level:
+            inside += side * reach
+            reach *= 2.0
+        return inside, inside + side * reach
 
     def far(self, side: int) -> float:
         """A point beyond which all curves have run straight or level for long."""
-        return float(self._scan[-1 if side > 0 else 0])
+        return self._ends[1 if side > 0 else 0]
 
-    def _at(self, theta: float) -> float:
-        return float(self._likelihood.value(np.array([theta]))[0])
+    def _at(self, theta: float) -> tuple[float, float, float]:
+        values, slopes, bends = self._likelihood.evaluate(np.array([theta]))
+        return float(values[0]), float(slopes[0]), float(bends[0])
 
 
 def maximum_of(likelihood: Likelihood) -> tuple[float, float]:

@@ -1,12 +1,12 @@
 """The common currency of evidence: log-likelihoods of one parameter, whatever their kind.
 
-An `Effect` gives a parabola, a `LikelihoodProfile` its curve, and log-likelihoods of disjoint
-people add up. So outcomes of different kinds pool, as long as study and measure are the same.
+An `Effect` gives a parabola, `Counts` their exact conditional likelihood, a `LikelihoodProfile` its
+curve, and log-likelihoods of disjoint people add up. So outcomes of different kinds pool, as long
+as study and measure are the same.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from math import fsum, inf
 from typing import Final, Self
 
@@ -16,7 +16,9 @@ from typing_extensions import TypeIs
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Counts, Effect, LikelihoodProfile
+from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes._curves import Curves
+from qis.outcomes.counts import exact_of
 from qis.outcomes.profile import curves_of
 from qis.synthesis._sites import check_sites
 
@@ -83,35 +85,29 @@ def events_of(outcome: Poolable) -> int | None:
 
 def is_informative(outcome: Poolable) -> bool:
     """True if the likelihood depends on the effect at all."""
-    return isinstance(outcome, Effect) or _profile_of(outcome).is_informative
-
-
-def _profile_of(outcome: Counts | LikelihoodProfile) -> LikelihoodProfile:
-    return outcome if isinstance(outcome, LikelihoodProfile) else _profile_of_counts(outcome)
-
-
-@lru_cache(maxsize=4096)  # a synthesis is made again with every packet, from the same counts
-def _profile_of_counts(counts: Counts) -> LikelihoodProfile:
-    return counts.profile()
+    return isinstance(outcome, Effect) or outcome.is_informative
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Likelihood:
-    """A log-likelihood: a sum of curves and a parabola, as a function of the parameter.
+    """A log-likelihood: a sum of rows and a parabola, as a function of the parameter.
 
     Parameters
     ----------
     curves
         One row for each profile, in an order that depends on their content only; `None`: none.
+    exact
+        One row for each outcome of counts, in such an order; `None`: none.
     precision, centre
         Those of the parabola ``-precision * (theta - centre)**2 / 2``; with precision 0 there is
         none.
 
     """
 
-    curves: Curves | None
-    precision: float
-    centre: float
+    curves: Curves | None = None
+    exact: Tables | Rates | None = None
+    precision: float = 0.0
+    centre: float = 0.0
 
     @classmethod
     def of(cls, outcomes: Sequence[Poolable]) -> Self:
@@ -126,13 +122,19 @@ class Likelihood:
         effects = [outcome for outcome in outcomes if isinstance(outcome, Effect)]
         precision, centre = _parabola(effects)
         if len(effects) == len(outcomes):
-            return cls(curves=None, precision=precision, centre=centre)
-        others = [outcome for outcome in outcomes if not isinstance(outcome, Effect)]
-        if len(others) > 1:  # the curves are summed one by one, the effects exactly
+            return cls(precision=precision, centre=centre)
+        others = [
+            outcome
+            for outcome in outcomes
+            if not isinstance(outcome, Effect) and outcome.is_informative
+        ]
+        if len(others) > 1:  # the rows are summed one by one, the effects exactly
             others.sort(key=lambda outcome: outcome.encoded())
-        informative = [profile for profile in map(_profile_of, others) if profile.is_informative]
+        profiles = [outcome for outcome in others if isinstance(outcome, LikelihoodProfile)]
+        counts = [outcome for outcome in others if isinstance(outcome, Counts)]
         return cls(
-            curves=curves_of(informative) if informative else None,
+            curves=curves_of(profiles) if profiles else None,
+            exact=exact_of(counts) if counts else None,
             precision=precision,
             centre=centre,
         )
@@ -144,36 +146,50 @@ class Likelihood:
         normal = [part for part in parts if part.precision > 0.0]
         precision = fsum(part.precision for part in normal)
         weighted = fsum(part.precision * part.centre for part in normal)
-        centre = weighted / precision if normal else 0.0
         return cls(
-            curves=Curves.stacked(curves) if curves else None, precision=precision, centre=centre
+            curves=Curves.stacked(curves) if curves else None,
+            exact=exact_rows([part.exact for part in parts if part.exact is not None]),
+            precision=precision,
+            centre=weighted / precision if normal else 0.0,
         )
+
+    @property
+    def rows(self) -> tuple[Curves | Tables | Rates, ...]:
+        """The terms that are not the parabola, each of one row or more."""
+        return tuple(rows for rows in (self.curves, self.exact) if rows is not None)
 
     @property
     def is_level(self) -> bool:
         """True if the log-likelihood is constant, so that it says nothing of the effect."""
-        return self.curves is None and self.precision == 0.0
+        return not self.rows and self.precision == 0.0
 
     @property
     def is_parabola(self) -> bool:
-        """True if the log-likelihood is that of one normal estimate: a parabola and no curve."""
-        return self.curves is None and self.precision > 0.0
+        """True if the log-likelihood is that of one normal estimate: a parabola and no more."""
+        return not self.rows and self.precision > 0.0
+
+    def evaluate(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log-likelihood less a constant, first and second derivative, each of shape (m,)."""
+        apart = theta - self.centre
+        values = -0.5 * self.precision * apart**2
+        slopes = -self.precision * apart
+        bends = np.full(theta.shape, -self.precision)
+        for rows in self.rows:
+            added = _summed(rows, theta)
+            values += added[0]
+            slopes += added[1]
+            bends += added[2]
+        return values, slopes, bends
 
     def value(self, theta: Floats) -> Floats:
         """Log-likelihood at `theta` of shape (m,), less a constant."""
-        total: Floats = -0.5 * self.precision * (theta - self.centre) ** 2
-        return total if self.curves is None else total + _summed(self.curves.value, theta)
-
-    def gradient(self, theta: Floats) -> Floats:
-        """Derivative of `value`."""
-        total: Floats = -self.precision * (theta - self.centre)
-        return total if self.curves is None else total + _summed(self.curves.gradient, theta)
+        return self.evaluate(theta)[0]
 
     def bend(self, low: float, high: float) -> float:
         """Slope at `low` less slope at `high`, which is positive where the curve bends down."""
-        if self.curves is None:
+        if not self.rows:
             return self.precision * (high - self.centre) - self.precision * (low - self.centre)
-        slopes = self.gradient(np.array([low, high]))
+        _, slopes, _ = self.evaluate(np.array([low, high]))
         return float(slopes[0] - slopes[1])
 
     @property
@@ -181,27 +197,36 @@ class Likelihood:
         """Values at minus and plus infinity, often minus infinity."""
         if self.precision > 0.0:
             return -inf, -inf
-        if self.curves is None:
-            return 0.0, 0.0
-        low, high = self.curves.limits
-        return float(low.sum()), float(high.sum())
+        limits = [rows.limits for rows in self.rows]
+        return (
+            sum((float(low.sum()) for low, _ in limits), 0.0),
+            sum((float(high.sum()) for _, high in limits), 0.0),
+        )
 
     @property
     def span(self) -> tuple[float, float]:
-        """Smallest and largest of the curves' points and the parabola's centre, or zeros."""
-        points = [] if self.precision == 0.0 else [self.centre]
-        if self.curves is not None:
-            points += [float(self.curves.points.min()), float(self.curves.points.max())]
-        return min(points, default=0.0), max(points, default=0.0)
+        """Least and greatest value between which the rows bend, and the parabola's centre."""
+        spans = [rows.span for rows in self.rows]
+        centre = [] if self.precision == 0.0 else [self.centre]
+        return (
+            min((*centre, *(float(low.min()) for low, _ in spans)), default=0.0),
+            max((*centre, *(float(high.max()) for _, high in spans)), default=0.0),
+        )
 
     @property
     def finest(self) -> float:
         """Standard deviation of a normal likelihood as sharp as this one at its sharpest."""
-        sharpest = self.precision
-        if self.curves is not None:
-            bends = -np.diff(self.curves.gradients, axis=1) / np.diff(self.curves.points, axis=1)
-            sharpest += float(np.maximum(bends, 0.0).max(axis=1).sum())
+        sharpest = self.precision + sum(float(rows.sharpest.sum()) for rows in self.rows)
         return inf if sharpest <= 0.0 else sharpest**-0.5
+
+
+def exact_rows(parts: Sequence[Tables | Rates]) -> Tables | Rates | None:
+    """All rows of one measure in one, in the given order; `None` if there are none."""
+    tables = [part for part in parts if isinstance(part, Tables)]
+    rates = [part for part in parts if isinstance(part, Rates)]
+    if tables:
+        return Tables.stacked(tables)
+    return Rates.stacked(rates) if rates else None
 
 
 def _parabola(effects: list[Effect]) -> tuple[float, float]:
@@ -217,12 +242,12 @@ def _parabola(effects: list[Effect]) -> tuple[float, float]:
     return precision, fsum(products) / precision
 
 
-def _summed(function: Callable[[Floats], Floats], theta: Floats) -> Floats:
+def _summed(rows: Curves | Tables | Rates, theta: Floats) -> list[Floats]:
+    """Values and derivatives, summed over all rows."""
     # Blocks bound the memory; each column is summed row by row, alike in every block.
-    rows = function(theta[:1]).shape[0]
-    width = max(_CELLS // rows, 1)
-    blocks = [
-        np.add.accumulate(function(theta[start : start + width]), axis=0)[-1]
-        for start in range(0, max(theta.size, 1), width)
-    ]
-    return np.concatenate(blocks)
+    width = max(_CELLS // len(rows), 1)
+    sums: list[list[Floats]] = [[], [], []]
+    for start in range(0, max(theta.size, 1), width):
+        for blocks, found in zip(sums, rows.evaluate(theta[start : start + width]), strict=True):
+            blocks.append(np.add.accumulate(found, axis=0)[-1])
+    return [np.concatenate(blocks) for blocks in sums]

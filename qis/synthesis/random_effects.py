@@ -16,11 +16,13 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes._curves import Curves
 from qis.synthesis._density import Density
+from qis.synthesis._knots import Knots
 from qis.synthesis._pooled_curve import border, maximum_of
 from qis.synthesis.bayesian import mean_and_tau
-from qis.synthesis.currency import Likelihood
+from qis.synthesis.currency import Likelihood, exact_rows
 
 Floats = NDArray[np.float64]
 
@@ -233,17 +235,27 @@ class _Curved:
     """Sites that are not normal and about equally sharp, so that one step suits them all."""
 
     def __init__(self, sites: list[Likelihood]) -> None:
-        self._curves = Curves.stacked([site.curves for site in sites if site.curves is not None])
-        sizes = [0 if site.curves is None else len(site.curves.points) for site in sites]
-        self._starts = np.concatenate(([0], np.add.accumulate(sizes)[:-1]))
         self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
         self._centres = np.array([site.centre for site in sites])[:, np.newaxis]
         self._finest = min(1.0, *(site.finest for site in sites))
+        self._rows: list[tuple[Curves | Knots, NDArray[np.intp]]] = []
+        curves = [(k, site.curves) for k, site in enumerate(sites) if site.curves is not None]
+        if curves:
+            self._rows.append((Curves.stacked([c for _, c in curves]), _owners(curves)))
+        exact = [(k, site.exact) for k, site in enumerate(sites) if site.exact is not None]
+        stacked = exact_rows([rows for _, rows in exact])
+        if stacked is not None:
+            self._rows.append((Knots.of(stacked), _owners(exact)))
 
     def _values(self, theta: Floats) -> Floats:
         """Log-likelihoods, shape (sites, m)."""
-        curves = np.add.reduceat(self._curves.value(theta), self._starts, axis=0)
-        values: Floats = curves - 0.5 * self._precisions * (theta - self._centres) ** 2
+        values: Floats = -0.5 * self._precisions * (theta - self._centres) ** 2
+        for rows, owners in self._rows:
+            found = rows.value(theta)
+            if owners.size == len(values):  # one row a site
+                values += found
+            else:
+                np.add.at(values, owners, found)
         return values
 
     def log_marginal(self, grid: _Grid) -> Floats:
@@ -251,10 +263,16 @@ class _Curved:
         total = np.empty((grid.taus.size, grid.means.size))
         smooth = grid.taus <= 0.5 * self._finest
         for row in np.flatnonzero(smooth):
-            total[row] = self._by_hermite(grid.means, float(grid.taus[row]))
+            tau = float(grid.taus[row])
+            log_marginal = self._by_hermite if tau > 0.0 else self._without_spread
+            total[row] = log_marginal(grid.means, tau)
         if not smooth.all():
             total[~smooth] = self._by_trapezoid(grid.means, grid.taus[~smooth])
         return total
+
+    def _without_spread(self, means: Floats, _: float) -> Floats:
+        summed: Floats = self._values(means).sum(axis=0)
+        return summed
 
     def _by_hermite(self, means: Floats, tau: float) -> Floats:
         weights = np.log(_WEIGHTS / math.sqrt(math.pi))
@@ -274,15 +292,14 @@ class _Curved:
         logs = self._values(theta)
         tops = logs.max(axis=1, keepdims=True)
         heights = np.exp(logs - tops)
-        total = np.empty((taus.size, means.size))
-        for row, tau in enumerate(taus.tolist()):
-            integrals = np.concatenate(
-                [heights @ kernel for kernel in _kernels(theta, means, tau)], axis=1
-            )
+        total = np.empty(taus.size * means.size)
+        start = 0
+        for kernel in _kernels(theta, means, taus):
             with np.errstate(divide="ignore"):
-                logs = np.log(integrals) + tops
-            total[row] = logs.sum(axis=0) + len(heights) * math.log(step)
-        return total
+                sums = np.log(heights @ kernel) + tops
+            total[start : start + kernel.shape[1]] = sums.sum(axis=0)
+            start += kernel.shape[1]
+        return total.reshape(taus.size, means.size) + len(heights) * math.log(step)
 
     def _theta_points(self, means: Floats, tau: float) -> tuple[Floats, float]:
         """Equally spaced points of theta where a site's likelihood matters, and their step."""
@@ -302,13 +319,24 @@ class _Curved:
         return theta, float(theta[1] - theta[0])
 
 
-def _kernels(theta: Floats, means: Floats, tau: float) -> Iterator[Floats]:
-    """Normal densities about the means at theta, shape (theta, some of the means)."""
+def _owners(rows: Sequence[tuple[int, Curves | Tables | Rates]]) -> NDArray[np.intp]:
+    """For each row, the index of the site that it belongs to."""
+    return np.repeat([k for k, _ in rows], [len(of_site) for _, of_site in rows]).astype(np.intp)
+
+
+def _kernels(theta: Floats, means: Floats, taus: Floats) -> Iterator[Floats]:
+    """Normal densities about each mean for each tau, shape (theta, some of taus times means).
+
+    As many as fit at once: few large products of matrices are faster than many small ones.
+    """
     width = max(_CELLS // theta.size, 1)
-    for start in range(0, means.size, width):
-        apart = (theta[:, np.newaxis] - means[start : start + width]) / tau
+    centres, spreads = np.tile(means, taus.size), np.repeat(taus, means.size)
+    for start in range(0, centres.size, width):
+        some = slice(start, start + width)
+        apart = (theta[:, np.newaxis] - centres[some]) / spreads[some]
         apart *= apart
         apart *= -0.5
-        np.exp(apart, out=apart)
-        apart /= tau * math.sqrt(2.0 * math.pi)
+        with np.errstate(under="ignore"):
+            np.exp(apart, out=apart)
+        apart /= spreads[some] * math.sqrt(2.0 * math.pi)
         yield apart

@@ -87,7 +87,7 @@ class Synthesis:
     model
         Which of the two is the study's; `estimate`, `interval` and so on are this one's.
     method
-        "likelihood".
+        "exact-likelihood".
     fixed, random
         Both models' results. `random` is `None` where the measure has units and no scale for tau
         was given, where a derived packet counts, or nothing does. With one site both are that

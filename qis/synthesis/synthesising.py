@@ -25,8 +25,9 @@ from qis.synthesis.profiles import (
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the method; part of every digest."""
+METHOD: Final = "exact-likelihood"
 
 
 def synthesise(
@@ -34,7 +35,7 @@ def synthesise(
     *,
     model: Model | None = None,
     study: Study | None = None,
-    method: str = "likelihood",
+    method: str = METHOD,
     tau_scale: float | None = None,
     mean_scale: float | None = None,
     level: float = 0.95,
@@ -58,7 +59,8 @@ def synthesise(
     study
         The study, if its declaration is at hand: it gives model, measure and prior scales.
     method
-        ``"likelihood"``.
+        ``"exact-likelihood"``: counts by their exact conditional likelihood, profiles by their
+        curves, estimates by the normal one.
     tau_scale, mean_scale
         Random: scale of the prior on tau, and standard deviation of the prior on the mean (flat
         if `None`), in the measure's units. Default: the study's; then 0.5 for tau where the
@@ -88,7 +90,7 @@ def synthesise(
         If the packets belong to several studies, or the model asked for is not the study's.
 
     """
-    check_choice(method, "method", ("likelihood",))
+    check_choice(method, "method", (METHOD,))
     check_level(level)
     chosen = _chosen_model(model, study)
     if study is not None and now is None and not isinstance(packets, Review):
