@@ -8,8 +8,8 @@ from qis import _canonical
 from qis._database import Schema
 from qis.about import ROUTING_KEY_SIZE, Fingerprint
 from qis.disclosure.ledger import Subjects
-from qis.errors import QISError
-from qis.loop.approval import Draft, Pending, pending_id_of
+from qis.errors import InputError, QISError
+from qis.loop.approval import Draft, Pending, is_named_by, pending_id_of_parts, rest_of
 from qis.outcomes import outcome_from_body
 
 SCHEMA: Final = Schema(
@@ -124,18 +124,33 @@ def row_of(pending: Pending) -> tuple[Any, ...]:
 
 
 def pending_of(row: tuple[Any, ...]) -> Pending:
-    """The inverse of `row_of`."""
+    """The inverse of `row_of`.
+
+    Raises
+    ------
+    InputError
+        If the id is not that of the content: somebody or something has changed it since it was
+        submitted, and what a person approved by its id would not be what leaves.
+
+    """
     name, created_at, kind, body, sketch, scheme, keys, subjects, people, *seen = row
     preview, digest, explain = seen
+    draft = Draft(
+        outcome=outcome_from_body(kind, _canonical.decode(body)),
+        fingerprint=Fingerprint(sketch, scheme),
+        routing_keys=keys_of(keys),
+        subjects=_subjects_of(subjects),
+        people=people,
+    )
+    if not is_named_by(name, draft, explain, created_at):
+        raise InputError(
+            f"what waits under {name} is not what was submitted: it was changed in the file",
+            field="waiting",
+            actual=name,
+        )
     return Pending(
         id=name,
-        draft=Draft(
-            outcome=outcome_from_body(kind, _canonical.decode(body)),
-            fingerprint=Fingerprint(sketch, scheme),
-            routing_keys=keys_of(keys),
-            subjects=_subjects_of(subjects),
-            people=people,
-        ),
+        draft=draft,
         created_at=created_at,
         preview=preview,
         preview_digest=digest,
@@ -149,7 +164,7 @@ def reason_not_read(row: tuple[Any, ...]) -> str | None:
     None if it is read, and if it is not what was written: its id follows from the rest, so a row
     that was changed is damage, which is named where the outcome is wanted.
     """
-    name, created_at, kind, body, sketch, scheme, keys, *_ = row
+    name, created_at, kind, body, sketch, scheme, keys, subjects, people, *_, explain = row
     try:
         pending_of(row)
     except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
@@ -157,8 +172,13 @@ def reason_not_read(row: tuple[Any, ...]) -> str | None:
     else:
         return None
     try:
-        about = Fingerprint(sketch, scheme)
-        is_whole = pending_id_of(kind, body, about, keys_of(keys), created_at) == name
+        about = (sketch, scheme, *keys_of(keys))
+        rest = rest_of(_subjects_of(subjects), people, explain)
+        names = (
+            pending_id_of_parts(kind, body, about, created_at, rest=rest),
+            pending_id_of_parts(kind, body, about, created_at),
+        )
+        is_whole = name in names
     except (QISError, ValueError, TypeError):
         return None
     return reason if is_whole else None

@@ -1,6 +1,7 @@
 """Approval: what waits at the site until a person or a rule lets it leave."""
 
-from collections.abc import Callable, Iterable
+import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
@@ -9,6 +10,7 @@ from blake3 import blake3
 from qis.about import Fingerprint
 from qis.disclosure import Preview
 from qis.disclosure.ledger import Subjects
+from qis.errors import InputError
 from qis.fingerprint import Scheme
 from qis.outcomes import Outcome
 
@@ -70,8 +72,8 @@ class Pending:
     Parameters
     ----------
     id
-        16 hexadecimal digits that follow from what would be signed and when it was submitted, so
-        that nobody approves one thing and releases another.
+        16 hexadecimal digits that follow from the draft, `explain` and the time of submission, so
+        that nobody approves one thing and releases another: it is checked when the outbox is read.
     draft
         What would be signed.
     created_at
@@ -96,15 +98,8 @@ class Pending:
     @classmethod
     def of(cls, draft: Draft, preview: Preview, *, explain: str, now: float) -> Self:
         """What waits from now on, under an id of its own."""
-        name = pending_id_of(
-            draft.outcome.kind,
-            draft.outcome.encoded(),
-            draft.fingerprint,
-            draft.routing_keys,
-            now,
-        )
         return cls(
-            id=name,
+            id=pending_id_of(draft, explain, now),
             draft=draft,
             created_at=now,
             preview=str(preview),
@@ -125,24 +120,80 @@ class Pending:
         return f"{self.id}\n{self.explain}\n\n{self.preview}"
 
 
-def pending_id_of(
-    kind: int, body: bytes, fingerprint: Fingerprint, routing_keys: Iterable[bytes], now: float
-) -> str:
-    """The id of what was submitted then; on disk it also shows that a row is what was written."""
-    parts = (
-        bytes((kind,)),
-        body,
-        fingerprint.sketch,
-        fingerprint.scheme_id,
-        *routing_keys,
-        repr(float(now)).encode(),
+def pending_id_of(draft: Draft, explain: str, now: float) -> str:
+    """Id of what is submitted at a time in Unix seconds."""
+    return pending_id_of_parts(
+        draft.outcome.kind,
+        draft.outcome.encoded(),
+        (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys),
+        now,
+        rest=rest_of(draft.subjects, draft.people, explain),
     )
+
+
+def pending_id_of_parts(
+    kind: int,
+    body: bytes,
+    about: tuple[bytes, ...],
+    now: float,
+    *,
+    rest: tuple[bytes, ...] = (),
+) -> str:
+    """Id from the parts as they are stored, also where this version no longer reads the body.
+
+    Former versions named an outcome by the first four parts alone: their ids have no `rest`.
+    """
+    parts = (bytes((kind,)), body, *about, repr(float(now)).encode(), *rest)
     named = blake3(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
     return named.hexdigest(8)
 
 
-Approval = Literal["manual"] | Callable[[Pending], bool | None]
-"""Who releases: a person, or a rule that says yes, no, or `None` to leave it to a person."""
+def rest_of(subjects: Subjects | None, people: int | None, explain: str) -> tuple[bytes, ...]:
+    """What an id covers beside what would be signed: what the rules and a person look at."""
+    told = sorted(subjects.items()) if subjects is not None else []
+    pairs = b"".join(len(who).to_bytes(4, "big") + who + what for who, what in told)
+    digest = b"" if subjects is None else blake3(pairs).digest()
+    return digest, repr(people).encode(), explain.encode()
+
+
+def is_named_by(name: str, draft: Draft, explain: str, now: float) -> bool:
+    """True if an id is that of this content, so that nothing was changed since it was submitted."""
+    about = (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys)
+    former = pending_id_of_parts(draft.outcome.kind, draft.outcome.encoded(), about, now)
+    return name in (pending_id_of(draft, explain, now), former)
+
+
+Verdict = bool | None
+"""`True` releases, `False` refuses, `None` leaves it to a person."""
+
+Approval = Literal["manual"] | Callable[[Pending], Verdict | Awaitable[Verdict]]
+"""Who releases: a person, or a rule, plain or `async`, that gives a `Verdict`."""
+
+
+async def verdict_of(approve: Approval, pending: Pending) -> Verdict:
+    """Ask who releases.
+
+    Raises
+    ------
+    InputError
+        If a rule answers with anything but `True`, `False` and `None`. A text such as "no" is true
+        in Python, so no other value may count as a yes.
+
+    """
+    if not callable(approve):
+        return None
+    answer: object = approve(pending)
+    if inspect.isawaitable(answer):
+        answer = await answer
+    if answer is True or answer is False or answer is None:
+        return answer
+    raise InputError(
+        f"the approval rule {name_of(approve)} gave a {type(answer).__name__}; only True, False "
+        "and None are answers, so nothing was released",
+        field="approve",
+        actual=answer,
+        limit=(True, False, None),
+    )
 
 
 def name_of(approve: Approval | None) -> str:

@@ -7,6 +7,8 @@ made to be shown. If the log cannot be written, nothing leaves.
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+from blake3 import blake3
+
 from qis.evidence import Admission, AuditLog
 from qis.evidence.audit_entry import AuditNote
 from qis.loop._outbox_file import UnreadDraft
@@ -54,6 +56,7 @@ class Journal:
             rule="approval",
             details={
                 **_about(packet.outcome),
+                "outcome": _digest(packet.outcome),
                 "approver": approver,
                 "pending": pending.id,
                 "preview": pending.preview_digest.hex(),
@@ -153,7 +156,11 @@ class Journal:
         )
 
     def _emission(self, packet: Packet, reason: str) -> AuditNote:
-        details = {**_about(packet.outcome), "sequence": packet.sequence}
+        details = {
+            **_about(packet.outcome),
+            "outcome": _digest(packet.outcome),
+            "sequence": packet.sequence,
+        }
         return AuditNote("emitted", (packet.id.hex(),), self._rules, reason, details)
 
     def _refusal(self, outcome: Outcome, rule: str, reason: str) -> AuditNote:
@@ -166,6 +173,11 @@ class Journal:
 
 def _parts(ids: list[str]) -> list[tuple[str, ...]]:
     return [tuple(ids[at : at + _IDS_IN_ONE]) for at in range(0, len(ids), _IDS_IN_ONE)]
+
+
+def _digest(outcome: Outcome) -> str:
+    """BLAKE3-256 of what left. Never of what was refused: small counts can be guessed from it."""
+    return blake3(outcome.encoded()).hexdigest()
 
 
 def _about(outcome: Outcome) -> dict[str, Any]:

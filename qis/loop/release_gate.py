@@ -15,7 +15,7 @@ from qis.evidence import Admission, EvidenceStore
 from qis.evidence.review import study_id_of
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
 from qis.fingerprint import Scheme
-from qis.loop.approval import Approval, Draft, Pending, drafted, name_of
+from qis.loop.approval import Approval, Draft, Pending, drafted, name_of, verdict_of
 from qis.loop.clock_watch import ClockWatch
 from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
@@ -73,31 +73,44 @@ class ReleaseGate:
         self._recovery = recovery
         self._clock = clock
 
-    def publish(
+    async def publish(
         self,
         outcome: Outcome,
         about: Any,
         subjects: Subjects | None,
         people: int | None,
         *,
+        is_open: Callable[[], bool],
         trust_clock: bool = False,
     ) -> Packet | Pending:
-        """Sign an outcome that may leave, or keep it until it is released."""
+        """Sign an outcome that may leave, or keep it until it is released.
+
+        `is_open` tells whether the loop that this gate belongs to is still open: a rule may be
+        asked for long, and without its loop the gate no longer holds the lock of the key.
+        """
         self._require_clock(trust_clock=trust_clock)
         draft = drafted(self._scheme, outcome, about, subjects, people)
         self._check_same_subject(draft)
         self._check_about(draft)
-        return self._emit(draft) if self._approve is None else self._submit(draft, self._approve)
+        if self._approve is None:
+            return self._emit(draft)
+        return await self._submit(draft, self._approve, is_open, trust_clock=trust_clock)
 
     def release(self, pending_id: str, approver: str, *, trust_clock: bool = False) -> Packet:
         """Let out what waited; all rules are checked again."""
-        self._require_clock(trust_clock=trust_clock)
         pending = self._pending(pending_id)
         _check_name(approver)
+        return self._emit_approved(pending, approver, trust_clock=trust_clock)
+
+    def _emit_approved(self, pending: Pending, approver: str, *, trust_clock: bool) -> Packet:
+        """Let out what was approved, if it is still what the approver has seen."""
+        self._require_clock(trust_clock=trust_clock)
         self._check_same_subject(pending.draft)
         self._check_about(pending.draft)
         preview = self._disclosure.preview(pending.outcome, subjects=pending.draft.subjects)
-        if preview.digest != pending.preview_digest and not preview.refusal:
+        # The words too: whoever can write to the outbox's file could show a person others.
+        seen = pending.preview_digest, pending.preview
+        if seen != (preview.digest, str(preview)) and not preview.refusal:
             self._outbox.hold(pending.with_preview(preview))
             raise DisclosureError(
                 "what an outsider could learn from it has changed since it was submitted, by "
@@ -198,7 +211,9 @@ class ReleaseGate:
                 self._recovery.refuse()
             self._recovery.recover()
 
-    def _submit(self, draft: Draft, approve: Approval) -> Packet | Pending:
+    async def _submit(
+        self, draft: Draft, approve: Approval, is_open: Callable[[], bool], *, trust_clock: bool
+    ) -> Packet | Pending:
         try:
             self._disclosure.check(draft.outcome, subjects=draft.subjects)
         except DisclosureError as error:
@@ -210,15 +225,29 @@ class ReleaseGate:
             explain=self._signer.unsigned(draft).explain(),
             now=self._clock(),
         )
-        verdict = None if approve == "manual" else approve(pending)
-        if verdict:
-            return self._emit(draft, pending, name_of(approve))
-        if verdict is not None:
+        # Held while a rule is asked too: it may take days, in which the process may end, a person
+        # may decide, or a retraction may drop it.
+        self._outbox.hold(pending)
+        try:
+            verdict = await verdict_of(approve, pending)
+        except BaseException as error:
+            if is_open() and self._outbox.pending(pending.id) is not None:
+                self._drop(pending, name_of(approve), f"the rule failed: {type(error).__name__}")
+            raise
+        if not is_open() or self._outbox.pending(pending.id) is None:
+            raise DisclosureError(
+                f"{pending.id} was released, rejected or withdrawn, or the loop was closed, while "
+                f"the approval {name_of(approve)} was asked: look at waiting()",
+                field="approval",
+                actual=pending.id,
+            )
+        if verdict is True:
+            return self._emit_approved(pending, name_of(approve), trust_clock=trust_clock)
+        if verdict is False:
             self._drop(pending, name_of(approve), "the rule does not release it")
             raise DisclosureError(
                 f"the approval rule {name_of(approve)} does not release it", field="approval"
             )
-        self._outbox.hold(pending)
         self._announcer.tell("waiting", study_id=draft.outcome.study_id, pending_id=pending.id)
         return pending
 

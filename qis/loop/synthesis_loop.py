@@ -75,8 +75,9 @@ class SynthesisLoop(Lifecycle):
         written, nothing leaves.
     approve
         Who releases an outcome: `None`, nobody, it leaves when the rules allow it; ``"manual"``, a
-        person (`waiting`, `release`, `reject`); or a rule, which is called with the `Pending` and
-        says `True`, `False`, or `None` to leave it to a person. Retractions need no approval, nor
+        person (`waiting`, `release`, `reject`); or a rule, which is called with the `Pending` (and
+        awaited, if it is `async`) and says `True`, `False`, or `None` to leave it to a person. Any
+        other answer, and an error in the rule, releases nothing. Retractions need no approval, nor
         do syntheses of what was published.
     republish
         Whether syntheses under the fixed-effect model are published as derived packets.
@@ -230,8 +231,13 @@ class SynthesisLoop(Lifecycle):
         """
         await self._require_open().clock_watch.hear()
         parts = await self._with_room()
-        published = parts.publisher.publish(
-            outcome, about, subjects, people, trust_clock=trust_clock
+        published = await parts.publisher.publish(
+            outcome,
+            about,
+            subjects,
+            people,
+            is_open=lambda: self._parts is parts and self._running is not None,
+            trust_clock=trust_clock,
         )
         return self._sending(parts, published)
 

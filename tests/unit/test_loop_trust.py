@@ -1,13 +1,23 @@
 """What the loop keeps, records and asks before anything leaves; and what it does after a crash."""
 
 import asyncio
+import contextlib
 import re
+import sqlite3
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from blake3 import blake3
 
 import qis
-from qis.errors import DisclosureError, InputError, StorageError, TransportError
+from qis.errors import (
+    DisclosureError,
+    InputError,
+    StorageDamagedError,
+    StorageError,
+    TransportError,
+)
 from qis.health import HealthState
 from qis.loop import Outbox, Pending
 from qis.testing import VirtualClock
@@ -372,6 +382,217 @@ def test_a_rule_releases_refuses_or_leaves_it_to_a_person(network, audit):
     asyncio.run(scenario())
     with pytest.raises(InputError, match="approve is"):
         loop_on(network, 1, approve="sometimes")
+
+
+class Truthy:
+    """Callable, and true like every object: forgetting to call something must release nothing."""
+
+    def __call__(self):
+        raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["no", "yes", "", 0, 1, 1.0, [], [False], (), {}, object(), Truthy(), np.True_],
+    ids=repr,
+)
+@pytest.mark.parametrize("is_awaited", [False, True])
+def test_only_true_false_and_none_are_answers(network, audit, answer, is_awaited):
+    async def asked(pending):
+        await asyncio.sleep(0)
+        return answer
+
+    rule = asked if is_awaited else lambda _pending: answer
+
+    async def scenario():
+        async with loop_on(network, 1, approve=rule, audit=audit) as loop:
+            with pytest.raises(InputError, match="only True, False and None"):
+                await loop.publish(effect(-0.4), about=ABOUT)
+            assert (loop.waiting(), len(loop.store), loop.statistics.published) == ((), 0, 0)
+        assert events(audit) == ["configured", "refused"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("verdict", [True, False, None])
+def test_an_async_rule_is_awaited(network, audit, verdict):
+    async def rule(pending):
+        await asyncio.sleep(0)
+        assert pending in loops[0].waiting()
+        return verdict
+
+    loops = []
+
+    async def scenario():
+        async with loop_on(network, 1, approve=rule, audit=audit) as loop:
+            loops.append(loop)
+            if verdict is False:
+                with pytest.raises(DisclosureError, match="does not release"):
+                    await loop.publish(effect(-0.4), about=ABOUT)
+                assert loop.waiting() == ()
+                assert not len(loop.store)
+            else:
+                published = await loop.publish(effect(-0.4), about=ABOUT)
+                assert isinstance(published, qis.Packet if verdict else Pending)
+                assert loop.waiting() == (() if verdict else (published,))
+                assert len(loop.store) == int(verdict is True)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_rule_that_raises_releases_nothing(network, audit, is_async):
+    def plain(_pending):
+        raise LookupError("no such approver")
+
+    async def awaited(_pending):
+        await asyncio.sleep(0)
+        raise LookupError("no such approver")
+
+    async def scenario():
+        async with loop_on(network, 1, approve=awaited if is_async else plain, audit=audit) as loop:
+            with pytest.raises(LookupError):
+                await loop.publish(effect(-0.4), about=ABOUT)
+            assert (loop.waiting(), len(loop.store)) == ((), 0)
+        assert events(audit) == ["configured", "refused"]
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("meanwhile", ["retract", "reject", "release", "close"])
+def test_a_yes_for_what_is_decided_already_releases_nothing_more(network, audit, meanwhile):
+    """A rule may take days; in that time a person, a retraction or the loop's end comes first."""
+
+    async def scenario():
+        asked, answer = asyncio.Event(), asyncio.Event()
+
+        async def rule(_pending):
+            asked.set()
+            await answer.wait()
+            return True
+
+        async with loop_on(network, 1, approve=rule, audit=audit) as loop:
+            task = asyncio.ensure_future(loop.publish(effect(-0.4), about=ABOUT))
+            await asked.wait()
+            (pending,) = loop.waiting()
+            if meanwhile == "retract":
+                await loop.retract(QUESTION, force=True)
+            elif meanwhile == "reject":
+                await loop.reject(pending.id, approver="Dr Grey")
+            elif meanwhile == "release":
+                await loop.release(pending.id, approver="Dr Grey")
+            if meanwhile != "close":
+                answer.set()
+                with pytest.raises(DisclosureError, match="while the approval"):
+                    await task
+        if meanwhile == "close":
+            answer.set()
+            with pytest.raises(DisclosureError, match="the loop was closed"):
+                await task
+        said = [event for event in events(audit) if event in ("approved", "emitted")]
+        assert said == {"retract": ["emitted"], "release": ["approved", "emitted"]}.get(
+            meanwhile, []
+        )
+
+    asyncio.run(scenario())
+
+
+CHANGES = {
+    "created_at": "created_at + 1",
+    "kind": "kind + 1",
+    "body": "one_more(body)",
+    "sketch": "zeroblob(32)",
+    "scheme": "zeroblob(8)",
+    "keys": "zeroblob(8)",
+    "subjects": "'{}'",
+    "people": "5000",
+    "explain": "'nothing to worry about'",
+}
+
+
+@pytest.mark.parametrize("column", CHANGES)
+def test_what_was_changed_in_the_file_is_not_released(network, tmp_path, column):
+    """Whichever column: an id stands for all that is signed, and for what a person has read."""
+
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+        with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as database, database:
+            database.create_function("one_more", 1, lambda b: b.replace(b"\x18\xc8", b"\x18\xc9"))
+            changed = database.execute(f"UPDATE waiting SET {column} = {CHANGES[column]}")  # noqa: S608
+            assert changed.rowcount == 1
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                with pytest.raises(StorageDamagedError):
+                    loop.waiting()
+                with pytest.raises(StorageDamagedError):
+                    await loop.release(pending.id, approver="Dr Grey")
+                assert (outbox.unsent, len(loop.store)) == (0, 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_preview_that_was_changed_in_the_file_must_be_seen_first(network, tmp_path):
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+        with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as database, database:
+            database.execute("UPDATE waiting SET preview = 'May be released.'")
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                with pytest.raises(DisclosureError, match="look at it again"):
+                    await loop.release(pending.id, approver="Dr Grey")
+                (seen,) = loop.waiting()
+                assert seen.preview == pending.preview
+                assert await loop.release(pending.id, approver="Dr Grey")
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_under_an_id_of_a_former_version_is_still_released(network, tmp_path):
+    """Those ids cover what would be signed and the time, not the words beside it."""
+
+    async def scenario():
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                pending = await loop.publish(effect(-0.4), about=ABOUT)
+        draft = pending.draft
+        parts = (
+            bytes((draft.outcome.kind,)),
+            draft.outcome.encoded(),
+            draft.fingerprint.sketch,
+            draft.fingerprint.scheme_id,
+            *draft.routing_keys,
+            repr(pending.created_at).encode(),
+        )
+        former = blake3(b"".join(len(part).to_bytes(4, "big") + part for part in parts))
+        with contextlib.closing(sqlite3.connect(tmp_path / "outbox.db")) as database, database:
+            database.execute("UPDATE waiting SET id = ?", (former.hexdigest(8),))
+        with Outbox(tmp_path / "outbox.db") as outbox:
+            async with loop_on(network, 1, outbox=outbox, approve="manual") as loop:
+                (seen,) = loop.waiting()
+                assert seen.id == former.hexdigest(8) != pending.id
+                assert await loop.release(seen.id, approver="Dr Grey")
+
+    asyncio.run(scenario())
+
+
+def test_the_log_holds_the_digest_of_what_left_and_not_of_what_was_refused(network, audit):
+    """From the digest of a refused outcome small counts could be guessed, one after the other."""
+
+    async def scenario():
+        async with loop_on(network, 1, approve="manual", audit=audit) as loop:
+            pending = await loop.publish(effect(-0.4), about=ABOUT)
+            packet = await loop.release(pending.id, approver="Dr Grey")
+            with pytest.raises(DisclosureError):
+                await loop.publish(effect(-0.4, n=10), about=ABOUT)
+        digest = blake3(packet.outcome.encoded()).hexdigest()
+        told = {entry.event: entry.details.get("outcome") for entry in audit.entries()}
+        assert (told["approved"], told["emitted"], told["refused"]) == (digest, digest, None)
+
+    asyncio.run(scenario())
 
 
 def test_a_retraction_needs_no_approval_and_drops_what_waits(network):
