@@ -50,7 +50,7 @@ _PARTS = {
     "tokens of others": (("node", "_rpc", "_tokens"), rpc.TOKENS_LIMIT),
     "verified records": (("node", "_admission", "_known"), record.KNOWN_RECORDS_LIMIT),
     "budgets": (("node", "_rate_limiter", "_spent"), rate_limiter.SOURCES_LIMIT),
-    "places looked for": (("node", "lookup_driver", "_near"), lookup_driver.PLACES_LIMIT),
+    "ids looked up": (("node", "lookup_driver", "_near"), lookup_driver.TARGETS_LIMIT),
     "remembered keys": (("node", "publisher", "_rounds", "_known"), rounds.REMEMBERED_KEYS_LIMIT),
     "own publications": (("node", "publisher", "_publications"), publications.PUBLICATIONS_LIMIT),
     "news of nodes": (("node", "handover", "_news"), handover.NEW_NODES_LIMIT),

@@ -161,9 +161,9 @@ def questions_to_a_holder() -> Iterator[bool]:
                 message = Publish(
                     request=bytes([number]) * 8,
                     token=token,
-                    salt=0,
+                    attempt=0,
                     hops=1,
-                    places=1,
+                    key_bits=1,
                     keys=KEYS,
                     packet=real[:-1] + bytes([real[-1] ^ 1]),
                 )

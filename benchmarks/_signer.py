@@ -76,9 +76,9 @@ class Signer:
         publish = Publish(
             request=request,
             token=token,
-            salt=0,
+            attempt=0,
             hops=1,
-            places=2 ** len(keys) - 1,
+            key_bits=2 ** len(keys) - 1,
             keys=keys,
             packet=packet,
         )
@@ -140,7 +140,7 @@ class Signer:
         return Subscribe(
             request=self._bytes(8),
             token=token,
-            places=self._rng.choice((2 ** len(keys) - 1, self._rng.getrandbits(len(keys)), 0)),
+            key_bits=self._rng.choice((2 ** len(keys) - 1, self._rng.getrandbits(len(keys)), 0)),
             wants_replay=self._rng.random() < 0.3,
             seen_epoch=bytes(8),
             seen_count=self._rng.choice((0, 2**64 - 1)),
@@ -149,16 +149,16 @@ class Signer:
 
     def _publish(self, _address: bytes, token: bytes, now: float) -> Message:
         packet, keys = self._packet(now)
-        places = self._rng.choice((2 ** len(keys) - 1, 1 << self._rng.randrange(len(keys))))
+        key_bits = self._rng.choice((2 ** len(keys) - 1, 1 << self._rng.randrange(len(keys))))
         return Publish(
             request=self._bytes(8),
             token=token,
-            salt=self._rng.randrange(256),
+            attempt=self._rng.randrange(256),
             hops=self._rng.randrange(256),
-            places=places,
+            key_bits=key_bits,
             keys=keys,
             packet=packet,
-            known=self._rng.choice(((), (MOST_KNOWN,) * places.bit_count())),
+            known=self._rng.choice(((), (MOST_KNOWN,) * key_bits.bit_count())),
         )
 
     def _deliver(self, _address: bytes, _token: bytes, now: float) -> Message:

@@ -237,7 +237,7 @@ def check(data: bytes) -> str:
 
 
 def cost(data: bytes) -> tuple[int, int]:
-    """Initiator that parsing makes, and bytes that it holds at most."""
+    """Calls that parsing makes, and bytes that it holds at most."""
     calls = 0
 
     def count(_frame: object, event: str, _argument: object) -> None:

@@ -110,15 +110,15 @@ class Channels:
             answers. Without a session such a datagram is dropped.
 
         """
-        place = self.sessions.place_at(address) if key is None else (key, address)
-        session = None if place is None else self.sessions.newest(place, now)
-        if place is None or (session is None and key is None):
-            self.refused["no session"] += 1
+        endpoint = self.sessions.endpoint_at(address) if key is None else (key, address)
+        session = None if endpoint is None else self.sessions.newest(endpoint, now)
+        if endpoint is None or (session is None and key is None):
+            self.refused["no_session"] += 1
         elif session is None:
-            self._calls.call(place, now, datagram)
+            self._calls.call(endpoint, now, datagram)
         else:
             if session.is_stale(now):
-                self._calls.call(place, now)
+                self._calls.call(endpoint, now)
             self.sessions.use(session)
             self._put(session.seal(datagram), address)
 
@@ -153,11 +153,11 @@ class Channels:
         number = session_number(data)
         session = None if number is None else self.sessions.get(number, now)
         if session is None or session.address != address:
-            self.refused["malformed" if number is None else "no session"] += 1
+            self.refused["malformed" if number is None else "no_session"] += 1
             return []
         plain = session.unseal(data)
         if plain is None:
-            self.refused["forged or repeated"] += 1
+            self.refused["forged_or_repeated"] += 1
             return []
         self.sessions.use(session)
         return [(plain, session.peer)] if plain else []

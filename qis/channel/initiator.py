@@ -9,12 +9,12 @@ from qis._guard import Guard
 from qis.channel.ciphers import AgreementError, KeyPair, initiator_keys
 from qis.channel.handshake import CallRefused, Initiation, Response, decode_cookie
 from qis.channel.session import Session
-from qis.channel.sessions import Place, Sessions
+from qis.channel.sessions import Endpoint, Sessions
 from qis.errors import SignatureError
 from qis.identity import Identity, verify
 
 CALLS_LIMIT: Final = 1_024
-"""Initiator under way; beyond these a datagram is dropped and counted."""
+"""Calls under way; beyond these a datagram is dropped and counted."""
 WAITING_LIMIT: Final = 64
 """Datagrams that wait for one call; the oldest go first."""
 TRY_AFTER_S: Final = (0.4, 0.8, 1.6)
@@ -28,7 +28,7 @@ Send = Callable[[bytes, bytes], None]
 
 @dataclass(slots=True)
 class _Call:
-    place: Place
+    endpoint: Endpoint
     key_pair: KeyPair
     initiation: Initiation
     at: float
@@ -73,33 +73,33 @@ class Initiator:
         self._unix_s = unix_s
         self._told = told
         self._calls: dict[int, _Call] = {}
-        self._called: dict[Place, int] = {}
+        self._called: dict[Endpoint, int] = {}
 
     def __contains__(self, number: object) -> bool:
         return number in self._calls
 
-    def call(self, place: Place, now: float, datagram: bytes | None = None) -> None:
+    def call(self, endpoint: Endpoint, now: float, datagram: bytes | None = None) -> None:
         """Call a node unless that is under way; the datagram goes out once there is a session."""
-        number = self._called.get(place)
+        number = self._called.get(endpoint)
         if number is None:
             if len(self._calls) >= CALLS_LIMIT:
                 if datagram is not None:
                     self._refused["busy"] += 1
                     self._guard.at_limit(
                         "channel.initiator.CALLS_LIMIT",
-                        place[0].hex(),
+                        endpoint[0].hex(),
                         "a datagram for this node was dropped: too many calls are under way; "
                         "what has to be acknowledged is sent again",
                     )
                 return
-            number = self._begin(place, now)
+            number = self._begin(endpoint, now)
         if datagram is not None:
             waiting = self._calls[number].waiting
             if len(waiting) == WAITING_LIMIT:
                 self._refused["overflow"] += 1
                 self._guard.at_limit(
                     "channel.initiator.WAITING_LIMIT",
-                    place[0].hex(),
+                    endpoint[0].hex(),
                     "a datagram was dropped that waited for a channel to this node; what has to "
                     "be acknowledged is sent again",
                 )
@@ -120,16 +120,16 @@ class Initiator:
             else:
                 call.at = now + TRY_AFTER_S[call.tries] * self._jitter()
                 call.tries += 1
-                self._send(call.initiation.encode(), call.place[1])
+                self._send(call.initiation.encode(), call.endpoint[1])
 
     def on_response(self, data: bytes, address: bytes, now: float) -> None:
         """Finish a call: the session is used, and what has waited is sent."""
         response = Response.decode(data)
         call = None if response is None else self._calls.get(response.to)
-        if response is None or call is None or call.place[1] != address:
+        if response is None or call is None or call.endpoint[1] != address:
             self._refused["malformed" if response is None else "unasked"] += 1
             return
-        key = call.place[0]
+        key = call.endpoint[0]
         try:
             verify(key, response.signed_part(call.initiation.transcript(key)), response.signature)
             keys = initiator_keys(call.key_pair, response.ephemeral)
@@ -155,7 +155,7 @@ class Initiator:
         """Call again with a proof of address."""
         found = decode_cookie(data)
         call = None if found is None else self._calls.get(found[0])
-        if found is None or call is None or call.place[1] != address:
+        if found is None or call is None or call.endpoint[1] != address:
             self._refused["malformed" if found is None else "unasked"] += 1
         elif call.cookies < COOKIES_LIMIT:
             call.cookies += 1
@@ -170,10 +170,10 @@ class Initiator:
         """
         refusal = CallRefused.decode(data)
         call = None if refusal is None else self._calls.get(refusal.to)
-        if refusal is None or call is None or call.place[1] != address or call.is_refused:
+        if refusal is None or call is None or call.endpoint[1] != address or call.is_refused:
             self._refused["malformed" if refusal is None else "unasked"] += 1
             return
-        key = call.place[0]
+        key = call.endpoint[0]
         try:
             verify(key, refusal.signed_part(call.initiation.transcript(key)), refusal.signature)
         except SignatureError:
@@ -182,7 +182,7 @@ class Initiator:
         call.is_refused = True
         self._told(key, refusal.code, now)
 
-    def _begin(self, place: Place, now: float) -> int:
+    def _begin(self, endpoint: Endpoint, now: float) -> int:
         number = self._sessions.new_number(self._calls)
         key_pair = self._key_pairs()
         unsigned = Initiation(
@@ -191,13 +191,13 @@ class Initiator:
             key=self._identity.issuer.key,
             time_ms=max(0, int(self._unix_s(now) * 1000)),
         )
-        signature = self._identity.sign(unsigned.signed_part(place[0]))
+        signature = self._identity.sign(unsigned.signed_part(endpoint[0]))
         initiation = replace(unsigned, signature=signature)
         at = now + TRY_AFTER_S[0] * self._jitter()
-        self._calls[number] = _Call(place, key_pair, initiation, at)
-        self._called[place] = number
-        self._send(initiation.encode(), place[1])
+        self._calls[number] = _Call(endpoint, key_pair, initiation, at)
+        self._called[endpoint] = number
+        self._send(initiation.encode(), endpoint[1])
         return number
 
     def _end(self, number: int) -> None:
-        del self._called[self._calls.pop(number).place]
+        del self._called[self._calls.pop(number).endpoint]

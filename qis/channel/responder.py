@@ -17,12 +17,12 @@ from qis.identity import Identity, Issuer, verify
 from qis.refusals import TELL_EVERY_S, RefusalCode
 
 STRANGERS_RATE: Final = 20.0
-"""Initiator a second by keys that are not on the roster whose signatures are checked: some 1 ms of
+"""Calls a second by keys that are not on the roster whose signatures are checked: some 1 ms of
 work. Beyond it such a call is dropped, and its caller learns the reason from a later one."""
 
 
 class Responder:
-    """Responder those who call one node.
+    """Answers those who call one node.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ class Responder:
         else:
             is_accepted = self._accepts(Issuer(initiation.key))
             if not is_accepted:
-                self._refused["unknown issuer"] += 1
+                self._refused["unknown_issuer"] += 1
                 if self._strangers.is_full(now):
                     return
             try:

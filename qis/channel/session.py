@@ -74,7 +74,7 @@ class Session:
         self._window = ReplayWindow()
 
     @property
-    def place(self) -> tuple[bytes, bytes]:
+    def endpoint(self) -> tuple[bytes, bytes]:
         """Key and address of the other."""
         return self.peer, self.address
 

@@ -21,7 +21,7 @@ UNCONFIRMED_LIMIT: Final = 512
 UNCONFIRMED_S: Final = 10.0
 """How long one waits."""
 
-Place = tuple[bytes, bytes]
+Endpoint = tuple[bytes, bytes]
 """A node's key and its address."""
 
 
@@ -35,8 +35,8 @@ class Sessions:
         self._unconfirmed: OrderedDict[int, tuple[Session, float]] = OrderedDict()
         self._of_peer: dict[bytes, deque[Session]] = {}
         self._ends: deque[tuple[float, int]] = deque()
-        self._newest: dict[Place, Session] = {}
-        self._at_address: dict[bytes, Place] = {}
+        self._newest: dict[Endpoint, Session] = {}
+        self._at_address: dict[bytes, Endpoint] = {}
 
     def __len__(self) -> int:
         return len(self._in_use) + len(self._unconfirmed)
@@ -61,12 +61,12 @@ class Sessions:
         found = self._in_use.get(number)
         return found if found is not None and now < found.expires_at else None
 
-    def newest(self, place: Place, now: float) -> Session | None:
+    def newest(self, endpoint: Endpoint, now: float) -> Session | None:
         """The session to send by to a node."""
-        found = self._newest.get(place)
+        found = self._newest.get(endpoint)
         return found if found is not None and now < found.expires_at else None
 
-    def place_at(self, address: bytes) -> Place | None:
+    def endpoint_at(self, address: bytes) -> Endpoint | None:
         """Who was last heard at an address."""
         return self._at_address.get(address)
 
@@ -94,8 +94,8 @@ class Sessions:
         self._unconfirmed.pop(number, None)
         self._in_use[number] = session
         self._note_end(session)
-        self._newest[session.place] = session
-        self._at_address[session.address] = session.place
+        self._newest[session.endpoint] = session
+        self._at_address[session.address] = session.endpoint
         of_peer = self._of_peer.setdefault(session.peer, deque())
         of_peer.append(session)
         if len(of_peer) > SESSIONS_OF_ONE_LIMIT:
@@ -145,7 +145,7 @@ class Sessions:
         of_peer.remove(session)
         if not of_peer:
             del self._of_peer[session.peer]
-        if self._newest.get(session.place) is session:
-            del self._newest[session.place]
-            if self._at_address.get(session.address) == session.place:
+        if self._newest.get(session.endpoint) is session:
+            del self._newest[session.endpoint]
+            if self._at_address.get(session.address) == session.endpoint:
                 del self._at_address[session.address]

@@ -23,14 +23,14 @@ def bundled(datagrams: list[Datagram]) -> list[Datagram]:
     groups: dict[tuple[bytes, bytes | None], list[list[bytes]]] = {}
     sizes: dict[tuple[bytes, bytes | None], int] = {}
     for data, address, key in datagrams:
-        place = address, key
+        endpoint = address, key
         size = _LENGTH.size + len(data)
-        if place in groups and sizes[place] + size <= DATAGRAM_SIZE:
-            groups[place][-1].append(data)
-            sizes[place] += size
+        if endpoint in groups and sizes[endpoint] + size <= DATAGRAM_SIZE:
+            groups[endpoint][-1].append(data)
+            sizes[endpoint] += size
         else:
-            groups.setdefault(place, []).append([data])
-            sizes[place] = len(BUNDLE_HEAD) + size
+            groups.setdefault(endpoint, []).append([data])
+            sizes[endpoint] = len(BUNDLE_HEAD) + size
     return [
         (_bundle(messages), address, key)
         for (address, key), bundles in groups.items()

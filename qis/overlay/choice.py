@@ -16,7 +16,7 @@ CHOSEN_KEYS: Final = 2
 
 def chosen_keys(
     packet_id: bytes,
-    salt: int,
+    attempt: int,
     subscriber: bytes,
     shared: Collection[bytes],
     *,
@@ -28,7 +28,7 @@ def chosen_keys(
     ----------
     packet_id, subscriber
         32 bytes each: the content's id, and the subscriber's public key.
-    salt
+    attempt
         In [0, 255]; another one chooses anew when a packet is published again.
     shared
         The routing keys, 8 bytes each, that both have and under which the packet is wanted.
@@ -38,5 +38,5 @@ def chosen_keys(
     """
     if len(shared) <= count:
         return sorted(shared)
-    prefix = packet_id + bytes([salt]) + subscriber
+    prefix = packet_id + bytes([attempt]) + subscriber
     return sorted(shared, key=lambda key: blake3(prefix + key).digest(8))[:count]

@@ -11,7 +11,7 @@ PAUSE_S: Final = 0.25
 
 
 class Debouncer:
-    """Initiator `action(now)` a little after it was asked for, however often that was."""
+    """Calls `action(now)` some 0.25 s after the first request, once for all requests until then."""
 
     def __init__(self, timers: Timers, rng: random.Random, action: Callable[[float], None]) -> None:
         self._timers = timers

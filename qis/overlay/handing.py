@@ -32,12 +32,13 @@ class Round:
     ----------
     carried
         The packet.
-    salt
-        Of the choice of keys, and where to begin among the holders.
+    attempt
+        In [0, 255], the number of the repetition: it decides which keys are chosen, and at which
+        holder to begin.
     to_all
         Whether all holders are to have it, not just one.
     handings
-        By the place of the key among the packet's.
+        By the index of the key in `carried.keys`.
     then
         Called with it when it has ended.
     trusts
@@ -47,18 +48,19 @@ class Round:
     asked
         How many requests to holders are under way.
     unfound, found
-        Places whose holders are being looked up, and those whose have been, to be asked next.
+        Indices of the keys whose holders are being looked up, and of those whose holders have been
+        found and are asked next.
     patience
         Runs out when those are asked without waiting for the others.
     acknowledged
-        Called with the place of a key and another node that has it under this key.
+        Called with the index of a key and another node that has it under this key.
     is_over
         Whether it has ended, so that what still comes of it changes nothing.
 
     """
 
     carried: Carried
-    salt: int
+    attempt: int
     to_all: bool
     handings: dict[int, Handing]
     then: Callable[["Round", float], None]
@@ -76,8 +78,8 @@ class Round:
 
     @property
     def unheld(self) -> list[int]:
-        """The places that no other node has acknowledged."""
-        return [place for place, handing in self.handings.items() if not handing.is_held]
+        """Indices of the keys under which no other node has acknowledged it."""
+        return [key_index for key_index, handing in self.handings.items() if not handing.is_held]
 
     @property
     def has_tried_all(self) -> bool:
@@ -85,7 +87,7 @@ class Round:
         return all(each.next >= len(each.holders) for each in self.handings.values())
 
     def take_found(self) -> list[int]:
-        """The places whose holders have been found since this was last called, and their order set.
+        """Indices of the keys whose holders were found since the last call; sorts these.
 
         Each publication begins at the next holder; the first one where most keys share holders.
         So a packet costs few messages where there are few nodes. Where there are more, keys that
@@ -94,10 +96,10 @@ class Round:
         """
         held = Counter(contact for each in self.handings.values() for contact in each.holders)
         count = {c: n if n > len(self.handings) * SHARE_GROUPED else 0 for c, n in held.items()}
-        places, self.found = sorted(self.found), []
-        for handing in (self.handings[place] for place in places):
-            first = self.salt % len(handing.holders)
+        key_indices, self.found = sorted(self.found), []
+        for handing in (self.handings[key_index] for key_index in key_indices):
+            first = self.attempt % len(handing.holders)
             handing.holders = handing.holders[first:] + handing.holders[:first]
-            if not self.salt:
+            if not self.attempt:
                 handing.holders.sort(key=lambda c: (-count[c], c.id if count[c] else 0))
-        return places
+        return key_indices

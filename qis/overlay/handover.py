@@ -125,17 +125,17 @@ class Handover:
         return tuple(found.values())[:NEWS_LIMIT]
 
     def _look_up_news(self, key: bytes) -> list[tuple[Contact, float]]:
-        place, reach = self._reach_of(key)
-        return [news for node, news in self._news.items() if node ^ place <= reach]
+        target, reach = self._reach_of(key)
+        return [news for node, news in self._news.items() if node ^ target <= reach]
 
     def _reach_of(self, key: bytes) -> tuple[int, int]:
-        """A key's place, and how far from it the last of its holders is, as far as is known."""
+        """A key's rendezvous id, and the XOR distance to the farthest of its known holders."""
         known = self._reach.get(key)
         if known is None:
-            place = rendezvous_id(key, self._salt)
-            closest = self._lookup_driver.closest(place)[: self._holders]
+            target = rendezvous_id(key, self._salt)
+            closest = self._lookup_driver.closest(target)[: self._holders]
             is_full = len(closest) == self._holders
-            known = (place, closest[-1].id ^ place if is_full else 1 << ID_BITS)
+            known = (target, closest[-1].id ^ target if is_full else 1 << ID_BITS)
             self._reach[key] = known
             if len(self._reach) > REACH_LIMIT:
                 oldest, _ = self._reach.popitem(last=False)
@@ -152,9 +152,9 @@ class Handover:
         for key in sorted(self._subscription_table.keys() | self._message_store.keys()):
             heirs = self._heirs(key, new)
             for subscription in self._subscription_table.under(key, now) if heirs else ():
-                subscriptions[subscription.place] = subscription
+                subscriptions[subscription.slot_id] = subscription
                 for heir in heirs:
-                    told[subscription.place, heir.id].append(key)
+                    told[subscription.slot_id, heir.id].append(key)
             for carried in self._message_store.under(key, now) if heirs else ():
                 for heir in heirs:
                     duties[carried.id, heir.id].append(key)
@@ -165,19 +165,19 @@ class Handover:
             handed[packet].update((node, key) for key in keys)
         for (packet, node), keys in duties.items():
             self._hand(packets[packet], new[node], keys, handed[packet], now)
-        for (place, node), keys in told.items():
-            self._tell(subscriptions[place], new[node], tuple(keys), now)
+        for (slot_id, node), keys in told.items():
+            self._tell(subscriptions[slot_id], new[node], tuple(keys), now)
 
     def _heirs(self, key: bytes, new: dict[int, Contact]) -> list[Contact]:
         """The new nodes among a key's holders, if this is one of those that pass it on."""
-        place, reach = self._reach_of(key)
-        heirs = [contact for node, contact in new.items() if node ^ place <= reach]
+        target, reach = self._reach_of(key)
+        heirs = [contact for node, contact in new.items() if node ^ target <= reach]
         if not heirs:
             return []
-        own = self._lookup_driver.own.id ^ place
+        own = self._lookup_driver.own.id ^ target
         before = sum(
-            contact.id not in new and contact.id ^ place < own
-            for contact in self._lookup_driver.closest(place)
+            contact.id not in new and contact.id ^ target < own
+            for contact in self._lookup_driver.closest(target)
         )
         return heirs if before < GIVERS else []
 
@@ -190,7 +190,7 @@ class Handover:
         now: float,
     ) -> None:
         """Hand a packet on, and on to whom the heir names: it may have met them before."""
-        size = Publish.places_limit(len(carried.keys))
+        size = Publish.keys_per_message(len(carried.keys))
         for start in range(0, len(keys), size):
             self._hand_under(carried, heir, keys[start : start + size], handed, now)
 
@@ -206,9 +206,9 @@ class Handover:
             return Publish(
                 request=request,
                 token=token,
-                salt=0,
+                attempt=0,
                 hops=1 + (carried.issuer != self._lookup_driver.own.record.key),
-                places=sum(1 << carried.keys.index(key) for key in keys),
+                key_bits=sum(1 << carried.keys.index(key) for key in keys),
                 keys=carried.keys,
                 packet=carried.packet,
             )
@@ -239,8 +239,8 @@ class Handover:
             if contact is None or contact.id == self._lookup_driver.own.id:
                 continue
             for key in keys:
-                place, reach = self._reach_of(key)
-                if contact.id ^ place <= reach and (contact.id, key) not in handed:
+                target, reach = self._reach_of(key)
+                if contact.id ^ target <= reach and (contact.id, key) not in handed:
                     found.setdefault(contact, []).append(key)
         return found
 

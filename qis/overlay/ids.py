@@ -1,7 +1,7 @@
-"""Places in the identifier space: where nodes and routing keys are, and how far apart.
+"""The identifier space: where nodes and routing keys are, and how far apart.
 
 Nodes and routing keys share one space of 256 bits with the XOR metric (Maymounkov & Mazières,
-Kademlia, IPTPS 2002). A node's place follows from its key, so nobody chooses it freely; without a
+Kademlia, IPTPS 2002). A node's id follows from its key, so nobody chooses it freely; without a
 roster, keys can be ground until one lands where it is wanted (some 20 µs a try). A salt that the
 members of a roster share makes what was ground for one network useless in another.
 """
@@ -16,10 +16,10 @@ _RENDEZVOUS = b"qis rendezvous 1\x00"
 
 
 def node_id(key: bytes, salt: bytes = b"") -> int:
-    """The place of the node whose 32-byte public key this is, in [0, 2²⁵⁶)."""
+    """The id of the node whose 32-byte public key this is, in [0, 2²⁵⁶)."""
     return int.from_bytes(blake3(_NODE + key + salt).digest())
 
 
 def rendezvous_id(routing_key: bytes, salt: bytes = b"") -> int:
-    """The place where a routing key's holders are looked for, in [0, 2²⁵⁶)."""
+    """The id that a routing key's holders are closest to, in [0, 2²⁵⁶)."""
     return int.from_bytes(blake3(_RENDEZVOUS + routing_key + salt).digest())

@@ -69,7 +69,7 @@ class Joining:
     def join(self, peers: Iterable[Peer], now: float, then: Then) -> None:
         """Enter by these peers; `then` once it is done.
 
-        The first that answers is enough. Initiator again until one does, and whenever the table has
+        The first that answers is enough. Calls again until one does, and whenever the table has
         run empty; then also those who were in it.
         """
         own_key = self._lookup_driver.own.record.key
@@ -112,7 +112,7 @@ class Joining:
             self._lookup_driver.call(stranger, now=now, then=called)
 
     def _explore(self, now: float, then: Then) -> None:
-        """Look for this node's own place, and for one in each distance beyond the closest."""
+        """Look for this node's own id, and for a random one at each distance beyond the closest."""
         own = self._lookup_driver.own.id
 
         def outwards(found: list[Contact], at: float) -> None:

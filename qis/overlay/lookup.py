@@ -54,18 +54,18 @@ class _Candidate:
 
 
 class Lookup:
-    """One search for the live nodes closest to a place.
+    """One search for the live nodes closest to an id.
 
     Parameters
     ----------
     target
-        The place.
+        The id, in [0, 2²⁵⁶).
     start
         Contacts to begin with.
     width
         How many of the closest must have answered.
     own_id
-        This node's place, which is never asked.
+        This node's id; it is never asked.
 
     """
 

@@ -1,4 +1,4 @@
-"""Finding the live nodes closest to a place, and thereby learning of others."""
+"""Finding the live nodes closest to an id, and thereby learning of others."""
 
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -10,8 +10,8 @@ from qis.overlay.record import Contact, NodeAdmission, NodeRecord
 from qis.overlay.rpc import Rpc
 from qis.overlay.table import RoutingTable
 
-PLACES_LIMIT: Final = 1_024
-"""Places remembered with who was found there; the one looked for longest ago goes first."""
+TARGETS_LIMIT: Final = 1_024
+"""Ids remembered with the nodes found closest to them; the one looked up longest ago goes first."""
 
 Finished = Callable[[list[Contact], float], None]
 
@@ -19,7 +19,7 @@ Finished = Callable[[list[Contact], float], None]
 class LookupDriver:
     """Runs lookups for one node; `own` is its contact, which results include.
 
-    Who was found near a place is asked first when it is looked for again, as each refresh does:
+    Who was found near an id is asked first when it is looked for again, as each refresh does:
     they know who has come since, as newcomers ask their neighbours. It takes some 4 requests then.
     """
 
@@ -31,7 +31,7 @@ class LookupDriver:
         self._admission = admission
         self._rpc = rpc
         self._running: dict[tuple[int, int], list[Finished]] = {}
-        self._near: LruCache[int, tuple[Contact, ...]] = LruCache(PLACES_LIMIT)
+        self._near: LruCache[int, tuple[Contact, ...]] = LruCache(TARGETS_LIMIT)
         self.finished: Callable[[Lookup], None] = lambda _: None
 
     def find(self, target: int, *, width: int, now: float, then: Finished) -> None:
@@ -89,7 +89,7 @@ class LookupDriver:
         return known[:RECORDS_LIMIT]
 
     def remember(self, target: int, found: Iterable[Contact]) -> None:
-        """Begin here, beside the own table, when this place is looked for again."""
+        """Begin here, beside the own table, when this id is looked for again."""
         self._near.put(target, tuple(found)[:RECORDS_LIMIT])
 
     def gone(self, contact: Contact) -> None:

@@ -70,7 +70,7 @@ class Message:
 
 @dataclass(slots=True, kw_only=True)
 class Find(Message):
-    """Name the nodes closest to a place. Padded while unproven: no answer is larger."""
+    """Name the nodes closest to an id. Padded while unproven: no answer is larger."""
 
     KIND: ClassVar[int] = 1
     token: bytes
@@ -98,7 +98,7 @@ class Found(Message):
 
 @dataclass(slots=True, kw_only=True)
 class Subscribe(Message):
-    """Hold this subscription under those of its keys whose bits are set in `places`.
+    """Hold this subscription under those of its keys whose bits are set in `key_bits`.
 
     `seen_epoch` and `seen_count` say what of the holder's retained packets has come already; with
     `wants_replay` it sends the others.
@@ -107,7 +107,7 @@ class Subscribe(Message):
     KIND: ClassVar[int] = 3
     FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sQ?8sQ")
     token: bytes
-    places: int
+    key_bits: int
     wants_replay: bool
     seen_epoch: bytes
     seen_count: int
@@ -115,7 +115,7 @@ class Subscribe(Message):
 
     def _body(self) -> bytes:
         head = self.FORMAT.pack(
-            self.token, self.places, self.wants_replay, self.seen_epoch, self.seen_count
+            self.token, self.key_bits, self.wants_replay, self.seen_epoch, self.seen_count
         )
         return head + self.subscription.encode()
 
@@ -138,7 +138,7 @@ class Subscribed(Message):
 
 @dataclass(slots=True, kw_only=True)
 class Publish(Message):
-    """Be a holder for this packet of those of its keys whose bits are set in `places`.
+    """Be a holder for this packet of those of its keys whose bits are set in `key_bits`.
 
     `known` has an entry for each of them, or none at all: who knows the same subscribers of a key
     forwards nothing under it.
@@ -147,22 +147,22 @@ class Publish(Message):
     KIND: ClassVar[int] = 5
     FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBQBB")
     token: bytes
-    salt: int
+    attempt: int
     hops: int
-    places: int
+    key_bits: int
     keys: tuple[bytes, ...]
     packet: bytes
     known: tuple[Known, ...] = ()
 
     @classmethod
-    def places_limit(cls, keys: int) -> int:
+    def keys_per_message(cls, keys: int) -> int:
         """How many of a packet's keys one message can ask for, with what is known of each."""
         room = DATAGRAM_SIZE - _HEAD.size - cls.FORMAT.size - PACKET_SIZE
         return (room - keys * ROUTING_KEY_SIZE) // Known.FORMAT.size
 
     def _body(self) -> bytes:
         head = self.FORMAT.pack(
-            self.token, self.salt, self.hops, self.places, len(self.keys), len(self.known)
+            self.token, self.attempt, self.hops, self.key_bits, len(self.keys), len(self.known)
         )
         known = b"".join(entry.encode() for entry in self.known)
         return head + known + b"".join(self.keys) + self.packet
@@ -304,13 +304,13 @@ def _subscribe(request: bytes, body: bytes) -> Subscribe | None:
     if len(body) < size or body[24] > 1:
         return None
     subscription = Subscription.decode(body[size:])
-    token, places, wants_replay, seen_epoch, seen_count = Subscribe.FORMAT.unpack_from(body)
-    if subscription is None or places >> len(subscription.keys):
+    token, key_bits, wants_replay, seen_epoch, seen_count = Subscribe.FORMAT.unpack_from(body)
+    if subscription is None or key_bits >> len(subscription.keys):
         return None
     return Subscribe(
         request=request,
         token=token,
-        places=places,
+        key_bits=key_bits,
         wants_replay=wants_replay,
         seen_epoch=seen_epoch,
         seen_count=seen_count,
@@ -330,21 +330,21 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
     size = Publish.FORMAT.size
     if len(body) < size:
         return None
-    token, salt, hops, places, count, entries = Publish.FORMAT.unpack_from(body)
-    asked = places.bit_count()
+    token, attempt, hops, key_bits, count, entries = Publish.FORMAT.unpack_from(body)
+    asked = key_bits.bit_count()
     end = size + entries * Known.FORMAT.size
     start = len(body) - PACKET_SIZE
     if start - end != count * ROUTING_KEY_SIZE:
         return None
     keys = _keys(body[end:start])
-    if keys is None or not places or places >> count or entries not in (0, asked):
+    if keys is None or not key_bits or key_bits >> count or entries not in (0, asked):
         return None
     return Publish(
         request=request,
         token=token,
-        salt=salt,
+        attempt=attempt,
         hops=hops,
-        places=places,
+        key_bits=key_bits,
         keys=keys,
         packet=body[start:],
         known=_known(body[size:end]),

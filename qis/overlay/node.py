@@ -277,7 +277,7 @@ class OverlayNode:
 
     @property
     def contact(self) -> Contact:
-        """The signed record and the place of this node."""
+        """The signed record and the id of this node."""
         return self.lookup_driver.own
 
     def datagrams(self) -> list[Datagram]:
@@ -387,7 +387,7 @@ class OverlayNode:
                 and sender is not None
                 and _claimed(message) not in {None, sender}
             ):
-                self.refused["another's word"] += 1
+                self.refused["sender_mismatch"] += 1
             else:
                 yield message
 

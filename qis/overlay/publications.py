@@ -11,6 +11,7 @@ nodes may go again does not change it: for that the repetitions are there.
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final, NamedTuple
 
 from qis.overlay.handing import Handing, Round
@@ -57,7 +58,7 @@ class Progress(NamedTuple):
 class _Publication:
     """A packet of this node, and what is under way of it.
 
-    `held` are the places of the keys under which another node has ever acknowledged it, as bits;
+    `held` are which keys another node has ever acknowledged it under, as bits;
     `unheld` those of which none has answered the last time, after so many `tries`.
     """
 
@@ -152,8 +153,8 @@ class Publications:
                 current.to_all = True
             is_due = not awaited and publication.retry is None
             if is_due and self._is_alive(publication, now):
-                places = range(len(publication.carried.keys))
-                self._begin(publication, places, 0, now, to_all=True)
+                key_indices = range(len(publication.carried.keys))
+                self._begin(publication, key_indices, 0, now, to_all=True)
 
     def withdraw(self, packet_id: bytes) -> None:
         """Repeat a packet no more."""
@@ -205,35 +206,35 @@ class Publications:
         if self._newest.get(topic) is publication:
             del self._newest[topic]
 
-    def _publish(self, publication: _Publication, salt: int, now: float) -> None:
+    def _publish(self, publication: _Publication, attempt: int, now: float) -> None:
         carried = publication.carried
         if self._publications.get(carried.id) is not publication:
             return
         if not self._is_alive(publication, now):
             self._leave(publication)
             return
-        pause_s = REPEAT_AFTER_S[min(salt, len(REPEAT_AFTER_S) - 1)]
-        following = (salt + 1) % 256
+        pause_s = REPEAT_AFTER_S[min(attempt, len(REPEAT_AFTER_S) - 1)]
+        following = (attempt + 1) % 256
         publication.again = self._timers.start(
             now + pause_s, lambda at: self._publish(publication, following, at)
         )
-        is_sure = salt == 1 and len(carried.keys) <= FEW_KEYS
-        places = range(len(carried.keys))
+        is_sure = attempt == 1 and len(carried.keys) <= FEW_KEYS
+        key_indices = range(len(carried.keys))
         self._begin(
             publication,
-            places,
-            salt,
+            key_indices,
+            attempt,
             now,
             to_all=is_sure,
             trusts=not is_sure,
-            is_repeat=salt > 0 and not publication.unheld,
+            is_repeat=attempt > 0 and not publication.unheld,
         )
 
     def _begin(
         self,
         publication: _Publication,
-        places: Iterable[int],
-        salt: int,
+        key_indices: Iterable[int],
+        attempt: int,
         now: float,
         *,
         to_all: bool,
@@ -246,20 +247,20 @@ class Publications:
 
         current = Round(
             publication.carried,
-            salt,
+            attempt,
             to_all,
-            {place: Handing() for place in places},
+            {key_index: Handing() for key_index in key_indices},
             then,
             trusts,
             is_repeat,
-            acknowledged=lambda place, holder: self._acknowledged(publication, place, holder),
+            acknowledged=partial(self._acknowledged, publication),
         )
         publication.rounds.append(current)
         self._rounds.begin(current, now)
 
-    def _acknowledged(self, publication: _Publication, place: int, holder: Contact) -> None:
+    def _acknowledged(self, publication: _Publication, key_index: int, holder: Contact) -> None:
         """Another node has it under a key."""
-        publication.held |= 1 << place
+        publication.held |= 1 << key_index
         publication.holders.add(holder.id)
         if publication.progress.is_held:
             self._not_held.pop(publication.carried.id, None)
@@ -276,7 +277,7 @@ class Publications:
                 pause_s = TRY_AGAIN_S[min(publication.tries, len(TRY_AGAIN_S) - 1)]
                 publication.tries += 1
                 publication.to_all |= ended.to_all
-                self._retry_in(publication, pause_s, now, salt=ended.salt)
+                self._retry_in(publication, pause_s, now, attempt=ended.attempt)
         else:
             self._stop_retrying(publication)
             publication.tries = 0
@@ -287,15 +288,15 @@ class Publications:
         return publication.carried.expires_at > self._unix_s(now)
 
     def _retry_in(
-        self, publication: _Publication, pause_s: float, now: float, *, salt: int = 0
+        self, publication: _Publication, pause_s: float, now: float, *, attempt: int = 0
     ) -> None:
         """Hand it over once more, after a pause, under the keys of which no holder has answered."""
 
         def again(at: float) -> None:
             self._stop_retrying(publication)
-            places, publication.unheld = sorted(publication.unheld), set()
+            key_indices, publication.unheld = sorted(publication.unheld), set()
             if self._is_alive(publication, at):
-                self._begin(publication, places, salt, at, to_all=publication.to_all)
+                self._begin(publication, key_indices, attempt, at, to_all=publication.to_all)
 
         publication.retry = self._timers.start(now + pause_s, again)
         publication.retry_at = now + pause_s

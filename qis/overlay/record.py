@@ -101,7 +101,7 @@ def _is_signature(key: bytes, message: bytes, signature: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A node whose record has been verified, and its place."""
+    """A node whose record has been verified, and its id, an integer in [0, 2²⁵⁶)."""
 
     id: int
     record: NodeRecord

@@ -42,7 +42,7 @@ its issuer may know, else `None`."""
 Refusal = Literal["relay", "record"]
 
 
-def dealt(packet_id: bytes, salt: int, receivers: Mapping[Contact, int]) -> list[list[Contact]]:
+def dealt(packet_id: bytes, attempt: int, receivers: Mapping[Contact, int]) -> list[list[Contact]]:
     """Groups of receivers, each once; the first of a group gets the packet for the others.
 
     Up to `DIRECT_LIMIT` of them each is a group of its own. Of more, at most so many that share
@@ -52,7 +52,7 @@ def dealt(packet_id: bytes, salt: int, receivers: Mapping[Contact, int]) -> list
     ----------
     packet_id
         32 bytes.
-    salt
+    attempt
         In [0, 255]: that of the publication. Another one makes other groups.
     receivers
         In any order, with the number of routing keys that each shares with the packet.
@@ -60,7 +60,7 @@ def dealt(packet_id: bytes, salt: int, receivers: Mapping[Contact, int]) -> list
     """
     if len(receivers) <= DIRECT_LIMIT:
         return [[contact] for contact in receivers]
-    prefix = packet_id + bytes([salt])
+    prefix = packet_id + bytes([attempt])
     rank = {contact: blake3(prefix + contact.record.key).digest() for contact in receivers}
     usual = sorted(receivers.values())[len(receivers) // 2]
     near = [contact for contact, shared in receivers.items() if shared > usual]
@@ -99,18 +99,18 @@ class Spreading:
         carried: Carried,
         receivers: Mapping[Contact, int],
         *,
-        salt: int,
+        attempt: int,
         hops: int,
         line: bytes,
         now: float,
     ) -> None:
         """Send a packet that has come here with so many hops to nodes that are not this one.
 
-        `receivers` and `salt` are as for `dealt`, `line` is that of the outflow.
+        `receivers` and `attempt` are as for `dealt`, `line` is that of the outflow.
         """
         digest = blake3(carried.packet).digest()
         errand = _Errand(carried=carried, digest=digest, hops=hops, line=line)
-        for group in dealt(carried.id, salt, receivers):
+        for group in dealt(carried.id, attempt, receivers):
             self._entrust(errand, group, RELAYS_TRIED, now)
 
     def _entrust(self, errand: _Errand, group: list[Contact], tries: int, now: float) -> None:

@@ -16,11 +16,11 @@ from qis.overlay.subscription_table import SubscriptionTable
 from qis.refusals import RefusalCode
 
 HANDLED_LIMIT: Final = 16_384
-"""(packet, key, salt) remembered as forwarded, so that a repeated request forwards nothing."""
+"""(packet, key, attempt) remembered as forwarded, so that a repeated request forwards nothing."""
 
 
 class RendezvousNode:
-    """Responder subscriptions and publications at one node."""
+    """Answers subscriptions and publications at one node."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class RendezvousNode:
         contact = self._subscriber_of(subscription)
         if contact is None or self.subscription_table.is_stale(subscription):
             return None
-        if not self.subscription_table.put(subscription, message.places, now):
+        if not self.subscription_table.put(subscription, message.key_bits, now):
             return Refused(request=message.request, code=RefusalCode.FULL)
-        keys = tuple(key for i, key in enumerate(subscription.keys) if message.places >> i & 1)
+        keys = tuple(key for i, key in enumerate(subscription.keys) if message.key_bits >> i & 1)
         if message.wants_replay and keys:
             seen = message.seen_count if message.seen_epoch == self._epoch else 0
             for carried in self.message_store.after(seen, frozenset(keys), now):
@@ -79,7 +79,7 @@ class RendezvousNode:
             if carried is None:
                 return None
             return Refused(request=message.request, code=carried)
-        keys = [key for i, key in enumerate(message.keys) if message.places >> i & 1]
+        keys = [key for i, key in enumerate(message.keys) if message.key_bits >> i & 1]
         known = tuple(self.subscription_table.known(key, now) for key in keys)
         is_kept = self.message_store.put(carried, keys, now)
         self._take_here(keys, carried, message, now)
@@ -87,7 +87,9 @@ class RendezvousNode:
         fresh = [
             key
             for key, own, other in zip(keys, known, before, strict=True)
-            if own.count and not own.is_same(other) and self._is_first(carried, key, message.salt)
+            if own.count
+            and not own.is_same(other)
+            and self._is_first(carried, key, message.attempt)
         ]
         if fresh:
             self._forward_under(fresh, carried, message, now)
@@ -103,13 +105,13 @@ class RendezvousNode:
         if carried.issuer == self._own_key:
             return
         for subscription, under in self.subscription_table.of(self._own_key, now):
-            chosen = under.intersection(_chosen(carried, message.salt, subscription))
-            if not chosen.isdisjoint(keys) and self._is_first(carried, b"", message.salt):
+            chosen = under.intersection(_chosen(carried, message.attempt, subscription))
+            if not chosen.isdisjoint(keys) and self._is_first(carried, b"", message.attempt):
                 self._deliver_here(carried, message.hops, now)
                 return
 
-    def _is_first(self, carried: Carried, key: bytes, salt: int) -> bool:
-        handled = (carried.id, key, salt)
+    def _is_first(self, carried: Carried, key: bytes, attempt: int) -> bool:
+        handled = (carried.id, key, attempt)
         if handled in self._handled:
             return False
         self._handled.put(handled, None)
@@ -121,7 +123,7 @@ class RendezvousNode:
         subscriptions: dict[bytes, tuple[Subscription, set[bytes]]] = {}
         for key in keys:
             for subscription in self.subscription_table.under(key, now):
-                found = subscriptions.setdefault(subscription.place, (subscription, set()))
+                found = subscriptions.setdefault(subscription.slot_id, (subscription, set()))
                 found[1].add(key)
         carried_keys = frozenset(carried.keys)
         receivers: dict[Contact, int] = {}
@@ -129,7 +131,7 @@ class RendezvousNode:
             subscriber = subscription.subscriber
             if subscriber in (carried.issuer, self._own_key):
                 continue
-            if under.isdisjoint(_chosen(carried, message.salt, subscription)):
+            if under.isdisjoint(_chosen(carried, message.attempt, subscription)):
                 continue
             contact = self._admission.contact(subscription.record)
             if contact is not None:
@@ -137,7 +139,7 @@ class RendezvousNode:
         self._spreading.spread(
             carried,
             receivers,
-            salt=message.salt,
+            attempt=message.attempt,
             hops=message.hops,
             line=max(keys, key=lambda key: self.subscription_table.known(key, now).count),
             now=now,
@@ -158,7 +160,7 @@ class RendezvousNode:
         return contact if is_signed else None
 
 
-def _chosen(carried: Carried, salt: int, subscription: Subscription) -> list[bytes]:
+def _chosen(carried: Carried, attempt: int, subscription: Subscription) -> list[bytes]:
     """The keys under which a packet goes to a subscriber; none if it is not wanted there."""
     wanted = subscription.wants_under(carried.keys, carried.scheme_id, carried.sketch)
-    return chosen_keys(carried.id, salt, subscription.subscriber, wanted)
+    return chosen_keys(carried.id, attempt, subscription.subscriber, wanted)

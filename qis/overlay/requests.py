@@ -42,7 +42,7 @@ Heard = tuple[Deliver, bytes, bytes | None]
 
 
 class Requests:
-    """Responder requests; the arguments are the other parts of the node."""
+    """Answers requests; the arguments are the other parts of the node."""
 
     def __init__(
         self,

@@ -105,7 +105,7 @@ class Rounds:
     def _step(self, current: Round, now: float, step: Callable[[], None]) -> None:
         """Go a step further, unless the round is over; one that fails ends it.
 
-        Its place is free then, and its packet is tried again under the keys where it is not held.
+        Others may start then, and its packet is tried again under the keys where it is not held.
         """
         if not current.is_over:
             with self._rpc.guard.item("overlay.round") as item:
@@ -126,12 +126,12 @@ class Rounds:
         self._go_on_waiting(now)
 
     def _start(self, current: Round, now: float) -> None:
-        for place in current.handings:
-            self._find(current, place, current.carried.keys[place], now)
+        for key_index in current.handings:
+            self._find(current, key_index, current.carried.keys[key_index], now)
         if current.unfound:
             self._hand_found_soon(current, now)
 
-    def _find(self, current: Round, place: int, key: bytes, now: float) -> None:
+    def _find(self, current: Round, key_index: int, key: bytes, now: float) -> None:
         def then(found: list[Contact], at: float) -> None:
             holders = found[: self._holders]
             if any(holder.id != self._lookup_driver.own.id for holder in holders):
@@ -139,9 +139,9 @@ class Rounds:
             self._step(current, at, partial(found_holders, holders, at))
 
         def found_holders(holders: list[Contact], at: float) -> None:
-            current.handings[place].holders = list(holders)
-            current.unfound.remove(place)
-            current.found.append(place)
+            current.handings[key_index].holders = list(holders)
+            current.unfound.remove(key_index)
+            current.found.append(key_index)
             if not current.unfound:
                 self._hand_found(current, at)
 
@@ -166,15 +166,15 @@ class Rounds:
             current.patience.cancel()
         self._go_on(current, current.take_found(), now)
 
-    def _go_on(self, current: Round, places: list[int], now: float) -> None:
+    def _go_on(self, current: Round, key_indices: list[int], now: float) -> None:
         """Hand the packet to the next holder of each of these keys, as far as there is one."""
         groups: defaultdict[Contact, list[int]] = defaultdict(list)
-        for place in places:
-            handing = current.handings[place]
+        for key_index in key_indices:
+            handing = current.handings[key_index]
             if handing.next < len(handing.holders):
-                groups[handing.holders[handing.next]].append(place)
+                groups[handing.holders[handing.next]].append(key_index)
                 handing.next += 1
-        size = Publish.places_limit(len(current.carried.keys))
+        size = Publish.keys_per_message(len(current.carried.keys))
         requests = [
             (contact, group[start : start + size])
             for contact, group in groups.items()
@@ -186,18 +186,18 @@ class Rounds:
         if not current.asked and not requests and not current.unfound:
             self._end(current, now)
 
-    def _ask(self, current: Round, contact: Contact, places: list[int], now: float) -> None:
+    def _ask(self, current: Round, contact: Contact, key_indices: list[int], now: float) -> None:
         carried = current.carried
         is_here = contact.id == self._lookup_driver.own.id
-        known = tuple(current.handings[place].known for place in places)
+        known = tuple(current.handings[key_index].known for key_index in key_indices)
 
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,
                 token=token,
-                salt=current.salt,
+                attempt=current.attempt,
                 hops=0 if is_here else 1,
-                places=sum(1 << place for place in places),
+                key_bits=sum(1 << key_index for key_index in key_indices),
                 keys=carried.keys,
                 packet=carried.packet,
                 known=known if current.trusts and any(entry.count for entry in known) else (),
@@ -208,16 +208,16 @@ class Rounds:
 
         def answered(answer: Published, at: float) -> None:
             current.asked -= 1
-            self._go_on(current, self._heard(current, contact, places, answer), at)
+            self._go_on(current, self._heard(current, contact, key_indices, answer), at)
 
         def on_silence(at: float) -> None:
             self._step(current, at, partial(fell_silent, at))
 
         def fell_silent(at: float) -> None:
             current.asked -= 1
-            for place in places:
-                self._known.pop(carried.keys[place], None)
-            self._go_on(current, places, at)
+            for key_index in key_indices:
+                self._known.pop(carried.keys[key_index], None)
+            self._go_on(current, key_indices, at)
 
         if is_here:
             answer = self._hold_here(build(bytes(8), bytes(16)), now)
@@ -238,33 +238,33 @@ class Rounds:
         )
 
     def _heard(
-        self, current: Round, contact: Contact, places: list[int], answer: Published
+        self, current: Round, contact: Contact, key_indices: list[int], answer: Published
     ) -> list[int]:
-        """The places that have to go on to their next holder."""
-        if len(answer.known) != len(places):  # not what was asked: as good as no answer
-            return places
+        """Indices of the keys that have to go on to their next holder."""
+        if len(answer.known) != len(key_indices):  # not what was asked: as good as no answer
+            return key_indices
         is_here = contact.id == self._lookup_driver.own.id
         self._refusals.accepted(contact.record.key)
         named = [
             found for found in map(self._lookup_driver.contact, answer.news) if found is not None
         ]
         going_on = []
-        for place, known in zip(places, answer.known, strict=True):
-            has_news = self._take_news(current, place, named)
-            handing = current.handings[place]
+        for key_index, known in zip(key_indices, answer.known, strict=True):
+            has_news = self._take_news(current, key_index, named)
+            handing = current.handings[key_index]
             # What only this site keeps is gone when it goes.
             if not is_here and not self._is_own_site(contact.record.key):
                 handing.is_held = True
-                current.acknowledged(place, contact)
+                current.acknowledged(key_index, contact)
             if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
                 handing.known = known
-                going_on.append(place)
+                going_on.append(key_index)
         return going_on
 
-    def _take_news(self, current: Round, place: int, named: list[Contact]) -> bool:
+    def _take_news(self, current: Round, key_index: int, named: list[Contact]) -> bool:
         """Whether a holder has named a node that is closer to the key than one of the holders."""
-        key = current.carried.keys[place]
-        handing = current.handings[place]
+        key = current.carried.keys[key_index]
+        handing = current.handings[key_index]
         has_news = False
         for contact in named:
             if contact in handing.holders:

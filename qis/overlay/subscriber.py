@@ -93,7 +93,7 @@ class Subscriber:
         current = self._current
         if current is None:
             return
-        places = 0
+        key_bits = 0
         for key in set(keys).intersection(current.holders):
             holders = current.holders[key]
             if contact in holders:
@@ -103,9 +103,9 @@ class Subscriber:
             ranked = sorted([*others, contact], key=lambda node: node.id ^ target)
             if contact in ranked[: self._holders]:
                 current.holders[key] = ranked
-                places |= 1 << current.subscription.keys.index(key)
-        if places:
-            self._tell(current, contact, places, now)
+                key_bits |= 1 << current.subscription.keys.index(key)
+        if key_bits:
+            self._tell(current, contact, key_bits, now)
             self._told[contact.id] = contact
 
     def assume(
@@ -171,21 +171,21 @@ class Subscriber:
             if not current.waiting and current.subscription.sequence == self._sequence:
                 self._tell_all(current, at)
 
-        place = rendezvous_id(key, self._salt)
-        self._lookup_driver.find(place, width=self._holders, now=now, then=then)
+        target = rendezvous_id(key, self._salt)
+        self._lookup_driver.find(target, width=self._holders, now=now, then=then)
 
     def _tell_all(self, current: _Round, now: float) -> None:
-        places: defaultdict[int, int] = defaultdict(int)
+        key_bits: defaultdict[int, int] = defaultdict(int)
         replay: set[int] = set()
         contacts: dict[int, Contact] = {}
-        for place, key in enumerate(current.subscription.keys):
+        for key_index, key in enumerate(current.subscription.keys):
             for rank, contact in enumerate(current.holders[key][: self._holders]):
                 contacts[contact.id] = contact
-                places[contact.id] |= 1 << place
+                key_bits[contact.id] |= 1 << key_index
                 if rank < REPLAYERS:
                     replay.add(contact.id)
         for node, contact in contacts.items():
-            self._tell(current, contact, places[node], now, wants_replay=node in replay)
+            self._tell(current, contact, key_bits[node], now, wants_replay=node in replay)
         self._withdraw(current, now)
 
     def _withdraw(self, current: _Round, now: float) -> None:
@@ -203,16 +203,14 @@ class Subscriber:
         self,
         current: _Round,
         contact: Contact,
-        places: int,
+        key_bits: int,
         now: float,
         *,
         wants_replay: bool = True,
     ) -> None:
-        if places:
+        if key_bits:
             current.told[contact.id] = contact
-        keys = tuple(
-            key for place, key in enumerate(current.subscription.keys) if places >> place & 1
-        )
+        keys = tuple(key for i, key in enumerate(current.subscription.keys) if key_bits >> i & 1)
         epoch, count, seen_keys = self._seen.get(contact.id, (bytes(8), 0, ()))
         if not set(keys).issubset(seen_keys):  # what is old under the others may be new under these
             count = 0
@@ -221,22 +219,22 @@ class Subscriber:
             return Subscribe(
                 request=request,
                 token=token,
-                places=places,
-                wants_replay=wants_replay and bool(places),
+                key_bits=key_bits,
+                wants_replay=wants_replay and bool(key_bits),
                 seen_epoch=epoch,
                 seen_count=count,
                 subscription=current.subscription,
             )
 
         def on_answer(answer: Subscribed, at: float) -> None:
-            if places and wants_replay:
+            if key_bits and wants_replay:
                 self._seen[contact.id] = (answer.epoch, answer.count, keys)
                 self._take_news(answer, keys, at)
 
         def on_silence(at: float) -> None:
             self._seen.pop(contact.id, None)
-            if places:
-                self._replace(current, contact, places, at)
+            if key_bits:
+                self._replace(current, contact, key_bits, at)
 
         if contact.id == self._lookup_driver.own.id:
             self._hold_here(message(bytes(8), bytes(16)), now)
@@ -256,15 +254,15 @@ class Subscriber:
             if found is not None:
                 self.closer(found, keys, now)
 
-    def _replace(self, current: _Round, dead: Contact, places: int, now: float) -> None:
+    def _replace(self, current: _Round, dead: Contact, key_bits: int, now: float) -> None:
         """Give the keys of a holder that did not answer to the next closest."""
         current.told.pop(dead.id, None)
         self._told.pop(dead.id, None)
-        for place, key in enumerate(current.subscription.keys):
+        for key_index, key in enumerate(current.subscription.keys):
             holders = current.holders.get(key, [])
-            if places >> place & 1 and dead in holders:
+            if key_bits >> key_index & 1 and dead in holders:
                 holders.remove(dead)
                 if len(holders) >= self._holders:
                     heir = holders[self._holders - 1]
-                    self._tell(current, heir, 1 << place, now)
+                    self._tell(current, heir, 1 << key_index, now)
                     self._told[heir.id] = heir

@@ -105,13 +105,13 @@ class Subscription:
         keys = tuple(sorted(wanted))
         nears: dict[Near, int] = {}
         is_open = 0
-        for place, key in enumerate(keys):
+        for key_index, key in enumerate(keys):
             new = wanted[key].difference(nears)
             if not wanted[key] or len(nears) + len(new) > NEAR_LIMIT:
-                is_open |= 1 << place
+                is_open |= 1 << key_index
                 continue
             for near in wanted[key]:
-                nears[near] = nears.get(near, 0) | 1 << place
+                nears[near] = nears.get(near, 0) | 1 << key_index
         unsigned = cls(
             record=record,
             sequence=sequence,
@@ -129,7 +129,7 @@ class Subscription:
         return self.record[:32]
 
     @property
-    def place(self) -> bytes:
+    def slot_id(self) -> bytes:
         """Subscriber and slot: what a newer subscription replaces."""
         return self.subscriber + bytes([self.slot])
 
@@ -140,15 +140,15 @@ class Subscription:
 
     def wants_under(self, keys: Iterable[bytes], scheme_id: bytes, sketch: bytes) -> list[bytes]:
         """Those of a packet's keys under which it is wanted; all holders come to the same."""
-        places = self.is_open
-        for near, its_places in self.nears:
-            if its_places & ~places and near.covers(scheme_id, sketch):
-                places |= its_places
-        if not places:
+        key_bits = self.is_open
+        for near, its_bits in self.nears:
+            if its_bits & ~key_bits and near.covers(scheme_id, sketch):
+                key_bits |= its_bits
+        if not key_bits:
             return []
         own = self.keys
         shared = set(own).intersection(keys)
-        return [key for place, key in enumerate(own) if key in shared and places >> place & 1]
+        return [key for i, key in enumerate(own) if key in shared and key_bits >> i & 1]
 
     def _content(self) -> bytes:
         counts = len(self.keys), len(self.nears)
@@ -196,8 +196,8 @@ class Subscription:
 
 
 def _encoded(entry: tuple[Near, int]) -> bytes:
-    near, places = entry
-    return _NEAR.pack(near.scheme_id, near.sketch, near.field_bits, near.differing, places)
+    near, key_bits = entry
+    return _NEAR.pack(near.scheme_id, near.sketch, near.field_bits, near.differing, key_bits)
 
 
 def _nears(data: bytes, every: int, is_open: int) -> tuple[tuple[Near, int], ...] | None:
@@ -207,10 +207,10 @@ def _nears(data: bytes, every: int, is_open: int) -> tuple[tuple[Near, int], ...
     parts = [data[i : i + _NEAR.size] for i in range(0, len(data), _NEAR.size)]
     found = []
     covered = 0
-    for scheme_id, sketch, field_bits, differing, places in map(_NEAR.unpack, parts):
-        if field_bits not in _FIELD_BITS or not places or places & is_open:
+    for scheme_id, sketch, field_bits, differing, key_bits in map(_NEAR.unpack, parts):
+        if field_bits not in _FIELD_BITS or not key_bits or key_bits & is_open:
             return None
-        covered |= places
-        found.append((Near(scheme_id, sketch, field_bits, differing), places))
+        covered |= key_bits
+        found.append((Near(scheme_id, sketch, field_bits, differing), key_bits))
     is_sorted = all(a < b for a, b in pairwise(parts))
     return tuple(found) if is_sorted and covered | is_open == every else None

@@ -47,17 +47,17 @@ class SubscriptionTable:
 
     def is_stale(self, subscription: Subscription) -> bool:
         """Whether a newer one of this subscriber has come already."""
-        held = self._held.get(subscription.place)
+        held = self._held.get(subscription.slot_id)
         return held is not None and held.subscription.sequence > subscription.sequence
 
-    def put(self, subscription: Subscription, places: int, now: float) -> bool:
+    def put(self, subscription: Subscription, key_bits: int, now: float) -> bool:
         """Hold a verified subscription under the keys whose bits are set; whether it is held.
 
         Keys that a newer subscription no longer names are let go.
         """
         if self.is_stale(subscription):
             return False
-        subscriber = subscription.place
+        subscriber = subscription.slot_id
         if subscriber not in self._held and len(self._held) >= SUBSCRIBERS_LIMIT:
             self.expire(now)
             if len(self._held) >= SUBSCRIBERS_LIMIT:
@@ -76,8 +76,8 @@ class SubscriptionTable:
         held.subscription = self.kept_as(subscription)
         held.forgotten_at = max(held.forgotten_at, expires_at if lifetime_s else now + LIFETIME_S)
         if lifetime_s:
-            for place, key in enumerate(subscription.keys):
-                if places >> place & 1:
+            for key_index, key in enumerate(subscription.keys):
+                if key_bits >> key_index & 1:
                     self._put_under(key, subscriber, expires_at, now)
         return True
 
@@ -94,11 +94,11 @@ class SubscriptionTable:
         """The subscriptions of one node, each with the keys that it is held under."""
         found = []
         for slot in range(SLOTS_LIMIT):
-            place = subscriber + bytes((slot,))
-            held = self._held.get(place)
+            slot_id = subscriber + bytes((slot,))
+            held = self._held.get(slot_id)
             if held is not None:
                 keys = held.subscription.keys
-                live = {key for key in keys if self._by_key.get(key, {}).get(place, now) > now}
+                live = {key for key in keys if self._by_key.get(key, {}).get(slot_id, now) > now}
                 found.append((held.subscription, live))
         return found
 
@@ -124,8 +124,8 @@ class SubscriptionTable:
 
     def _let_go(self, before: Subscription, keys: tuple[bytes, ...]) -> None:
         for key in set(before.keys).difference(keys):
-            if before.place in self._by_key.get(key, ()):
-                self._drop(key, before.place)
+            if before.slot_id in self._by_key.get(key, ()):
+                self._drop(key, before.slot_id)
 
     def _put_under(self, key: bytes, subscriber: bytes, expires_at: float, now: float) -> None:
         subscribers = self._by_key.setdefault(key, {})

@@ -2,7 +2,7 @@
 
 Contacts are kept by the length of the prefix that they share with this node. A full bucket keeps
 whom it has (who has been there long stays longest) and holds newcomers in reserve; when a contact
-dies, the newest in reserve takes its place.
+dies, the newest in reserve replaces it.
 """
 
 from bisect import insort
@@ -32,7 +32,7 @@ class RoutingTable:
     Parameters
     ----------
     own_id
-        This node's place; it is never in its own table.
+        This node's id; it is never in its own table.
     subnet_limit
         Most contacts of one subnet in a bucket; `None` where nodes share a network on purpose.
 
@@ -57,7 +57,7 @@ class RoutingTable:
         return self.get(node) is not None
 
     def get(self, node: int) -> Contact | None:
-        """The contact at this place, if the table has it (reserves not counted)."""
+        """The contact with this id, if the table has it (reserves not counted)."""
         bucket = self._buckets.get(self._index(node))
         return bucket.contacts.get(node) if bucket else None
 
@@ -116,7 +116,7 @@ class RoutingTable:
                 self.remove(node)
 
     def closest(self, target: int, count: int) -> list[Contact]:
-        """The `count` contacts closest to a place, closest first."""
+        """The `count` contacts closest to an id, closest first."""
         found: list[Contact] = []
         for index in self._nearest_first(target):
             bucket = self._buckets[index].contacts.values()
@@ -126,7 +126,7 @@ class RoutingTable:
         return found[:count]
 
     def _nearest_first(self, target: int) -> Iterator[int]:
-        """The buckets by their distance from a place: all of one are closer than all of the next.
+        """The buckets by their distance from an id: all of one are closer than all of the next.
 
         A bucket is a bit in which its contacts differ from this node. Where the target differs too,
         they are closer to it than this node is, by the highest such bit most; the others are

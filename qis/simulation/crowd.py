@@ -93,7 +93,7 @@ class Crowd(Wire):
         self.members.append(wants)
         return self._attach(node)
 
-    def _place_all(self) -> None:
+    def _make_placement(self) -> None:
         with unscanned():
             fill_tables(self.nodes, self._rng)
             for node in self.nodes:
@@ -130,9 +130,9 @@ class Crowd(Wire):
 
     def _one_of(self, subscription: Subscription) -> Subscription:
         """One of all equal ones, as one process here stands for all that hold it."""
-        known = self._subscriptions.get(subscription.place)
+        known = self._subscriptions.get(subscription.slot_id)
         if known is None or known.sequence < subscription.sequence:
-            known = self._subscriptions[subscription.place] = subscription
+            known = self._subscriptions[subscription.slot_id] = subscription
         return known if known == subscription else subscription
 
     def _note_lookup(self, lookup: Lookup) -> None:

@@ -1,4 +1,4 @@
-"""Simulated packets: 512 bytes with what routing reads at its real place, and no outcome."""
+"""Simulated packets: 512 bytes with what routing reads at its real offset, and no outcome."""
 
 from functools import lru_cache
 

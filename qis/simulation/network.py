@@ -14,7 +14,7 @@ from qis.simulation.members import member, members
 from qis.simulation.progress import Progress, no_progress
 from qis.simulation.publication import Publication
 from qis.simulation.report import Report, Totals, report_of
-from qis.simulation.tables import fill_places, fill_tables
+from qis.simulation.tables import fill_tables, remember_closest
 
 Joins = Literal["messages", "tables", "placed"]
 SETTLED_S: Final = 30.0
@@ -98,11 +98,11 @@ class Simulation(Crowd):
         """Let the nodes enter one after the other by a random earlier one, then subscribe."""
         size = len(self.nodes)
         if joins == "placed":
-            self._place_all()
+            self._make_placement()
             return
         if joins == "tables":
             fill_tables(self.nodes, self._rng)
-            fill_places(self.nodes, [each.keys for each in self.members])
+            remember_closest(self.nodes, [each.keys for each in self.members])
         else:
             for i in range(1, size):
                 self.at(i * apart_s, self._join, i, self._rng.randrange(i), size)
@@ -154,7 +154,7 @@ class Simulation(Crowd):
         return carried.id
 
     def look_up(self, node: int) -> None:
-        """Let a node look for a random place; the report counts the path and requests of these."""
+        """Let a node look for a random id; the report counts the path and requests of these."""
         target = self._rng.getrandbits(256)
         self._looked_for.add(target)
         self.nodes[node].lookup_driver.find(

@@ -20,7 +20,7 @@ from qis.overlay.record import Contact
 from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.subscription import Subscription
 from qis.simulation.members import Member
-from qis.simulation.tables import Places
+from qis.simulation.tables import SortedNodes
 
 AGE_S = 750.0
 """Since the last one has subscribed."""
@@ -55,7 +55,7 @@ class Placement:
         now: float,
         rng: Random,
     ) -> None:
-        places = Places(nodes)
+        sorted_nodes = SortedNodes(nodes)
         index = {node.contact.id: i for i, node in enumerate(nodes)}
         self._nodes = nodes
         self._registered: list[_Registered] = []
@@ -64,7 +64,7 @@ class Placement:
 
         @cache
         def closest(key: bytes) -> tuple[Contact, ...]:
-            found = places.closest(rendezvous_id(key), RECORDS_LIMIT)
+            found = sorted_nodes.closest(rendezvous_id(key), RECORDS_LIMIT)
             for contact in found[:holders]:
                 self._held[index[contact.id]].append(key)
             return found

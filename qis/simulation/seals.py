@@ -1,4 +1,4 @@
-"""A hash in the place of signatures, which decide nothing where nobody forges."""
+"""A hash instead of signatures, which decide nothing where nobody forges."""
 
 from blake3 import blake3
 

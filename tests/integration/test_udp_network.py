@@ -213,7 +213,7 @@ def test_a_stranger_to_the_roster_gets_nowhere():
                 assert await collect(deliveries, {sent}) == [sent]
                 assert stranger.peers == 0
             assert (first.peers, second.peers) == (1, 1)
-            assert first.statistics.refused["unknown issuer"] > 0
+            assert first.statistics.refused["unknown_issuer"] > 0
 
     asyncio.run(scenario())
 
@@ -248,7 +248,7 @@ def test_who_is_put_on_the_roster_is_let_in_and_who_is_taken_off_is_out():
             qis.UDPTransport(site(2), roster=both, bootstrap=[first.address]) as second,
         ):
             early = await publish(second, 2)
-            await until(lambda: first.statistics.refused["unknown issuer"] > 0)
+            await until(lambda: first.statistics.refused["unknown_issuer"] > 0)
             assert first.peers == 0
             first.believe(both)
             assert await collect(deliveries, {early}) == [early]

@@ -119,7 +119,7 @@ def test_a_member_that_wants_ever_new_keys_is_remembered_up_to_a_limit(monkeypat
         subscribe = Subscribe(
             request=b"r" * 8,
             token=token,
-            places=2**48 - 1,
+            key_bits=2**48 - 1,
             wants_replay=True,
             seen_epoch=bytes(8),
             seen_count=0,
@@ -175,7 +175,7 @@ def ask_for_all(node, member, sequence, address=None):
     subscribe = Subscribe(
         request=b"r" * 8,
         token=node._tokens.token(address, NOW),
-        places=1,
+        key_bits=1,
         wants_replay=True,
         seen_epoch=bytes(8),
         seen_count=0,

@@ -56,7 +56,7 @@ def subscribe(site, address, token):
     return Subscribe(
         request=R,
         token=token,
-        places=1,
+        key_bits=1,
         wants_replay=True,
         seen_epoch=bytes(8),
         seen_count=0,
@@ -78,9 +78,9 @@ def seeds():
     publish = Publish(
         request=R,
         token=bytes(16),
-        salt=0,
+        attempt=0,
         hops=1,
-        places=1,
+        key_bits=1,
         keys=(KEY,),
         packet=PACKET,
     )
@@ -172,9 +172,9 @@ def test_a_packet_that_does_not_verify_is_neither_held_nor_acknowledged():
     publish = Publish(
         request=R,
         token=token,
-        salt=0,
+        attempt=0,
         hops=1,
-        places=1,
+        key_bits=1,
         keys=(KEY,),
         packet=PACKET,
     )

@@ -24,14 +24,14 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
         sequence=st.integers(1, 6),
         keys=st.sets(st.sampled_from(KEYS)).map(lambda k: tuple(sorted(k))),
         lifetime_s=st.sampled_from([0, 100, LIFETIME_S, 60_000]),
-        places=st.integers(0, 15),
+        key_bits=st.integers(0, 15),
     )
-    def put(self, who, sequence, keys, lifetime_s, places):
+    def put(self, who, sequence, keys, lifetime_s, key_bits):
         subscription = Subscription(
             record=who * 122, sequence=sequence, lifetime_s=lifetime_s, keys=keys, is_open=15
         )
         newest, until = self.newest.get(who, (0, 0.0))
-        held = self.subscription_table.put(subscription, places, self.now)
+        held = self.subscription_table.put(subscription, key_bits, self.now)
         # Within the longest lifetime no older one comes back; afterwards it may.
         if sequence < newest and self.now < until:
             assert not held
@@ -45,7 +45,7 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
             del self.model[pair]
         if life:
             for place, key in enumerate(keys):
-                if places >> place & 1:
+                if key_bits >> place & 1:
                     self.model[who, key] = self.now + life
 
     @rule(seconds=st.floats(0.0, 2_000.0))

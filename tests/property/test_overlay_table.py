@@ -11,7 +11,7 @@ from qis.overlay.record import Contact, NodeRecord
 from qis.overlay.table import BUCKET_SIZE, RESERVE_SIZE, RoutingTable
 
 # Few bits of room above, so that buckets fill; every prefix length can occur.
-places = st.integers(0, 63).map(lambda i: i << 250) | st.integers(0, 2**256 - 1)
+ids = st.integers(0, 63).map(lambda i: i << 250) | st.integers(0, 2**256 - 1)
 
 
 def contact(node, sequence=1):
@@ -57,8 +57,8 @@ class Model:
             if reserve:
                 has.append(reserve.pop())
 
-    def closest(self, place):
-        return sorted((node for has in self.has.values() for node in has), key=lambda n: n ^ place)
+    def closest(self, target):
+        return sorted((node for has in self.has.values() for node in has), key=lambda n: n ^ target)
 
 
 class TableAgainstLists(RuleBasedStateMachine):
@@ -70,7 +70,7 @@ class TableAgainstLists(RuleBasedStateMachine):
         self.table = RoutingTable(self.own)
         self.model = Model(self.own)
 
-    @rule(node=places, sequence=st.integers(1, 3))
+    @rule(node=ids, sequence=st.integers(1, 3))
     def add(self, node, sequence):
         self.model.add(node, sequence)
         assert self.table.add(contact(node, sequence)) == (node in self.model.lists(node)[0])
@@ -80,16 +80,16 @@ class TableAgainstLists(RuleBasedStateMachine):
         for node in nodes:
             self.add(node, 1)
 
-    @rule(node=places | st.integers(1, 40))
+    @rule(node=ids | st.integers(1, 40))
     def remove(self, node):
         self.table.remove(node)
         self.model.remove(node)
         assert node not in self.table
 
-    @rule(place=places, count=st.integers(1, 30))
-    def closest(self, place, count):
-        found = [c.id for c in self.table.closest(place, count)]
-        assert found == self.model.closest(place)[:count]
+    @rule(wanted=ids, count=st.integers(1, 30))
+    def closest(self, wanted, count):
+        found = [c.id for c in self.table.closest(wanted, count)]
+        assert found == self.model.closest(wanted)[:count]
 
     @invariant()
     def the_same(self):
@@ -113,7 +113,7 @@ def network(seed, size):
 
 
 def drive(lookup, answer):
-    """Responder everything at once; returns who was asked."""
+    """Answers everything at once; returns who was asked."""
     asked = []
     while not lookup.is_done:
         batch = lookup.to_ask()
@@ -164,18 +164,18 @@ keys = st.lists(st.integers(0, 30).map(lambda i: i.to_bytes(8)), max_size=24, un
 @given(
     packet=keys,
     subscription=keys,
-    salt=st.integers(0, 255),
+    attempt=st.integers(0, 255),
     q=st.integers(1, 4),
     order=st.randoms(),
 )
-def test_every_node_chooses_the_same_min_q_shared_keys(packet, subscription, salt, q, order):
+def test_every_node_chooses_the_same_min_q_shared_keys(packet, subscription, attempt, q, order):
     shared = set(packet) & set(subscription)
-    chosen = chosen_keys(b"p" * 32, salt, b"s" * 32, shared, count=q)
+    chosen = chosen_keys(b"p" * 32, attempt, b"s" * 32, shared, count=q)
     assert len(chosen) == len(set(chosen)) == min(q, len(shared))
     assert set(chosen) <= shared
     again = sorted(shared)
     order.shuffle(again)
-    assert set(chosen_keys(b"p" * 32, salt, b"s" * 32, again, count=q)) == set(chosen)
+    assert set(chosen_keys(b"p" * 32, attempt, b"s" * 32, again, count=q)) == set(chosen)
 
 
 def test_the_choice_is_uniform_over_the_shared_keys():

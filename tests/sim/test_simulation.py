@@ -161,8 +161,8 @@ def held(network):
     for subscription_table in (node.rendezvous.subscription_table for node in network.nodes):
         keys = sorted(subscription_table.keys())
         ages_s = [subscription_table.known(key, now).age_s for key in keys]
-        places = [{each.place for each in subscription_table.under(key, now)} for key in keys]
-        yield keys, places, [age_s >= REFRESH_S for age_s in ages_s]
+        slot_ids = [{each.slot_id for each in subscription_table.under(key, now)} for key in keys]
+        yield keys, slot_ids, [age_s >= REFRESH_S for age_s in ages_s]
 
 
 def three_of_ten(seed):

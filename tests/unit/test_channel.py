@@ -23,7 +23,7 @@ from qis.refusals import TELL_EVERY_S, RefusalCode
 NOW = 1_800_000_000.0
 IDENTITIES = [qis.Identity.from_seed(bytes([number]) * 32) for number in range(1, 5)]
 KEYS = [identity.issuer.key for identity in IDENTITIES]
-PLACES = [bytes([number]) * 18 for number in range(1, 5)]
+ADDRESSES = [bytes([number]) * 18 for number in range(1, 5)]
 A, B, C = 0, 1, 2
 
 
@@ -49,16 +49,16 @@ class Wire:
 
     def send(self, source, target, text, key="theirs"):
         key = KEYS[target] if key == "theirs" else key
-        self.nodes[source].send(text, PLACES[target], key, self.now + self.offsets[source])
+        self.nodes[source].send(text, ADDRESSES[target], key, self.now + self.offsets[source])
         return self.taken(source)
 
     def taken(self, node):
-        return [(node, PLACES.index(to), data) for data, to in self.nodes[node].datagrams()]
+        return [(node, ADDRESSES.index(to), data) for data, to in self.nodes[node].datagrams()]
 
     def arrive(self, source, target, data):
         self.log.append((source, target, data))
         now = self.now + self.offsets[target]
-        found = self.nodes[target].receive(data, PLACES[source], now)
+        found = self.nodes[target].receive(data, ADDRESSES[source], now)
         self.got[target] += found
         return self.taken(target)
 
@@ -123,7 +123,7 @@ def test_no_answer_to_a_stranger_is_larger_than_its_question():
 def test_an_answer_without_a_session_is_dropped_and_counted():
     wire = Wire()
     assert wire.send(A, B, b"answer", key=None) == []
-    assert wire.nodes[A].refused == {"no session": 1}
+    assert wire.nodes[A].refused == {"no_session": 1}
 
 
 def test_reflection():
@@ -132,7 +132,7 @@ def test_reflection():
 
     def reflected(letter):
         source, target, data = letter
-        assert wire.nodes[source].receive(data, PLACES[target], wire.now) == []
+        assert wire.nodes[source].receive(data, ADDRESSES[target], wire.now) == []
         return [letter]
 
     wire.carry(wire.send(A, B, b"hello"), reflected)
@@ -153,7 +153,7 @@ def test_replay():
             lambda letter, once=data: [letter] if letter[2] == once else [],
         )
     assert wire.got[B] == before
-    assert wire.nodes[B].refused["forged or repeated"] == 2
+    assert wire.nodes[B].refused["forged_or_repeated"] == 2
     wire.talk(A, B, b"three")
     assert wire.got[B][-1] == (b"three", KEYS[A])
 
@@ -292,10 +292,10 @@ def test_a_signature_is_checked_only_for_a_cookie_when_many_call(monkeypatch):
 
 def test_a_cookie_proves_one_address_for_a_while():
     cookies = Cookies(bytes(32))
-    cookie = cookies.cookie(PLACES[A], 0.0)
-    assert cookies.proves(PLACES[A], cookie, 2 * PERIOD_S - 1.0)
-    assert not cookies.proves(PLACES[A], cookie, 2.0 * PERIOD_S)
-    assert not cookies.proves(PLACES[B], cookie, 0.0)
+    cookie = cookies.cookie(ADDRESSES[A], 0.0)
+    assert cookies.proves(ADDRESSES[A], cookie, 2 * PERIOD_S - 1.0)
+    assert not cookies.proves(ADDRESSES[A], cookie, 2.0 * PERIOD_S)
+    assert not cookies.proves(ADDRESSES[B], cookie, 0.0)
 
 
 def test_who_is_not_on_the_roster_is_told_so_once_its_address_is_proven():
@@ -307,7 +307,7 @@ def test_who_is_not_on_the_roster_is_told_so_once_its_address_is_proven():
     assert max(sizes) <= 100
     assert sum(sizes) < 157  # less than one call, so nothing is amplified
     assert wire.told == [[(KEYS[B], RefusalCode.ROSTER)], []]
-    assert wire.nodes[B].refused == {"unknown issuer": 2}
+    assert wire.nodes[B].refused == {"unknown_issuer": 2}
     assert len(wire.nodes[B].sessions) == 0
 
 
@@ -330,7 +330,7 @@ def test_nobody_learns_whom_a_roster_lists_by_calling_in_another_s_name():
         forged = replace(Initiation.decode(call), signature=bytes(64)).encode()
         answers.append(wire.arrive(A, B, forged))
         # Nor with an address that is proven.
-        cookie = Cookies(bytes([B]) * 32).cookie(PLACES[A], wire.now)
+        cookie = Cookies(bytes([B]) * 32).cookie(ADDRESSES[A], wire.now)
         forged = replace(Initiation.decode(forged), cookie=cookie).encode()
         answers.append(wire.arrive(A, B, forged))
     assert answers == [[], [], [], []]
@@ -365,7 +365,7 @@ def test_a_flood_of_strangers_costs_few_signatures(monkeypatch):
     monkeypatch.setattr("qis.channel.responder.verify", verify)
     wire = Wire(accepts=lambda _: False)
     (_, _, call), *_ = wire.send(A, B, b"hello")
-    cookie = Cookies(bytes([B]) * 32).cookie(PLACES[A], wire.now)
+    cookie = Cookies(bytes([B]) * 32).cookie(ADDRESSES[A], wire.now)
     proven = replace(Initiation.decode(call), cookie=cookie).encode()
     answers = [answer for _ in range(1_000) for answer in wire.arrive(A, B, proven)]
     assert len(answers) == 1
@@ -385,7 +385,7 @@ def test_somebody_else_on_the_roster_cannot_take_an_address():
     wire = Wire(3)
     (_, _, initiation) = wire.send(A, B, b"for b only")[0]
     # C answers at B's address, as itself and as far as it can as B.
-    wire.nodes[C].receive(initiation, PLACES[A], NOW)
+    wire.nodes[C].receive(initiation, ADDRESSES[A], NOW)
     for data, _ in wire.nodes[C].datagrams():
         wire.arrive(B, A, data)
     relayed = Initiation.decode(initiation)
@@ -430,8 +430,8 @@ def test_a_session_works_at_its_address_only():
     wire = Wire(3)
     wire.talk(A, B)
     ((_, _, data),) = wire.send(A, B, b"moved")
-    assert wire.nodes[B].receive(data, PLACES[C], wire.now) == []
-    assert wire.nodes[B].refused == {"no session": 1}
+    assert wire.nodes[B].receive(data, ADDRESSES[C], wire.now) == []
+    assert wire.nodes[B].refused == {"no_session": 1}
     wire.carry([(A, B, data)])
     assert wire.got[B][-1][0] == b"moved"
 
@@ -492,7 +492,7 @@ def test_unconfirmed_sessions_are_few_and_push_nobody_out():
             time_ms=0,
             signature=IDENTITIES[C].sign(unsigned.signed_part(KEYS[B])),
         )
-        wire.nodes[B].receive(call.encode(), PLACES[C], NOW + number)  # slow enough for calm
+        wire.nodes[B].receive(call.encode(), ADDRESSES[C], NOW + number)  # slow enough for calm
     assert len(wire.nodes[B].sessions) <= 1 + UNCONFIRMED_LIMIT
     wire.nodes[B].handle_timer(NOW + number + UNCONFIRMED_S)
     assert len(wire.nodes[B].sessions._unconfirmed) == 0
@@ -505,7 +505,7 @@ def test_noise_is_counted_and_never_raises(noise):
     wire.talk(A, B)
     for item in noise:
         data = bytes([item]) * 157 if isinstance(item, int) else item
-        assert wire.nodes[B].receive(data, PLACES[A], NOW) == []
+        assert wire.nodes[B].receive(data, ADDRESSES[A], NOW) == []
         assert sum(len(reply) for reply, _ in wire.nodes[B].datagrams()) <= len(data)
     assert sum(wire.nodes[B].refused.values()) == len(noise)
 
@@ -539,13 +539,13 @@ def called(wire, caller, number, at):
     stranger = Channels(
         IDENTITIES[caller], accepts=lambda _: True, rng=random.Random(number), secret=bytes(32)
     )
-    stranger.send(b"again", PLACES[B], KEYS[B], wire.now)
+    stranger.send(b"again", ADDRESSES[B], KEYS[B], wire.now)
     while letters := stranger.datagrams():
         for data, _ in letters:
             wire.nodes[B].receive(data, at, wire.now)
             for answer, to in wire.nodes[B].datagrams():
                 assert to == at
-                stranger.receive(answer, PLACES[B], wire.now)
+                stranger.receive(answer, ADDRESSES[B], wire.now)
 
 
 def test_who_calls_again_and_again_cuts_nobody_off(monkeypatch):
@@ -560,5 +560,5 @@ def test_who_calls_again_and_again_cuts_nobody_off(monkeypatch):
     assert len(wire.nodes[B].sessions._at_address) <= 1 + sessions.SESSIONS_OF_ONE_LIMIT
     wire.talk(A, B, b"still here")
     assert wire.got[B][-1] == (b"still here", KEYS[A])
-    called(wire, C, 100, PLACES[C])
-    assert wire.nodes[B].sessions.place_at(PLACES[C]) == (KEYS[C], PLACES[C])
+    called(wire, C, 100, ADDRESSES[C])
+    assert wire.nodes[B].sessions.endpoint_at(ADDRESSES[C]) == (KEYS[C], ADDRESSES[C])

@@ -46,7 +46,7 @@ SUBSCRIPTION = Subscription.signed(
     wanted={key: NEARS if i % 2 else frozenset() for i, key in enumerate(KEYS)},
 )
 assert len(SUBSCRIPTION.nears) == NEAR_LIMIT
-PLACES = Publish.places_limit(48)
+KEYS_PER_MESSAGE = Publish.keys_per_message(48)
 MESSAGES = [
     Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
     Find(request=R, token=NO_TOKEN, record=RECORD.encode(), target=0),
@@ -55,7 +55,7 @@ MESSAGES = [
     Subscribe(
         request=R,
         token=TOKEN,
-        places=2**48 - 1,
+        key_bits=2**48 - 1,
         wants_replay=True,
         seen_epoch=b"e" * 8,
         seen_count=3,
@@ -65,10 +65,10 @@ MESSAGES = [
     Publish(
         request=R,
         token=TOKEN,
-        salt=255,
+        attempt=255,
         hops=1,
-        places=(2**PLACES - 1) << (48 - PLACES),
-        known=(Known(age_s=1, count=3, xor=b"x" * 8),) * PLACES,
+        key_bits=(2**KEYS_PER_MESSAGE - 1) << (48 - KEYS_PER_MESSAGE),
+        known=(Known(age_s=1, count=3, xor=b"x" * 8),) * KEYS_PER_MESSAGE,
         keys=KEYS,
         packet=PACKET,
     ),

@@ -70,7 +70,7 @@ class World:
             return Found(request=message.request, token=b"t" * 16, records=(self.record,))
         if isinstance(message, Publish):
             self.held.append(message.packet)
-            known = (Known(age_s=9_999),) * message.places.bit_count()
+            known = (Known(age_s=9_999),) * message.key_bits.bit_count()
             return Published(request=message.request, known=known)
         return None
 
@@ -207,7 +207,7 @@ def test_held_is_what_another_has_under_each_key_and_stays_so_when_it_dies():
     answer = world.answer
 
     def refuses_one_key(message):
-        if is_refused and isinstance(message, Publish) and message.places & 2:
+        if is_refused and isinstance(message, Publish) and message.key_bits & 2:
             return None
         return answer(message)
 
@@ -317,7 +317,7 @@ def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nob
 
     def noting(message):
         if isinstance(message, Publish):
-            seen.append((message.salt, message.known))
+            seen.append((message.attempt, message.known))
         return answer(message)
 
     world.answer = noting
@@ -328,4 +328,4 @@ def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nob
     assert seen[1:] == [(1, ())]
     assert len(world.node.rendezvous.message_store) == 1  # here too, the second of the two holders
     world.run(700.0)
-    assert [salt for salt, _ in seen[2:]] in ([2], [])  # and then one at a time again
+    assert [attempt for attempt, _ in seen[2:]] in ([2], [])  # and then one at a time again

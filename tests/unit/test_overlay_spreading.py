@@ -96,13 +96,13 @@ class Town:
             )
             assert self.node.rendezvous.subscription_table.put(signed, 2 ** len(keys) - 1, NOW)
 
-    def publish(self, letter, *keys, salt=0):
+    def publish(self, letter, *keys, attempt=0):
         message = Publish(
             request=next(self._requests).to_bytes(8),
             token=self.node._tokens.token(PUBLISHER, self._now),
-            salt=salt,
+            attempt=attempt,
             hops=1,
-            places=2 ** len(keys) - 1,
+            key_bits=2 ** len(keys) - 1,
             keys=keys,
             packet=letter,
         )

@@ -409,9 +409,9 @@ def asked(peer, packet, sender, address, now, *, request=b"r" * 8):
     message = Publish(
         request=request,
         token=peer._node._tokens.token(address, now),
-        salt=0,
+        attempt=0,
         hops=1,
-        places=1,
+        key_bits=1,
         keys=keys,
         packet=packet,
     )

@@ -122,7 +122,7 @@ def test_udp_counts_garbage_and_answers_strangers_with_nothing():
                 async with asyncio.timeout(10):
                     while node.statistics.datagrams_received < len(junk):  # noqa: ASYNC110
                         await asyncio.sleep(0.001)
-            assert node.statistics.refused == {"malformed": 4, "no session": 1, "signature": 1}
+            assert node.statistics.refused == {"malformed": 4, "no_session": 1, "signature": 1}
             assert node.statistics.bytes_sent == 0
             assert node.peers == 0
 
