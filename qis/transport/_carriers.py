@@ -1,4 +1,4 @@
-"""How a node inside a process gets its packets to the others: straight, or by the overlay."""
+"""How a node of an in-memory network sends packets to others: directly, or by the overlay."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -20,8 +20,8 @@ from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
 
 TRIES: Final = 5
-"""How often time moves on so that an arrival on which this node failed comes again; then it comes
-again when other things move the time."""
+"""Retries of an arrival on which this node failed that keep virtual time moving. Later retries
+happen only when something else moves the time."""
 RETAIN_LIMIT: Final = 100_000
 """Packets that the direct mode keeps for subscribers that come later; the oldest go first."""
 
@@ -31,58 +31,58 @@ class Carrier(ABC):
 
     @property
     def is_busy(self) -> bool:
-        """Whether it waits for an answer or its own next step."""
+        """True if it waits for an answer or for its own next step."""
         return False
 
     @abstractmethod
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
-        """Get a packet to those who want one of its keys."""
+        """Send a packet to the nodes that want one of its keys."""
 
     @abstractmethod
     def interests_changed(self, now: float, *, has_more: bool) -> None:
-        """Register what is wanted here now, more or less than before."""
+        """Register what is wanted here now; `has_more` if that is more than before."""
 
     @abstractmethod
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
-        """Repeat and keep these own packets no more."""
+        """Stop repeating and keeping these packets of this node."""
 
     @abstractmethod
     def spread(self, now: float) -> None:
-        """See to it that what was published remains when this node goes."""
+        """Bring what was published here to other nodes, so that it outlives this one."""
 
     @abstractmethod
     def leave(self, now: float) -> None:
-        """Say goodbye."""
+        """Tell the other nodes that this one leaves."""
 
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002
-        """Whether the network keeps a packet: at once, where it keeps all for everybody."""
+        """Tell whether the network holds a packet; by default it holds all packets at once."""
         return Holding(is_held=True)
 
     def all_held(self, now: float) -> bool:  # noqa: ARG002
-        """Whether it keeps all that was published here."""
+        """True if the network holds all that was published here."""
         return True
 
     def judge_again(self) -> None:  # noqa: B027  which most need not
-        """Whom the reception accepts has changed."""
+        """React to a change of whom the reception accepts."""
 
 
 class Direct(Carrier):
-    """Knows every node of the process, and sends to those who share a key.
+    """Knows every node of the process, and sends to those that share a key.
 
     Parameters
     ----------
     guard
         Contains what an arrival raises.
     others
-        The other nodes now.
-    retained
-        What was published before, shared by all nodes of the network.
-    reception
-        This node's gate.
+        Gives the other nodes that are alive now.
+    message_store
+        What was published before: packet id → (packet, keys). Shared by all nodes of the network.
+    reception, statistics
+        What verifies this node's arrivals, and its counters.
     send
-        Called with (node, action): carries to it, unless it is lost on the way.
+        Called with (from, to, action): runs the action later at `to`, unless it is lost.
     wake
-        Called with a time, what is to be done then, and whether the network waits for it.
+        Called with a time in Unix seconds, what is to be done then, and whether `settle` waits.
 
     """
 
@@ -111,7 +111,7 @@ class Direct(Carrier):
         reception.on_room = self._again
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:  # noqa: ARG002
-        """Send to every node that wants one of the keys, and keep for others."""
+        """Send to every node that wants one of the keys, and keep the packet for later nodes."""
         carried = (bytes(packet), keys)
         self._message_store[packet.id] = carried
         if len(self._message_store) > RETAIN_LIMIT:
@@ -127,13 +127,13 @@ class Direct(Carrier):
                 self._send(self, node, node.arrival(packet.id, *carried))
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
-        """Take what is retained for them."""
+        """Take in what was published before and is wanted now."""
         for packet_id, (data, keys) in self._message_store.items() if has_more else ():
             if self.wants(keys):
                 self._send(self, self, self.arrival(packet_id, data, keys))
 
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
-        """Keep these for nobody."""
+        """Stop keeping these for later subscribers."""
         for packet_id in packet_ids:
             self._message_store.pop(packet_id, None)
 
@@ -141,16 +141,16 @@ class Direct(Carrier):
         """Nothing to do: the network keeps what was published."""
 
     def leave(self, now: float) -> None:
-        """Nothing to do."""
+        """Nothing to do: the other nodes see at once who is alive."""
 
     def wants(self, keys: Iterable[bytes]) -> bool:
-        """Whether an interest registered here has one of these routing keys or study ids."""
+        """True if an interest registered here has one of these routing keys or study ids."""
         return not set(keys).isdisjoint(self._reception.wanted_keys())
 
     def arrival(
         self, packet_id: bytes, data: bytes, keys: tuple[bytes, ...]
     ) -> Callable[[float], None]:
-        """What happens here when a packet comes."""
+        """Return the action that takes a packet in when it arrives here."""
 
         def arrive(now: float) -> None:
             self._statistics.datagrams_received += 1
@@ -164,7 +164,7 @@ class Direct(Carrier):
     def _take(
         self, packet_id: bytes, data: bytes, keys: tuple[bytes, ...], now: float, tries: int = 0
     ) -> None:
-        """Take an arrival in. What may come again does: the network keeps what was published."""
+        """Take an arrival in; what could not be judged now comes again from the message store."""
         verdict = self._reception.receive(data, keys, hops=1, now=now)
         if verdict is Verdict.FULL:
             self._kept_out.put(packet_id, None)
@@ -206,24 +206,24 @@ class Direct(Carrier):
 
 
 class Overlaid(Carrier):
-    """A node of the overlay, as on a real network but for its clock and its wires.
+    """A node of the overlay, which differs from one on UDP in its clock and its transmission only.
 
     Parameters
     ----------
     identity, address
-        The node's.
+        The node's key, and its address as the overlay's 18 bytes.
     guard
         Contains what a datagram or an alarm raises.
     rng
-        Source of all its randomness.
+        Source of all randomness of the node.
     send
         Called with (datagram, address).
     wake
-        Called with a time and what is to be done then.
+        Called with a time in Unix seconds and what is to be done then.
     condition
-        Where it is said how the node stands to the others.
+        Told how the node stands to the others.
     clock
-        The time of the network.
+        Gives the network's time in Unix seconds.
 
     """
 
@@ -267,37 +267,37 @@ class Overlaid(Carrier):
 
     @property
     def peer(self) -> tuple[bytes, bytes]:
-        """Key and address, for others to join by."""
+        """Key and address (18 bytes), by which others can join."""
         record = self.node.contact.record
         return record.key, record.address
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way or a handover is due."""
+        """True if a request is under way or a handover is due."""
         return self.node.is_busy
 
     def join(self, peers: Iterable[tuple[bytes, bytes]], now: float) -> None:
-        """Enter the network."""
+        """Enter the network through these peers."""
         self.node.join(peers, now)
         self._flush()
 
     def publish(self, packet: Packet, keys: tuple[bytes, ...], now: float) -> None:
-        """Hand to the holders of its keys."""
+        """Hand a packet to the rendezvous nodes of its keys."""
         self.node.publish(self._validator.carried(packet, keys), now)
         self._flush()
 
     def interests_changed(self, now: float, *, has_more: bool) -> None:  # noqa: ARG002
-        """Register at the holders."""
+        """Register what is wanted here at the rendezvous nodes of its keys."""
         self.node.want(self._reception.wanted(), now)
         self._flush()
 
     def spread(self, now: float) -> None:
-        """Hand what lives to all holders."""
+        """Hand all own packets that live to all rendezvous nodes of their keys."""
         self.node.publisher.spread(now)
         self._flush()
 
     def holding(self, packet_id: bytes) -> Holding:
-        """Whether other nodes have acknowledged a packet under each of its keys."""
+        """Tell whether other nodes have acknowledged a packet under each of its keys."""
         return holding_of(self.node, packet_id, self._refusals(self._now()))
 
     def _refusals(self, now: float) -> list[Claim]:
@@ -305,19 +305,19 @@ class Overlaid(Carrier):
         return self._reception.refusals.claims(known, now)
 
     def all_held(self, now: float) -> bool:
-        """Whether they have acknowledged all that was published here."""
+        """True if other nodes have acknowledged all that was published here."""
         return self.node.all_held(now)
 
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
-        """Repeat these no more."""
+        """Stop repeating these packets."""
         self.node.withdraw(packet_ids)
 
     def judge_again(self) -> None:
-        """Let go of nodes that are no longer accepted."""
+        """Drop nodes that are no longer accepted."""
         self.node.judge_again()
 
     def leave(self, now: float) -> None:
-        """Withdraw subscriptions and say goodbye."""
+        """Withdraw all subscriptions and tell the other nodes that this one leaves."""
         self.node.leave(now)
         self._flush()
 

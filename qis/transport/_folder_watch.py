@@ -1,4 +1,4 @@
-"""Whether a shared folder is still the folder that it was.
+"""Recognises whether a shared folder is still the folder that was opened.
 
 Where a share is no longer mounted, its mount point is an empty folder that can be read and
 written. Read as the share, it says that every site has taken back all it had; what is written
@@ -10,11 +10,12 @@ from enum import Enum
 from typing import Final, NamedTuple
 
 LEAST_FILES: Final = 2
-"""Of the same folder: one file alone is taken back by its site every day."""
+"""Files that must disappear at once from an unchanged folder to be suspicious: sites delete single
+files of their own every day."""
 
 
 class FolderState(Enum):
-    """What a look at the folder makes of it."""
+    """What the folder was found to be."""
 
     SAME = "the folder that was opened, or one that has its files"
     EMPTIED = "on the same device, and all packets have gone at once"
@@ -22,7 +23,7 @@ class FolderState(Enum):
 
 
 class Mark(NamedTuple):
-    """What the system calls a folder by: its device and its number there."""
+    """How the system identifies a folder: its device and its inode number there."""
 
     device: int
     number: int
@@ -34,7 +35,7 @@ class FolderWatch:
     Parameters
     ----------
     mark
-        Of the folder when it was opened.
+        Device and inode number of the folder when it was opened.
 
     """
 
@@ -44,11 +45,11 @@ class FolderWatch:
         self.state = FolderState.SAME
 
     def is_suspect(self, mark: Mark) -> bool:
-        """Whether the folder has to be listed before anything is written into it."""
+        """True if the folder has to be listed before anything is written into it."""
         return mark.device != self._mark.device or self.state is FolderState.REPLACED
 
     def look(self, mark: Mark, names: set[str]) -> FolderState:
-        """What the folder is, now that it has this mark and packets of these names.
+        """Compare with the last look: the folder has this mark and packets of these names now.
 
         A share that is mounted anew may have another device number: its packets tell. One that is
         mounted only after it was opened, while nothing was there, is taken as it is.
@@ -66,5 +67,5 @@ class FolderWatch:
         return self.state
 
     def forget(self, names: Iterable[str]) -> None:
-        """These files were deleted by this site itself."""
+        """Expect these files no longer: this site has deleted them itself."""
         self._names.difference_update(names)

@@ -22,7 +22,7 @@ KNOWN_LIMIT: Final = 65_536
 
 
 class HeldPackets:
-    """What has arrived, by id and by issuer."""
+    """The packets that have arrived, by id and by issuer."""
 
     def __init__(self, guard: Guard | None = None) -> None:
         self._guard = guard or Guard()
@@ -34,24 +34,25 @@ class HeldPackets:
         return len(self._held)
 
     def __contains__(self, packet_id: object) -> bool:
-        """Whether a packet has come, if it need not come again."""
+        """True if the packet of this id has come and need not come again."""
         return packet_id in self._held or packet_id in self._known
 
     def has_bytes(self, data: bytes) -> bool:
-        """Whether these very bytes are held; another signature may be wrong."""
+        """True if exactly these bytes are held: with another signature they would be unverified."""
         held = self._held.get(content_id(data))
         return held is not None and held[0] == data
 
     def put(self, packet_id: bytes, arrived: Arrived) -> None:
-        """Keep a packet, or keep it with other keys and hops."""
+        """Keep a packet, or replace the keys and hops of one that is held."""
         if packet_id not in self._held:
             self._of_issuer[issuer_key(arrived[0])] += 1
         self._held[packet_id] = arrived
         if len(self._held) > HELD_LIMIT:
-            self._let_go(HELD_LIMIT // 64 + 1)  # some at once: most of the work is to find them
+            self._let_go(HELD_LIMIT // 64 + 1)  # many at once, since each search reads all
 
     def _let_go(self, number: int) -> None:
-        share = (HELD_LIMIT - number) // len(self._of_issuer)  # so small that enough exceed it
+        # An equal share of what remains: the issuers above it hold at least `number` too many.
+        share = (HELD_LIMIT - number) // len(self._of_issuer)
         going = []
         for packet_id, (data, _, _) in self._held.items():
             issuer = issuer_key(data)
@@ -79,11 +80,11 @@ class HeldPackets:
             self._known.put(packet_id, None)
 
     def want_all(self) -> None:
-        """Let what is no longer held come again: there is somebody who has not had it."""
+        """Forget the ids of what is no longer held: a new subscription has not received it."""
         self._known.clear()
 
     def live(self, now: float) -> list[Arrived]:
-        """What is alive, in the order in which it came; what has expired is let go."""
+        """Drop what has expired, and return the rest in the order of arrival."""
         for packet_id in [i for i, (data, _, _) in self._held.items() if _expiry(data) <= now]:
             self._drop(packet_id)
         return list(self._held.values())
@@ -96,4 +97,5 @@ class HeldPackets:
 
 
 def _expiry(data: bytes) -> int:
+    """Unix seconds at which the packet of these 512 bytes expires."""
     return int.from_bytes(data[_layout.EXPIRES_AT], "big")

@@ -22,7 +22,7 @@ _log = logging.getLogger("qis.transport.udp")
 
 
 def parse_peer(text: str) -> Peer:
-    """Key and address of a peer written ``key@host:port``.
+    """Return key and address of a peer that is written ``key@host:port``.
 
     Raises
     ------
@@ -45,13 +45,13 @@ def parse_peer(text: str) -> Peer:
 
 
 def peer_name(peer: Peer) -> str:
-    """``key@host:port``; IPv6 in brackets."""
+    """Write a peer as ``key@host:port``; an IPv6 address stands in brackets."""
     host, port = unpack_address(peer[1])
     return f"{peer[0].hex()}@{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def read_cache(path: Path) -> list[Peer]:
-    """The peers that a file remembers; what cannot be read is named in the log and left out."""
+    """Read remembered peers from a file; lines that cannot be read are logged and left out."""
     try:
         with path.open(encoding="utf-8") as file:
             lines = [line for line, _ in zip(file, range(CACHE_LIMIT), strict=False)]
@@ -70,7 +70,7 @@ def read_cache(path: Path) -> list[Peer]:
 
 
 def write_cache(path: Path, peers: Iterable[Peer]) -> None:
-    """Remember peers; the file is whole or as it was. That it cannot be written is no fault."""
+    """Replace the file of remembered peers atomically. A failure is logged and not raised."""
     names = [peer_name(peer) for peer, _ in zip(peers, range(CACHE_LIMIT), strict=False)]
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:

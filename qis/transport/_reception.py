@@ -48,7 +48,7 @@ INBOX_LIMIT: Final = 4_096
 
 
 class Verdict(Enum):
-    """What became of an arrival."""
+    """The result of judging an arrival."""
 
     ACCEPTED = "new, verified, and given to whoever wants it"
     DUPLICATE = "seen before"
@@ -65,10 +65,10 @@ class Inbox:
     Parameters
     ----------
     interest
-        What it wants.
+        Which deliveries the subscription wants.
     earlier
-        What came before it opened, given first; read as it is consumed, since it may be more than
-        may wait.
+        Deliveries of packets that came before it opened, yielded first. An iterator, since they may
+        be more than an inbox may hold.
     on_room
         Called when half of what was waiting in a full inbox has been read.
 
@@ -87,7 +87,7 @@ class Inbox:
 
     @property
     def is_full(self) -> bool:
-        """Whether there is no room for another delivery; who asks is told when there is."""
+        """True if another delivery has no room; after that `on_room` is called once it has."""
         self._was_full |= len(self._waiting) >= INBOX_LIMIT
         return len(self._waiting) >= INBOX_LIMIT
 
@@ -120,23 +120,24 @@ class Inbox:
 
 
 class Reception:
-    """Decides about every arrival of one node, and holds what has verified.
+    """Judges every arrival of one node, and holds the packets that have verified.
 
-    Holding serves three needs at once: a packet that comes again is recognised, a subscription
-    that opens later gets what came before it, and other nodes can be offered what they missed.
+    Held packets serve three purposes: a packet that comes again is recognised, a subscription that
+    opens later gets what came before it, and other nodes can be offered what they missed.
 
     Parameters
     ----------
     roster, statistics
-        Whom it believes, and where it counts.
+        Which issuers are accepted, and the counters.
     topic_of
-        As for `Validator`.
+        Gives the topic of a packet: where packets are kept for others, a newer one replaces an
+        older of the same topic. Empty: it replaces nothing.
     notices
-        Who is told which verified packets are not held for others, and why, and what an arrival
-        made this node raise; default: only the log, and only the latter.
+        Told which verified packets are not held for others, and why, and what an arrival made this
+        node raise. Default: the latter goes to the log only.
     clock
-        Of the node: dates decide what is valid, steady seconds how often refused packets are
-        verified.
+        The node's clock: its date decides what is valid, its steady seconds how often refused
+        packets are verified.
 
     """
 
@@ -155,7 +156,7 @@ class Reception:
         self._held = HeldPackets(self._guard)
         self._clock = clock
         self.clocks = SiteClocks(clock.steady)
-        """What the issuers heard have shown of their clocks."""
+        """What packets and handshakes have shown of other sites' clocks."""
         self.refusals = Refusals(notices, name_of=self._site_of)
         """Which peers refuse what this site sends, and why."""
         self._notices = notices
@@ -167,10 +168,10 @@ class Reception:
             on_refusal=self._not_held,
             on_early=self._early,
         )
-        """What a node verifies by that it passes on; nothing is verified twice."""
+        """Verifies packets that the node passes on. Shared, so that nothing is verified twice."""
         self._inboxes: list[Inbox] = []
         self.on_room: Callable[[], None] = lambda: None
-        """Called when a subscription that was full has room again: what it kept out may come."""
+        """Called when a full subscription has room again, so that what it kept out can come."""
 
     @property
     def interests(self) -> tuple[Interest, ...]:
@@ -178,26 +179,26 @@ class Reception:
         return tuple(inbox.interest for inbox in self._inboxes)
 
     def wanted_keys(self) -> frozenset[bytes]:
-        """All routing keys and study ids that are registered now."""
+        """Return all routing keys and study ids that are registered now."""
         return frozenset(key for interest in self.interests for key in interest.all_keys)
 
     def wanted(self) -> Wanted:
-        """The same keys, and which packets under each: those near to one of the sketches."""
+        """Return the same keys, each with the sketches that its packets have to be similar to."""
         return wanted_of(self.interests)
 
     def _site_of(self, key: bytes) -> str | None:
-        """The roster's name of a site; in an open roster anybody has any number of keys."""
+        """Return the roster's name of a site; `None` in an open one, where names prove nothing."""
         issuer = Issuer(key)
         if self.roster.is_open or not self.roster.accepts(issuer):
             return None
         return self.roster.name_of(issuer)
 
     def accepts(self, issuer: Issuer) -> bool:
-        """Whether the roster lists an issuer now."""
+        """True if the roster lists an issuer now."""
         return self.roster.accepts(issuer)
 
     def is_one_site(self, key: bytes, other: bytes) -> bool:
-        """Whether the roster gives two keys to one site, which holds nothing for itself."""
+        """True if two keys belong to one site, whose own copies do not count as held."""
         site = self.roster.site_of(Issuer(key))
         return site is not None and self.roster.site_of(Issuer(other)) == site
 
@@ -207,7 +208,7 @@ class Reception:
 
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
-        """An inbox for an interest, as long as the context lasts; begins with what is held."""
+        """Open an inbox for an interest while the context lasts; it begins with what is held."""
         self._held.want_all()
         earlier = self._earlier(self._held.live(now), interest, now)
         inbox = Inbox(interest, earlier, self._has_room)
@@ -216,15 +217,16 @@ class Reception:
             yield inbox
         finally:
             self._inboxes.remove(inbox)
-            self._has_room()  # who did not read keeps nothing from the others any more
+            self._has_room()  # an inbox that nobody read may have held up the others
 
     def _has_room(self) -> None:
         self.on_room()
 
     def _earlier(self, held: list[Arrived], interest: Interest, now: float) -> Iterator[Delivery]:
-        """Deliveries of what was held when a subscription opened, as they are asked for.
+        """Yield what was held when a subscription opened.
 
-        They keep what they are made of, at most `HELD_LIMIT` packets, even if it is held no more.
+        The generator keeps these packets alive, at most `HELD_LIMIT`, even if they are dropped
+        meanwhile.
         """
         for data, keys, hops in held:
             fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
@@ -245,8 +247,8 @@ class Reception:
     def receive_many(self, arrivals: Sequence[Arrived], *, now: float) -> list[Verdict]:
         """Check some arrivals and deliver them, in their order. Never raises, whatever the bytes.
 
-        The signatures of all are verified together, which is faster. What an arrival makes this
-        node raise is contained and told, and concerns no other.
+        All signatures are verified together, which is faster. An exception that one arrival causes
+        is contained and told, and does not affect the others.
         """
         fresh: dict[bytes, bytes] = {}
         checked = [self._checked(data, now, fresh) for data, _, _ in arrivals]
@@ -261,7 +263,7 @@ class Reception:
         return verdicts
 
     def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
-        """`receive_many`, as a node asks for it: whether each need not come again."""
+        """As `receive_many`; true for each arrival that need not come again."""
         again = (Verdict.FULL, Verdict.FAULT)
         return [each not in again for each in self.receive_many(arrivals, now=now)]
 
@@ -275,7 +277,7 @@ class Reception:
             return Verdict.FAULT
 
     def _verified(self, fresh: dict[bytes, bytes]) -> dict[bytes, Packet | PeerError]:
-        """The packets of bytes that have passed the cheap checks, by these; ids are given."""
+        """Verify bytes that have passed the cheap checks: by bytes, the packet or the error."""
         with self._guard.item("reception.verify"):
             found = verify_screened(list(fresh), list(fresh.values()))
             return dict(zip(fresh, found, strict=True))
@@ -302,9 +304,10 @@ class Reception:
         return Verdict.FAULT if found is None else self._admit(found, arrived, now)
 
     def _check(self, data: bytes, now: float, fresh: dict[bytes, bytes]) -> Verdict | Packet | None:
-        """The cheap checks: a verdict, a packet verified before, or `None`; that is among `fresh`.
+        """Apply the cheap checks: returns a verdict, or a packet that was verified before.
 
-        There it has its id.
+        `None` means that the signature has to be verified: the bytes then stand in `fresh`, with
+        the packet's id.
         """
         try:
             known = self.validator.known(data)
@@ -328,7 +331,7 @@ class Reception:
         return known
 
     def _admit(self, found: Packet | PeerError, arrived: Arrived, now: float) -> Verdict:
-        """The last checks, and the delivery to whoever wants it."""
+        """Apply the last checks, and deliver to all inboxes that want the packet."""
         if isinstance(found, PeerError):
             return self._refused(found)
         _, keys, hops = arrived
@@ -357,7 +360,8 @@ class Reception:
         if not wanted:
             self._statistics.unmatched += 1
         self.clocks.packet(found.issuer.key, found.issued_at)
-        self._held.put(found.id, arrived)  # last: what failed on its way is not held as received
+        # Last, so that an arrival on which the steps above failed can come again.
+        self._held.put(found.id, arrived)
         return Verdict.ACCEPTED
 
     def _repeated(self) -> Verdict:
@@ -365,10 +369,10 @@ class Reception:
         return Verdict.DUPLICATE
 
     def _topic(self, packet: Packet) -> bytes:
-        """What a packet replaces, at a node that keeps it for others; empty: nothing.
+        """Return the topic under which a packet replaces others that are kept; empty: none.
 
-        What the roster refuses is kept beside what it accepts and takes nothing's place: the
-        rosters of those who come later may differ.
+        A packet that the roster refuses replaces nothing and is kept beside the accepted ones,
+        since later subscribers may have other rosters.
         """
         return b"" if distrust(bytes(packet), self.roster) else self._topic_of(packet)
 

@@ -1,8 +1,8 @@
-"""Reading a file that anybody may have put where it is, without being led elsewhere or held up.
+"""Reads a file of a shared folder, which anybody may have put there, safely.
 
-A symbolic link may lead out of the folder, opening a FIFO waits for a writer, a device does
-anything at all, and a sparse file of no blocks may say that it has 600 MB. So: look before opening,
-open without following or waiting, and look again at what was opened.
+A symbolic link may lead out of the folder, opening a FIFO blocks until somebody writes, a device
+may do anything, and a sparse file of no blocks may claim a size of 600 MB. So the file is checked
+before it is opened, opened without following links or blocking, and checked again after opening.
 """
 
 import errno
@@ -41,14 +41,14 @@ def require_readable(found: os.stat_result, limit: int) -> None:
 
 
 def read_regular(path: str | os.PathLike[str], limit: int) -> bytes:
-    """The content of a regular file of at most `limit` bytes.
+    """Return the content of a regular file of at most `limit` bytes.
 
     Raises
     ------
     ForeignFileError
-        If it is anything else.
+        If it is not a regular file, or is larger.
     OSError
-        As the system says.
+        If the system refuses.
 
     """
     require_readable(os.lstat(path), limit)

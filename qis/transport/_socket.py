@@ -1,8 +1,8 @@
-"""The UDP socket under an event loop: drained in batches, and never waited for.
+"""A non-blocking UDP socket under asyncio, read in batches.
 
-Reading a datagram takes a few microseconds, verifying what it carries ten times as long. So all
-that has come is read at once, before the system's buffer overflows, and waits here for its turn.
-asyncio's own datagram protocol takes one at a time and loses most of a burst.
+Reading a datagram takes a few microseconds, verifying its packet ten times as long. So everything
+that has arrived is read at once, before the system's buffer overflows, and queued here. asyncio's
+own datagram protocol reads one datagram a turn and loses most of a burst.
 """
 
 import asyncio
@@ -21,22 +21,22 @@ from qis.transport.base import Statistics
 RECEIVE_BUFFER: Final = 4 * 2**20
 """Bytes asked of the system for the socket's receive buffer."""
 READ_LIMIT: Final = 4_096
-"""Datagrams read at one go."""
+"""Most datagrams that are read before any is handled."""
 BATCH: Final = 32
-"""Datagrams handled together, before it is seen whether more have come."""
+"""Datagrams that are handled together, before the socket is read again."""
 FLOOD: Final = 128
-"""Datagrams that wait from which on fewer are handled together, so that the system's buffer, which
-may fill within milliseconds, is looked at more often."""
+"""From so many queued datagrams on the batches are smaller, so that the system's buffer, which may
+fill within milliseconds, is read more often."""
 BATCH_IN_FLOOD: Final = 4
 BEFORE_A_PAUSE: Final = 64
-"""Datagrams handled before the rest of the program has its turn."""
+"""Datagrams that are handled before other tasks of the event loop run."""
 ARRIVED_LIMIT: Final = 32_768
-"""Datagrams that wait to be handled, some 40 MiB; beyond these one is refused and counted: whoever
-sent it tries again."""
+"""Most datagrams that are queued, some 40 MiB. A further one is refused and counted; its sender
+tries again."""
 WAITING_LIMIT: Final = 16_384
-"""Datagrams that wait for the system to take them; the oldest go first, as if lost on the way."""
+"""Most datagrams that wait to be sent. The oldest are dropped first, as if lost in the network."""
 _LARGEST: Final = 2_048
-"""Bytes read of a datagram; what is longer is none of ours, and is refused for that."""
+"""Bytes read of a datagram. A longer one is not of this protocol, and is refused as malformed."""
 
 _log = logging.getLogger("qis.transport.udp")
 
@@ -47,11 +47,13 @@ class DatagramSocket:
     Parameters
     ----------
     host, port
-        Where to listen; "::" takes IPv4 too where the system lets it.
+        Numeric address to listen on; "::" takes IPv4 too where the system allows it.
     guard
-        Contains what reading and handling raise.
+        Contains exceptions of reading and handling.
     received
-        Called with some (datagram, address); after several such calls `drained` once for all.
+        Called with a list of (datagram, address of 18 bytes).
+    drained
+        Called once after several calls of `received`.
 
     Raises
     ------
@@ -86,7 +88,7 @@ class DatagramSocket:
 
     @property
     def bound_to(self) -> tuple[str, int]:
-        """Host and port."""
+        """Host and port that the socket is bound to."""
         host, port = self._socket.getsockname()[:2]
         return host, port
 
@@ -96,7 +98,7 @@ class DatagramSocket:
         return self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF)
 
     def send(self, data: bytes, address: bytes) -> None:
-        """Send, or keep for when the system has room."""
+        """Send a datagram, or queue it until the system has room."""
         if self._waiting or not self._send_now(data, address):
             if len(self._waiting) >= WAITING_LIMIT:
                 self._waiting.popleft()
@@ -111,7 +113,7 @@ class DatagramSocket:
             self._loop.add_writer(self._socket.fileno(), self._send_waiting)
 
     def close(self) -> None:
-        """Send what waits, as far as the system takes it, and close."""
+        """Send what is queued, as far as the system takes it now, and close."""
         self._is_open = False
         while self._waiting and self._send_now(*self._waiting[0]):
             self._waiting.popleft()
@@ -155,7 +157,7 @@ class DatagramSocket:
             self._loop.add_reader(self._socket.fileno(), self._on_readable)
 
     def _read(self) -> int:
-        """Take what the system has; how many there were."""
+        """Read what the system has, at most `READ_LIMIT`; returns the number of datagrams."""
         receive, arrived = self._socket.recvfrom, self._arrived
         count = size = refused = 0
         try:
@@ -177,7 +179,7 @@ class DatagramSocket:
             self._statistics.datagrams_received += count
             self._statistics.bytes_received += size
             if refused:
-                self._statistics.refused["queue full"] += refused
+                self._statistics.refused["queue_full"] += refused
                 self._guard.at_limit(
                     "transport._socket.ARRIVED_LIMIT",
                     "",
@@ -192,7 +194,7 @@ class DatagramSocket:
             with self._guard.item("udp.handling"):
                 self._handle_some()
             self._drained()
-        finally:  # whatever happens: what waits, and all that comes, has its turn
+        finally:  # also after an error, or what is queued would never be handled
             self._is_handling = bool(self._arrived) and self._is_open
             if self._is_handling:
                 self._loop.call_soon(self._handle)
@@ -204,7 +206,7 @@ class DatagramSocket:
             size = BATCH_IN_FLOOD if len(arrived) > FLOOD else BATCH
             batch = [arrived.popleft() for _ in range(min(size, len(arrived)))]
             handled += len(batch)
-            # Port 0 can be forged, and nothing can be sent there.
+            # Port 0 can only be forged, and nothing can be sent to it.
             self._received([(data, _address_of(source)) for data, source in batch if source[1]])
             while self._is_open and self._read() > FLOOD and len(arrived) < ARRIVED_LIMIT // 2:
                 pass
@@ -212,7 +214,7 @@ class DatagramSocket:
                 break
 
     def _send_now(self, data: bytes, address: bytes) -> bool:
-        """Whether the system has taken it, or never will."""
+        """True if the datagram is dealt with: sent, or impossible to send; false if to be kept."""
         host, port = unpack_address(address)
         if self._is_ipv6 and "." in host and ":" not in host:
             host = f"::ffff:{host}"
@@ -229,9 +231,8 @@ class DatagramSocket:
 
     def _send_waiting(self) -> None:
         while self._waiting:
-            with self._guard.item(
-                "udp.writing"
-            ):  # else one that cannot be sent would stay for ever
+            # Contained, so that a datagram that cannot be sent is dropped and not tried for ever.
+            with self._guard.item("udp.writing"):
                 if not self._send_now(*self._waiting[0]):
                     return
             self._waiting.popleft()

@@ -1,4 +1,4 @@
-"""How a node of the overlay stands, in words: what is held of a packet, and how the node is."""
+"""The state of an overlay node in words: whether a packet is held, and how healthy the node is."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -24,9 +24,9 @@ _REMEDY: Final = (
 
 
 def holding_of(node: OverlayNode, packet_id: bytes, refusals: Iterable[Claim] = ()) -> Holding:
-    """Whether other nodes hold a packet under each of its keys, and if not, why.
+    """Tell whether other nodes hold a packet under each of its keys, and if not, why.
 
-    `refusals` is what others refuse of late, whichever packet it was about.
+    `refusals` are the reasons for which others have refused packets lately, whichever those were.
     """
     progress = node.progress(packet_id)
     if progress is None:
@@ -48,14 +48,14 @@ def holding_of(node: OverlayNode, packet_id: bytes, refusals: Iterable[Claim] = 
 
 
 def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: float) -> None:
-    """Say in a node's health how it stands to the others.
+    """Set a node's health by its connection to the other nodes.
 
     Parameters
     ----------
     condition
-        Of the node.
+        The node's health.
     standing
-        How it stands.
+        What the node knows of others, and how many requests were not answered.
     now
         Unix seconds.
     heard_s_ago

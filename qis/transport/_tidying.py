@@ -1,4 +1,4 @@
-"""What a site deletes of its own in a shared folder: expired packets, and abandoned drafts."""
+"""Deletes a site's own expired packets and abandoned temporary files from a shared folder."""
 
 import os
 import tempfile
@@ -15,11 +15,11 @@ from qis.packet import Packet, issuer_key
 from qis.transport._shared_file import ForeignFileError, read_regular
 
 ABANDONED_S: Final = 3_600.0
-"""A draft that is older was left by a process that has stopped."""
+"""A temporary file that is older was left by a process that has stopped."""
 
 
 class Tidied(NamedTuple):
-    """What was done with this site's own packets that have expired by this machine's clock."""
+    """Counts of this site's own packets that have expired by this machine's clock."""
 
     removed: int = 0
     kept: int = 0
@@ -27,7 +27,7 @@ class Tidied(NamedTuple):
 
 
 def tidy(folder: Path, own: Issuer, guard: Guard, *, now: float, largest: int) -> Tidied:
-    """Delete own expired packets, and drafts that a stopped process left.
+    """Delete own expired packets, and temporary files that a stopped process left.
 
     A machine whose clock is far ahead would delete what the others still need, so a packet goes
     only if it has expired by the file server's time too.
@@ -54,7 +54,7 @@ def tidy(folder: Path, own: Issuer, guard: Guard, *, now: float, largest: int) -
 
 
 def _folder_time(folder: Path) -> float:
-    """What a file that is written now is dated: the file server's time, not this machine's."""
+    """Return the modification time of a new file: the file server's clock, in Unix seconds."""
     with tempfile.NamedTemporaryFile(dir=folder, prefix=".qis.", suffix=".tmp") as probe:
         return os.fstat(probe.fileno()).st_mtime
 

@@ -1,4 +1,4 @@
-"""What makes one packet replace another at the nodes that keep it: that it speaks for the same."""
+"""The topic of a packet: at nodes that keep packets, a newer one replaces an older of its topic."""
 
 from blake3 import blake3
 
@@ -7,7 +7,7 @@ from qis.packet import Packet
 
 
 def topic_of(packet: Packet) -> bytes:
-    """What a packet speaks for: its issuer's word on a question and cohort, until a newer one."""
+    """Return 16 bytes that are equal for packets of the same evidence key."""
     key = evidence_key(packet)
     parts = (key.study_id, key.issuer, bytes((key.role,)), key.cohort.encode())
     return blake3(b"".join(parts)).digest(16)

@@ -13,14 +13,14 @@ Action = Callable[[float], None]
 
 
 class VirtualTime:
-    """An agenda that an event loop works off.
+    """A queue of timed actions that an asyncio event loop works through.
 
     Parameters
     ----------
     now
         Unix seconds at which it begins.
     is_busy
-        Whether somebody waits for what is due later.
+        True while some node waits for an action that is due later.
 
     """
 
@@ -34,18 +34,18 @@ class VirtualTime:
 
     @property
     def is_settled(self) -> bool:
-        """Whether nothing is under way and nobody waits."""
+        """True if nothing is under way and no node waits."""
         return not self._under_way and not (self._agenda and self._is_busy())
 
     def at(self, when: float, action: Action, *, is_under_way: bool) -> None:
-        """Do something at a time; `is_under_way`: time moves on to get there."""
+        """Schedule an action; `is_under_way`: time advances by itself to reach it."""
         self._under_way += is_under_way
         entry = (max(when, self.now), next(self._order), action, is_under_way)
         heapq.heappush(self._agenda, entry)
         self.go_on()
 
     def go_on(self) -> None:
-        """Work on, in the turns of the event loop that runs; without one, later."""
+        """Go on in the running event loop; if none runs, at the next call inside one."""
         if self._pump is None and not self.is_settled:
             try:
                 self._pump = asyncio.get_running_loop().call_soon(self._turn)
@@ -59,7 +59,7 @@ class VirtualTime:
             await asyncio.sleep(0)
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and do what is due in it."""
+        """Advance the time by some seconds, running each action when it is due."""
         end = self.now + seconds
         while self._agenda and self._agenda[0][0] <= end:
             self._do_next()

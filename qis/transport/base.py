@@ -1,4 +1,4 @@
-"""What every transport is: publish, subscribe, close.
+"""The interface of all transports: publish, subscribe, close.
 
 Not promised: that a packet arrives, in which order, or how often the network carries it. Promised:
 whatever a subscription yields has been verified, was admitted by the roster, travels under the
@@ -46,10 +46,11 @@ class Delivery(NamedTuple):
 class Statistics:
     """What a transport has done since it was opened.
 
-    `refused` counts arrivals by the name of the error that refused them; `dropped` those that a
-    full inbox kept out, and that come again; `unmatched` verified packets that no interest here
-    wants; `hops` what was delivered by the number of nodes that it went through; `tidied` this
-    site's own expired packets that were deleted from a shared folder.
+    `refused` counts what was refused, by reason: for a packet the class of the error, such as
+    ``"UntrustedIssuerError"``, for anything else a code, such as ``"queue_full"``. `dropped` counts
+    packets that did not fit into a full inbox, and that come again; `unmatched` verified packets
+    that no interest here wants; `hops` deliveries by the number of nodes that the packet went
+    through; `tidied` this site's own expired packets that were deleted from a shared folder.
     """
 
     published: int = 0
@@ -87,48 +88,47 @@ class Holding(NamedTuple):
 
 
 class Transport(ABC):
-    """Carries packets to whoever's interest they match. An async context manager."""
+    """Carries packets to the nodes whose interests they match. An async context manager."""
 
     @property
     def notices(self) -> Notices:
-        """What happens to this transport that somebody has to know; the loop listens to it."""
+        """Faults, limits, refusals and changes of health; a loop turns them into events."""
+        # Made when first asked for: a third party's __init__ need not call this class's.
         found = self.__dict__.get("_notices")
-        if (
-            found is None
-        ):  # made when first asked for, since a third party's __init__ calls no other
+        if found is None:
             found = self.__dict__["_notices"] = Notices(logging.getLogger("qis.transport"))
         return found
 
     @property
     def health(self) -> Health:
-        """How it is, why, and since when; by default whether it is open."""
+        """The state of the transport, with reasons and since when; by default open or closed."""
         return Health(
             state=HealthState.OK if self.is_open else HealthState.CLOSED, since=time.time()
         )
 
     @property
     def site_clocks(self) -> SiteClocks:
-        """What it has heard of the clocks of others; by default nothing."""
+        """What packets and handshakes have shown of other sites' clocks; by default nothing."""
         return SiteClocks(time.monotonic)
 
     async def hear_clocks(self, timeout_s: float) -> None:  # noqa: B027  by default at once
-        """Wait until the first sites that can be heard have been, but no longer than this."""
+        """Wait until the first sites have shown their clocks, at most `timeout_s` seconds."""
 
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
-        """Whether the network keeps a packet published here; see `Holding`.
+        """Tell whether other sites hold a packet that was published here; see `Holding`.
 
-        The default, for networks that have no word for it: once `publish` has returned, it does.
+        The default is for networks that cannot tell: what `publish` has taken counts as held.
         """
         return Holding(is_held=True)
 
     @property
     def is_open(self) -> bool:
-        """Whether it may publish now; those that need no opening are open from the start."""
+        """True if it can publish now. A transport that needs no opening is open from the start."""
         return True
 
     @property
     def leaves_machine(self) -> bool:
-        """Whether others than this machine's programs may read what is published or registered."""
+        """True if what is published or registered can be read beyond this machine."""
         return True
 
     @property
@@ -140,7 +140,8 @@ class Transport(ABC):
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
         """Hand a packet to the network.
 
-        Returns when this transport has taken responsibility for it, not when anyone has it.
+        Returns when this transport has taken responsibility for it, which may be before another
+        node has it.
 
         Raises
         ------
@@ -153,23 +154,23 @@ class Transport(ABC):
 
     @abstractmethod
     def subscribe(self, interest: Interest) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
-        """Register an interest on entry, take it back on exit; yields what matches between."""
+        """Register an interest on entry and withdraw it on exit; yields what matches meanwhile."""
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Leave the network and free everything; idempotent. Open subscriptions end."""
+        """Leave the network and release all resources. Idempotent; open subscriptions end."""
 
     def withdraw(self, packets: Iterable[Packet]) -> None:  # noqa: B027  as far as it can
-        """Repeat these own packets no more, and take back what lies where this node can delete it.
+        """Stop repeating these packets of this site, and delete the copies that it can delete.
 
-        Others may hold them all the same. By default nothing.
+        Other nodes may still hold copies. The default does nothing.
         """
 
     def believe(self, roster: Roster) -> None:  # noqa: B027  in a transport without a roster
-        """Admit by another roster from now on. One that keeps no roster has nothing to change."""
+        """Admit packets by another roster from now on. The default does nothing."""
 
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  in-process: at once
-        """Wait until all that was published is held (`Holding`); whether it is in time."""
+        """Wait until all that was published is held (`Holding`); false if `timeout_s` is over."""
         return True
 
     async def __aenter__(self) -> Self:
@@ -185,7 +186,7 @@ class Transport(ABC):
 
 
 def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[bytes, ...]:
-    """All keys that the packet travels under: the given ones and its study's id.
+    """Return all keys that the packet travels under: the given ones and its study's id.
 
     Raises
     ------

@@ -40,7 +40,7 @@ from qis.transport.site_clocks import SiteClocks, span
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
 _LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
 _TURN: Final = 256
-"""Files read before others get their turn."""
+"""Files that are read before other tasks of the event loop run."""
 _HEARD_AGAIN: Final = 32
 """Packets dated in the future that a look reads once more, to verify them."""
 
@@ -48,10 +48,10 @@ _Mark = tuple[int, int]
 
 
 class _Early(NamedTuple):
-    """Of a file whose packet is dated in the future."""
+    """What is remembered of a file whose packet is dated in the future."""
 
     key: bytes
-    """The issuer that it names; nobody need have verified it."""
+    """Key of the issuer that it names; not necessarily verified."""
     due_at: float
     """Unix seconds from which on it is admitted."""
 
@@ -118,12 +118,12 @@ class DirectoryTransport(Transport):
 
     @property
     def is_open(self) -> bool:
-        """Whether the folder is in use."""
+        """True while the folder is in use."""
         return self._is_open
 
     @property
     def site_clocks(self) -> SiteClocks:
-        """What packets have shown of the clocks of others, those dated in the future included."""
+        """What packets have shown of other sites' clocks, those from the future included."""
         return self._reception.clocks
 
     @property
@@ -142,7 +142,7 @@ class DirectoryTransport(Transport):
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Put a packet into the folder; on disk when this returns."""
+        """Put a packet into the folder; it is synced to disk when this returns."""
         keys = require_signed_keys(packet, routing_keys)
         self._require_open()
         self._reception.hold(packet, keys)
@@ -170,9 +170,9 @@ class DirectoryTransport(Transport):
         self._statistics.published += 1
 
     def holding(self, packet_id: bytes) -> Holding:
-        """Whether the packet's file lies in the folder, where `publish` has synced it to disk.
+        """Tell whether the packet's file lies in the folder, where `publish` has synced it to disk.
 
-        Who else reads the folder it cannot know.
+        Whether anybody else reads the folder cannot be known.
         """
         name = f"{packet_id.hex()}.qis"
         try:
@@ -187,12 +187,12 @@ class DirectoryTransport(Transport):
 
     @property
     def health(self) -> Health:
-        """Whether the folder can be read and written; docs/operating.md says what to do."""
+        """The state of the folder: can it be read and written; see docs/operating.md."""
         return self._condition.health
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
-        """Register an interest; what lies in the folder for it comes first."""
+        """Register an interest; matching packets that are in the folder already come first."""
         self._require_open()
         with self._reception.inbox(interest, now=self._clock.wall()) as inbox:
             if self._polling is None:
@@ -220,14 +220,14 @@ class DirectoryTransport(Transport):
                 self._watch.forget([f"{packet.id.hex()}.qis"])
 
     def believe(self, roster: Roster) -> None:
-        """Admit by another roster from now on; all files are looked at once more."""
+        """Admit packets by another roster from now on; all files are read once more."""
         self._reception.roster = roster
         self._seen.clear()
         self._early.clear()
         self._unheard.clear()
 
     async def aclose(self) -> None:
-        """Stop looking; idempotent. The folder stays as it is."""
+        """Stop reading the folder, which stays as it is; idempotent."""
         if not self._is_open:
             return
         self._is_open = False
@@ -266,7 +266,7 @@ class DirectoryTransport(Transport):
     async def _take_in(self) -> None:
         with os.scandir(self.path) as entries:
             files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
-        # What is remembered of files that are gone would only grow.
+        # Only of files that are there: otherwise what is remembered would grow for ever.
         there = {entry.name for entry in files}
         if self._look_over(there) is not FolderState.SAME:
             return  # an empty mount point shows nothing, least of all that all was taken back
@@ -281,7 +281,7 @@ class DirectoryTransport(Transport):
                 await asyncio.sleep(0)
 
     def _take_back(self, gone: set[str]) -> None:
-        """Packets dated in the future that are there no longer show nobody's clock any more."""
+        """Forget what packets dated in the future showed of clocks, since they were deleted."""
         for name in gone:
             del self._early[name]
             key = self._reception.clocks.take_back(bytes.fromhex(name.removesuffix(".qis")))
@@ -291,14 +291,14 @@ class DirectoryTransport(Transport):
                         self._seen.pop(other, None)
 
     def _hear_again(self, there: set[str]) -> None:
-        """Look once more at packets of which nobody knows yet whether they are their issuers'."""
+        """Read once more some packets dated in the future that could not be verified yet."""
         self._unheard = {name: None for name in self._unheard if name in there}
         for name in list(self._unheard)[:_HEARD_AGAIN]:
             del self._unheard[name]
             self._seen.pop(name, None)
 
     def _tried(self, entry: "os.DirEntry[str]") -> bool:
-        """Whether the file was new or had changed. One that fails is tried again, ever later."""
+        """Read a file; true if it was new or changed. One that fails is tried again, ever later."""
         now_s = asyncio.get_running_loop().time()
         if self._set_aside.waits(entry.name, now_s):
             return False
@@ -309,7 +309,7 @@ class DirectoryTransport(Transport):
             except FileNotFoundError:  # whose owner has just deleted it
                 is_new = False
             except PermissionError:  # one unreadable file must not hide the others
-                self._refuse("UnreadableFile", entry.name, "not readable for this account")
+                self._refuse("unreadable_file", entry.name, "not readable for this account")
         if item.failed:
             self._seen.pop(entry.name, None)
             self._set_aside.failed(entry.name, now_s)
@@ -318,7 +318,7 @@ class DirectoryTransport(Transport):
         return is_new
 
     def _look_at(self, entry: "os.DirEntry[str]") -> bool:
-        """Whether the file was new or had changed."""
+        """Read a file if it is new or has changed; true if so."""
         found = entry.stat(follow_symlinks=False)
         mark = (found.st_size, found.st_mtime_ns)
         now = self._clock.wall()
@@ -333,14 +333,14 @@ class DirectoryTransport(Transport):
             require_readable(found, _LARGEST)
             is_done = self._receive(entry)
         except ForeignFileError as error:
-            self._refuse("ForeignFile", entry.name, str(error))
+            self._refuse("foreign_file", entry.name, str(error))
         else:
             if not is_done:
                 del self._seen[entry.name]
         return True
 
     def _compare(self, modified: float, now: float, *, of: str, both_ways: bool = False) -> None:
-        """Tell if the file server's clock differs from this machine's; alone it proves nothing."""
+        """Tell if the file server's clock differs from this machine's; either may be wrong."""
         apart_s = modified - now
         if apart_s > CLOCK_TOLERANCE_S or (both_ways and apart_s < -CLOCK_TOLERANCE_S):
             way = "ahead of" if apart_s > 0.0 else "behind"
@@ -358,13 +358,13 @@ class DirectoryTransport(Transport):
         )
 
     def _receive(self, entry: "os.DirEntry[str]") -> bool:
-        """Whether the file is done with, as it is now."""
+        """Take a file in; true if it need not be read again unless it changes."""
         data = read_regular(entry.path, _LARGEST)
         packet, rest = data[:PACKET_SIZE], data[PACKET_SIZE:]
         self._statistics.bytes_received += len(data)
         whole = len(packet) == PACKET_SIZE and not len(rest) % ROUTING_KEY_SIZE
         if not whole or entry.name != f"{content_id(packet).hex()}.qis":
-            self._statistics.refused["ForeignFile"] += 1  # or still being copied: no word of it
+            self._statistics.refused["foreign_file"] += 1  # no notice: it may still be copied
             return True
         keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
         verdict = self._reception.receive(packet, keys, hops=1, now=self._clock.wall())
@@ -379,7 +379,7 @@ class DirectoryTransport(Transport):
         return verdict is not Verdict.FULL
 
     def _write(self, name: str, content: bytes) -> bool:
-        """Whether the file had to be written."""
+        """Write a file unless it is there already; true if it was written."""
         target = self.path / name
         with suppress(FileNotFoundError, ForeignFileError):  # what is foreign there is replaced
             if read_regular(target, _LARGEST) == content:
@@ -422,7 +422,7 @@ class DirectoryTransport(Transport):
             )
 
     def _look_over(self, names: set[str]) -> FolderState:
-        """Tell if the folder is another than it was, or has lost all of its packets at once."""
+        """Tell if the folder is another than before, or has lost all of its packets at once."""
         now = self._clock.wall()
         state = self._watch.look(_mark_of(self.path), names)
         if state is FolderState.REPLACED:
@@ -496,6 +496,6 @@ def _sync(file: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name durable, where the system lets us; network shares often do not."""
+    """Make a new file name durable, where the system can; network shares often cannot."""
     with suppress(OSError):
         _sync(folder)

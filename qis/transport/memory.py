@@ -29,12 +29,12 @@ _PORT = 4_000
 
 
 class MemoryNetwork:
-    """What joins `MemoryTransport`s.
+    """The network that connects `MemoryTransport`s.
 
     Parameters
     ----------
     seed
-        Seed of all chance.
+        Seed of all randomness: networks made and used alike with one seed behave identically.
     latency_s
         Range of the delay of a datagram in virtual seconds, uniform.
     loss, duplicate, reorder
@@ -43,7 +43,7 @@ class MemoryNetwork:
     now
         Unix seconds at which the network starts; default: the machine's clock.
     overlay
-        Whether packets are routed by the overlay, as over UDP, or reach everybody directly.
+        Route packets by the overlay, as over UDP; otherwise each node reaches all others directly.
 
     """
 
@@ -78,7 +78,7 @@ class MemoryNetwork:
 
     @property
     def now(self) -> float:
-        """Unix seconds on the network's clock."""
+        """Unix seconds on the network's virtual clock."""
         return self._time.now
 
     async def settle(self) -> None:
@@ -86,13 +86,20 @@ class MemoryNetwork:
         await self._time.settle()
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass: what is due in it is done, such as refreshes and repetitions."""
+        """Advance the virtual time by `seconds`, doing what is due, such as refreshes.
+
+        Raises
+        ------
+        InputError
+            If `seconds` is negative.
+
+        """
         if not seconds >= 0.0:
             raise InputError("time does not go back", field="seconds", actual=seconds, limit=0.0)
         await self._time.advance(seconds)
 
     def partition(self, *sides: Iterable["MemoryTransport"]) -> None:
-        """Lose everything between transports of different sides; those in none form one more."""
+        """Lose all datagrams between different sides; transports in no side form one more."""
         self._sides = {
             transport._carrier: side  # noqa: SLF001  the transport is the network's other half
             for side, transports in enumerate(sides)
@@ -104,7 +111,7 @@ class MemoryNetwork:
         self._sides = {}
 
     def kill(self, transport: "MemoryTransport") -> None:
-        """Let a node die at once, without a word to the others."""
+        """Stop a node at once, without telling the others."""
         self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
 
     def _join(
@@ -194,7 +201,7 @@ class MemoryTransport(Transport):
     identity
         This node's key.
     roster
-        Whose packets are let through; default: everybody's.
+        Whose packets are accepted; default: everybody's.
 
     """
 
@@ -216,17 +223,17 @@ class MemoryTransport(Transport):
 
     @property
     def is_open(self) -> bool:
-        """Whether `aclose` has not been called."""
+        """True until `aclose` is called."""
         return self._is_open
 
     @property
     def leaves_machine(self) -> bool:
-        """Nothing leaves the process."""
+        """False: nothing leaves the process."""
         return False
 
     @property
     def site_clocks(self) -> SiteClocks:
-        """What packets have shown of the clocks of others."""
+        """What packets have shown of other sites' clocks."""
         return self._reception.clocks
 
     @property
@@ -235,7 +242,7 @@ class MemoryTransport(Transport):
         return self._statistics
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Send a packet to the nodes that registered one of its keys."""
+        """Send a packet to the nodes that have registered one of its keys."""
         if not self._is_open:
             raise TransportError("the transport is closed")
         keys = require_signed_keys(packet, routing_keys)
@@ -245,7 +252,7 @@ class MemoryTransport(Transport):
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
-        """Register an interest; what was published before and is retained comes too."""
+        """Register an interest; packets that were published before are delivered too."""
         if not self._is_open:
             raise TransportError("the transport is closed")
         with self._reception.inbox(interest, now=self._network.now) as inbox:
@@ -255,34 +262,35 @@ class MemoryTransport(Transport):
             self._carrier.interests_changed(self._network.now, has_more=False)
 
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  it is the network's time
-        """Let the network settle; whether all that was published is held then (`holding`)."""
+        """Let the network settle; true if all that was published is held then (`holding`)."""
         self._carrier.spread(self._network.now)
         await self._network.settle()
         return self._carrier.all_held(self._network.now)
 
     def holding(self, packet_id: bytes) -> Holding:
-        """Whether others have a packet: at once, or with the overlay as over UDP.
+        """Tell whether other nodes hold a packet, as over UDP.
 
-        Without it the network itself keeps what was published, for whoever comes later.
+        Without the overlay every published packet is held at once, since the network itself keeps
+        it for later subscribers.
         """
         return self._carrier.holding(packet_id)
 
     @property
     def health(self) -> Health:
-        """Whether it is open and, with the overlay, how it stands to the others."""
+        """The node's state: open or closed and, with the overlay, its connection to others."""
         return self._condition.health
 
     def believe(self, roster: Roster) -> None:
-        """Admit by another roster from now on."""
+        """Admit packets and nodes by another roster from now on."""
         self._reception.roster = roster
         self._carrier.judge_again()
 
     def withdraw(self, packets: Iterable[Packet]) -> None:
-        """Repeat these own packets no more, and keep them for nobody."""
+        """Stop repeating these packets of this node, and stop keeping them for others."""
         self._carrier.withdraw([packet.id for packet in packets])
 
     async def aclose(self) -> None:
-        """Leave the network."""
+        """Leave the network and end all subscriptions; idempotent."""
         if self._is_open:
             self._is_open = False
             self._network._leave(self._carrier)  # noqa: SLF001  as above

@@ -1,9 +1,9 @@
-"""What the sites heard show of their clocks, and whether this machine's own is to be believed.
+"""The clocks of other sites, as far as they are known, and a verdict on this machine's own.
 
-A machine cannot tell from itself that its date is wrong; the others can. A handshake shows a peer's
-clock. A verified packet shows a time that its issuer's clock has reached: a lower bound, since it
-may have been long under way. All is kept relative to the steady clock, so that it stays right when
-this machine's date is set.
+A machine cannot find out by itself that its date is wrong; others can. A handshake shows a peer's
+clock. A verified packet shows a time that its issuer's clock has reached: a lower bound, since the
+packet may have been under way for long. Everything is stored relative to the steady clock, so that
+it stays right when this machine's date is set.
 """
 
 import math
@@ -19,7 +19,7 @@ from qis.identity import Issuer
 from qis.packet import CLOCK_TOLERANCE_S
 
 SITES_LIMIT: Final = 4_096
-"""Keys whose clocks are remembered; the one heard longest ago goes first."""
+"""Most keys whose clocks are remembered; the one heard longest ago is dropped first."""
 SESSION_MEMORY_S: Final = 3_600.0
 """How long what a handshake showed is believed after its session has ended."""
 VERIFY_EVERY_S: Final = 600.0
@@ -29,11 +29,11 @@ FORGED_RATE: Final = 20.0
 """Such packets a second, of all issuers, that do not verify; some 1 ms of work. They count for no
 issuer: else one forged packet now and then would keep a site's own unheard."""
 LEAST_SITES: Final = 2
-"""One site alone is an opinion, whatever it says."""
+"""Sites that have to agree for a verdict: one site alone may be the one that is wrong."""
 
 
 class ClockState(Enum):
-    """What the sites heard make of this machine's clock."""
+    """The verdict on this machine's clock by the clocks of other sites."""
 
     UNKNOWN = "too few sites have been heard to tell"
     AGREED = "the sites heard agree with this machine's clock"
@@ -42,7 +42,7 @@ class ClockState(Enum):
 
 
 class Reading(NamedTuple):
-    """A site's clock less this machine's, in seconds; at least so much, if it is a bound."""
+    """A site's clock minus this machine's, in seconds, or a lower bound of that."""
 
     offset_s: float
     is_bound: bool = False
@@ -50,7 +50,7 @@ class Reading(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockOpinion:
-    """What the sites heard make of this machine's clock.
+    """The verdict on this machine's clock by other sites' clocks, and what it rests on.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class ClockOpinion:
     others
         How many of them have another time than this machine.
     offset_s
-        Their time less this machine's, in seconds: of those that agree among themselves, or of the
-        one that differs least. 0 where nobody differs.
+        Their time minus this machine's, in seconds: of those that agree with each other, or of the
+        one that differs least. 0 if none differs.
 
     """
 
@@ -82,7 +82,7 @@ class ClockOpinion:
 
 
 def span(seconds: float) -> str:
-    """A span of time for people: ``"2.0 d"``, ``"1.5 h"``, ``"400 s"``."""
+    """Write a span of time in seconds for people: ``"2.0 d"``, ``"1.5 h"``, ``"400 s"``."""
     size = abs(seconds)
     if size >= 2 * 86_400.0:
         return f"{size / 86_400.0:.1f} d"
@@ -92,12 +92,12 @@ def span(seconds: float) -> str:
 def opinion_of(
     readings: Iterable[Reading], *, tolerance_s: float = CLOCK_TOLERANCE_S
 ) -> ClockOpinion:
-    """The verdict on a clock by one reading for each site.
+    """Return the verdict on a clock by one reading for each site.
 
-    The clock is doubted if a strict majority of all the sites heard, and at least two, agree among
-    themselves within the tolerance and not with it; it is agreed with if as many agree with it. So
-    no minority can stop a site, nor vouch for a clock that is wrong. A bound far below says
-    nothing, and its site counts as heard.
+    The clock is doubted if a strict majority of all sites heard, and at least two, agree with each
+    other within the tolerance and not with the clock. It is confirmed if as many agree with it. So
+    no minority can stop a site, nor confirm a clock that is wrong. A bound far below the clock says
+    nothing about it, but its site counts as heard.
     """
     found = list(readings)
     heard = len(found)
@@ -108,6 +108,8 @@ def opinion_of(
     )
     apart = sorted(offset for offset in exact if abs(offset) > tolerance_s)
     most, offset_s = len(bounds), min(bounds, default=0.0)
+    # The largest group of differing clocks within one tolerance of each other. A lower bound fits
+    # every group that lies above it.
     for first, low in enumerate(apart):
         group = bisect_right(apart, low + tolerance_s) - first
         size = group + bisect_right(bounds, low + tolerance_s)
@@ -125,7 +127,7 @@ def opinion_of(
 
 @dataclass(slots=True)
 class _Shown:
-    """What a key has shown: dates less the steady clock, which stay as they are."""
+    """What a key has shown: dates minus the steady clock, which stay right as time passes."""
 
     clock_s: float = -math.inf
     clock_heard_at: float = -math.inf
@@ -133,7 +135,7 @@ class _Shown:
 
 
 class SiteClocks:
-    """What one node has heard of the clocks of others.
+    """The clocks of other sites, as far as one node has heard of them.
 
     Parameters
     ----------
@@ -151,26 +153,27 @@ class SiteClocks:
         self._forged = Bucket(FORGED_RATE)
 
     def session(self, key: bytes, clock_s: float) -> None:
-        """A handshake has shown a peer's date less the steady clock, `clock_s`."""
+        """Note a peer's date minus the steady clock (seconds), which a handshake has shown."""
         shown = self._of(key)
         shown.clock_s, shown.clock_heard_at = clock_s, self._steady()
 
     def packet(self, key: bytes, issued_at: float) -> None:
-        """A packet that has verified says when its issuer made it."""
+        """Note that a verified packet was issued then (Unix seconds), by its issuer's clock."""
         shown = self._of(key)
         shown.bound_s = max(shown.bound_s, issued_at - self._steady())
 
     def early(self, key: bytes, packet_id: bytes, issued_at: float) -> None:
-        """As `packet`, of one that is dated in the future, and may be taken back."""
+        """As `packet`, for one that is dated in the future and that its issuer may delete."""
         self.packet(key, issued_at)
         if len(self._early) >= SITES_LIMIT:
             del self._early[next(iter(self._early))]
         self._early[packet_id] = key
 
     def take_back(self, packet_id: bytes) -> bytes | None:
-        """A packet dated in the future is there no longer; whose word on the time goes with it.
+        """Forget what a packet from the future showed, since it was deleted; returns its key.
 
-        Its site has repaired its clock. What else that site has shown may be verified at once.
+        Its site has probably repaired its clock. Other packets of that site may be verified at
+        once.
         """
         key = self._early.pop(packet_id, None)
         if key is not None and key in self._shown:
@@ -179,25 +182,26 @@ class SiteClocks:
         return key
 
     def is_heard(self, key: bytes, reason: str) -> bool:
-        """Whether a packet of this issuer, refused for this reason, has verified lately."""
+        """True if a packet of this issuer, refused for this reason, was verified lately."""
         return not self._verified.would_allow((key, reason), self._steady())
 
     def may_verify(self) -> bool:
-        """Whether another refused packet may be verified now, whoever it names."""
+        """True if another refused packet may be verified now, whichever issuer it names."""
         return self._forged.has_room(self._steady())
 
     def verified(self, key: bytes, reason: str) -> None:
-        """A packet refused for this reason is its issuer's."""
+        """Note that a packet that was refused for this reason is really its issuer's."""
         self._verified.allows((key, reason), self._steady())
 
     def forged(self) -> None:
-        """A refused packet is not that of the issuer it names."""
+        """Note that a refused packet was not signed by the issuer it names."""
         self._forged.add()
 
     def opinion(self, roster: Roster, own: Issuer, *, unix_s: float) -> ClockOpinion:
-        """What the roster's sites make of a clock that shows `unix_s` now.
+        """Return the verdict of the roster's sites on a clock that shows `unix_s` now.
 
-        In an open roster anybody can have any number of keys: there a doubt is a dispute only.
+        In an open roster anybody can have any number of keys, so there a majority that differs
+        makes the clock disputed only, never doubted.
         """
         own_name, steady_s = roster.name_of(own), self._steady()
         of_site: dict[str, Reading] = {}
@@ -208,7 +212,7 @@ class SiteClocks:
                 continue
             reading = _reading(shown, unix_s, steady_s)
             former = of_site.get(name)
-            # Of a site's keys the one in a session speaks, else the highest bound.
+            # Of a site's keys one in a session counts, else the one with the highest bound.
             if former is None or (former.is_bound, -former.offset_s) > (
                 reading.is_bound,
                 -reading.offset_s,

@@ -49,7 +49,7 @@ class UDPTransport(Transport):
     identity
         This node's key.
     roster
-        Whom it talks to; `Roster.open()` for everybody.
+        Which sites it talks to; `Roster.open()` for everybody.
     bind
         Numeric host and port to listen on; port 0: any free one. "0.0.0.0" and "::" are all
         addresses of the machine, and need `advertise`.
@@ -113,12 +113,12 @@ class UDPTransport(Transport):
 
     @property
     def is_open(self) -> bool:
-        """Whether the socket is bound."""
+        """True while the socket is bound."""
         return self._socket is not None
 
     @property
     def leaves_machine(self) -> bool:
-        """Whether it is bound to more than loopback."""
+        """True if it is bound to more than loopback."""
         return not ipaddress.ip_address(self._bind[0]).is_loopback
 
     @property
@@ -128,7 +128,7 @@ class UDPTransport(Transport):
 
     @property
     def address(self) -> str:
-        """``key@host:port``: what others bootstrap from.
+        """The node's key and address as ``key@host:port``, for `bootstrap` of others.
 
         Raises
         ------
@@ -141,7 +141,7 @@ class UDPTransport(Transport):
 
     @property
     def site_clocks(self) -> SiteClocks:
-        """What handshakes and packets have shown of the clocks of others."""
+        """What handshakes and packets have shown of other sites' clocks."""
         clocks = self._reception.clocks
         if self._channels is not None:
             for key, clock_s in self._channels.sessions.clocks_s.items():
@@ -149,7 +149,7 @@ class UDPTransport(Transport):
         return clocks
 
     async def hear_clocks(self, timeout_s: float) -> None:
-        """Wait until it has joined by the peers that it was given, whose handshakes show dates."""
+        """Wait until it has joined, at most `timeout_s` seconds: handshakes show peers' clocks."""
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._has_heard.wait()
@@ -200,9 +200,9 @@ class UDPTransport(Transport):
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
-        """Hand a packet to the holders of its keys, now and again while it lives.
+        """Hand a packet to the rendezvous nodes of its keys, and again from time to time.
 
-        Waits while more than 1,000 others have not been acknowledged by any holder.
+        Waits while 1,024 others are not yet held under each of their keys.
         """
         keys = require_signed_keys(packet, routing_keys)
         while (node := self._open_node()).is_full:
@@ -221,7 +221,7 @@ class UDPTransport(Transport):
 
     @asynccontextmanager
     async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
-        """Register an interest at the holders of its keys; what they keep for it comes too."""
+        """Register an interest at the rendezvous nodes of its keys; they deliver what they keep."""
         self._open_node()
         with self._reception.inbox(interest, now=self._clock.wall()) as inbox:
             self._register()
@@ -229,11 +229,11 @@ class UDPTransport(Transport):
         self._register()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until what was published is with all its holders; whether it is held, in time.
+        """Wait until what was published is with all its rendezvous nodes; true if it is held.
 
-        True as soon as nothing more is under way, or the time is over, if at least one other node
-        has acknowledged each packet under each of its keys (`Holding`): holders that have died
-        cost time, not the answer. The first node of a network, alone, holds nothing for itself.
+        Returns when nothing is under way any more, or after `timeout_s` seconds. True if at least
+        one other node has acknowledged each packet under each of its keys (`Holding`), so nodes
+        that have died cost time, but not the answer. A node that is alone never gets true.
         """
         node = self._open_node()
         node.publisher.spread(self._clock.steady())
@@ -246,32 +246,32 @@ class UDPTransport(Transport):
         return self._node is node and node.all_held(self._clock.steady())
 
     def holding(self, packet_id: bytes) -> Holding:
-        """Whether another node has acknowledged a packet under each of its routing keys.
+        """Tell whether another node has acknowledged a packet under each of its routing keys.
 
-        An insider may acknowledge and drop it: that is met by publishing it again and again, at
-        ever other holders, not seen here.
+        A dishonest node may acknowledge a packet and drop it. That is not seen here; repeating the
+        publication at other rendezvous nodes makes up for it.
         """
         return holding_of(self._open_node(), packet_id, self._refusals(self._clock.steady()))
 
     @property
     def health(self) -> Health:
-        """Whether it is open, and others answer; docs/operating.md says what to do."""
+        """The node's state: open or closed, do others answer; see docs/operating.md."""
         return self._condition.health
 
     def withdraw(self, packets: Iterable[Packet]) -> None:
-        """Repeat these own packets no more; other nodes keep what they hold."""
+        """Stop repeating these packets of this node; other nodes keep what they hold."""
         if self._node is not None:
             self._node.withdraw(packet.id for packet in packets)
 
     def believe(self, roster: Roster) -> None:
-        """Admit by another roster from now on: packets, nodes, and whom a channel is kept with."""
+        """Admit packets, nodes and channels by another roster from now on."""
         self._reception.roster = roster
         if self._node is not None and self._channels is not None:
             self._node.judge_again()
             self._channels.sessions.keep(lambda key: roster.accepts(Issuer(key)))
 
     async def aclose(self) -> None:
-        """Say goodbye, close the socket, end all subscriptions."""
+        """Tell the other nodes, close the socket, and end all subscriptions; idempotent."""
         if self._socket is None or self._node is None:
             return
         self._remember_peers()
@@ -322,7 +322,7 @@ class UDPTransport(Transport):
         self._node.receive_datagrams(arrivals, now)
 
     def _seal(self, now: float) -> None:
-        """Put what the node says under its channels. A datagram that fails is as if lost."""
+        """Encrypt what the node sends. A datagram that fails counts as lost in the network."""
         if self._node is not None and self._channels is not None:
             for data, address, key in self._node.datagrams():
                 with self._guard.item("udp.sealing"):
@@ -336,7 +336,7 @@ class UDPTransport(Transport):
         try:
             with self._guard.item("udp.alarm"):
                 self._do_due(self._node, self._channels)
-        finally:  # whatever happened, there is a next turn
+        finally:  # also after an error, or the node would stand still
             self._set_alarm(self._node, self._channels, faults)
 
     def _do_due(self, node: OverlayNode, channels: Channels) -> None:
@@ -355,7 +355,7 @@ class UDPTransport(Transport):
             self._remember_peers()
 
     def _set_alarm(self, node: OverlayNode, channels: Channels, faults: int) -> None:
-        """Set the next alarm; after a turn with new `faults`, ever later."""
+        """Set the next alarm; after turns with new `faults` with growing pauses."""
         pause_s = 0.0
         with self._guard.item("udp.alarm"):
             times = (node.next_timer(), channels.next_timer(), self._cache_at)
@@ -391,7 +391,7 @@ class UDPTransport(Transport):
             judge_refusals(self._condition, self._refusals(now), now=wall)
 
     def _refusals(self, now: float) -> list[Claim]:
-        """What others refuse of late. Known are the peers met, and those that were given."""
+        """Return why others have refused packets lately; only peers that this node knows count."""
         peers = () if self._node is None else self._node.table
         met = (contact.record.key for contact in peers)
         given = (key for key, _ in self._bootstrap)
@@ -423,7 +423,7 @@ def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it s
 
 
 def _require_reachable(bind: Address, advertise: Address | None) -> None:
-    """Raise unless others can reach the node at what it would tell them."""
+    """Raise `InputError` unless others can reach the node at the address it will tell them."""
     for name, address in (("bind", bind), ("advertise", advertise)):
         if address is not None:
             pack_address(address[0], address[1] or (1 if name == "bind" else 0))

@@ -248,7 +248,7 @@ def test_foreign_files_hold_nobody_up_and_are_told(kind, tmp_path, monkeypatch):
                 await writer.publish(packet, KEYS)
             async with asyncio.timeout(20):
                 assert (await anext(deliveries)).packet == packet
-            assert transport.statistics.refused["ForeignFile"] == 1
+            assert transport.statistics.refused["foreign_file"] == 1
             assert [each.kind for each in heard] == ["refusal"]
             assert "0000.qis" in heard[0].reason
 

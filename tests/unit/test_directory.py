@@ -82,7 +82,7 @@ def test_a_partial_copy_is_taken_once_it_is_whole(tmp_path):
             path.write_bytes(content)
             await reader._take_in()
             assert await first(deliveries) == packet
-        assert reader.statistics.refused == {"ForeignFile": 3, "RoutingKeysError": 2}
+        assert reader.statistics.refused == {"foreign_file": 3, "RoutingKeysError": 2}
 
     asyncio.run(scenario())
 
