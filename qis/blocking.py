@@ -162,21 +162,21 @@ class SynthesisLoop:
         )
 
     def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
-        """Say that this machine's date is right, and that of this site's last packets was wrong.
+        """Confirm that this machine's date is right, and that of this site's last packets wrong.
 
         See `qis.SynthesisLoop.recover_clock`, which takes the same arguments.
         """
         return self._do(lambda inner: inner.recover_clock(trust_clock=trust_clock))
 
     def waiting(self) -> tuple[Pending, ...]:
-        """The outcomes that wait for approval, oldest first.
+        """Return the outcomes that wait for approval, oldest first.
 
         See `qis.SynthesisLoop.waiting`, which takes the same arguments.
         """
         return self._ask(lambda inner: inner.waiting())
 
     def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
-        """Let an outcome leave that waited. The disclosure rules are checked again.
+        """Publish an outcome that waited. The disclosure rules are checked again.
 
         See `qis.SynthesisLoop.release`, which takes the same arguments.
         """
@@ -199,7 +199,7 @@ class SynthesisLoop:
         subjects: Subjects | None = None,
         people: int | None = None,
     ) -> DryRun:
-        """The packet that `publish` would make now, and what an outsider could learn from it.
+        """Return the packet that `publish` would make now, and what an outsider could learn.
 
         See `qis.SynthesisLoop.dry_run`, which takes the same arguments.
         """
@@ -208,14 +208,14 @@ class SynthesisLoop:
         )
 
     def watch(self, interest: Interest, *, people: int | None = None) -> None:
-        """Receive what matches another interest too; registered when this returns.
+        """Receive packets of another interest too; it is registered when this returns.
 
         See `qis.SynthesisLoop.watch`, which takes the same arguments.
         """
         self._do(lambda inner: inner.watch(interest, people=people))
 
     def unwatch(self, interest: Interest) -> None:
-        """Receive no longer what matches an interest; what came stays.
+        """Stop receiving packets of an interest; those that came stay.
 
         See `qis.SynthesisLoop.unwatch`, which takes the same arguments.
         """
@@ -237,14 +237,14 @@ class SynthesisLoop:
         return self._ask(lambda inner: deepcopy(inner.statistics))
 
     def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was published is held; true if it is within `timeout_s` seconds.
+        """Wait until all that was published is held; false if it is not within `timeout_s` seconds.
 
         See `qis.SynthesisLoop.flush`, which takes the same arguments.
         """
         return self._do(lambda inner: inner.flush(timeout_s))
 
     def undelivered(self) -> tuple[Undelivered, ...]:
-        """What no other site is known to hold: since when, why, and held by how many.
+        """Return the packets that no other site is known to hold, oldest first, and why.
 
         See `qis.SynthesisLoop.undelivered`, which takes the same arguments.
         """
@@ -257,7 +257,7 @@ class SynthesisLoop:
         return inner.health if self._over.done() else self._ask(lambda inner: inner.health)
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
-        """The newest synthesis of a study (given as such, by id or by question), if there is.
+        """Return the newest synthesis of a study (given as such, by id or by question), if any.
 
         See `qis.SynthesisLoop.latest`, which takes the same arguments.
         """

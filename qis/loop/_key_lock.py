@@ -1,4 +1,4 @@
-"""One writer a key: a lock file that the system lets go of however its process ends."""
+"""One writer for each key: a lock file, which the system releases however its process ends."""
 
 import os
 from collections.abc import Iterator
@@ -11,7 +11,9 @@ from qis.identity import Issuer
 
 @contextmanager
 def locked(path: Path | None, issuer: Issuer) -> Iterator[None]:
-    """Hold the lock of a key beside a file, if there is one, as long as the context lasts.
+    """Hold the lock file of a key, in the folder of `path`, while the context lasts.
+
+    Without a path, and on Windows, nothing is locked.
 
     Raises
     ------

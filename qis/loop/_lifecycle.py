@@ -1,4 +1,4 @@
-"""Opening and closing a loop: what is claimed, registered and resumed, in which order."""
+"""Opens and closes a loop: outbox, transport, what is resumed, and interests, in this order."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -19,14 +19,16 @@ class Lifecycle:
 
     Parameters
     ----------
-    options, interest_people
-        As of `qis.SynthesisLoop`.
+    options
+        The arguments of `qis.SynthesisLoop`, completed by defaults.
     interests
         What to receive from the beginning, studies included.
+    interest_people
+        How many people's features the interests are made from; 0 if they describe nobody.
     outbox
-        `None`: in memory, as long as the loop is open.
+        `None`: one in memory, while the loop is open.
     announcer
-        Who is told.
+        Tells events to the log, the counters and the callback.
 
     """
 
@@ -87,7 +89,7 @@ class Lifecycle:
 
     @property
     def health(self) -> Health:
-        """How the loop and its transport are, with all reasons, the worst first.
+        """The state of the loop and its transport, with all reasons, the worst first.
 
         `CLOSED` before it is opened, after it is closed, and after it has failed. Changes are
         events of the kind "health"; docs/operating.md says what each reason means.
@@ -139,7 +141,7 @@ class Lifecycle:
             self._parts.syntheses.wake()
 
     def _fault(self) -> BaseException | None:
-        """What has ended the loop by itself."""
+        """Return the exception that ended the loop by itself, if one did."""
         running = self._running
         return None if running is None or running.cancelled() else running.exception()
 
@@ -153,14 +155,14 @@ class Lifecycle:
         )
 
     async def _with_room(self) -> Parts:
-        """The open loop, once its outbox can take another packet."""
+        """Wait until the outbox can take another packet; returns the parts of the open loop."""
         parts = self._require_open()
         while parts.sender.is_full:
             await self._while_running(parts.sender.room())
         return parts
 
     async def _while_running(self, what: Awaitable[None]) -> None:
-        """Wait for something that the loop's end would keep from happening."""
+        """Wait for something that only an open loop does; raise if the loop ends before."""
         waiting = asyncio.ensure_future(what)
         running = self._running
         try:
@@ -179,7 +181,7 @@ class Lifecycle:
 
 
 def _alone(fault: BaseException | None) -> BaseException:
-    """The error itself, where a group has only one, or several tasks met the same."""
+    """Unwrap an exception group whose errors are all the same."""
     while isinstance(fault, BaseExceptionGroup):
         first, *others = fault.exceptions
         if any((type(each), str(each)) != (type(first), str(first)) for each in others):

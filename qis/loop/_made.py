@@ -1,7 +1,7 @@
-"""Which packets of its key an outbox has made, so that one that it never made is noticed.
+"""Remembers which packets of its key an outbox has made, to recognise those it never made.
 
-Such a packet was signed elsewhere: by another machine with the same key, by whoever stole it, or
-here, before an older backup was restored. These cannot be told apart.
+Such a packet was signed elsewhere: by another machine with the same key, by somebody who stole it,
+or here, before an older backup was restored. These cases cannot be told apart.
 """
 
 import sqlite3
@@ -11,16 +11,16 @@ from typing import Final
 from qis.packet import Packet
 
 MADE_LIMIT: Final = 100_000
-"""Packets remembered; of those with the lowest sequences nobody knows any longer who made them."""
+"""Most packets remembered; those with the lowest sequences are forgotten, and no longer judged."""
 FOREIGN_LIMIT: Final = 10_000
-"""Packets made elsewhere that are noted and told one by one; more are neither."""
+"""Most packets made elsewhere that are noted and told one by one; further ones are not."""
 _UNKNOWN: Final = "unknown before"
 
 Execute = Callable[[str, tuple[object, ...]], sqlite3.Cursor]
 
 
 class Made:
-    """The table of an outbox in which they are. Whoever writes does so within a transaction.
+    """The table of an outbox with the ids of its packets. Write within a transaction only.
 
     Parameters
     ----------
@@ -41,11 +41,11 @@ class Made:
             execute("DELETE FROM made WHERE NOT is_foreign AND sequence < ?", lowest)
 
     def note(self, packet: Packet) -> None:
-        """Remember a packet that this outbox makes."""
+        """Remember a packet that this outbox has made."""
         self._insert(packet, is_foreign=False)
 
     def is_foreign(self, packet: Packet) -> bool:
-        """Whether a packet of this key was made elsewhere, and that is not noted yet."""
+        """True if a packet of this key was made elsewhere, and that is not noted yet."""
         sequence = _bytes(packet)
         (unknown,) = self._execute("SELECT value FROM facts WHERE name = ?", (_UNKNOWN,)).fetchone()
         if sequence <= unknown:
@@ -54,18 +54,18 @@ class Made:
         return known is None and self.foreign < FOREIGN_LIMIT
 
     def note_foreign(self, packet: Packet) -> int:
-        """A packet was made elsewhere; how many such there are now."""
+        """Note a packet that was made elsewhere; returns the number of such packets."""
         self._insert(packet, is_foreign=True)
         return self.foreign
 
     @property
     def foreign(self) -> int:
-        """How many packets are known to have been made elsewhere."""
+        """Number of packets that are known to have been made elsewhere."""
         found = self._execute("SELECT count(*) FROM made WHERE is_foreign", ()).fetchone()
         return int(found[0])
 
     def ignore_before(self, sequence: int) -> None:
-        """Judge no packet of a lower sequence: an outbox in memory begins with this process."""
+        """Judge no packet of a lower sequence, as an outbox in memory does not know older ones."""
         value = sequence.to_bytes(8, "big")
         self._execute("UPDATE facts SET value = max(value, ?) WHERE name = ?", (value, _UNKNOWN))
 

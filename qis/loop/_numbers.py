@@ -1,7 +1,7 @@
-"""The sequences that a key has used, none of them twice, also when the clock was wrong once.
+"""The sequence numbers that a key has used. None is used twice, even after a wrong clock.
 
-Numbers are Unix microseconds, so those signed while the clock was ahead lie in the future. Once
-they are set aside they are never used again, and the numbering goes on from now without them.
+Numbers are Unix microseconds, so those used while the clock was ahead lie in the future. Once they
+are set aside they are still never used again, but the numbering goes on from the present.
 """
 
 import sqlite3
@@ -11,26 +11,26 @@ from typing import Final
 from qis.packet import CLOCK_TOLERANCE_S
 
 NUMBERS_LIMIT: Final = 100_000
-"""Used numbers that are remembered one by one; the lowest are forgotten: new ones lie above."""
+"""Most used numbers that are remembered. The lowest are forgotten: new ones always lie above."""
 
 Execute = Callable[[str, tuple[object, ...]], sqlite3.Cursor]
 
 
 def limit_at(now: float) -> int:
-    """The highest sequence that stores and holders admit of a packet issued now.
+    """Return the highest sequence that stores and rendezvous nodes admit of a packet issued now.
 
-    A packet's issue time has whole seconds.
+    `now` is rounded down to whole seconds (Unix), as a packet's issue time is.
     """
     return (int(now) + CLOCK_TOLERANCE_S) * 1_000_000
 
 
 class Numbers:
-    """The table of an outbox in which they are.
+    """The table of an outbox with its used numbers.
 
     Parameters
     ----------
     execute
-        Runs a statement of the outbox. Whoever writes does so within a transaction.
+        Runs an SQL statement on the outbox. Write within a transaction only.
 
     """
 
@@ -40,11 +40,14 @@ class Numbers:
         self.last = self._highest("NOT aside")
 
     def before(self, limit: int) -> int:
-        """The highest used number up to a limit, set aside or not; 0 if none."""
+        """Return the highest used number up to a limit, set aside or not; 0 if there is none."""
         return self._highest("sequence <= ?", _bytes(limit))
 
     def next(self, now: float, *, above: int = 0) -> int:
-        """The number of a packet issued now: unused, and above all that count."""
+        """Return an unused number for a packet issued now (Unix seconds), higher than `above`.
+
+        It is higher than all used numbers too, except those beyond what others admit now.
+        """
         limit = limit_at(now)
         last = self.last if self.last <= limit else self.before(limit)
         number = max(last + 1, int(now * 1e6), above + 1)
@@ -53,7 +56,7 @@ class Numbers:
         return number
 
     def is_used(self, number: int) -> bool:
-        """Whether a packet had this number."""
+        """True if a packet had this number."""
         found = self._execute("SELECT 1 FROM numbers WHERE sequence = ?", (_bytes(number),))
         return found.fetchone() is not None
 
@@ -65,15 +68,15 @@ class Numbers:
             self._forget()
 
     def used(self) -> None:
-        """What `use` has noted is on disk now."""
+        """Count what `use` has noted, once the transaction has succeeded."""
         self.last = self._highest("NOT aside")
 
     def set_aside(self, limit: int) -> None:
-        """Go on as if the numbers beyond a limit stood above nothing."""
+        """Let the numbers beyond a limit no longer raise the next one. They stay used."""
         self._execute("UPDATE numbers SET aside = 1 WHERE sequence > ?", (_bytes(limit),))
 
     def _forget(self) -> None:
-        """Let go of the lowest beyond the limit; done seldom, as it reads all."""
+        """Delete the lowest numbers beyond `NUMBERS_LIMIT`; done rarely, as it reads all."""
         self._uses = 0
         self._execute(
             "DELETE FROM numbers WHERE sequence < coalesce((SELECT sequence FROM numbers "
@@ -92,5 +95,5 @@ class Numbers:
 
 
 def _bytes(number: int) -> bytes:
-    """Eight bytes, in the order of the numbers; SQLite's integers have a sign."""
+    """Encode as 8 bytes that sort like the numbers; SQLite's integers are signed."""
     return min(number, 2**64 - 1).to_bytes(8, "big")

@@ -1,4 +1,4 @@
-"""The file of an outbox, or its tables in memory: transactions, plain facts, damage."""
+"""The database of an outbox, in a file or in memory: transactions, single values, damage."""
 
 import logging
 import sqlite3
@@ -34,7 +34,7 @@ class UnreadDraft(NamedTuple):
 
 
 class OutboxFile:
-    """What an `Outbox` is written with.
+    """The database that an `Outbox` is kept in.
 
     Parameters
     ----------
@@ -57,7 +57,7 @@ class OutboxFile:
 
     @property
     def unread(self) -> list[bytes]:
-        """Packets of 512 bytes that this version no longer reads, so that none of them is sent."""
+        """Return the packets (512 bytes) that this version no longer reads and never sends."""
         with self._translated():
             return [raw for (raw,) in self._execute("SELECT packet FROM unread ORDER BY packet")]
 
@@ -112,7 +112,7 @@ class OutboxFile:
 
     @property
     def unread_waiting(self) -> list[UnreadDraft]:
-        """Outcomes that waited for approval and that this version no longer reads, oldest first."""
+        """Return outcomes that waited and that this version no longer reads, oldest first."""
         with self._translated():
             rows = self._execute(
                 "SELECT id, created_at, explain, reason FROM unread_waiting ORDER BY created_at, id"
@@ -120,7 +120,7 @@ class OutboxFile:
         return [UnreadDraft(*row) for row in rows]
 
     def close(self) -> None:
-        """Unlock the file; idempotent."""
+        """Close and unlock the file; idempotent."""
         self._database.close()
 
     def __enter__(self) -> Self:

@@ -99,13 +99,13 @@ SCHEMA: Final = Schema(
 
 
 def keys_of(joined: bytes) -> tuple[bytes, ...]:
-    """Routing keys that were stored end to end."""
+    """Split routing keys that were stored end to end."""
     starts = range(0, len(joined), ROUTING_KEY_SIZE)
     return tuple(joined[at : at + ROUTING_KEY_SIZE] for at in starts)
 
 
 def row_of(pending: Pending) -> tuple[Any, ...]:
-    """The columns of the table of what waits."""
+    """Return the columns of table `waiting` for an outcome that waits."""
     draft = pending.draft
     return (
         pending.id,
@@ -159,10 +159,10 @@ def pending_of(row: tuple[Any, ...]) -> Pending:
 
 
 def reason_not_read(row: tuple[Any, ...]) -> str | None:
-    """Why a row of what waits is refused by the rules of this version.
+    """Tell why a row of table `waiting` is refused by the rules of this version.
 
-    None if it is read, and if it is not what was written: its id follows from the rest, so a row
-    that was changed is damage, which is named where the outcome is wanted.
+    `None` if it can be read. Also `None` if it was damaged, which shows because its id is a hash of
+    the rest: damage is reported when the outcome is read.
     """
     name, created_at, kind, body, sketch, scheme, keys, subjects, people, *_, explain = row
     try:

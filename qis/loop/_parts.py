@@ -1,4 +1,4 @@
-"""The parts of an open loop, and how they hang together."""
+"""Builds the parts of an open loop and connects them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -34,7 +34,7 @@ from qis.transport import Transport
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What a `qis.SynthesisLoop` was made with, completed by defaults."""
+    """The arguments of a `qis.SynthesisLoop`, completed by defaults."""
 
     identity: Identity
     transport: Transport
@@ -54,7 +54,7 @@ class Options:
 
 
 class Parts:
-    """Made when a loop opens, with an outbox that it has claimed."""
+    """All parts of one loop; made when it opens, after it has claimed its outbox."""
 
     def __init__(
         self, options: Options, outbox: Outbox, announcer: Announcer, condition: Condition
@@ -148,7 +148,10 @@ class Parts:
             self.syntheses.listener = self._republisher.offer
 
     def begin(self) -> None:
-        """Bring store, outbox and audit log together after whatever stopped the last process."""
+        """Make store and outbox consistent again, however the last process ended.
+
+        Packets of this site that only one of them has are given to the other.
+        """
         options = self._options
         self.journal.configured(
             {
@@ -163,7 +166,7 @@ class Parts:
         mine = options.store.packets_of(self.signer.issuer)
         aside = self.recovery.begin(mine)
         stored = [packet for packet in mine if packet.id not in aside]
-        if stored:  # one transaction, and none for all the others
+        if stored:  # the highest first: then `notice` writes no sequence for the others
             self.outbox.raise_sequence(stored[-1].sequence)
         for packet in stored:
             self.signer.notice(packet)
@@ -174,7 +177,7 @@ class Parts:
         self.syntheses.mark(*options.store.studies())
 
     def resume(self) -> None:
-        """Record what was signed before and leaves now, or anew, then let it leave."""
+        """Record in the audit log what was signed before and is sent now, then let it be sent."""
         after = 0
         while batch := self.outbox.queued(after=after):
             self.journal.sent_again(unsent.packet for unsent in batch)
@@ -185,20 +188,20 @@ class Parts:
     def _set_back(self) -> None:
         """Hand what is in force to the network anew, as at each opening.
 
-        While the date was too late, outbox and transport may have let go of it as expired.
+        While the date was too late, outbox and transport may have dropped it as expired.
         """
         self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
         self.sender.hand_all_again()
 
     async def run(self) -> None:
-        """Everything that goes on while the loop is open, for ever."""
+        """Run all tasks of the open loop; ends only by cancellation or a failure."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._kept_going("loop.intake", self.intake.run))
             tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
             watch = self.clock_watch.run
             tasks.create_task(self._kept_going("loop.clock_watch", watch))
-            answers = partial(self.recovery.run, self.publisher.publish_again)
-            tasks.create_task(self._kept_going("loop.recovery", answers))
+            recover = partial(self.recovery.run, self.publisher.publish_again)
+            tasks.create_task(self._kept_going("loop.recovery", recover))
             # What goes out fails closed: an outbox or audit log that fails there ends the loop.
             for seam, part in (
                 ("loop.handing_over", self.sender.hand_over),
@@ -216,7 +219,7 @@ class Parts:
         *,
         passing: type[Exception] | tuple[()] = (),
     ) -> None:
-        """Have a part begin again that has failed as a whole, ever later; `passing` ends it."""
+        """Restart a part that fails, with growing pauses; errors in `passing` end the loop."""
         backoff, now_s = Backoff(), asyncio.get_running_loop().time
         while True:
             began_s = now_s()
@@ -230,14 +233,14 @@ class Parts:
                 self._guard.contained(seam, error)
             except Exception as error:  # noqa: BLE001  contained, and told
                 self._guard.contained(seam, error)
-            if now_s() - began_s >= LAST_PAUSE_S:  # it worked; rare faults do not add up
+            if now_s() - began_s >= LAST_PAUSE_S:  # it ran well for long, so pause briefly again
                 backoff.succeeded()
             await asyncio.sleep(backoff.failed())
 
     def dry_run(
         self, outcome: Outcome, about: Any, subjects: Subjects | None, people: int | None
     ) -> DryRun:
-        """As `qis.SynthesisLoop.dry_run`."""
+        """Build the packet that `publish` would make now; see `qis.SynthesisLoop.dry_run`."""
         options = self._options
         return dry_run(
             drafted(options.scheme, outcome, about, subjects, people),

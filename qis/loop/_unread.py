@@ -1,7 +1,7 @@
-"""What the rules of this version no longer read, told to whoever looks after the site.
+"""Tells what this version no longer reads of the site's store and outbox.
 
-A rule that has become stricter takes evidence out of syntheses and outcomes out of the outbox, with
-nobody having done anything: a log that nobody reads would leave both unseen.
+A stricter rule in a new version takes evidence out of syntheses and outcomes out of the outbox
+without anybody having done anything, so it is shown in `health` and not in the log alone.
 """
 
 from collections.abc import Callable
@@ -19,9 +19,10 @@ _NAMED: Final = 5
 def tell_unread(
     store: EvidenceStore, outbox: Outbox, condition: Condition, clock: Callable[[], float]
 ) -> None:
-    """Say in the loop's health what is kept and not read, until something newer stands in for it.
+    """Set in the loop's health what is kept but not read, until something newer replaces it.
 
-    That is a newer packet of the same issuer and study; an outcome that waits is to be rejected.
+    A packet is replaced by a newer one of the same issuer and study. An outcome that waits for
+    approval has to be rejected by a person.
     """
     now = clock()
     newest: dict[tuple[bytes, bytes], int] = {}

@@ -1,4 +1,4 @@
-"""Approval: what waits at the site until a person or a rule lets it leave."""
+"""Outcomes that wait at the site until a person or a rule approves them."""
 
 import inspect
 from collections.abc import Awaitable, Callable
@@ -17,22 +17,22 @@ from qis.outcomes import Outcome
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What is to be signed.
+    """An outcome that is to be signed, with everything else that goes into its packet.
 
     Parameters
     ----------
     outcome, fingerprint, routing_keys
-        As of a packet.
+        The packet's content.
     subjects
-        Whom the outcome is made from; stays here.
+        Keyed hashes of the people that the outcome is made from; they never leave the site.
     people
-        How many people's features the fingerprint is made from, if told; stays here.
+        Number of people whose features the fingerprint is made from, if known; it never leaves.
     leaves
-        Of a derived outcome.
+        Of a derived outcome: the packets that it was made from.
     expires_at
         Unix seconds; `None`: the loop's `lifetime_s` from the signature on.
     outlives_all
-        Whether it lives as long as any packet may, since what it replaces is not known.
+        True if it lives as long as a packet may, since what it replaces is not known.
 
     """
 
@@ -53,7 +53,7 @@ def drafted(
     subjects: Subjects | None,
     people: int | None,
 ) -> Draft:
-    """The draft of an outcome about features of the scheme's kind."""
+    """Draft an outcome about `about`, which are features of the scheme's kind."""
     return Draft(
         outcome=outcome,
         fingerprint=scheme.fingerprint(about),
@@ -65,7 +65,7 @@ def drafted(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pending:
-    """An outcome that waits for its release, with what a person needs to decide.
+    """An outcome that waits for approval, with what a person needs to decide.
 
     Features are not in it: what would leave is `outcome`, `fingerprint` and `routing_keys`.
 
@@ -97,7 +97,7 @@ class Pending:
 
     @classmethod
     def of(cls, draft: Draft, preview: Preview, *, explain: str, now: float) -> Self:
-        """What waits from now on, under an id of its own."""
+        """Make the pending outcome of a draft, submitted now (Unix seconds), with its id."""
         return cls(
             id=pending_id_of(draft, explain, now),
             draft=draft,
@@ -108,12 +108,12 @@ class Pending:
         )
 
     def with_preview(self, preview: Preview) -> Self:
-        """The same, with what an outsider could learn by now."""
+        """Return a copy with a newer preview of what an outsider could learn."""
         return replace(self, preview=str(preview), preview_digest=preview.digest)
 
     @property
     def outcome(self) -> Outcome:
-        """What was found."""
+        """The outcome of the draft."""
         return self.draft.outcome
 
     def __str__(self) -> str:
@@ -197,7 +197,7 @@ async def verdict_of(approve: Approval, pending: Pending) -> Verdict:
 
 
 def name_of(approve: Approval | None) -> str:
-    """Who releases, in words, for the audit log."""
+    """Return who approves, in words, for the audit log."""
     if approve is None or isinstance(approve, str):
         return approve or "none"
     return f"rule {getattr(approve, '__qualname__', type(approve).__name__)}"

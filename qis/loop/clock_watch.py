@@ -1,8 +1,8 @@
-"""Whether this machine's date is to be believed: looked at now and then, and before each packet.
+"""Compares this machine's date with other sites' clocks, regularly and before each packet.
 
-A date stands in every packet. A wrong one makes it vanish at the others or stand above all that the
-site signs later, so nothing is signed while the sites heard doubt it, unless a person says that it
-is right. Retractions are signed in any case: what is wrong has to go, also at a wrong time.
+Every packet carries a date. With a wrong one it expires early at the others, or supersedes all that
+the site signs later. So nothing is signed while other sites' clocks differ, unless a person says
+that the date is right. Retractions are always signed: wrong evidence has to go, at any date.
 """
 
 import asyncio
@@ -24,8 +24,8 @@ HEAR_S: Final = 2.0
 LOOK_S: Final = 60.0
 """Seconds between two looks at what the others' clocks show."""
 SETTLE_S: Final = 600.0
-"""How long a date that was set forwards has to stand before anything is let go by it: a clock that
-jumps ahead is mostly put right by the next answer of its time server."""
+"""How long a date that was set forwards has to stand before anything expires by it: the next answer
+of the time server usually corrects a clock that jumps ahead."""
 
 
 class ClockWatch:
@@ -34,11 +34,12 @@ class ClockWatch:
     Parameters
     ----------
     transport, store, announcer
-        Of the loop: who has been heard, whose word counts, who is told.
+        Other parts of the loop: they give other sites' clocks, the roster whose sites count, and
+        tell changes.
     issuer
         The site's own key.
     condition
-        Where a doubt is said.
+        The loop's health, where a doubt is shown.
     clock
         Gives Unix seconds.
 
@@ -61,23 +62,23 @@ class ClockWatch:
         self._condition = condition
         self._clock = Clock.of(clock)
         self._anchor_s = self._clock.unix_s(0.0)
-        self._earlier_s = self._anchor_s  # as it was before the date was set forwards
+        self._earlier_s = self._anchor_s  # date minus steady clock before it was set forwards
         self._settled_at = self._clock.steady()
         self._has_waited = False
         self.set_back: Callable[[], None] = lambda: None
-        """Called when the date was set back: what was let go by the former one may live."""
+        """Called when the date was set back: what was dropped as expired may be valid again."""
 
     async def hear(self) -> None:
-        """Give the first sites a moment to be heard, once, before anything is signed.
+        """Wait once, before the first signature, until the first sites' clocks are known.
 
-        A job that opens, publishes and closes would else sign before it could know better.
+        A job that opens, publishes and closes would otherwise sign before it could know them.
         """
         if not self._has_waited:
             self._has_waited = True
             await self._transport.hear_clocks(HEAR_S)
 
     def look(self) -> ClockOpinion:
-        """What the sites heard make of the clock now; a change is told."""
+        """Return the other sites' verdict on the clock now, and tell if it has changed."""
         clock = self._clock
         self._notice_step()
         now = clock.wall()
@@ -95,7 +96,7 @@ class ClockWatch:
         return opinion
 
     def require(self) -> ClockOpinion:
-        """The opinion, unless the clock is doubted.
+        """Return the verdict, or raise if the clock is doubted.
 
         Raises
         ------
@@ -116,10 +117,10 @@ class ClockWatch:
         return opinion
 
     def certain(self) -> float:
-        """A date that has come for certain, in Unix seconds: what expires by it has expired.
+        """Return a date in Unix seconds that has certainly been reached, however clocks were set.
 
-        The earliest of this machine's date, of that which it showed before it was set forwards in
-        the last ten minutes, and of that of the sites heard, if they doubt this machine's.
+        It is the earliest of this machine's date, of the one it would show if it had not been set
+        forwards in the last ten minutes, and of the other sites' if they doubt this machine's.
         """
         opinion, clock = self.look(), self._clock
         now = clock.wall()
@@ -130,13 +131,13 @@ class ClockWatch:
         return now
 
     async def run(self) -> None:
-        """Look now and then, for ever."""
+        """Look at regular intervals, until cancelled."""
         while True:
             self.look()
             await asyncio.sleep(LOOK_S)
 
     def _notice_step(self) -> None:
-        """Tell if somebody has set the date since the last look, whichever of the two is right."""
+        """Tell if the date was set since the last look, whether to a right or a wrong one."""
         anchor_s = self._clock.unix_s(0.0)
         former_s = self._anchor_s
         step_s = anchor_s - former_s

@@ -1,4 +1,4 @@
-"""What publishing an outcome would send and reveal, found out without publishing it."""
+"""Shows what publishing an outcome would send and reveal, without publishing it."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -17,14 +17,14 @@ class DryRun:
     Parameters
     ----------
     data
-        Its 512 bytes as of now, with zeros for the signature: nothing was signed, no sequence is
-        used, and nobody would accept it.
+        Its 512 bytes, with zeros for the signature: nothing was signed, no sequence is used, and
+        nobody would accept it.
     routing_keys
-        What it would travel under, beside the study's id.
+        The keys that it would travel under, besides the study's id.
     explain
-        Every field in words.
+        Every field of the packet in words.
     preview
-        Whether the rules let it leave, and what the known attacks find.
+        Whether the disclosure rules let it leave, and what the known attacks find.
 
     """
 
@@ -45,7 +45,7 @@ def dry_run(
     signer: Signer,
     leaves_machine: bool,
 ) -> DryRun:
-    """Make the packet without its signature, and run the attacks on the outcome."""
+    """Build the packet without its signature, and run the known attacks on the outcome."""
     unsigned = signer.unsigned(draft)
     preview = disclosure.preview(draft.outcome, subjects=draft.subjects)
     try:

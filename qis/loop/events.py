@@ -1,4 +1,4 @@
-"""What happens in a loop, told to three listeners at once: the log, the counters, a callback."""
+"""Events of a loop, told to the log, the counters and a callback."""
 
 import logging
 from collections import Counter
@@ -61,7 +61,7 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "refusal": (logging.WARNING, "others refuse what this site sends, or this site refuses others"),
     "foreign_use": (logging.ERROR, "a packet of this site's key that this site never made"),
 }
-"""Every kind: the level at which it is logged, and what it means."""
+"""Every kind of event, with the level at which it is logged and what it means."""
 
 _log = logging.getLogger("qis.loop")
 
@@ -77,21 +77,21 @@ class Event:
     at
         Unix seconds, by the loop's clock.
     study_id
-        The study concerned.
+        Id of the study concerned.
     packet
         The packet concerned.
     pending_id
-        Of the outcome that waits, waited, or was rejected.
+        Id of the outcome that waits, waited, or was rejected.
     synthesis
         The new synthesis.
     reason
         The store's verdict, a rule's name, or an error, in words.
     remaining
-        With "sent": how many packets no other site is known to hold yet.
+        With "sent": number of packets that no other site is known to hold yet.
     subject
         With "fault", "health", "limit" and "refusal": what it is about (`qis.health.Notice`).
     count
-        With the same: how often it has happened. Told at the 1st, 10th, 100th … time.
+        With the same: how often it has happened. It is told at the 1st, 10th, 100th … time.
 
     """
 
@@ -108,11 +108,11 @@ class Event:
 
     @property
     def sentence(self) -> str:
-        """What happened."""
+        """What happened, in a sentence."""
         return EVENT_KINDS[self.kind][1]
 
     def fields(self) -> dict[str, object]:
-        """Plain values, by the names under which a log record carries them."""
+        """Return the fields as plain values, by the names that a log record carries them under."""
         found: dict[str, object] = {
             "qis_event": self.kind,
             "qis_at": self.at,
@@ -149,7 +149,7 @@ class LoopStatistics:
 
 
 class Announcer:
-    """Tells what happened to all who listen; its `guard` contains what the loop's parts raise.
+    """Tells events to all listeners; its `guard` contains exceptions of the loop's parts.
 
     Parameters
     ----------
@@ -165,14 +165,14 @@ class Announcer:
         self, clock: Callable[[], float], callback: Callable[[Event], object] | None
     ) -> None:
         self.statistics = LoopStatistics()
-        self.notices = Notices(None)  # it is logged here, as an event
+        self.notices = Notices(None)  # without a log: `relay` logs each notice as an event
         self.notices.listen(self.relay)
         self.guard = Guard(self.notices)
         self._clock = clock
         self._callback = callback
 
     def relay(self, notice: Notice) -> None:
-        """Tell as an event what a transport or a store has told of itself."""
+        """Tell a notice of a transport, a store or a part of the loop as an event."""
         if notice.kind in EVENT_KINDS:
             self.tell(
                 notice.kind,
@@ -194,7 +194,7 @@ class Announcer:
         subject: str = "",
         count: int = 0,
     ) -> None:
-        """Log and count an event, and hand it to the callback. Parameters as of `Event`."""
+        """Log and count an event, and hand it to the callback. The parameters are `Event`'s."""
         level, sentence = EVENT_KINDS[kind]
         self.statistics.events[kind] += 1
         if self._callback is None and not _log.isEnabledFor(level):
@@ -219,6 +219,7 @@ class Announcer:
         )
         if self._callback is None:
             return
-        with self.guard.item("loop.on_event") as item:  # told at its 1st, 10th … time: it ends
+        # A fault here is itself an event, told at the 1st, 10th … time only, so this ends.
+        with self.guard.item("loop.on_event") as item:
             self._callback(event)
         self.statistics.callback_failures += item.failed

@@ -1,4 +1,4 @@
-"""What comes in: several standing interests, one queue, and the store's verdict in batches."""
+"""Takes packets in: from all interests into one queue, and from there in batches into the store."""
 
 import asyncio
 import logging
@@ -18,32 +18,32 @@ from qis.packet import Packet
 from qis.transport import Transport
 
 WAITING_LIMIT: Final = 1_024
-"""Packets that wait for the store; above that the transport's own inbox fills."""
+"""Most packets that wait for the store; beyond that they stay in the transport's inbox."""
 BATCH: Final = 512
-"""Packets taken in at one go, in one transaction, before others get their turn."""
+"""Most packets that are stored in one transaction, before other tasks run."""
 BUSY: Final = 16
-"""A batch of so many is a sign that more are coming."""
+"""A batch of so many packets shows that more are coming, so that waiting for them pays."""
 GATHER_S: Final = 0.05
-"""How long the next batch then gathers: a transaction costs as much as many packets."""
+"""Seconds for which the next batch then gathers: a transaction costs as much as many packets."""
 
 
 Arrivals = list[tuple[Packet, Admission]]
-"""Packets, and what the store says to each."""
+"""Packets, each with the store's verdict."""
 
 
 class Intake:
-    """Follows interests and takes in what they bring.
+    """Subscribes to interests and stores what arrives.
 
     Parameters
     ----------
     transport, store, journal, announcer
         The other parts of the loop.
     arrived
-        Called with every packet, before the store has it.
+        Called with every packet before it is stored.
     changed
         Called with the id of each study whose evidence may have changed.
     condition
-        Where it is said that what comes in cannot be stored or recorded.
+        The loop's health, which shows that packets cannot be stored or recorded.
     clock
         Gives Unix seconds.
 
@@ -78,7 +78,7 @@ class Intake:
         self._followers: dict[Interest, asyncio.Task[None]] = {}
 
     async def watch(self, interest: Interest) -> None:
-        """Follow an interest from now on; registered when this returns."""
+        """Subscribe to an interest, which is registered when this returns."""
         if interest in self._followers:
             raise InputError("this interest is watched already", field="interest")
         registered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -92,29 +92,29 @@ class Intake:
             raise
 
     async def unwatch(self, interest: Interest) -> None:
-        """Follow an interest no longer; what came stays."""
+        """End the subscription to an interest; packets that came stay."""
         follower = self._followers.pop(interest, None)
         if follower is None:
             raise InputError("this interest is not watched", field="interest")
         await _end(follower)
 
     async def aclose(self) -> None:
-        """Follow nothing any more."""
+        """End all subscriptions."""
         for interest in list(self._followers):
             await self.unwatch(interest)
 
     async def run(self) -> None:
-        """Take in, for ever.
+        """Store what arrives, until cancelled.
 
-        What the store cannot take is set aside and tried again. Once too much is, nothing more is
-        taken from the transport, which acknowledges no more than it has room for.
+        What the store cannot take is set aside and tried again. When too much is set aside, nothing
+        more is taken from the transport, which acknowledges only what it has room for.
         """
         is_busy = False
         while True:
             if is_busy and len(self._waiting) < BATCH:
                 await asyncio.sleep(GATHER_S)
             packets = await self._next()
-            # At once: nothing is held over a pause that may be the end.
+            # Without a pause between store and record: the process may end in any pause.
             for arrivals in self._stored(packets):
                 await self._recorded(arrivals)
                 self._tell(arrivals)
@@ -122,7 +122,7 @@ class Intake:
             await asyncio.sleep(0)
 
     async def _next(self) -> list[Packet]:
-        """What is to be stored next: what is due again, then what has come."""
+        """Wait for the packets to store next: those due for another try, else new ones."""
         while True:
             if due := self._set_aside.due(self._now_s()):
                 return due[:BATCH]
@@ -137,7 +137,7 @@ class Intake:
                     await self._has_some.wait()
 
     def _stored(self, packets: list[Packet]) -> Iterator[Arrivals]:
-        """What the store says to these, in one transaction; if that fails, to each alone."""
+        """Store packets in one transaction or, if that fails, each alone; yields the verdicts."""
         with self._guard.item("loop.store") as item:
             for packet in packets:
                 self._arrived(packet)
@@ -149,9 +149,9 @@ class Intake:
             self._tell_health()
             yield arrivals
         elif len(packets) > 1 and not isinstance(item.error, OSError):
-            for packet in packets:  # one must not take the others along
+            for packet in packets:  # so that one packet's fault concerns no other
                 yield from self._stored([packet])
-        else:  # the disk's error would be the same for each
+        else:  # one packet alone, or a full disk, which would refuse each of them
             for packet in packets:
                 self._put_aside(packet)
             self._tell_health()
@@ -173,7 +173,7 @@ class Intake:
             self._condition.clear("unstored", now=now)
 
     async def _recorded(self, arrivals: Arrivals) -> None:
-        """Have the audit log say what came in; while it cannot, nothing more comes in."""
+        """Record in the audit log what came in; while that fails, nothing more is taken in."""
         backoff = Backoff()
         while True:
             with self._guard.item("loop.audit") as item:
@@ -204,7 +204,7 @@ class Intake:
                 self._notices.tell(kind, subject, f"not stored: {admission.sentence}")
 
     async def _follow(self, interest: Interest, registered: "asyncio.Future[None]") -> None:
-        """Take what a subscription yields; should it end, subscribe again."""
+        """Queue what a subscription yields; subscribe again if it ends or fails."""
         backoff = Backoff()
         while True:
             with self._guard.item("loop.subscription"):
@@ -239,7 +239,7 @@ class Intake:
         self._has_some.set()
 
     def _now_s(self) -> float:
-        """Seconds, by a clock that nobody sets."""
+        """Seconds of a steady clock, which is never set."""
         return asyncio.get_running_loop().time()
 
 

@@ -1,7 +1,7 @@
-"""What the audit log says of a loop: before anything leaves, and after anything came or was used.
+"""The audit log's entries about a loop: before anything leaves, after anything came or was used.
 
-No entry holds a patient's data, nor the small number for which a rule refused something: the log is
-made to be shown. If the log cannot be written, nothing leaves.
+No entry holds a patient's data, nor the small number for which a rule refused something, since the
+log may be shown to others. If the log cannot be written, nothing leaves.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -22,12 +22,12 @@ _IDS_IN_ONE: Final = 500
 
 
 class Journal:
-    """Writes a loop's entries; without an audit log, none.
+    """Writes a loop's entries. Without an audit log it writes nothing.
 
     Parameters
     ----------
     audit
-        Where to.
+        The log, or `None`.
     rules
         Name of the disclosure preset.
     clock
@@ -41,15 +41,15 @@ class Journal:
         self._clock = clock
 
     def configured(self, settings: Mapping[str, Any]) -> None:
-        """The loop was opened, with these settings."""
+        """Record that the loop was opened with these settings."""
         self._write(AuditNote("configured", rule=self._rules, details=settings))
 
     def emitted(self, packet: Packet, *, reason: str = "") -> None:
-        """The packet may leave from now on."""
+        """Record that a packet may leave from now on."""
         self._write(self._emission(packet, reason))
 
     def released(self, packet: Packet, pending: Pending, approver: str) -> None:
-        """A person or a rule approved, so the packet may leave from now on."""
+        """Record that a person or a rule approved a packet, which may leave from now on."""
         approved = AuditNote(
             "approved",
             (packet.id.hex(),),
@@ -65,11 +65,11 @@ class Journal:
         self._write(approved, self._emission(packet, ""))
 
     def sent_again(self, packets: Iterable[Packet]) -> None:
-        """These were signed before the loop was opened, and have still to leave."""
+        """Record packets that were signed before the loop was opened and are still to be sent."""
         self._write(*(self._emission(packet, "was waiting for the network") for packet in packets))
 
     def handed_again(self, packets: Iterable[Packet]) -> None:
-        """These are in force, and are handed to the network anew."""
+        """Record packets that are in force and are handed to the network again."""
         ids = [packet.id.hex() for packet in packets]
         self._write(
             *(
@@ -79,47 +79,47 @@ class Journal:
         )
 
     def withheld(self, draft: Draft, rule: str) -> None:
-        """A disclosure rule keeps an outcome at the site."""
+        """Record that a disclosure rule keeps an outcome at the site."""
         reason = "a disclosure rule keeps it at the site"
         self._write(self._refusal(draft.outcome, f"{self._rules}/{rule}", reason))
 
     def rejected(self, pending: Pending, approver: str, reason: str) -> None:
-        """A person or a rule does not release what waited."""
+        """Record that a person or a rule rejected an outcome that waited."""
         details = {"approver": approver, "pending": pending.id}
         note = self._refusal(pending.outcome, "approval", reason)
         self._write(note._replace(details={**note.details, **details}))
 
     def rejected_unread(self, draft: UnreadDraft, approver: str, reason: str) -> None:
-        """A person drops what waited and could no longer be read."""
+        """Record that a person rejected what waited and could no longer be read."""
         said = f"{reason}; no longer read: {draft.reason}" if reason else draft.reason
         details = {"approver": approver, "pending": draft.id}
         self._write(AuditNote("refused", (), "approval", said, details))
 
     def not_emitted(self, packet: Packet, reason: str) -> None:
-        """What was recorded as emitted did not leave after all."""
+        """Record that a packet which was recorded as emitted did not leave after all."""
         note = self._refusal(packet.outcome, "not emitted", reason)
         self._write(note._replace(subject=(packet.id.hex(),)))
 
     def let_go(self, packets: Iterable[Packet], reason: str) -> None:
-        """These were recorded as emitted, and not handed to the network by this process."""
+        """Record packets that were recorded as emitted but not handed over by this process."""
         said = f"{reason}; not handed to the network since the loop was opened"
         notes = ((self._refusal(each.outcome, "not emitted", said), each) for each in packets)
         self._write(*(note._replace(subject=(each.id.hex(),)) for note, each in notes))
 
     def uncounted(self, packet: Packet, admission: Admission) -> None:
-        """The site's own store would not count it, so it does not leave."""
+        """Record that a packet does not leave since the site's own store would not count it."""
         reason = "the site's own store does not count it"
         self._write(self._refusal(packet.outcome, f"store/{admission.label}", reason))
 
     def set_aside(self, packets: Iterable[Packet]) -> None:
-        """These were dated by a wrong clock, and stand above nothing any more."""
+        """Record packets that a wrong clock dated and that no longer supersede others."""
         ids = [packet.id.hex() for packet in packets]
         reason = "dated by a wrong clock; set aside"
         self._write(*(AuditNote("refused", part, "clock", reason) for part in _parts(ids)))
 
     def received(self, arrivals: Iterable[tuple[Packet, Admission]]) -> None:
-        """These packets came in, with the store's verdicts; what it had already is left out."""
-        if self._audit is None:  # they may be many
+        """Record packets that came in, with the store's verdicts; duplicates are left out."""
+        if self._audit is None:  # spares building entries for what may be many packets
             return
         self._write(
             *(
@@ -135,7 +135,7 @@ class Journal:
         )
 
     def used(self, synthesis: Synthesis) -> None:
-        """A synthesis was made of these packets."""
+        """Record a synthesis and the packets that it was made of."""
         ids = sorted(packet.id.hex() for site in synthesis.sites for packet in site.packets)
         parts = _parts(ids) or [()]
         self._write(

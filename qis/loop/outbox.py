@@ -1,8 +1,8 @@
-"""The outbox: what was signed and not yet taken, what waits for approval, and the last sequence.
+"""The outbox: packets that are signed and not held yet, outcomes that wait, used sequences.
 
-Packet, routing keys and sequence are on disk in one transaction before anybody can see the packet.
-So a process that dies at any point has either published a packet, which it will go on sending, or
-not made it at all.
+Packet, routing keys and sequence are written to disk in one transaction before anybody can see the
+packet. So a process that dies at any point has either published a packet, which it will go on
+sending, or not made it at all.
 """
 
 import struct
@@ -26,11 +26,11 @@ LIMIT: Final = 10_000
 """Default of the most packets that wait for the network, and of outcomes that wait for a person."""
 
 FRESH_LIMIT: Final = 64
-"""Packets that were put in and not read yet, kept as they are."""
+"""Most packets kept as objects between `put` and `queued`, which then need not verify them."""
 
 
 class Unsent(NamedTuple):
-    """A packet that the network has not taken yet."""
+    """A packet that is not known to be held by another site yet."""
 
     number: int
     """Its row in the table of unsent packets; grows with every packet."""
@@ -48,24 +48,24 @@ class Own(NamedTuple):
 
 
 class Aside(NamedTuple):
-    """A packet of this site that a wrong clock has dated, and that stands above nothing."""
+    """A packet of this site that a wrong clock has dated, and that supersedes nothing here."""
 
     packet: Packet
     routing_keys: tuple[bytes, ...]
     is_answered: bool
-    """Whether its date has come, and something newer was published over it."""
+    """True if its date has come and a newer packet was published to supersede it."""
 
 
 class Look(NamedTuple):
-    """A look at a study's synthesis, of which there may be many before a study is decided."""
+    """A look at a study's synthesis; confidence sequences hold for any number of looks."""
 
     state: bytes
-    """Names what was seen."""
+    """Hash of what was seen."""
     number: int
 
 
 class Outbox(OutboxFile):
-    """What a key has published and has still to send.
+    """The packets that a key has published, and which of them are still to be sent.
 
     The file (mode 0600) holds keyed hashes of subjects while their outcome waits for approval: it
     stays at the site. One process at a time may use a key: beside the outbox lies ``<issuer>.lock``
@@ -74,8 +74,8 @@ class Outbox(OutboxFile):
     Parameters
     ----------
     path
-        A file, made if there is none; `None`: in memory, so that what was not sent is lost with the
-        process, and only the clock keeps sequences from being used again.
+        A file, created if missing. `None`: in memory; then unsent packets are lost when the process
+        ends, and only the clock keeps sequences from being used again.
     limit
         Most packets that wait for the network (`publish` waits for room), and most outcomes that
         wait for approval (`publish` refuses another).
@@ -87,7 +87,7 @@ class Outbox(OutboxFile):
     StorageError
         If another process has it open, or the disk refuses.
     StorageDamagedError
-        If the file is damaged or something else; it is left as it is.
+        If the file is damaged or no outbox; it is left as it is.
 
     """
 
@@ -107,25 +107,26 @@ class Outbox(OutboxFile):
 
     @property
     def last_sequence(self) -> int:
-        """The highest sequence that this key is known to have used and that stands; 0 if none."""
+        """The highest used sequence of this key that was not set aside; 0 if there is none."""
         return self._numbers.last
 
     def next_sequence(self, now: float, *, above: int = 0) -> int:
-        """The sequence of a packet that is signed now (Unix seconds): never used before.
+        """Return an unused sequence for a packet that is signed now (Unix seconds).
 
-        It is above all that count, but for those that are further ahead than clocks may be.
+        It is higher than `above` and than all used ones, except those that lie further ahead than
+        clocks may differ.
         """
         with self._translated():
             return self._numbers.next(now, above=above)
 
     @property
     def unsent(self) -> int:
-        """How many packets the network has still to take."""
+        """Number of packets that are not held yet."""
         return self._unsent
 
     @contextmanager
     def claimed(self, issuer: Issuer) -> Iterator[Self]:
-        """The outbox for one loop of one key, as long as the context lasts.
+        """Reserve the outbox for one loop of one key while the context lasts.
 
         Raises
         ------
@@ -163,20 +164,21 @@ class Outbox(OutboxFile):
         Parameters
         ----------
         packet
-            Of a sequence that was never used (`next_sequence`).
+            The packet, whose sequence was never used before (`next_sequence`).
         routing_keys
-            What it travels under.
+            The keys that it travels under.
         releases
             Id of the pending outcome that this packet carries, which waits no longer.
 
         Returns
         -------
-        Whether something waits no longer.
+        bool
+            True if the outcome `releases` was waiting, and waits no longer.
 
         Raises
         ------
         StorageError
-            If the disk refuses; then nothing has changed.
+            If the sequence was used, or the disk refuses; then nothing has changed.
 
         """
         with self._translated():
@@ -211,7 +213,7 @@ class Outbox(OutboxFile):
     def take_back(
         self, packet: Packet, former: Own | None, *, waits: Pending | None = None
     ) -> None:
-        """Undo `put` of a packet that nobody has seen; its sequence stays used."""
+        """Undo `put` of a packet that nobody has seen. Its sequence stays used."""
         row_key = _row_key(evidence_key(packet))
         with self._transaction():
             self._execute("DELETE FROM unsent WHERE packet = ?", (bytes(packet),))
@@ -230,15 +232,15 @@ class Outbox(OutboxFile):
         self._unsent -= 1
 
     def begins(self, now: float) -> None:
-        """Tell an outbox in memory the time (Unix seconds): it knows nothing of what was before."""
+        """Tell an outbox in memory when it begins (Unix seconds): it knows no earlier packets."""
         if self.path is None:
             with self._transaction():
                 self._made.ignore_before(max(0, int(now * 1e6)))
 
     def noticed(self, packet: Packet) -> int:
-        """Look whether a packet of this key was made elsewhere; how many such there are by now.
+        """Note a packet of this key if it was made elsewhere; returns the number of such packets.
 
-        0 if this outbox made it, if nobody knows, or if it was noticed before.
+        0 if this outbox made it, if that is not known, or if it was noted before.
         """
         with self._translated():
             if not self._made.is_foreign(packet):
@@ -247,7 +249,7 @@ class Outbox(OutboxFile):
             return self._made.note_foreign(packet)
 
     def raise_sequence(self, sequence: int) -> None:
-        """Learn that this key has used a sequence, as a packet of its own from elsewhere shows."""
+        """Note a sequence as used, which a packet of this key from elsewhere has shown."""
         if sequence > self._numbers.last:
             with self._transaction():
                 self._numbers.use(sequence)
@@ -256,17 +258,17 @@ class Outbox(OutboxFile):
     def set_aside(
         self, packets: Iterable[Own], former: Iterable[Own], *, limit: int | None
     ) -> None:
-        """Let packets that a wrong clock has dated stand above nothing, and be sent no more.
+        """Stop sending packets that a wrong clock has dated, and let them supersede nothing here.
 
         Parameters
         ----------
         packets
-            With the routing keys that they travel under.
+            The packets, with the routing keys that they travel under.
         former
-            What is in force under their evidence keys without them.
+            The packets that are in force under their evidence keys without them.
         limit
-            All sequences beyond it stand above nothing from now on; `None`: those of other packets
-            stay, since nobody knows yet whether they are wrong.
+            Sequences beyond it no longer raise the next one; `None`: they still do, since it is not
+            known whether they are wrong.
 
         """
         rows = [(bytes(each.packet), b"".join(each.routing_keys)) for each in packets]
@@ -287,14 +289,14 @@ class Outbox(OutboxFile):
         self._numbers.used()
 
     def aside(self) -> list[Aside]:
-        """What was set aside and has not expired since, in order of sequence."""
+        """Return the packets that were set aside and are still kept, in order of sequence."""
         with self._translated():
             rows = self._execute("SELECT packet, keys, is_answered FROM aside").fetchall()
         found = [Aside(self._parsed(raw), keys_of(keys), bool(done)) for raw, keys, done in rows]
         return sorted(found, key=lambda each: each.packet.sequence)
 
     def answered(self, packets: Iterable[Packet], *, now: float) -> None:
-        """Note that what was set aside has been answered by something newer; forget the expired."""
+        """Note that newer packets supersede these, which were set aside; delete expired ones."""
         done = {bytes(packet) for packet in packets}
         with self._transaction():
             for (raw,) in self._execute("SELECT packet FROM aside").fetchall():
@@ -304,8 +306,8 @@ class Outbox(OutboxFile):
                     self._execute("UPDATE aside SET is_answered = 1 WHERE packet = ?", (raw,))
 
     def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
-        """Packets that the network has not taken, oldest first, from a number on."""
-        if 0 < after >= self._newest:  # asked several times for each packet
+        """Return at most `most` unsent packets with numbers above `after`, oldest first."""
+        if 0 < after >= self._newest:  # the usual case, which must not cost a query
             return []
         with self._translated():
             rows = self._execute(
@@ -316,7 +318,7 @@ class Outbox(OutboxFile):
         return [self._unsent_of(*row) for row in rows]
 
     def taken(self, numbers: Iterable[int]) -> None:
-        """Forget the packets of these numbers: the network holds them, or they are over."""
+        """Delete the packets of these numbers: they are held, replaced or expired."""
         with self._transaction():
             gone = [
                 self._execute("DELETE FROM unsent WHERE number = ?", (number,)).rowcount
@@ -325,9 +327,9 @@ class Outbox(OutboxFile):
         self._unsent -= sum(gone)
 
     def queue_again(self, *, now: float) -> list[Packet]:
-        """Queue the newest packet of every key that lives and is not queued; returns them.
+        """Queue each evidence key's newest packet again, unless queued or expired; returns them.
 
-        Nodes that keep packets in memory may have forgotten them since.
+        Other nodes keep packets in memory and may have lost them since.
         """
         with self._transaction():
             rows = self._execute(
@@ -345,7 +347,7 @@ class Outbox(OutboxFile):
         return [packet for packet, _ in living]
 
     def own(self) -> dict[EvidenceKey, Own]:
-        """The newest packet of each evidence key, with the routing keys that it travels under."""
+        """Return the newest packet of each evidence key, with the routing keys it travels under."""
         with self._translated():
             rows = self._execute("SELECT packet, keys FROM own").fetchall()
         found = (Own(self._parsed(packet), keys_of(keys)) for packet, keys in rows)
@@ -374,25 +376,25 @@ class Outbox(OutboxFile):
             self._hold(pending)
 
     def waiting(self) -> tuple[Pending, ...]:
-        """What waits for approval, oldest first."""
+        """Return the outcomes that wait for approval, oldest first."""
         with self._translated():
             rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
         return tuple(map(self._pending, rows))
 
     def pending(self, pending_id: str) -> Pending | None:
-        """The outcome that waits under an id, if one does."""
+        """Return the outcome that waits under an id, if there is one."""
         with self._translated():
             row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
         return None if row is None else self._pending(row)
 
     def drop(self, pending_id: str) -> None:
-        """Forget an outcome that waits, or that waited and is no longer read."""
+        """Delete an outcome that waits, or that waited and can no longer be read."""
         with self._transaction():
             self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
             self._execute("DELETE FROM unread_waiting WHERE id = ?", (pending_id,))
 
     def look(self, study_id: bytes) -> Look:
-        """The last look at a study's synthesis, in this process or one before."""
+        """Return the last look at a study's synthesis, by this process or an earlier one."""
         with self._translated():
             row = self._execute(
                 "SELECT state, number FROM looks WHERE study = ?", (study_id,)
@@ -400,14 +402,14 @@ class Outbox(OutboxFile):
         return Look(b"", 0) if row is None else Look(*row)
 
     def looked(self, study_id: bytes, look: Look) -> None:
-        """Remember a look."""
+        """Remember a look at a study's synthesis."""
         with self._transaction():
             self._execute("REPLACE INTO looks VALUES (?, ?, ?)", (study_id, *look))
 
     def _unsent_of(self, number: int, packet: bytes, keys: bytes, since: float | None) -> Unsent:
         fresh = self._fresh.pop(number, None)
         found = fresh if fresh and bytes(fresh) == packet else self._parsed(packet)
-        # What is put in was signed just then; only what is queued again has a time of its own.
+        # Without `since` the packet was queued when it was signed, so its issue time is the time.
         return Unsent(number, found, keys_of(keys), found.issued_at if since is None else since)
 
     def _pending(self, row: tuple[object, ...]) -> Pending:
@@ -423,4 +425,5 @@ class Outbox(OutboxFile):
 
 
 def _row_key(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
+    """Return the primary key of table `own`: study, issuer, cohort, role."""
     return key.study_id, key.issuer, key.cohort, int(key.role)

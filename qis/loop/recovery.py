@@ -1,9 +1,9 @@
-"""What a site does about its own packets that a wrong clock has dated too far ahead.
+"""Repairs the consequences of a wrong clock that has dated own packets too far ahead.
 
-They would stand above all that it signs until their date comes. Once it is known which date is
-right (the sites heard agree, or a person says so), they are set aside here, their files are
-removed, and the numbering goes on from now. Others may still hold them: when the date of one comes,
-the site publishes its newest over it at once.
+They would supersede everything that the site signs until their date comes. Once it is known which
+date is right (the other sites agree, or a person says so), they are set aside here, their files are
+removed, and the numbering goes on from the present. Other nodes may still hold them: as soon as the
+date of one comes, the site publishes its newest packet with a higher sequence.
 """
 
 import asyncio
@@ -24,9 +24,9 @@ from qis.transport import Transport
 from qis.transport.site_clocks import span
 
 LOOK_S: Final = 60.0
-"""Seconds between two looks at whether the date of something has come: dates can be set."""
+"""Longest wait until the dates are compared again: somebody may set this machine's date."""
 _MARGIN_S: Final = 2.0
-"""After the date from which others admit a packet on; issue times have whole seconds."""
+"""Seconds added to the date from which others admit a packet, as issue times are whole seconds."""
 
 
 PublishAgain = Callable[[Own, int], Packet]
@@ -34,7 +34,7 @@ PublishAgain = Callable[[Own, int], Packet]
 
 
 class Recovery:
-    """Sets packets aside, and answers them when their date comes.
+    """Sets packets aside, and supersedes them when their date comes.
 
     Parameters
     ----------
@@ -68,9 +68,9 @@ class Recovery:
         self._to_withdraw: list[Packet] = []
 
     def begin(self, stored: Iterable[Packet]) -> set[bytes]:
-        """Have store and outbox know the same as set aside, whichever was lost; its ids.
+        """Make store and outbox agree on what is set aside; returns the ids of these packets.
 
-        `stored` are all packets of this site that the store has.
+        One of the two may be older than the other. `stored` are this site's packets in the store.
         """
         known = {each.packet.id for each in self._outbox.aside()}
         in_store = self._store.aside - known
@@ -84,11 +84,11 @@ class Recovery:
 
     @property
     def is_needed(self) -> bool:
-        """Whether the last sequence is further ahead of the clock than clocks may be."""
+        """True if the last sequence is further ahead of the clock than clocks may differ."""
         return self._outbox.last_sequence > limit_at(self._clock())
 
     def refuse(self) -> None:
-        """Raise `ClockError`: a site alone cannot tell whether the clock was wrong or is."""
+        """Raise `ClockError`: only a person knows if the clock was wrong then or is wrong now."""
         now, last_s = self._clock(), self._outbox.last_sequence / 1e6
         raise ClockError(
             f"nothing was published: this site has signed something dated {span(last_s - now)} "
@@ -101,17 +101,17 @@ class Recovery:
         )
 
     def recover(self) -> tuple[Packet, ...]:
-        """Set aside all that is dated beyond now; returns it. The clock is right."""
+        """Set aside and return all packets dated after now. The clock has to be right."""
         limit = limit_at(self._clock())
         packets = [own for own in self._known() if _is_beyond(own.packet, limit)]
         self._set_aside(packets, limit=limit)
         return tuple(own.packet for own in packets)
 
     def make_way(self, key: EvidenceKey) -> None:
-        """Set aside what is dated ahead under one key, for a retraction that is signed now.
+        """Set aside what is dated ahead under one evidence key, so that it can be retracted now.
 
-        Should the clock be wrong and not the packet, the retraction is signed again when that is
-        set right, over what it withdraws.
+        If it is the clock that is wrong and not the packet, the retraction is signed again when the
+        clock is corrected, with a higher sequence than what it withdraws.
         """
         if not self.is_needed:
             return
@@ -124,12 +124,12 @@ class Recovery:
         self._set_aside(packets, limit=None)
 
     def aside_under(self, key: EvidenceKey) -> Own | None:
-        """The newest packet of an evidence key that was set aside: others may still come to it."""
+        """Return the newest packet of an evidence key that was set aside; others may hold it."""
         of_key = [each for each in self._outbox.aside() if evidence_key(each.packet) == key]
         return Own(of_key[-1].packet, of_key[-1].routing_keys) if of_key else None
 
     def answer(self, publish_again: PublishAgain) -> None:
-        """Publish the newest over each packet set aside whose date has come."""
+        """Supersede each packet that was set aside and whose date has come."""
         now = self._clock()
         aside = [each for each in self._outbox.aside() if not each.is_answered]
         due = [each for each in aside if _due_at(each.packet) <= now]
@@ -146,7 +146,7 @@ class Recovery:
         self._outbox.answered((each.packet for each in due), now=now)
 
     async def run(self, publish_again: PublishAgain) -> None:
-        """Answer what comes due, for ever."""
+        """Supersede packets when their dates come, until cancelled."""
         while True:
             await self._sender.room()
             self._withdraw()
@@ -160,7 +160,7 @@ class Recovery:
             await asyncio.sleep(min(LOOK_S, max(0.1, min(dates, default=now + LOOK_S) - now)))
 
     def _known(self) -> list[Own]:
-        """The packets of this site, as far as store and outbox have them, each once."""
+        """Return this site's packets in store and outbox, each once, without those set aside."""
         waiting = self._outbox.queued(most=self._outbox.limit)
         found = {each.packet.id: Own(each.packet, each.routing_keys) for each in waiting}
         found.update((own.packet.id, own) for own in self._outbox.own().values())
@@ -190,7 +190,7 @@ class Recovery:
             self._announcer.tell("set_aside", packet=own.packet, reason=reason)
 
     def _withdraw(self) -> None:
-        """Take back from the network what was set aside; tried again where that fails."""
+        """Withdraw from the network what was set aside; if that fails, `run` tries again."""
         if not self._to_withdraw:
             return
         try:
@@ -207,11 +207,11 @@ def _is_beyond(packet: Packet, limit: int) -> bool:
 
 
 def _due_at(packet: Packet) -> float:
-    """When others begin to admit a packet, and something newer may stand above it."""
+    """Return when others begin to admit a packet (Unix seconds), so that it can be superseded."""
     return max(packet.sequence / 1e6, packet.issued_at) - CLOCK_TOLERANCE_S + _MARGIN_S
 
 
 def _newest(owns: Iterable[Own]) -> list[Own]:
-    """The newest under each key."""
+    """Return the newest packet of each evidence key."""
     ordered = sorted(owns, key=lambda own: own.packet.sequence)
     return list({evidence_key(own.packet): own for own in ordered}.values())

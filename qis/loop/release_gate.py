@@ -1,7 +1,7 @@
-"""The gate out of the site: rules, approval, the record, the outbox, and only then the network.
+"""The only way out of the site: rules, approval, ledger and audit log, outbox, then the network.
 
 Ledger and audit log are written before the outbox, and the outbox before anybody can see the
-packet. If one of them fails, nothing leaves; a record may then say more than what left, never less.
+packet. If one of them fails, nothing leaves: the records may show more than what left, never less.
 """
 
 from collections.abc import Callable
@@ -31,14 +31,16 @@ _WITHDRAWN: Final = "what it would have replaced was withdrawn"
 
 
 class ReleaseGate:
-    """Lets out what may leave.
+    """Signs and queues the outcomes that may leave, and keeps the others.
 
     Parameters
     ----------
-    scheme, store, disclosure, approve, clock
-        As for `qis.SynthesisLoop`.
+    scheme, store, disclosure, approve
+        What makes fingerprints, the site's evidence, the disclosure rules, and who approves.
+    clock
+        Gives Unix seconds.
     leaves_machine
-        Whether the transport carries packets beyond this machine.
+        True if the transport carries packets beyond this machine.
     signer, outbox, journal, announcer, clock_watch, recovery
         The other parts of the loop.
 
@@ -97,7 +99,7 @@ class ReleaseGate:
         return await self._submit(draft, self._approve, is_open, trust_clock=trust_clock)
 
     def release(self, pending_id: str, approver: str, *, trust_clock: bool = False) -> Packet:
-        """Let out what waited; all rules are checked again."""
+        """Publish an outcome that waited, after checking all rules again."""
         pending = self._pending(pending_id)
         _check_name(approver)
         return self._emit_approved(pending, approver, trust_clock=trust_clock)
@@ -122,7 +124,7 @@ class ReleaseGate:
         return self._emit(pending.draft, pending, approver)
 
     def reject(self, pending_id: str, approver: str, reason: str) -> None:
-        """Drop what waited, also what is no longer read."""
+        """Drop an outcome that waited, even if it can no longer be read."""
         for draft in self._outbox.unread_waiting:
             if draft.id == pending_id:
                 _check_name(approver)
@@ -143,9 +145,9 @@ class ReleaseGate:
         about: Any = None,
         force: bool = False,
     ) -> Packet:
-        """Publish a withdrawal, as far as is known to everybody who got what it withdraws.
+        """Publish a retraction under the routing keys of what it withdraws, if they are known.
 
-        Needs no approval, and drops what waits under the same study and cohort.
+        It needs no approval, and drops what waits under the same study and cohort.
         """
         key = EvidenceKey(study_id_of(study), self._signer.issuer.key, cohort, Role.PRIMARY)
         former = self._signer.former(key) or self._recovery.aside_under(key)
@@ -172,15 +174,15 @@ class ReleaseGate:
         return packet
 
     def republish(self, draft: Draft) -> Packet:
-        """Publish a synthesis of what others and this site have published."""
+        """Publish a synthesis of published packets, which needs no approval."""
         self._require_clock(trust_clock=False)
         return self._emit(draft, kind="republished")
 
     def publish_again(self, own: Own, above: int) -> Packet:
-        """Publish what this site has published before once more, above a sequence of its own.
+        """Publish a former packet of this site again, with a sequence higher than `above`.
 
-        The outcome was released already, so no rule is asked again. What has expired since is
-        withdrawn instead.
+        The outcome was released already, so no rule is checked again. If it has expired since, a
+        retraction is published instead.
         """
         outcome = own.packet.outcome
         draft = Draft(
@@ -189,7 +191,7 @@ class ReleaseGate:
             routing_keys=own.routing_keys,
         )
         if own.packet.expires_at <= self._clock() and outcome.kind != KIND_RETRACTION:
-            # Its time is over, and nobody has renewed it.
+            # It has expired, and the site has not renewed it.
             draft = withdrawal(
                 outcome.study_id,
                 outcome.cohort,
@@ -204,7 +206,7 @@ class ReleaseGate:
         return again
 
     def _require_clock(self, *, trust_clock: bool) -> None:
-        """Raise `ClockError` unless this machine's date is to be believed."""
+        """Raise `ClockError` if other sites' clocks or own packets contradict this machine's."""
         is_agreed = trust_clock or self._clock_watch.require().state is ClockState.AGREED
         if self._recovery.is_needed:
             if not is_agreed:
@@ -262,7 +264,7 @@ class ReleaseGate:
         packet = self._signer.sign(draft)
         self._check_counts(packet)
         try:
-            # Noted before it leaves, and after all else that could refuse it.
+            # The ledger comes last, so that it counts nothing that is refused, yet before the exit.
             self._disclosure.release(draft.outcome, now=self._clock(), subjects=draft.subjects)
         except DisclosureError as error:
             self._withhold(draft, error)
@@ -277,14 +279,14 @@ class ReleaseGate:
     def _leave(
         self, packet: Packet, draft: Draft, pending: Pending | None, kind: EventKind
     ) -> None:
-        """What is signed and recorded goes out."""
+        """Let a signed and recorded packet leave."""
         self._keep(packet, draft, pending)
         self._signer.signed(packet, draft.routing_keys)
         self._announcer.statistics.published += 1
         self._announcer.tell(kind, packet=packet, pending_id=pending.id if pending else "")
 
     def _keep(self, packet: Packet, draft: Draft, pending: Pending | None) -> None:
-        """Into the outbox and the site's own store, or into neither."""
+        """Put a packet into the outbox and the site's own store, or into neither."""
         former = self._signer.former(self._signer.key_of(draft.outcome))
         releases = pending.id if pending else ""
         try:
@@ -294,8 +296,8 @@ class ReleaseGate:
             raise
         try:
             self._add_to_store(packet)
-        except Exception as error:  # whatever the store is made of
-            # Should this fail too, the packet leaves when the disk works again.
+        except Exception as error:  # a third party's store may raise anything
+            # If this fails too, the packet stays in the outbox and is sent later.
             self._outbox.take_back(packet, former, waits=pending if released else None)
             self._undone(packet, error)
             raise
@@ -308,7 +310,7 @@ class ReleaseGate:
             self._journal.not_emitted(packet, reason)
 
     def _check_counts(self, packet: Packet) -> None:
-        """Refuse what would count nowhere, before ledger, log, outbox or store have heard of it."""
+        """Refuse what the own store would not count, before ledger, outbox or store have it."""
         admission = self._store.foreseen(packet, now=self._clock())
         if not admission.changes_evidence:
             self._announcer.tell("refused", packet=packet, reason=admission.label)

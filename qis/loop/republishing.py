@@ -1,7 +1,7 @@
-"""What a site learns becomes a packet: its syntheses, with the leaves that they were made from.
+"""Publishes a site's syntheses as derived packets, with the leaves that they were made from.
 
-A derived packet is never evidence by default, and one is made only where what it would say is new.
-So two loops that hear each other come to rest.
+By default a derived packet is no evidence, and one is published only if it says something new. So
+two loops that receive each other's packets come to rest.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ LEAST_SITES: Final = 2
 
 
 class Republisher:
-    """Emits derived packets of fixed-effect syntheses, as far as they say something new.
+    """Publishes derived packets of fixed-effect syntheses that say something new.
 
-    It travels as this site's own packet of the study did; if there is none, under the study's id
-    only, with the fingerprint of its first leaf.
+    A derived packet has the fingerprint and routing keys of this site's own packet of the study. If
+    there is none, it travels under the study's id only, with the fingerprint of its first leaf.
 
     Parameters
     ----------
     publisher, signer, sender
         The other parts of the loop.
     guard
-        Contains what a synthesis makes this raise; it is offered again, and nothing has left.
+        Contains what a synthesis makes this raise. Nothing has left then, and it is tried again.
     interval_s
-        Least seconds between two rounds; of the syntheses in between only the newest is emitted.
+        Least seconds between two rounds; of the syntheses in between only the newest counts.
     clock
         Gives Unix seconds.
 
@@ -65,12 +65,12 @@ class Republisher:
         self._offered = asyncio.Event()
 
     def offer(self, synthesis: Synthesis) -> None:
-        """A new synthesis."""
+        """Take a new synthesis, for the next round."""
         self._offers[synthesis.study_id] = synthesis
         self._offered.set()
 
     async def run(self) -> None:
-        """Emit what is new, for ever."""
+        """Publish what is new, until cancelled."""
         backoff = Backoff()
         while True:
             await self._offered.wait()
@@ -80,7 +80,7 @@ class Republisher:
             for study_id, offer in offers.items():
                 with self._guard.item("loop.republication") as item:
                     emitted += await self._emit(offer)
-                if item.failed:  # and nothing has left; a newer synthesis goes before it
+                if item.failed:  # nothing has left; a newer synthesis takes precedence
                     self._offers.setdefault(study_id, offer)
                     self._offered.set()
                 failures += item.failed
@@ -92,7 +92,7 @@ class Republisher:
                 await asyncio.sleep(self._interval_s)
 
     async def _emit(self, offer: Synthesis) -> bool:
-        """Whether the synthesis said something new."""
+        """Publish a synthesis if it says something new; true if it does."""
         draft = self._draft(offer)
         if draft is None:
             return False
@@ -108,9 +108,9 @@ class Republisher:
         return True
 
     def _draft(self, synthesis: Synthesis) -> Draft | None:
-        """The derived packet of a synthesis, unless it may not be or says nothing new."""
+        """Draft the derived packet of a synthesis; `None` if it may not leave or is not new."""
         if synthesis.study is not None and synthesis.study.is_embargoed(self._clock()):
-            return None  # a monitoring role sees the numbers, and keeps them
+            return None  # only a monitoring role sees these numbers, and must not spread them
         outcome = _outcome_of(synthesis)
         packets = [packet for site in synthesis.sites for packet in site.packets]
         if outcome is None or expiry_of(packets) <= self._clock():
@@ -152,7 +152,7 @@ class Republisher:
 
 
 def _outcome_of(synthesis: Synthesis) -> Derived | None:
-    """What a synthesis says as an outcome, if others may make something of it."""
+    """Return a synthesis as an outcome, or `None` if others could not use it."""
     if synthesis.is_embargoed or synthesis.model != "fixed" or synthesis.reach.sites < LEAST_SITES:
         return None
     fixed = synthesis.fixed

@@ -1,8 +1,8 @@
-"""From the outbox to the network, and out of the outbox once another site holds the packet.
+"""Hands packets from the outbox to the transport, and deletes them there once they are held.
 
-Each packet goes its own way: one that the network refuses is tried again later, and keeps no other
-back. Only what the transport calls held (`qis.transport.Holding`) is "sent". What expires first, or
-is replaced by a newer version, leaves the outbox too, each with an event that says so.
+Packets are independent: one that the network refuses is tried again later, and delays no other.
+Only what the transport calls held (`qis.transport.Holding`) is "sent". A packet that expires first,
+or is replaced by a newer version, leaves the outbox too, with an event that says so.
 """
 
 import asyncio
@@ -23,21 +23,21 @@ from qis.packet import Packet
 from qis.transport import Holding, Transport
 
 FIRST_RETRY_S: Final = 0.5
-"""Pause before a packet that the transport has refused is offered again; then twice as long."""
+"""Pause before a packet that the transport has refused is tried again; then it doubles."""
 LAST_RETRY_S: Final = 60.0
 TURN: Final = 16
-"""Packets handed over before others have their turn. What confirms looks at all that wait, in each
-turn: at one packet a turn that would be a square."""
+"""Packets handed over before other tasks run. `confirm` looks at all waiting packets in each turn,
+so with one packet a turn the work would grow with the square of their number."""
 HAND_AGAIN_S: Final = 600.0
-"""When a packet that the transport has taken, and that nobody holds, is offered anew: a transport
-that was opened again in between has forgotten it."""
+"""Seconds after which a packet that the transport has taken, and that nobody holds, is handed over
+again: a transport that was reopened meanwhile has lost it."""
 HAND_S: Final = 30.0
-"""How long the transport has to take one packet, before the next is offered."""
+"""Seconds for the transport to take one packet, before the next is tried."""
 CONFIRM_S: Final = 1.0
-"""How long the transport waits for all at once, before it is asked packet by packet."""
+"""Seconds to wait for all packets to be held, before the transport is asked for each."""
 SPREAD_S: Final = 10.0
-"""How long `flush` waits at most, once all is held, for the other holders of each key: silent ones
-are given up within 4 s each."""
+"""Most seconds that `flush` waits, once all is held, for further holders of each key: each silent
+one is given up within 4 s."""
 LAST_CHECK_S: Final = 2.0
 """Longest pause between two such questions, while something is not held."""
 LATE_S: Final = 600.0
@@ -58,8 +58,8 @@ class Undelivered(NamedTuple):
     holders
         How many other sites hold it under some key.
     attempts
-        How often it was handed to the transport since the loop was opened. The transport repeats by
-        itself.
+        How often it was handed to the transport since the loop was opened. The transport's own
+        repetitions are not counted.
 
     """
 
@@ -72,7 +72,7 @@ class Undelivered(NamedTuple):
 
 @dataclass(slots=True)
 class _Waiting:
-    """What is known of a packet in the outbox, beside what is on disk."""
+    """The state of a packet in the outbox, as far as it is not on disk."""
 
     unsent: Unsent
     key: EvidenceKey
@@ -86,7 +86,7 @@ class _Waiting:
 
 
 class Sender:
-    """Hands what is in the outbox to the transport, and learns what has become of it.
+    """Hands packets of the outbox to the transport, and asks whether they are held.
 
     A process that dies before a packet is held sends it again.
 
@@ -95,12 +95,12 @@ class Sender:
     outbox, transport, announcer, journal
         The other parts of the loop.
     condition
-        Where it is said that packets are late.
+        The loop's health, which shows packets that are late.
     clock
         Gives Unix seconds.
     certain
-        Gives a date that has come for certain, in Unix seconds, however this machine's was set:
-        only what has expired by it is let go.
+        Gives a date in Unix seconds that has certainly been reached, even if this machine's is
+        wrong: only what has expired by it is dropped.
 
     """
 
@@ -131,12 +131,12 @@ class Sender:
         self._taken = asyncio.Event()
 
     def wake(self) -> None:
-        """There is something in the outbox."""
+        """Note that there is something new in the outbox."""
         self._filled.set()
         self._unconfirmed.set()
 
     def hand_all_again(self) -> None:
-        """Offer everything anew, now: the transport may have let go of what lives."""
+        """Hand everything over again now: the transport may have dropped valid packets."""
         self._load()
         for number, waiting in self._waiting.items():
             self._put_off(number, waiting, 0.0)
@@ -144,7 +144,7 @@ class Sender:
 
     @property
     def is_full(self) -> bool:
-        """Whether the outbox can take no other packet."""
+        """True if the outbox can take no other packet."""
         return self._outbox.unsent >= self._outbox.limit
 
     async def room(self) -> None:
@@ -153,17 +153,17 @@ class Sender:
             await self._next_taken()
 
     async def flush(self) -> None:
-        """Wait until nothing waits any more."""
+        """Wait until the outbox has no unsent packet."""
         while self._outbox.unsent:
             await self._next_taken()
 
     async def spread(self) -> None:
         """Let the transport bring what is held to further holders, as far as it can."""
-        with suppress(TransportError):  # held it is in any case
+        with suppress(TransportError):  # everything is held already; this adds copies only
             await self._transport.flush(SPREAD_S)
 
     def undelivered(self) -> tuple[Undelivered, ...]:
-        """What is in the outbox and not held, oldest first."""
+        """Return what is in the outbox and not held, oldest first."""
         self._load()
         waits = [
             each
@@ -182,13 +182,13 @@ class Sender:
         )
 
     def withdraw(self, ids: Container[bytes]) -> None:
-        """Send these packets no more: they have left the outbox."""
+        """Stop sending the packets of these ids, which have left the outbox."""
         self._load()
         self._let_go([n for n, each in self._waiting.items() if each.unsent.packet.id in ids])
 
     async def hand_over(self) -> None:
-        """Give packets to the transport, for ever."""
-        # It may have begun again after a fault, with a packet taken from what is due.
+        """Hand packets to the transport when they are due, until cancelled."""
+        # After a fault this starts again, and a packet that was popped then has to be due again.
         self._due = [(waiting.due, number) for number, waiting in self._waiting.items()]
         heapq.heapify(self._due)
         handed = 0
@@ -198,16 +198,16 @@ class Sender:
             while self._due and self._due[0][0] <= self._now():
                 due, number = heapq.heappop(self._due)
                 waiting = self._waiting.get(number)
-                if waiting is None or waiting.due != due:  # it was put off, or is gone
+                if waiting is None or waiting.due != due:  # gone, or an entry that is out of date
                     continue
                 if waiting.is_replaced:
                     continue
-                if self._seems_expired(waiting):  # it is let go, or the date turns out to be wrong
+                if self._seems_expired(waiting):  # `_check` decides, as the date may be wrong
                     self._put_off(number, waiting, LAST_RETRY_S)
                 else:
                     await self._hand(number, waiting)
                     handed += 1
-                    if not handed % TURN:  # a transport that takes at once keeps nobody waiting
+                    if not handed % TURN:  # a transport that never waits must not block the loop
                         await asyncio.sleep(0)
             pause_s = self._due[0][0] - self._now() if self._due else None
             with suppress(TimeoutError):
@@ -215,9 +215,9 @@ class Sender:
                     await self._filled.wait()
 
     async def confirm(self) -> None:
-        """Take out of the outbox what the network holds and what is over, for ever."""
+        """Delete from the outbox what is held, replaced or expired, until cancelled."""
         pause_s = FIRST_RETRY_S
-        self._unconfirmed.set()  # it may have begun again after a fault
+        self._unconfirmed.set()  # after a restart by a fault something may be unconfirmed
         while True:
             await self._unconfirmed.wait()
             self._unconfirmed.clear()
@@ -243,7 +243,7 @@ class Sender:
     # --- one packet -------------------------------------------------------------------------
 
     def _load(self) -> None:
-        """Take note of what has come into the outbox."""
+        """Read what is new in the outbox."""
         while batch := self._outbox.queued(after=self._loaded):
             for unsent in batch:
                 key = evidence_key(unsent.packet)
@@ -264,7 +264,7 @@ class Sender:
             if not is_stray():
                 raise
             self._failed(number, waiting, "the transport cancelled it")
-        except Exception as error:  # noqa: BLE001  whatever it is, the others go on
+        except Exception as error:  # noqa: BLE001  one packet's fault must not stop the others
             late = f"the transport has not taken it within {HAND_S:.0f} s: too much waits in it"
             self._failed(number, waiting, late if limit.expired() else _said(error))
         else:
@@ -286,8 +286,8 @@ class Sender:
         heapq.heappush(self._due, (waiting.due, number))
 
     def _forgotten(self, reason: str) -> None:
-        """The transport is closed: what it had taken has to be handed to it again."""
-        # A copy, here and in `_check`: the application may ask for `undelivered` when it is told.
+        """Note that the transport was closed, so that what it had taken is handed over again."""
+        # A copy, here and in `_check`: a callback may call `undelivered`, which changes the map.
         for number, waiting in list(self._waiting.items()):
             if waiting.is_handed:
                 waiting.is_handed = False
@@ -298,9 +298,9 @@ class Sender:
         return waiting.unsent.packet.expires_at <= self._clock()
 
     def _check(self) -> None:
-        """Ask of each packet whether it is held, and let go of what is, or is over."""
+        """Ask for each packet whether it is held; drop those that are held, replaced or expired."""
         held, over = [], []
-        certain: float | None = None  # asked for once, and only if something seems to be over
+        certain: float | None = None  # determined once, and only if something seems expired
         for number, waiting in list(self._waiting.items()):
             if waiting.is_handed and self._is_held(waiting):
                 held.append(number)
@@ -320,7 +320,7 @@ class Sender:
         self._tell_late()
 
     def _is_held(self, waiting: _Waiting) -> bool:
-        """Ask the transport, and note what it says. One that fails has not said that it is held."""
+        """Ask the transport whether a packet is held; if that fails, it is not."""
         found = Holding(is_held=False, reason="the transport cannot say whether it is held")
         with self._announcer.guard.item("loop.holding"):
             try:
@@ -366,7 +366,7 @@ class Sender:
         return gone
 
     def _tell_late(self) -> None:
-        """Say in the loop's health what nobody holds although it was published long ago."""
+        """Set in the loop's health what nobody holds although it was published long ago."""
         now = self._clock()
         late = [each for each in self._waiting.values() if each.unsent.since <= now - LATE_S]
         if not late:
@@ -382,7 +382,7 @@ class Sender:
         )
 
     def _now(self) -> float:
-        """Seconds, by the clock that pauses are measured with."""
+        """Seconds of the event loop's steady clock, which is never set."""
         return asyncio.get_running_loop().time()
 
     async def _next_taken(self) -> None:
@@ -391,5 +391,5 @@ class Sender:
 
 
 def _said(error: Exception) -> str:
-    """What an error says; of strangers' errors only the class, since data may stand in the text."""
+    """Return an error's text; of a foreign error only the class, as its text may contain data."""
     return str(error) if isinstance(error, QISError) else type(error).__name__

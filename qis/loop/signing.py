@@ -1,4 +1,4 @@
-"""Numbers and signs the packets of one key, and shows what would be signed without signing it."""
+"""Numbers and signs the packets of one key, or builds them unsigned for a preview."""
 
 from collections.abc import Callable
 from typing import Final
@@ -19,16 +19,20 @@ _NO_SIGNATURE: Final = bytes(64)
 
 
 class Signer:
-    """Signs what an identity publishes: numbered once, never shortened in life.
+    """Signs what an identity publishes, each with a new sequence, none expiring before its former.
 
     Parameters
     ----------
-    identity, lifetime_s, clock
-        As for `qis.SynthesisLoop`.
+    identity
+        The site's key.
+    lifetime_s
+        Validity of the packets, in seconds.
+    clock
+        Gives Unix seconds.
     outbox
-        Where sequences and what was published before are kept.
+        Keeps used sequences and the packets that were published before.
     announcer
-        Tells of packets of this key that were made elsewhere.
+        Told of packets of this key that were made elsewhere.
 
     """
 
@@ -52,53 +56,53 @@ class Signer:
         self._aside = {each.packet.id for each in outbox.aside()}
 
     def read_again(self) -> None:
-        """Take over what the outbox has now: something was set aside."""
+        """Read the outbox again, after something was set aside."""
         self._own = self._outbox.own()
         self._aside = {each.packet.id for each in self._outbox.aside()}
 
     def former(self, key: EvidenceKey) -> Own | None:
-        """The newest packet of this site under an evidence key."""
+        """Return the newest packet of this site under an evidence key, if there is one."""
         return self._own.get(key)
 
     def newest(self) -> list[Packet]:
-        """The newest packet under every key."""
+        """Return the newest packet of every evidence key."""
         return [own.packet for own in self._own.values()]
 
     def key_of(self, outcome: Outcome) -> EvidenceKey:
-        """The evidence key of an outcome of this site."""
+        """Return the evidence key of an outcome of this site."""
         return EvidenceKey(outcome.study_id, self.issuer.key, outcome.cohort, role_of(outcome))
 
     def notice(self, packet: Packet) -> None:
-        """Learn from a packet of our own key, perhaps sent before a backup was restored."""
+        """Note a received packet of the own key, perhaps sent before a backup was restored."""
         if issuer_key(bytes(packet)) != self.issuer.key:
             return
         if count := self._outbox.noticed(packet):
             self._announcer.tell("foreign_use", packet=packet, reason=_ELSEWHERE, count=count)
-        if packet.id in self._aside:  # others may hold what a wrong clock had dated
+        if packet.id in self._aside:  # dated by a wrong clock; other nodes may still send it
             return
         if is_numbered_ahead(packet.sequence, packet.issued_at):
-            return  # no store admits it, so it need not be surpassed, and must not stop this site
+            return  # no store admits it, so it must not push the sequence far ahead either
         self._outbox.raise_sequence(packet.sequence)
         key = evidence_key(packet)
         former = self._own.get(key)
         if former is None or packet.sequence > former.packet.sequence:
-            # Its routing keys are not in it; those of the former hold if it commits to them.
+            # A packet contains only a hash of its routing keys: see if the former's fit.
             keys = () if former is None else former.routing_keys
             self._own[key] = Own(packet, keys if packet.travels_under(keys) else ())
 
     def sign(self, draft: Draft, *, above: int = 0) -> Packet:
-        """The packet of a draft under the next sequence, which the outbox then marks as used.
+        """Sign a draft with an unused sequence, higher than `above`.
 
-        That is higher than `above`.
+        The sequence counts as used once the packet is put into the outbox.
         """
         return self._packet(draft, self._identity, above)
 
     def unsigned(self, draft: Draft) -> Packet:
-        """What `sign` would give now, with zeros for the signature: nobody would accept it."""
+        """Return what `sign` would, with zeros for the signature, so that nobody accepts it."""
         return self._packet(draft, _Blank(self.issuer))
 
     def signed(self, packet: Packet, routing_keys: tuple[bytes, ...]) -> None:
-        """Remember the newest packet under its key."""
+        """Remember a packet as the newest of its evidence key."""
         self._own[evidence_key(packet)] = Own(packet, routing_keys)
 
     def _packet(self, draft: Draft, identity: Identity, above: int = 0) -> Packet:
@@ -117,11 +121,11 @@ class Signer:
         )
 
     def _expiry(self, draft: Draft, issued_at: int) -> int:
-        """When a packet is to expire, if a packet may live so long.
+        """Return when a packet is to expire, in Unix seconds.
 
-        Not before what it replaces, or a node that slept would keep that and never hear of this.
-        Where that was dated so far ahead that no packet issued now may live as long, the end is
-        capped: otherwise nothing could replace or withdraw it until that date.
+        Not before the packet that it replaces: otherwise a node that was offline would keep that
+        one and never receive this one. If a packet issued now may not live so long, because the
+        former was dated far ahead, the latest allowed time is used, so that it can be replaced.
         """
         if draft.outlives_all:
             return issued_at + MAX_LIFETIME_S
@@ -132,7 +136,7 @@ class Signer:
 
 
 class _Blank(Identity):
-    """Stands in for a key where nothing may be signed."""
+    """An identity that puts zeros for a signature, used where nothing may be signed."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""The newest synthesis of each study, made again when its evidence has changed."""
+"""Keeps the newest synthesis of each study, and makes it again when the evidence has changed."""
 
 import asyncio
 from collections import OrderedDict
@@ -18,20 +18,32 @@ from qis.outcomes import Study
 from qis.synthesis import Synthesis, synthesise
 
 AT_ONCE: Final = 32
-"""Packets that are pooled without handing over to a thread."""
+"""Most packets that are pooled in the event loop; with more it is done in a thread."""
 DATE_AGAIN_S: Final = 60.0
-"""Longest wait for a date, such as the end of an embargo, before the clock is asked again."""
+"""Longest wait for a date, such as the end of an embargo, until the clock is read again."""
 MAX_STUDIES: Final = 1_000
-"""Studies whose newest synthesis is kept; the one that changed longest ago goes first."""
+"""Most studies whose synthesis is kept; the one that changed longest ago is dropped first."""
 
 
 class Syntheses:
-    """Makes and keeps them.
+    """Makes and keeps the syntheses of a loop.
 
     Parameters
     ----------
-    store, studies, model, count_derived, monitor, debounce_s, clock
-        As for `qis.SynthesisLoop`; studies by id.
+    store
+        The evidence.
+    studies
+        The declared studies by id; they decide the model and what is embargoed.
+    model
+        Model of the studies that are not declared.
+    count_derived
+        True if derived packets of others count in fixed-effect syntheses.
+    monitor
+        True for a monitoring role, which an embargo does not bind.
+    debounce_s
+        Least seconds between two rounds of synthesis.
+    clock
+        Gives Unix seconds.
     outbox, journal, announcer
         The other parts of the loop.
 
@@ -77,17 +89,17 @@ class Syntheses:
         self.listener: Callable[[Synthesis], None] | None = None
 
     def mark(self, *study_ids: bytes) -> None:
-        """The evidence of these studies may have changed."""
+        """Note that the evidence of these studies may have changed."""
         self._due.update(study_ids)
         self._work.set()
 
     def latest(self, study_id: bytes) -> Synthesis | None:
-        """The newest synthesis of a study, if there is."""
+        """Return the newest synthesis of a study, if there is one."""
         found = self._latest.get(study_id)
         return None if found is None else found[1]
 
     def since(self, version: int) -> list[tuple[int, Synthesis]]:
-        """The newest synthesis of each study that changed after a version, in order."""
+        """Return (version, synthesis) of each study that changed after a version, in order."""
         return [found for found in self._latest.values() if found[0] > version]
 
     async def changed(self) -> None:
@@ -95,17 +107,18 @@ class Syntheses:
         await self._changed.wait()
 
     def wake(self) -> None:
-        """Wake all who wait; who comes later looks first."""
+        """Wake all tasks that wait in `changed`."""
         self._changed.set()
         self._changed = asyncio.Event()
 
     async def run(self) -> None:
-        """Synthesise what is due, for ever."""
+        """Synthesise studies when they are due, until cancelled."""
         while True:
             await self._until_due()
             due, self._due = sorted(self._due), set()
             for study_id in due:
-                with self._guard.item("loop.synthesis") as item:  # the other studies go on
+                # One study whose synthesis fails must not stop the others.
+                with self._guard.item("loop.synthesis") as item:
                     await self._synthesise(study_id)
                 if item.failed:
                     self._set_aside.failed(study_id, _now_s())
@@ -116,7 +129,7 @@ class Syntheses:
                 await asyncio.sleep(self._debounce_s)
 
     async def _until_due(self) -> None:
-        """Wait until evidence or time has changed what counts, or until a next try."""
+        """Wait until evidence has changed, a date is reached, or a failed study is tried again."""
         while True:
             self._due.update(self._set_aside.due(_now_s()))
             if self._due:
@@ -125,7 +138,7 @@ class Syntheses:
             now = self._clock()
             while self._moments and self._moments[0][0] <= now:
                 self.mark(self._moments.pop(0)[1])
-            # Looked at again now and then: somebody may set the date meanwhile.
+            # The wait is limited, since somebody may set the date meanwhile.
             waits_s = [min(self._moments[0][0] - now, DATE_AGAIN_S)] if self._moments else []
             if (again_s := self._set_aside.next_s()) is not None:
                 waits_s.append(again_s - _now_s())
@@ -147,7 +160,7 @@ class Syntheses:
         if not is_look:
             if former is not None and former.seen_digest == synthesis.seen_digest:
                 return
-            if not synthesis.is_embargoed:  # which was no look
+            if not synthesis.is_embargoed:  # hidden numbers are no look
                 synthesis = replace(synthesis, looks=look.number)
         if is_look or former is None:
             self._journal.used(synthesis)
@@ -179,15 +192,15 @@ class Syntheses:
             now=now,
             monitor=self._monitor,
         )
-        # A long one in the event loop would keep it from acknowledging what arrives meanwhile.
+        # In a thread: a long computation in the event loop would delay acknowledgements.
         return pooled() if len(review.evidence) <= AT_ONCE else await asyncio.to_thread(pooled)
 
 
 def _now_s() -> float:
-    """Seconds, by a clock that nobody sets."""
+    """Seconds of a steady clock, which is never set."""
     return asyncio.get_running_loop().time()
 
 
 def _state(synthesis: Synthesis) -> bytes:
-    """What a look sees: the evidence, and whether its numbers are hidden."""
+    """Hash what a look sees: the evidence, and whether its numbers are hidden."""
     return synthesis.digest + bytes((synthesis.is_embargoed,))

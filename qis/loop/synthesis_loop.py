@@ -1,4 +1,4 @@
-"""A site's part in outcome routing, joined from the rooms beside this one."""
+"""The public class of the loop: it checks its arguments and passes each call to a part."""
 
 import asyncio
 import time
@@ -31,18 +31,18 @@ from qis.transport import Transport
 class SynthesisLoop(Lifecycle):
     """A site's part in outcome routing. An async context manager and an async iterator.
 
-    Iterating gives the newest synthesis of a study each time its evidence has changed: to every
-    iterator separately, beginning with what there is already. A slow reader misses intermediate
-    syntheses, never the newest.
+    Iterating gives the newest synthesis of a study each time its evidence has changed. Each
+    iterator begins with the syntheses that exist already. A slow reader misses intermediate
+    syntheses, but never the newest.
 
-    What no other site holds when the loop closes is sent when its outbox is opened again, or lost
-    if that is in memory: `flush` first.
+    Packets that no other site holds when the loop closes are sent when its outbox is opened again.
+    An outbox in memory loses them, so call `flush` first.
 
-    Store, outbox and audit log that are given stay open when the loop closes: they belong to the
-    caller. Should one of them fail while something goes out, nothing leaves and the call raises;
-    where no call waits for it, the loop ends, and every call raises what it ended with. Should one
-    fail while something comes in, that waits and is tried again, ever later, and the loop tells it
-    (the event ``"fault"``, `health`).
+    Store, outbox and audit log that are passed in belong to the caller and stay open when the loop
+    closes. If one of them fails while something goes out, nothing leaves and the call raises; if no
+    call waits for it, the loop ends, and every later call raises the same error. If one fails while
+    something comes in, the loop tells it (the event ``"fault"``, `health`) and tries again, with
+    growing pauses.
 
     Parameters
     ----------
@@ -53,26 +53,26 @@ class SynthesisLoop(Lifecycle):
     scheme
         Turns what an outcome is about into a fingerprint and routing keys.
     interest
-        What to receive, one or several. All that belongs to `studies` is received besides.
+        What to receive: one interest or several. Packets of `studies` are received in any case.
     interest_people
         How many people's features the interests are made from, 0 if they describe a study or a
         disease; to be said where the transport leaves the machine (`Disclosure.check_interest`).
     studies
-        The studies whose evidence is wanted whole and whose declared model is used.
+        The studies whose evidence is received completely and whose declared model is used.
     store
         Where evidence is kept; default: a `MemoryStore` with the `roster`.
     roster
-        Whom to believe, for the default store; default: `Roster.open()`.
+        The trusted sites, for the default store; default: `Roster.open()`, everybody.
     disclosure
         What may leave the site; default: the preset "cms" (no cell of 1 to 10 people), with a
-        ledger that forgets when the process ends. To publish what is public already, say
+        ledger that is lost when the process ends. To publish what is public already, pass
         ``Disclosure.preset("none")``.
     outbox
         Where packets are kept, on disk before `publish` returns, until another site holds them;
         default: in memory, so that what was not sent is lost with the process.
     audit
-        Where everything that left, came in, was used or was refused is recorded. If it cannot be
-        written, nothing leaves.
+        The log of everything that left, came in, was used or was refused. If it cannot be written,
+        nothing leaves.
     approve
         Who releases an outcome: `None`, nobody, it leaves when the rules allow it; ``"manual"``, a
         person (`waiting`, `release`, `reject`); or a rule, which is called with the `Pending` (and
@@ -80,17 +80,17 @@ class SynthesisLoop(Lifecycle):
         other answer, and an error in the rule, releases nothing. Retractions need no approval, nor
         do syntheses of what was published.
     republish
-        Whether syntheses under the fixed-effect model are published as derived packets.
+        True to publish syntheses under the fixed-effect model as derived packets.
     count_derived
-        Whether derived packets of others count in fixed-effect syntheses, each that adds only sites
-        that do not count yet (`qis.evidence.with_derived`); needs a roster.
+        True if derived packets of others count in fixed-effect syntheses, but only those whose
+        sites do not count yet (`qis.evidence.with_derived`). It needs a roster.
     republish_interval_s
         Least seconds between two rounds of derived packets.
     on_event
         Called with every `qis.loop.Event`; what it raises is contained, counted and told as an
         event ``"fault"``.
     monitor
-        Whether this is a monitoring role, which a study's embargo does not bind.
+        True for a monitoring role, which a study's embargo does not bind.
     model
         Model of the studies that declare none.
     lifetime_s
@@ -189,29 +189,30 @@ class SynthesisLoop(Lifecycle):
     ) -> Packet | Pending:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
-        A further outcome of the same study and cohort replaces the one before.
+        A later outcome of the same study and cohort replaces the earlier one.
 
         Parameters
         ----------
         outcome
-            What was found.
+            The outcome to publish.
         about
-            Features of the scheme's kind.
+            Features of the kind that the scheme takes.
         subjects
-            Whom the outcome is made from (`qis.disclosure.subject_hashes`); stays here, to see a
-            few people added, removed or changed since the last release.
+            Keyed hashes of the people that the outcome is made from
+            (`qis.disclosure.subject_hashes`). They never leave, and show whether few people were
+            added, removed or changed since the last release.
         people
-            How many people's features `about` is made from; default: those of the outcome. 0: it
-            describes the study or a disease, and nobody.
+            Number of people whose features `about` is made from; default: those of the outcome. 0
+            if it describes a study or a disease, and no person.
         trust_clock
-            Publish although the sites heard doubt this machine's date: a person says that it is
-            right.
+            Publish although other sites' clocks contradict this machine's date, because a person
+            has checked that it is right.
 
         Returns
         -------
         Packet | Pending
-            What is on disk, if the loop has an outbox there, and will be sent (`flush` waits until
-            it was); or what waits for its release, in a loop with `approve`.
+            The packet, which is in the outbox and will be sent (`flush` waits for that); or, in a
+            loop with `approve`, the outcome that waits for approval.
 
         Raises
         ------
@@ -224,7 +225,7 @@ class SynthesisLoop(Lifecycle):
         OutcomeTooLargeError
             If the outcome does not fit a packet.
         ClockError
-            If the sites heard doubt this machine's date (docs/loop.md); then nothing leaves.
+            If other sites' clocks contradict this machine's (docs/loop.md); then nothing leaves.
         StorageError
             If ledger, audit log, outbox or store cannot be written; then nothing leaves.
 
@@ -252,20 +253,20 @@ class SynthesisLoop(Lifecycle):
         return await self.publish(outcome, about=about)
 
     def waiting(self) -> tuple[Pending, ...]:
-        """The outcomes that wait for approval, oldest first."""
+        """Return the outcomes that wait for approval, oldest first."""
         return self._require_open().outbox.waiting()
 
     async def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
-        """Let an outcome leave that waited. The disclosure rules are checked again.
+        """Publish an outcome that waited. The disclosure rules are checked again.
 
         Parameters
         ----------
         pending_id
-            As `waiting` shows it.
+            The `id` of one of `waiting`.
         approver
-            Who decides; goes into the audit log with the hash of the preview.
+            Name of the person who decides; it goes into the audit log with the preview's hash.
         trust_clock
-            As for `publish`.
+            Publish although other sites' clocks contradict this machine's date.
 
         Raises
         ------
@@ -274,8 +275,10 @@ class SynthesisLoop(Lifecycle):
         DisclosureError
             If a rule keeps it back by now, or what it would reveal has changed since it was
             submitted; then `waiting` shows the new preview.
-        ClockError, StorageError
-            As for `publish`.
+        ClockError
+            If other sites' clocks contradict this machine's; then nothing leaves.
+        StorageError
+            If ledger, audit log, outbox or store cannot be written; then nothing leaves.
 
         """
         await self._require_open().clock_watch.hear()
@@ -285,7 +288,10 @@ class SynthesisLoop(Lifecycle):
         return packet
 
     async def reject(self, pending_id: str, *, approver: str, reason: str = "") -> None:
-        """Drop an outcome that waited. Parameters and errors as for `release`."""
+        """Drop an outcome that waited, so that it never leaves.
+
+        `InputError` and `StorageError` are raised as by `release`. The audit log gets the `reason`.
+        """
         self._require_open().publisher.reject(pending_id, approver, reason)
 
     def dry_run(
@@ -296,9 +302,10 @@ class SynthesisLoop(Lifecycle):
         subjects: Subjects | None = None,
         people: int | None = None,
     ) -> DryRun:
-        """The packet that `publish` would make now, and what an outsider could learn from it.
+        """Return the packet that `publish` would make now, and what an outsider could learn.
 
-        Nothing is signed, kept or sent, and no sequence is used.
+        Nothing is signed, stored or sent, and no sequence is used. The parameters are those of
+        `publish`.
         """
         return self._require_open().dry_run(outcome, about, subjects, people)
 
@@ -311,32 +318,32 @@ class SynthesisLoop(Lifecycle):
         about: Any = None,
         force: bool = False,
     ) -> Packet:
-        """Withdraw what this site has published under a study and cohort, at everybody who got it.
+        """Withdraw what this site has published under a study and cohort.
 
-        What waits for approval under them is dropped. Where the routing keys of what is withdrawn
-        are known neither from the outbox nor from `about`, as after a lost disk, the retraction
-        travels under the study's id alone: it reaches everybody who follows the study, and not who
-        received the outcome only because it was similar.
+        What waits for approval under them is dropped. The retraction reaches everybody who received
+        the outcome. If its routing keys are known neither from the outbox nor from `about`, as
+        after a lost disk, the retraction travels under the study's id alone: it reaches everybody
+        who follows the study, but not those who received the outcome because it was similar.
 
         Parameters
         ----------
         study
             The study, its id or its question.
         cohort
-            As published.
+            The cohort, as it was published.
         reason
             One of `qis.outcomes.RETRACTION_REASONS`.
         about
-            The features it was published with, where the outbox has forgotten them.
+            The features that it was published with, if the outbox was lost.
         force
-            Withdraw although this site's files say that nothing is in force there. Not needed
-            where they know of nothing at all.
+            Withdraw although this site's files say that nothing is in force there. Not needed if
+            they contain nothing at all.
 
         Raises
         ------
         InputError
-            If nothing is in force under this study and cohort while other things are (the error
-            names some), or `about` is another than it was published with.
+            If nothing is in force under this study and cohort but something is under others (the
+            error names some), or if it was published with other features than `about`.
 
         """
         parts = await self._with_room()
@@ -345,32 +352,32 @@ class SynthesisLoop(Lifecycle):
         return packet
 
     async def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
-        """Say that this machine's date is right, and that of this site's last packets was wrong.
+        """Confirm that this machine's date is right, and that of this site's last packets wrong.
 
-        Where the clock was ahead for a while, what was signed then stands above all that is signed
-        now, until its date comes: `publish` raises `ClockError`. This sets those packets aside:
-        they count no longer here, are sent no more, and their files in a shared folder are deleted.
-        The sequence goes on from now; no number is used twice. Publish anew what is still true.
-        Others may hold such a packet: when its date comes, the newest of its study and cohort is
-        published over it at once; if nothing was, its own content under the right date; if that
-        newest has expired by then, a retraction.
+        If the clock was ahead for a while, the packets signed then supersede all that is signed
+        now, until their date comes, so `publish` raises `ClockError`. This sets those packets
+        aside: they no longer count here, are no longer sent, and their files in a shared folder are
+        deleted. Sequences go on from the present; none is used twice. Publish again what is still
+        true. Other sites may hold such a packet: when its date comes, it is superseded at once by
+        the newest packet of its study and cohort; if there is none, by its own content with the
+        right date; if the newest has expired by then, by a retraction.
 
         Parameters
         ----------
         trust_clock
-            Even though the sites heard doubt the present date.
+            Do so although other sites' clocks contradict the present date.
 
         Returns
         -------
         tuple[Packet, ...]
-            What was set aside; empty where nothing is dated ahead.
+            The packets that were set aside; empty if none is dated ahead.
 
         Raises
         ------
         ClockError
-            If the sites heard doubt the present date: set it first.
+            If other sites' clocks contradict the present date: set it first.
         StorageError
-            If store, outbox or audit log cannot be written. Calling again finishes it.
+            If store, outbox or audit log cannot be written. Call it again then.
 
         """
         parts = self._require_open()
@@ -381,22 +388,23 @@ class SynthesisLoop(Lifecycle):
         return packets
 
     async def watch(self, interest: Interest, *, people: int | None = None) -> None:
-        """Receive what matches another interest too; registered when this returns.
+        """Receive packets of another interest too; it is registered when this returns.
 
-        `people` as `interest_people` of the loop.
+        `people` is the number of people whose features the interest is made from, 0 if none. It is
+        required if the transport leaves the machine (`Disclosure.check_interest`).
         """
         (checked,) = _interests(interest)
         self._check_interest(checked, people)
         await self._require_open().intake.watch(self._completed(checked))
 
     async def unwatch(self, interest: Interest) -> None:
-        """Receive no longer what matches an interest; what came stays."""
+        """Stop receiving packets of an interest; those that came stay."""
         await self._require_open().intake.unwatch(self._completed(interest))
 
     def believe(self, roster: Roster) -> None:
         """Judge all evidence by another roster from now on, and synthesise again.
 
-        The transport admits by it too. What it has refused before comes when it is published again.
+        The transport uses it too. Packets that it refused before come when they are next published.
         """
         parts = self._require_open()
         self._options.disclosure.check_roster(roster)
@@ -405,12 +413,12 @@ class SynthesisLoop(Lifecycle):
         parts.begin()
 
     async def flush(self, timeout_s: float) -> bool:
-        """Wait until all that was published is held; whether it is, in time.
+        """Wait until all that was published is held; false if it is not within `timeout_s` seconds.
 
-        Held is what at least one other site has under each of its routing keys, as far as the
-        transport can know (`qis.Holding`); what is replaced or expires meanwhile is not waited for.
-        `undelivered` says what is missing, and why. With what is left of the time, the transport
-        goes on to bring what is held to further holders.
+        A packet is held if at least one other site has it under each of its routing keys, as far as
+        the transport can know (`qis.Holding`). Those that are replaced or expire meanwhile are not
+        waited for. `undelivered` says what is missing, and why. In the remaining time the transport
+        brings held packets to further nodes.
         """
         parts = self._require_open()
         try:
@@ -422,21 +430,21 @@ class SynthesisLoop(Lifecycle):
         return True
 
     def undelivered(self) -> tuple[Undelivered, ...]:
-        """What no other site is known to hold: since when, why, and held by how many.
+        """Return the packets that no other site is known to hold, oldest first, and why.
 
-        Oldest first; as many as the outbox takes at most. A packet leaves when it is held ("sent"),
-        replaced by a newer version ("replaced") or expired ("expired"), with that event. An outbox
-        on disk keeps the packets and since when, so the list outlives the process.
+        At most as many as the outbox takes. A packet leaves the list when it is held (event
+        "sent"), replaced by a newer version ("replaced") or expired ("expired"). An outbox on disk
+        keeps the packets and their times, so the list survives the process.
 
-        Another site's word is taken for it: one that says "held" and drops the packet is met by the
-        transport's repetitions, not seen here.
+        Other sites are believed: if one says that it holds a packet and drops it, that is not seen
+        here, but the transport repeats the publication.
         """
         return self._require_open().sender.undelivered()
 
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
-        """The newest synthesis of a study (given as such, by id or by question), if there is.
+        """Return the newest synthesis of a study (given as such, by id or by question), if any.
 
-        Raises what the loop has ended with, if it has: nothing newer would ever come.
+        If the loop has ended by an error, that is raised: no newer synthesis would ever come.
         """
         if self._running is None:
             return None

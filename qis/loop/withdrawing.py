@@ -1,6 +1,6 @@
-"""What withdraws a publication, also where nothing is left that knows of it.
+"""Drafts retractions, even if the site has lost all knowledge of what is withdrawn.
 
-A retraction travels the way of what it withdraws. After a lost disk that way may be unknown; then
+A retraction has the routing keys of what it withdraws. After a lost disk these may be unknown; then
 it travels under the id of its study alone, which is a routing key of every packet of the study.
 """
 
@@ -29,19 +29,21 @@ def withdrawal(
     former: Own | None,
     scheme: Scheme[Any],
 ) -> Draft:
-    """The draft of a retraction.
+    """Draft a retraction.
 
     Parameters
     ----------
-    study, cohort, reason, about
-        As for `qis.SynthesisLoop.retract`.
+    study, cohort, reason
+        The study, its id or its question; the cohort; one of `qis.outcomes.RETRACTION_REASONS`.
+    about
+        The features that the outcome was published with, if the outbox was lost; else `None`.
     former
-        What is known of what it withdraws, whose routing keys may be unknown.
+        The packet that is withdrawn, if known; its routing keys may be unknown (empty).
 
     Raises
     ------
     InputError
-        If `about` is not what the former was published with.
+        If the former was published with other features than `about`.
 
     """
     if about is not None:
@@ -49,11 +51,12 @@ def withdrawal(
     elif former is not None:
         fingerprint, keys = former.packet.fingerprint, former.routing_keys
     else:
-        fingerprint, keys = Fingerprint(bytes(SKETCH_SIZE), scheme.id), ()  # near to nothing
+        # A sketch of zeros, since nothing is known; the study's id carries the packet.
+        fingerprint, keys = Fingerprint(bytes(SKETCH_SIZE), scheme.id), ()
     if (
         former is not None
         and former.packet.outcome.kind != KIND_RETRACTION
-        and keys  # unknown ones are none
+        and keys  # empty means unknown, which cannot be compared
         and not former.packet.travels_under(keys)
     ):
         raise InputError(
@@ -77,9 +80,9 @@ def withdrawal(
 def require_something(
     study_id: bytes, cohort: str, former: Own | None, published: Iterable[Packet], *, about: Any
 ) -> None:
-    """Refuse to withdraw what this site knows it has not in force: perhaps a slip of the pen.
+    """Refuse to withdraw what is not in force while other things are: probably a typing error.
 
-    A site that knows of nothing at all has lost its memory, and is believed.
+    A site whose files contain nothing at all has lost them, and may withdraw anything.
     """
     if former is not None:
         if former.packet.outcome.kind != KIND_RETRACTION or about is not None:

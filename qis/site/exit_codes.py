@@ -1,6 +1,6 @@
-"""What a job or a command ends with, so that a scheduler knows whether to try again.
+"""Exit statuses of jobs and commands, which tell a scheduler whether to try again.
 
-Numbers as in BSD's sysexits.h where that has one. docs/embedding.md shows the table.
+The numbers are those of BSD's sysexits.h where it has one. docs/embedding.md shows the table.
 """
 
 import errno
@@ -39,12 +39,12 @@ class ExitCode(IntEnum):
 
     @property
     def meaning(self) -> str:
-        """What has happened."""
+        """What has happened, in a sentence."""
         return _MEANINGS[self]
 
     @property
     def is_passing(self) -> bool:
-        """Whether the next run may go on where this one stopped, without anybody's help."""
+        """True if a later run may succeed without anybody's help."""
         return self is ExitCode.LATER
 
 
@@ -65,18 +65,18 @@ _OF_A_SITE: Final = (ConfigurationError, KeyFileError, MissingExtraError, Scheme
 
 
 def exit_code_of(error: BaseException) -> ExitCode:
-    """The exit status that an error calls for.
+    """Return the exit status for an error.
 
     Parameters
     ----------
     error
-        Whatever was raised.
+        The exception that was raised.
 
     """
     if _is_forbidden(error):
         return ExitCode.FORBIDDEN
     if isinstance(error, DisclosureError):
-        # A refused interest is the site's own, and no outcome will get further than this one.
+        # A refused interest is a setting of the site: every later outcome would fail like this one.
         return ExitCode.CONFIGURATION if error.field == "interest" else ExitCode.KEPT_BACK
     for kinds, code in _CODES:
         if isinstance(error, kinds):
@@ -92,11 +92,11 @@ _CODES: Final[tuple[tuple[tuple[type[BaseException], ...], ExitCode], ...]] = (
     ((StorageDamagedError,), ExitCode.DAMAGED),
     ((StorageError, TransportError), ExitCode.LATER),
 )
-"""The first that fits counts."""
+"""Classes of errors and their exit codes; the first that fits counts."""
 
 
 def _is_forbidden(error: BaseException) -> bool:
-    """Whether our error comes of a permission that the system has not given."""
+    """True if an error was caused by a missing permission."""
     if not isinstance(error, StorageError | TransportError):
         return False
     cause: BaseException | None = error

@@ -1,4 +1,4 @@
-"""From a file to a loop: what is opened, in which order, and that it is closed again."""
+"""Opens all parts of a site that a TOML file describes, and closes them with its loop."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ _FILES: Final = {
 _LOOP_KEYS: Final = ("approval", "lifetime_days", "republish", "monitor", "debounce_s", "model")
 _APPROVALS: Final = {"manual": "manual", "none": None}
 _ROSTER_LOOK_S: Final = 10.0
-"""Time between two looks at the roster's file."""
+"""Seconds between two looks at the roster's file."""
 
 _log = logging.getLogger("qis.site")
 
@@ -43,7 +43,7 @@ def open_site(
     clock: Callable[[], float] = time.time,
     **options: Any,
 ) -> "SiteLoop":
-    """The loop that a TOML file describes (docs/embedding.md shows one). Use it in ``async with``.
+    """Make the loop that a TOML file describes (docs/embedding.md). Use it in ``async with``.
 
     Everything is on disk: evidence, outbox, audit log and the record of releases, beside the file
     unless it says otherwise. What is published waits until a person or a rule releases it, unless
@@ -55,12 +55,12 @@ def open_site(
     path
         The file. Relative paths in it are relative to its folder.
     transport
-        One of your own, in place of the file's.
+        A transport to use instead of the file's.
     clock
         Gives Unix seconds.
     options
         Further arguments of `qis.SynthesisLoop`, such as `distil`, `on_event` or a rule for
-        `approve`; they go before the file's.
+        `approve`; they take precedence over the file's.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def _arguments(
     clock: Callable[[], float],
     files: ExitStack,
 ) -> dict[str, Any]:
-    """What the file says, as arguments of the loop; the files that are opened are in `files`."""
+    """Turn the file into arguments of the loop; what is opened for it is closed by `files`."""
     identity = parts.identity_of(site)
     studies = parts.studies_of(site)
     scheme = parts.scheme_of(site)
@@ -145,11 +145,11 @@ class SiteLoop(SynthesisLoop):
     Parameters
     ----------
     roster
-        The file to follow, if there is one.
+        The roster's file to follow, if there is one.
     files
-        What is closed with the loop.
+        Closes the site's files; called when the loop closes.
     arguments
-        Of `qis.SynthesisLoop`.
+        The arguments of `qis.SynthesisLoop`.
 
     """
 
@@ -190,10 +190,10 @@ class SiteLoop(SynthesisLoop):
             await super().__aexit__(kind, error, trace)
 
     def look_at_roster(self) -> bool:
-        """Read the roster's file again if it has changed; whether another one is believed now.
+        """Read the roster's file again if it has changed; true if another roster is used now.
 
-        One that cannot be read, or is not signed as it must be, changes nothing and is told: in
-        `health`, until one is believed again, and as an event.
+        One that cannot be read, or lacks a required signature, changes nothing and is told: as an
+        event, and in `health` until a good one is there.
         """
         if self._roster_file is None:
             return False

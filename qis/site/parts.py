@@ -1,4 +1,4 @@
-"""Each table of a site's file, as the part of the loop that it describes."""
+"""Turns each table of a site's file into the part of the loop that it describes."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +21,7 @@ _DISCLOSURE_KEYS: Final = ("preset", "allow_unkeyed")
 
 
 def identity_of(site: TomlTable) -> Identity:
-    """The key that signs: `[identity]`."""
+    """Return the site's signing key, from `[identity]`."""
     table = site.table("identity", _IDENTITY_KEYS)
     words = passphrase(table)
     with table.located("file"):
@@ -29,7 +29,7 @@ def identity_of(site: TomlTable) -> Identity:
 
 
 def roster_of(site: TomlTable) -> Roster | RosterFile:
-    """Who is believed: `[roster]`, with `file` or, said in so many words, `open = true`."""
+    """Return the roster, from `[roster]`, which has to have `file` or `open = true`."""
     table = site.table("roster", _ROSTER_KEYS)
     if table.flag("open", default=False):
         if "file" in table:
@@ -50,14 +50,14 @@ def roster_of(site: TomlTable) -> Roster | RosterFile:
 
 
 def studies_of(site: TomlTable) -> tuple[Study, ...]:
-    """The studies: `studies`, a list of files."""
+    """Return the studies, from the files that `studies` lists."""
     names = site.items("studies", str)
     with site.located("studies"):
         return tuple(Study.load(site.beside(name)) for name in names)
 
 
 def scheme_of(site: TomlTable) -> Scheme[Any]:
-    """What fingerprints are made with: `[scheme]`."""
+    """Return the fingerprint scheme, from `[scheme]`."""
     known = {key for _, keys in _SCHEMES.values() for key in keys}
     kind = site.table("scheme", ("kind", *known, "secret_file")).choice("kind", _SCHEMES)
     make, keys = _SCHEMES[kind]
@@ -70,9 +70,9 @@ def scheme_of(site: TomlTable) -> Scheme[Any]:
 def interest_of(
     site: TomlTable, scheme: Scheme[Any], studies: tuple[Study, ...]
 ) -> tuple[Interest, int | None]:
-    """What to receive, and of how many people's features it is made: `[interest]`.
+    """Return the interest and the number of people it is made from, from `[interest]`.
 
-    The threshold is the studies' unless it is said here.
+    Without a threshold there, that of the studies is used.
     """
     table = site.table("interest", _INTEREST_KEYS)
     features = table.items("features", int, float, str)
@@ -91,7 +91,7 @@ def interest_of(
 
 
 def transport_of(site: TomlTable, identity: Identity, roster: Roster) -> Transport:
-    """What carries packets: `[transport]`."""
+    """Return the transport, from `[transport]`."""
     known = {key for _, keys in _TRANSPORTS.values() for key in keys}
     kind = site.table("transport", ("kind", *known)).choice("kind", _TRANSPORTS)
     make, keys = _TRANSPORTS[kind]
@@ -101,7 +101,7 @@ def transport_of(site: TomlTable, identity: Identity, roster: Roster) -> Transpo
 
 
 def disclosure_of(site: TomlTable, ledger: Any) -> Disclosure:
-    """What may leave: `[disclosure]`, the preset "cms" unless it says another."""
+    """Return the disclosure rules, from `[disclosure]`; by default the preset "cms"."""
     table = site.table("disclosure", _DISCLOSURE_KEYS)
     disclosure = Disclosure.preset(table.choice("preset", PRESETS, "cms"), ledger=ledger)
     if table.flag("allow_unkeyed", default=False):

@@ -1,4 +1,4 @@
-"""Secrets that a site's file points at: from a file that nobody else reads, or the environment."""
+"""Reads secrets that a site's file names: from a private file or the environment."""
 
 import os
 import stat
@@ -13,7 +13,7 @@ _LARGEST: Final = 4096
 
 
 def passphrase(table: TomlTable) -> str | None:
-    """From `passphrase_env` or `passphrase_file` of a table; `None` if it has neither."""
+    """Read the passphrase that `passphrase_env` or `passphrase_file` names; `None` if neither."""
     if "passphrase" in table:
         raise table.complaint(
             "passphrase",
@@ -34,7 +34,7 @@ def passphrase(table: TomlTable) -> str | None:
 
 
 def consortium_secret(table: TomlTable) -> bytes | None:
-    """From `secret_file` of a table: 32 bytes, or 64 hexadecimal digits; `None` if it has none."""
+    """Read the secret in `secret_file`: 32 bytes or 64 hexadecimal digits; `None` if not given."""
     if "secret_file" not in table:
         return None
     path = table.path("secret_file")
@@ -57,7 +57,7 @@ def consortium_secret(table: TomlTable) -> bytes | None:
 
 
 def _private(path: Path) -> bytes:
-    """What a file holds that nobody else may read."""
+    """Read a file, and refuse it if other accounts may read it."""
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)

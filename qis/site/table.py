@@ -1,4 +1,4 @@
-"""A table of a site's TOML file: typed values out, and complaints that name file, table and key."""
+"""A table of a site's TOML file: typed values, and errors that name file, table and key."""
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,23 +18,23 @@ from qis.errors import (
 
 Value = TypeVar("Value")
 _LONGEST: Final = 1_000
-"""Most characters of a text: a name or a path, which has to fit into a message."""
+"""Most characters of a text, which is a name or a path and has to fit into a message."""
 _WORDS: Final = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
 
 
 class TomlTable:
-    """One table; a key that it does not know is refused when it is made.
+    """One table of the file. Creating it refuses unknown keys.
 
     Parameters
     ----------
     file
         The file; relative paths are relative to its folder.
     name
-        As in the file's brackets; empty for what stands before all tables.
+        The table's name in brackets; empty for the keys before the first table.
     content
-        What the file says there.
+        The parsed content.
     known
-        The keys that it may have.
+        The keys that are allowed.
 
     Raises
     ------
@@ -57,11 +57,11 @@ class TomlTable:
         return key in self._content
 
     def table(self, key: str, known: Collection[str]) -> "TomlTable":
-        """A table within this one; empty if it is missing."""
+        """Return a table within this one; an empty one if it is missing."""
         return TomlTable(self._file, key, self._content.get(key, {}), known)
 
     def text(self, key: str, default: str | None = None) -> str:
-        """A text that is not empty; needed if there is no default."""
+        """Return a text that is not empty. Without a default the key is required."""
         found = self._of(key, str, default)
         if not found or len(found) > _LONGEST or "\0" in found:
             raise self.complaint(
@@ -70,28 +70,28 @@ class TomlTable:
         return found
 
     def choice(self, key: str, options: Collection[str], default: str | None = None) -> str:
-        """One of several texts."""
+        """Return one of several allowed texts. Without a default the key is required."""
         found = self.text(key, default)
         if found not in options:
             raise self.complaint(key, f"is {found!r:.60}; it is one of {', '.join(options)}")
         return found
 
     def whole(self, key: str, default: int | None = None) -> int:
-        """A whole number."""
+        """Return a whole number. Without a default the key is required."""
         return self._of(key, int, default)
 
     def real(self, key: str, default: float | None = None) -> float:
-        """A number, whole or not."""
+        """Return a number, whole or not. Without a default the key is required."""
         if type(self._content.get(key)) is int:
             return float(self.whole(key))
         return self._of(key, float, default)
 
     def flag(self, key: str, *, default: bool) -> bool:
-        """True or false."""
+        """Return true or false, as the file says, else the default."""
         return self._of(key, bool, default)
 
     def items(self, key: str, *kinds: type) -> list[Any]:
-        """A list whose items are of some types; empty if it is missing."""
+        """Return a list whose items are of the given types; empty if it is missing."""
         found = self._content.get(key, [])
         if not isinstance(found, list) or not all(type(item) in kinds for item in found):
             words = " or ".join(_WORDS[kind] for kind in kinds)
@@ -99,23 +99,24 @@ class TomlTable:
         return found
 
     def path(self, key: str, default: str | None = None) -> Path:
-        """A path, relative to the file's folder unless it is absolute."""
+        """Return a path; a relative one is relative to the file's folder."""
         return self.beside(self.text(key, default))
 
     def beside(self, name: str) -> Path:
-        """The path that a name in the file stands for."""
+        """Resolve a name relative to the file's folder."""
         return self._file.parent / name
 
     def complaint(self, key: str, what: str, limit: Any = None) -> ConfigurationError:
-        """The error that says where something is wrong."""
+        """Make the error that says where in the file something is wrong."""
         where = f"[{self._name}] {key}" if self._name and key != self._name else key
         return ConfigurationError(f"{self._file}: {where} {what}", field=key, limit=limit)
 
     @contextmanager
     def located(self, key: str = "") -> Iterator[None]:
-        """Let an error of what is built from the values say where they are.
+        """Add file, table and key to errors that are raised while the values are used.
 
-        Errors of keys, extras and the disk keep their class; all others are of the file.
+        Errors of key files, missing extras and the disk keep their class; all others become
+        `ConfigurationError`.
         """
         where = " ".join(filter(None, (self._name and f"[{self._name}]", key)))
         try:
@@ -146,14 +147,14 @@ class TomlTable:
 
 
 def read(file: Path, known: Collection[str]) -> TomlTable:
-    """The outermost table of a TOML file.
+    """Read a TOML file and return its outermost table.
 
     Raises
     ------
     ConfigurationError
         If it is missing, not TOML, or has an unknown key.
     StorageError
-        If it is there, and the disk does not give it.
+        If it exists and cannot be read.
 
     """
     return TomlTable(file, "", read_toml(file), known)

@@ -1,4 +1,4 @@
-"""What each transport promises, one check each, on a network of three of its own."""
+"""The promises of every transport, one check each, on a network of three nodes."""
 
 import asyncio
 import time
@@ -164,7 +164,7 @@ async def _refuses_what_must_not_go_out(
     for what in wrong:
         try:
             await sender.publish(what, keys)
-        except Exception:  # noqa: BLE001, S112  how it says no is its own affair
+        except Exception:  # noqa: BLE001, S112  which error refuses it is not promised
             continue
         raise AssertionError("nothing but a packet goes out: bytes have not been verified")
     assert sender.statistics.published == 0, "what was refused is not counted as published"
@@ -298,7 +298,7 @@ async def _next(deliveries: AsyncIterator[Delivery]) -> Delivery:
 
 
 async def _turns() -> None:
-    """Let what is ready in this process happen."""
+    """Let all tasks that are ready run."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -308,7 +308,7 @@ async def _one_more(deliveries: AsyncIterator[Delivery]) -> Delivery | None:
 
 
 async def _cancelled(task: "asyncio.Task[_Result]") -> "_Result | None":
-    """What a task has come to by now, if anything."""
+    """Cancel a task; return its result if it has one already."""
     task.cancel()
     async with asyncio.timeout(_WITHIN_S):
         await asyncio.wait([task])

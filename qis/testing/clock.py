@@ -1,4 +1,4 @@
-"""A clock that moves when it is told to."""
+"""A clock for tests, which moves only when it is told to."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""The conformance suite of evidence stores: one behaviour, wherever the packets are kept."""
+"""The conformance suite of evidence stores: all behave alike, wherever the packets are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -40,7 +40,7 @@ def check_store(factory: StoreFactory) -> None:
 
 
 def state_of(store: EvidenceStore) -> object:
-    """All that a reader can see of a store, to compare two."""
+    """Return everything that a reader can see of a store, to compare two of them."""
     return (
         store.packets(),
         store.equivocations(),

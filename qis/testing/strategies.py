@@ -200,7 +200,7 @@ def derivations(draw: DrawFn) -> Derived:
 
 
 def suppressions() -> SearchStrategy[Suppressed]:
-    """Outcomes that are kept back."""
+    """Outcomes that say that a result is kept back."""
     return st.builds(Suppressed, question=questions(), cohort=_texts(COHORT_SIZE))
 
 
@@ -242,9 +242,11 @@ def packets(
     Parameters
     ----------
     draw
-        Passed by hypothesis.
-    of, by
-        Where to draw outcomes and keys from.
+        Passed by hypothesis; not an argument of the strategy.
+    of
+        Strategy for the outcomes.
+    by
+        Strategy for the signing identities.
 
     """
     outcome = draw(outcomes() if of is None else of)
