@@ -193,7 +193,7 @@ class Grammar:
         content = b"\xa3" + question + b"\x08"
         key = self.head(0, self._random.randrange(3, 9))
         kind = self._random.randint(1, 10)
-        places = (
+        bodies = (
             (40, 6, content + b"\xa1\x61k" + item),
             (10, 6, content + item),
             (10, 6, content + b"\xa2" + item + b"\xf6\x61k" + item),
@@ -203,7 +203,7 @@ class Grammar:
             (10, kind, b"\xa3" + question + key + item),
             (5, kind, item),
         )
-        ((_, kind, body),) = self._random.choices(places, [place[0] for place in places])
+        ((_, kind, body),) = self._random.choices(bodies, [body[0] for body in bodies])
         return kind, body
 
     def _off(self) -> int:

@@ -20,6 +20,7 @@ from qis.overlay.messages import (
     NEWS_LIMIT,
     NO_TOKEN,
     RECORDS_LIMIT,
+    Delivered,
     Known,
     Message,
     Subscribe,
@@ -43,21 +44,24 @@ EXTREMES: Final[dict[str, tuple[Any, ...]]] = {
     "record": (bytes(RECORD_SIZE), b"\xff" * RECORD_SIZE),
     "records": ((), (bytes(RECORD_SIZE),) * RECORDS_LIMIT),
     "news": ((), (bytes(RECORD_SIZE),) * NEWS_LIMIT),
+    "others": ((), (bytes(8),), (b"\xff" * 8,) * Delivered.LIMIT),
     "target": (0, 1, 2**255, 2**256 - 1),
-    "places": (0, 1, 2**47, 2**48 - 1, 2**63, 2**64 - 1),
+    "key_bits": (0, 1, 2**47, 2**48 - 1, 2**63, 2**64 - 1),
     "wants_replay": (False, True),
     "seen_epoch": (bytes(8),),
     "seen_count": (0, 1, 2**63, 2**64 - 1),
     "epoch": (bytes(8), b"\xff" * 8),
     "count": (0, 2**64 - 1),
-    "salt": (0, 1, 255),
+    "attempt": (0, 1, 255),
+    "code": (0, 1, 255),
     "hops": (0, 1, 254, 255),
     "digest": (bytes(32),),
     "keys": ((), KEYS[:1], KEYS, KEYS[:2][::-1], KEYS[:1] * 2, (*KEYS, b"\xff" * 8)),
     "packet": (bytes(qis.PACKET_SIZE), b"\xff" * qis.PACKET_SIZE),
     "known": ((), (MOST_KNOWN,), (MOST_KNOWN,) * 9, (MOST_KNOWN,) * MAX_ROUTING_KEYS),
 }
-"""Edges of what a field may be, and beyond."""
+"""Values at the edges of what each field of a message may be, and beyond. Every field is here but
+`subscription`, which is varied by itself: a field that is missing would get no edges."""
 
 
 class Mutator:

@@ -1,4 +1,4 @@
-"""nats in the transport's place: a server of its own on loopback, and nats-py at both ends."""
+"""nats instead of the transport: a server of its own on loopback, and nats-py at both ends."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""eclipse-zenoh in the transport's place: peers on loopback, over TCP, that look for nobody."""
+"""eclipse-zenoh instead of the transport: peers on loopback, over TCP, that look for nobody."""
 
 import json
 import time

@@ -12,7 +12,7 @@ studies, synthesised at most once a second. `sustained_over_verify_limit` is the
 verification, timed in the receiving process in a tight loop before the load and after it, divided
 by all the CPU time that the process spends per packet: 1 would be a receiver that does nothing but
 verify. (A stopwatch around each verification costs more than the verification where reading the
-clock is a system call.) It is the median of five runs, each in new processes, since the place where
+clock is a system call.) It is the median of five runs, each in new processes, since the core where
 the system puts a process changes a verification's time by up to a half. Then one run of all
 packets, whose resident set is told at the end. `as_holder`: the three publish; in a network of four
 the receiver is a holder of most of what it wants, is asked to hold each packet, and gets it from

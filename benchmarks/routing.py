@@ -17,7 +17,7 @@ nodes have refreshed by then. With `--churn` so many die and as many join, by me
 minute, just before. From 10,000 nodes on, routing tables are filled and subscriptions lie at their
 holders as if all joins, lookups and a refresh had happened (with `--joins tables` subscriptions are
 placed and refreshed by messages, with `--joins messages` all is). Hops and requests are those of
-lookups of places never looked for before.
+lookups of ids that were never looked up before.
 """
 
 import argparse

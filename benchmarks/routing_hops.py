@@ -2,8 +2,8 @@
 
     python benchmarks/routing_hops.py --nodes 100 1000 10000 100000 --draw docs/overlay-hops.svg
 
-Lookups of random places only, nobody subscribes. Up to 1,000 nodes these have joined by messages
-and then looked for 24 places each, as their subscriptions would; a second row shows the same with
+Lookups of random ids only, nobody subscribes. Up to 1,000 nodes these have joined by messages
+and then looked up 24 ids each, as their subscriptions would; a second row shows the same with
 tables filled as if they had, which are complete. Above, only the latter. Faults:
 20 % die at once, 5 % of datagrams are lost; each lookup is then by another living node, within 5 s.
 """

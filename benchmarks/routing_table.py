@@ -79,12 +79,12 @@ def draw(pooled: dict[str, Bins], path: Path) -> None:
     for i, fault in enumerate(f for f in colours if f in pooled):
         rows = sorted((int(name.split("-")[0]), row) for name, row in pooled[fault].items())
         rows = [(low, row) for low, row in rows if low < RADIUS and row[1] >= DRAWN_FROM]
-        places = [low + 5 + 0.6 * (i - 1.5) for low, _ in rows]
+        positions = [low + 5 + 0.6 * (i - 1.5) for low, _ in rows]
         shares = [found / due for _, (found, due) in rows]
         ends = [interval(found, due) for _, (found, due) in rows]
         errors = [[p - e[0] for p, e in zip(shares, ends, strict=True)]]
         errors.append([max(0.0, e[1] - p) for p, e in zip(shares, ends, strict=True)])
-        axes.errorbar(places, shares, errors, fmt="o", ms=3, color=colours[fault], label=fault)
+        axes.errorbar(positions, shares, errors, fmt="o", ms=3, color=colours[fault], label=fault)
     axes.set_ylim(0.93, 1.002)
     axes.set_xlabel("bits that differ")
     axes.set_ylabel("delivered")

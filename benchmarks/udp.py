@@ -8,7 +8,7 @@ the window of a holder that delivers to a subscriber: as fast as it acknowledges
 that the receiving process spends, from socket to the subscription's async iterator, by the number
 of packets that came out of that, over one raw Ed25519 verification (timed in the same process in a
 tight loop, before and after). Nothing is subtracted. It is the median of several runs, each in new
-processes: the place where the system puts a process changes a verification's time by up to a half,
+processes: the core where the system puts a process changes a verification's time by up to a half,
 in the loop and in the receiver alike. `--details` has the same where the two publish: in a network
 of three the receiver is a holder of the study too, and each packet comes twice.
 

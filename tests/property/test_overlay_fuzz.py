@@ -1,8 +1,10 @@
 """A short run of the datagram fuzzer; `python benchmarks/fuzz_datagrams.py` sends a million."""
 
+import dataclasses
+
 import pytest
 
-from qis.overlay import requests, tokens
+from qis.overlay import messages, requests, tokens
 from qis.overlay.record import Contact, NodeAdmission, NodeRecord, node_id
 from qis.overlay.rendezvous import RendezvousNode
 from qis.transport._reception import Reception, Verdict
@@ -11,6 +13,13 @@ from qis.transport._reception import Reception, Verdict
 @pytest.fixture(scope="module")
 def fuzz(load_benchmark):
     return load_benchmark("fuzz_datagrams")
+
+
+def test_every_field_of_a_message_is_driven_to_its_edges(load_benchmark):
+    kinds = messages.Message.__subclasses__()
+    fields = {field.name for kind in kinds for field in dataclasses.fields(kind)}
+    assert len(kinds) == len(messages._READERS)
+    assert {*load_benchmark("_mutations").EXTREMES, "subscription"} == fields
 
 
 @pytest.mark.parametrize("encrypted", [False, True])
