@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from blake3 import blake3
 
+from qis._given import callable_, instance, iterable, real_number, several, shown
 from qis.errors import InputError, SchemeMismatchError
 
 SKETCH_SIZE = 32
@@ -158,9 +159,10 @@ def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
         If a key is not 8 bytes, or there are more than `MAX_ROUTING_KEYS`.
 
     """
-    distinct = set(keys)
-    for key in distinct:
+    given = several(keys, "routing_keys", "keys of 8 bytes")
+    for key in given:
         _check_size(key, "routing key", ROUTING_KEY_SIZE)
+    distinct = set(given)
     if len(distinct) > MAX_ROUTING_KEYS:
         raise InputError(
             f"{len(distinct)} routing keys; at most {MAX_ROUTING_KEYS} fit a datagram: "
@@ -187,7 +189,11 @@ def checked_commitment(keys: Iterable[bytes]) -> bytes:
 
     Every signature needs it, so it makes no call for each key unless something is wrong.
     """
-    distinct = set(keys)
+    keys = keys if isinstance(keys, tuple) else tuple(iterable(keys, "routing_keys", "keys"))
+    try:
+        distinct = set(keys)
+    except TypeError:  # what cannot be hashed is no key
+        distinct = set(canonical_routing_keys(keys))
     if len(distinct) > MAX_ROUTING_KEYS or set(map(len, distinct)) != _KEY_SIZES:
         distinct = set(canonical_routing_keys(distinct))
     try:
@@ -242,18 +248,17 @@ class Interest:
     )
 
     def __post_init__(self) -> None:
-        for study in self.studies:
+        instance(self.fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
+        studies = several(self.studies, "studies", "study ids")
+        for study in studies:
             _check_size(study, "study id", ROUTING_KEY_SIZE)
         object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
-        object.__setattr__(self, "studies", tuple(sorted(set(self.studies))))
+        object.__setattr__(self, "studies", tuple(sorted(set(studies))))
         canonical_routing_keys(self.all_keys)
-        if not 0.0 <= self.min_similarity <= 1.0:
-            raise InputError(
-                f"min_similarity is {self.min_similarity!r}; it is a similarity in [0, 1]",
-                field="min_similarity",
-                actual=self.min_similarity,
-                limit=(0.0, 1.0),
-            )
+        similarity = real_number(self.min_similarity, "min_similarity", 0.0, 1.0)
+        object.__setattr__(self, "min_similarity", similarity)
+        if self.relevance is not None:
+            callable_(self.relevance, "relevance", "a fingerprint's relevance in [0, 1]")
 
     @property
     def all_keys(self) -> tuple[bytes, ...]:
@@ -300,7 +305,7 @@ class Interest:
 
 def _check_size(value: object, name: str, size: int) -> None:
     if type(value) is not bytes or len(value) != size:
-        actual = len(value) if isinstance(value, bytes) else type(value).__name__
+        actual = len(value) if isinstance(value, bytes) else shown(value)
         raise InputError(
             f"{name} must be exactly {size} bytes, not {actual}",
             field=name,

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
+from qis._given import byte_string, instance, several, shown, whole_second
 from qis.errors import InputError
 from qis.identity import Issuer
 
@@ -43,8 +44,14 @@ class SiteKey:
     revoked: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.issuer, Issuer):
-            raise InputError("a site's key is a qis.Issuer", field="issuer")
+        instance(self.issuer, "issuer", Issuer, "Issuer(bytes.fromhex(…)), or identity.issuer")
+        for name in ("valid_from", "valid_until"):
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole_second(given, name))
+        if type(self.revoked) is not bool:
+            raise InputError(
+                f"revoked is {shown(self.revoked)}; it is True or False", field="revoked"
+            )
         start, end = self.valid_from, self.valid_until
         if start is not None and end is not None and start >= end:
             raise InputError(
@@ -88,20 +95,26 @@ class Site:
             raise InputError(
                 f"a site's name is printable text, not {self.name!r:.60}", field="name"
             )
-        object.__setattr__(self, "keys", tuple(self.keys))
+        keys = several(self.keys, "keys", "qis.SiteKey")
+        for key in keys:
+            instance(key, "keys", SiteKey, "SiteKey(issuer=…), or Site.of(name, issuer)")
+        object.__setattr__(self, "keys", tuple(keys))
         if self.studies is not None:
-            object.__setattr__(self, "studies", frozenset(self.studies))
-            for study in self.studies:
-                if type(study) is not bytes or len(study) != _STUDY_ID_SIZE:
-                    raise InputError("a study id is 8 bytes", field="studies", actual=study)
-        shares: Any = self.shares_patients_with
-        if isinstance(shares, str) or not all(isinstance(name, str) for name in shares):
+            studies = [
+                byte_string(study, "studies (ids: Study(…).id)", _STUDY_ID_SIZE)
+                for study in several(self.studies, "studies", "study ids")
+            ]
+            object.__setattr__(self, "studies", frozenset(studies))
+        shares = several(self.shares_patients_with, "shares_patients_with", "names")
+        if not all(isinstance(name, str) for name in shares):
             raise InputError("shares_patients_with is a set of names", field="shares_patients_with")
         object.__setattr__(self, "shares_patients_with", frozenset(shares))
 
     @classmethod
     def of(cls, name: str, *issuers: Issuer) -> Self:
         """A site with these keys, valid always, enrolled in all studies."""
+        for issuer in issuers:
+            instance(issuer, "issuers", Issuer, "Issuer(bytes.fromhex(…)), or identity.issuer")
         return cls(name=name, keys=tuple(SiteKey(issuer=issuer) for issuer in issuers))
 
     def enrolled_in(self, study_id: bytes) -> bool:
@@ -137,7 +150,10 @@ class Roster:
     _by_tag: dict[bytes, bytes] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "sites", tuple(self.sites))
+        sites = several(self.sites, "sites", "qis.Site")
+        for site in sites:
+            instance(site, "sites", Site, "Site.of(name, issuer)")
+        object.__setattr__(self, "sites", tuple(sites))
         if self.is_open and self.sites:
             raise InputError("an open roster lists no sites", field="sites")
         by_key: dict[bytes, tuple[int, SiteKey]] = {}

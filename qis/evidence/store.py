@@ -3,9 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
+from qis._given import instance, point_in_time, several, whole_number
 from qis.errors import InputError
 from qis.evidence._unread import Unread
 from qis.evidence.eviction import Kept, losses, refused_losses, shares, strangers_of, to_free
@@ -81,16 +83,14 @@ class EvidenceStore(ABC):
                 "a store needs a roster; to believe everybody, say qis.Roster.open()",
                 field="roster",
             )
-        if type(capacity) is not int or capacity < 1:
-            raise InputError("capacity is a positive number of packets", field="capacity")
         self.roster = roster
-        self.capacity = capacity
+        self.capacity = whole_number(capacity, "capacity", 1, 2**63 - 1)
         self.statistics = StoreStatistics()
         self._aside: set[bytes] = set()
         self._nothing_refused_by: bytes | None = None
         """Digest of a roster that refuses nothing held of the issuers that it accepts."""
 
-    def add(self, packet: Packet, *, now: float) -> Admission:
+    def add(self, packet: Packet, *, now: float | datetime) -> Admission:
         """Offer a packet; what is kept is on disk, if the store has one, when this returns.
 
         Parameters
@@ -98,14 +98,15 @@ class EvidenceStore(ABC):
         packet
             A verified packet.
         now
-            Unix seconds, of its arrival.
+            Time of its arrival: Unix seconds, or a `datetime` with a zone.
 
         """
         return self.add_many((packet,), now=now)[0]
 
-    def add_many(self, packets: Iterable[Packet], *, now: float) -> list[Admission]:
+    def add_many(self, packets: Iterable[Packet], *, now: float | datetime) -> list[Admission]:
         """Offer packets, in one transaction; their verdicts, in the same order."""
-        packets = list(packets)
+        now = point_in_time(now, "now")
+        packets = several(packets, "packets", "packets")
         for packet in packets:
             if not isinstance(packet, Packet):
                 raise InputError(
@@ -126,7 +127,7 @@ class EvidenceStore(ABC):
             for packet, admission in zip(packets, verdicts, strict=True)
         ]
 
-    def foreseen(self, packet: Packet, *, now: float) -> Admission:
+    def foreseen(self, packet: Packet, *, now: float | datetime) -> Admission:
         """The verdict that `add` would give; the packet is not kept.
 
         Parameters
@@ -134,9 +135,11 @@ class EvidenceStore(ABC):
         packet
             A verified packet.
         now
-            Unix seconds, of its arrival.
+            Time of its arrival: Unix seconds, or a `datetime` with a zone.
 
         """
+        instance(packet, "packet", Packet, "Packet.parse verifies bytes")
+        now = point_in_time(now, "now")
         key = evidence_key(packet)
         refusal = refusal_by_time(packet, now)
         admission = verdict(packet, key, self) if refusal is None else refusal
@@ -155,7 +158,7 @@ class EvidenceStore(ABC):
 
         return self._read_verdict(packet, admission, review)
 
-    def evidence(self, study: Study | bytes | str, *, now: float) -> list[Packet]:
+    def evidence(self, study: Study | bytes | str, *, now: float | datetime) -> list[Packet]:
         """The packets that count for a study, in the order of their ids.
 
         Parameters
@@ -163,13 +166,14 @@ class EvidenceStore(ABC):
         study
             A `Study`, its id, or the question of a study that says nothing else.
         now
-            Unix seconds.
+            Unix seconds, or a `datetime` with a zone.
 
         """
         return list(self.review(study, now=now).evidence)
 
-    def review(self, study: Study | bytes | str, *, now: float) -> Review:
+    def review(self, study: Study | bytes | str, *, now: float | datetime) -> Review:
         """The evidence of a study beside everything that does not count, with the reasons."""
+        now = point_in_time(now, "now")
         heads = candidates(self, study_id_of(study))
         return judge(heads, study=study, roster=self.roster, now=now)
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import matrix, vector
 from qis.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -190,19 +191,13 @@ class Design:
 
 
 def _numbers(values: ArrayLike, field: str, dimensions: int) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{field} must be numbers", field=field) from None
-    if array.ndim != dimensions or not array.size:
+    array = (vector if dimensions == 1 else matrix)(values, field, booleans=True)
+    if not array.size:
         raise InputError(
-            f"{field} has shape {array.shape}; it must have {dimensions} dimension(s) and not be "
-            "empty",
+            f"{field} has shape {array.shape}; it must not be empty",
             field=field,
             actual=array.shape,
         )
-    if not np.isfinite(array).all():
-        raise InputError(f"{field} holds a number that is not finite", field=field)
     return array
 
 

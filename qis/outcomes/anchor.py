@@ -19,6 +19,7 @@ from typing import Any, ClassVar, Final, Self
 
 from blake3 import blake3
 
+from qis._given import several
 from qis.errors import InputError, OutcomeTooLargeError
 from qis.outcomes._base import KEY_DETAIL, KEY_REALS, Body, Outcome, check_real, common_fields
 from qis.outcomes._text import normal_text
@@ -119,10 +120,7 @@ def check_model(model: object) -> None:
 
 def rounded(coefficients: Any) -> tuple[float, ...]:
     """Round coefficients to float32; raise if there are none or too many, or one is not finite."""
-    try:
-        given = list(coefficients)
-    except TypeError:
-        raise InputError("coefficients are a sequence of numbers", field="coefficients") from None
+    given = several(coefficients, "coefficients", "numbers")
     if not given:
         raise InputError("an anchor has one coefficient or more", field="coefficients", actual=0)
     if len(given) > MAX_COEFFICIENTS:
@@ -133,6 +131,6 @@ def rounded(coefficients: Any) -> tuple[float, ...]:
             actual=len(given),
             limit=MAX_COEFFICIENTS,
         )
-    checked = [check_real(float(c), "coefficients", -_LARGEST, _LARGEST) for c in given]
+    checked = [check_real(c, "coefficients", -_LARGEST, _LARGEST) for c in given]
     singles = struct.unpack(f"<{len(checked)}f", struct.pack(f"<{len(checked)}f", *checked))
     return tuple(single + 0.0 for single in singles)  # adding 0.0 turns -0.0 into 0.0

@@ -26,11 +26,13 @@ from qis.errors import InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
     KEY_REALS,
+    MAX_COUNT,
     Body,
     Outcome,
     check_count,
     check_real,
     common_fields,
+    set_counts,
 )
 from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes.effect import Effect
@@ -84,15 +86,13 @@ class Counts(Outcome):
                 limit=study.measure,
             )
         Outcome.__post_init__(self, study)
-        self._check_arm("", self.events, self.total, self.person_time)
+        self._check_arm("", self.person_time)
         if (self.control_events is None) != (self.control_total is None):
             raise InputError(
                 "give control_events and control_total both, or neither", field="control_total"
             )
         if self.control_events is not None:
-            self._check_arm(
-                "control_", self.control_events, self.control_total, self.control_person_time
-            )
+            self._check_arm("control_", self.control_person_time)
         check_count(self.n, "total, both arms together,", 1)
         check_count(self.all_events, "events, both arms together,")
         needs_time = self.person_time is not None and self.control_events is not None
@@ -101,9 +101,10 @@ class Counts(Outcome):
                 "give the person-time of every arm or of none", field="control_person_time"
             )
 
-    def _check_arm(self, arm: str, events: Any, total: Any, time: Any) -> None:
-        check_count(total, f"{arm}total", 1)
-        check_count(events, f"{arm}events", 0, *(() if time is not None else (total,)))
+    def _check_arm(self, arm: str, time: Any) -> None:
+        set_counts(self, (f"{arm}total",), 1)
+        most = MAX_COUNT if time is not None else getattr(self, f"{arm}total")
+        set_counts(self, (f"{arm}events",), 0, most)
         if time is not None:
             real = check_real(time, f"{arm}person_time", 1e-12, 1e15)
             object.__setattr__(self, f"{arm}person_time", real)

@@ -10,6 +10,7 @@ from typing import Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import vector
 from qis.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -56,7 +57,7 @@ class PartialLikelihood:
         Parameters
         ----------
         times
-            Time of event or censoring, shape (n,), any unit, finite.
+            Time of event or censoring, shape (n,), any unit, finite and not negative.
         events
             1 or True for an event, 0 or False for censoring, shape (n,).
         treated
@@ -85,6 +86,14 @@ class PartialLikelihood:
         stop = _column(times, "times")
         event = _flags(events, "events", stop.size)
         arm = _flags(treated, "treated", stop.size)
+        if stop.min() < 0.0:
+            row = int(stop.argmin())
+            raise InputError(
+                f"times[{row}] is {stop[row]:g}; a time since the start is not negative",
+                field="times",
+                actual=float(stop[row]),
+                limit=0.0,
+            )
         start = np.full(stop.size, -np.inf) if entry is None else _column(entry, "entry")
         if start.size != stop.size:
             _refuse_shape("entry", start.size, stop.size)
@@ -156,22 +165,15 @@ def _add_factors(
             factors[1].append(risk_treated - share * die_treated)
 
 
-def _column(values: ArrayLike, field: str) -> Floats:
-    try:
-        column = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"{field} must be numbers, one a person", field=field) from None
-    if column.ndim != 1 or not column.size:
-        raise InputError(
-            f"{field} has shape {column.shape}; it must hold one number a person", field=field
-        )
-    if not np.isfinite(column).all():
-        raise InputError(f"{field} holds a number that is not finite", field=field)
+def _column(values: ArrayLike, field: str, *, booleans: bool = False) -> Floats:
+    column = vector(values, field, booleans=booleans)
+    if not column.size:
+        raise InputError(f"{field} is empty; it must hold one number a person", field=field)
     return column
 
 
 def _flags(values: ArrayLike, field: str, size: int) -> NDArray[np.bool_]:
-    column = _column(values, field)
+    column = _column(values, field, booleans=True)
     if column.size != size:
         _refuse_shape(field, column.size, size)
     if not np.isin(column, (0.0, 1.0)).all():

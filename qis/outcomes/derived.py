@@ -28,9 +28,9 @@ from qis.outcomes._base import (
     KEY_REALS,
     Body,
     Outcome,
-    check_count,
     check_real,
     common_fields,
+    set_counts,
 )
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Model, Study
@@ -90,7 +90,7 @@ class Derived(Outcome):
             ("tau2", 0.0, 0.0 if self.model == "fixed" else largest**2),
         ):
             object.__setattr__(self, field, check_real(getattr(self, field), field, low, high))
-        check_count(self.sites, "sites", 1)
+        set_counts(self, ("sites",), 1)
 
     def body(self) -> Body:
         """The body map as it travels."""

@@ -17,8 +17,8 @@ from qis.outcomes._base import (
     KEY_STUDY,
     Body,
     Outcome,
-    check_count,
     check_real,
+    set_counts,
 )
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
@@ -61,8 +61,7 @@ class Effect(Outcome):
         object.__setattr__(self, "estimate", check_real(self.estimate, "estimate", *measure.bounds))
         error = check_real(self.standard_error, "standard_error", *measure.errors)
         object.__setattr__(self, "standard_error", error)
-        if self.n is not None:
-            check_count(self.n, "n", 1)
+        set_counts(self, ("n",), 1, optional=True)
 
     @classmethod
     def from_ratio(

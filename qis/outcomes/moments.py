@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Self
 
+from qis._columns import vector
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
     KEY_REALS,
     Body,
     Outcome,
-    check_count,
     check_real,
     common_fields,
+    set_counts,
 )
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
@@ -77,7 +78,7 @@ class Moments(Outcome):
                 field="control_total",
             )
         for arm in ("", "control_") if self.control_total is not None else ("",):
-            check_count(getattr(self, f"{arm}total"), f"{arm}total", 1)
+            set_counts(self, (f"{arm}total",), 1)
             for name, low, high in (("mean", -_LARGEST, _LARGEST), ("ss", 0.0, _LARGEST_SS)):
                 real = check_real(getattr(self, arm + name), arm + name, low, high)
                 object.__setattr__(self, arm + name, real)
@@ -241,7 +242,9 @@ def _merged(arms: Sequence[_Arm]) -> _Arm:
 
 
 def _arm_of(values: Iterable[float], field: str) -> _Arm:
-    checked = [check_real(float(value), field, -_LARGEST, _LARGEST) for value in values]
+    checked = [
+        check_real(value, field, -_LARGEST, _LARGEST) for value in vector(values, field).tolist()
+    ]
     if not checked:
         raise InputError(f"{field} is empty", field=field, actual=0, limit=1)
     return _merged([_Arm(1, value, 0.0) for value in checked])

@@ -36,9 +36,9 @@ from qis.outcomes._base import (
     KEY_REALS,
     Body,
     Outcome,
-    check_count,
     check_real,
     common_fields,
+    set_counts,
 )
 from qis.outcomes._curves import POINTS, Curves
 from qis.outcomes._sampling import CAP, Sample, points, sample, well_apart
@@ -126,9 +126,7 @@ class LikelihoodProfile(Outcome):
         for field, high in (("values", 0.0), ("gradients", _LARGEST)):
             rounded = _singles(getattr(self, field), field, -_LARGEST, high)
             object.__setattr__(self, field, rounded)
-        for field in ("n", "events"):
-            if getattr(self, field) is not None:
-                check_count(getattr(self, field), field)
+        set_counts(self, ("n", "events"), optional=True)
         if self.protection != "":
             words = normal_text(self.protection, "protection", PROTECTION_SIZE)
             object.__setattr__(self, "protection", words)
@@ -226,7 +224,7 @@ class LikelihoodProfile(Outcome):
         Parameters
         ----------
         times
-            Time of event or censoring, shape (n,), any unit, finite.
+            Time of event or censoring, shape (n,), any unit, finite and not negative.
         events, treated
             1 or True for an event, and for the treated arm; 0 or False else; shape (n,).
         strata

@@ -30,9 +30,9 @@ from qis.outcomes._base import (
     KEY_REALS,
     Body,
     Outcome,
-    check_count,
     check_real,
     common_fields,
+    set_counts,
 )
 from qis.outcomes._expansions import FromModels, point_of
 from qis.outcomes._quadratic_coding import (
@@ -115,9 +115,8 @@ class QuadraticLikelihood(FromModels, Outcome):
         check_model(self.model)
         if type(self.anchor_id) is not bytes or len(self.anchor_id) != ID_SIZE:
             raise InputError(f"anchor_id is {ID_SIZE} bytes", field="anchor_id", limit=ID_SIZE)
-        check_count(self.n, "n", 1)
-        if self.events is not None:
-            check_count(self.events, "events")
+        set_counts(self, ("n",), 1)
+        set_counts(self, ("events",), optional=True)
         size = len(self.diagonal)
         if not 1 <= size <= MAX_COEFFICIENTS:
             raise InputError(

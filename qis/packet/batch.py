@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
+from qis._given import byte_string, several
+
 Result = TypeVar("Result")
 _BATCH: Final = 32
 """Packets handed to a thread at once: fewer, and handing over costs more than it saves."""
@@ -24,7 +26,7 @@ def over_threads(
     One thread is faster with several buffers together. Several threads are not: while one reads
     what it has verified, the others wait for the interpreter's lock.
     """
-    data = list(buffers)
+    data = [byte_string(each, "buffers") for each in several(buffers, "buffers", "bytes")]
     batches = [data[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
     threads = min(workers or _processors(), len(batches))
     if threads < 2:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from qis import _canonical, _layout
+from qis._given import several
 from qis.about import Fingerprint
 from qis.errors import InputError, OutcomeTooLargeError
 from qis.outcomes import Outcome
@@ -85,6 +86,10 @@ def after_body(size: int, commitment: bytes, leaves: tuple[bytes, ...]) -> bytes
     return b"".join((lineage, b"\x06\x48", commitment, padding))
 
 
+SEQUENCES: Final = (_FIRST_SEQUENCE, _END_SEQUENCE - 1)
+"""Lowest and highest sequence."""
+
+
 def check_sequence(sequence: int) -> None:
     """Raise `InputError` unless it is in [2³², 2⁶⁴)."""
     if not _FIRST_SEQUENCE <= sequence < _END_SEQUENCE:
@@ -119,7 +124,7 @@ def check_times(issued_at: int, expires_at: int) -> None:
 
 def checked_leaves(outcome: Outcome, leaves: Iterable[bytes]) -> tuple[bytes, ...]:
     """The leaves sorted, each once. Raises `InputError` if one is malformed or not allowed."""
-    found = tuple(leaves)
+    found = leaves if type(leaves) is tuple else tuple(several(leaves, "leaves", "bytes"))
     if not found:
         return ()
     if outcome.kind != _DERIVED_KIND:

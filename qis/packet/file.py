@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from qis import _layout
+from qis._given import instance, iterable
 from qis._layout import PACKET_SIZE
 from qis._paths import file_path
 from qis.errors import InputError
@@ -157,6 +158,7 @@ def write_packets(
     if mode not in ("new", "append"):
         raise InputError(f"mode is {mode!r:.40}; it is 'new' or 'append'", field="mode")
     count = 0
+    packets = iterable(packets, "packets", "packets")
     with file_path(path).open("xb" if mode == "new" else "ab") as file:
         if (torn := file.tell() % PACKET_SIZE) != 0:
             raise InputError(
@@ -167,7 +169,7 @@ def write_packets(
                 limit=0,
             )
         for packet in packets:
-            file.write(bytes(packet))
+            file.write(bytes(instance(packet, "packets", Packet, "Packet.parse verifies bytes")))
             count += 1
         file.flush()
         os.fsync(file.fileno())

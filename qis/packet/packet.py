@@ -7,15 +7,26 @@ come out are accepted, so each content has exactly one encoding.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Final, Self
 
 from qis import _canonical, _layout
+from qis._given import (
+    byte_string,
+    instance,
+    iterable,
+    point_in_time,
+    whole_number,
+    whole_second,
+    whole_seconds,
+)
 from qis.about import Fingerprint, checked_commitment, routing_commitment
-from qis.errors import MalformedPacketError, PeerError, QISError
+from qis.errors import InputError, MalformedPacketError, PeerError, QISError
 from qis.identity import Identity, Issuer, issuer_of, verify
 from qis.outcomes import Outcome, outcome_from_body
 from qis.packet.claims import (
+    SEQUENCES,
     after_body,
     check_sequence,
     check_times,
@@ -79,8 +90,8 @@ class Packet:
         *,
         outcome: Outcome,
         fingerprint: Fingerprint,
-        issued_at: int,
-        lifetime_s: int,
+        issued_at: float | datetime,
+        lifetime_s: float | timedelta,
         sequence: int | None = None,
         routing_keys: Iterable[bytes] = (),
         leaves: Iterable[bytes] = (),
@@ -94,9 +105,9 @@ class Packet:
         outcome, fingerprint
             What was found, and what it is about.
         issued_at
-            Unix seconds, in [2¹⁶, 2³²).
+            Unix seconds, in [2¹⁶, 2³²), or a `datetime` with a zone; rounded down to a second.
         lifetime_s
-            Validity in seconds, at most 400 days.
+            Validity in seconds, or as a `timedelta`; at most 400 days.
         sequence
             Names the packet among all of its issuer's; Unix microseconds, in [2³², 2⁶⁴). A higher
             one supersedes a lower one of the same evidence key. Default: ``issued_at * 10**6``.
@@ -114,9 +125,15 @@ class Packet:
             If body and leaves do not fit.
 
         """
+        instance(identity, "identity", Identity, "Identity.load(path)")
+        instance(outcome, "outcome", Outcome, "qis.Effect(…), qis.Counts(…) …")
+        instance(fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
+        issued_at = whole_second(issued_at, "issued_at")
         if sequence is None:
             sequence = issued_at * 1_000_000
-        expires_at = issued_at + lifetime_s
+        elif type(sequence) is not int:
+            sequence = whole_number(sequence, "sequence", *SEQUENCES)
+        expires_at = issued_at + whole_seconds(lifetime_s, "lifetime_s")
         check_times(issued_at, expires_at)
         check_sequence(sequence)
         self = cls.__new__(cls)
@@ -126,7 +143,9 @@ class Packet:
         self.expires_at = expires_at
         self.sequence = sequence
         self.leaves = checked_leaves(outcome, leaves)
-        self.routing_commitment = checked_commitment((*routing_keys, outcome.study_id))
+        self.routing_commitment = checked_commitment(
+            (*iterable(routing_keys, "routing_keys", "keys of 8 bytes"), outcome.study_id)
+        )
         payload = payload_of(
             outcome,
             fingerprint,
@@ -145,7 +164,7 @@ class Packet:
         return self
 
     @classmethod
-    def parse(cls, data: bytes, *, now: float | None = None) -> Self:
+    def parse(cls, data: bytes, *, now: float | datetime | None = None) -> Self:
         """Read and verify a packet.
 
         Parameters
@@ -153,10 +172,12 @@ class Packet:
         data
             Bytes from anywhere.
         now
-            Unix seconds; if given, the time window is checked too.
+            Unix seconds, or a `datetime` with a zone; if given, the time window is checked too.
 
         Raises
         ------
+        InputError
+            If `data` is no bytes, or `now` no time.
         PacketSizeError
             If it is not 512 bytes.
         MalformedPacketError
@@ -167,6 +188,10 @@ class Packet:
             If `now` is outside the packet's validity.
 
         """
+        if type(data) is not bytes:
+            data = _bytes_of(data)
+        if now is not None and type(now) is not float:
+            now = point_in_time(now, "now")
         data = screen(data, now=now)
         verify(data[_layout.ISSUER], _layout.signed_bytes(data), data[_layout.SIGNATURE])
         return cls._read(data)
@@ -335,6 +360,20 @@ class Packet:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self).parse, (self._raw,))
+
+
+def _bytes_of(data: object) -> bytes:
+    """The bytes of a packet that is given otherwise than as `bytes`, or an error that helps."""
+    if isinstance(data, Packet):
+        raise InputError("data is a Packet already, which is verified", field="data")
+    if isinstance(data, str):
+        hexadecimal = len(data) == 2 * _layout.PACKET_SIZE
+        raise InputError(
+            "data is a text; it must be bytes"
+            + (": if it is hexadecimal, bytes.fromhex(data)" if hexadecimal else ""),
+            field="data",
+        )
+    return byte_string(data, "data")
 
 
 def verify_screened(

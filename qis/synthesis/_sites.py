@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import vector
+from qis._given import real_number
 from qis.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -97,8 +99,8 @@ def check_sites(estimates: ArrayLike, standard_errors: ArrayLike) -> Sites:
         1e70.
 
     """
-    y = _vector(estimates, "estimates")
-    s = _vector(standard_errors, "standard_errors")
+    y = vector(estimates, "estimates")
+    s = vector(standard_errors, "standard_errors")
     if len(y) != len(s):
         raise InputError(
             f"{len(y)} estimates and {len(s)} standard errors; give one of each a site",
@@ -161,10 +163,8 @@ def check_choice(value: str, field: str, known: Sequence[str]) -> str:
 
 def check_scale(value: Any, field: str) -> float:
     """`value` as a positive finite float; else raise `InputError`."""
-    number = 0.0
-    if not isinstance(value, bool) and isinstance(value, (int, float, np.floating, np.integer)):
-        number = float(value)
-    if not 0.0 < number < math.inf:
+    number = real_number(value, field, -_LARGEST, _LARGEST)
+    if not number > 0.0:
         raise InputError(
             f"{field} is {value!r:.60}; it must be positive and finite", field=field, actual=value
         )
@@ -173,33 +173,4 @@ def check_scale(value: Any, field: str) -> float:
 
 def check_number(value: Any, field: str) -> float:
     """`value` as a float within ± 1e150; else raise `InputError`."""
-    number = math.nan
-    if not isinstance(value, bool) and isinstance(value, (int, float, np.floating, np.integer)):
-        number = float(value)
-    if not abs(number) <= _LARGEST:
-        raise InputError(
-            f"{field} is {value!r:.60}; it must be a number within {_LARGEST:g}",
-            field=field,
-            actual=value,
-            limit=_LARGEST,
-        )
-    return number + 0.0
-
-
-def _vector(values: ArrayLike, field: str) -> Floats:
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{field} must be numbers, one a site", field=field) from error
-    if array.ndim != 1:
-        raise InputError(
-            f"{field} has {array.ndim} dimensions; it must have one", field=field, limit=1
-        )
-    if not np.isfinite(array).all():
-        where = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise InputError(
-            f"{field}[{where}] is {array[where]}; it must be finite",
-            field=field,
-            actual=float(array[where]),
-        )
-    return array + 0.0  # a copy, and -0.0 becomes 0.0
+    return real_number(value, field, -_LARGEST, _LARGEST)
