@@ -67,9 +67,9 @@ def _table(value: Any, field: str, dimensions: int, *, booleans: bool) -> NDArra
     found = np.array(array, dtype=np.float64)
     if not np.isfinite(found).all():
         row = np.argwhere(~np.isfinite(found))[0]
-        _refuse_cell(
-            field, labels, row, f"{found[tuple(row)]}, which is not finite", booleans=booleans
-        )
+        cell = found[tuple(row)]
+        what = f"{cell}, which is not finite" + (" (a missing value?)" if np.isnan(cell) else "")
+        _refuse_cell(field, labels, row, what, booleans=booleans)
     return found + 0.0  # -0.0 becomes 0.0
 
 
