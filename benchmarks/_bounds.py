@@ -64,7 +64,7 @@ _PARTS = {
     "ids of former ones": (("_reception", "_held", "_known"), KNOWN_LIMIT),
     "sessions": (("channels", "sessions", "_in_use"), sessions.SESSIONS_LIMIT),
     "unconfirmed sessions": (("channels", "sessions", "_unconfirmed"), sessions.UNCONFIRMED_LIMIT),
-    "calls": (("channels", "_calls", "_calls"), initiator.CALLS_LIMIT),
+    "calls": (("channels", "_initiator", "_calls"), initiator.CALLS_LIMIT),
 }
 
 

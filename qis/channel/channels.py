@@ -29,11 +29,11 @@ class Channels:
     Parameters
     ----------
     identity
-        Its key.
+        The node's key pair, which signs handshakes.
     accepts
         Whom it answers; a roster's `accepts`.
     rng
-        For session numbers and jitter, which everybody may see.
+        Source of session numbers and jitter, neither of which is secret.
     secret
         32 bytes that nobody else knows, from the system's source of randomness: the key of cookies.
     key_pairs
@@ -67,7 +67,7 @@ class Channels:
         self.refused: Counter[str] = Counter() if refused is None else refused
         self.sessions = Sessions(rng, guard)
         self._out: list[tuple[bytes, bytes]] = []
-        self._calls = Initiator(
+        self._initiator = Initiator(
             identity,
             self.sessions,
             self.refused,
@@ -78,7 +78,7 @@ class Channels:
             told=told,
             guard=guard,
         )
-        answers = Responder(
+        responder = Responder(
             identity,
             self.sessions,
             Cookies(secret),
@@ -86,14 +86,14 @@ class Channels:
             self._put,
             key_pairs=key_pairs,
             accepts=accepts,
-            calls=self._calls,
+            calls=self._initiator,
             unix_s=unix_s,
         )
         self._handlers = {
-            INITIATION: answers.on_initiation,
-            RESPONSE: self._calls.on_response,
-            COOKIE: self._calls.on_cookie,
-            REFUSAL: self._calls.on_refusal,
+            INITIATION: responder.on_initiation,
+            RESPONSE: self._initiator.on_response,
+            COOKIE: self._initiator.on_cookie,
+            REFUSAL: self._initiator.on_refusal,
         }
 
     def send(self, datagram: bytes, address: bytes, key: bytes | None, now: float) -> None:
@@ -115,10 +115,10 @@ class Channels:
         if endpoint is None or (session is None and key is None):
             self.refused["no_session"] += 1
         elif session is None:
-            self._calls.call(endpoint, now, datagram)
+            self._initiator.call(endpoint, now, datagram)
         else:
             if session.is_stale(now):
-                self._calls.call(endpoint, now)
+                self._initiator.call(endpoint, now)
             self.sessions.use(session)
             self._put(session.seal(datagram), address)
 
@@ -141,12 +141,12 @@ class Channels:
 
     def next_timer(self) -> float | None:
         """When `handle_timer` has to be called next, by the clock of `now`."""
-        times = (self._calls.next_timer(), self.sessions.next_expiry())
+        times = (self._initiator.next_timer(), self.sessions.next_expiry())
         return min((at for at in times if at is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
         """Call again where no response has come, and forget sessions whose time is over."""
-        self._calls.handle_timer(now)
+        self._initiator.handle_timer(now)
         self.sessions.expire(now)
 
     def _open(self, data: bytes, address: bytes, now: float) -> list[tuple[bytes, bytes]]:

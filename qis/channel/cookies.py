@@ -23,7 +23,7 @@ class Cookies:
         self._calm = Bucket(CALM_RATE)
 
     def is_needed(self, now: float) -> bool:
-        """Whether so many call that this one has to prove its address; counts the call."""
+        """True if so many call that this one has to prove its address; counts the call."""
         return self._calm.is_full(now)
 
     def cookie(self, address: bytes, now: float) -> bytes:
@@ -31,7 +31,7 @@ class Cookies:
         return self._cookie(address, int(now // PERIOD_S))
 
     def proves(self, address: bytes, cookie: bytes, now: float) -> bool:
-        """Whether whoever sent the cookie has received at this address lately."""
+        """True if the sender has received at this address, within the last 4 minutes at most."""
         period = int(now // PERIOD_S)
         return any(
             hmac.compare_digest(cookie, self._cookie(address, at)) for at in (period, period - 1)

@@ -43,8 +43,10 @@ class Initiator:
 
     Parameters
     ----------
-    identity, sessions, refused, send, key_pairs, jitter, unix_s, guard
-        Of the node: `jitter()` is about 1.
+    identity, sessions, refused, send, key_pairs, unix_s, guard
+        The parts of the node that `Channels` describes.
+    jitter
+        Gives a random factor about 1 for each pause.
     told
         Called with the key of a node that refuses this one's calls, the reason's code, and now.
 

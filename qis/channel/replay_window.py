@@ -16,7 +16,7 @@ class ReplayWindow:
         self._seen = 0
 
     def has_room(self, number: int) -> bool:
-        """Whether the number is new, as far as can be told."""
+        """True if the number is new and within the window."""
         behind = self._highest - number
         return behind < 0 or (behind < WINDOW and not self._seen >> behind & 1)
 

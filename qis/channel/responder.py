@@ -27,9 +27,9 @@ class Responder:
     Parameters
     ----------
     identity, sessions, cookies, refused, send, key_pairs, accepts, unix_s
-        Of the node.
+        The parts of the node that `Channels` describes.
     calls
-        Its own calls, whose numbers are taken.
+        The node's own calls, whose session numbers are taken.
 
     """
 

@@ -75,11 +75,11 @@ class Session:
 
     @property
     def endpoint(self) -> tuple[bytes, bytes]:
-        """Key and address of the other."""
+        """The peer's key and its address."""
         return self.peer, self.address
 
     def is_stale(self, now: float) -> bool:
-        """Whether it should be renewed."""
+        """True if it is so old, or has sent so much, that a new handshake is due."""
         return now >= self.renew_at or self._sent >= RENEW_AFTER_SENT
 
     def seal(self, plain: bytes) -> bytes:

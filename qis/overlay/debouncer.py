@@ -1,4 +1,4 @@
-"""Something that has to be done again soon, but not at every occasion."""
+"""Runs an action once for several requests that come close together."""
 
 import random
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from typing import Final
 from qis.overlay.timers import Timers
 
 PAUSE_S: Final = 0.25
-"""From the first occasion until it is done, ± 20 %: what comes meanwhile is done with it."""
+"""From the first request until the action, ± 20 %: requests in between are served by it too."""
 
 
 class Debouncer:
@@ -20,7 +20,7 @@ class Debouncer:
         self.is_due = False
 
     def ask(self, now: float) -> None:
-        """Have it done soon."""
+        """Ask for the action, to be run soon."""
         if not self.is_due:
             self.is_due = True
             self._timers.start(now + PAUSE_S * self._rng.uniform(0.8, 1.2), self._do)

@@ -36,26 +36,26 @@ class Round:
         In [0, 255], the number of the repetition: it decides which keys are chosen, and at which
         holder to begin.
     to_all
-        Whether all holders are to have it, not just one.
+        True if all holders are to have it, not just one of each key.
     handings
         By the index of the key in `carried.keys`.
     then
-        Called with it when it has ended.
+        Called with this round and now when it has ended.
     trusts
-        Whether a holder that knows the same subscribers as one before it need not forward.
+        True if a holder that knows the same subscribers as one before it need not forward.
     is_repeat
-        Whether the packet is held already, so that nobody waits for this.
+        True if the packet is held already, so that nobody waits for this round.
     asked
         How many requests to holders are under way.
     unfound, found
         Indices of the keys whose holders are being looked up, and of those whose holders have been
         found and are asked next.
     patience
-        Runs out when those are asked without waiting for the others.
+        Timer after which the holders found so far are asked, though some lookups still run.
     acknowledged
         Called with the index of a key and another node that has it under this key.
     is_over
-        Whether it has ended, so that what still comes of it changes nothing.
+        True if it has ended; answers that come later change nothing.
 
     """
 
@@ -83,7 +83,7 @@ class Round:
 
     @property
     def has_tried_all(self) -> bool:
-        """Whether every holder of every key has been asked."""
+        """True if every holder of every key has been asked."""
         return all(each.next >= len(each.holders) for each in self.handings.values())
 
     def take_found(self) -> list[int]:

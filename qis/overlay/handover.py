@@ -43,12 +43,14 @@ class Handover:
 
     Parameters
     ----------
-    finder, links, outflow, timers, rng
-        Of this node.
-    holdings, retained
-        What it has.
-    salt, holders
-        As for the node.
+    lookup_driver, rpc, send_window, timers, rng
+        The parts of this node that find nodes, send requests and packets, and wait.
+    subscription_table, message_store
+        The subscriptions and packets that this node holds.
+    salt
+        Shared by the members of a roster, see `node_id`.
+    holders
+        Holders of each key.
     tell_here
         Tells this node's own subscriptions of a closer node.
 
@@ -76,7 +78,7 @@ class Handover:
         self._salt = salt
         self._holders = holders
         self._tell_here = tell_here
-        self._soon = Debouncer(timers, rng, self._pass_on)
+        self._debouncer = Debouncer(timers, rng, self._pass_on)
         self._new: LruCache[int, Contact] = LruCache(NEW_NODES_LIMIT)
         self._news: LruCache[int, tuple[Contact, float]] = LruCache(NEW_NODES_LIMIT)
         self._reach: OrderedDict[bytes, tuple[int, int]] = OrderedDict()
@@ -84,8 +86,8 @@ class Handover:
 
     @property
     def is_idle(self) -> bool:
-        """Whether no node waits for what is held here."""
-        return not self._soon.is_due
+        """True if no node waits for what is held here."""
+        return not self._debouncer.is_due
 
     def met(self, contacts: Iterable[Contact], now: float) -> None:
         """Note nodes that are new in the routing table."""
@@ -96,17 +98,17 @@ class Handover:
             for key in touched:
                 del self._reach[key]
                 self._news_of.pop(key, None)
-        self._soon.ask(now)
+        self._debouncer.ask(now)
 
     def forget(self, now: float) -> None:
-        """Let go of what is old, and of distances that died nodes have made wrong."""
+        """Drop expired entries, and distances that were measured to nodes which have since died."""
         for node in [node for node, (_, at) in self._news.items() if at <= now - NEWS_S]:
             del self._news[node]
         self._reach.clear()
         self._news_of.clear()
 
     def gone(self, contact: Contact) -> None:
-        """Name a node no longer that has left."""
+        """Forget a node that has left, so that it is no longer named to others."""
         self._new.pop(contact.id, None)
         self._news.pop(contact.id, None)
         self._reach.clear()

@@ -34,7 +34,7 @@ class Interests:
     Parameters
     ----------
     subscriber
-        Makes the one of a slot.
+        Makes the subscriber of a slot, in [0, 8).
 
     """
 
@@ -85,7 +85,7 @@ class Interests:
         ]
 
     def hears_from(self, address: bytes) -> bool:
-        """Whether a holder of one of the subscriptions is there."""
+        """True if a holder of one of the subscriptions is at this address."""
         return any(slot.hears_from(address) for slot in self._slots)
 
     def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:

@@ -22,12 +22,12 @@ Then = Callable[[float], None]
 
 
 class Joining:
-    """How one node comes in.
+    """Brings one node into the network, and back when its table has run empty.
 
     Parameters
     ----------
-    finder, table, timers, rng, salt
-        Of the node.
+    lookup_driver, table, timers, rng, salt
+        The parts of the node, and the salt of node ids.
     entered
         Called once the first peer has answered and the neighbours are known, or, should all be
         silent, when the last try has run out: what has waited is done then.
@@ -45,7 +45,7 @@ class Joining:
         entered: Then,
     ) -> None:
         self.is_in = True
-        """Whether it has entered, or has no peers to enter by."""
+        """True if it has entered, or has no peers to enter by."""
         self._lookup_driver = lookup_driver
         self._table = table
         self._timers = timers
@@ -58,7 +58,7 @@ class Joining:
 
     @property
     def has_peers(self) -> bool:
-        """Whether there is somebody to talk to, or nobody was named."""
+        """True if the routing table has a contact, or no peers were given."""
         return bool(len(self._table)) or not self._peers
 
     @property

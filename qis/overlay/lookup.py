@@ -106,7 +106,7 @@ class Lookup:
 
     @property
     def is_done(self) -> bool:
-        """Whether nobody is left whose answer could change the result."""
+        """True if no candidate is left whose answer could change the result."""
         is_spent = self.requests >= REQUESTS_LIMIT
         return all(
             candidate.state is LookupState.ANSWERED
@@ -116,7 +116,7 @@ class Lookup:
 
     @property
     def is_cut_short(self) -> bool:
-        """Whether somebody among the closest was not asked any more."""
+        """True if one of the closest was not asked, since the budget of requests was spent."""
         return any(candidate.state is LookupState.HEARD_OF for candidate in self._front())
 
     def result(self) -> list[Contact]:

@@ -45,7 +45,7 @@ class MessageStore:
     limit
         Most packets kept.
     unix_s
-        As of `Settings`: packets expire by the wall clock.
+        Gives the date, in Unix seconds, of a moment `now`: packets expire by the wall clock.
     guard
         Tells whose packet had to make room.
 
@@ -66,7 +66,7 @@ class MessageStore:
         self._by_key: dict[bytes, dict[bytes, None]] = {}
         self._newest: dict[bytes, list[bytes]] = {}
         self.dropped: Callable[[bytes, float], None] = lambda _issuer, _now: None
-        """Called with whose packet had to make room, and now."""
+        """Called with the issuer of a packet that had to make room, and now."""
         self.count = 0
         self._first_expiry = math.inf
 
@@ -76,7 +76,7 @@ class MessageStore:
     def put(self, carried: Carried, keys: Iterable[bytes], now: float) -> bool:
         """Keep a packet, once, as a holder of some of its keys, unless a newer one is kept.
 
-        Whether it, or what replaces it, is kept now: whoever is told "held" relies on it.
+        True if it, or what replaces it, is kept now: whoever is told "held" relies on it.
         """
         if carried.expires_at <= self._unix_s(now):
             return False
@@ -132,7 +132,7 @@ class MessageStore:
                 yield carried
 
     def expire(self, now: float) -> None:
-        """Let go of packets whose time is over."""
+        """Drop packets that have expired."""
         unix_s = self._unix_s(now)
         if unix_s < self._first_expiry:
             return
@@ -143,7 +143,7 @@ class MessageStore:
         self._first_expiry = min(alive, default=math.inf)
 
     def _replace_older(self, carried: Carried) -> bool:
-        """Let go of what a packet replaces; whether nothing newer replaces it.
+        """Drop what a packet replaces; true if nothing newer replaces it.
 
         Two of one sequence stay both: that is a proof against their issuer.
         """

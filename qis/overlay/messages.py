@@ -19,7 +19,7 @@ DATAGRAM_SIZE: Final = 1_200
 TOKEN_SIZE: Final = 16
 NO_TOKEN: Final = bytes(TOKEN_SIZE)
 NO_REQUEST: Final = bytes(8)
-"""Of a refusal that answers no request: something was let go later."""
+"""Number in a refusal that answers no request: something that was held has been dropped."""
 RECORDS_LIMIT: Final = 8
 NEWS_LIMIT: Final = 4
 """Records of new nodes in one answer."""
@@ -45,7 +45,7 @@ class Known:
     xor: bytes = bytes(8)
 
     def is_same(self, other: "Known") -> bool:
-        """Whether both know the same subscribers."""
+        """True if both know the same subscribers."""
         return (self.count, self.xor) == (other.count, other.xor)
 
     def encode(self) -> bytes:
@@ -98,10 +98,10 @@ class Found(Message):
 
 @dataclass(slots=True, kw_only=True)
 class Subscribe(Message):
-    """Hold this subscription under those of its keys whose bits are set in `key_bits`.
+    """Hold this subscription under key i if bit i of `key_bits` is set.
 
-    `seen_epoch` and `seen_count` say what of the holder's retained packets has come already; with
-    `wants_replay` it sends the others.
+    `seen_epoch` and `seen_count` say which packets of the holder's message store have come already;
+    with `wants_replay` it sends the others.
     """
 
     KIND: ClassVar[int] = 3
@@ -122,7 +122,7 @@ class Subscribe(Message):
 
 @dataclass(slots=True, kw_only=True)
 class Subscribed(Message):
-    """The subscription is held; (`epoch`, `count`) is what is retained here by now.
+    """The subscription is held; (`epoch`, `count`) is what the message store has by now.
 
     `news` are records of nodes near the keys that have come lately.
     """
@@ -138,7 +138,7 @@ class Subscribed(Message):
 
 @dataclass(slots=True, kw_only=True)
 class Publish(Message):
-    """Be a holder for this packet of those of its keys whose bits are set in `key_bits`.
+    """Hold this packet under key i if bit i of `key_bits` is set.
 
     `known` has an entry for each of them, or none at all: who knows the same subscribers of a key
     forwards nothing under it.

@@ -48,12 +48,12 @@ Arrival = tuple[bytes, bytes, bytes | None]
 """A datagram, the address it came from, and the key that a channel has authenticated there."""
 
 
-def _nothing(*_: object) -> None:
-    """What need not be done."""
+def _do_nothing(*_: object) -> None:
+    """Do nothing: the default of callbacks."""
 
 
 def _same(now: float) -> float:
-    """The date where one clock serves for both, as in virtual time."""
+    """Return `now` as Unix seconds, for callers with one clock for both, as in virtual time."""
     return now
 
 
@@ -64,7 +64,7 @@ class Settings:
     Parameters
     ----------
     credentials
-        Its key.
+        The node's key, and how it signs and verifies.
     address
         Where others reach it, 18 bytes.
     inspect, receive
@@ -85,14 +85,14 @@ class Settings:
     refusals
         Where it is kept who refuses what this node sends.
     is_own_site
-        Whether a node's key is of the same site as this one: what such a node acknowledges is not
-        held by another.
+        True for the keys of nodes of this site: a packet that only they have acknowledged is not
+        held by another site.
     salt
         Shared by the members of a roster, see `node_id`.
     holders
         Holders of each key.
     subnet_limit
-        As in `RoutingTable`.
+        How many nodes of one subnet a bucket takes; see `RoutingTable`.
 
     """
 
@@ -101,7 +101,7 @@ class Settings:
     inspect: Inspect
     receive: Receive
     accepts: Callable[[Issuer], bool]
-    verify_ahead: Callable[[list[bytes], float], None] = _nothing
+    verify_ahead: Callable[[list[bytes], float], None] = _do_nothing
     unix_s: Callable[[float], float] = _same
     refused: Counter[str] = field(default_factory=Counter)
     guard: Guard = field(default_factory=Guard)
@@ -122,7 +122,7 @@ class Standing(NamedTuple):
     knows_of
         Peers that it was given, or has known, and calls again when nobody is left.
     is_joining
-        Whether the first call of those is not over yet.
+        True until the first attempt to reach them has ended.
     unanswered
         Requests in a row that were given up, none having been answered in between.
     heard_at
@@ -148,10 +148,10 @@ class OverlayNode:
     Parameters
     ----------
     settings
-        What it is made of.
+        The node's key, address, limits and callbacks.
     rng
-        For jitter and choice. Nothing that has to stay secret comes from it, since what others see
-        of a generator's numbers tells them the next.
+        Source of jitter and random choices. Nothing that has to stay secret comes from it, since
+        what others see of a generator's numbers tells them the next.
     secret
         32 bytes that nobody else knows, from the system's source of randomness; all tokens, and the
         numbers of requests, come from it. Two nodes made with the same `rng` and `secret` behave
@@ -255,7 +255,7 @@ class OverlayNode:
             table=self.table,
             lookup_driver=self.lookup_driver,
             rpc=self._rpc,
-            holder=self.rendezvous,
+            rendezvous=self.rendezvous,
             interests=self.interests,
             relaying=self.relaying,
             receive=self._receive,
@@ -290,13 +290,13 @@ class OverlayNode:
 
     @property
     def is_idle(self) -> bool:
-        """Whether it has joined, and nothing is under way that would bring a packet further."""
+        """True if it has joined, and nothing is under way that would bring a packet further."""
         is_in = self._joining.is_in and self._joining.has_peers
         is_held = self.publisher.is_idle and self.handover.is_idle
         return is_in and is_held and not self.rendezvous.send_window.own_under_way
 
     def all_held(self, now: float) -> bool:
-        """Whether another node has acknowledged all that was published here, under every key.
+        """True if another node has acknowledged all that was published here, under every key.
 
         Not so before it has joined, or has found that nobody answers.
         """
@@ -322,12 +322,12 @@ class OverlayNode:
 
     @property
     def is_full(self) -> bool:
-        """Whether the application should wait with more packets."""
+        """True if the application should wait before it publishes more packets."""
         return self.publisher.is_full or len(self._unpublished) >= BACKLOG_LIMIT
 
     @property
     def is_busy(self) -> bool:
-        """Whether it waits for an answer, or passes on what it holds."""
+        """True if it waits for an answer, or passes on what it holds."""
         return self._rpc.is_waiting or not self.handover.is_idle
 
     def handle_timer(self, now: float) -> None:

@@ -34,7 +34,7 @@ left there."""
 BACKLOG_LIMIT: Final = 1_024
 """Packets not handed over from which on the application has to wait with more."""
 REMEMBERED_LIMIT: Final = 16_384
-"""Packets of which it is remembered that they were held, once they are no longer repeated."""
+"""Packets that are no longer repeated and are remembered as held."""
 SOON_S: Final = 0.5
 """When packets that nobody holds are tried again after nodes have turned up, so that several that
 come together are met by one try."""
@@ -50,7 +50,7 @@ class Progress(NamedTuple):
 
     @property
     def is_held(self) -> bool:
-        """Whether another node has it under each of its keys."""
+        """True if another node has acknowledged it under each of its keys."""
         return self.held >= self.keys
 
 
@@ -86,9 +86,9 @@ class Publications:
     Parameters
     ----------
     rounds, timers
-        Of this node.
+        The rounds and timers of this node.
     unix_s
-        As of `Settings`: packets expire by the wall clock.
+        Gives the date, in Unix seconds, of a moment `now`: packets expire by the wall clock.
 
     """
 
@@ -112,16 +112,16 @@ class Publications:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is under way that could bring a packet to another holder soon."""
+        """True if nothing is under way that could bring a packet to another holder soon."""
         return not len(self._rounds) and not self._retrying
 
     @property
     def is_full(self) -> bool:
-        """Whether the application should wait with more."""
+        """True if the application should wait before it publishes more."""
         return len(self._rounds) + len(self._retrying) >= BACKLOG_LIMIT
 
     def all_held(self, now: float) -> bool:
-        """Whether everything published that is alive, and not replaced, is held."""
+        """True if everything published that is alive, and not replaced, is held."""
         return not any(self._is_alive(each, now) for each in self._not_held.values())
 
     def progress(self, packet_id: bytes) -> Progress | None:

@@ -24,7 +24,7 @@ class RateLimiter:
     def allows(
         self, address: bytes, now: float, *, sender: bytes | None = None, messages: int = 1
     ) -> bool:
-        """Whether what comes from this address, or from the node of this key, may be looked at."""
+        """True if messages from this address, or from the node of this key, may be handled now."""
         source = subnet_of(address) if sender is None else sender
         spent, at = self._spent.get(source, (0.0, now))
         spent = max(0.0, spent - RATE * max(0.0, now - at))

@@ -40,7 +40,7 @@ class NodeRecord:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether the node says that it is no longer there."""
+        """True if the node says that it has left the network."""
         return self.address[16:] == b"\x00\x00"
 
     def signed_part(self) -> bytes:
@@ -71,7 +71,7 @@ class Credentials:
     sign
         Gives the node's 64-byte signature of a message.
     verify
-        Whether (key, message, signature) belong together.
+        True if (key, message, signature) belong together.
 
     """
 
@@ -116,9 +116,9 @@ class NodeAdmission:
     Parameters
     ----------
     verify
-        As in `Credentials`.
+        True if (key, message, signature) belong together.
     accepts
-        Whether an issuer may take part; a roster's `accepts`.
+        True if an issuer may take part; a roster's `accepts`.
     salt
         Shared by all members of a roster, see `node_id`.
 

@@ -73,7 +73,7 @@ def dealt(packet_id: bytes, attempt: int, receivers: Mapping[Contact, int]) -> l
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Errand:
-    """What a packet's groups have in common; `line` is that of the outflow."""
+    """What a packet's groups have in common; `line` is that of the send window."""
 
     carried: Carried
     digest: bytes
@@ -86,8 +86,8 @@ class Spreading:
 
     Parameters
     ----------
-    outflow
-        Of this node.
+    send_window
+        Sends this node's packets.
 
     """
 
@@ -106,7 +106,7 @@ class Spreading:
     ) -> None:
         """Send a packet that has come here with so many hops to nodes that are not this one.
 
-        `receivers` and `attempt` are as for `dealt`, `line` is that of the outflow.
+        `receivers` and `attempt` are as for `dealt`, `line` is that of the send window.
         """
         digest = blake3(carried.packet).digest()
         errand = _Errand(carried=carried, digest=digest, hops=hops, line=line)
@@ -180,8 +180,12 @@ class Relaying:
 
     Parameters
     ----------
-    admission, inspect, outflow
-        Of this node.
+    admission
+        Decides which records are believed.
+    inspect
+        Verifies a packet before it is passed on.
+    send_window
+        Sends this node's packets.
 
     """
 

@@ -52,7 +52,7 @@ class Requests:
         table: RoutingTable,
         lookup_driver: LookupDriver,
         rpc: Rpc,
-        holder: RendezvousNode,
+        rendezvous: RendezvousNode,
         interests: Interests,
         relaying: Relaying,
         receive: Receive,
@@ -64,7 +64,7 @@ class Requests:
         self._table = table
         self._lookup_driver = lookup_driver
         self._rpc = rpc
-        self._rendezvous = holder
+        self._rendezvous = rendezvous
         self._interests = interests
         self._relaying = relaying
         self._receive = receive
@@ -178,7 +178,7 @@ class Requests:
             self._rpc.answer(answer, address)
 
     def _may_say(self, answer: Message, address: bytes, now: float) -> bool:
-        """Whether an answer is due: a peer is told the same reason only now and then."""
+        """True if an answer is due: a peer is told the same reason only now and then."""
         if not isinstance(answer, Refused):
             return True
         return self._told.allows((self._rpc.asked_by or address, answer.code), now)

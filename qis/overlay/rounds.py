@@ -26,7 +26,7 @@ from qis.refusals import Refusals
 ROUNDS_LIMIT: Final = 64
 """Rounds under way; the others wait."""
 REPEATS_LIMIT: Final = 32
-"""Of these, rounds of packets that are held already: what is new never waits for them."""
+"""Rounds under way of packets that are held already: what is new never waits for them."""
 REMEMBERED_KEYS_LIMIT: Final = 4_096
 """Keys whose holders are remembered; the oldest goes first."""
 HOLDERS_KNOWN_S: Final = 1_200.0
@@ -262,7 +262,7 @@ class Rounds:
         return going_on
 
     def _take_news(self, current: Round, key_index: int, named: list[Contact]) -> bool:
-        """Whether a holder has named a node that is closer to the key than one of the holders."""
+        """True if a holder has named a node that is closer to the key than one of the holders."""
         key = current.carried.keys[key_index]
         handing = current.handings[key_index]
         has_news = False

@@ -50,9 +50,9 @@ class Rpc:
     Parameters
     ----------
     timers
-        Of the node.
+        The timers of this node.
     rng
-        For jitter.
+        Source of jitter.
     key
         32 secret bytes that requests are numbered from. Who has not seen a request must not guess
         its number, and so answer it in the name of the node that was asked.
@@ -77,12 +77,12 @@ class Rpc:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether a request is under way."""
+        """True if a request is under way."""
         return bool(self._under_way)
 
     @property
     def is_full(self) -> bool:
-        """Whether a request would fail now without being sent."""
+        """True if a request would fail now without being sent."""
         return len(self._under_way) >= UNDER_WAY_LIMIT
 
     def take(self) -> list[Datagram]:

@@ -25,8 +25,8 @@ WINDOW: Final = 64
 LINE_WINDOW: Final = 1_024
 """Packets under way of one line."""
 ALL_WINDOW: Final = UNDER_WAY_LIMIT // 2
-"""Packets under way in all; the rest of the links is for lookups. Of one line no more are under way
-than there is room left for others, and always one."""
+"""Packets under way in all; the other requests under way are for lookups. Of one line no more are
+under way than there is room left for others, and always one."""
 WAITING_LIMIT: Final = 65_536
 """Packets that wait in all. Of one line no more wait than there is room left for others: one alone
 takes half of it, two take a third each; beyond that one is dropped and counted."""
@@ -65,8 +65,8 @@ class _Item:
     is_packet: bool
 
 
-def _nothing(*_: object) -> None:
-    """What follows is for others to do."""
+def _do_nothing(*_: object) -> None:
+    """Do nothing: the default of callbacks."""
 
 
 class SendWindow:
@@ -74,10 +74,10 @@ class SendWindow:
 
     Parameters
     ----------
-    links
-        What sends.
+    rpc
+        Sends the requests and waits for their answers.
     own_key
-        This node's; what it has issued itself is counted in `own_under_way`.
+        This node's 32-byte public key; packets that it has issued are counted in `own_under_way`.
 
     """
 
@@ -101,8 +101,8 @@ class SendWindow:
         now: float,
         *,
         line: bytes = b"",
-        on_answer: Callable[[Delivered, float], None] = _nothing,
-        on_silence: Callable[[float], None] = _nothing,
+        on_answer: Callable[[Delivered, float], None] = _do_nothing,
+        on_silence: Callable[[float], None] = _do_nothing,
     ) -> None:
         """Send a packet to a subscriber."""
 
@@ -134,7 +134,7 @@ class SendWindow:
         *,
         expects: type[_Answer],
         on_answer: Callable[[_Answer, float], None],
-        on_silence: Callable[[float], None] = _nothing,
+        on_silence: Callable[[float], None] = _do_nothing,
         line: bytes = b"",
         is_packet: bool = True,
     ) -> None:

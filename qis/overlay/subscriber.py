@@ -85,7 +85,7 @@ class Subscriber:
         self._register(now)
 
     def hears_from(self, address: bytes) -> bool:
-        """Whether a holder of this subscription is there."""
+        """True if a holder of this subscription is at this address."""
         return any(contact.record.address == address for contact in self._told.values())
 
     def closer(self, contact: Contact, keys: Iterable[bytes], now: float) -> None:

@@ -46,12 +46,12 @@ class SubscriptionTable:
         return sum(map(len, self._by_key.values()))
 
     def is_stale(self, subscription: Subscription) -> bool:
-        """Whether a newer one of this subscriber has come already."""
+        """True if a newer subscription of this subscriber and slot has come already."""
         held = self._held.get(subscription.slot_id)
         return held is not None and held.subscription.sequence > subscription.sequence
 
     def put(self, subscription: Subscription, key_bits: int, now: float) -> bool:
-        """Hold a verified subscription under the keys whose bits are set; whether it is held.
+        """Hold a verified subscription under key i if bit i of `key_bits` is set; true if held.
 
         Keys that a newer subscription no longer names are let go.
         """
@@ -115,7 +115,7 @@ class SubscriptionTable:
         return known
 
     def expire(self, now: float) -> None:
-        """Let go of what was not refreshed."""
+        """Drop what was not refreshed in time."""
         for key, subscribers in list(self._by_key.items()):
             for subscriber in [each for each, at in subscribers.items() if at <= now]:
                 self._drop(key, subscriber)

@@ -16,7 +16,7 @@ class Timer:
         self.action: Callable[[float], None] | None = action
 
     def cancel(self) -> None:
-        """Forget it."""
+        """Cancel the timer: its action is not called."""
         self.action = None
 
 

@@ -29,7 +29,7 @@ class Tokens:
         return self._token(address, int(now // TOKEN_PERIOD_S))
 
     def proves(self, address: bytes, token: bytes, now: float) -> bool:
-        """Whether whoever sent the token has received at this address lately."""
+        """True if the sender of the token has lately proven that it receives at this address."""
         period = int(now // TOKEN_PERIOD_S)
         return any(
             hmac.compare_digest(token, self._token(address, at)) for at in (period, period - 1)

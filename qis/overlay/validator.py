@@ -23,9 +23,10 @@ class Validator:
     accepts
         Whose packets are passed on; a roster's `accepts`.
     topic_of
-        Of packets for which this is the same the newest replaces the others; empty: of none.
+        Gives a packet's topic: of packets with one topic the newest replaces the others. Packets
+        with an empty topic replace none.
     holds
-        Whether these very bytes have been verified and kept elsewhere in this process.
+        True if these very bytes have been verified and kept elsewhere in this process.
     on_refusal
         Called with a verified packet that is refused for what it says of itself, and the reason.
     on_early

@@ -34,8 +34,14 @@ class Crowd(Wire):
         What the node of each number wants.
     holders
         Holders of each key.
-    seed, latency_s, loss, duplicate, progress
-        As for `Wire`.
+    seed
+        Seed of all randomness.
+    latency_s
+        Range of a datagram's delay in seconds, uniform.
+    loss, duplicate
+        Probability that a datagram is lost, or comes twice.
+    progress
+        Called with how much is done, of how much, and of what.
 
     """
 

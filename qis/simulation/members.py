@@ -34,14 +34,14 @@ class Member:
         return all_under(self.keys)
 
     def takes(self, letter: bytes, keys: Iterable[bytes]) -> bool:
-        """Whether the application would take this packet under these keys: the receiver's end."""
+        """True if the application would take this packet under these keys."""
         fingerprint = fingerprint_of(letter)
         if self.interest is None or fingerprint is None:
             return not set(self.keys).isdisjoint(keys)
         return self.interest.matches(fingerprint, study_of(letter), keys)
 
     def is_concerned(self, letter: bytes, keys: Iterable[bytes]) -> bool:
-        """Whether this packet is for the agent, whether or not a routing key is shared."""
+        """True if this packet is for the agent, whether or not they share a routing key."""
         if self.interest is None or fingerprint_of(letter) is None:
             return self.takes(letter, keys)
         return self.takes(letter, self.interest.routing_keys or keys)

@@ -32,7 +32,7 @@ class Simulation(Crowd):
     scheme
         Makes interests of features.
     seed
-        Of all chance: one seed, one history.
+        Seed of all randomness: two simulations with the same seed and arguments run identically.
     latency_s
         Range of a datagram's delay, uniform.
     loss, duplicate
@@ -80,7 +80,7 @@ class Simulation(Crowd):
         Parameters
         ----------
         wanted, options
-            As for the class.
+            What each node subscribes to, and the other arguments of the class.
         joins
             By "messages", as in the real network; or by "tables" that are filled as if they had,
             and then the first lookup of a node's own keys begins at those closest to them, as every
@@ -158,7 +158,7 @@ class Simulation(Crowd):
         target = self._rng.getrandbits(256)
         self._looked_for.add(target)
         self.nodes[node].lookup_driver.find(
-            target, width=self._holders, now=self.now, then=_nothing
+            target, width=self._holders, now=self.now, then=_do_nothing
         )
         self._flush(node)
 
@@ -246,7 +246,7 @@ class Simulation(Crowd):
 
     def _join(self, index: int, known: int, total: int = 0) -> None:
         record = self.nodes[known].contact.record
-        then = _nothing if total else lambda _: self._subscribe(index)
+        then = _do_nothing if total else lambda _: self._subscribe(index)
         self.nodes[index].join([(record.key, record.address)], self.now, then=then)
         self._flush(index)
         if total:
@@ -259,5 +259,5 @@ class Simulation(Crowd):
             self._progress(index + 1, total, "nodes subscribe")
 
 
-def _nothing(*_: object) -> None:
-    """What follows is for others to do."""
+def _do_nothing(*_: object) -> None:
+    """Do nothing: the default of callbacks."""

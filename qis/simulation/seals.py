@@ -11,7 +11,7 @@ def credentials(key: bytes) -> Credentials:
 
 
 def is_seal(key: bytes, text: bytes, seal: bytes) -> bool:
-    """Whether key, text and seal belong together."""
+    """True if the seal is that of this key for this text."""
     return seal == _seal(key, text)
 
 
@@ -31,7 +31,7 @@ class Everybody(NodeAdmission):
         self._all[contact.record.encode()] = contact
 
     def contact(self, data: bytes) -> Contact | None:
-        """As for any node, but seen once is enough."""
+        """The contact that a record describes, verified only when it is first seen."""
         known = self._all.get(data)
         if known is None and (known := super().contact(data)) is not None:
             self.know(known)

@@ -28,9 +28,9 @@ class Wire:
     Parameters
     ----------
     seed
-        Of all chance.
+        Seed of all randomness.
     latency_s
-        Range of a datagram's delay, uniform.
+        Range of a datagram's delay in seconds, uniform.
     loss, duplicate
         Probability that a datagram is lost, or comes twice.
     progress
@@ -158,8 +158,8 @@ class Wire:
     def _arrive(self, source: int, target: int, data: bytes) -> None:
         if target not in self.dead:
             address = self.nodes[source].contact.record.address
-            may_need_holdings = data[_KIND] in _FOR_HOLDERS
-            node = self._ready(target) if may_need_holdings else self.nodes[target]
+            may_need_subscriptions = data[_KIND] in _FOR_HOLDERS
+            node = self._ready(target) if may_need_subscriptions else self.nodes[target]
             node.receive_datagram(data, address, self.now)
             self._flush(target)
 

@@ -94,8 +94,8 @@ def signed(site, number):
 def held(network):
     """Who holds whose subscription to what."""
     return {
-        (place, subscription.subscriber, key)
-        for place, node in enumerate(network.nodes)
+        (index, subscription.subscriber, key)
+        for index, node in enumerate(network.nodes)
         for key in sorted(node.rendezvous.subscription_table.keys())
         for subscription in node.rendezvous.subscription_table.under(key, network.now)
     }
@@ -106,8 +106,8 @@ def due(network):
     found = set()
     for own, node in zip(network.members, network.nodes, strict=True):
         for key in own.keys:
-            place = rendezvous_id(key)
-            ranked = sorted(network.nodes, key=lambda other: other.contact.id ^ place)
+            target = rendezvous_id(key)
+            ranked = sorted(network.nodes, key=lambda other: other.contact.id ^ target)
             for holder in ranked[:HOLDERS]:
                 found.add((network.nodes.index(holder), node.contact.record.key, key))
     return found

@@ -105,8 +105,8 @@ def test_strangers_get_no_more_than_they_send_and_change_nothing(datagrams):
     live = node()
     for seed, changed in datagrams:
         data = bytearray(seed)
-        for place, value in changed:
-            data[place % len(data)] = value
+        for offset, value in changed:
+            data[offset % len(data)] = value
         live.receive_datagram(bytes(data), STRANGER, NOW)
         sent = live.datagrams()
         assert all(address == STRANGER for _, address, _ in sent)

@@ -9,7 +9,7 @@ from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 KEYS = [bytes([i]) * 8 for i in range(4)]
 
 
-class HoldingsAgainstDict(RuleBasedStateMachine):
+class SubscriptionTableAgainstDict(RuleBasedStateMachine):
     """Subscriptions in any order, old and new, withdrawn, expired and tidied."""
 
     def __init__(self):
@@ -44,8 +44,8 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
         for pair in [p for p in self.model if p[0] == who and (not life or p[1] not in keys)]:
             del self.model[pair]
         if life:
-            for place, key in enumerate(keys):
-                if key_bits >> place & 1:
+            for i, key in enumerate(keys):
+                if key_bits >> i & 1:
                     self.model[who, key] = self.now + life
 
     @rule(seconds=st.floats(0.0, 2_000.0))
@@ -64,5 +64,5 @@ class HoldingsAgainstDict(RuleBasedStateMachine):
             assert found == {w for (w, k), at in self.model.items() if k == key and at > self.now}
 
 
-TestHoldings = HoldingsAgainstDict.TestCase
-TestHoldings.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestSubscriptionTable = SubscriptionTableAgainstDict.TestCase
+TestSubscriptionTable.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

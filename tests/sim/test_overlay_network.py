@@ -138,7 +138,7 @@ def test_keys_added_later_bring_what_was_published_under_them_before():
     assert all(2 in network.receivers(packet) for packet in under_new)
 
 
-def test_a_place_looked_for_again_costs_less_and_finds_who_has_come_since(wanted):
+def test_an_id_looked_for_again_costs_less_and_finds_who_has_come_since(wanted):
     network = settled(wanted, seed=10)
     target = 12345 << 200
     costs, found = [], []

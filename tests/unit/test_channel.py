@@ -189,7 +189,7 @@ def test_keys_stolen_afterwards_open_nothing():
 
     wire = Wire()
     for node in wire.nodes:
-        node._calls._key_pairs = remembered
+        node._initiator._key_pairs = remembered
     wire.talk(A, B, b"secret")
     sealed = wire.log[-1][2]
     # The same two identities, the same messages, other ephemeral keys: other session keys.
@@ -200,7 +200,7 @@ def test_keys_stolen_afterwards_open_nothing():
             assert session.unseal(sealed) is None
     # What was needed is no longer anywhere in the node that made it.
     secret = pairs[0][1]
-    held = [wire.nodes[A]._calls._calls, wire.nodes[A].sessions._in_use]
+    held = [wire.nodes[A]._initiator._calls, wire.nodes[A].sessions._in_use]
     assert held[0] == {}
     for session in held[1].values():
         assert secret not in session._keys
@@ -213,10 +213,10 @@ def test_every_changed_byte_is_noticed(what):
     while letters[0][2][0] != what:
         letters += wire.arrive(*letters.pop(0))
     source, target, data = letters[0]
-    for place in range(len(data)):
+    for offset in range(len(data)):
         changed = bytearray(data)
-        changed[place] ^= 0x40
-        if what == 1 and place >= len(data) - 16:
+        changed[offset] ^= 0x40
+        if what == 1 and offset >= len(data) - 16:
             continue  # the cookie, which is checked only when many call
         wire.arrive(source, target, bytes(changed))
         assert wire.got == [[], []]
@@ -277,8 +277,8 @@ def test_a_signature_is_checked_only_for_a_cookie_when_many_call(monkeypatch):
     forged = Initiation(session=1, ephemeral=bytes(32), key=KEYS[C], time_ms=0)
     replies = []
     for number in range(200):
-        place = number.to_bytes(18)
-        wire.nodes[B].receive(forged.encode(), place, NOW)
+        address = number.to_bytes(18)
+        wire.nodes[B].receive(forged.encode(), address, NOW)
         replies += wire.nodes[B].datagrams()
     assert len(checked) == CALM_RATE
     assert wire.nodes[B].refused["cookie"] == 200 - CALM_RATE
@@ -342,8 +342,8 @@ def test_a_refusal_is_believed_only_from_the_node_that_was_called():
     while letters[0][2][0] != REFUSAL:
         letters = wire.arrive(*letters[0])
     ((_, _, refusal),) = letters
-    for place in range(len(refusal)):
-        wire.arrive(B, A, refusal[:place] + bytes([refusal[place] ^ 1]) + refusal[place + 1 :])
+    for offset in range(len(refusal)):
+        wire.arrive(B, A, refusal[:offset] + bytes([refusal[offset] ^ 1]) + refusal[offset + 1 :])
     by_another = CallRefused.decode(refusal)
     transcript = wire.transcript(A, B)
     stolen = IDENTITIES[C].sign(by_another.signed_part(transcript))

@@ -26,7 +26,7 @@ def packet_of(number):
 
 
 class Lines:
-    """An outflow to nodes that never answer, with small limits."""
+    """A send window to nodes that never answer, with small limits."""
 
     def __init__(self, monkeypatch, *, line=2, everything=4, waiting=12):
         monkeypatch.setattr(outflow_module, "LINE_WINDOW", line)

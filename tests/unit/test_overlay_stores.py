@@ -1,4 +1,4 @@
-"""What rendezvous nodes keep: subscriptions, packets, tokens, budgets, requests."""
+"""What rendezvous nodes keep: subscriptions, packets, tokens, rate limiter, requests."""
 
 import random
 
@@ -30,7 +30,7 @@ def subscription(sequence=1, keys=(A, B), lifetime_s=LIFETIME_S, who=b"s"):
     )
 
 
-def test_a_subscription_is_held_under_the_named_places_until_it_expires():
+def test_a_subscription_is_held_under_the_named_keys_until_it_expires():
     held = SubscriptionTable()
     assert held.put(subscription(), 0b10, now=0.0)
     assert held.under(A, 1.0) == []
@@ -222,14 +222,14 @@ def test_one_message_acknowledges_many_requests_of_one_address():
         return Deliver(request=request, hops=1, keys=(), packet=b"p" * 512)
 
     count = Delivered.LIMIT + 5
-    for place in (b"a" * 18, b"b" * 18):
+    for address in (b"a" * 18, b"b" * 18):
         for nth in range(count):
             rpc.ask(
                 build,
-                NodeRecord(key=b"k" * 32, sequence=1, address=place, signature=b""),
+                NodeRecord(key=b"k" * 32, sequence=1, address=address, signature=b""),
                 0.0,
                 expects=Delivered,
-                on_answer=lambda _, at, it=(place, nth): answered.append(it),
+                on_answer=lambda _, at, it=(address, nth): answered.append(it),
                 on_silence=pytest.fail,
             )
     other = Rpc(Timers(), random.Random(2), bytes([1]) * 32)

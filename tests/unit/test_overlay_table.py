@@ -54,7 +54,7 @@ def test_a_subnet_takes_no_more_than_its_share_of_a_bucket():
     assert len(table) == 2
     assert table.add(contact(FAR + 9, host="10.0.1.1"))
     table.remove(FAR)
-    assert len(table) == 3  # one in reserve took the place
+    assert len(table) == 3  # one in reserve replaced it
 
 
 @pytest.mark.parametrize("own", [0, 1, FAR])
