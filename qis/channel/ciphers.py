@@ -68,4 +68,5 @@ def unseal(sealed: bytes, head: bytes, number: int, key: bytes) -> bytes | None:
 
 
 def _nonce(number: int) -> bytes:
+    # A counter is a safe nonce here: each direction of each session has a key of its own.
     return number.to_bytes(_NONCE_SIZE, "little")

@@ -13,7 +13,7 @@ class ReplayWindow:
 
     def __init__(self) -> None:
         self._highest = -1
-        self._seen = 0
+        self._seen = 0  # bit i: number `_highest - i` has come
 
     def has_room(self, number: int) -> bool:
         """True if the number is new and within the window."""

@@ -38,5 +38,6 @@ def chosen_keys(
     """
     if len(shared) <= count:
         return sorted(shared)
+    # Highest random weight hashing (Thaler and Ravishankar 1998): every node ranks alike, unasked.
     prefix = packet_id + bytes([attempt]) + subscriber
     return sorted(shared, key=lambda key: blake3(prefix + key).digest(8))[:count]

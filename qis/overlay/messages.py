@@ -301,6 +301,7 @@ def _found(request: bytes, body: bytes) -> Found | None:
 
 def _subscribe(request: bytes, body: bytes) -> Subscribe | None:
     size = Subscribe.FORMAT.size
+    # Byte 24 is `wants_replay`. Only 0 and 1 are valid, but struct reads any other byte as true.
     if len(body) < size or body[24] > 1:
         return None
     subscription = Subscription.decode(body[size:])

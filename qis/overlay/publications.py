@@ -214,10 +214,11 @@ class Publications:
             self._leave(publication)
             return
         pause_s = REPEAT_AFTER_S[min(attempt, len(REPEAT_AFTER_S) - 1)]
-        following = (attempt + 1) % 256
+        following = (attempt + 1) % 256  # one byte on the wire
         publication.again = self._timers.start(
             now + pause_s, lambda at: self._publish(publication, following, at)
         )
+        # Whoever shares a single key depends on one holder at a time: the second attempt asks all.
         is_sure = attempt == 1 and len(carried.keys) <= FEW_KEYS
         key_indices = range(len(carried.keys))
         self._begin(

@@ -29,6 +29,7 @@ class RateLimiter:
         spent, at = self._spent.get(source, (0.0, now))
         spent = max(0.0, spent - RATE * max(0.0, now - at))
         allowed = spent < BURST
+        # What is refused costs nothing, so a source that sends on is served at RATE, not shut out.
         self._spent.put(source, (spent + allowed * messages, max(at, now)))
         self._forget_idle(now)
         if not allowed:

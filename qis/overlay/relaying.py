@@ -67,6 +67,7 @@ def dealt(packet_id: bytes, attempt: int, receivers: Mapping[Contact, int]) -> l
     near.sort(key=lambda contact: (-receivers[contact], rank[contact]))
     direct = near[:DIRECT_LIMIT]
     others = sorted(receivers.keys() - direct, key=rank.__getitem__)
+    # r relays cost the holder r packets and each relay n/r: the larger is least where r = √n.
     relays = isqrt(len(others)) + 1
     return [[contact] for contact in direct] + [others[first::relays] for first in range(relays)]
 

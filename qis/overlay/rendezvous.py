@@ -83,6 +83,7 @@ class RendezvousNode:
         known = tuple(self.subscription_table.known(key, now) for key in keys)
         is_kept = self.message_store.put(carried, keys, now)
         self._take_here(keys, carried, message, now)
+        # An empty `Known` equals none that counts, so without a word on others all is forwarded.
         before = message.known or (Known(),) * len(keys)
         fresh = [
             key

@@ -168,6 +168,7 @@ class Subscriber:
         def then(found: list[Contact], at: float) -> None:
             current.holders[key] = found
             current.waiting -= 1
+            # Another sequence: interests have changed since, and a newer round is under way.
             if not current.waiting and current.subscription.sequence == self._sequence:
                 self._tell_all(current, at)
 
@@ -186,6 +187,7 @@ class Subscriber:
                     replay.add(contact.id)
         for node, contact in contacts.items():
             self._tell(current, contact, key_bits[node], now, wants_replay=node in replay)
+        # After the new holders have been told, so that no packet falls between old and new ones.
         self._withdraw(current, now)
 
     def _withdraw(self, current: _Round, now: float) -> None:

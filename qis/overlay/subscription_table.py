@@ -109,7 +109,7 @@ class SubscriptionTable:
         age_s = max(0, int(now - self._first_at[key]))
         known = self._known.get(key)
         if known is None or known.age_s != age_s:
-            count = min(len(self._by_key[key]), 65_535)
+            count = min(len(self._by_key[key]), 65_535)  # two bytes on the wire
             known = Known(age_s=age_s, count=count, xor=self._xor[key].to_bytes(8))
             self._known[key] = known
         return known

@@ -148,6 +148,7 @@ class Wire:
         self.datagram_bytes += len(data)
         if target is None or self._sides.get(source) != self._sides.get(target):
             return
+        # The order of draws is part of what a seed means: changed, every recorded figure changes.
         chance = self._rng.random
         least, most = self._latency_s
         for _ in range(1 + (chance() < self.duplicate)):
