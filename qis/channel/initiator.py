@@ -138,7 +138,7 @@ class Initiator:
         except (SignatureError, AgreementError) as error:
             self._refused["signature" if isinstance(error, SignatureError) else "agreement"] += 1
             return
-        # Not before both checks: a forged response must not end a call that the true one can finish.
+        # Not before both checks: a forged response must not end a call that the true one finishes.
         self._end(response.to)
         session = Session(
             peer=key,
