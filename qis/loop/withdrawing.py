@@ -33,6 +33,8 @@ def withdrawal(
 
     Parameters
     ----------
+    scheme
+        Turns `about` into a fingerprint and routing keys.
     study, cohort, reason
         The study, its id or its question; the cohort; one of `qis.outcomes.RETRACTION_REASONS`.
     about

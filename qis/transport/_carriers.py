@@ -212,6 +212,10 @@ class Overlaid(Carrier):
     ----------
     identity, address
         The node's key, and its address as the overlay's 18 bytes.
+    reception, statistics
+        What verifies this node's arrivals, and its counters.
+    now
+        Unix seconds at which it begins.
     guard
         Contains what a datagram or an alarm raises.
     rng

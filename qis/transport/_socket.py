@@ -50,6 +50,8 @@ class DatagramSocket:
         Numeric address to listen on; "::" takes IPv4 too where the system allows it.
     guard
         Contains exceptions of reading and handling.
+    statistics
+        Where datagrams and bytes are counted.
     received
         Called with a list of (datagram, address of 18 bytes).
     drained
