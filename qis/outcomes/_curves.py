@@ -91,6 +91,19 @@ class Curves:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
         return self.evaluate(theta)[0]
 
+    def slope_bound(self, theta: Floats) -> Floats:
+        """How much the slope at `theta` of shape (m,) may be wrong: float64 of shape (k, m).
+
+        0 between the ends. Beyond one, the slopes of binomial, hypergeometric and partial
+        likelihoods near their limit by a factor e a unit at most, as the curve does, and perhaps
+        not at all; so the true one lies between the curve's and the one at the end.
+        """
+        bound = np.zeros((len(self), theta.size))
+        for distance, edge, limit in self._tails(theta):
+            fading = -np.expm1(-np.maximum(distance, 0.0))
+            bound += np.maximum(self._outward(edge) - limit, 0.0) * fading
+        return bound
+
     @property
     def limiting_slopes(self) -> tuple[Floats, Floats]:
         """Slopes at minus and at plus infinity, each of shape (k,)."""

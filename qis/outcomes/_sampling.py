@@ -9,24 +9,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.errors import InputError
-from qis.outcomes._curves import POINTS
+from qis.outcomes._curves import POINTS, Curves
 
 Function = Callable[[float], float]
+Evaluate = Callable[[NDArray[np.float64]], tuple[NDArray[np.float64], NDArray[np.float64]]]
+"""Log-likelihoods and their derivatives at points of shape (m,)."""
 
 START: Final = math.log(10.0)
-"""Both sides reach at least this far from no effect, on the log scale."""
+"""Both sides reach at least this far from the centre, on the log scale, if that is exact enough."""
 CAP: Final = 7.0
-"""No side is widened beyond this: a ratio of about 1,100."""
+"""No side is widened beyond this from the centre: a ratio of about 1,100."""
+FURTHEST: Final = 64.0
+"""Ends and maximum of a profile lie within this; no table of four billion people passes 45."""
 _DROP: Final = 8.0
 """A side is wide enough when the log-likelihood has fallen by this: exp(-8) is 0.0003."""
 _FLAT_SLOPE: Final = 0.02
 """A side on which it rises for ever is wide enough when the slope is below this."""
-_STRAIGHT: Final = 0.2
+STRAIGHT: Final = 0.2
 """A side is also wide enough when the slope is this near to its limit."""
 _STEP: Final = 0.25
 """Step by which a side is widened, and of the scan for the maximum."""
-_FAR: Final = 15.0
-"""How far beyond `CAP` the limiting slopes are measured if they are not given."""
+_FAR: Final = (22.0, 16.0, 12.0, 9.0, CAP)
+"""Where the limiting slopes are measured if they are not given: as far out as can be computed."""
+_LEVEL: Final = 1e-7
+"""A measured slope below this is none."""
+_DIP: Final = 1e-6
+"""Two maxima are told apart from rounding if the dip between them exceeds this, or 1e-9 of all."""
 _STENCIL: Final = 0.01
 """Step of the central differences."""
 _CLOSEST: Final = 0.02
@@ -34,6 +42,11 @@ _CLOSEST: Final = 0.02
 
 Readers accept half of it, so that rounding to float32 cannot make a packet invalid.
 """
+_EXACT: Final = 0.004
+"""A slope read from the curve may be wrong by this, in units of one over the standard error, so
+that a pooled estimate is moved by no more than this part of its own standard error by each site."""
+_NARROWER: Final = 0.85
+"""Factor by which a range is narrowed until its curve is that exact."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,166 +79,301 @@ def well_apart(lower: float, upper: float, maximum: float) -> bool:
     return inside and abs(position - round(position)) > _CLOSEST / 2
 
 
-def sample(
-    log_likelihood: Function,
-    gradient: Function | None = None,
-    limiting_slopes: tuple[float, float] | None = None,
-) -> Sample:
+def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = None) -> Sample:
     """Sample a log-likelihood of a log ratio.
 
     Parameters
     ----------
-    log_likelihood
-        Finite within ±7.1, with one maximum or none.
-    gradient
-        Its derivative; by default central differences of fourth order.
+    evaluate
+        Finite within ±7.1, and wherever it is asked for beyond, with one maximum or none.
     limiting_slopes
-        Its slopes (not outwards) at minus and plus infinity; by default the slopes at ±22,
-        or at ±7 where those cannot be computed.
+        Its slopes (not outwards) at minus and plus infinity; by default those as far out as they
+        can be computed, up to ±22.
 
     Raises
     ------
     InputError
-        If a value is not finite, or the function rises again towards an end.
+        If a value is not finite, there are several maxima, or it still rises where it cannot be
+        computed any more.
 
     """
-    value = _finite(log_likelihood)
-    slope = _finite(gradient) if gradient is not None else _differences(value)
-    rising, mode = _find_maximum(value, slope, limiting_slopes)
+    scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
+    heights, _ = evaluate(scan)
+    _refuse_two_maxima(scan, heights)
+    noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
+    is_level = bool(np.ptp(heights) <= noise)
     if limiting_slopes is None:
-        low, high = (_far_slope(slope, side) for side in (-1, 1))
-        limiting_slopes = low, high
-    top = value(mode) if mode is not None else value(CAP if rising > 0 else -CAP)
-    ends = {
-        side: _widen(
-            value,
-            slope,
-            side,
-            top=top,
-            mode=mode,
-            rises=mode is None and rising in (0, side),
-            limiting_slopes=limiting_slopes,
-        )
-        for side in (-1, 1)
-    }
-    lower, upper = (_single(ends[side]) for side in (-1, 1))
-    if mode is not None:
-        mode = _single(mode)
-        # A maximum near an end, or on another point, would leave only eight distinct points.
-        lower, upper = min(lower, _single(mode - 0.1)), max(upper, _single(mode + 0.1))
-        while not all(abs(off) > _CLOSEST for off in _offsets(lower, upper, mode)):
-            upper = _single(upper + (upper - lower) / 64.0)
-    return _filled(value, slope, (lower, upper, mode), rising, limiting_slopes)
-
-
-def _filled(
-    value: Function,
-    slope: Function,
-    grid: tuple[float, float, float | None],
-    rising: int,
-    limiting_slopes: tuple[float, float],
-) -> Sample:
-    """Values and slopes on the grid (lower end, upper end, maximum), made a valid profile."""
-    lower, upper, mode = grid
-    flat = mode is None and rising == 0
-    where = points(lower, upper, mode)
-    values = np.array([value(float(x)) for x in where])
-    slopes = np.zeros(POINTS) if flat else np.array([slope(float(x)) for x in where])
-    if mode is not None:
-        top = float(values.max())
-        slopes[where == mode] = 0.0
+        limiting_slopes = _measured_slopes(evaluate)
+        edge = 0 if heights[0] > heights[-1] else -1
+        at_end = not is_level and heights[edge] >= heights.max() - noise
+        rising = (-1 if edge == 0 else 1) if at_end else 0
+        if rising:
+            rising = _endless(rising, rising * limiting_slopes[edge])
     else:
-        top = float(values[-1 if rising > 0 else 0])
-    # Rounding errors must not make a rising end fall, or another value the largest.
+        rises = [not any(limiting_slopes[edge:][:1]) for edge in (0, 1)]
+        rising = 0 if rises[0] == rises[1] else rises[1] - rises[0]
+        is_level = all(rises)
+    if is_level and max(map(abs, limiting_slopes)) < _LEVEL:
+        zeros = (0.0,) * POINTS
+        return Sample(
+            lower=_single(-START),
+            upper=_single(START),
+            maximum=None,
+            slope_below=0.0,
+            slope_above=0.0,
+            values=zeros,
+            gradients=zeros,
+        )
+    low_slope, high_slope = limiting_slopes
+    slopes = (0.0 if rising < 0 else low_slope), (0.0 if rising > 0 else high_slope)
     if rising:
-        edge = -1 if rising > 0 else 0
-        slopes[edge] = rising * max(rising * slopes[edge], 0.0)
-    values = np.zeros(POINTS) if flat else np.minimum(values - top, 0.0)
-    for side, edge in ((-1, 0), (1, -1)):
-        if rising != side and not flat and side * slopes[edge] > 0.0:
+        # It bends about where the slope is half of that on the other side.
+        half = (slopes[0] if rising > 0 else slopes[1]) / 2.0
+        bend = _falls_through(evaluate, half)
+        grid = _Grid(evaluate, rising, bend, slopes)
+    else:
+        grid = _Grid(evaluate, 0, _falls_through(evaluate, 0.0), slopes)
+    return grid.sample()
+
+
+def pointwise(log_likelihood: Function, gradient: Function | None = None) -> Evaluate:
+    """Functions of one number, the derivative by default by central differences."""
+    slope = _differences(log_likelihood) if gradient is None else gradient
+
+    def evaluate(
+        theta: NDArray[np.float64],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        where = theta.tolist()
+        return (
+            np.array([_finite(log_likelihood, x) for x in where]),
+            np.array([_finite(slope, x) for x in where]),
+        )
+
+    return evaluate
+
+
+class _Grid:
+    """Where the points of one log-likelihood lie.
+
+    Parameters
+    ----------
+    evaluate
+        The log-likelihood and its derivative.
+    rising
+        The side, -1 or 1, towards which it rises for ever; 0 if it has a maximum.
+    centre
+        The maximum; where it rises for ever, where it bends most.
+    slopes
+        Limiting slopes at minus and plus infinity, 0 on a side towards which it rises.
+
+    """
+
+    def __init__(
+        self, evaluate: Evaluate, rising: int, centre: float, slopes: tuple[float, float]
+    ) -> None:
+        self._evaluate = evaluate
+        self._rising = rising
+        self._slopes = slopes
+        self._mode = None if rising else _single(centre)
+        if abs(centre) + CAP > FURTHEST:
             raise InputError(
-                f"the log-likelihood rises again at {where[edge]:.2f}; "
-                "a profile must have one maximum or none",
+                f"the log-likelihood bends at {centre:.4g}; a packet holds log ratios within "
+                f"{FURTHEST - CAP:g}",
                 field="log_likelihood",
-                actual=float(slopes[edge]),
+                actual=centre,
+                limit=FURTHEST - CAP,
             )
-    return Sample(
-        lower=lower,
-        upper=upper,
-        maximum=mode,
-        slope_below=0.0 if flat or rising == -1 else min(-limiting_slopes[0], 0.0),
-        slope_above=0.0 if flat or rising == 1 else min(limiting_slopes[1], 0.0),
-        values=tuple(values.tolist()),
-        gradients=tuple(slopes.tolist()),
+        # About no effect, where others' estimates are likely, unless its own is far from there.
+        self._centre = centre if abs(centre) > START else 0.0
+        self._top = 0.0
+        if self._mode is not None:
+            self._top = float(evaluate(np.array([self._mode]))[0][0])
+
+    def sample(self) -> Sample:
+        """Values and slopes on the widest grid whose curve is exact enough."""
+        first = self._rising or -1
+        ends = {}
+        for side in (first, -first):
+            ends[side] = self._widened(side)
+            if side == self._rising:
+                self._top = float(self._evaluate(np.array([ends[side]]))[0][0])
+        needed = {side: self._needed(side, ends) for side in (-1, 1)}
+        while True:
+            lower, upper = self._fitted(ends[-1], ends[1])
+            found = self._filled(lower, upper)
+            if ends == needed or self._error(found) <= _EXACT:
+                return found
+            for side in (-1, 1):
+                anchor = self._anchor(ends)
+                nearer = anchor + (ends[side] - anchor) * _NARROWER
+                ends[side] = side * max(side * nearer, side * needed[side])
+
+    def _anchor(self, ends: dict[int, float]) -> float:
+        return ends[self._rising] if self._mode is None else self._mode
+
+    def _is_wide(self, side: int, ends: NDArray[np.float64]) -> NDArray[np.bool_]:
+        values, slopes = self._evaluate(ends)
+        if side == self._rising:
+            return np.abs(slopes) < _FLAT_SLOPE
+        # Where the slope is near its limit the tail is exact to second order: widening the grid
+        # would gain nothing, and a wider spacing costs accuracy within.
+        limit = self._slopes[0 if side < 0 else 1]
+        wide: NDArray[np.bool_] = self._top - values >= _DROP
+        return wide | (np.abs(slopes - limit) < STRAIGHT)
+
+    def _widened(self, side: int) -> float:
+        """Where the grid ends on a side: the first step that is wide enough, or `CAP`."""
+        steps = np.arange(math.ceil((CAP - START) / _STEP)) * _STEP
+        ends = self._centre + side * np.append(START + steps, CAP)
+        if self._mode is not None:
+            ends = ends[side * (ends - self._mode) > 0.0]
+        return float(ends[_first(self._is_wide(side, ends))])
+
+    def _needed(self, side: int, ends: dict[int, float]) -> float:
+        """How near an end may come if the curve of the wider grid is not exact enough."""
+        if side == self._rising:
+            return ends[side]
+        anchor = self._anchor(ends)
+        reach = abs(ends[side] - anchor)
+        nearer = [0.1]
+        while nearer[-1] < reach:
+            nearer.append(1.25 * nearer[-1])
+        nearer[-1] = max(reach, 0.1)
+        candidates = anchor + side * np.array(nearer)
+        return float(candidates[_first(self._is_wide(side, candidates))])
+
+    def _fitted(self, lower: float, upper: float) -> tuple[float, float]:
+        """The ends in float32, and so that the maximum is not on another point."""
+        low, high, mode = _single(lower), _single(upper), self._mode
+        if mode is not None:
+            # A maximum near an end, or on another point, would leave only eight distinct points.
+            low, high = min(low, _single(mode - 0.1)), max(high, _single(mode + 0.1))
+            while not all(abs(off) > _CLOSEST for off in _offsets(low, high, mode)):
+                high = _single(high + (high - low) / 64.0)
+        return low, high
+
+    def _error(self, found: Sample) -> float:
+        """The largest error of the curve's slope, in units of one over the standard error."""
+        where = points(found.lower, found.upper, found.maximum)
+        curve = Curves(
+            points=where[np.newaxis],
+            values=np.array([found.values]),
+            gradients=np.array([found.gradients]),
+            below=np.zeros(1),
+            above=np.zeros(1),
+        )
+        between = (where[:-1, np.newaxis] + np.diff(where)[:, np.newaxis] * _BETWEEN).ravel()
+        _, slopes, bends = curve.evaluate(between)
+        _, exact = self._evaluate(between)
+        sharpest = max(float(-bends.min()), 0.0)
+        return float(np.abs(slopes[0] - exact).max()) / math.sqrt(max(sharpest, 1.0))
+
+    def _filled(self, lower: float, upper: float) -> Sample:
+        """Values and slopes on the grid, made a valid profile."""
+        mode, rising = self._mode, self._rising
+        where = points(lower, upper, mode)
+        values, slopes = self._evaluate(where)
+        edge = -1 if rising > 0 else 0
+        top = float(values.max()) if mode is not None else float(values[edge])
+        # Rounding errors must not make a rising end fall, or another value the largest.
+        if mode is not None:
+            slopes = np.where(where == mode, 0.0, slopes)
+            values = np.where(where == mode, top, values)
+        else:
+            slopes[edge] = rising * max(rising * slopes[edge], 0.0)
+        values = np.minimum(values - top, 0.0)
+        for side, end in ((-1, 0), (1, -1)):
+            if rising != side and side * slopes[end] > 0.0:
+                _refuse_rise(float(where[end]), float(slopes[end]))
+        return Sample(
+            lower=lower,
+            upper=upper,
+            maximum=mode,
+            slope_below=min(-self._slopes[0], 0.0),
+            slope_above=min(self._slopes[1], 0.0),
+            values=tuple(values.tolist()),
+            gradients=tuple(slopes.tolist()),
+        )
+
+
+_BETWEEN: Final = np.array([0.2, 0.5, 0.8])
+"""Positions between two points where the curve is compared with the function."""
+
+
+def _first(holds: NDArray[np.bool_]) -> int:
+    """Index of the first that holds, or of the last."""
+    found = np.flatnonzero(holds)
+    return int(found[0]) if found.size else len(holds) - 1
+
+
+def _falls_through(evaluate: Evaluate, level: float) -> float:
+    """Where the slope, which falls, passes a level between its two limits."""
+    low, high = -CAP, CAP
+    while low > -FURTHEST and evaluate(np.array([low]))[1][0] <= level:
+        low, high = 2.0 * low, low
+    while high < FURTHEST and evaluate(np.array([high]))[1][0] > level:
+        low, high = high, 2.0 * high
+    for _ in range(9):  # 32 to the power of 9 is 2**45
+        where = np.linspace(low, high, 33)
+        _, slopes = evaluate(where[1:-1])
+        cell = _first(np.append(slopes <= level, True))
+        low, high = float(where[cell]), float(where[cell + 1])
+    return (low + high) / 2.0
+
+
+def _refuse_two_maxima(scan: NDArray[np.float64], heights: NDArray[np.float64]) -> None:
+    best = int(heights.argmax())
+    allowed = max(_DIP, 1e-9 * float(np.abs(heights).max()))
+    rise = np.maximum.accumulate(heights[: best + 1]) - heights[: best + 1]
+    fall = np.maximum.accumulate(heights[best:][::-1])[::-1] - heights[best:]
+    for dips, first in ((rise, 0), (fall, best)):
+        if dips.max() > allowed:
+            dip = float(scan[first + int(dips.argmax())])
+            raise InputError(
+                f"the log-likelihood has two maxima and a dip of {dips.max():.3g} between them at "
+                f"{dip:.2f}: it rises again; a profile must have one maximum or none",
+                field="log_likelihood",
+                actual=dip,
+            )
+
+
+def _refuse_rise(where: float, slope: float) -> None:
+    raise InputError(
+        f"the log-likelihood rises again at {where:.2f}; a profile must have one maximum or none",
+        field="log_likelihood",
+        actual=slope,
     )
 
 
-def _find_maximum(
-    value: Function, slope: Function, limiting_slopes: tuple[float, float] | None
-) -> tuple[int, float | None]:
-    """The side towards which it rises for ever (-1 or 1, else 0), and its maximum, if finite.
+def _endless(side: int, rise: float) -> int:
+    """The side, if it rises towards it ever less; 0 if it falls again further out."""
+    if rise < -_LEVEL:
+        return 0
+    if rise >= _FLAT_SLOPE:
+        raise InputError(
+            f"the log-likelihood still rises towards {'larger' if side > 0 else 'smaller'} values, "
+            f"by {rise:.3g} a unit, as far out as it can be computed, so nobody can say whether it "
+            "has a maximum; let it be finite within ±22, or say its limiting slopes",
+            field="log_likelihood",
+            actual=rise,
+            limit=_FLAT_SLOPE,
+        )
+    return side
 
-    Without a finite maximum and without such a side it is the same everywhere.
-    """
-    scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
-    heights = np.array([value(float(x)) for x in scan])
-    noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
-    if np.ptp(heights) <= noise:
-        return 0, None
-    for side, edge in ((-1, 0), (1, -1)):
-        endless = limiting_slopes is not None and limiting_slopes[edge] == 0.0
-        at_end = heights[edge] >= heights.max() - noise and side * slope(side * CAP) > -1e-7
-        if endless or at_end:
-            return side, None
-    best = int(heights.argmax())
-    low, high = float(scan[max(best - 1, 0)]), float(scan[min(best + 1, scan.size - 1)])
-    for _ in range(60):
-        middle = (low + high) / 2.0
-        if slope(middle) > 0.0:
-            low = middle
+
+def _measured_slopes(evaluate: Evaluate) -> tuple[float, float]:
+    """Slopes as far out on both sides as they can be computed."""
+    found = []
+    for side in (-1.0, 1.0):
+        for reach in _FAR:
+            try:
+                found.append(float(evaluate(np.array([side * reach]))[1][0]))
+            except (InputError, ArithmeticError, ValueError):
+                continue
+            break
         else:
-            high = middle
-    return 0, (low + high) / 2.0
-
-
-def _widen(
-    value: Function,
-    slope: Function,
-    side: int,
-    *,
-    top: float,
-    mode: float | None,
-    rises: bool,
-    limiting_slopes: tuple[float, float],
-) -> float:
-    """Where the grid ends on a side: the first step that is wide enough, or `CAP`."""
-    for step in range(math.ceil((CAP - START) / _STEP)):
-        end = side * (START + step * _STEP)
-        if mode is not None and side * (end - mode) <= 0.0:
-            continue
-        if rises:
-            if abs(slope(end)) < _FLAT_SLOPE:
-                return end
-        # Where the slope is near its limit the tail is exact to second order: widening the grid
-        # would gain nothing, and a wider spacing costs accuracy within.
-        elif (
-            top - value(end) >= _DROP
-            or abs(slope(end) - limiting_slopes[0 if side < 0 else 1]) < _STRAIGHT
-        ):
-            return end
-    return side * CAP
-
-
-def _far_slope(slope: Function, side: int) -> float:
-    """Slope far out on a side; nearer where it cannot be computed so far out."""
-    for reach in (CAP + _FAR, CAP):
-        try:
-            far = slope(side * reach)
-        except (InputError, ArithmeticError, ValueError):
-            continue
-        # A tail must not rise, whatever the function does far out.
-        return far if side * far < 0.0 else 0.0
-    return 0.0
+            found.append(0.0)
+    return found[0], found[1]
 
 
 def _offsets(lower: float, upper: float, maximum: float) -> list[float]:
@@ -245,18 +393,15 @@ def _differences(value: Function) -> Function:
     return slope
 
 
-def _finite(function: Function) -> Function:
-    def checked(x: float) -> float:
-        result = float(function(x))
-        if not math.isfinite(result):
-            raise InputError(
-                f"the log-likelihood or its gradient at {x:.4g} is {result}; it must be finite",
-                field="log_likelihood",
-                actual=result,
-            )
-        return result
-
-    return checked
+def _finite(function: Function, x: float) -> float:
+    result = float(function(x))
+    if not math.isfinite(result):
+        raise InputError(
+            f"the log-likelihood or its gradient at {x:.4g} is {result}; it must be finite",
+            field="log_likelihood",
+            actual=result,
+        )
+    return result
 
 
 def _single(value: float) -> float:

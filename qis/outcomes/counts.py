@@ -168,14 +168,15 @@ class Counts(Outcome):
         measure = self._require_two_arms()
         rows = exact_of([self])
 
-        def evaluated(log_ratio: float) -> tuple[float, float]:
-            values, slopes, _ = rows.evaluate(np.array([log_ratio]))
-            return float(values[0, 0]), float(slopes[0, 0])
+        def evaluate(
+            log_ratio: NDArray[np.float64],
+        ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+            values, slopes, _ = rows.evaluate(log_ratio)
+            return values[0], slopes[0]
 
         below, above = rows.limiting_slopes
-        return LikelihoodProfile.from_likelihood(
-            lambda log_ratio: evaluated(log_ratio)[0],
-            lambda log_ratio: evaluated(log_ratio)[1],
+        return LikelihoodProfile.from_evaluation(
+            evaluate,
             (float(below[0]), float(above[0])),
             measure=measure,
             n=self.n,

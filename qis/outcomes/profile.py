@@ -41,7 +41,15 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._curves import POINTS, Curves
-from qis.outcomes._sampling import CAP, Sample, points, sample, well_apart
+from qis.outcomes._sampling import (
+    FURTHEST,
+    Evaluate,
+    Sample,
+    points,
+    pointwise,
+    sample,
+    well_apart,
+)
 from qis.outcomes._text import normal_text
 from qis.outcomes.cox import PartialLikelihood
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
@@ -50,7 +58,6 @@ from qis.outcomes.study import Study
 PROTECTION_SIZE: Final = 24
 """Most bytes of UTF-8 in `LikelihoodProfile.protection`."""
 _HEAD = 4  # reals before maximum and values: two ends, two limiting slopes
-_END = CAP + 1.0
 _LARGEST = 1e12
 
 
@@ -67,7 +74,7 @@ class LikelihoodProfile(Outcome):
     measure
         A ratio measure from `qis.outcomes.MEASURES`.
     lower, upper
-        Ends of the grid, within ±8; exact in float32, like all reals here.
+        Ends of the grid, within ±64; exact in float32, like all reals here.
     maximum
         Where the log-likelihood is largest; `None` if it rises for ever towards one side
         (`is_monotone`) or is the same everywhere (not `is_informative`).
@@ -114,14 +121,14 @@ class LikelihoodProfile(Outcome):
                 actual=self.measure,
             )
         for field, low, high in (
-            ("lower", -_END, _END),
-            ("upper", -_END, _END),
+            ("lower", -FURTHEST, FURTHEST),
+            ("upper", -FURTHEST, FURTHEST),
             ("slope_below", -_LARGEST, 0.0),
             ("slope_above", -_LARGEST, 0.0),
         ):
             object.__setattr__(self, field, _single(getattr(self, field), field, low, high))
         if self.maximum is not None:
-            argmax = _single(self.maximum, "maximum", -_END, _END)
+            argmax = _single(self.maximum, "maximum", -FURTHEST, FURTHEST)
             object.__setattr__(self, "maximum", argmax)
         for field, high in (("values", 0.0), ("gradients", _LARGEST)):
             rounded = _singles(getattr(self, field), field, -_LARGEST, high)
@@ -176,7 +183,8 @@ class LikelihoodProfile(Outcome):
         measure
             A ratio measure; the argument of `log_likelihood` is its natural logarithm.
         log_likelihood
-            Finite within ±7.1; any constant may be added. It has one maximum, or rises for ever.
+            Finite within ±7.1, better within ±22; any constant may be added. It has one maximum,
+            wherever that is, or rises for ever, ever less.
         gradient
             Its derivative; by default central differences.
         n, events
@@ -191,11 +199,12 @@ class LikelihoodProfile(Outcome):
         Raises
         ------
         InputError
-            If the function is not finite or has several maxima.
+            If the function is not finite, has several maxima, or still rises steeply as far out as
+            it can be computed.
 
         """
         return cls._of(
-            sample(log_likelihood, gradient),
+            sample(pointwise(log_likelihood, gradient)),
             measure=measure,
             n=n,
             events=events,
@@ -256,9 +265,8 @@ class LikelihoodProfile(Outcome):
         cox = PartialLikelihood.from_times(
             times=times, events=events, treated=treated, strata=strata, entry=entry, ties=ties
         )
-        return cls.from_likelihood(
-            lambda b: float(cox.value(b)),
-            lambda b: float(cox.gradient(b)),
+        return cls.from_evaluation(
+            lambda b: (cox.value(b), cox.gradient(b)),
             cox.limiting_slopes,
             measure="HR",
             n=cox.n,
@@ -278,10 +286,21 @@ class LikelihoodProfile(Outcome):
     ) -> Self:
         """Sample a log-likelihood whose derivative and slopes at both infinities are known.
 
-        If `limiting_slopes` is None, the slopes at ±22 are taken. `others` are the remaining
-        fields of the class.
+        If `limiting_slopes` is None, those as far out as can be computed are taken. `others` are
+        the remaining fields of the class.
         """
-        return cls._of(sample(value, gradient, limiting_slopes), **others)
+        return cls.from_evaluation(pointwise(value, gradient), limiting_slopes, **others)
+
+    @classmethod
+    def from_evaluation(
+        cls, evaluate: Evaluate, limiting_slopes: tuple[float, float] | None, **others: Any
+    ) -> Self:
+        """Sample a log-likelihood that is evaluated at many points at once.
+
+        `evaluate` takes log ratios of shape (m,) and gives log-likelihoods and derivatives, both of
+        that shape; the rest is as for `from_likelihood`.
+        """
+        return cls._of(sample(evaluate, limiting_slopes), **others)
 
     @classmethod
     def _of(cls, found: Sample, **others: Any) -> Self:

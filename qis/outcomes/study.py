@@ -50,7 +50,7 @@ class Study:
     adjustment
         Names of the covariates adjusted for; empty means crude.
     ties
-        How tied event times are handled: ``"efron"``, ``"breslow"`` or ``"exact"``.
+        How tied event times are handled: ``"efron"`` or ``"breslow"``.
     tau_scale
         Scale of the half-normal prior on the between-site standard deviation, in the measure's
         units (log scale for ratios).
@@ -174,7 +174,7 @@ def _arguments(table: dict[str, Any], known: list[str]) -> dict[str, Any]:
     }
 
 
-_CHOICES = {"model": ("fixed", "random"), "ties": ("", "efron", "breslow", "exact")}
+_CHOICES = {"model": ("fixed", "random"), "ties": ("", "efron", "breslow")}
 _LISTS = ("adjustment", "baseline_features")
 _TIMES = ("valid_from", "valid_until", "embargo_until")
 _RANGES = {

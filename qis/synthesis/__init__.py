@@ -5,6 +5,7 @@ from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
+from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
 from qis.synthesis.quadratics import CombinedQuadratics, combine_quadratics, next_anchor
@@ -27,6 +28,7 @@ __all__ = [
     "InfluenceTable",
     "LeftOut",
     "Marginal",
+    "Mark",
     "MedianEstimate",
     "Pooled",
     "PooledCounts",

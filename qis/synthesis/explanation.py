@@ -46,6 +46,8 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
     if synthesis.confidence_sequence is not None and synthesis.fixed is not None:
         limits = synthesis.forest().numbers(synthesis.fixed.estimate, synthesis.confidence_sequence)
         yield f"Common effect, valid however often one looks: {limits}."
+    else:
+        yield f"No interval that is valid however often one looks: {synthesis.no_sequence}."
 
 
 _LONGEST_NAME = 24

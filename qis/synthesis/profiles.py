@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import Likelihood, Poolable, check_poolable, is_informative
+from qis.synthesis.marks import SENTENCES, Mark
 from qis.synthesis.random_effects import open_limit, posterior_of_mean
 
 Interval = tuple[float, float]
@@ -43,7 +46,9 @@ class PooledProfiles:
     informative, uninformative
         Positions, in the sequence given, of the outcomes that do and do not depend on the effect.
     note
-        In words, what stands in the way of an estimate; empty if nothing does.
+        In words, what stands in the way of an estimate, and the marks; empty if nothing does.
+    marks
+        Reasons for caution about the numbers.
 
     """
 
@@ -58,6 +63,7 @@ class PooledProfiles:
     informative: tuple[int, ...]
     uninformative: tuple[int, ...]
     note: str
+    marks: tuple[Mark, ...] = ()
 
 
 def pool_profiles(
@@ -148,6 +154,8 @@ def pool_sites(
     elif informative:
         parts = [Likelihood.of(site) for site in says if site]
         answer = _random(parts, tau_scale, mean_scale, level)
+        if len(parts) == 1 and answer.estimate is not None:
+            answer = answer._replace(marks=(*answer.marks, Mark.PRIOR_DOMINATED))
     else:
         answer = Answer(note=_SILENT)
     return PooledProfiles(
@@ -161,7 +169,8 @@ def pool_sites(
         tau_interval=answer.tau_interval,
         informative=informative,
         uninformative=uninformative,
-        note=answer.note,
+        note=" ".join(filter(None, (answer.note, *(SENTENCES[mark] for mark in answer.marks)))),
+        marks=answer.marks,
     )
 
 
@@ -177,6 +186,7 @@ class Answer(NamedTuple):
     tau: float | None = None
     tau_interval: Interval | None = None
     note: str = ""
+    marks: tuple[Mark, ...] = ()
 
 
 def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
@@ -195,7 +205,7 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     drop = quantile**2 / 2.0
     argmax, height = search.maximum()
     if math.isinf(argmax):
-        return _open(1 if argmax > 0.0 else -1, drop, search, height)
+        return _open(1 if argmax > 0.0 else -1, drop, search, pooled)
     if isinstance(alone, LikelihoodProfile) and alone.maximum is not None:
         # A site by itself gets the maximum that it sent, not one found on the curve between points.
         argmax = alone.maximum
@@ -203,12 +213,30 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
     note = "" if math.isfinite(high - low) else _OPEN
+    read = [place for place in (argmax, low, high) if math.isfinite(place)]
     return Answer(
         estimate=argmax,
         standard_error=error if math.isfinite(error) else None,
         interval=(low, high),
         note=note,
+        marks=_marks(_slope_error(pooled, read), error if math.isfinite(error) else 1.0),
     )
+
+
+_TOLERATED = 0.01
+"""Part of a standard error by which what was not sampled may move a pooled value, unmarked."""
+
+
+def _marks(slope_error: float, standard_error: float) -> tuple[Mark, ...]:
+    # A slope that is wrong by e moves a maximum by e times the squared standard error.
+    return (Mark.EXTRAPOLATED,) if slope_error * standard_error > _TOLERATED else ()
+
+
+def _slope_error(pooled: Likelihood, places: list[float]) -> float:
+    """How much the slope may be wrong at one of these values, for want of samples there."""
+    if pooled.curves is None:
+        return 0.0
+    return float(pooled.curves.slope_bound(np.array(places)).sum(axis=0).max())
 
 
 def _normal(estimate: float, error: float, quantile: float) -> Answer:
@@ -219,12 +247,14 @@ def _normal(estimate: float, error: float, quantile: float) -> Answer:
 _OPEN = "The log-likelihood does not drop far enough on one side: the interval is open there."
 
 
-def _open(side: int, drop: float, search: PooledCurve, height: float) -> Answer:
+def _open(side: int, drop: float, search: PooledCurve, pooled: Likelihood) -> Answer:
     # Wherever the walk starts out on the level side, it ends at the same border.
+    height = pooled.limits[1 if side > 0 else 0]
     border = search.crossing(search.far(side), height - drop, -side)
     return Answer(
         interval=(border, math.inf) if side > 0 else (-math.inf, border),
         note=_one_sided(side, drop),
+        marks=_marks(_slope_error(pooled, [border]), 1.0),
     )
 
 
@@ -250,6 +280,7 @@ def _random(
         return Answer(
             interval=(border, math.inf) if side > 0 else (-math.inf, border),
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
+            marks=_marks(_slope_error(Likelihood.sum(sites), [border]), 1.0),
         )
     found = posterior_of_mean(sites, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
     return Answer(
@@ -258,6 +289,7 @@ def _random(
         interval=found.interval,
         tau=found.tau,
         tau_interval=found.tau_interval,
+        marks=_marks(found.slope_error, found.sd),
     )
 
 

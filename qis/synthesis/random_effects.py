@@ -55,6 +55,9 @@ class MeanEffect:
     interval: tuple[float, float]
     tau: float
     tau_interval: tuple[float, float]
+    slope_error: float
+    """How much the slope of the log-likelihood of the mean may be wrong at the median or a limit,
+    for want of samples where sites' effects may lie."""
 
 
 def posterior_of_mean(
@@ -94,12 +97,15 @@ def posterior_of_mean(
     )
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
     mean, sd = of_mean.mean_and_sd
+    median, tau = of_mean.quantile(0.5), of_tau.quantile(0.5)
+    interval = (of_mean.quantile(tails[0]), of_mean.quantile(tails[1]))
     return MeanEffect(
-        median=of_mean.quantile(0.5),
+        median=median,
         mean=mean,
         sd=sd,
-        interval=(of_mean.quantile(tails[0]), of_mean.quantile(tails[1])),
-        tau=of_tau.quantile(0.5),
+        interval=interval,
+        slope_error=evidence.slope_error(np.array((interval[0], median, interval[1])), tau),
+        tau=tau,
         tau_interval=(of_tau.quantile(tails[0]), of_tau.quantile(tails[1])),
     )
 
@@ -121,6 +127,7 @@ def _of_normal_sites(
         interval=mean.interval,
         tau=tau.median,
         tau_interval=tau.interval,
+        slope_error=0.0,
     )
 
 
@@ -230,6 +237,11 @@ class _Evidence:
             total += curved.log_marginal(grid)
         return total
 
+    def slope_error(self, means: Floats, tau: float) -> float:
+        """How much the slope in mu may be wrong at one of the means, for want of samples."""
+        errors = [curved.slope_error(means, tau) for curved in self._curved]
+        return float(np.sum(errors, axis=0).max()) if errors else 0.0
+
 
 class _Curved:
     """Sites that are not normal and about equally sharp, so that one step suits them all."""
@@ -257,6 +269,27 @@ class _Curved:
             else:
                 np.add.at(values, owners, found)
         return values
+
+    def slope_error(self, means: Floats, tau: float) -> Floats:
+        """The bound of each site's slope, averaged over its effect given mu and tau; summed.
+
+        The slope of a site's contribution in mu is the mean of its log-likelihood's slope.
+        """
+        total = np.zeros(means.size)
+        for rows, owners in self._rows:
+            if isinstance(rows, Knots):
+                continue
+            for index, mean in enumerate(means.tolist()):
+                if tau <= 0.5 * self._finest:
+                    theta = mean + math.sqrt(2.0) * tau * _NODES
+                    weights = self._values(theta) + np.log(_WEIGHTS)
+                else:
+                    theta, _ = self._theta_points(means, tau)
+                    weights = self._values(theta) - 0.5 * ((theta - mean) / tau) ** 2
+                shares = np.exp(weights - weights.max(axis=1, keepdims=True))
+                shares /= shares.sum(axis=1, keepdims=True)
+                total[index] += (shares[owners] * rows.slope_bound(theta)).sum()
+        return total
 
     def log_marginal(self, grid: _Grid) -> Floats:
         """Log marginal likelihood, summed over these sites; shape (taus, means)."""

@@ -11,6 +11,7 @@ from qis.synthesis.currency import Poolable
 from qis.synthesis.forest import Forest, ForestRow, ForestSummary
 from qis.synthesis.forest_svg import forest_svg
 from qis.synthesis.gathering import LeftOut
+from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
 
 if TYPE_CHECKING:
@@ -90,8 +91,7 @@ class Synthesis:
         "exact-likelihood".
     fixed, random
         Both models' results. `random` is `None` where the measure has units and no scale for tau
-        was given, where a derived packet counts, or nothing does. With one site both are that
-        site's own.
+        was given, where a derived packet counts, or nothing does.
     tau_scale, mean_scale
         Scale of the random model's prior on tau, and standard deviation of its prior on the mean,
         in the measure's units; with `mean_scale` `None` the latter is flat.
@@ -108,7 +108,9 @@ class Synthesis:
         this one included.
     confidence_sequence
         Interval for the common effect that may be looked at after every packet (width fixed by
-        the measure's scale of tau); `None` without a finite estimate.
+        the measure's scale of tau); `None` where it would not hold.
+    no_sequence
+        Why there is no confidence sequence, in words; empty if there is one.
     reach
         Numbers of sites, and of pairs of sites, whose evidence came together.
     digest
@@ -136,6 +138,7 @@ class Synthesis:
     silent: tuple[str, ...]
     looks: int
     confidence_sequence: Interval | None
+    no_sequence: str
     reach: Reach
     digest: bytes
     seen_digest: bytes
@@ -167,8 +170,13 @@ class Synthesis:
 
     @property
     def note(self) -> str:
-        """What stands in the way of an estimate, in words."""
+        """What stands in the way of an estimate, and the marks, in words."""
         return "No evidence counts." if self.chosen is None else self.chosen.note
+
+    @property
+    def marks(self) -> tuple[Mark, ...]:
+        """Reasons for caution about the numbers under the chosen model."""
+        return () if self.chosen is None else self.chosen.marks
 
     @property
     def tau(self) -> float | None:
@@ -239,7 +247,11 @@ class Synthesis:
             for site in self.sites
         )
         summaries = tuple(
-            ForestSummary(label=label, estimate=result.estimate, interval=result.interval)
+            ForestSummary(
+                label=", ".join((label, *result.marks)),
+                estimate=result.estimate,
+                interval=result.interval,
+            )
             for label, result in (("Fixed effect", self.fixed), ("Random, mean", self.random))
             if result is not None
         )

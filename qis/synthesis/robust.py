@@ -11,6 +11,7 @@ residuals, Viechtbauer & Cheung 2010; t-distributed random effects, Lee & Thomps
 
 import math
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final
 
 import numpy as np
@@ -33,6 +34,8 @@ FEWEST_SITES: Final = 5
 """Below this many, no method can tell a lying site from sites that differ."""
 
 _EXACT_UP_TO: Final = 12
+_UNIT: Final = 1 << 200
+"""Weights are whole multiples of its inverse, but for those below 1e-44."""
 
 
 def verdict_for(k: int) -> str:
@@ -108,7 +111,7 @@ def weighted_median(
     weights = 1.0 / np.sqrt(sites.variances)
     weights = weights / total(weights)
     y = sites.estimates
-    below = np.array([math.fsum(weights[: i + 1].tolist()) for i in range(sites.k)])
+    below = _running_totals(weights)
     i = int(np.searchsorted(below, 0.5 - 1e-12))
     tied = abs(below[i] - 0.5) <= 1e-12 and i + 1 < sites.k
     middle = 0.5 * (float(y[i]) + float(y[i + 1])) if tied else float(y[i])
@@ -120,6 +123,12 @@ def weighted_median(
         k=sites.k,
         level=float(level),
     )
+
+
+def _running_totals(weights: Floats) -> Floats:
+    """Sums of the first weights, in [0, 1]: added as whole numbers, so that none is rounded."""
+    sums = accumulate(int(weight * _UNIT) for weight in weights.tolist())
+    return np.array([whole / _UNIT for whole in sums])
 
 
 def _sign_test_limits(

@@ -1,7 +1,6 @@
 """From packets to a synthesis: a pure function of the evidence, alike on every node."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from blake3 import blake3
@@ -9,7 +8,7 @@ from blake3 import blake3
 from qis._canonical import encode
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Review
-from qis.outcomes import Study, measure_named
+from qis.outcomes import Effect, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import Likelihood, is_informative
@@ -120,6 +119,7 @@ def synthesise(
             seen_digest=seen_digest,
         )
     fixed, random = _pool(gathered, tau_scale, mean_scale, level)
+    no_sequence = next(_why_no_sequence(chosen, fixed, gathered, tau_scale), "")
     return Synthesis(
         study_id=gathered.study_id,
         question=gathered.question,
@@ -136,7 +136,8 @@ def synthesise(
         excluded=gathered.left_out,
         silent=gathered.silent,
         looks=looks,
-        confidence_sequence=_sequence(fixed, gathered, tau_scale),
+        confidence_sequence=None if no_sequence else _sequence(fixed, tau_scale),
+        no_sequence=no_sequence,
         reach=Reach(gathered.number, gathered.enrolled),
         digest=digest,
         seen_digest=seen_digest,
@@ -192,8 +193,6 @@ def _pool(
     fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level)
     if gathered.number > len(gathered.sites):
         return fixed, None  # a synthesis counts, and says nothing of how its sites differ
-    if len(gathered.sites) == 1:
-        return fixed, replace(fixed, model="random", note=f"{fixed.note} {_ALONE}".strip())
     if tau_scale is None:
         return fixed, None
     random = pool_sites(
@@ -204,9 +203,6 @@ def _pool(
         level=level,
     )
     return fixed, random
-
-
-_ALONE: Final = "One site tells nothing of how sites differ: this is that site's own estimate."
 
 
 def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult, ...]:
@@ -243,14 +239,45 @@ def _weights(sites: Sequence[SiteEvidence], fixed: PooledProfiles) -> tuple[floa
     return tuple(bend / total if total > 0.0 else None for bend in bends)
 
 
-def _sequence(
-    fixed: PooledProfiles | None, gathered: Gathered, tau_scale: float | None
-) -> tuple[float, float] | None:
-    """The confidence sequence's interval; void once something that was used was withdrawn."""
+_FEWEST_PEOPLE: Final = 50
+"""A standard error from so many people is as good as known: 2.01 instead of 1.96."""
+_LOPSIDED: Final = 0.1
+"""Difference of the two sides of an interval, as a share of its width, that a normal likelihood's
+would not have."""
+
+
+def _why_no_sequence(
+    chosen: Model, fixed: PooledProfiles | None, gathered: Gathered, tau_scale: float | None
+) -> Iterator[str]:
+    """Reasons why the confidence sequence would not hold; none if it does."""
+    if fixed is None or fixed.estimate is None or fixed.standard_error is None:
+        yield "there is no finite estimate"
+        return
+    if chosen == "random":
+        yield "it holds for one common effect, and the model is random effects"
+    if gathered.something_withdrawn:
+        yield "something that was used has been withdrawn"
+    if measure_named(fixed.measure).default_tau_scale is None and tau_scale is None:
+        yield "the measure has units; give tau_scale"
+    low, high = fixed.interval
+    lopsided = abs((high - fixed.estimate) - (fixed.estimate - low)) / (high - low)
+    if not lopsided <= _LOPSIDED:
+        yield "it holds for normal likelihoods, and with so few events this one is lopsided"
+    outcomes = [outcome for site in gathered.sites for outcome in site.outcomes]
+    effects = [outcome for outcome in outcomes if isinstance(outcome, Effect)]
+    if any(effect.n is None or effect.n < _FEWEST_PEOPLE for effect in effects):
+        yield (
+            f"it holds for known standard errors, and one rests on fewer than {_FEWEST_PEOPLE} "
+            "people, or on a number that the site did not give"
+        )
+
+
+def _sequence(fixed: PooledProfiles | None, tau_scale: float | None) -> tuple[float, float] | None:
+    """The confidence sequence's interval, where it holds."""
     if fixed is None or fixed.estimate is None or fixed.standard_error is None:
         return None
     mixing_scale = measure_named(fixed.measure).default_tau_scale or tau_scale
-    if mixing_scale is None or gathered.something_withdrawn:
+    if mixing_scale is None:
         return None
     return anytime_interval(
         fixed.estimate, fixed.standard_error, mixing_scale=mixing_scale, level=fixed.level

@@ -163,7 +163,7 @@ function profile(entries, relaxed) {
   const maximum = numbers.length === 23 ? numbers[4] : null;
   const values = numbers.slice(-18, -9);
   const gradients = numbers.slice(-9);
-  demand(isWithin(lower, -8, 8) && isWithin(upper, -8, 8), "ends");
+  demand(isWithin(lower, -64, 64) && isWithin(upper, -64, 64), "ends");
   demand(upper - lower >= 0.1, "ends too close");
   for (const value of [slopeBelow, slopeAbove, ...values]) {
     demand(isWithin(value, -1e12, 0), "a slope or value");
@@ -181,7 +181,7 @@ function profile(entries, relaxed) {
     const falls = first <= 0 && last <= 0 && values[0] === 0 && slopeBelow === 0;
     demand(rises || falls, "neither rises nor falls for ever");
   } else {
-    demand(isWithin(maximum, -8, 8), "maximum");
+    demand(isWithin(maximum, -64, 64), "maximum");
     const x = (7 * (maximum - lower)) / (upper - lower);
     demand(x > 0.01 && x < 6.99 && Math.abs(x - Math.round(x)) > 0.01, "position of the maximum");
     demand(first >= 0 && last <= 0, "no maximum between the ends");

@@ -103,8 +103,8 @@ function moments(chance) {
 }
 
 function profile(chance) {
-  let lower = chance.is(0.3) ? 2 ** -chance.whole(5, 30) : chance.real(-8, 7.8, true);
-  const upper = Math.max(chance.real(-7.8, 8, true), chance.slip(0.1) ? -8 : atLeast(lower + 0.1));
+  let lower = chance.is(0.3) ? 2 ** -chance.whole(5, 30) : chance.real(-64, 63.8, true);
+  const upper = Math.max(chance.real(-63.8, 64, true), chance.slip(0.1) ? -64 : atLeast(lower + 0.1));
   const values = Array.from({ length: 9 }, () => chance.real(-1e12, 0, true));
   const gradients = Array.from({ length: 9 }, () => chance.real(-1e12, 1e12, true));
   const slopes = [chance.real(-1e12, 0, true), chance.real(-1e12, 0, true)];
@@ -117,7 +117,7 @@ function profile(chance) {
     const maximum = Math.fround(lower + ((upper - lower) * x) / 7);
     // A lower end that puts the maximum on an edge up to the last bits, where roundings differ.
     const tuned = Math.fround((7 * maximum - edge * upper) / (7 - edge));
-    if (chance.is(0.6) && Math.abs(tuned) <= 8 && upper - tuned >= 0.1) lower = tuned + 0;
+    if (chance.is(0.6) && Math.abs(tuned) <= 64 && upper - tuned >= 0.1) lower = tuned + 0;
     middle.push(maximum);
     const index = Math.ceil((7 * (maximum - lower)) / (upper - lower));
     if (!chance.slip(0.2)) values[Math.min(8, Math.max(0, index))] = 0;

@@ -334,7 +334,7 @@ def profile(body):
     lower, upper, below, above = numbers[:4]
     values, gradients = numbers[-18:-9], numbers[-9:]
     for number in (lower, upper, *numbers[4:-18]):
-        real(number, -8.0, 8.0)
+        real(number, -64.0, 64.0)
     for number in (below, above, *values):
         real(number, -1e12, 0.0)
     for number in gradients:

@@ -155,3 +155,14 @@ def test_bad_options_are_named(options, field):
     with pytest.raises(InputError) as caught:
         heavy_tailed([1.0], [1.0], **options)
     assert caught.value.field == field
+
+
+def test_the_weighted_median_of_many_sites_is_that_of_the_definition():
+    rng = np.random.default_rng(11)
+    y, s = rng.normal(size=3001), rng.uniform(0.01, 3.0, 3001)
+    found = weighted_median(y, s)
+    order = np.argsort(y)
+    share = (1.0 / s)[order] / (1.0 / s).sum()
+    below = np.cumsum(share)
+    assert found.estimate == y[order][int(np.searchsorted(below, 0.5))]
+    assert found.interval[0] < found.estimate < found.interval[1]

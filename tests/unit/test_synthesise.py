@@ -262,7 +262,6 @@ def test_one_digest_is_of_the_evidence_and_one_of_everything_seen():
     # What voids the confidence sequence is part of what the numbers rest on.
     withdrawn = sign(3, qis.Retraction(question=packets[0].outcome.question))
     found = qis.synthesise([*packets, withdrawn], model="random")
-    assert (plain.confidence_sequence is None, found.confidence_sequence) == (False, None)
     assert found.digest != plain.digest
 
 
@@ -286,3 +285,69 @@ def test_nothing_that_counts_is_said_in_words():
     assert "no evidence" in found._repr_html_()
     assert found.to_dict()["site"] == []
     assert found.leave_one_out() == {}
+
+
+def test_the_confidence_sequence_is_left_out_where_it_does_not_hold_and_says_why():
+    known = [sign(i, effect(0.1 * i, n=500)) for i in (1, 2)]
+    held = qis.synthesise(known, model="fixed")
+    assert held.confidence_sequence is not None
+    assert held.no_sequence == ""
+    few = sign(3, effect(n=11))
+    unsaid = sign(3, effect())
+    lopsided = qis.Counts(question=QUESTION, events=1, total=20, control_events=4, control_total=20)
+    gone = sign(3, qis.Retraction(question=QUESTION))
+    cases = {
+        "random effects": qis.synthesise(known, model="random"),
+        "fewer than 50 people": qis.synthesise([*known, few], model="fixed"),
+        "did not give": qis.synthesise([*known, unsaid], model="fixed"),
+        "lopsided": qis.synthesise([sign(1, lopsided)], model="fixed"),
+        "withdrawn": qis.synthesise([*known, gone], model="fixed"),
+        "no finite estimate": qis.synthesise([sign(1, monotone(up=True))], model="fixed"),
+    }
+    for reason, found in cases.items():
+        assert found.confidence_sequence is None
+        assert reason in found.no_sequence
+        assert reason in found.explain()
+
+
+EMPTY = {"events": 0, "total": 31, "control_events": 0, "control_total": 20}
+
+
+@pytest.mark.parametrize("model", ["fixed", "random"])
+@pytest.mark.parametrize("informative", [1, 2, 3])
+def test_a_site_without_any_event_moves_nothing(model, informative):
+    tables = [(3, 20, 1, 22), (5, 40, 9, 41), (1, 9, 2, 11)][:informative]
+    names = "events", "total", "control_events", "control_total"
+    outcomes = [
+        qis.Counts(question=QUESTION, **dict(zip(names, table, strict=True))) for table in tables
+    ]
+    empty = [qis.Counts(question=QUESTION, **EMPTY), qis.Counts(question=QUESTION, **EMPTY)]
+    for kept, added in ((outcomes, empty), ([o.profile() for o in outcomes], empty[:1])):
+        without = qis.synthesise([sign(i, o) for i, o in enumerate(kept)], model=model)
+        withal = qis.synthesise([sign(i, o) for i, o in enumerate([*kept, *added])], model=model)
+        for name in ("estimate", "interval", "standard_error", "tau", "note", "marks"):
+            assert getattr(withal, name) == getattr(without, name)
+
+
+def test_one_informative_site_has_one_answer_everywhere():
+    site, empty = (
+        qis.Effect(question=QUESTION, measure="OR", estimate=0.4, standard_error=0.3, n=80),
+        qis.Counts(question=QUESTION, **EMPTY),
+    )
+    alone = qis.synthesise([sign(1, site)], model="random")
+    posterior = qis.bayes([0.4], [0.3])
+    assert alone.estimate == posterior.median
+    assert alone.interval == pytest.approx(posterior.interval, abs=1e-9)
+    assert alone.fixed.interval[0] > alone.interval[0]
+    assert alone.random == qis.pool_profiles([site], model="random")
+    assert alone.marks == (qis.synthesis.Mark.PRIOR_DOMINATED,)
+    assert "prior on tau" in alone.note
+    beside = qis.synthesise([sign(1, site), sign(2, empty)], model="random")
+    assert beside.interval == alone.interval
+    names = {found.is_informative: found.name for found in beside.sites}
+    left = beside.leave_one_out()[names[False]]
+    assert (left.interval, left.marks, left.note) == (alone.interval, alone.marks, alone.note)
+    other = qis.synthesise([sign(1, site), sign(2, effect(n=90))], model="random")
+    name = next(found.name for found in other.sites if found.estimate != 0.4)
+    assert other.leave_one_out()[name] == alone.random
+    assert other.marks == ()

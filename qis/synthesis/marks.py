@@ -1,0 +1,26 @@
+"""Marks on pooled results: what a reader must know before believing a number."""
+
+from enum import StrEnum
+
+
+class Mark(StrEnum):
+    """A reason for caution about a pooled result, each also in words in its `note`."""
+
+    EXTRAPOLATED = "extrapolated"
+    """A pooled value lies where a site's curve was not sampled, and could be wrong by more than a
+    hundredth of its standard error for that."""
+    PRIOR_DOMINATED = "prior_dominated"
+    """How sites differ is known from the prior only, and with it the width of the interval."""
+
+
+SENTENCES = {
+    Mark.EXTRAPOLATED: (
+        "Extrapolated: the sites differ so much that a pooled value lies where a site's curve was "
+        "not sampled; ask the sites for Counts, whose likelihood is exact, or use random effects."
+    ),
+    Mark.PRIOR_DOMINATED: (
+        "Prior-dominated: one informative site tells nothing of how sites differ, so the width of "
+        "this interval comes from the prior on tau; that site's own is the fixed model's."
+    ),
+}
+"""Each mark in words."""
