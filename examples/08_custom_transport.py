@@ -20,7 +20,10 @@ from qis.testing import check_transport
 async def network(identities: Sequence[qis.Identity]) -> AsyncIterator[list[TableTransport]]:
     """One table, and a transport for each identity, as the suite wants it."""
     with tempfile.NamedTemporaryFile(suffix=".db") as file:
-        yield [TableTransport(file.name) for _ in identities]
+        transports = [TableTransport(file.name) for _ in identities]
+        yield transports
+        for transport in transports:
+            await transport.aclose()
 
 
 async def main() -> None:

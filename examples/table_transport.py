@@ -41,8 +41,9 @@ class TableTransport(qis.Transport):
             yield deliveries
 
     async def aclose(self) -> None:
-        """End the subscriptions; idempotent."""
+        """End the subscriptions, and let go of the file; idempotent."""
         self._is_open = False
+        self._table.close()
 
     async def _deliveries(self, interest: qis.Interest) -> AsyncIterator[qis.Delivery]:
         last, new = 0, "SELECT rowid, packet, keys FROM packets WHERE rowid > ?"

@@ -72,7 +72,11 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
 def open_in_memory(schema: Schema) -> sqlite3.Connection:
     """The same tables without a file."""
     database = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-    _migrate(database, schema, 0)
+    try:
+        _migrate(database, schema, 0)
+    except BaseException:
+        database.close()
+        raise
     return database
 
 

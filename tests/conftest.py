@@ -1,4 +1,4 @@
-"""Where the shared data are, and one hypothesis profile for every machine."""
+"""Where the shared data are, and hypothesis profiles for every machine."""
 
 import importlib.util
 import os
@@ -16,6 +16,7 @@ SHARED = Path(os.environ.get("QIS_SHARED_DATA") or ROOT.parent / "shared" / "dat
 # red build is the fault of the change and not of the draw.
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
+settings.register_profile("fresh", deadline=None, max_examples=30, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -75,9 +75,13 @@ class SQLiteStore(EvidenceStore):
         self._rows: list[tuple[int, int, bytes, bytes]] = []
         self._lifts: list[tuple[bytes, int, str, int, bytes, int]] = []
         self._database = open_database(self.path, SCHEMA)
-        with translated(self.path, SCHEMA):
-            set_unread_aside(self._database, self.path)
-            self._load()
+        try:
+            with translated(self.path, SCHEMA):
+                set_unread_aside(self._database, self.path)
+                self._load()
+        except BaseException:
+            self._database.close()
+            raise
 
     def _load(self) -> None:
         """Read what is also kept in memory; called again after a transaction was rolled back."""
@@ -244,9 +248,13 @@ class SQLiteStore(EvidenceStore):
         if not found:
             raise StorageError(f"{path} holds no packet that verifies", field="path")
         store = cls(target, roster=roster, capacity=capacity)
-        with store._transaction():
-            for packet in sorted(found.values(), key=lambda packet: packet.sequence):
-                store._keep(packet)
+        try:
+            with store._transaction():
+                for packet in sorted(found.values(), key=lambda packet: packet.sequence):
+                    store._keep(packet)
+        except BaseException:
+            store.close()
+            raise
         return store
 
     def __len__(self) -> int:

@@ -1,7 +1,7 @@
 """The conformance suite of evidence stores: all behave alike, wherever the packets are kept."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import permutations
 from typing import Final
 
@@ -22,7 +22,7 @@ _ABOUT: Final = Fingerprint(bytes(32), bytes(8))
 
 
 def check_store(factory: StoreFactory) -> None:
-    """Run every check of the contract, each on stores of its own.
+    """Run every check of the contract, each on stores of its own, which are closed in any case.
 
     Parameters
     ----------
@@ -36,7 +36,14 @@ def check_store(factory: StoreFactory) -> None:
 
     """
     for check in _CHECKS:
-        check(factory)
+        with ExitStack() as opened:
+
+            def made(roster: Roster, capacity: int, opened: ExitStack = opened) -> EvidenceStore:
+                store = factory(roster, capacity)
+                opened.callback(store.close)
+                return store
+
+            check(made)
 
 
 def state_of(store: EvidenceStore) -> object:
