@@ -22,8 +22,6 @@ TOLERANCE: Final = 1e-6
 """Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
 _SLOPE_TOLERANCE: Final = 1e-3
 """A limiting slope within this of a whole number is taken for a count of events."""
-_SHOWN_TABLES: Final = 3
-"""Most tables whose cells are listed; all of them are counted."""
 _MOST_DECIMALS: Final = 7
 """A number with as many decimals, or more, is not taken for a rounded one."""
 _FINE: Final = 1e-5
@@ -109,54 +107,21 @@ def _written(n: int | None, events: int | None) -> Iterator[Finding]:
             yield Finding("by subtraction", "people without event", n - events)
 
 
-def _of_effect(outcome: Effect, below: int) -> Iterator[Finding]:
+def _of_effect(outcome: Effect, _below: int) -> Iterator[Finding]:
     if outcome.n is not None:
         yield Finding("written", "people", outcome.n)
     if outcome.measure == "HR":  # at most 1/4 of the events' number is informative
         least = 4.0 / outcome.standard_error**2
         if outcome.n is None or least <= outcome.n:
             yield Finding("from the standard error", "events, about or more", math.ceil(least))
-    yield from _events_of_rates(outcome, below)
-    tables = implied_cells(outcome, below=below)
-    attack = f"from {outcome.measure}, SE and n"
-    if len(tables) > 1:
-        attack += f", one of {len(tables)} tables with a small cell that fit"
-    for table in tables[:_SHOWN_TABLES]:
-        for cell, count in table._asdict().items():
-            yield Finding(attack, cell.replace("_", " "), count)
-
-
-def _events_of_rates(outcome: Effect, below: int) -> Iterator[Finding]:
-    """Solve variances of rates for events.
-
-    The variance of a log rate is 1/a, of a log rate ratio 1/a + 1/c, and of log odds 1/a + 1/b.
-    """
-    variance = outcome.standard_error**2
-    attack = f"from {outcome.measure} and SE"
-    if outcome.measure == "IRLN" and _is_whole(1.0 / variance):
-        yield Finding(attack, "events", round(1.0 / variance))
-    if outcome.measure == "PR" and outcome.n is not None:
-        events = outcome.estimate * outcome.n
-        if _is_whole(events) or events == 0.0:
-            yield Finding("from PR and n", "events", round(events))
-            yield Finding("from PR and n", "people without event", outcome.n - round(events))
-    if outcome.measure in ("IRR", "PLO"):
-        for one in range(1, below):
-            rest = variance - 1.0 / one
-            if rest > 0.0 and _is_whole(1.0 / rest):
-                yield Finding(attack, "events or others in one arm", one)
-                yield Finding(attack, "in the other", round(1.0 / rest))
-
-
-def _is_whole(number: float) -> bool:
-    return number > 0.5 and abs(number - round(number)) <= TOLERANCE * number
 
 
 def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     """Find the 2×2 tables with a cell under `below` that give this estimate and standard error.
 
-    This works for a crude OR, RR or RD whose n is known, without knowing the sizes of the arms: all
-    small values of each cell are combined with all sizes of its arm, and the other cells follow.
+    This works for a crude OR, RR or RD, or an MD or ROM of a yes/no variable, whose n is known,
+    without knowing the sizes of the arms: all small values of each cell are combined with all sizes
+    of its arm, and the other cells follow.
     Tables with 0.5 added to every cell, as is done where one is zero, are searched too. An adjusted
     estimate comes from no table, so as a rule none is found. A rounded estimate is searched within
     its rounding, which is no protection where cells are small.
@@ -173,7 +138,7 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > _LARGEST_N:
         return []
     found: set[TwoByTwo] = set()
-    precision = _precision(outcome)
+    precision = precision_of(outcome)
     for shift in (0.0, 0.5):
         for cell in range(1, below):
             if (
@@ -186,15 +151,15 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     return sorted(found)
 
 
-def _precision(outcome: Effect) -> tuple[float, float]:
+def precision_of(outcome: Effect) -> tuple[float, float]:
     """Largest errors of estimate and standard error that rounding can have caused.
 
     Either these were rounded themselves, or a ratio and the limits of its 95 % interval were, and
     estimate and standard error computed from them.
     """
     estimate, error = outcome.estimate, outcome.standard_error
-    units = [_half_unit(estimate), _half_unit(error)]
-    ratio_unit = _half_unit(math.exp(estimate)) if outcome.measure in ("OR", "RR") else 0.0
+    units = [half_unit(estimate), half_unit(error)]
+    ratio_unit = half_unit(math.exp(estimate)) if outcome.measure in ("OR", "RR", "ROM") else 0.0
     if ratio_unit and abs(estimate) + _Z * error < 20.0:
         units[0] = max(units[0], ratio_unit * math.exp(-estimate))
         limits = [math.exp(estimate + side * _Z * error) for side in (-1, 1)]
@@ -203,7 +168,7 @@ def _precision(outcome: Effect) -> tuple[float, float]:
     return max(units[0] * 1.01, floor[0]), max(units[1] * 1.01, floor[1])
 
 
-def _half_unit(number: float) -> float:
+def half_unit(number: float) -> float:
     """Half a unit of the last decimal if the number looks rounded, else 0."""
     for decimals in range(_MOST_DECIMALS):
         if abs(number - round(number, decimals)) <= 1e-9 * max(1.0, abs(number)):
@@ -220,7 +185,17 @@ _CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "OR": _odds_ratio,
     "RR": lambda risk, estimate: risk * math.exp(-estimate),
     "RD": lambda risk, estimate: risk - estimate,
+    # Means of a yes/no variable, coded 0 and 1, are risks; only their variances differ.
+    "ROM": lambda risk, estimate: risk * math.exp(-estimate),
+    "MD": lambda risk, estimate: risk - estimate,
 }
+
+
+def tables_with_events(outcome: Effect, events: int) -> Iterator[TwoByTwo]:
+    """Yield the tables with this number of events in the treated arm that fit an effect."""
+    precision = precision_of(outcome)
+    for shift in (0.0, 0.5):
+        yield from _tables(outcome, events, 0, shift, precision)
 
 
 def _tables(
@@ -230,7 +205,7 @@ def _tables(
     n, measure = outcome.n or 0, outcome.measure
     in_control = cell_index >= 2
     estimate = -outcome.estimate if in_control else outcome.estimate
-    size = np.arange(cell, n, dtype=np.float64)
+    size = np.arange(max(cell, 1), n, dtype=np.float64)
     events = np.full_like(size, cell) if cell_index % 2 == 0 else size - cell
     with np.errstate(all="ignore"):
         risk = (events + shift) / (size + 2 * shift)
@@ -251,6 +226,20 @@ def _tables(
                 yield TwoByTwo(*(int(part[at]) for part in cells))
 
 
+def gives_exactly(outcome: Effect, table: TwoByTwo) -> bool:
+    """True if a table gives estimate and standard error to nine digits."""
+    for shift in (0.0, 0.5):
+        cells = [np.array([cell + shift]) for cell in table]
+        with np.errstate(all="ignore"):
+            found = [float(part[0]) for part in _estimate(outcome.measure, cells)]
+        if all(
+            math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-12)
+            for mine, theirs in zip(found, (outcome.estimate, outcome.standard_error), strict=True)
+        ):
+            return True
+    return False
+
+
 def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:
     """Estimate and standard error of a measure, by the large-sample formulas."""
     a, b, c, d = cells
@@ -260,6 +249,12 @@ def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:
     if measure == "RR":
         variance = 1 / a - 1 / first + 1 / c - 1 / second
         return np.log(a / first) - np.log(c / second), np.sqrt(variance)
+    if measure == "ROM":
+        variance = b / (a * (first - 1)) + d / (c * (second - 1))
+        return np.log(a / first) - np.log(c / second), np.sqrt(variance)
+    if measure == "MD":
+        variance = a * b / (first**2 * (first - 1)) + c * d / (second**2 * (second - 1))
+        return a / first - c / second, np.sqrt(variance)
     variance = a * b / first**3 + c * d / second**3
     return a / first - c / second, np.sqrt(variance)
 

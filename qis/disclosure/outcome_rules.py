@@ -1,6 +1,7 @@
 """Rules on a single outcome: number of people, small cells, size of a matrix, and rounding."""
 
 from qis.disclosure.attacks import findings, is_known
+from qis.disclosure.inversion import proven
 from qis.disclosure.ledger import Subjects
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
@@ -59,6 +60,9 @@ def _check_cells(rules: Preset, outcome: Outcome) -> None:
             shown = finding.attack in ("written", "by subtraction")
             rule = "minimum_cell" if shown else "implied_cell"
             refuse(rules, rule, finding.sentence, finding.people)
+    small = proven(outcome, limit=rules.minimum_cell)
+    if small is not None:
+        refuse(rules, "implied_cell", small.sentence, small.people)
     if isinstance(outcome, Moments) and 0.0 in (outcome.ss, outcome.control_ss):
         refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
 

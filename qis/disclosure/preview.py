@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from qis.disclosure.attacks import findings
+from qis.disclosure.inversion import readable
 from qis.disclosure.membership import membership_sentences
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome
 
@@ -46,7 +47,7 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
         Search estimates for tables with a cell of 1 to `below` − 1.
 
     """
-    found = dict.fromkeys(findings(outcome, below=below))
+    found = dict.fromkeys([*findings(outcome, below=below), *readable(outcome, limit=below)])
     return [
         *(finding.sentence for finding in found),
         *_whatever_its_numbers(outcome),

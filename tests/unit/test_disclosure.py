@@ -140,7 +140,8 @@ def test_a_small_cell_behind_a_crude_estimate_is_always_found(small, others, ind
 
 @pytest.mark.parametrize("decimals", [2, 3, 4, 6])
 @pytest.mark.parametrize("cells", [(3, 97, 40, 160), (60, 40, 9, 91), (7, 200, 30, 190)])
-def test_rounding_an_estimate_is_no_protection(cells, decimals):
+def test_rounding_protects_only_if_a_table_without_small_cells_fits_too(cells, decimals):
+    """All tables of n people are tried here one by one, in another way than the gate does."""
     a, b, c, d = cells
     exact = counts(a, a + b, c, c + d).effect("OR")
     rounded = effect(
@@ -149,7 +150,95 @@ def test_rounding_an_estimate_is_no_protection(cells, decimals):
         n=exact.n,
     )
     assert cells in implied_cells(rounded, below=11)
-    assert rule_of(rounded) == "implied_cell"
+    harmless = False
+    for first in range(1, exact.n):
+        a, c = np.meshgrid(np.arange(first + 1), np.arange(exact.n - first + 1), indexing="ij")
+        table = np.stack([a, first - a, c, exact.n - first - c]).astype(float)
+        for shift in (0.0, 0.5):
+            odds = table + shift
+            with np.errstate(all="ignore"):
+                log_ratio = np.log(odds[0] * odds[3] / odds[1] / odds[2])
+                error = np.sqrt((1.0 / odds).sum(axis=0))
+            fits = abs(log_ratio - rounded.estimate) <= 0.5 * 10.0**-decimals
+            fits &= abs(error - rounded.standard_error) <= 0.5 * 10.0**-decimals
+            harmless |= bool((fits & ((table == 0) | (table >= 11)).all(axis=0)).any())
+    assert rule_of(rounded) == (None if harmless else "implied_cell")
+    assert decimals < 3 or not harmless
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    small=st.integers(1, 10),
+    larger=st.integers(0, 400),
+    other=st.tuples(st.integers(11, 200), st.integers(11, 200)),
+    coding=st.sampled_from([(0, 1), (1, 2), (2, 1), (1, 0), (-1, 1), (0, 100), (-0.5, 0.5)]),
+    form=st.sampled_from(["one arm", "treated", "control", "MN", "MD", "ROM", "SMD", "PR", "PLO"]),
+)
+def test_means_of_a_yes_no_variable_are_its_counts(small, larger, other, coding, form):
+    """However it is coded, in whichever arm: mean times n is a count."""
+    no, yes = coding if form in ("one arm", "treated", "control", "MN") else (0, 1)
+    values = [yes] * small + [no] * (larger + 11)
+    others = [yes] * other[0] + [no] * other[1]
+    n, share = len(values), small / len(values)
+    if form in ("PR", "PLO"):
+        estimate = share if form == "PR" else math.log(share / (1.0 - share))
+        error = (
+            math.sqrt(share * (1 - share) / n)
+            if form == "PR"
+            else math.sqrt(1 / small + 1 / (n - small))
+        )
+        outcome = effect(form, estimate, error, n)
+    elif form in ("one arm", "MN"):
+        outcome = Moments.from_values(values, question=Q)
+    else:
+        arms = (others, values) if form == "control" else (values, others)
+        outcome = Moments.from_values(*arms, question=Q)
+    if form in ("MN", "MD", "ROM", "SMD"):
+        outcome = outcome.effect(form)
+    assert rule_of(outcome) == "implied_cell"
+    assert any(f": {small} (" in line for line in Disclosure.preset("cms").preview(outcome).learns)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    cells=st.lists(st.integers(33, 300), min_size=4, max_size=4),
+    form=st.sampled_from(["Moments", "MD", "ROM", "SMD"]),
+)
+def test_means_of_a_yes_no_variable_with_large_cells_pass(cells, form):
+    a, b, c, d = cells
+    moments = Moments.from_values([1] * a + [0] * b, [1] * c + [0] * d, question=Q)
+    assert rule_of(moments if form == "Moments" else moments.effect(form)) is None
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), form=st.sampled_from(["Moments", "MN", "MD", "ROM", "SMD"]))
+def test_means_of_measured_values_pass(seed, form):
+    rng = np.random.default_rng(seed)
+    ages = np.rint(rng.normal(60, 12, size=rng.integers(40, 400)))
+    values, control = np.split(ages, [len(ages) // 2])
+    moments = Moments.from_values(values, None if form == "MN" else control, question=Q)
+    assert rule_of(moments if form == "Moments" else moments.effect(form)) is None
+
+
+@pytest.mark.parametrize("others", [1, 3, 5])
+def test_a_few_people_with_a_third_value_are_seen(others):
+    """The number of children, say: 0 or 1 for all but a few."""
+    moments = Moments.from_values([0] * 60 + [1] * 50 + [2] * others, question=Q)
+    assert rule_of(moments) == "implied_cell"
+    assert rule_of(Moments.from_values([0] * 60 + [1] * 50 + [2] * 40, question=Q)) is None
+
+
+@pytest.mark.parametrize(
+    ("measure", "estimate", "error", "n"),
+    [
+        ("PR", 0.03, 0.02, 93),  # 0.0323 of 93 people are 3
+        ("PR", 0.9677, 0.02, 93),
+        ("IRLN", -3.0, 0.38, 500),  # 1/0.38² = 6.9
+        ("IRR", 0.1, 0.5944, 500),  # √(1/3 + 1/50)
+    ],
+)
+def test_rounded_numbers_are_searched_within_their_rounding(measure, estimate, error, n):
+    assert rule_of(effect(measure, estimate, error, n)) == "implied_cell"
 
 
 def test_published_ratios_are_searched_as_widely_as_they_were_rounded():

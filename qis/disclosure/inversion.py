@@ -1,0 +1,259 @@
+"""Inversion: which whole-numbered tables are behind the numbers that are to leave.
+
+An outsider who has the packet asks which tables of people give these bytes. If there is one, and
+each of them has some cell from 1 to the limit, a small group is known to be there, and as a rule
+which. It need not be the same cell in all: tables come in mirror images. If no table fits, the
+numbers come from an adjusted model; if a table without small cells fits too, nothing is proven.
+The work is bounded by counts of steps and never by seconds, so that a slow machine releases nothing
+that a fast one refuses; where the bound is met, what was found stands.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final
+
+import numpy as np
+
+from qis.disclosure.attacks import (
+    TOLERANCE,
+    gives_exactly,
+    half_unit,
+    implied_cells,
+    precision_of,
+    tables_with_events,
+)
+from qis.disclosure.finding import Finding
+from qis.outcomes import Effect, Moments, Outcome
+
+System = list[tuple[Finding, ...]]
+"""All tables that are consistent with one part of an outcome; each is its cells."""
+
+_CODINGS: Final = ((0.0, 1.0), (-1.0, 2.0), (0.0, 100.0), (-0.5, 1.0))
+"""Codes of "no", and steps to "yes"; whole numbers next to each other count as the first."""
+_EXACT: Final = 1e-9
+"""Relative error of numbers that were computed in float64 and not rounded."""
+_MOST: Final = 20_000
+"""Most candidates for one unknown count."""
+_LARGEST_SEARCH: Final = 2_000
+"""People up to whom all tables are tried; the work grows with the square."""
+_SHOWN: Final = 3
+"""Tables of one system that a preview lists."""
+
+
+def proven(outcome: Outcome, *, limit: int) -> Finding | None:
+    """Return a small cell if each table that fits some part of the outcome has one.
+
+    Parameters
+    ----------
+    outcome
+        The outcome that is to be released.
+    limit
+        Smallest count above zero that may be derivable.
+
+    """
+    for system in systems(outcome, limit=limit):
+        small = [_smallest(table, limit) for table in system]
+        if small and all(small):
+            return small[0]
+    return None
+
+
+def readable(outcome: Outcome, *, limit: int) -> list[Finding]:
+    """Return the cells that an outsider may read, for the preview; some tables of each part."""
+    found: list[Finding] = []
+    for system in systems(outcome, limit=limit):
+        for table in system[:_SHOWN]:
+            found += table
+    return found
+
+
+def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
+    """Yield the consistent tables of each part of an outcome that can be solved by itself."""
+    if isinstance(outcome, Moments):
+        yield from _arm("treated arm", outcome.total, outcome.mean, outcome.ss)
+        if outcome.control_total is not None:
+            mean, ss = outcome.control_mean or 0.0, outcome.control_ss or 0.0
+            yield from _arm("control arm", outcome.control_total, mean, ss)
+    elif isinstance(outcome, Effect) and outcome.n is not None:
+        yield from _of_effect(outcome, outcome.n, limit)
+
+
+def _smallest(table: Iterable[Finding], limit: int) -> Finding | None:
+    small = [cell for cell in table if 0 < cell.people < limit]
+    return min(small, key=lambda cell: cell.people, default=None)
+
+
+def _arm(name: str, n: int, mean: float, ss: float, ss_error: float = 0.0) -> Iterator[System]:
+    """Solve an arm's mean and sum of squares for a yes/no variable and for a few odd ones out.
+
+    With k of n people at u + d and the others at u, the mean is u + d k/n and the sum of squares
+    d² k(n − k)/n. Whole numbers of which j lie beyond u and u + 1, with u the mean rounded down,
+    have Σ(x − u)(x − u − 1) = 2 Σ of j or more terms of at least 1.
+    """
+    attack = "from mean and sum of squares, if the values are whole numbers"
+    mean_error = max(half_unit(mean) * 1.01, _EXACT * max(1.0, abs(mean)))
+    ss_error = max(ss_error, half_unit(ss) * 1.01, _EXACT * max(1.0, ss))
+    seen: set[int] = set()
+    system: System = []
+    for zero, step in _CODINGS:
+        of_mean, of_ss = (mean - zero) / step, ss / step**2
+        base = math.floor(of_mean + _EXACT)
+        low, high = (n * (of_mean - base + side * mean_error / step) for side in (-1, 1))
+        for k in _wholes(max(low, 0.0), min(high, float(n))):
+            fits = abs(k * (n - k) / n - of_ss) <= ss_error / step**2
+            if fits and k not in seen and n - k not in seen:
+                seen.add(k)
+                cells = (
+                    ("people with the larger value", k),
+                    ("people with the smaller value", n - k),
+                )
+                system.append(tuple(Finding(attack, f"{cell}, {name}", c) for cell, c in cells))
+    if system:
+        yield system
+        return
+    for zero, step in _CODINGS:
+        total, squares = n * (mean - zero) / step, ss / step**2
+        squares += total * total / n
+        base = math.floor(total / n)
+        beyond = (squares - (2 * base + 1) * total + n * base * (base + 1)) / 2.0
+        slack = 1e-6 * max(1.0, abs(squares) * _EXACT * 1e3)
+        if all(abs(x - round(x)) <= slack for x in (total, squares, beyond)) and round(beyond) > 0:
+            cell = f"people with another value than the two about the mean, or fewer, {name}"
+            yield [(Finding(attack, cell, round(beyond)),)]
+            return
+
+
+def _wholes(low: float, high: float) -> Iterator[int]:
+    """Whole numbers of an interval, with room for rounding errors, at most `_MOST`."""
+    slack = TOLERANCE * max(1.0, abs(high)) * 1e-3
+    first, last = math.ceil(low - slack), math.floor(high + slack)
+    yield from islice(range(max(0, first), last + 1), _MOST)
+
+
+def _of_effect(outcome: Effect, n: int, limit: int) -> Iterator[System]:
+    estimate, error = outcome.estimate, outcome.standard_error
+    of_estimate, of_error = precision_of(outcome)
+    if outcome.measure in ("OR", "RR", "RD", "MD", "ROM"):
+        yield _two_by_two(outcome, n, limit)
+    elif outcome.measure == "MN":
+        ss = error**2 * n * (n - 1)
+        yield from _arm("one arm", n, estimate, ss, 2.0 * ss * of_error / error)
+    elif outcome.measure == "PR":
+        half = max(half_unit(estimate) * 1.01, _EXACT)
+        yield [_of_one_arm("PR", k, n - k) for k in _share(n, estimate, half, 0.0) if k <= n]
+    elif outcome.measure == "PLO":
+        yield _of_log_odds(n, estimate, error, (of_estimate, of_error))
+    elif outcome.measure == "IRLN":
+        low, high = (1.0 / (error + side * of_error) ** 2 for side in (1, -1))
+        yield [(Finding("from IRLN and SE", "events", k),) for k in _wholes(low, high) if k > 0]
+    elif outcome.measure == "IRR":
+        yield _of_rate_ratio(error, of_error)
+    elif outcome.measure == "SMD":
+        yield from _of_standardised(outcome, n, of_estimate, of_error)
+
+
+def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
+    """Tables with a small cell, and one without if there is one: then nothing is proven."""
+    attack = f"from {outcome.measure}, SE and n"
+    system: System = []
+    small = implied_cells(outcome, below=limit)
+    if len(small) > 1:
+        attack += f", one of {len(small)} tables with a small cell that fit"
+    for table in small:
+        cells = table._asdict().items()
+        system.append(tuple(Finding(attack, cell.replace("_", " "), c) for cell, c in cells))
+    # Numbers that a small table gives to the last digit are not rounded, however few digits they
+    # have: an odds ratio of 4 is 4.
+    if n > _LARGEST_SEARCH or any(gives_exactly(outcome, table) for table in small):
+        return system
+    for events in (0, *range(limit, n)):
+        for table in tables_with_events(outcome, events):
+            if all(cell == 0 or cell >= limit for cell in table):
+                cells = table._asdict().items()
+                found = (Finding(attack, cell.replace("_", " "), c) for cell, c in cells)
+                return [*system, tuple(found)]
+    return system
+
+
+def _of_one_arm(measure: str, events: int, others: int) -> tuple[Finding, ...]:
+    attack = f"from {measure} and n"
+    return Finding(attack, "events", events), Finding(attack, "people without event", others)
+
+
+def _share(n: int, share: float, half: float, shift: float) -> Iterator[int]:
+    """Numbers of events whose share, with `shift` added to both cells, is within `half`."""
+    low, high = ((n + 2 * shift) * (share + side * half) - shift for side in (-1, 1))
+    yield from _wholes(max(low, 0.0), high)
+
+
+def _of_log_odds(n: int, estimate: float, error: float, precision: tuple[float, float]) -> System:
+    system: System = []
+    low, high = (1.0 / (1.0 + math.exp(-estimate - side * precision[0])) for side in (-1, 1))
+    for shift in (0.0, 0.5):
+        for k in _share(n, (low + high) / 2.0, (high - low) / 2.0 + _EXACT, shift):
+            cells = k + shift, n - k + shift
+            if (
+                min(cells) > 0
+                and abs(math.sqrt(sum(1.0 / c for c in cells)) - error) <= precision[1]
+            ):
+                system.append(_of_one_arm("PLO", k, n - k))
+    return system
+
+
+def _of_rate_ratio(error: float, half: float) -> System:
+    """Pairs of events with 1/a + 1/c = SE²; the smaller is at most 2/SE²."""
+    system: System = []
+    low, high = (error - half) ** 2, (error + half) ** 2
+    for one in range(1, min(_MOST, math.floor(2.0 / low)) + 1):
+        if high <= 1.0 / one:
+            continue
+        most = 1.0 / (low - 1.0 / one) if low > 1.0 / one else 1e9
+        for other in islice(_wholes(1.0 / (high - 1.0 / one), most), 2):
+            if other >= one:
+                cells = ("events or others in one arm", one), ("in the other", other)
+                system.append(tuple(Finding("from IRR and SE", name, c) for name, c in cells))
+    return system
+
+
+def _of_standardised(
+    outcome: Effect, n: int, of_estimate: float, of_error: float
+) -> Iterator[System]:
+    """SE² = 1/n₁ + 1/n₂ + g²/2n gives the arms; with them g gives a yes/no variable's table."""
+    g, error = outcome.estimate, outcome.standard_error
+    low, high = (
+        (error + side * of_error) ** 2 - (abs(g) - side * of_estimate) ** 2 / (2.0 * n)
+        for side in (-1, 1)
+    )
+    if low <= 0.0:
+        return
+    sizes = np.arange(1, n // 2 + 1)
+    inverse = 1.0 / sizes + 1.0 / (n - sizes)
+    arms = [int(size) for size in sizes[(inverse >= low) & (inverse <= high)]]
+    attack = "from SMD, SE and n"
+    yield [
+        (Finding(attack, "people in one arm", arm), Finding(attack, "in the other", n - arm))
+        for arm in arms
+    ]
+    system: System = []
+    for arm in arms[:_SHOWN] if n <= _LARGEST_SEARCH else ():
+        for first, second in {(arm, n - arm), (n - arm, arm)}:
+            if first < 2 or second < 2:
+                continue
+            a, c = np.meshgrid(np.arange(first + 1.0), np.arange(second + 1.0), indexing="ij")
+            freedom = n - 2
+            squares = a * (first - a) / first + c * (second - c) / second
+            correction = math.exp(
+                math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2)
+                - math.lgamma((freedom - 1) / 2)
+            )  # fmt: skip
+            with np.errstate(all="ignore"):
+                gives = correction * (a / first - c / second) / np.sqrt(squares / freedom)
+            half = max(half_unit(g) * 1.01, _EXACT * max(1.0, abs(g)))
+            for i, j in np.argwhere(np.abs(gives - g) <= half)[:_MOST]:
+                cells = int(i), first - int(i), int(j), second - int(j)
+                names = "events", "others", "control events", "control others"
+                system.append(
+                    tuple(Finding(attack, name, c) for name, c in zip(names, cells, strict=True))
+                )
+    yield system
