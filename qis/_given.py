@@ -157,7 +157,7 @@ def byte_string(value: object, field: str, size: int | None = None) -> bytes:
     return found
 
 
-def instance(value: object, field: str, kind: type[Kind], how: str = "") -> Kind:
+def instance(value: Kind, field: str, kind: Any, how: str = "") -> Kind:
     """Return `value` if it is of a class; `how` says how one comes by such an object."""
     if not isinstance(value, kind):
         raise InputError(

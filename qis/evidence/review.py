@@ -5,10 +5,10 @@ keeps packets, and this turns those under one study into evidence.
 """
 
 import math
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, overload
 
 from qis.errors import InputError
 from qis.evidence.roster import Roster
@@ -87,9 +87,13 @@ class Head(NamedTuple):
     """Why it has no say, so that an older one of the same key may have one; `None` if it has."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Review:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Review(Sequence[Packet]):
     """The evidence of one study, beside everything that a reader of it must see.
+
+    A sequence of the packets that count; it equals a list or tuple of these, and another review of
+    the same content. Given to `qis.synthesise` it keeps the sites' names and what is left out,
+    which a list of its packets would lose.
 
     Packets are in the order of their ids, so that all nodes with the same packets and roster sum
     in the same order.
@@ -124,6 +128,36 @@ class Review:
     roster_digest: bytes
     now: float
 
+    @overload
+    def __getitem__(self, index: int) -> Packet: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Packet, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Packet | tuple[Packet, ...]:
+        return self.evidence[index]
+
+    def __len__(self) -> int:
+        return len(self.evidence)
+
+    def __iter__(self) -> Iterator[Packet]:
+        return iter(self.evidence)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, (list, tuple)):
+            return list(self.evidence) == list(other)
+        if not isinstance(other, Review):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _FIELDS)
+
+    __hash__ = None  # type: ignore[assignment]  # it equals lists, which have none
+
+    def __repr__(self) -> str:
+        return (
+            f"<Review of study {self.study_id.hex()}: {len(self.evidence)} packets of "
+            f"{len(self.sites)} sites count, {len(self.excluded)} do not>"
+        )
+
     @property
     def sites(self) -> tuple[str, ...]:
         """Names of the sites that count, sorted."""
@@ -138,6 +172,9 @@ class Review:
     def excluded_for(self, reason: Reason) -> tuple[Packet, ...]:
         """The packets that are left out for one reason."""
         return tuple(left.packet for left in self.excluded if left.reason is reason)
+
+
+_FIELDS: Final = tuple(field.name for field in fields(Review))
 
 
 def study_id_of(study: Study | bytes | str) -> bytes:

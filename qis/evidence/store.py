@@ -158,8 +158,8 @@ class EvidenceStore(ABC):
 
         return self._read_verdict(packet, admission, review)
 
-    def evidence(self, study: Study | bytes | str, *, now: float | datetime) -> list[Packet]:
-        """The packets that count for a study, in the order of their ids.
+    def evidence(self, study: Study | bytes | str, *, now: float | datetime) -> Review:
+        """The packets that count for a study, in the order of their ids, and what does not count.
 
         Parameters
         ----------
@@ -168,14 +168,20 @@ class EvidenceStore(ABC):
         now
             Unix seconds, or a `datetime` with a zone.
 
-        """
-        return list(self.review(study, now=now).evidence)
+        Returns
+        -------
+        Review
+            A sequence of the packets that count, with their sites' names, and with every packet
+            that does not count and the reason.
 
-    def review(self, study: Study | bytes | str, *, now: float | datetime) -> Review:
-        """The evidence of a study beside everything that does not count, with the reasons."""
+        """
         now = point_in_time(now, "now")
         heads = candidates(self, study_id_of(study))
         return judge(heads, study=study, roster=self.roster, now=now)
+
+    def review(self, study: Study | bytes | str, *, now: float | datetime) -> Review:
+        """Return what `evidence` returns."""
+        return self.evidence(study, now=now)
 
     def set_aside(self, packets: Iterable[Packet]) -> int:
         """Let packets count no longer, whatever the roster says, and stand above nothing.

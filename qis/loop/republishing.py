@@ -111,6 +111,8 @@ class Republisher:
         """Draft the derived packet of a synthesis; `None` if it may not leave or is not new."""
         if synthesis.study is not None and synthesis.study.is_embargoed(self._clock()):
             return None  # only a monitoring role sees these numbers, and must not spread them
+        if not synthesis.is_signed:
+            return None  # nobody could trace it to packets
         outcome = _outcome_of(synthesis)
         packets = [packet for site in synthesis.sites for packet in site.packets]
         if outcome is None or expiry_of(packets) <= self._clock():

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import replace
 from typing import Any, Literal
 
+from qis._declared import require_declared
+from qis._given import instance, several
 from qis.about import Interest
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
@@ -146,7 +148,16 @@ class SynthesisLoop(Lifecycle):
             raise InputError(
                 "approve is None, 'manual' or a rule to call", field="approve", actual=approve
             )
-        self._studies = {study.id: study for study in studies}
+        declared = several(studies, "studies", "qis.Study")
+        for study in declared:
+            instance(study, "studies", Study, "Study(question=…), or Study.load(path)")
+        self._studies = {study.id: study for study in declared}
+        instance(identity, "identity", Identity, "Identity.load(path)")
+        instance(transport, "transport", Transport, "UDPTransport(…), DirectoryTransport(…) …")
+        instance(scheme, "scheme", Scheme, "VectorScheme(…), TermScheme(…), SetScheme(…)")
+        interests = tuple(map(self._completed, _interests(interest)))
+        for study in declared:
+            _require_declared(study, scheme, interests)
         self._distil = distil
         options = Options(
             identity=identity,
@@ -167,7 +178,7 @@ class SynthesisLoop(Lifecycle):
         )
         super().__init__(
             options,
-            interests=tuple(map(self._completed, _interests(interest))),
+            interests=interests,
             interest_people=interest_people,
             outbox=outbox,
             announcer=Announcer(clock, on_event),
@@ -480,4 +491,16 @@ def _interests(given: Interest | Iterable[Interest]) -> tuple[Interest, ...]:
         raise InputError(
             "interest is a qis.Interest, or several: scheme.interest(features)", field="interest"
         )
-    return found
+    return tuple(dict.fromkeys(found))  # one that is given twice is registered once
+
+
+def _require_declared(study: Study, scheme: Scheme[Any], interests: tuple[Interest, ...]) -> None:
+    """Raise unless the scheme, and one of the interests, are those that the study declares."""
+    for number, interest in enumerate(interests, 1):
+        try:
+            require_declared(study, scheme, interest)
+        except InputError:
+            if number == len(interests):
+                raise
+        else:
+            return

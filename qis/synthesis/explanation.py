@@ -70,12 +70,13 @@ def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None)
     weight = "" if site.weight is None else f", weight {site.weight:.1%}"
     without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
     ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)
+    packets = f"; packet {ids}" if ids else ""
     changed = "".join(
         f"; its counts are not exact: {outcome.protection}"
         for outcome in site.outcomes
         if isinstance(outcome, LikelihoodProfile) and outcome.protection
     )
-    return f"{_short(site.name)}: {people}{says}{weight}{without}{changed}; packet {ids}"
+    return f"{_short(site.name)}: {people}{says}{weight}{without}{changed}{packets}"
 
 
 def _short(name: str) -> str:
@@ -93,6 +94,12 @@ def missing(synthesis: Synthesis) -> Iterator[str]:
         yield f"{synthesis.reach.sites} of {synthesis.reach.enrolled} enrolled sites count."
     if synthesis.silent:
         yield f"Nothing came from: {', '.join(synthesis.silent)}."
+    if not synthesis.is_signed:
+        yield (
+            f"Look {synthesis.looks}; method {synthesis.method}; unsigned input: no digest, and "
+            "not to be published."
+        )
+        return
     yield (
         f"Look {synthesis.looks}; method {synthesis.method}; digest {synthesis.digest.hex()[:16]}, "
         f"of everything seen {synthesis.seen_digest.hex()[:16]}."

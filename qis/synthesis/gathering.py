@@ -87,6 +87,8 @@ class Gathered:
         32 bytes that identify the roster by its content.
     now
         Unix seconds: when it was judged.
+    is_signed
+        False if it is of outcomes that came without packets.
 
     """
 
@@ -99,6 +101,7 @@ class Gathered:
     enrolled: int | None
     roster_digest: bytes
     now: float
+    is_signed: bool = True
 
     @property
     def number(self) -> int:
@@ -117,22 +120,36 @@ def gather(
     now: float | None = None,
     *,
     model: Literal["fixed", "random"] = "fixed",
+    roster: Roster | None = None,
 ) -> Gathered:
     """Sort what may be pooled from what may not.
 
-    Plain packets pass the same rules as in a store with an open roster: of one issuer, study and
-    cohort the packet of the highest sequence counts, once. A derived packet that a review lets
-    count (`qis.evidence.with_derived`) enters a fixed-effect synthesis as the estimate in it.
+    Plain packets pass the same rules as in a store with this roster (default: an open one): of one
+    issuer, study and cohort the packet of the highest sequence counts, once. A derived packet that
+    a review lets count (`qis.evidence.with_derived`) enters a fixed-effect synthesis as the
+    estimate in it.
 
     Raises
     ------
     InputError
         If there is no packet and no study.
     IncompatibleEvidenceError
-        If packets of several studies come without saying which one is meant.
+        If packets of several studies come without saying which one is meant, or a review is not of
+        the study given.
 
     """
-    review = packets if isinstance(packets, Review) else _review(list(packets), study, now)
+    if not isinstance(packets, Review):
+        review = _review(list(packets), study, now, roster or Roster.open())
+    else:
+        review = packets
+        if study is not None and study.id != review.study_id:
+            raise IncompatibleEvidenceError(
+                f"the evidence is of study {review.study_id.hex()}, not of {study.question!r} "
+                f"({study.id.hex()}): ask the store for that one's",
+                field="study",
+                actual=review.study_id,
+                limit=study.id,
+            )
     left_out = [
         LeftOut(left.packet, left.site, left.reason.label, _sentence(left))
         for left in review.excluded
@@ -195,7 +212,9 @@ def _estimate_of(derived: Derived) -> Effect:
     )
 
 
-def _review(packets: list[Packet], study: Study | None, now: float | None) -> Review:
+def _review(
+    packets: list[Packet], study: Study | None, now: float | None, roster: Roster
+) -> Review:
     ids = {packet.outcome.study_id for packet in packets}
     if study is not None:
         ids.add(study.id)
@@ -210,7 +229,7 @@ def _review(packets: list[Packet], study: Study | None, now: float | None) -> Re
             actual=tuple(sorted(ids)),
             limit=1,
         )
-    store = MemoryStore(roster=Roster.open(), capacity=max(len(packets), 1))
+    store = MemoryStore(roster=roster, capacity=max(len(packets), 1))
     for packet in packets:
         store.add(packet, now=packet.issued_at)
     if now is None:

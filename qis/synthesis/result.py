@@ -116,6 +116,7 @@ class Synthesis:
     digest
         Digest of the evidence: 32 bytes over the ids of the packets that count, whether anything
         was withdrawn, method, roster and version. Equal on all nodes with the same evidence.
+        Empty, as is `seen_digest`, if the input was unsigned (`is_signed`).
     seen_digest
         Digest of everything seen: 32 bytes over `digest` and each packet that is left out, with the
         reason. It changes when anybody publishes a packet that does not count.
@@ -142,6 +143,11 @@ class Synthesis:
     reach: Reach
     digest: bytes
     seen_digest: bytes
+
+    @property
+    def is_signed(self) -> bool:
+        """True if it rests on packets; false of plain outcomes, when it cannot be published."""
+        return bool(self.digest)
 
     @property
     def is_embargoed(self) -> bool:

@@ -1,19 +1,23 @@
 """From packets to a synthesis: a pure function of the evidence, alike on every node."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Final
 
 from blake3 import blake3
 
 from qis._canonical import encode
+from qis._given import instance, point_in_time
 from qis.errors import IncompatibleEvidenceError, InputError
-from qis.evidence import Review
-from qis.outcomes import Effect, Study, measure_named
+from qis.evidence import Review, Roster
+from qis.identity import Issuer
+from qis.outcomes import Effect, Outcome, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import Likelihood, is_informative
 from qis.synthesis.embargo import embargoed
-from qis.synthesis.gathering import Gathered, SiteEvidence, gather
+from qis.synthesis.gathering import Gathered, SiteEvidence
+from qis.synthesis.given import gather_given
 from qis.synthesis.profiles import (
     Model,
     PooledProfiles,
@@ -30,16 +34,18 @@ METHOD: Final = "exact-likelihood"
 
 
 def synthesise(
-    packets: Iterable[Packet] | Review,
+    packets: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome,
     *,
     model: Model | None = None,
     study: Study | None = None,
+    roster: Roster | None = None,
+    names: Mapping[Issuer, str] | Iterable[str] | None = None,
     method: str = METHOD,
     tau_scale: float | None = None,
     mean_scale: float | None = None,
     level: float = 0.95,
     looks: int = 1,
-    now: float | None = None,
+    now: float | datetime | None = None,
     monitor: bool = False,
 ) -> Synthesis:
     """Pool the evidence of one study, each site with its whole likelihood.
@@ -47,16 +53,26 @@ def synthesise(
     Parameters
     ----------
     packets
-        Verified packets of one study, in any order, repeated or not; or a store's review of it.
-        For each issuer and cohort the packet of the highest sequence counts. The cohorts of one
-        site are combined first.
+        What ``store.evidence(study, now=…)`` gives, which knows the sites and what is left out; or
+        verified packets of one study, in any order, repeated or not; or outcomes, or a single
+        packet or outcome. For each site and cohort one packet counts, as in a store. The cohorts
+        of one site are combined first. Of outcomes, which nobody has signed, the result has no
+        digest and cannot be published (``is_signed`` is false).
     model
         ``"fixed"``: one common effect, estimated where the summed log-likelihood is largest.
         ``"random"``: the mean of effects that differ between sites, with a half-normal prior on
         their standard deviation. Has no default unless the study declares it. Both are computed
         and shown, whichever is chosen.
     study
-        The study, if its declaration is at hand: it gives model, measure and prior scales.
+        The study, if its declaration is at hand: it gives model, measure and prior scales, and
+        must be the one that the evidence belongs to.
+    roster
+        With plain packets: who is believed, and which keys are one site's. Default: everybody, each
+        key as a site named by its hexadecimal digits. Evidence from a store brings its own.
+    names
+        Instead of a roster. With packets: name of each issuer's site, where two issuers of one
+        name (a site's former and present key) are one site. With outcomes: a name for each, where
+        two of one name are two cohorts of one site.
     method
         ``"exact-likelihood"``: counts by their exact conditional likelihood, profiles by their
         curves, estimates by the normal one.
@@ -69,9 +85,9 @@ def synthesise(
     looks
         How often the study has been looked at, this time included.
     now
-        Unix seconds, by which the study's embargo and, with plain packets, its validity are
-        judged. Default: the time of the review; needed with plain packets if the study ends or is
-        under embargo.
+        Unix seconds, or a `datetime` with a zone, by which the study's embargo and, with plain
+        packets, its validity are judged. Default: the time of the review; needed with plain
+        packets if the study ends or is under embargo.
     monitor
         True for a monitoring role, which an embargo does not bind.
 
@@ -91,18 +107,23 @@ def synthesise(
     """
     check_choice(method, "method", (METHOD,))
     check_level(level)
+    if study is not None:
+        instance(study, "study", Study, "Study(question=…), or Study.load(path)")
     chosen = _chosen_model(model, study)
+    now = None if now is None else point_in_time(now, "now")
     if study is not None and now is None and not isinstance(packets, Review):
         _require_time(study)
-    gathered = gather(packets, study, now, model=chosen)
+    gathered = gather_given(packets, study=study, roster=roster, names=names, now=now, model=chosen)
     if study is not None:
         tau_scale = study.tau_scale if tau_scale is None else tau_scale
         mean_scale = study.mean_scale if mean_scale is None else mean_scale
     if mean_scale is not None:
         check_scale(mean_scale, "mean_scale")
     tau_scale = _tau_scale(gathered.measure, chosen, tau_scale)
-    digest = _digest(gathered, [method, chosen, tau_scale, mean_scale, level])
-    seen_digest = _seen_digest(digest, gathered)
+    digest = seen_digest = b""
+    if gathered.is_signed:
+        digest = _digest(gathered, [method, chosen, tau_scale, mean_scale, level])
+        seen_digest = _seen_digest(digest, gathered)
     if (
         study is not None
         and not monitor

@@ -1,0 +1,67 @@
+"""What `qis.synthesise` may be given, and what it becomes: evidence with the names of its sites."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from qis._given import instance, several, shown
+from qis.errors import InputError
+from qis.evidence import Review, Roster, Site
+from qis.identity import Issuer
+from qis.outcomes import Outcome, Study
+from qis.packet import Packet
+from qis.synthesis.gathering import Gathered, gather
+from qis.synthesis.unsigned import gather_outcomes
+
+
+def gather_given(
+    packets: Any,
+    *,
+    study: Study | None,
+    roster: Roster | None,
+    names: Any,
+    now: float | None,
+    model: Literal["fixed", "random"],
+) -> Gathered:
+    """Gather whatever it is that `synthesise` was given."""
+    if roster is not None:
+        instance(roster, "roster", Roster, "Roster.load(path)")
+        if names is not None:
+            raise InputError("give a roster or names, not both: a roster names", field="names")
+    if isinstance(packets, Review):
+        if roster is not None or names is not None:
+            raise InputError(
+                "this evidence was judged by its store's roster, which names the sites: set "
+                "store.roster instead",
+                field="roster" if names is None else "names",
+            )
+        return gather(packets, study, now, model=model)
+    one = isinstance(packets, (Packet, Outcome))
+    what = "packets (Packet.parse verifies bytes) or outcomes"
+    given = several([packets] if one else packets, "packets", what)
+    if given and all(isinstance(each, Outcome) for each in given):
+        if roster is not None:
+            raise InputError("outcomes have no issuer: give names, one for each", field="roster")
+        return gather_outcomes(given, study, names, now)
+    for each in given:
+        instance(each, "packets", Packet, "Packet.parse verifies bytes; or give outcomes only")
+    if names is not None:
+        roster = _roster_of(given, names)
+    return gather(given, study, now, model=model, roster=roster)
+
+
+def _roster_of(packets: Sequence[Packet], names: Any) -> Roster:
+    """A roster of the names given; whoever has none is a site named by the key."""
+    if not isinstance(names, Mapping):
+        raise InputError(
+            f"names is {shown(names)}; with packets it maps issuers to names: "
+            "{packet.issuer: 'name'}",
+            field="names",
+        )
+    keys: dict[str, list[Issuer]] = {}
+    for issuer in {*names, *(packet.issuer for packet in packets)}:
+        instance(issuer, "names", Issuer, "packet.issuer")
+        name = names.get(issuer, str(issuer))
+        if type(name) is not str:
+            raise InputError(f"names holds {shown(name)}; a name is a text", field="names")
+        keys.setdefault(name, []).append(issuer)
+    return Roster(tuple(Site.of(name, *sorted(keys[name])) for name in sorted(keys)))
