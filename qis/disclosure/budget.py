@@ -1,6 +1,5 @@
 """Privacy budget: how much privacy (ε) each study may lose, and how much it has lost."""
 
-from collections import defaultdict
 from dataclasses import dataclass
 from decimal import Decimal
 from os import PathLike
@@ -9,7 +8,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from qis._paths import file_path
-from qis.disclosure.lines import append_line, read_lines
+from qis.disclosure.lines import LineFile
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Outcome
 
@@ -32,8 +31,8 @@ class PrivacyBudget:
     """A total ε for every study, and what was spent of it. It is on disk before noise is drawn.
 
     The ε of one study add up, whatever cohorts they were spent on. Each study has its own budget: a
-    person who is in several studies loses up to their sum. Only one process may use the file at a
-    time.
+    person who is in several studies loses up to their sum. Several processes may share the file:
+    each payment is made under its lock, with what the others have paid.
 
     Parameters
     ----------
@@ -59,15 +58,12 @@ class PrivacyBudget:
             )
         self.epsilon = epsilon
         self.path = None if path is None else file_path(path, without="None")
-        self._paid: defaultdict[bytes, list[Decimal]] = defaultdict(list)
-        self._released: set[bytes] = set()
-        if self.path is not None and self.path.exists():
-            for entry in read_lines(self.path, _entry):
-                self._take_in(entry)
+        self._file = LineFile(self.path, _entry)
 
     def spent(self, study_id: bytes) -> float:
         """The ε that was paid for a study so far."""
-        return float(sum(self._paid[study_id]))
+        self._file.refresh()
+        return float(sum(self._paid(study_id)))
 
     def spend(self, study_id: bytes, epsilon: float, *, now: float) -> None:
         """Pay ε for a release, before its noise is drawn.
@@ -85,17 +81,19 @@ class PrivacyBudget:
         if price <= 0 or not price.is_finite():
             raise InputError(f"epsilon is {epsilon!r}; it is positive", field="epsilon")
         total = Decimal(repr(float(self.epsilon)))
-        if sum(self._paid[study_id]) + price > total:
-            terms = " + ".join(f"{one.normalize():f}" for one in (*self._paid[study_id], price))
-            after = sum(self._paid[study_id]) + price
-            raise DisclosureError(
-                f"privacy budget of study {study_id.hex()}: {terms} = {after.normalize():f}, the "
-                f"limit is {total.normalize():f}. {_WAYS_OUT}.",
-                field="privacy_budget",
-                actual=float(after),
-                limit=self.epsilon,
-            )
-        self._note(_Entry(study_id, price, b""), now)
+        with self._file.writing():
+            paid = self._paid(study_id)
+            after = sum(paid) + price
+            if after > total:
+                terms = " + ".join(f"{one.normalize():f}" for one in (*paid, price))
+                raise DisclosureError(
+                    f"privacy budget of study {study_id.hex()}: {terms} = {after.normalize():f}, "
+                    f"the limit is {total.normalize():f}. {_WAYS_OUT}.",
+                    field="privacy_budget",
+                    actual=float(after),
+                    limit=self.epsilon,
+                )
+            self._note(_Entry(study_id, price, b""), now)
 
     def note_release(self, outcome: Outcome, *, now: float) -> None:
         """Remember an outcome that was paid for, so that `Disclosure` knows it again."""
@@ -104,26 +102,26 @@ class PrivacyBudget:
 
     def covers(self, outcome: Outcome) -> bool:
         """True if exactly this outcome was paid for."""
-        return blake3(outcome.encoded()).digest() in self._released
+        self._file.refresh()
+        digest = blake3(outcome.encoded()).digest()
+        return any(entry.digest == digest for entry in self._file.lines)
+
+    def _paid(self, study_id: bytes) -> list[Decimal]:
+        return [
+            entry.epsilon
+            for entry in self._file.lines
+            if entry.study_id == study_id and not entry.digest
+        ]
 
     def _note(self, entry: _Entry, now: float) -> None:
-        if self.path is not None:
-            append_line(
-                self.path,
-                {
-                    "study": entry.study_id.hex(),
-                    "epsilon": str(entry.epsilon),
-                    "digest": entry.digest.hex(),
-                    "at": now,
-                },
-            )
-        self._take_in(entry)
-
-    def _take_in(self, entry: _Entry) -> None:
-        if entry.digest:
-            self._released.add(entry.digest)
-        else:
-            self._paid[entry.study_id].append(entry.epsilon)
+        self._file.append(
+            {
+                "study": entry.study_id.hex(),
+                "epsilon": str(entry.epsilon),
+                "digest": entry.digest.hex(),
+                "at": now,
+            }
+        )
 
 
 def _entry(content: dict[str, Any]) -> _Entry:

@@ -227,8 +227,10 @@ class Disclosure:
             If the ledger cannot be written; then the release must not be made.
 
         """
-        self.check(outcome, subjects=subjects)
-        if not isinstance(outcome, _WITHOUT_PATIENTS) and not self._is_paid(outcome):
+        if isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
+            return
+        with self.ledger.writing():
+            self.check(outcome, subjects=subjects)
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:

@@ -5,7 +5,8 @@ keep every version for ever, so a new release is compared with all former ones, 
 cohorts too.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,7 @@ from typing import Any, Final, NamedTuple
 from blake3 import blake3
 
 from qis._paths import file_path
-from qis.disclosure.lines import append_line, read_lines
+from qis.disclosure.lines import LineFile
 from qis.errors import InputError
 from qis.outcomes import Outcome
 
@@ -122,8 +123,8 @@ class Emission:
 class EmissionLedger:
     """Record of all releases, in memory or in a file that is synced before each release.
 
-    The file (mode 0600) holds keyed hashes of subjects, so it stays at the site. Only one process
-    may write to it.
+    The file (mode 0600) holds keyed hashes of subjects, so it stays at the site. Several
+    processes may use it: each reads what the others have noted, under its lock, before it decides.
 
     Parameters
     ----------
@@ -134,19 +135,29 @@ class EmissionLedger:
     Raises
     ------
     StorageDamagedError
-        If a line of the file is no emission.
+        If a line of the file is no emission, or it was cut short while it was in use.
 
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
         self.path = None if path is None else file_path(path, without="None")
-        self._emissions: list[Emission] = []
-        if self.path is not None and self.path.exists():
-            self._emissions = read_lines(self.path, _emission)
+        self._file = LineFile(self.path, _emission)
+
+    def __iter__(self) -> Iterator[Emission]:
+        """All releases, in the order in which they were made."""
+        self._file.refresh()
+        return iter(tuple(self._file.lines))
 
     def of_study(self, study_id: bytes) -> list[Emission]:
         """The releases under a study, in the order in which they were made."""
-        return [emission for emission in self._emissions if emission.study_id == study_id]
+        self._file.refresh()
+        return [emission for emission in self._file.lines if emission.study_id == study_id]
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Keep other processes from noting a release between a check and `note`."""
+        with self._file.writing():
+            yield
 
     def note(self, emission: Emission) -> None:
         """Write down a release, before it is made.
@@ -157,9 +168,7 @@ class EmissionLedger:
             If the file cannot be written; then nothing may be released.
 
         """
-        if self.path is not None:
-            append_line(self.path, _line(emission))
-        self._emissions.append(emission)
+        self._file.append(_line(emission))
 
 
 def _line(emission: Emission) -> dict[str, Any]:

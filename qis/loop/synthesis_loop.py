@@ -67,8 +67,9 @@ class SynthesisLoop(Lifecycle):
         The trusted sites, for the default store; default: `Roster.open()`, everybody.
     disclosure
         What may leave the site; default: the preset "cms" (no cell of 1 to 10 people), with a
-        ledger that is lost when the process ends. To publish what is public already, pass
-        ``Disclosure.preset("none")``.
+        ledger of releases beside the outbox (its name and ".releases.jsonl"), or in memory like it:
+        a ledger that forgets lets two releases through that differ by one person. To publish what
+        is public already, say ``Disclosure.preset("none")``.
     outbox
         Where packets are kept, on disk before `publish` returns, until another site holds them;
         default: in memory, so that what was not sent is lost with the process.
@@ -165,7 +166,7 @@ class SynthesisLoop(Lifecycle):
             scheme=scheme,
             store=store,
             studies=self._studies,
-            disclosure=Disclosure.preset("cms") if disclosure is None else disclosure,
+            disclosure=_by_default(outbox) if disclosure is None else disclosure,
             audit=audit,
             approve=approve,
             republish_interval_s=republish_interval_s if republish else None,
@@ -483,6 +484,14 @@ class SynthesisLoop(Lifecycle):
 
     def _completed(self, interest: Interest) -> Interest:
         return replace(interest, studies=(*interest.studies, *self._studies))
+
+
+def _by_default(outbox: Outbox | None) -> Disclosure:
+    """The rules of a loop that was given none; they remember for as long as the outbox does."""
+    if outbox is None or outbox.path is None:
+        return Disclosure.preset("cms")
+    name = outbox.path.with_name(f"{outbox.path.name}.releases.jsonl")
+    return Disclosure.preset("cms", ledger=name)
 
 
 def _interests(given: Interest | Iterable[Interest]) -> tuple[Interest, ...]:

@@ -252,7 +252,7 @@ def report(files, parts):
         "emitted": {entry.subject[0]: entry.details["sequence"] for entry in emitted},
         "ledger": [
             emission.digest.hex()
-            for emission in qis.disclosure.EmissionLedger(files.folder / "ledger.jsonl")._emissions
+            for emission in qis.disclosure.EmissionLedger(files.folder / "ledger.jsonl")
         ],
         "left_digests": [
             qis.disclosure.ledger.Emission.of(p.outcome, None, at=0.0).digest.hex()

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -166,7 +167,7 @@ def test_rounding_protects_only_if_a_table_without_small_cells_fits_too(cells, d
     assert decimals < 3 or not harmless
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     small=st.integers(1, 10),
     larger=st.integers(0, 400),
@@ -196,10 +197,12 @@ def test_means_of_a_yes_no_variable_are_its_counts(small, larger, other, coding,
     if form in ("MN", "MD", "ROM", "SMD"):
         outcome = outcome.effect(form)
     assert rule_of(outcome) == "implied_cell"
-    assert any(f": {small} (" in line for line in Disclosure.preset("cms").preview(outcome).learns)
+    learns = Disclosure.preset("cms").preview(outcome).learns
+    shown = [re.search(r": (\d+) \(from", line) for line in learns]
+    assert any(found and 0 < int(found[1]) < 11 for found in shown)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     cells=st.lists(st.integers(33, 300), min_size=4, max_size=4),
     form=st.sampled_from(["Moments", "MD", "ROM", "SMD"]),
@@ -210,7 +213,7 @@ def test_means_of_a_yes_no_variable_with_large_cells_pass(cells, form):
     assert rule_of(moments if form == "Moments" else moments.effect(form)) is None
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 2**32), form=st.sampled_from(["Moments", "MN", "MD", "ROM", "SMD"]))
 def test_means_of_measured_values_pass(seed, form):
     rng = np.random.default_rng(seed)
