@@ -24,7 +24,8 @@ from qis.disclosure.attacks import (
     tables_with_events,
 )
 from qis.disclosure.finding import Finding
-from qis.outcomes import Effect, Moments, Outcome
+from qis.disclosure.weights import tables_by_weight
+from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
 System = list[tuple[Finding, ...]]
 """All tables that are consistent with one part of an outcome; each is its cells."""
@@ -37,6 +38,8 @@ _MOST: Final = 20_000
 """Most candidates for one unknown count."""
 _LARGEST_SEARCH: Final = 2_000
 """People up to whom all tables are tried; the work grows with the square."""
+_ROOM: Final = 2
+"""An arm's size that is known roughly must be this many times the limit."""
 _SHOWN: Final = 3
 """Tables of one system that a preview lists."""
 
@@ -56,6 +59,15 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
         small = [_smallest(table, limit) for table in system]
         if small and all(small):
             return small[0]
+    if isinstance(outcome, QuadraticLikelihood):
+        for system in tables_by_weight(outcome):
+            found = [small for table in system if (small := _smallest(table, limit))]
+            if found:
+                return found[0]
+    if isinstance(outcome, LikelihoodProfile):
+        for arm in _arms_without_events(outcome):
+            if arm.people < _ROOM * limit:
+                return arm
     return None
 
 
@@ -65,7 +77,33 @@ def readable(outcome: Outcome, *, limit: int) -> list[Finding]:
     for system in systems(outcome, limit=limit):
         for table in system[:_SHOWN]:
             found += table
+    if isinstance(outcome, QuadraticLikelihood):
+        for system in tables_by_weight(outcome):
+            for table in system[:_SHOWN]:
+                found += table
+    if isinstance(outcome, LikelihoodProfile):
+        found += _arms_without_events(outcome)
     return found
+
+
+def _arms_without_events(outcome: LikelihoodProfile) -> list[Finding]:
+    """Estimate the number of people of an arm in which nothing happened.
+
+    The slope at a ratio of 1 is the expected number of events in that arm: all events times its
+    share of the people at risk. It is exact for a 2×2 table, and for survival times as far as both
+    arms are followed equally long.
+    """
+    n, events = outcome.n, outcome.events
+    if outcome.protection or n is None or not events or outcome.is_informative is False:
+        return []
+    ends = (outcome.slope_below, outcome.slope_above)
+    if all(round(-slope) for slope in ends):
+        return []
+    step = 1e-3
+    low, high = outcome.log_likelihood(np.array([-step, step]))
+    expected = abs(float(high - low)) / (2.0 * step)
+    name = "people in the arm without events, about"
+    return [Finding("from the profile's slope at a ratio of 1", name, round(n * expected / events))]
 
 
 def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
