@@ -61,9 +61,10 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
             return small[0]
     if isinstance(outcome, QuadraticLikelihood):
         for system in tables_by_weight(outcome):
-            found = [small for table in system if (small := _smallest(table, limit))]
-            if found:
-                return found[0]
+            for table in system:
+                cell = _smallest(table, limit)
+                if cell is not None:
+                    return cell
     if isinstance(outcome, LikelihoodProfile):
         for arm in _arms_without_events(outcome):
             if arm.people < _ROOM * limit:

@@ -1,10 +1,11 @@
 """Inversion of score and information of logistic models whose people do not all weigh a quarter.
 
-Two cases have weights that follow from the packet alone. With an intercept of the site's own at a zero
-anchor everybody has the fitted probability ȳ, events over people, and so the weight ȳ(1 − ȳ). And where
-a yes/no feature and the intercept are all that the anchor knows of, each of the two groups has one
-weight: its number of people then says which, and must give whole numbers of events that add up. The
-anchor itself is not needed for that, so a gate that has not seen it finds what an outsider finds.
+Two cases have weights that follow from the packet alone. With an intercept of the site's own at a
+zero anchor everybody has the fitted probability ȳ, events over people, and so the weight ȳ(1 − ȳ).
+And where a yes/no feature and the intercept are all that the anchor knows of, each of the two
+groups has one weight: its number of people then says which, and must give whole numbers of events
+that add up. The anchor itself is not needed for that, so a gate that has not seen it finds what an
+outsider finds.
 """
 
 import math
@@ -12,10 +13,13 @@ from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qis.disclosure.finding import Finding
 from qis.outcomes import QuadraticLikelihood
 from qis.outcomes._quadratic_coding import UNIT
+
+Floats = NDArray[np.float64]
 
 _RELATIVE: Final = 1e-4
 """Relative error that 16-bit numbers may leave in an entry of the information."""
@@ -30,8 +34,8 @@ Table = tuple[Finding, ...]
 def tables_by_weight(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
     """Yield, for each feature and pair of features, the whole-numbered tables that fit.
 
-    Without the anchor a list may hold more tables than an outsider finds, who knows it. So one with a
-    small cell is enough to keep an outcome back.
+    Without the anchor a list may hold more tables than an outsider finds, who knows it. So one with
+    a small cell is enough to keep an outcome back.
     """
     events, n = outcome.events, outcome.n
     if outcome.model != "logistic" or events is None or not 0 < events < n <= _MOST_PEOPLE:
@@ -119,9 +123,8 @@ def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[l
     for column in range(1, len(score)):
         weight = float(table[column, column])
         # A yes/no feature equals its square, so its entry is that of the first row too.
-        if weight <= 0.0 or abs(table[0, column] - weight) > 2 * _RELATIVE * math.sqrt(
-            weight * whole
-        ):
+        near = 2.0 * _RELATIVE * math.sqrt(max(weight, 0.0) * whole)
+        if weight <= 0.0 or abs(table[0, column] - weight) > near:
             continue
         fits: list[Table] = []
         slack = _score_error(outcome, column) + _score_error(outcome, 0)
@@ -133,10 +136,10 @@ def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[l
                     for group, sign in zip(groups, (side, other_side), strict=True)
                 )
                 with np.errstate(invalid="ignore"):
-                    near = (np.abs(inside - np.rint(inside)) <= error + slack) & (
+                    fit = (np.abs(inside - np.rint(inside)) <= error + slack) & (
                         np.abs(inside + outside - events) <= error + other_error + slack
                     )
-                for at in np.flatnonzero(near):
+                for at in np.flatnonzero(fit):
                     having, among = int(size[at]), round(float(inside[at]))
                     if 0 <= among <= having and 0 <= events - among <= n - having:
                         cells = having, among, n - having, events - among
@@ -145,8 +148,8 @@ def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[l
 
 
 def _events(
-    people: np.ndarray, information: float, score: float, sign: float, whole: float
-) -> tuple[np.ndarray, np.ndarray]:
+    people: Floats, information: float, score: float, sign: float, whole: float
+) -> tuple[Floats, Floats]:
     """Events of a group of one weight, for each number of people, and the error of 16 bits."""
     with np.errstate(invalid="ignore", divide="ignore"):
         weight = information / people

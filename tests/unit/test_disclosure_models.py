@@ -106,9 +106,7 @@ def survival(treated, control, rng):
     times[treated + happened] = rng.uniform(0.0, 9.0, size=len(happened))
     events[treated + happened] = True
     arm = np.arange(n) < treated
-    return LikelihoodProfile.from_survival(
-        question="q", measure="HR", stop=times, event=events, treated=arm
-    )
+    return LikelihoodProfile.from_survival(question="q", times=times, events=events, treated=arm)
 
 
 @settings(max_examples=30, deadline=None)
