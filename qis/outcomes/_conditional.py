@@ -8,7 +8,7 @@ All functions take many sites at once: row i belongs to site i, column j to the 
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +60,8 @@ class Tables(_Rows):
     total: Floats
     control_events: Floats
     control_total: Floats
+
+    is_concave: ClassVar[bool] = True
 
     @property
     def _all_events(self) -> Floats:
@@ -246,7 +248,8 @@ class Rates(_Rows):
     """Conditional likelihoods of a log rate ratio: events of the first arm given those of both.
 
     The events of both arms are Poisson; so those of the first are binomial, with the odds equal to
-    the rate ratio times that of the person-times.
+    the rate ratio times that of the person-times. With equal person-times and the people without
+    event in place of the control arm's events it is the likelihood of one arm's log odds.
 
     Parameters
     ----------
@@ -260,6 +263,8 @@ class Rates(_Rows):
     events: Floats
     control_events: Floats
     log_time_ratio: Floats
+
+    is_concave: ClassVar[bool] = True
 
     @property
     def limiting_slopes(self) -> tuple[Floats, Floats]:

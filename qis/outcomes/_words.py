@@ -42,7 +42,8 @@ def _shown(name: str, value: Any) -> str:
         return "not said"
     if name == "measure":
         measure = MEASURES[value]
-        scale = ", on the natural log scale" if measure.is_ratio else ""
+        scale = ", on the natural log scale" if measure.is_logarithmic else ""
+        scale = ", on the logit scale" if measure.scale == "logit" else scale
         return f"{value}, {measure.label}{scale}"
     if isinstance(value, bytes):
         shown = value.hex()

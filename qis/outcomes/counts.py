@@ -35,6 +35,7 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._conditional import Rates, Tables
+from qis.outcomes._poisson import PoissonRates
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
 from qis.outcomes.profile import LikelihoodProfile
@@ -46,8 +47,9 @@ class Counts(Outcome):
     """Events among people, in one arm or in two.
 
     Two arms pool as an odds ratio, or as a rate ratio where person-times are given, with the
-    conditional likelihood: cells of zero need no correction. Any other measure has to be asked
-    for, with `effect`.
+    conditional likelihood. One arm pools as a proportion (its log odds, with the binomial
+    likelihood), or as a rate (its logarithm, with the Poisson one) where a person-time is given.
+    Cells of zero need no correction. Any other measure has to be asked for, with `effect`.
 
     Parameters
     ----------
@@ -110,10 +112,13 @@ class Counts(Outcome):
             object.__setattr__(self, f"{arm}person_time", real)
 
     @property
-    def measure(self) -> str | None:
-        """The measure that the counts pool as: OR, IRR with person-time, `None` with one arm."""
+    def measure(self) -> str:
+        """The measure that the counts pool as.
+
+        Two arms: "OR", or "IRR" with person-time. One arm: "PLO", or "IRLN" with person-time.
+        """
         if self.control_events is None:
-            return None
+            return "PLO" if self.person_time is None else "IRLN"
         return "OR" if self.person_time is None else "IRR"
 
     @property
@@ -128,26 +133,20 @@ class Counts(Outcome):
 
     @property
     def is_informative(self) -> bool:
-        """True if the likelihood of the ratio depends on it: two arms, and not all alike."""
+        """True if the likelihood depends on the effect: one arm, or two that are not all alike."""
         if self.control_events is None:
-            return False
+            return True
         if self.person_time is not None:
             return self.all_events > 0
         return 0 < self.all_events < self.n
 
     def log_likelihood(self, theta: ArrayLike) -> NDArray[np.float64]:
-        """The exact conditional log-likelihood at log ratios, in the shape of `theta`.
+        """The exact log-likelihood at values of the effect, in the shape of `theta`.
 
-        It is the logarithm of the probability of the first arm's events given those of both, at the
-        log odds ratio (log rate ratio with person-time) `theta`, less a constant with person-time.
-
-        Raises
-        ------
-        InputError
-            If there is one arm only.
-
+        Two arms: the logarithm of the probability of the first arm's events given those of both, at
+        the log odds ratio (log rate ratio with person-time) `theta`. One arm: that of its events,
+        at the log odds (log rate with person-time) `theta`. Less a constant, but for odds ratios.
         """
-        self._require_two_arms()
         where = np.asarray(theta, dtype=np.float64)
         values, _, _ = exact_of([self]).evaluate(where.ravel())
         curve: NDArray[np.float64] = values[0].reshape(where.shape)
@@ -165,7 +164,12 @@ class Counts(Outcome):
             If there is one arm only.
 
         """
-        measure = self._require_two_arms()
+        if self.control_events is None:
+            raise InputError(
+                "one arm has no ratio, and a profile is of one; send these counts themselves, "
+                f"which pool as {self.measure} by their exact likelihood",
+                field="control_events",
+            )
         rows = exact_of([self])
 
         def evaluate(
@@ -178,18 +182,13 @@ class Counts(Outcome):
         return LikelihoodProfile.from_evaluation(
             evaluate,
             (float(below[0]), float(above[0])),
-            measure=measure,
+            measure=self.measure,
             n=self.n,
             events=self.all_events,
             study_id=self.study_id,
             question=self.question,
             cohort=self.cohort,
         )
-
-    def _require_two_arms(self) -> str:
-        if self.measure is None:
-            raise InputError("one arm has no ratio; use effect('PLO')", field="control_events")
-        return self.measure
 
     def effect(self, measure: str) -> Effect:
         """Estimate and standard error of a measure, by the usual large-sample formulas.
@@ -220,8 +219,8 @@ class Counts(Outcome):
             )
         if 0 in cells[measure]:
             raise NoEstimateError(
-                f"a cell is zero, so the {measure} has no estimate with a standard error; send the "
-                "Counts or their profile(), which lose nothing",
+                f"a cell is zero, so the {measure} has no estimate with a standard error; send "
+                f"these Counts themselves, which pool as {self.measure} and lose nothing",
                 field="events",
                 actual=cells[measure],
             )
@@ -306,9 +305,16 @@ class Counts(Outcome):
         )
 
 
-def exact_of(counts: Sequence[Counts]) -> Tables | Rates:
-    """The exact likelihoods of two-arm counts of one measure, one a row in the given order."""
+def exact_of(counts: Sequence[Counts]) -> Tables | Rates | PoissonRates:
+    """The exact likelihoods of counts of one measure, one a row in the given order."""
     own = np.array([c.events for c in counts], dtype=np.float64)
+    if counts[0].measure == "IRLN":
+        return PoissonRates(
+            events=own, person_time=np.array([c.person_time or 1.0 for c in counts])
+        )
+    if counts[0].measure == "PLO":
+        without = np.array([c.total - c.events for c in counts], dtype=np.float64)
+        return Rates(events=own, control_events=without, log_time_ratio=np.zeros_like(own))
     other = np.array([c.control_events or 0 for c in counts], dtype=np.float64)
     if counts[0].measure == "IRR":
         times = [(c.person_time or 1.0, c.control_person_time or 1.0) for c in counts]

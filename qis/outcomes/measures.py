@@ -3,8 +3,9 @@
 The wire code of a measure is fixed for ever; new measures get new codes.
 """
 
+import math
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from qis.errors import InputError
 
@@ -26,6 +27,8 @@ class Measure:
     default_tau_scale
         Scale of the half-normal prior on the between-site standard deviation, in the measure's
         own units; `None` where it has units, so that the analyst must choose one.
+    scale
+        Of measures of one arm that travel transformed: ``"log"`` or ``"logit"``.
     bounds
         Domain of the parameter on the scale that it travels in. Without units it ends at ±50,
         with units at ±1e30: beyond that a number is a mistake or an attack, and pooling it with
@@ -40,11 +43,31 @@ class Measure:
     label: str
     is_ratio: bool
     default_tau_scale: float | None
+    scale: Literal["identity", "log", "logit"] = "identity"
     bounds: tuple[float, float] = (-50.0, 50.0)
     errors: tuple[float, float] = (1e-8, 1e4)
 
+    @property
+    def is_logarithmic(self) -> bool:
+        """True if it travels as a natural logarithm."""
+        return self.is_ratio or self.scale == "log"
 
-_UNITS: Final = {"bounds": (-1e30, 1e30), "errors": (1e-30, 1e30)}
+    @property
+    def has_null(self) -> bool:
+        """True if 0 means no effect; a proportion, rate or mean of one arm has no such value."""
+        return self.name not in ("PLO", "IRLN", "MN", "PR")
+
+    def back(self, value: float) -> float:
+        """A value as people read it: ratio, rate, proportion in [0, 1], or as it is."""
+        if self.is_logarithmic:
+            # exp(700) is near the largest float64.
+            return math.exp(value) if value < 700.0 else math.inf
+        if self.scale == "logit":
+            return 1.0 / (1.0 + math.exp(-value)) if value > -700.0 else 0.0
+        return value
+
+
+_UNITS: Final[dict[str, Any]] = {"bounds": (-1e30, 1e30), "errors": (1e-30, 1e30)}
 
 _ALL: Final = (
     Measure("OR", 1, "odds ratio", is_ratio=True, default_tau_scale=0.5),
@@ -52,8 +75,8 @@ _ALL: Final = (
     Measure("HR", 3, "hazard ratio", is_ratio=True, default_tau_scale=0.5),
     Measure("IRR", 4, "incidence rate ratio", is_ratio=True, default_tau_scale=0.5),
     Measure("ROM", 5, "ratio of means", is_ratio=True, default_tau_scale=0.5),
-    Measure("PLO", 6, "log odds of a proportion", is_ratio=False, default_tau_scale=0.5),
-    Measure("IRLN", 7, "log incidence rate", is_ratio=False, default_tau_scale=0.5),
+    Measure("PLO", 6, "proportion", is_ratio=False, default_tau_scale=1.0, scale="logit"),
+    Measure("IRLN", 7, "incidence rate", is_ratio=False, default_tau_scale=1.0, scale="log"),
     Measure("SMD", 8, "standardised mean difference", is_ratio=False, default_tau_scale=0.5),
     Measure("MD", 9, "mean difference", is_ratio=False, default_tau_scale=None, **_UNITS),
     Measure("MN", 10, "mean", is_ratio=False, default_tau_scale=None, **_UNITS),

@@ -17,7 +17,10 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import vector
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
@@ -30,10 +33,18 @@ from qis.outcomes._base import (
     common_fields,
     set_counts,
 )
+from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
 from qis.outcomes.study import Study
 
+LEAST_PEOPLE: Final = 3
+"""With fewer people in an arm the likelihood of its mean has no finite integral."""
+NO_LIKELIHOOD: Final = (
+    "an arm has fewer than three people, or all have one value, so that its variance and with it "
+    "the likelihood are unknown; merge it with another group of the same site "
+    "(qis.outcomes.moments.merge_moments)"
+)
 _LARGEST = 1e60
 _LARGEST_SS = 1e120
 
@@ -41,6 +52,10 @@ _LARGEST_SS = 1e120
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments(Outcome):
     """Number, mean and sum of squared deviations from the mean, in one arm or in two.
+
+    One arm pools as a mean, two as a difference of means, with the normal likelihood in which each
+    arm's variance is free and profiled out: a few people whose variance happens to be small count
+    for as little as they know. Any other measure has to be asked for, with `effect`.
 
     Parameters
     ----------
@@ -70,6 +85,15 @@ class Moments(Outcome):
     control_ss: float | None = None
 
     def __post_init__(self, study: Study | None) -> None:
+        pools_as = "MN" if self.control_total is None else "MD"
+        if isinstance(study, Study) and study.measure not in (None, pools_as):
+            raise InputError(
+                f"the study measures {study.measure}; these moments pool as {pools_as}: send "
+                f".effect({study.measure!r})",
+                field="measure",
+                actual=pools_as,
+                limit=study.measure,
+            )
         Outcome.__post_init__(self, study)
         control = (self.control_total, self.control_mean, self.control_ss)
         if 0 < sum(part is not None for part in control) < len(control):
@@ -109,9 +133,41 @@ class Moments(Outcome):
         return cls(study=study, question=question, cohort=cohort, **_named(arms))
 
     @property
+    def measure(self) -> str:
+        """The measure that the moments pool as: "MN" with one arm, "MD" with two."""
+        return "MN" if self.control_total is None else "MD"
+
+    @property
     def n(self) -> int:
         """People in all arms."""
         return self.total + (self.control_total or 0)
+
+    @property
+    def is_informative(self) -> bool:
+        """True if there is a likelihood: 3 people or more in each arm, and not all of one value."""
+        arms = [(self.total, self.ss)]
+        if self.control_total is not None:
+            arms.append((self.control_total, self.control_ss or 0.0))
+        return all(people >= LEAST_PEOPLE and ss > 0.0 for people, ss in arms)
+
+    def log_likelihood(self, theta: ArrayLike) -> NDArray[np.float64]:
+        """The log-likelihood of the mean, or difference of means, in the shape of `theta`.
+
+        The values are normal; it is largest over the variance of each arm, and over the control
+        arm's mean. Relative to its largest value.
+
+        Raises
+        ------
+        NoEstimateError
+            If an arm has fewer than three people or does not vary.
+
+        """
+        if not self.is_informative:
+            raise NoEstimateError(NO_LIKELIHOOD, field="total")
+        where = np.asarray(theta, dtype=np.float64)
+        values = rows_of([self]).value(where.ravel())
+        curve: NDArray[np.float64] = values[0].reshape(where.shape)
+        return curve
 
     def effect(self, measure: str) -> Effect:
         """Estimate and standard error of a measure, by the usual large-sample formulas.
@@ -189,6 +245,23 @@ class _Arm:
     @property
     def variance(self) -> float:
         return self.ss / (self.total - 1)
+
+
+def rows_of(moments: Sequence[Moments]) -> Means | MeanDifferences:
+    """The likelihoods of informative moments of one measure, one a row in the given order."""
+    people, mean, ss = (
+        np.array([getattr(m, name) for m in moments], dtype=np.float64)
+        for name in ("total", "mean", "ss")
+    )
+    if moments[0].measure == "MN":
+        return Means(people=people, mean=mean, ss=ss)
+    return MeanDifferences(
+        people=people,
+        ss=ss,
+        control_people=np.array([m.control_total or 0 for m in moments], dtype=np.float64),
+        control_ss=np.array([m.control_ss or 0.0 for m in moments]),
+        difference=mean - np.array([m.control_mean or 0.0 for m in moments]),
+    )
 
 
 def merge_moments(parts: Sequence[Moments], *, cohort: str = "") -> Moments:

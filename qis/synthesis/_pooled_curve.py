@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from qis.outcomes._curves import Curves
 from qis.synthesis._roots import passing_zero
-from qis.synthesis.currency import Likelihood
+from qis.synthesis.currency import Likelihood, has_tails
 
 Floats = NDArray[np.float64]
 
@@ -35,7 +35,8 @@ class PooledCurve:
     """Searches one log-likelihood that is not a mere parabola.
 
     Where every row is concave the sum has one maximum, which Newton's steps find. Sampled curves
-    are cubics in between their points, so that their sum may have several: it is scanned first.
+    are cubics in between their points, and the likelihoods of means have heavy tails, so that their
+    sums may have several: they are scanned first.
 
     Parameters
     ----------
@@ -49,20 +50,25 @@ class PooledCurve:
         low, high = likelihood.span
         self._ends = low - _MARGIN, high + _MARGIN
         self._scan: Floats | None = None
-        if likelihood.curves is None:
+        if likelihood.is_concave:
             return
         count = min(math.ceil((self._ends[1] - self._ends[0]) / _STEP), _LONGEST)
         points = np.linspace(*self._ends, count + 1)
         if likelihood.precision > 0.0:
             near = np.linspace(-12.0, 12.0, 481) * likelihood.precision**-0.5
             points = np.sort(np.concatenate((points, likelihood.centre + near)))
+        if count == _LONGEST and has_tails(likelihood.exact):
+            # Peaks may be narrower than the steps. Only rows of means are this far apart.
+            errors = likelihood.exact.sharpest**-0.5
+            near = likelihood.exact.centre + np.multiply.outer(np.linspace(-6.0, 6.0, 25), errors)
+            points = np.sort(np.concatenate((points, near.ravel())))
         self._scan = points
         self._heights = self._rough_heights(points)
 
     def _rough_heights(self, points: Floats) -> Floats:
         """Values at the scan's points; of many exact rows their sum is interpolated."""
         whole = self._likelihood
-        if whole.exact is None:
+        if whole.exact is None or whole.curves is None:
             return whole.value(points)
         exact = replace(whole, curves=None)
         knots = np.linspace(*self._ends, math.ceil((self._ends[1] - self._ends[0]) * 2.0) + 1)

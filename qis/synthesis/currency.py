@@ -7,18 +7,21 @@ as study and measure are the same.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import fsum, inf
-from typing import Final, Self
+from math import frexp, fsum, inf, ldexp
+from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeIs
 
 from qis.errors import IncompatibleEvidenceError, InputError
-from qis.outcomes import Counts, Effect, LikelihoodProfile
+from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments
 from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes._curves import Curves
+from qis.outcomes._means import MeanDifferences, Means
+from qis.outcomes._poisson import PoissonRates
 from qis.outcomes.counts import exact_of
+from qis.outcomes.moments import rows_of
 from qis.outcomes.profile import curves_of
 from qis.synthesis._sites import check_sites
 
@@ -26,7 +29,9 @@ Floats = NDArray[np.float64]
 _CELLS: Final = 1 << 20
 """Most numbers computed at once; bounds the memory to 8 MiB an array."""
 
-Poolable = Effect | LikelihoodProfile | Counts
+Poolable = Effect | LikelihoodProfile | Counts | Moments
+Exact = Tables | Rates | PoissonRates | Means | MeanDifferences
+"""Rows that give a log-likelihood at any value, as opposed to one sampled at some points."""
 
 
 def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
@@ -48,7 +53,7 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
         if not is_poolable(outcome):
             raise InputError(
                 f"this {type(outcome).__name__} has no log-likelihood of one effect; pool Effects, "
-                "LikelihoodProfiles and Counts of two arms",
+                "LikelihoodProfiles, Counts and Moments",
                 field="outcomes",
                 actual=type(outcome).__name__,
             )
@@ -65,15 +70,13 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
 
 
 def is_poolable(outcome: object) -> TypeIs[Poolable]:
-    """True if the outcome has a log-likelihood of one effect; counts of a single arm have none."""
-    if isinstance(outcome, Counts):
-        return outcome.measure is not None
-    return isinstance(outcome, Effect | LikelihoodProfile)
+    """True if the outcome is of a kind that has a log-likelihood of one effect."""
+    return isinstance(outcome, Poolable)
 
 
 def measure_of(outcome: Poolable) -> str:
     """Name of the measure under which the outcome is pooled, such as "OR"."""
-    return outcome.measure or ""
+    return outcome.measure
 
 
 def events_of(outcome: Poolable) -> int | None:
@@ -97,7 +100,7 @@ class Likelihood:
     curves
         One row for each profile, in an order that depends on their content only; `None`: none.
     exact
-        One row for each outcome of counts, in such an order; `None`: none.
+        One row for each outcome of counts or moments, in such an order; `None`: none.
     precision, centre
         Those of the parabola ``-precision * (theta - centre)**2 / 2``; with precision 0 there is
         none.
@@ -105,7 +108,7 @@ class Likelihood:
     """
 
     curves: Curves | None = None
-    exact: Tables | Rates | None = None
+    exact: Exact | None = None
     precision: float = 0.0
     centre: float = 0.0
 
@@ -132,9 +135,11 @@ class Likelihood:
             others.sort(key=lambda outcome: outcome.encoded())
         profiles = [outcome for outcome in others if isinstance(outcome, LikelihoodProfile)]
         counts = [outcome for outcome in others if isinstance(outcome, Counts)]
+        moments = [outcome for outcome in others if isinstance(outcome, Moments)]
+        exact = exact_of(counts) if counts else rows_of(moments) if moments else None
         return cls(
             curves=curves_of(profiles) if profiles else None,
-            exact=exact_of(counts) if counts else None,
+            exact=exact,
             precision=precision,
             centre=centre,
         )
@@ -154,7 +159,7 @@ class Likelihood:
         )
 
     @property
-    def rows(self) -> tuple[Curves | Tables | Rates, ...]:
+    def rows(self) -> tuple[Curves | Exact, ...]:
         """The terms that are not the parabola, each of one row or more."""
         return tuple(rows for rows in (self.curves, self.exact) if rows is not None)
 
@@ -193,6 +198,37 @@ class Likelihood:
         return float(slopes[0] - slopes[1])
 
     @property
+    def is_concave(self) -> bool:
+        """True if it surely has one maximum at most; sampled curves and means may have several."""
+        return self.curves is None and (self.exact is None or self.exact.is_concave)
+
+    @property
+    def frame(self) -> tuple[float, float]:
+        """Origin and unit in which the numbers are neither large nor small: (0, 1) without units.
+
+        Where the measure has units, the largest value of the sharpest row and its standard error,
+        the latter as a power of two, so that dividing by it rounds nothing.
+        """
+        if not has_tails(self.exact):
+            return 0.0, 1.0
+        sharpest = self.exact.sharpest
+        row = int(sharpest.argmax())
+        precision, origin = float(sharpest[row]), float(self.exact.centre[row])
+        if self.precision > precision:
+            precision, origin = self.precision, self.centre
+        return origin, ldexp(1.0, frexp(precision**-0.5)[1] - 1)
+
+    def moved(self, origin: float, unit: float) -> "Likelihood":
+        """The same as a function of ``(theta - origin) / unit``."""
+        if (origin, unit) == (0.0, 1.0):
+            return self
+        return Likelihood(
+            exact=self.exact.moved(origin, unit) if has_tails(self.exact) else None,
+            precision=self.precision * unit * unit,
+            centre=(self.centre - origin) / unit,
+        )
+
+    @property
     def limits(self) -> tuple[float, float]:
         """Values at minus and plus infinity, often minus infinity."""
         if self.precision > 0.0:
@@ -220,13 +256,18 @@ class Likelihood:
         return inf if sharpest <= 0.0 else sharpest**-0.5
 
 
-def exact_rows(parts: Sequence[Tables | Rates]) -> Tables | Rates | None:
+def has_tails(rows: Exact | None) -> TypeIs[Means | MeanDifferences]:
+    """True of likelihoods of means: they have units, and heavy tails on both sides."""
+    return isinstance(rows, Means | MeanDifferences)
+
+
+def exact_rows(parts: Sequence[Exact]) -> Exact | None:
     """All rows of one measure in one, in the given order; `None` if there are none."""
-    tables = [part for part in parts if isinstance(part, Tables)]
-    rates = [part for part in parts if isinstance(part, Rates)]
-    if tables:
-        return Tables.stacked(tables)
-    return Rates.stacked(rates) if rates else None
+    if not parts:
+        return None
+    kind: Any = type(parts[0])  # of one measure all are of one type
+    joined: Exact = kind.stacked(parts)
+    return joined
 
 
 def _parabola(effects: list[Effect]) -> tuple[float, float]:
@@ -242,7 +283,7 @@ def _parabola(effects: list[Effect]) -> tuple[float, float]:
     return precision, fsum(products) / precision
 
 
-def _summed(rows: Curves | Tables | Rates, theta: Floats) -> list[Floats]:
+def _summed(rows: Curves | Exact, theta: Floats) -> list[Floats]:
     """Values and derivatives, summed over all rows."""
     # Blocks bound the memory; each column is summed row by row, alike in every block.
     width = max(_CELLS // len(rows), 1)

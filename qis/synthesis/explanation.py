@@ -26,7 +26,8 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
 
 
 def _answer(synthesis: Synthesis) -> Iterator[str]:
-    words = measure_named(synthesis.measure or "").label
+    measure = measure_named(synthesis.measure or "")
+    words = measure.label
     declared = synthesis.study is not None and synthesis.study.model == synthesis.model
     whose = "the study's model" if declared else "the model asked for"
     yield f"{words[:1].upper()}{words[1:]} ({synthesis.measure}), {synthesis.level:.0%} intervals."
@@ -36,6 +37,8 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
         if result is None:
             continue
         name, target = _MODELS[result.model]
+        if not measure.has_null:
+            target = target.replace("effect", measure.label)
         mark = f", {whose}" if result.model == synthesis.model else ""
         yield f"{name} ({target}{mark}): {_numbers(synthesis, result)}."
         if result.note:
@@ -43,6 +46,8 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
         if result.tau is not None and result.tau_interval is not None:
             low, high = result.tau_interval
             yield f"  tau {result.tau:.3g} [{low:.3g}, {high:.3g}]"
+    if synthesis.sites_without_events:
+        yield f"{synthesis.sites_without_events} of {len(synthesis.sites)} sites saw no event."
     if synthesis.confidence_sequence is not None and synthesis.fixed is not None:
         limits = synthesis.forest().numbers(synthesis.fixed.estimate, synthesis.confidence_sequence)
         yield f"Common effect, valid however often one looks: {limits}."

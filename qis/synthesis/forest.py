@@ -101,7 +101,16 @@ class Forest:
     @property
     def is_ratio(self) -> bool:
         """True if the axis shows exponentials of the estimates."""
-        return measure_named(self.measure).is_ratio
+        return measure_named(self.measure).is_logarithmic
+
+    @property
+    def has_null(self) -> bool:
+        """True if 0 means no effect, which the plot then shows as a line."""
+        return measure_named(self.measure).has_null
+
+    @property
+    def _is_share(self) -> bool:
+        return measure_named(self.measure).scale == "logit"
 
     @property
     def heading(self) -> str:
@@ -112,6 +121,8 @@ class Forest:
     def axis_label(self) -> str:
         """The measure in words, with its scale."""
         words = measure_named(self.measure).label
+        if self._is_share:
+            return f"{words} in percent (logit scale)"
         return f"{words} (logarithmic scale)" if self.is_ratio else words
 
     @property
@@ -134,6 +145,8 @@ class Forest:
 
     def number(self, value: float) -> str:
         """One value as text on the shown scale, with three digits or two decimals."""
+        if self._is_share:
+            return f"{percent(measure_named(self.measure).back(value))} %"
         # exp(700) is near the largest float64; a greater ratio is shown as that.
         shown = math.exp(min(value, 700.0)) if self.is_ratio else value
         if math.isinf(value):
@@ -149,7 +162,7 @@ class Forest:
 
     def axis(self) -> Interval:
         """The ends of the axis: no effect, all summaries, and what is near enough of the rows."""
-        shown = [0.0]
+        shown = [0.0] if self.has_null else []
         for summary in self.summaries:
             limits = (*summary.interval, *(summary.prediction or ()))
             shown += [x for x in limits if math.isfinite(x)]
@@ -164,7 +177,7 @@ class Forest:
             if row.interval is not None and all(map(math.isfinite, row.interval))
         )
         reach = _SHOWN_HALF_WIDTHS * widths[len(widths) // 2] if widths else 1.0
-        low, high = min(shown), max(shown)
+        low, high = (min(shown), max(shown)) if shown else (0.0, 0.0)
         inside = [x for x in limits_of_rows if low - reach <= x <= high + reach]
         low, high = min([low, *inside]), max([high, *inside])
         if not high > low:
@@ -175,8 +188,27 @@ class Forest:
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Positions on the axis (on the scale of the estimates) with their labels."""
         low, high = self.axis()
+        if self._is_share:
+            return _share_ticks(low, high)
         positions = _ratio_ticks(low, high) if self.is_ratio else _linear_ticks(low, high)
         return tuple((x, _tick_label(x, ratio=self.is_ratio)) for x in positions)
+
+
+def percent(share: float) -> str:
+    """A share in [0, 1] in percent, with as many decimals as keep it from 0 and from 100."""
+    rest = 100.0 * min(share, 1.0 - share)
+    decimals = 1 if rest == 0.0 or rest >= 0.1 else min(math.ceil(-math.log10(rest)) + 1, 8)
+    return f"{100.0 * share:.{decimals}f}"
+
+
+def _share_ticks(low: float, high: float) -> tuple[tuple[float, str], ...]:
+    """Round percentages within the axis, whose ends are log odds; at most seven."""
+    small = [step * 10.0**power for power in range(-8, 1) for step in (1.0, 2.0, 5.0)]
+    below = [*small, 10.0, 20.0, 30.0, 40.0]
+    shares = [*below, 50.0, *(100.0 - share for share in reversed(below))]
+    inside = [share for share in shares if low <= math.log(share / (100.0 - share)) <= high]
+    chosen = inside[:: math.ceil(len(inside) / _MOST_TICKS) or 1]
+    return tuple((math.log(share / (100.0 - share)), f"{share:.8g}") for share in chosen)
 
 
 def thousands(count: int) -> str:

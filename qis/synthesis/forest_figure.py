@@ -103,7 +103,8 @@ def _frame(axes: Any, forest: Forest, lines: int) -> None:
     axes.set_xlabel(forest.axis_label, fontsize=9, color=_INK)
     axes.set_yticks([])
     axes.spines[["left", "right", "top"]].set_visible(False)
-    axes.plot([0.0, 0.0], [-0.55, lines + 0.1], color=_FAINT, linewidth=1.0, zorder=0)
+    if forest.has_null:
+        axes.plot([0.0, 0.0], [-0.55, lines + 0.1], color=_FAINT, linewidth=1.0, zorder=0)
     with_estimate = [s for s in forest.summaries if s.estimate is not None]
     if with_estimate:
         axes.plot(

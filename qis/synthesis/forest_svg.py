@@ -79,8 +79,9 @@ class _Drawing:
         parts.append(
             _text(middle, y + 31, self._forest.axis_label, anchor="middle", size=11, letters=60)
         )
-        zero = self._x(0.0)
-        parts.append(_line(zero, _TOP - 4, zero, y, (_FAINT, 1.0)))
+        if self._forest.has_null:
+            zero = self._x(0.0)
+            parts.append(_line(zero, _TOP - 4, zero, y, (_FAINT, 1.0)))
         return parts
 
     def _row(self, row: ForestRow, y: float) -> list[str]:

@@ -8,15 +8,31 @@ from typing import Final, Literal, NamedTuple
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
 from qis.evidence.review import Excluded, study_id_of
-from qis.outcomes import MEASURES, Derived, Effect, Outcome, Retraction, Study
+from qis.outcomes import (
+    MEASURES,
+    Anchor,
+    Derived,
+    Effect,
+    Moments,
+    Outcome,
+    QuadraticLikelihood,
+    Record,
+    Retraction,
+    Study,
+)
+from qis.outcomes.moments import NO_LIKELIHOOD
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
-_UNPOOLABLE: Final = (
-    "not poolable",
-    "It has no log-likelihood of one effect (counts of one arm, a model's quadratic likelihood, "
-    "a record): other functions read it.",
-)
+_UNPOOLABLE: Final = "not poolable"
+_REMEDIES: Final[dict[type[Outcome], str]] = {
+    QuadraticLikelihood: "It is a model's likelihood, not that of one effect: "
+    "qis.combine_quadratics pools those of one study.",
+    Anchor: "It is the point at which models are expanded, and no evidence: "
+    "qis.combine_quadratics takes it as anchors=.",
+    Record: "It is a record of the application's own, and no evidence of one effect: read it from "
+    "loop.matches() or from the store.",
+}
 _OF_A_COMMON_EFFECT: Final = (
     Reason.DERIVED.label,
     "It is a synthesis, which says nothing of how sites differ: it counts under the fixed model "
@@ -164,10 +180,10 @@ def gather(
             poolable.append((packet, _estimate_of(outcome)))
         elif isinstance(outcome, Derived):
             left_out.append(LeftOut(packet, name, *_OF_A_COMMON_EFFECT))
-        elif is_poolable(outcome):
+        elif is_poolable(outcome) and not _lacks_likelihood(outcome):
             poolable.append((packet, outcome))
         else:
-            left_out.append(LeftOut(packet, name, *_UNPOOLABLE))
+            left_out.append(LeftOut(packet, name, _UNPOOLABLE, _remedy(outcome)))
     measure = _prevailing(study, [outcome for _, outcome in poolable])
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
     for packet, outcome in poolable:
@@ -194,6 +210,19 @@ def gather(
         enrolled=len(review.enrolled) or None,
         roster_digest=review.roster_digest,
         now=review.now,
+    )
+
+
+def _lacks_likelihood(outcome: Outcome) -> bool:
+    return isinstance(outcome, Moments) and not outcome.is_informative
+
+
+def _remedy(outcome: Outcome) -> str:
+    """Why an outcome has no log-likelihood of one effect, and what to do with it."""
+    if isinstance(outcome, Moments):
+        return f"{NO_LIKELIHOOD[:1].upper()}{NO_LIKELIHOOD[1:]}."
+    return _REMEDIES.get(
+        type(outcome), f"A {type(outcome).__name__} has no log-likelihood of one effect."
     )
 
 
@@ -260,7 +289,7 @@ def _of_another_question(outcome: Outcome, question: str) -> tuple[str, str]:
     return (
         "another question",
         f"It carries this study's id but asks {outcome.question!r}; this synthesis is of "
-        f"{question!r}. They are never pooled.",
+        f"{question!r}. They are never pooled: agree on one Study, whose id fixes its question.",
     )
 
 
@@ -275,7 +304,8 @@ def _prevailing(study: Study | None, outcomes: list[Poolable]) -> str | None:
 def _of_another_measure(outcome: Poolable, measure: str | None) -> tuple[str, str]:
     return (
         "another measure",
-        f"It is of {measure_of(outcome)}; this synthesis is of {measure}. They are never pooled.",
+        f"It is of {measure_of(outcome)}; this synthesis is of {measure}. They are never pooled: "
+        "declare the measure in the study, or publish it under a question of its own.",
     )
 
 

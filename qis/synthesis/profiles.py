@@ -197,9 +197,11 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     alone = informative[0] if len(informative) == 1 else None
     if isinstance(alone, Effect):
         return _normal(alone.estimate, alone.standard_error, quantile)
-    pooled = Likelihood.of(informative)
-    if pooled.is_parabola:
-        return _normal(pooled.centre, pooled.precision**-0.5, quantile)
+    whole = Likelihood.of(informative)
+    if whole.is_parabola:
+        return _normal(whole.centre, whole.precision**-0.5, quantile)
+    origin, unit = whole.frame
+    pooled = whole.moved(origin, unit)
     search = PooledCurve(pooled)
     # The chi-squared quantile with 1 degree of freedom is the square of the normal one.
     drop = quantile**2 / 2.0
@@ -215,9 +217,9 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     note = "" if math.isfinite(high - low) else _OPEN
     read = [place for place in (argmax, low, high) if math.isfinite(place)]
     return Answer(
-        estimate=argmax,
-        standard_error=error if math.isfinite(error) else None,
-        interval=(low, high),
+        estimate=origin + unit * argmax,
+        standard_error=unit * error if math.isfinite(error) else None,
+        interval=(origin + unit * low, origin + unit * high),
         note=note,
         marks=_marks(_slope_error(pooled, read), error if math.isfinite(error) else 1.0),
     )
@@ -282,13 +284,22 @@ def _random(
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
             marks=_marks(_slope_error(Likelihood.sum(sites), [border]), 1.0),
         )
-    found = posterior_of_mean(sites, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
+    origin, unit = Likelihood.sum(sites).frame
+    if mean_scale is not None:  # its prior is about 0
+        origin, mean_scale = 0.0, mean_scale / unit
+    found = posterior_of_mean(
+        [site.moved(origin, unit) for site in sites],
+        tau_scale=tau_scale / unit,
+        mean_scale=mean_scale,
+        level=level,
+    )
+    low, high = found.interval
     return Answer(
-        estimate=found.median,
-        standard_error=found.sd,
-        interval=found.interval,
-        tau=found.tau,
-        tau_interval=found.tau_interval,
+        estimate=origin + unit * found.median,
+        standard_error=unit * found.sd,
+        interval=(origin + unit * low, origin + unit * high),
+        tau=unit * found.tau,
+        tau_interval=(unit * found.tau_interval[0], unit * found.tau_interval[1]),
         marks=_marks(found.slope_error, found.sd),
     )
 

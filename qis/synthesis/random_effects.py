@@ -18,11 +18,13 @@ from numpy.typing import NDArray
 
 from qis.outcomes._conditional import Rates, Tables
 from qis.outcomes._curves import Curves
+from qis.outcomes._means import MeanDifferences, Means
+from qis.outcomes._poisson import PoissonRates
 from qis.synthesis._density import Density
 from qis.synthesis._knots import Knots
 from qis.synthesis._pooled_curve import border, maximum_of
 from qis.synthesis.bayesian import mean_and_tau
-from qis.synthesis.currency import Likelihood, exact_rows
+from qis.synthesis.currency import Exact, Likelihood, exact_rows, has_tails
 
 Floats = NDArray[np.float64]
 
@@ -37,6 +39,9 @@ _NEGLIGIBLE: Final = 22.0
 _WIDEST_TAU: Final = 6.5
 """Largest tau, in units of the prior's scale: 1e-10 of the prior's mass lies beyond."""
 _NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(9)
+_LEGENDRE = np.polynomial.legendre.leggauss(12)
+_PANEL, _PANEL_WEIGHTS = (_LEGENDRE[0] + 1.0) / 2.0, _LEGENDRE[1] / 2.0
+"""Points in [0, 1] and their weights."""
 _REACH: Final = 8.5
 """Standard deviations about a mean beyond which nothing is left."""
 _LONGEST: Final = 1 << 16
@@ -222,6 +227,11 @@ class _Evidence:
         peak, _ = maximum_of(self._total)
         if math.isfinite(peak):
             points.append(peak + self._total.finest * np.linspace(-12.0, 12.0, 61))
+        if has_tails(self._total.exact):
+            # The posterior may have a peak at each site.
+            errors = self._total.exact.sharpest**-0.5
+            near = self._total.exact.centre + np.multiply.outer(np.linspace(-6.0, 6.0, 13), errors)
+            points.append(near.ravel())
         if mean_scale is not None:
             points.append(np.linspace(-9.0, 9.0, 101) * mean_scale)
         return np.unique(np.concatenate(points))
@@ -243,6 +253,9 @@ class _Evidence:
         return float(np.sum(errors, axis=0).max()) if errors else 0.0
 
 
+_Fast = Curves | Knots | PoissonRates | Means | MeanDifferences
+
+
 class _Curved:
     """Sites that are not normal and about equally sharp, so that one step suits them all."""
 
@@ -250,14 +263,20 @@ class _Curved:
         self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
         self._centres = np.array([site.centre for site in sites])[:, np.newaxis]
         self._finest = min(1.0, *(site.finest for site in sites))
-        self._rows: list[tuple[Curves | Knots, NDArray[np.intp]]] = []
+        self._rows: list[tuple[_Fast, NDArray[np.intp]]] = []
         curves = [(k, site.curves) for k, site in enumerate(sites) if site.curves is not None]
         if curves:
             self._rows.append((Curves.stacked([c for _, c in curves]), _owners(curves)))
         exact = [(k, site.exact) for k, site in enumerate(sites) if site.exact is not None]
         stacked = exact_rows([rows for _, rows in exact])
         if stacked is not None:
-            self._rows.append((Knots.of(stacked), _owners(exact)))
+            # Sums over tables are slow, so they are interpolated; the others are as fast.
+            fast = Knots.of(stacked) if isinstance(stacked, Tables | Rates) else stacked
+            self._rows.append((fast, _owners(exact)))
+        self._peaks = np.array([])
+        if has_tails(stacked):
+            normal = [site.centre for site in sites if site.precision > 0.0]
+            self._peaks = np.concatenate((stacked.centre, normal))
 
     def _values(self, theta: Floats) -> Floats:
         """Log-likelihoods, shape (sites, m)."""
@@ -277,7 +296,7 @@ class _Curved:
         """
         total = np.zeros(means.size)
         for rows, owners in self._rows:
-            if isinstance(rows, Knots):
+            if not isinstance(rows, Curves):  # the others are exact everywhere
                 continue
             for index, mean in enumerate(means.tolist()):
                 if tau <= 0.5 * self._finest:
@@ -294,12 +313,16 @@ class _Curved:
     def log_marginal(self, grid: _Grid) -> Floats:
         """Log marginal likelihood, summed over these sites; shape (taus, means)."""
         total = np.empty((grid.taus.size, grid.means.size))
-        smooth = grid.taus <= 0.5 * self._finest
+        # Gauss-Hermite quadrature is exact for polynomials, which heavy tails are not.
+        smooth = grid.taus <= (0.25 if self._peaks.size else 0.5) * self._finest
         for row in np.flatnonzero(smooth):
             tau = float(grid.taus[row])
             log_marginal = self._by_hermite if tau > 0.0 else self._without_spread
             total[row] = log_marginal(grid.means, tau)
-        if not smooth.all():
+        if self._peaks.size:
+            for row in np.flatnonzero(~smooth):
+                total[row] = self._by_panels(grid.means, float(grid.taus[row]))
+        elif not smooth.all():
             total[~smooth] = self._by_trapezoid(grid.means, grid.taus[~smooth])
         return total
 
@@ -334,6 +357,39 @@ class _Curved:
             start += kernel.shape[1]
         return total.reshape(taus.size, means.size) + len(heights) * math.log(step)
 
+    def _by_panels(self, means: Floats, tau: float) -> Floats:
+        """Gauss-Legendre quadrature on panels that are narrow only where something is.
+
+        Likelihoods of means never vanish, so that equal steps would be very many. At a distance
+        from a peak they change as slowly as the distance is long, and the normal density changes
+        within tau everywhere.
+        """
+        low, high = float(means.min()) - _REACH * tau, float(means.max()) + _REACH * tau
+        octaves = max(math.ceil(math.log2((high - low) / self._finest)), 1)
+        reach = 2.0 * self._finest * 2.0 ** np.arange(octaves)
+        near = np.add.outer(self._peaks, np.concatenate((-reach, [0.0], reach))).ravel()
+        edges = np.unique(np.concatenate(([low, high], near[(near > low) & (near < high)])))
+        # Peaks of many sites lie close together: two edges this close are one.
+        kept = np.concatenate(([True], np.diff(edges) > 0.5 * self._finest))
+        edges = np.unique(np.concatenate((edges[kept], [low, high])))
+        parts = np.ceil(np.diff(edges) / (3.0 * tau)).astype(np.intp)
+        widths = np.repeat(np.diff(edges) / parts, parts)
+        within = np.arange(widths.size) - np.repeat(np.add.accumulate(parts) - parts, parts)
+        starts = np.repeat(edges[:-1], parts) + within * widths
+        theta = (starts[:, np.newaxis] + widths[:, np.newaxis] * _PANEL).ravel()
+        weights = (widths[:, np.newaxis] * _PANEL_WEIGHTS).ravel()
+        logs = self._values(theta)
+        tops = logs.max(axis=1, keepdims=True)
+        heights = np.exp(logs - tops) * weights
+        total = np.empty(means.size)
+        start = 0
+        for kernel in _kernels(theta, means, np.array([tau])):
+            with np.errstate(divide="ignore"):
+                sums = np.log(heights @ kernel) + tops
+            total[start : start + kernel.shape[1]] = sums.sum(axis=0)
+            start += kernel.shape[1]
+        return total
+
     def _theta_points(self, means: Floats, tau: float) -> tuple[Floats, float]:
         """Equally spaced points of theta where a site's likelihood matters, and their step."""
         reach = _REACH * tau
@@ -352,7 +408,7 @@ class _Curved:
         return theta, float(theta[1] - theta[0])
 
 
-def _owners(rows: Sequence[tuple[int, Curves | Tables | Rates]]) -> NDArray[np.intp]:
+def _owners(rows: Sequence[tuple[int, Curves | Exact]]) -> NDArray[np.intp]:
     """For each row, the index of the site that it belongs to."""
     return np.repeat([k for k, _ in rows], [len(of_site) for _, of_site in rows]).astype(np.intp)
 

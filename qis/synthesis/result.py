@@ -1,9 +1,11 @@
 """The result of a synthesis: both models' answers, who is in it, who is not, and why."""
 
 import math
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from qis.outcomes import Study, measure_named
 from qis.packet import Packet
@@ -191,12 +193,19 @@ class Synthesis:
 
     @property
     def back_transformed(self) -> tuple[float | None, float, float]:
-        """Estimate and limits as people read them: exponentials for ratio measures."""
+        """Estimate and limits as people read them: ratios, rates, proportions in [0, 1]."""
         low, high = self.interval
-        if self.measure is None or not measure_named(self.measure).is_ratio:
+        if self.measure is None:
             return self.estimate, low, high
-        middle = None if self.estimate is None else math.exp(self.estimate)
-        return middle, _exp(low), _exp(high)
+        back = measure_named(self.measure).back
+        middle = None if self.estimate is None else back(self.estimate)
+        return middle, back(low), back(high)
+
+    @property
+    def sites_without_events(self) -> int | None:
+        """How many of the sites saw no event; `None` if one did not say how many it saw."""
+        events = [site.events for site in self.sites]
+        return None if None in events else events.count(0)
 
     def explain(self) -> str:
         """Every number traced to packets and sites, and every packet left out, in plain words."""
@@ -289,20 +298,31 @@ class Synthesis:
 
     def __repr__(self) -> str:
         numbers = self.forest().numbers(self.estimate, self.interval) if self.sites else "nothing"
+        measure = f"{self.measure} " if self.measure else ""
+        note = f"; {self.note}" if self.note and self.sites else ""
         return (
-            f"<Synthesis of {len(self.sites)} sites, {self.measure} {numbers}: {self.question!r}>"
+            f"<Synthesis of {len(self.sites)} sites, {measure}{numbers}: {self.question!r}{note}"
+            f"{''.join(self._left_out())}>"
         )
+
+    def _left_out(self) -> Iterator[str]:
+        """Why packets are left out and what would change it, each reason once."""
+        reasons = Counter((left.reason, left.sentence) for left in self.excluded)
+        shown = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+        for (reason, sentence), count in shown[:_SHOWN_REASONS]:
+            yield f"; left out: {count} {reason}. {sentence}"
+        if len(shown) > _SHOWN_REASONS:
+            more = sum(count for _, count in shown[_SHOWN_REASONS:])
+            yield f"; {more} more left out for other reasons, see explain()"
 
     def _repr_html_(self) -> str:
         if not self.sites:
-            return f"<p>{escape(self.question)}: no evidence.</p>"
-        left = f" {len(self.excluded)} packets are left out." if self.excluded else ""
-        words = f"<p>{len(self.sites)} sites.{left} {escape(self.note)}</p>"
+            left = escape("".join(self._left_out()))
+            return f"<p>{escape(self.question)}: no evidence{left or '.'}</p>"
+        left = escape(" ".join(part.removeprefix("; ") for part in self._left_out()))
+        words = f"<p>{len(self.sites)} sites. {escape(self.note)} {left}</p>"
         return f"<figure>{forest_svg(self.forest())}{words}</figure>"
 
 
-def _exp(value: float) -> float:
-    try:
-        return math.exp(value)
-    except OverflowError:
-        return math.inf
+_SHOWN_REASONS: Final = 5
+"""Most reasons that a one-line description lists; `Synthesis.explain` has them all."""
