@@ -29,7 +29,7 @@ class Match(NamedTuple):
     """The scheme's similarity to what was searched for, in [0, 1]."""
 
 
-class _Rows(Protocol):
+class _SketchRows(Protocol):
     """Sketches in rows 0, 1, …, laid out so that one kind of scheme searches them fast."""
 
     def extend(self, sketches: Sketches) -> None: ...
@@ -189,7 +189,7 @@ class FingerprintIndex:
         return [Match(position, similarity) for position, similarity in pairs]
 
 
-def _rows(scheme: Scheme[Any]) -> _Rows:
+def _rows(scheme: Scheme[Any]) -> _SketchRows:
     if isinstance(scheme, FieldScheme):
         return BitIndex(scheme)
     if isinstance(scheme, TermScheme):

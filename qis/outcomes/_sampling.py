@@ -130,9 +130,9 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
         # It bends about where the slope is half of that on the other side.
         half = (slopes[0] if rising > 0 else slopes[1]) / 2.0
         bend = _falls_through(evaluate, half)
-        grid = _Grid(evaluate, rising, bend, slopes)
+        grid = _SamplingGrid(evaluate, rising, bend, slopes)
     else:
-        grid = _Grid(evaluate, 0, _falls_through(evaluate, 0.0), slopes)
+        grid = _SamplingGrid(evaluate, 0, _falls_through(evaluate, 0.0), slopes)
     return grid.sample()
 
 
@@ -152,7 +152,7 @@ def pointwise(log_likelihood: Function, gradient: Function | None = None) -> Eva
     return evaluate
 
 
-class _Grid:
+class _SamplingGrid:
     """Where the points of one log-likelihood lie.
 
     Parameters

@@ -78,9 +78,9 @@ class Knots:
     def value(self, theta: Floats) -> Floats:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
         cells = self.coefficients.shape[2]
-        place = (theta - self.start) / self.step
-        cell = np.clip(np.floor(place), 0, cells - 1).astype(np.intp)
-        where = np.clip(place - cell, 0.0, 1.0)
+        offset = (theta - self.start) / self.step
+        cell = np.clip(np.floor(offset), 0, cells - 1).astype(np.intp)
+        where = np.clip(offset - cell, 0.0, 1.0)
         powers = self.coefficients[:, :, cell]
         total: Floats = powers[5]
         for power in (4, 3, 2, 1, 0):

@@ -215,7 +215,7 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
     note = "" if math.isfinite(high - low) else _OPEN
-    read = [place for place in (argmax, low, high) if math.isfinite(place)]
+    read = [theta for theta in (argmax, low, high) if math.isfinite(theta)]
     return Answer(
         estimate=origin + unit * argmax,
         standard_error=unit * error if math.isfinite(error) else None,
@@ -234,11 +234,11 @@ def _marks(slope_error: float, standard_error: float) -> tuple[Mark, ...]:
     return (Mark.EXTRAPOLATED,) if slope_error * standard_error > _TOLERATED else ()
 
 
-def _slope_error(pooled: Likelihood, places: list[float]) -> float:
+def _slope_error(pooled: Likelihood, thetas: list[float]) -> float:
     """How much the slope may be wrong at one of these values, for want of samples there."""
     if pooled.curves is None:
         return 0.0
-    return float(pooled.curves.slope_bound(np.array(places)).sum(axis=0).max())
+    return float(pooled.curves.slope_bound(np.array(thetas)).sum(axis=0).max())
 
 
 def _normal(estimate: float, error: float, quantile: float) -> Answer:

@@ -227,7 +227,7 @@ async def _goes_on_after_a_fault(
 def _raising_roster(error: type[Exception], issuer: Issuer, raised: list[Issuer]) -> Roster:
     """Believes everybody, and raises when it is asked about one issuer."""
 
-    class Raising(Roster):
+    class RaisingForOne(Roster):
         __slots__ = ()
 
         def accepts(self, asked: Issuer) -> bool:
@@ -236,7 +236,7 @@ def _raising_roster(error: type[Exception], issuer: Issuer, raised: list[Issuer]
                 raise error
             return True
 
-    return Raising(is_open=True)
+    return RaisingForOne(is_open=True)
 
 
 async def _calls_held_what_outlives_the_publisher(

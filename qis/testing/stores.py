@@ -343,7 +343,7 @@ def _leaves_nothing_half_done_by_a_fault(factory: StoreFactory) -> None:
 def _raising_roster(error: type[Exception]) -> Roster:
     """Raises whatever it is asked."""
 
-    class Raising(Roster):
+    class RaisingForAll(Roster):
         __slots__ = ()
 
         def accepts(self, issuer: Issuer) -> bool:
@@ -352,7 +352,7 @@ def _raising_roster(error: type[Exception]) -> Roster:
         def site_of(self, issuer: Issuer) -> Site | None:
             raise error(str(issuer))
 
-    return Raising(is_open=True)
+    return RaisingForAll(is_open=True)
 
 
 _CHECKS: Final = (

@@ -22,7 +22,7 @@ class FolderState(Enum):
     REPLACED = "on another device, and without any packet that was there"
 
 
-class Mark(NamedTuple):
+class FolderMark(NamedTuple):
     """How the system identifies a folder: its device and its inode number there."""
 
     device: int
@@ -39,16 +39,16 @@ class FolderWatch:
 
     """
 
-    def __init__(self, mark: Mark) -> None:
+    def __init__(self, mark: FolderMark) -> None:
         self._mark = mark
         self._names: set[str] = set()
         self.state = FolderState.SAME
 
-    def is_suspect(self, mark: Mark) -> bool:
+    def is_suspect(self, mark: FolderMark) -> bool:
         """True if the folder has to be listed before anything is written into it."""
         return mark.device != self._mark.device or self.state is FolderState.REPLACED
 
-    def look(self, mark: Mark, names: set[str]) -> FolderState:
+    def look(self, mark: FolderMark, names: set[str]) -> FolderState:
         """Compare with the last look: the folder has this mark and packets of these names now.
 
         A share that is mounted anew may have another device number: its packets tell. One that is

@@ -30,7 +30,7 @@ from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
-from qis.transport._folder_watch import FolderState, FolderWatch, Mark
+from qis.transport._folder_watch import FolderMark, FolderState, FolderWatch
 from qis.transport._reception import Reception, Verdict
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
 from qis.transport._tidying import tidy
@@ -111,7 +111,7 @@ class DirectoryTransport(Transport):
         self._early: dict[str, _Early] = {}
         self._unheard: dict[str, None] = {}
         self._set_aside: SetAside[str] = SetAside(*pauses_s)
-        self._watch = FolderWatch(Mark(0, 0))
+        self._watch = FolderWatch(FolderMark(0, 0))
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
         self._condition = self._closed()
@@ -465,9 +465,9 @@ class DirectoryTransport(Transport):
             raise TransportError("the transport is not open: use it in 'async with'")
 
 
-def _mark_of(folder: Path) -> Mark:
+def _mark_of(folder: Path) -> FolderMark:
     found = folder.stat()
-    return Mark(found.st_dev, found.st_ino)
+    return FolderMark(found.st_dev, found.st_ino)
 
 
 class _translated:  # noqa: N801  reads as a statement

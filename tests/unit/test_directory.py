@@ -15,7 +15,7 @@ from qis.errors import InputError, TransportError
 from qis.health import HealthState
 from qis.packet import content_id
 from qis.testing import VirtualClock, check_transport
-from qis.transport._folder_watch import Mark
+from qis.transport._folder_watch import FolderMark
 from qis.transport.directory import DirectoryTransport
 
 NOW = 1_800_000_000
@@ -172,7 +172,7 @@ def mount(tmp_path, monkeypatch):
             monkeypatch.setattr("qis.transport.directory._mark_of", self.mark)
 
         def mark(self, folder):
-            return Mark(self.device, folder.stat().st_ino)
+            return FolderMark(self.device, folder.stat().st_ino)
 
         def unmount(self):
             self.path.rename(self.hidden)
