@@ -57,7 +57,7 @@ def _check_pair(rules: Preset, new: Emission, former: Emission) -> None:
             refuse(
                 rules,
                 RULE,
-                f"it differs by {count} people {name} from what was released for cohort "
+                f"it differs by a few people {name} from what was released for cohort "
                 f"{former.cohort!r}, so subtraction shows them",
                 count,
             )
@@ -73,8 +73,8 @@ def _compare_numbers(rules: Preset, new: Emission, former: Emission) -> None:
         refuse(
             rules,
             RULE,
-            f"{former.n} people were released, now {new.n}, and who they are was not told "
-            "(subjects=)",
+            "the number of people differs by too few from what was released for this cohort, and "
+            "who they are was not told (subjects=)",
             apart,
         )
 
@@ -95,8 +95,8 @@ def _check_together(rules: Preset, new: Emission, formers: Sequence[Emission]) -
         refuse(
             rules,
             RULE,
-            f"added to and subtracted from the releases for cohorts {cohorts} it shows a group of "
-            f"{smallest} people",
+            f"added to and subtracted from the releases for cohorts {cohorts} it shows a group "
+            "of few people",
             smallest,
         )
 

@@ -13,6 +13,11 @@ class Finding(NamedTuple):
     people: int
 
     @property
+    def where(self) -> str:
+        """What is counted and how it is found, without the number: for errors, which get logged."""
+        return f"{self.cell} ({self.attack})"
+
+    @property
     def sentence(self) -> str:
         """The finding in words."""
         return f"{self.cell}: {self.people} ({self.attack})"

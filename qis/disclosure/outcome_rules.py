@@ -51,7 +51,7 @@ def _check_people(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
     if n is None:
         refuse(rules, "minimum_n", "the number of people is unknown: give n", None)
     if n < rules.minimum_cell:
-        refuse(rules, "minimum_n", f"it is made from {n} people", n)
+        refuse(rules, "minimum_n", "it is made from too few people", n)
 
 
 def _check_cells(rules: Preset, outcome: Outcome) -> None:
@@ -59,10 +59,10 @@ def _check_cells(rules: Preset, outcome: Outcome) -> None:
         if 0 < finding.people < rules.minimum_cell:
             shown = finding.attack in ("written", "by subtraction")
             rule = "minimum_cell" if shown else "implied_cell"
-            refuse(rules, rule, finding.sentence, finding.people)
+            refuse(rules, rule, f"too few {finding.where}", finding.people)
     small = proven(outcome, limit=rules.minimum_cell)
     if small is not None:
-        refuse(rules, "implied_cell", small.sentence, small.people)
+        refuse(rules, "implied_cell", f"too few {small.where}", small.people)
     if isinstance(outcome, Moments) and 0.0 in (outcome.ss, outcome.control_ss):
         refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
 

@@ -7,7 +7,14 @@ from blake3 import blake3
 from qis.disclosure.attacks import findings
 from qis.disclosure.inversion import readable
 from qis.disclosure.membership import membership_sentences
-from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome
+from qis.outcomes import (
+    Counts,
+    Effect,
+    LikelihoodProfile,
+    Moments,
+    Outcome,
+    QuadraticLikelihood,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +73,11 @@ def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
 
 
 def _whatever_its_numbers(outcome: Outcome) -> list[str]:
+    if isinstance(outcome, QuadraticLikelihood):
+        return [
+            "not searched: what follows for groups of several features at an anchor that is not "
+            "zero in them, or from several answers about the same people"
+        ]
     if isinstance(outcome, LikelihoodProfile):
         return ["nine points fix the curve: with few events, all of the likelihood that they made"]
     if isinstance(outcome, Counts):

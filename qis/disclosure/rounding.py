@@ -54,7 +54,7 @@ def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
     for events, total in arms:
         for cell in (events, total - events):
             if 0 < cell < rules.minimum_cell:
-                refuse(rules, _HIDDEN, f"a cell of {cell} people", cell)
+                refuse(rules, _HIDDEN, "a cell of too few people", cell)
     base = rules.rounding
     shown = [(_rounded(events, base), _rounded(total, base)) for events, total in arms]
     likelihood = CoarseOddsRatio(*(_arm(events, total, rules) for events, total in shown))
