@@ -75,8 +75,8 @@ def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
 def _whatever_its_numbers(outcome: Outcome) -> list[str]:
     if isinstance(outcome, QuadraticLikelihood):
         return [
-            "not searched: what follows for groups of several features at an anchor that is not "
-            "zero in them, or from several answers about the same people"
+            "not searched: what follows for events in groups of several features at an anchor "
+            "that is not zero in them, or from several answers about the same people"
         ]
     if isinstance(outcome, LikelihoodProfile):
         return ["nine points fix the curve: with few events, all of the likelihood that they made"]

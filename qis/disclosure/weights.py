@@ -43,6 +43,7 @@ def tables_by_weight(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
     if abs(4.0 * outcome.information[0, 0] - n) > _RELATIVE * n:
         yield from _own_intercept(outcome, n, events)
         yield from _two_groups(outcome, n, events)
+        yield from _groups_of_pairs(outcome)
 
 
 def _of_feature(attack: str, column: int, counts: tuple[int, int, int, int]) -> Table:
@@ -145,6 +146,29 @@ def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[l
                         cells = having, among, n - having, events - among
                         fits.append(_of_feature(_GROUPS, column, cells))
         yield fits
+
+
+def _groups_of_pairs(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
+    """Bound the groups that two yes/no features make, at any anchor.
+
+    Whoever knows the anchor divides a group's information by its weight. The gate does not know it,
+    but no weight is above 1/4, so four times the information is the least number of people. Where
+    that is under the limit the group may be small, and what cannot be told is kept back.
+    """
+    table = outcome.information
+    whole = float(table[0, 0])
+    own = np.diag(table)
+    near = 2.0 * _RELATIVE * np.sqrt(np.maximum(own, 0.0) * whole)
+    is_yes_no = (own > 0.0) & (np.abs(table[0] - own) <= near)
+    columns = [int(column) for column in np.flatnonzero(is_yes_no) if column > 0]
+    for nth, one in enumerate(columns):
+        for other in columns[nth + 1 :]:
+            both = float(table[one, other])
+            sums = both, own[one] - both, own[other] - both, whole - own[one] - own[other] + both
+            least = [math.ceil(4.0 * part) for part in sums if part > 4.0 * _RELATIVE * whole]
+            cell = f"people in a group by features {one + 1} and {other + 1}, or more"
+            attack = "from the information and the largest weight"
+            yield [(Finding(attack, cell, people),) for people in least]
 
 
 def _events(

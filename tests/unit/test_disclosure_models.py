@@ -83,6 +83,20 @@ def test_harmless_models_pass_as_a_rule(made):
     assert sum(error is not None for error in refused) <= 3
 
 
+@settings(max_examples=40, deadline=None)
+@given(seed=SEEDS)
+def test_a_small_group_by_two_features_is_kept_back_at_any_anchor(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(33, 150, size=4)
+    groups[rng.integers(4)] = rng.integers(1, 11)
+    rows = np.repeat([[1, 1, 1], [1, 1, 0], [1, 0, 1], [1, 0, 0]], groups, axis=0).astype(float)
+    label = (rng.random(len(rows)) < 0.5).astype(float)
+    outcome = QuadraticLikelihood.from_logistic(
+        question="q", features=rows, labels=label, anchor=rng.normal(0.0, 0.8, size=3)
+    )
+    assert refusal(outcome) is not None
+
+
 def test_harmless_models_of_measured_values_pass():
     rng = np.random.default_rng(8)
     refused = 0
