@@ -4,10 +4,10 @@ Seeded sites with one cell of 1 to 10 people make each form of packet. In these 
 be computed by whoever knows the form and the anchor, so every packet with a small cell that passes
 counts as a cell that was read; no attacker is run that could fail to read one. For the form with
 two yes/no features at an anchor of all three coefficients, of which the gate only bounds the
-groups, the attack is run: the information divided by the known weights. Sites whose cells are at least three
-times the limit, with 200 people or more, count what is refused for nothing. Then the files that
-remember releases are damaged or shared, and it is counted how many of these faults are named; two
-processes spend one budget; and rules that give no clear yes are asked for approval.
+groups, the attack is run: the information divided by the known weights. Sites whose cells are at
+least three times the limit, with 200 people or more, count what is refused for nothing. Then the
+files that remember releases are damaged or shared, and it is counted how many of these faults are
+named; two processes spend one budget; and rules that give no clear yes are asked for approval.
 
     python benchmarks/disclosure_inversion.py --json
 """
