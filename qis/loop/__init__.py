@@ -3,6 +3,7 @@
 from qis.loop.approval import Approval, Pending
 from qis.loop.dry_run import DryRun
 from qis.loop.events import EVENT_KINDS, Event, LoopStatistics
+from qis.loop.matches import Match
 from qis.loop.outbox import Outbox
 from qis.loop.sender import Undelivered
 from qis.loop.synthesis_loop import SynthesisLoop
@@ -13,6 +14,7 @@ __all__ = [
     "DryRun",
     "Event",
     "LoopStatistics",
+    "Match",
     "Outbox",
     "Pending",
     "SynthesisLoop",

@@ -139,6 +139,7 @@ class Lifecycle:
             self._announcer.tell("failed", reason=str(_alone(running.exception())))
         if self._parts is not None:
             self._parts.syntheses.wake()
+            self._parts.intake.matches.wake()
 
     def _fault(self) -> BaseException | None:
         """Return the exception that ended the loop by itself, if one did."""

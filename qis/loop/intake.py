@@ -14,6 +14,7 @@ from qis.evidence import Admission, EvidenceStore
 from qis.health import Condition, HealthState, Notices
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
+from qis.loop.matches import Matches
 from qis.packet import Packet
 from qis.transport import Transport
 
@@ -74,6 +75,7 @@ class Intake:
         self._waiting: deque[Packet] = deque()
         self._set_aside: SetAside[Packet] = SetAside()
         self._condition = condition
+        self.matches = Matches(self._notices)
         self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
         self._followers: dict[Interest, asyncio.Task[None]] = {}
 
@@ -196,6 +198,8 @@ class Intake:
             self._changed(study_id)
         for packet, admission in arrivals:
             self._announcer.tell("received", packet=packet, reason=admission.label)
+            if admission.changes_evidence:
+                self.matches.add(packet)
             if admission is Admission.EQUIVOCATION:
                 self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
             if not admission.kept:

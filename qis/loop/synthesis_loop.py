@@ -21,6 +21,7 @@ from qis.loop._parts import Options, Parts
 from qis.loop.approval import Approval, Pending
 from qis.loop.dry_run import DryRun
 from qis.loop.events import Announcer, Event, LoopStatistics
+from qis.loop.matches import Match
 from qis.loop.outbox import Outbox
 from qis.loop.republishing import INTERVAL_S
 from qis.loop.sender import Undelivered
@@ -475,6 +476,26 @@ class SynthesisLoop(Lifecycle):
                 return
             self._require_open()
             await parts.syntheses.changed()
+
+    async def matches(self) -> AsyncIterator[Match]:
+        """Each record that other sites published and that meets an interest, as it arrives.
+
+        Iterating over the loop itself gives syntheses only. At most 1,000 records are kept; each
+        call begins with the oldest of them. A record that is dropped unread is told as the event
+        ``limit``. Answer with ``await loop.publish(match.reply({...}), about=…)``.
+        """
+        seen, parts = 0, self._parts
+        while parts is not None:
+            fresh = parts.intake.matches.since(seen)
+            for number, match in fresh:
+                seen = number
+                yield match
+            if fresh:
+                continue
+            if self._running is None:
+                return
+            self._require_open()
+            await parts.intake.matches.changed()
 
     def _sending(self, parts: Parts, published: Packet | Pending) -> Packet | Pending:
         if isinstance(published, Packet):
