@@ -102,8 +102,9 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
     _refuse_two_maxima(scan, heights)
     noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
     is_level = bool(np.ptp(heights) <= noise)
+    is_measured = limiting_slopes is None
     if limiting_slopes is None:
-        limiting_slopes = _measured_slopes(evaluate)
+        limiting_slopes = _measured_slopes(evaluate, 0.0)
         edge = 0 if heights[0] > heights[-1] else -1
         at_end = not is_level and heights[edge] >= heights.max() - noise
         rising = (-1 if edge == 0 else 1) if at_end else 0
@@ -132,7 +133,10 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
         bend = _falls_through(evaluate, half)
         grid = _SamplingGrid(evaluate, rising, bend, slopes)
     else:
-        grid = _SamplingGrid(evaluate, 0, _falls_through(evaluate, 0.0), slopes)
+        mode = _falls_through(evaluate, 0.0)
+        if is_measured and CAP < abs(mode) < FURTHEST:
+            slopes = _measured_slopes(evaluate, mode)
+        grid = _SamplingGrid(evaluate, 0, mode, slopes)
     return grid.sample()
 
 
@@ -197,16 +201,16 @@ class _SamplingGrid:
             ends[side] = self._widened(side)
             if side == self._rising:
                 self._top = float(self._evaluate(np.array([ends[side]]))[0][0])
-        needed = {side: self._needed(side, ends) for side in (-1, 1)}
-        while True:
-            lower, upper = self._fitted(ends[-1], ends[1])
-            found = self._filled(lower, upper)
-            if ends == needed or self._error(found) <= _EXACT:
-                return found
+        found = self._filled(*self._fitted(ends[-1], ends[1]))
+        needed: dict[int, float] = {}
+        while self._error(found) > _EXACT and ends != needed:
+            needed = needed or {side: self._needed(side, ends) for side in (-1, 1)}
+            anchor = self._anchor(ends)
             for side in (-1, 1):
-                anchor = self._anchor(ends)
                 nearer = anchor + (ends[side] - anchor) * _NARROWER
                 ends[side] = side * max(side * nearer, side * needed[side])
+            found = self._filled(*self._fitted(ends[-1], ends[1]))
+        return found
 
     def _anchor(self, ends: dict[int, float]) -> float:
         return ends[self._rising] if self._mode is None else self._mode
@@ -227,7 +231,16 @@ class _SamplingGrid:
         ends = self._centre + side * np.append(START + steps, CAP)
         if self._mode is not None:
             ends = ends[side * (ends - self._mode) > 0.0]
-        return float(ends[_first(self._is_wide(side, ends))])
+        return self._first_wide(side, ends)
+
+    def _first_wide(self, side: int, ends: NDArray[np.float64]) -> float:
+        """The first of these ends that is wide enough, or the last."""
+        for start in range(0, ends.size, _AT_ONCE):
+            some = ends[start : start + _AT_ONCE]
+            wide = np.flatnonzero(self._is_wide(side, some))
+            if wide.size:
+                return float(some[wide[0]])
+        return float(ends[-1])
 
     def _needed(self, side: int, ends: dict[int, float]) -> float:
         """How near an end may come if the curve of the wider grid is not exact enough."""
@@ -239,8 +252,7 @@ class _SamplingGrid:
         while nearer[-1] < reach:
             nearer.append(1.25 * nearer[-1])
         nearer[-1] = max(reach, 0.1)
-        candidates = anchor + side * np.array(nearer)
-        return float(candidates[_first(self._is_wide(side, candidates))])
+        return self._first_wide(side, anchor + side * np.array(nearer))
 
     def _fitted(self, lower: float, upper: float) -> tuple[float, float]:
         """The ends in float32, and so that the maximum is not on another point."""
@@ -296,14 +308,12 @@ class _SamplingGrid:
         )
 
 
+_ROUNDS: Final = 200
+_CLOSE: Final = 1e-13
+_AT_ONCE: Final = 4
+"""Candidates for an end that are tried together."""
 _BETWEEN: Final = np.array([0.2, 0.5, 0.8])
 """Positions between two points where the curve is compared with the function."""
-
-
-def _first(holds: NDArray[np.bool_]) -> int:
-    """Index of the first that holds, or of the last."""
-    found = np.flatnonzero(holds)
-    return int(found[0]) if found.size else len(holds) - 1
 
 
 def _falls_through(evaluate: Evaluate, level: float) -> float:
@@ -313,12 +323,23 @@ def _falls_through(evaluate: Evaluate, level: float) -> float:
         low, high = 2.0 * low, low
     while high < FURTHEST and evaluate(np.array([high]))[1][0] > level:
         low, high = high, 2.0 * high
-    for _ in range(9):  # 32 to the power of 9 is 2**45
-        where = np.linspace(low, high, 33)
-        _, slopes = evaluate(where[1:-1])
-        cell = _first(np.append(slopes <= level, True))
-        low, high = float(where[cell]), float(where[cell + 1])
-    return (low + high) / 2.0
+    above, below = (float(evaluate(np.array([end]))[1][0]) - level for end in (low, high))
+    if not above > 0.0 >= below:  # it lies beyond what a packet holds
+        return low if above <= 0.0 else high
+    found = low
+    # The Illinois method (Dowell & Jarratt 1971): straight lines, none of whose ends stays.
+    for _ in range(_ROUNDS):
+        before, found = found, low + (high - low) * above / (above - below)
+        height = float(evaluate(np.array([found]))[1][0]) - level
+        if height == 0.0 or abs(found - before) <= _CLOSE * max(abs(found), 1.0):
+            break
+        if height > 0.0:
+            below = below / 2.0 if before == low else below
+            low, above = found, height
+        else:
+            above = above / 2.0 if before == high else above
+            high, below = found, height
+    return found
 
 
 def _refuse_two_maxima(scan: NDArray[np.float64], heights: NDArray[np.float64]) -> None:
@@ -361,13 +382,13 @@ def _endless(side: int, rise: float) -> int:
     return side
 
 
-def _measured_slopes(evaluate: Evaluate) -> tuple[float, float]:
-    """Slopes as far out on both sides as they can be computed."""
+def _measured_slopes(evaluate: Evaluate, centre: float) -> tuple[float, float]:
+    """Slopes as far out on both sides of a centre as they can be computed."""
     found = []
     for side in (-1.0, 1.0):
         for reach in _FAR:
             try:
-                found.append(float(evaluate(np.array([side * reach]))[1][0]))
+                found.append(float(evaluate(np.array([centre + side * reach]))[1][0]))
             except (InputError, ArithmeticError, ValueError):
                 continue
             break

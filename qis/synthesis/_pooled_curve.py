@@ -24,8 +24,8 @@ _STEP: Final = 0.05
 """Distance of the scan's points."""
 _LONGEST: Final = 20_000
 """Most points of the scan; wider spans are scanned in wider steps."""
-_FLOOR: Final = 1e-3
-"""Points nearer to 0 than this are found to 1e-14 of it."""
+_RELATIVE: Final = 1e3
+"""Points are found to 1e-14 of themselves, or of this times the finest standard deviation."""
 _PARTS: Final = 32
 _CUTS: Final = 11
 """32**11 is 2**55: more parts than the 53 bits of a float64 tell apart."""
@@ -47,6 +47,7 @@ class PooledCurve:
 
     def __init__(self, likelihood: Likelihood) -> None:
         self._likelihood = likelihood
+        self._floor = _RELATIVE * likelihood.finest
         low, high = likelihood.span
         self._ends = low - _MARGIN, high + _MARGIN
         self._scan: Floats | None = None
@@ -114,7 +115,7 @@ class PooledCurve:
             _, slope, bend = self._at(theta)
             return slope, -slope / bend if bend < 0.0 else 0.0
 
-        argmax = passing_zero(newton, (low + high) / 2.0, low, high, floor=_FLOOR)
+        argmax = passing_zero(newton, (low + high) / 2.0, low, high, floor=self._floor)
         return argmax, self._at(argmax)[0]
 
     def crossing(self, start: float, level: float, side: int) -> float:
@@ -133,7 +134,7 @@ class PooledCurve:
             return height - level, -side * (height - level) / slope if falls else 0.0
 
         width = abs(outside - inside)
-        distance = passing_zero(newton, width / 2.0, 0.0, width, floor=_FLOOR)
+        distance = passing_zero(newton, width / 2.0, 0.0, width, floor=self._floor)
         return inside + side * distance
 
     def _bracket(self, start: float, level: float, side: int) -> tuple[float, float]:

@@ -1,0 +1,123 @@
+"""Profiles far out, what is refused, and the mark on what is read where nothing was sampled."""
+
+import math
+
+import numpy as np
+import pytest
+
+import qis
+from qis.errors import InputError
+from qis.synthesis import Mark, pool_profiles
+
+
+def counts(*cells):
+    a, n, c, m = cells
+    return qis.Counts(question="q", events=a, total=n, control_events=c, control_total=m)
+
+
+def from_function(function):
+    return qis.LikelihoodProfile.from_function(
+        question="q", measure="OR", log_likelihood=lambda theta: float(function(theta))
+    )
+
+
+def binomial(events, n, offset):
+    return lambda theta: events * theta - n * np.logaddexp(0.0, theta - offset)
+
+
+@pytest.mark.parametrize("offset", [-20.0, -9.0, 0.0, 9.0, 17.0])
+@pytest.mark.parametrize(("events", "n"), [(1, 2), (3, 10), (90, 100)])
+def test_the_grid_lies_where_the_maximum_is(offset, events, n):
+    found = from_function(binomial(events, n, offset))
+    exact = offset + math.log(events / (n - events))
+    assert found.maximum == pytest.approx(exact, abs=1e-5)
+    assert found.lower < exact < found.upper
+    pooled = pool_profiles([found])
+    near = pool_profiles([from_function(binomial(events, n, 0.0))])
+    shifted = [value + offset for value in (near.estimate, *near.interval)]
+    assert (pooled.estimate, *pooled.interval) == pytest.approx(shifted, abs=5e-3)
+
+
+def test_a_rate_profile_that_rises_for_ever_is_sampled_where_it_bends():
+    site = qis.Counts(
+        question="q",
+        events=4,
+        total=9,
+        control_events=0,
+        control_total=9,
+        person_time=1e-4,
+        control_person_time=1e4,
+    )
+    exact, sampled = pool_profiles([site]), pool_profiles([site.profile()])
+    assert exact.estimate is sampled.estimate is None
+    assert sampled.interval == pytest.approx(exact.interval, abs=5e-3)
+    assert exact.interval[0] > 10.0
+
+
+@pytest.mark.parametrize(
+    ("function", "word"),
+    [
+        (lambda x: np.logaddexp(-2.0 * (x - 2.0) ** 2, -2.0 * (x + 2.0) ** 2), "two maxima"),
+        (lambda x: np.logaddexp(-9.0 * (x - 1.0) ** 2 - 3.0, -9.0 * (x + 1.0) ** 2), "two maxima"),
+        (lambda x: 0.3 * x, "still rises"),
+        (lambda x: -0.5 * (x - 100.0) ** 2, "still rises"),
+        (lambda x: -0.5 * ((x - 61.0) / 9.0) ** 2, "still rises"),
+    ],
+)
+def test_what_no_profile_can_say_is_refused(function, word):
+    with pytest.raises(InputError, match=word):
+        from_function(function)
+
+
+CONFLICT = [counts(3216, 8867, 775, 32120), counts(556, 1814, 955, 13101)]
+FAR = [counts(400_000, 800_000, 100_000, 800_000), counts(90_000, 800_000, 400_000, 800_000)]
+
+
+@pytest.mark.parametrize("tables", [CONFLICT, FAR])
+def test_pooled_profiles_in_conflict_are_right_or_marked(tables):
+    truth = pool_profiles(tables)
+    found = pool_profiles([table.profile() for table in tables])
+    error = abs(found.estimate - truth.estimate) / truth.standard_error
+    assert error < 0.02 or found.marks == (Mark.EXTRAPOLATED,)
+    assert bool(found.marks) == ("Extrapolated" in found.note)
+    assert truth.marks == ()
+
+
+def test_the_mark_is_needed_and_is_shown():
+    profiles = [table.profile() for table in FAR]
+    truth, found = pool_profiles(FAR), pool_profiles(profiles)
+    assert abs(found.estimate - truth.estimate) > 0.02 * truth.standard_error
+    assert found.marks == (Mark.EXTRAPOLATED,)
+    packets = [
+        qis.Packet.sign(
+            qis.Identity.from_seed(bytes([number]) * 32),
+            outcome=profile,
+            fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
+            issued_at=1_800_000_000,
+            lifetime_s=60,
+        )
+        for number, profile in enumerate(profiles)
+    ]
+    synthesis = qis.synthesise(packets, model="fixed")
+    assert synthesis.marks == (Mark.EXTRAPOLATED,)
+    assert "Extrapolated" in synthesis.explain()
+    assert any("extrapolated" in summary.label for summary in synthesis.forest().summaries)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ordinary_sites_are_not_marked_and_are_right(seed):
+    rng = np.random.default_rng(seed)
+    sites = []
+    for _ in range(6):
+        n, m = (int(size) for size in rng.integers(15, 900, 2))
+        risk = rng.uniform(0.02, 0.5)
+        odds = risk / (1.0 - risk) * math.exp(rng.normal(-0.4, 0.3))
+        events = int(rng.binomial(n, odds / (1.0 + odds)))
+        sites.append(counts(events, n, int(rng.binomial(m, risk)), m))
+    for model in ("fixed", "random"):
+        truth = pool_profiles(sites, model=model)
+        found = pool_profiles([site.profile() for site in sites], model=model)
+        assert found.marks == ()
+        close = {"abs": 0.02 * truth.standard_error}
+        assert found.estimate == pytest.approx(truth.estimate, **close)
+        assert found.interval == pytest.approx(truth.interval, **close)
