@@ -77,9 +77,14 @@ def test_every_call_goes_through_the_same_gate():
             assert {"_do", "_ask", "_require_open"} & set(code.co_names), name
 
 
+@pytest.fixture
+def outbox():
+    with Broken() as made:
+        yield made
+
+
 @pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call):
-    outbox = Broken()
+def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call, outbox):
     ended = threading.Event()
     loop = opened(
         outbox=outbox,
@@ -99,8 +104,7 @@ def test_what_ended_the_loop_is_raised_by_every_call_and_on_leaving(call):
         call(loop)
 
 
-def test_what_ended_the_loop_is_raised_on_leaving_beside_what_went_wrong_there():
-    outbox = Broken()
+def test_what_ended_the_loop_is_raised_on_leaving_beside_what_went_wrong_there(outbox):
     ended = threading.Event()
     loop = opened(
         outbox=outbox, on_event=lambda event: ended.set() if event.kind == "failed" else None

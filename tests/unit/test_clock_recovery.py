@@ -258,8 +258,13 @@ def test_recovered_content_that_nothing_replaced_gets_its_right_date(tmp_path):
     asyncio.run(scenario())
 
 
-def test_no_number_is_used_twice_after_a_recovery():
-    outbox = qis.Outbox()
+@pytest.fixture
+def outbox():
+    with qis.Outbox() as made:
+        yield made
+
+
+def test_no_number_is_used_twice_after_a_recovery(outbox):
     ahead = [packet_of(OWN, NOW + 2 * DAY_S + second) for second in range(3)]
     for packet in ahead:
         outbox.put(packet, ())
@@ -312,9 +317,8 @@ def test_a_packet_that_lives_longer_than_may_be_from_now_on_can_be_replaced_and_
     asyncio.run(scenario())
 
 
-def test_remembered_numbers_are_bounded_and_the_lowest_go(monkeypatch):
+def test_remembered_numbers_are_bounded_and_the_lowest_go(monkeypatch, outbox):
     monkeypatch.setattr(_numbers, "NUMBERS_LIMIT", 5)
-    outbox = qis.Outbox()
     packets = [packet_of(OWN, NOW + second) for second in range(23)]
     for packet in packets:
         outbox.put(packet, ())
