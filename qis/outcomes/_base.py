@@ -6,7 +6,7 @@ in one byte string, never as CBOR floats, whose decoders disagree.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 from qis._canonical import encode
@@ -46,6 +46,9 @@ class Outcome:
         Which of the site's disjoint groups of people this is; at most 24 bytes of UTF-8.
     study_id
         The study's id where only that is known, as on the wire.
+    provenance
+        How a table was read to make it (`from_frame`): the arms, the rows dropped. It stays here,
+        is never in a packet, and does not make two outcomes differ.
 
     """
 
@@ -55,6 +58,7 @@ class Outcome:
     question: str = ""
     cohort: str = ""
     study_id: bytes = b""
+    provenance: str = field(default="", compare=False)
 
     def __post_init__(self, study: Study | None) -> None:
         if study is not None:
@@ -90,6 +94,7 @@ class Outcome:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
         elif self.cohort != "":  # None, 0 and the like, which are false too
             raise InputError("cohort must be a string", field="cohort")
+        _require_text(self.provenance, "provenance")
 
     def body(self) -> Body:
         """The body map as it travels, keys ascending. Each kind adds its own entries."""
@@ -123,6 +128,11 @@ class Outcome:
         return table_of(rows_of(self))
 
 
+def _require_text(value: object, field: str) -> None:
+    if not isinstance(value, str):
+        raise InputError(f"{field} must be a string", field=field)
+
+
 def common_fields(body: Mapping[int, Any]) -> dict[str, Any]:
     """Read from a body the constructor arguments that all kinds share."""
     return {
@@ -152,10 +162,10 @@ def set_counts(
 
     A number of numpy's would be equal, and would not travel.
     """
-    for field in fields:
-        value = getattr(outcome, field)
+    for name in fields:
+        value = getattr(outcome, name)
         if value is not None or not optional:
-            object.__setattr__(outcome, field, check_count(value, field, low, high))
+            object.__setattr__(outcome, name, check_count(value, name, low, high))
 
 
 def check_real(value: object, field: str, low: float = -1e300, high: float = 1e300) -> float:

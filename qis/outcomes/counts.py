@@ -35,6 +35,14 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._conditional import Rates, Tables
+from qis.outcomes._frame import (
+    Levels,
+    Missing,
+    Table,
+    provenance,
+    read_table,
+    refuse_aggregated,
+)
 from qis.outcomes._poisson import PoissonRates
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
@@ -110,6 +118,117 @@ class Counts(Outcome):
         if time is not None:
             real = check_real(time, f"{arm}person_time", 1e-12, 1e15)
             object.__setattr__(self, f"{arm}person_time", real)
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        arm: Levels | None = None,
+        event: Levels | None = None,
+        frequency: str | None = None,
+        events: str | None = None,
+        total: str | None = None,
+        person_time: str | None = None,
+        patient: str | None = None,
+        missing: Missing = "refuse",
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """Count the people and events of a table, which has one row a patient or a group.
+
+        Which level is the event and which arm is treated has to be said: other levels are refused.
+
+        Parameters
+        ----------
+        frame
+            A data frame of pandas, polars or pyarrow (extra `[frames]`), or ``{column: values}``.
+        arm
+            ``(column, treated arm, control arm)``; without it there is one arm.
+        event
+            With one row a patient: ``(column, level of an event, level of none)``.
+        frequency
+            Column with the number of patients that each row stands for, if rows are groups of
+            like patients (a table of frequencies).
+        events, total
+            Instead of `event`, where each row is an arm or part of it: columns with its events
+            and its people.
+        person_time
+            Column with the time at risk, if rates are counted.
+        patient
+            Column with the patients' ids; an id in two rows is refused. Without it, a column
+            that looks like one and repeats is a `UserWarning`.
+        missing
+            "refuse" rows that lack a value in a column that is used, or "drop" them; how many
+            were dropped is in `provenance`.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
+
+        Raises
+        ------
+        InputError
+            If a column is not there, values are missing, levels are unknown, an arm is empty, or
+            rows are not of the sort that was said.
+        MissingExtraError
+            If `frame` is a data frame and narwhals is not installed.
+
+        Examples
+        --------
+        >>> table = {"arm": ["drug", "drug", "none"], "died": ["no", "yes", "yes"]}
+        >>> counts = Counts.from_frame(
+        ...     table, arm=("arm", "drug", "none"), event=("died", "yes", "no"), question="death"
+        ... )
+        >>> counts.events, counts.total, counts.control_events, counts.control_total
+        (1, 2, 1, 1)
+
+        """
+        if (event is None) == (events is None) or (events is None) != (total is None):
+            raise InputError(
+                "give event= (one row a patient), or events= and total= (one row an arm)",
+                field="event",
+            )
+        if events is not None and frequency is not None:
+            raise InputError("frequency= goes with event=, not with events=", field="frequency")
+        used = {
+            "arm": arm,
+            "event": event,
+            "frequency": frequency,
+            "events": events,
+            "total": total,
+            "person_time": person_time,
+        }
+        table = read_table(frame, used, missing=missing, patient=patient)
+        if event is not None and frequency is None and person_time is None:
+            refuse_aggregated(frame, [levels[0] for levels in (arm, event) if levels is not None])
+        if event is not None:
+            people = [1] * len(table.rows)
+            if frequency is not None:
+                people = table.whole_numbers(frequency, "frequency")
+            flags = table.flags(event, "event")
+            happened = [n * flag for n, flag in zip(people, flags, strict=True)]
+        else:
+            people = table.whole_numbers(str(total), "total")
+            happened = table.whole_numbers(str(events), "events")
+            _require_fewer(table, happened, people, at_all=person_time is None)
+        times = None if person_time is None else table.numbers(person_time, "person_time", 0.0)
+        treated = [True] * len(table.rows) if arm is None else table.flags(arm, "arm")
+        given: dict[str, Any] = {}
+        for prefix, own in table.by_arm(arm, treated):
+            given[f"{prefix}total"] = sum(people[i] for i in own)
+            given[f"{prefix}events"] = sum(happened[i] for i in own)
+            if times is not None:
+                given[f"{prefix}person_time"] = math.fsum(times[i] for i in own)
+        event_said = "" if event is None else f"event: {event[0]} = {event[1]}"
+        return cls(
+            study=study,
+            question=question,
+            cohort=cohort,
+            provenance=provenance(arm, treated, event_said, table.dropped),
+            **given,
+        )
 
     @property
     def measure(self) -> str:
@@ -303,6 +422,15 @@ class Counts(Outcome):
             person_time=times[0],
             control_person_time=times[1],
         )
+
+
+def _require_fewer(
+    table: Table, events: Sequence[int], people: Sequence[int], *, at_all: bool
+) -> None:
+    """Refuse a row with more events than people, unless persons may have several."""
+    for row, number, n in zip(table.rows, events, people, strict=True):
+        if at_all and number > n:
+            raise InputError(f"row {row} has {number} events in {n} people", field="events")
 
 
 def exact_of(counts: Sequence[Counts]) -> Tables | Rates | PoissonRates:

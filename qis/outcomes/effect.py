@@ -3,7 +3,8 @@
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
 
@@ -20,6 +21,7 @@ from qis.outcomes._base import (
     check_real,
     set_counts,
 )
+from qis.outcomes._frame import Missing, read_table
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
 
@@ -129,6 +131,98 @@ class Effect(Outcome):
             standard_error=(math.log(numbers[2]) - math.log(numbers[0])) / (2.0 * quantile),
             n=n,
         )
+
+    @classmethod
+    def from_columns(
+        cls,
+        frame: Any,
+        *,
+        site: str,
+        measure: str,
+        estimate: str | None = None,
+        standard_error: str | None = None,
+        ratio: str | None = None,
+        lower: str | None = None,
+        upper: str | None = None,
+        level: float = 0.95,
+        n: str | None = None,
+        missing: Missing = "refuse",
+        study: Study | None = None,
+        question: str = "",
+    ) -> dict[str, Self]:
+        """Build one for each row of a table of published results.
+
+        Parameters
+        ----------
+        frame
+            A data frame of pandas, polars or pyarrow (extra `[frames]`), or ``{column: values}``.
+        site
+            Column that names the site or trial of each row; each name once.
+        measure
+            A name from `qis.outcomes.MEASURES`, the same for all rows.
+        estimate, standard_error
+            Columns, on the natural log scale for ratio measures.
+        ratio, lower, upper
+            Instead of these: columns with the ratio and its interval, of coverage `level`.
+        n
+            Column with the numbers of people, if known.
+        missing
+            "refuse" rows that lack a value in a column that is used, or "drop" them.
+        study, question
+            What the outcomes belong to: a `Study`, or a question only.
+
+        Returns
+        -------
+        dict
+            The effects by site, in the order of the rows.
+
+        Raises
+        ------
+        InputError
+            If a column is not there, values are missing or no numbers, a name comes twice, or a
+            row gives no valid effect; the message names the row.
+
+        Examples
+        --------
+        >>> table = {"trial": ["A", "B"], "or": [0.5, 0.8], "lo": [0.25, 0.4], "hi": [1.0, 1.6]}
+        >>> effects = Effect.from_columns(
+        ...     table, site="trial", measure="OR", ratio="or", lower="lo", upper="hi", question="q"
+        ... )
+        >>> round(effects["A"].standard_error, 3)
+        0.354
+
+        """
+        plain = {"estimate": estimate, "standard_error": standard_error}
+        published = {"ratio": ratio, "lower": lower, "upper": upper}
+        chosen = plain if ratio is None else published
+        others = published if ratio is None else plain
+        if None in chosen.values() or set(others.values()) != {None}:
+            raise InputError(
+                "give the columns estimate= and standard_error=, or ratio=, lower= and upper=",
+                field="estimate",
+            )
+        table = read_table(frame, {"site": site, **chosen, "n": n}, missing=missing, patient=None)
+        columns = {field: table.numbers(str(name), field) for field, name in chosen.items()}
+        people = [None] * len(table.rows) if n is None else table.whole_numbers(n, "n", 1)
+        build = cls if ratio is None else partial(cls.from_ratio, level=level)
+        effects: dict[str, Self] = {}
+        for i, (row, name) in enumerate(zip(table.rows, table.columns[site], strict=True)):
+            if str(name) in effects:
+                raise InputError(f"row {row} names {name!r:.60} a second time", field="site")
+            try:
+                numbers: dict[str, Any] = {field: values[i] for field, values in columns.items()}
+                effect = build(
+                    measure=measure, n=people[i], study=study, question=question, **numbers
+                )
+            except InputError as error:
+                raise InputError(
+                    f"row {row} ({name!s:.60}): {error}",
+                    field=error.field,
+                    actual=error.actual,
+                    limit=error.limit,
+                ) from error
+            effects[str(name)] = replace(effect, study=None, provenance=table.dropped)
+        return effects
 
     def body(self) -> Body:
         """The body map as it travels."""

@@ -33,6 +33,7 @@ from qis.outcomes._base import (
     common_fields,
     set_counts,
 )
+from qis.outcomes._frame import Levels, Missing, provenance, read_table
 from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
@@ -131,6 +132,99 @@ class Moments(Outcome):
         if control is not None:
             arms.append(_arm_of(control, "control"))
         return cls(study=study, question=question, cohort=cohort, **_named(arms))
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        arm: Levels | None = None,
+        value: str | None = None,
+        mean: str | None = None,
+        standard_deviation: str | None = None,
+        total: str | None = None,
+        patient: str | None = None,
+        missing: Missing = "refuse",
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """Compute the moments of a table, which has one row a patient or one a group.
+
+        Parameters
+        ----------
+        frame
+            A data frame of pandas, polars or pyarrow (extra `[frames]`), or ``{column: values}``.
+        arm
+            ``(column, treated arm, control arm)``; without it there is one arm. Other levels are
+            refused.
+        value
+            With one row a patient: the column with the value, in the study's unit.
+        mean, standard_deviation, total
+            Instead of `value`, where each row is a group: columns with its mean, its standard
+            deviation (with n - 1) and its number of people. The groups of an arm are merged.
+        patient
+            Column with the patients' ids; an id in two rows is refused. Without it, a column
+            that looks like one and repeats is a `UserWarning`.
+        missing
+            "refuse" rows that lack a value in a column that is used, or "drop" them; how many
+            were dropped is in `provenance`.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
+
+        Raises
+        ------
+        InputError
+            If a column is not there, values are missing or no numbers (decimal commas and dates
+            are named), levels are unknown, or an arm is empty.
+        MissingExtraError
+            If `frame` is a data frame and narwhals is not installed.
+
+        Examples
+        --------
+        >>> groups = {"mean": [5.0, 7.0], "sd": [2.0, 2.0], "n": [3, 1]}
+        >>> Moments.from_frame(
+        ...     groups, mean="mean", standard_deviation="sd", total="n", question="level"
+        ... ).mean
+        5.5
+
+        """
+        grouped = (mean, standard_deviation, total)
+        if (value is None) == (None in grouped) or not (
+            value is None or grouped == (None, None, None)
+        ):
+            raise InputError(
+                "give value= (one row a patient), or mean=, standard_deviation= and total= (one "
+                "row a group)",
+                field="value",
+            )
+        used = {
+            "arm": arm,
+            "value": value,
+            "mean": mean,
+            "standard_deviation": standard_deviation,
+            "total": total,
+        }
+        table = read_table(frame, used, missing=missing, patient=patient)
+        if value is not None:
+            rows = [_Arm(1, x, 0.0) for x in table.numbers(value, "value")]
+        else:
+            people = table.whole_numbers(str(total), "total", 1)
+            errors = table.numbers(str(standard_deviation), "standard_deviation", 0.0)
+            means = table.numbers(str(mean), "mean")
+            spread = [(n - 1) * sd**2 for n, sd in zip(people, errors, strict=True)]
+            rows = [_Arm(*row) for row in zip(people, means, spread, strict=True)]
+        treated = [True] * len(rows) if arm is None else table.flags(arm, "arm")
+        arms = [_merged([rows[i] for i in own]) for _, own in table.by_arm(arm, treated)]
+        return cls(
+            study=study,
+            question=question,
+            cohort=cohort,
+            provenance=provenance(arm, treated, table.dropped),
+            **_named(arms),
+        )
 
     @property
     def measure(self) -> str:

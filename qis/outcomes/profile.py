@@ -21,7 +21,7 @@ ascending order; with 22, 9 equally spaced ones. Point k of m is ``lower + (uppe
 
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -41,6 +41,7 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._curves import POINTS, Curves
+from qis.outcomes._frame import Levels, Missing, provenance, read_table
 from qis.outcomes._sampling import (
     FURTHEST,
     Evaluate,
@@ -275,6 +276,77 @@ class LikelihoodProfile(Outcome):
             question=question,
             cohort=cohort,
         )
+
+    @classmethod
+    def from_frame(
+        cls,
+        frame: Any,
+        *,
+        time: str,
+        event: Levels,
+        treated: Levels,
+        strata: str | None = None,
+        entry: str | None = None,
+        ties: Literal["efron", "breslow"] = "efron",
+        patient: str | None = None,
+        missing: Missing = "refuse",
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """Read a table with one row a patient, and do as `from_survival`.
+
+        Parameters
+        ----------
+        frame
+            A data frame of pandas, polars or pyarrow (extra `[frames]`), or ``{column: values}``.
+        time
+            Column with the time from each patient's start to event or censoring, in any unit.
+        event
+            ``(column, level of an event, level of censoring)``.
+        treated
+            ``(column, treated arm, control arm)``. Other levels are refused.
+        strata, entry
+            Columns with each patient's stratum and time of entry, if there are.
+        ties
+            How tied event times are handled: Efron (1977) or Breslow (1974).
+        patient
+            Column with the patients' ids; an id in two rows is refused. Without it, a column
+            that looks like one and repeats is a `UserWarning`, and so are times that look like
+            dates.
+        missing
+            "refuse" rows that lack a value in a column that is used, or "drop" them; how many
+            were dropped is in `provenance`.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
+
+        Raises
+        ------
+        InputError
+            If a column is not there, values are missing, levels are unknown, or times are no
+            numbers (decimal commas and dates are named).
+        MissingExtraError
+            If `frame` is a data frame and narwhals is not installed.
+
+        """
+        used = {"time": time, "event": event, "treated": treated, "strata": strata, "entry": entry}
+        table = read_table(frame, used, missing=missing, patient=patient)
+        arms = table.flags(treated, "treated")
+        profile = cls.from_survival(
+            times=table.times(time, "time"),
+            events=table.flags(event, "event"),
+            treated=arms,
+            strata=None if strata is None else table.columns[strata],
+            entry=None if entry is None else table.numbers(entry, "entry", 0.0),
+            ties=ties,
+            study=study,
+            question=question,
+            cohort=cohort,
+        )
+        said = provenance(treated, arms, f"event: {event[0]} = {event[1]}", table.dropped)
+        return replace(profile, study=None, provenance=said)
 
     @classmethod
     def from_likelihood(

@@ -86,6 +86,10 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
         heard = [_count(len(sites), "site") + " so far:", *sites] if sites else ["No site so far."]
         return "\n".join((self.question, _notice(self), *heard, *missing(self)))
 
+    def summary(self) -> str:
+        """The same as `explain`: there are no results to summarise yet."""
+        return self.explain()
+
     def to_dict(self) -> dict[str, list[Any]]:
         """Columns, one row a site: its name, people and packets."""
         return {

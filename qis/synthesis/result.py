@@ -213,6 +213,15 @@ class Synthesis:
 
         return explain(self)
 
+    def summary(self) -> str:
+        """Results and methods in a few lines, in the words that a paper would use.
+
+        Ratios are on their own scale, not on that of logarithms.
+        """
+        from qis.synthesis.summary import summarise  # noqa: PLC0415  it describes this class
+
+        return summarise(self)
+
     def leave_one_out(self) -> dict[str, PooledProfiles]:
         """By site, what all others say under the chosen model; empty with fewer than two sites."""
         if self.chosen is None or len(self.sites) < 2:

@@ -5,7 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import qis
+from qis.synthesis.forest_svg import forest_svg
 
 README = Path(__file__).parents[2] / "README.md"
 
@@ -23,13 +26,32 @@ def test_every_error_is_public():
     )
 
 
-def test_the_readme_code_prints_what_it_says(capsys):
+def test_the_readme_code_prints_what_it_says_and_its_picture_is_of_that(capsys, monkeypatch):
     text = README.read_text(encoding="utf-8")
     code, output = re.findall(r"```(?:python|text)\n(.*?)```", text, re.DOTALL)[:2]
-    exec(compile(code, "README.md", "exec"), {})  # noqa: S102  the README is ours
+    monkeypatch.chdir(README.parent)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102  the README is ours
     assert capsys.readouterr().out == output
     assert len(code.splitlines()) <= 12
     assert len(text[: text.index("```python")].splitlines()) <= 20
+    synthesis = qis.synthesise(names["packets"], roster=qis.Roster(names["sites"]), model="fixed")
+    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    committed, drawn = (README.parent / picture).read_text("utf-8"), forest_svg(synthesis.forest())
+    assert re.findall(">([^<]+)<", committed) == re.findall(
+        ">([^<]+)<", drawn
+    )  # all words, in order
+    numbers = [re.findall(r'[xy]\d?="([\d.]+)"', svg) for svg in (committed, drawn)]
+    assert [float(x) for x in numbers[0]] == pytest.approx([float(x) for x in numbers[1]], abs=1.5)
+
+
+def test_the_readme_is_short_before_its_reference_part_and_links_to_what_is_there():
+    text = README.read_text(encoding="utf-8")
+    prose = re.sub(r"```.*?```", "", text[: text.index("## Reference")], flags=re.DOTALL)
+    assert len(prose.split()) <= 450
+    links = re.findall(r"\]\(([^)]*)\)", text)
+    assert links
+    assert [link for link in links if not (README.parent / link).exists()] == []
 
 
 def test_import_loads_no_network_and_nothing_heavy():
