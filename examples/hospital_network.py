@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from qis.outcomes.cox import PartialLikelihood
 
 HERE = Path(__file__).parent
 DEADLINE_S = 180.0
+PROGRESS_S = 2.0
 TOLERANCE = 0.003
 PUBLISHED = (-1.1404, -1.842, -0.493)
 """Cox model stratified by hospital (R, survival): log hazard ratio and profile limits."""
@@ -86,7 +87,8 @@ class World:
         self.sites = sites
         self._lines: queue.Queue[tuple[str, int, str]] = queue.Queue()
         self._readers: list[threading.Thread] = []
-        self._ends_at = time.monotonic() + DEADLINE_S
+        self._began_at = time.monotonic()
+        self._ends_at = self._began_at + DEADLINE_S
 
     def start(self, name: str, peers: list[str]) -> None:
         """Start one site's process, with the addresses of some nodes that are up."""
@@ -124,13 +126,30 @@ class World:
             reader.join(timeout=10.0)
         self._take_waiting()
 
-    def wait_until(self, done: Callable[[], bool], what: str) -> None:
-        """Take in what the sites print until something holds; exit if it does not come to."""
+    def wait_until(
+        self, done: Callable[[], bool], what: str, names: Sequence[str] = (), number: int = 0
+    ) -> None:
+        """Take in what the sites print until something holds, and say how far it has come.
+
+        If it does not come about, name what each of the hospitals `names` misses of `number`
+        sites, and exit.
+        """
+        shown, shown_at = "", -PROGRESS_S
         while not done():
             try:
                 self._take(*self._lines.get(timeout=max(0.0, self._ends_at - time.monotonic())))
             except queue.Empty:
-                sys.exit(f"after {DEADLINE_S:.0f} s: {what} has not come about")
+                print(f"after {DEADLINE_S:.0f} s: {what} has not come about", file=sys.stderr)
+                for line in lacking(self.sites, names, number):
+                    print(f"  {line}", file=sys.stderr)
+                sys.exit(1)
+            seconds, standing = (
+                time.monotonic() - self._began_at,
+                how_far(self.sites, names, number),
+            )
+            if names and standing != shown and seconds - shown_at >= PROGRESS_S:
+                print(f"{seconds:5.1f} s: {standing}", flush=True)
+                shown, shown_at = standing, seconds
 
     def _read(self, name: str, process: subprocess.Popen[str]) -> None:
         if process.stdout is not None:
@@ -296,6 +315,36 @@ def agree(sites: dict[str, Site], names: list[str], count: int) -> bool:
     return len(digests) == 1 and all(len(said.get("sites", ())) == count for said in latest)
 
 
+def how_far(sites: dict[str, Site], names: Sequence[str], number: int) -> str:
+    """In one line: how many sites are up, and how many hospitals have all the evidence."""
+    up = sum(bool(site.address) for site in sites.values() if site.process is not None)
+    running = sum(site.process is not None for site in sites.values())
+    held = {name: len(sites[name].latest.get("sites", ())) for name in names}
+    complete = sum(count == number for count in held.values())
+    fewest = min(held, key=lambda name: held[name], default="")
+    rest = f"; fewest at {fewest}: {held[fewest]}" if complete < len(names) else ""
+    return (
+        f"{up} of {running} sites are up, {complete} of {len(names)} hospitals have the evidence "
+        f"of all {number}{rest}"
+    )
+
+
+def lacking(sites: dict[str, Site], names: Sequence[str], number: int) -> Iterator[str]:
+    """What each hospital misses: a line for each that is not up, ended, or lacks some sites."""
+    known = {heard for name in names for heard in sites[name].latest.get("sites", ())} | set(names)
+    for name, site in sites.items():
+        if site.process is not None and site.process.poll() is not None:
+            yield f"{name}: its process has ended with status {site.process.returncode}"
+        elif site.process is not None and not site.address:
+            yield f"{name}: is not up yet"
+        elif name in names and len(site.latest.get("sites", ())) < number:
+            missed = sorted(known - set(site.latest.get("sites", ())))
+            yield f"{name}: misses {', '.join(missed)}"
+    digests = {sites[name].latest.get("digest") for name in names}
+    if len(digests) > 1:
+        yield f"the hospitals hold {len(digests)} different sets of evidence"
+
+
 def main() -> int:
     """Run the network, disturb it, and print what came of it; 0 if the checks hold."""
     started = time.monotonic()
@@ -305,18 +354,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as root:
         sites = enrol(Path(root), hospitals | lung, study_of)
         world = World(sites)
+        print(f"{len(names)} hospitals and {len(lung)} lung-cancer sites start, each as a process.")
         try:
             first, second = names[:2]
             world.start(first, [])
             world.wait_until(lambda: bool(sites[first].address), f"{first} opening")
             for name in (*names[1:], *lung):
                 world.start(name, [sites[first].address])
-            world.wait_until(lambda: agree(sites, names, 13), "one synthesis in 13 hospitals")
-            print("\n".join(table(sites, hospitals)))
+            world.wait_until(
+                lambda: agree(sites, names, 13), "one synthesis in 13 hospitals", names, 13
+            )
+            print("\n".join(("", *table(sites, hospitals))))
             print("\n".join(refusals(sites, names)))
             pairs, before = pairs_reached(sites, names), sites[second].latest["digest"]
             result = sites[second].latest
 
+            print(f"\n{first} and {second} are killed; {second} starts again.", flush=True)
             world.kill(first)
             world.kill(second)
             world.start(second, [sites[name].address for name in names[2:5]])
@@ -324,6 +377,8 @@ def main() -> int:
             world.wait_until(
                 lambda: agree(sites, living, 13) and sites[names[2]].latest["digest"] != before,
                 "one synthesis in the living hospitals",
+                living,
+                13,
             )
             again = sites[second].latest
         finally:

@@ -138,6 +138,8 @@ def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_bac
     assert (status, complaints) == (0, "")
     require_in_order(
         [
+            "13 hospitals and 2 lung-cancer sites start",
+            " of 15 sites are up, ",
             "Disclosure preset: none, since the trial is published.",
             "cms, would keep back the packets of 13 of 13 hospitals:",
             "minimum_n     9, such as Univ. of Utah (4, where 11 is least)",
@@ -149,6 +151,34 @@ def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_bac
         ],
         said,
     )
+
+
+def test_hospitals_say_on_their_deadline_who_misses_what(tmp_path, capsys, monkeypatch):
+    network = runpy.run_path(str(EXAMPLES / "hospital_network.py"))
+    monkeypatch.setitem(network["World"].wait_until.__globals__, "DEADLINE_S", 0.0)
+    sites = {name: network["Site"](name, tmp_path) for name in ("north", "south", "east", "west")}
+    running = [sys.executable, "-c", "input()"]
+    try:
+        for name, site in sites.items():
+            command = running if name != "west" else [sys.executable, "-c", "raise SystemExit(3)"]
+            site.process = subprocess.Popen(command, stdin=subprocess.PIPE, text=True)  # noqa: S603
+            site.address = "" if name == "east" else "address"
+        sites["west"].process.wait(timeout=60)
+        sites["north"].latest = {"sites": dict.fromkeys(("north", "south", "east", "west"))}
+        sites["south"].latest = {"sites": dict.fromkeys(("south", "west"))}
+        with pytest.raises(SystemExit) as ended:
+            network["World"](sites).wait_until(lambda: False, "one synthesis", list(sites), 4)
+    finally:
+        for site in sites.values():
+            site.process.communicate(timeout=60)
+    assert ended.value.code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "after 0 s: one synthesis has not come about"
+    assert lines[1:4] == [
+        "  south: misses east, north",
+        "  east: is not up yet",
+        "  west: its process has ended with status 3",
+    ]
 
 
 def test_a_hospitals_changed_audit_log_is_found(tmp_path):
