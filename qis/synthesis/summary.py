@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from textwrap import fill
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qis.outcomes import measure_named
 from qis.synthesis.profiles import PooledProfiles
-from qis.synthesis.result import SiteResult, Synthesis
+
+if TYPE_CHECKING:
+    from qis.synthesis.result import SiteResult, Synthesis
 
 _WIDTH: Final = 100
 _MODELS = {"fixed": "fixed effect, common to all sites", "random": "random effects, mean"}
@@ -28,7 +30,7 @@ _METHODS = {
 }
 
 
-def summarise(synthesis: Synthesis) -> str:
+def summarise(synthesis: "Synthesis") -> str:
     """Lines of text: results under the chosen model and the other, and methods."""
     return "\n".join(
         fill(line, _WIDTH, subsequent_indent="  ", break_on_hyphens=False, drop_whitespace=True)
@@ -36,7 +38,7 @@ def summarise(synthesis: Synthesis) -> str:
     )
 
 
-def _lines(synthesis: Synthesis) -> Iterator[str]:
+def _lines(synthesis: "Synthesis") -> Iterator[str]:
     yield synthesis.question
     if synthesis.measure is None or not synthesis.sites:
         yield "No evidence counts."
@@ -54,7 +56,7 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
     yield _methods(synthesis)
 
 
-def _numbers(synthesis: Synthesis, result: PooledProfiles) -> str:
+def _numbers(synthesis: "Synthesis", result: PooledProfiles) -> str:
     forest = synthesis.forest()
     text = forest.numbers(result.estimate, result.interval)
     if result.tau is None or result.tau_interval is None:
@@ -63,7 +65,7 @@ def _numbers(synthesis: Synthesis, result: PooledProfiles) -> str:
     return f"{text}, tau {result.tau:.2f} [{low:.2f}, {high:.2f}]"
 
 
-def _people(synthesis: Synthesis) -> str:
+def _people(synthesis: "Synthesis") -> str:
     """How many sites, people and events, and of how many sites the latter are not known."""
     parts = [_count(synthesis.reach.sites, "site")]
     for name, what in (("n", "person"), ("events", "event")):
@@ -75,7 +77,7 @@ def _people(synthesis: Synthesis) -> str:
     return ", ".join(parts)
 
 
-def _caveats(synthesis: Synthesis) -> Iterator[str]:
+def _caveats(synthesis: "Synthesis") -> Iterator[str]:
     """What a reader has to know beside the numbers."""
     if not synthesis.is_signed:
         yield "Unsigned input: nobody vouches for the outcomes."
@@ -91,11 +93,11 @@ def _caveats(synthesis: Synthesis) -> Iterator[str]:
         yield f"Nothing came from: {', '.join(synthesis.silent)}."
 
 
-def _names(sites: list[SiteResult]) -> str:
+def _names(sites: "list[SiteResult]") -> str:
     return ", ".join(site.name for site in sites)
 
 
-def _methods(synthesis: Synthesis) -> str:
+def _methods(synthesis: "Synthesis") -> str:
     chosen = synthesis.chosen
     if chosen is None:
         return "Methods: the model that was asked for gives no result."
