@@ -1,5 +1,6 @@
 """Synthesis: what the sites' outcomes say together."""
 
+from qis.synthesis.absolute import AbsoluteEffect, absolute_effect
 from qis.synthesis.asymmetry import EggerTest, egger_test
 from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
@@ -22,6 +23,7 @@ from qis.synthesis.shrinkage import Shrunken, shrink
 from qis.synthesis.synthesising import synthesise
 
 __all__ = [
+    "AbsoluteEffect",
     "CombinedQuadratics",
     "EggerTest",
     "HeavyTailed",
@@ -39,6 +41,7 @@ __all__ = [
     "SiteInfluence",
     "SiteResult",
     "Synthesis",
+    "absolute_effect",
     "anytime_interval",
     "bayes",
     "combine_quadratics",
