@@ -197,6 +197,10 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
     attack = f"from {outcome.measure}, SE and n"
     system: System = []
     small = implied_cells(outcome, below=limit)
+    if outcome.measure in ("MD", "ROM"):
+        # Most means are of measured values, and a rounded one fits some table: only numbers that a
+        # table gives to the last digit say that the variable is yes/no.
+        small = [table for table in small if gives_exactly(outcome, table)]
     if len(small) > 1:
         attack += f", one of {len(small)} tables with a small cell that fit"
     for table in small:

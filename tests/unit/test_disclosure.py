@@ -223,6 +223,13 @@ def test_means_of_measured_values_pass(seed, form):
     assert rule_of(moments if form == "Moments" else moments.effect(form)) is None
 
 
+@pytest.mark.parametrize("n", [40, 400, 1500, 5000])
+@pytest.mark.parametrize(("estimate", "error"), [(-0.3, 0.2), (0.25, 0.11), (0.0, 0.1)])
+@pytest.mark.parametrize("measure", ["MD", "ROM"])
+def test_rounded_means_of_measured_values_pass(measure, estimate, error, n):
+    assert rule_of(effect(measure, estimate, error, n)) is None
+
+
 @pytest.mark.parametrize("others", [1, 3, 5])
 def test_a_few_people_with_a_third_value_are_seen(others):
     """The number of children, say: 0 or 1 for all but a few."""
