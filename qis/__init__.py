@@ -235,7 +235,18 @@ _LAZY = {
 }
 
 
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+        try:
+            return version("qis-protocol")
+        except PackageNotFoundError:  # a checkout that is not installed
+            return "unknown"
     # numpy, asyncio and sockets are loaded by those who use them (PEP 562).
     if name in _LAZY:
         from importlib import import_module  # noqa: PLC0415

@@ -169,6 +169,15 @@ def instance(value: Kind, field: str, kind: Any, how: str = "") -> Kind:
     return value
 
 
+def truth_value(value: object, field: str) -> bool:
+    """Return `value` if it is True or False: a text that says no would be true."""
+    if type(value) is not bool:
+        raise InputError(
+            f"{field} is {shown(value)}; it must be True or False", field=field, actual=value
+        )
+    return value
+
+
 def several(value: Any, field: str, what: str) -> list[Any]:
     """Return the items of an iterable; a text, bytes or a mapping is not one of them."""
     return list(iterable(value, field, what))

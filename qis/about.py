@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from blake3 import blake3
 
-from qis._given import callable_, instance, iterable, real_number, several, shown
+from qis._given import callable_, instance, iterable, real_number, several, shown, truth_value
 from qis.errors import InputError, SchemeMismatchError
 
 SKETCH_SIZE = 32
@@ -51,6 +51,11 @@ class Fingerprint:
     def __post_init__(self) -> None:
         _check_size(self.sketch, "sketch", SKETCH_SIZE)
         _check_size(self.scheme_id, "scheme_id", SCHEME_ID_SIZE)
+        if type(self.warnings) is not tuple or self.warnings:
+            warnings = several(self.warnings, "warnings", "texts")
+            if not all(isinstance(text, str) for text in warnings):
+                raise InputError("warnings holds something else than texts", field="warnings")
+            object.__setattr__(self, "warnings", tuple(warnings))
 
     def __repr__(self) -> str:
         return f"Fingerprint(sketch={self.sketch.hex()!r}, scheme_id={self.scheme_id.hex()!r})"
@@ -192,9 +197,11 @@ def checked_commitment(keys: Iterable[bytes]) -> bytes:
     keys = keys if isinstance(keys, tuple) else tuple(iterable(keys, "routing_keys", "keys"))
     try:
         distinct = set(keys)
-    except TypeError:  # what cannot be hashed is no key
+        sizes = set(map(len, distinct))
+    except TypeError:  # what has no hash or length is no key
         distinct = set(canonical_routing_keys(keys))
-    if len(distinct) > MAX_ROUTING_KEYS or set(map(len, distinct)) != _KEY_SIZES:
+        sizes = _KEY_SIZES
+    if len(distinct) > MAX_ROUTING_KEYS or sizes != _KEY_SIZES:
         distinct = set(canonical_routing_keys(distinct))
     try:
         return blake3(b"".join(sorted(distinct))).digest(8)
@@ -255,6 +262,7 @@ class Interest:
         object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
         object.__setattr__(self, "studies", tuple(sorted(set(studies))))
         canonical_routing_keys(self.all_keys)
+        truth_value(self.share_sketch, "share_sketch")
         similarity = real_number(self.min_similarity, "min_similarity", 0.0, 1.0)
         object.__setattr__(self, "min_similarity", similarity)
         if self.relevance is not None:

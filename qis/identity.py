@@ -14,6 +14,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from qis import _key_file
+from qis._given import byte_string
 from qis.errors import InputError, SignatureError
 
 KEY_SIZE = 32
@@ -136,7 +137,7 @@ class Identity:
 
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of a message."""
-        return bindings.crypto_sign(message, self._secret)[:64]
+        return bindings.crypto_sign(byte_string(message, "message"), self._secret)[:64]
 
     def __repr__(self) -> str:
         return f"<Identity of issuer {self.issuer}>"

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
-from qis._given import byte_string, instance, several, shown, whole_second
+from qis._given import byte_string, instance, several, truth_value, whole_second
 from qis.errors import InputError
 from qis.identity import Issuer
 
@@ -48,10 +48,7 @@ class SiteKey:
         for name in ("valid_from", "valid_until"):
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole_second(given, name))
-        if type(self.revoked) is not bool:
-            raise InputError(
-                f"revoked is {shown(self.revoked)}; it is True or False", field="revoked"
-            )
+        truth_value(self.revoked, "revoked")
         start, end = self.valid_from, self.valid_until
         if start is not None and end is not None and start >= end:
             raise InputError(
@@ -150,6 +147,7 @@ class Roster:
     _by_tag: dict[bytes, bytes] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
+        truth_value(self.is_open, "is_open")
         sites = several(self.sites, "sites", "qis.Site")
         for site in sites:
             instance(site, "sites", Site, "Site.of(name, issuer)")
@@ -219,6 +217,7 @@ class Roster:
 
     def accepts(self, issuer: Issuer) -> bool:
         """True if an issuer is on the roster and not revoked, and for everybody if it is open."""
+        instance(issuer, "issuer", Issuer, "packet.issuer")
         if self.is_open:
             return True
         found = self._by_key.get(issuer.key)
@@ -226,6 +225,7 @@ class Roster:
 
     def site_of(self, issuer: Issuer) -> Site | None:
         """The site that a key speaks for (an open roster makes one up), or `None`."""
+        instance(issuer, "issuer", Issuer, "packet.issuer")
         if self.is_open:
             return Site.of(str(issuer), issuer)
         found = self._by_key.get(issuer.key)
@@ -233,6 +233,7 @@ class Roster:
 
     def name_of(self, issuer: Issuer) -> str | None:
         """The name of the site that a key speaks for, or `None`."""
+        instance(issuer, "issuer", Issuer, "packet.issuer")
         if self.is_open:
             return str(issuer)
         site = self.site_of(issuer)
@@ -240,6 +241,7 @@ class Roster:
 
     def key_of(self, issuer: Issuer) -> SiteKey | None:
         """The roster's entry for a key."""
+        instance(issuer, "issuer", Issuer, "packet.issuer")
         if self.is_open:
             return SiteKey(issuer=issuer)
         found = self._by_key.get(issuer.key)
@@ -247,6 +249,7 @@ class Roster:
 
     def rank_of(self, issuer: Issuer) -> int:
         """Index of the issuer's site in the roster, from 0; always 0 in an open one."""
+        instance(issuer, "issuer", Issuer, "packet.issuer")
         return 0 if self.is_open else self._by_key[issuer.key][0]
 
     def issuer_of_tag(self, tag: bytes) -> Issuer | None:

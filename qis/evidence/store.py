@@ -205,6 +205,9 @@ class EvidenceStore(ABC):
         self._nothing_refused_by = None
         return len(fresh)
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self)} packets>"
+
     @property
     def aside(self) -> frozenset[bytes]:
         """Ids of the packets that were set aside."""

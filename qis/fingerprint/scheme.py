@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from blake3 import blake3
 
 from qis._canonical import encode
+from qis._given import instance
 from qis.about import (
     ROUTING_KEY_SIZE,
     SCHEME_ID_SIZE,
@@ -57,7 +58,11 @@ class Scheme(ABC, Generic[Features]):
         self._secret = secret
         self._id = self._derive(b"id", SCHEME_ID_SIZE)
         what = description or ", ".join(map(str, parameters))
-        describe_scheme(self._id, f"{what}, {'without a' if secret is None else 'with a'} secret")
+        self._what = f"{what}, {'without a' if secret is None else 'with a'} secret"
+        describe_scheme(self._id, self._what)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._id.hex()}, {self._what}>"
 
     @property
     def id(self) -> bytes:
@@ -158,6 +163,7 @@ class Scheme(ABC, Generic[Features]):
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
         for fingerprint in fingerprints:
+            instance(fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
             require_same_scheme(self._id, fingerprint.scheme_id)
 
     def _derive(self, purpose: bytes, size: int) -> bytes:

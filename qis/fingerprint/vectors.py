@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from qis._given import whole_number
 from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
 from qis.fingerprint.fields import SKETCH_BITS, FieldScheme, fingerprints_of
@@ -59,14 +60,10 @@ class VectorScheme(FieldScheme[Vector]):
         bands: int = 24,
         band_bits: int = 5,
     ) -> None:
-        if type(dimensions) is not int or not 1 <= dimensions <= MAX_DIMENSIONS:
-            raise InputError(
-                f"dimensions is {dimensions!r:.60}; it must be from 1 to {MAX_DIMENSIONS}",
-                field="dimensions",
-                actual=dimensions,
-                limit=MAX_DIMENSIONS,
-            )
-        if not (1 <= bands <= 42 and 1 <= band_bits <= 64 and bands * band_bits <= SKETCH_BITS):
+        dimensions = whole_number(dimensions, "dimensions", 1, MAX_DIMENSIONS)
+        bands = whole_number(bands, "bands", 1, 42)
+        band_bits = whole_number(band_bits, "band_bits", 1, 64)
+        if not (bands * band_bits <= SKETCH_BITS):
             raise InputError(
                 f"{bands} bands of {band_bits} bits; at most 42 bands, 64 bits each and "
                 f"{SKETCH_BITS} bits together",

@@ -10,7 +10,7 @@ from dataclasses import InitVar, dataclass, field
 from typing import Any, ClassVar, Final, Self
 
 from qis._canonical import encode
-from qis._given import real_number, whole_number
+from qis._given import real_number, shown, whole_number
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
 from qis.outcomes._words import rows_of, table_of
@@ -61,8 +61,13 @@ class Outcome:
     provenance: str = field(default="", compare=False)
 
     def __post_init__(self, study: Study | None) -> None:
+        if type(self.study_id) is not bytes:
+            raise InputError(
+                f"study_id is {shown(self.study_id)}; it must be {STUDY_ID_SIZE} bytes",
+                field="study_id",
+            )
         if study is not None:
-            if self.question or self.study_id:
+            if type(self.question) is not str or self.question or self.study_id:
                 raise InputError("give a study or a question, not both", field="study")
             if not isinstance(study, Study):
                 raise InputError(
@@ -79,7 +84,7 @@ class Outcome:
                     limit=study.measure,
                 )
         elif self.study_id:
-            if type(self.study_id) is not bytes or len(self.study_id) != STUDY_ID_SIZE:
+            if len(self.study_id) != STUDY_ID_SIZE:
                 raise InputError(f"study_id must be {STUDY_ID_SIZE} bytes", field="study_id")
             object.__setattr__(
                 self, "question", normal_text(self.question, "question", QUESTION_SIZE)
@@ -90,10 +95,8 @@ class Outcome:
             bare = Study(question=self.question)
             object.__setattr__(self, "question", bare.question)
             object.__setattr__(self, "study_id", bare.id)
-        if self.cohort:
+        if type(self.cohort) is not str or self.cohort:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
-        elif self.cohort != "":  # None, 0 and the like, which are false too
-            raise InputError("cohort must be a string", field="cohort")
         _require_text(self.provenance, "provenance")
 
     def body(self) -> Body:

@@ -119,7 +119,8 @@ class Effect(Outcome):
                 field="ratio",
                 actual=(lower, ratio, upper),
             )
-        if not 0.0 < check_real(level, "level") < 1.0:
+        level = check_real(level, "level")
+        if not 0.0 < level < 1.0:
             raise InputError(f"level is {level!r}; it must lie in (0, 1)", field="level")
         quantile = NormalDist().inv_cdf(0.5 + level / 2.0)
         return cls(

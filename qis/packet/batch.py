@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
-from qis._given import byte_string, several
+from qis._given import byte_string, several, whole_number
 
 Result = TypeVar("Result")
 _BATCH: Final = 32
 """Packets handed to a thread at once: fewer, and handing over costs more than it saves."""
+
+_MOST_THREADS: Final = 1_024
 
 
 def over_threads(
@@ -28,6 +30,8 @@ def over_threads(
     """
     data = [byte_string(each, "buffers") for each in several(buffers, "buffers", "bytes")]
     batches = [data[start : start + _BATCH] for start in range(0, len(data), _BATCH)]
+    if workers is not None:
+        workers = whole_number(workers, "workers", 1, _MOST_THREADS)
     threads = min(workers or _processors(), len(batches))
     if threads < 2:
         return [found for batch in batches for found in together(batch)]

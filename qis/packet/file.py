@@ -4,7 +4,6 @@ import logging
 import os
 from collections.abc import Iterable, Iterator
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -67,7 +66,7 @@ class PacketFile:
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = file_path(path)
         size = self.path.stat().st_size
         count, self.torn_bytes = divmod(size, PACKET_SIZE)
         if self.torn_bytes:

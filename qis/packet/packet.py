@@ -219,6 +219,8 @@ class Packet:
         """
         from qis.packet.batch import over_threads  # noqa: PLC0415  threads are for who uses them
 
+        now = None if now is None else point_in_time(now, "now")
+
         def alone(raw: bytes) -> Packet | PeerError:
             try:
                 return cls.parse(raw, now=now)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import vector
-from qis._given import real_number
+from qis._given import real_number, shown
 from qis.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -144,16 +144,17 @@ def check_sites(estimates: ArrayLike, standard_errors: ArrayLike) -> Sites:
 
 def check_level(level: float) -> float:
     """`level` if it lies in (0, 1); else raise `InputError`."""
-    if not 0.0 < check_scale(level, "level") < 1.0:
+    number = check_scale(level, "level")
+    if not number < 1.0:
         raise InputError(f"level is {level!r}; it must lie in (0, 1)", field="level", actual=level)
-    return float(level)
+    return number
 
 
 def check_choice(value: str, field: str, known: Sequence[str]) -> str:
     """`value` if it is one of `known`; else raise `InputError` that lists them."""
-    if value not in known:
+    if not isinstance(value, str) or value not in known:
         raise InputError(
-            f"{field} is {value!r:.60}; it must be one of {', '.join(known)}",
+            f"{field} is {shown(value)}; it must be one of {', '.join(known)}",
             field=field,
             actual=value,
             limit=tuple(known),

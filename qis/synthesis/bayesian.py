@@ -264,7 +264,7 @@ def _integrated(
     level: float,
 ) -> _Integrated:
     check_choice(tau_prior, "tau_prior", TAU_PRIORS)
-    check_level(level)
+    level = check_level(level)
     scale_of_tau = check_scale(tau_scale, "tau_scale")
     scale_of_mean = None if mean_scale is None else check_scale(mean_scale, "mean_scale")
     centre = check_number(mean_prior, "mean_prior")

@@ -95,7 +95,7 @@ def peto(
         If no table is informative (none has both events and non-events).
 
     """
-    check_level(level)
+    level = check_level(level)
     tables = _check_tables(events, totals, control_events, control_totals)
     n, m = tables.n, tables.events
     # Events of the treated arm less those expected, and their hypergeometric variance.
@@ -141,7 +141,7 @@ def mantel_haenszel(
 
     """
     check_choice(measure, "measure", tuple(_MEASURES))
-    check_level(level)
+    level = check_level(level)
     tables = _check_tables(events, totals, control_events, control_totals)
     estimate, variance, informative = _MEASURES[measure](tables)
     if not variance > 0.0:

@@ -114,7 +114,7 @@ def heavy_tailed(
         integrals cannot be computed.
 
     """
-    check_level(level)
+    level = check_level(level)
     scale_of_tau = check_scale(tau_scale, "tau_scale")
     if not 2.0 < check_scale(df, "df") <= 100.0:
         raise InputError(

@@ -267,7 +267,7 @@ def inverse_variance(
     """
     check_choice(tau2, "tau2", TAU2_METHODS)
     check_choice(interval, "interval", INTERVALS)
-    check_level(level)
+    level = check_level(level)
     if tau2 == "FE" and interval != "z":
         raise InputError(
             f'interval="{interval}" belongs to a random-effects model; with tau2="FE" use "z"',

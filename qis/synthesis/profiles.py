@@ -102,7 +102,7 @@ def pool_profiles(
 
     """
     check_choice(model, "model", ("fixed", "random"))
-    check_level(level)
+    level = check_level(level)
     _, measure = check_poolable(profiles)
     scale = tau_scale_of(measure, tau_scale) if model == "random" else None
     if mean_scale is not None:

@@ -106,7 +106,7 @@ def weighted_median(
         If a number is not finite, a standard error not positive, or `level` outside (0, 1).
 
     """
-    check_level(level)
+    level = check_level(level)
     sites = check_sites(estimates, standard_errors)
     weights = 1.0 / np.sqrt(sites.variances)
     weights = weights / total(weights)

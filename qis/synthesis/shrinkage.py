@@ -103,7 +103,7 @@ def shrink(
 
     """
     check_choice(method, "method", SHRINK_METHODS)
-    check_level(level)
+    level = check_level(level)
     sites = [own, *others]
     scale = _tau_scale(sites, tau_scale)
     pairs = [_pair(site) for site in sites]

@@ -106,7 +106,7 @@ def synthesise(
 
     """
     check_choice(method, "method", (METHOD,))
-    check_level(level)
+    level = check_level(level)
     if study is not None:
         instance(study, "study", Study, "Study(question=…), or Study.load(path)")
     chosen = _chosen_model(model, study)

@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Final, Self
 
 from qis._clock import Clock
+from qis._given import shown
 from qis._guard import Backoff, Guard
 from qis._paths import file_path
 from qis.about import Interest
@@ -425,6 +426,13 @@ def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it s
 def _require_reachable(bind: Address, advertise: Address | None) -> None:
     """Raise `InputError` unless others can reach the node at the address it will tell them."""
     for name, address in (("bind", bind), ("advertise", advertise)):
+        given: object = address
+        if given is not None and not (isinstance(given, (tuple, list)) and len(given) == 2):
+            raise InputError(
+                f"{name} is {shown(given)}; it must be host and port: ('127.0.0.1', 0)",
+                field=name,
+                actual=address,
+            )
         if address is not None:
             pack_address(address[0], address[1] or (1 if name == "bind" else 0))
     if ipaddress.ip_address((advertise or bind)[0]).is_unspecified:

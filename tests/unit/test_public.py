@@ -61,3 +61,8 @@ def test_import_loads_no_network_and_nothing_heavy():
         [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True
     )
     assert result.stdout.strip() == "[]"
+
+
+def test_dir_lists_every_public_name_and_there_is_a_version():
+    assert set(qis.__all__) <= set(dir(qis))
+    assert re.match(r"\d+\.\d+|unknown", qis.__version__)
