@@ -150,7 +150,7 @@ def check_level(level: float) -> float:
     return number
 
 
-def check_choice(value: str, field: str, known: Sequence[str]) -> str:
+def check_choice(value: Any, field: str, known: Sequence[str]) -> str:
     """`value` if it is one of `known`; else raise `InputError` that lists them."""
     if not isinstance(value, str) or value not in known:
         raise InputError(
