@@ -1,7 +1,7 @@
 """Fingerprints: what an outcome is about, in 32 bytes, and under which keys it travels."""
 
 from qis.about import Fingerprint, Interest
-from qis.fingerprint.index import FingerprintIndex, Match
+from qis.fingerprint.index import FingerprintIndex, Neighbour
 from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
@@ -13,7 +13,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintIndex",
     "Interest",
-    "Match",
+    "Neighbour",
     "Ontology",
     "Resolution",
     "Scheme",

@@ -20,7 +20,7 @@ Sketches = npt.NDArray[np.uint8]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
-class Match(NamedTuple):
+class Neighbour(NamedTuple):
     """One result of a search."""
 
     position: int
@@ -109,7 +109,7 @@ class FingerprintIndex:
         self._rows.keep(~is_gone)
         self._positions = self._positions[~is_gone]
 
-    def search(self, fingerprint: Fingerprint, k: int = 10) -> list[Match]:
+    def search(self, fingerprint: Fingerprint, k: int = 10) -> list[Neighbour]:
         """The k most similar fingerprints, fewer if the index holds fewer.
 
         Raises
@@ -127,7 +127,7 @@ class FingerprintIndex:
             )
         return self._matches(self._rows.nearest(fingerprint.sketch, k))
 
-    def within(self, fingerprint: Fingerprint, min_similarity: float) -> list[Match]:
+    def within(self, fingerprint: Fingerprint, min_similarity: float) -> list[Neighbour]:
         """All fingerprints that are at least this similar.
 
         Raises
@@ -183,10 +183,10 @@ class FingerprintIndex:
         index._next = contents.next_position
         return index
 
-    def _matches(self, found: Found) -> list[Match]:
+    def _matches(self, found: Found) -> list[Neighbour]:
         rows, similarities = found
         pairs = zip(self._positions[rows].tolist(), similarities.tolist(), strict=True)
-        return [Match(position, similarity) for position, similarity in pairs]
+        return [Neighbour(position, similarity) for position, similarity in pairs]
 
 
 def _rows(scheme: Scheme[Any]) -> _SketchRows:
