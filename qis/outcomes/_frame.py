@@ -10,13 +10,14 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from numbers import Real
 from typing import Any, Final, Literal, NoReturn
 
+from qis._given import shown
 from qis.errors import InputError, MissingExtraError
 
 Levels = tuple[str, Any, Any]
@@ -167,12 +168,12 @@ def read_table(
         If the table is a data frame and narwhals is not installed.
 
     """
-    if missing not in ("refuse", "drop"):
-        _refuse("missing", f"{missing!r:.40} must be 'refuse' or 'drop'")
+    if not isinstance(missing, str) or missing not in ("refuse", "drop"):
+        _refuse("missing", f"{shown(missing)} must be 'refuse' or 'drop'")
     names, get = _opened(frame)
     wanted = {field: _column_of(given, field) for field, given in used.items() if given is not None}
     if patient is not None:
-        wanted["patient"] = patient
+        wanted["patient"] = _column_of(patient, "patient")
     for field, column in wanted.items():
         if column not in names:
             _refuse(field, f"the table has no column {column!r}; it has {', '.join(names):.300}")
@@ -242,7 +243,9 @@ def provenance(arms: Levels | None, treated: Sequence[bool], *others: str) -> st
 def _opened(frame: Any) -> tuple[list[str], Any]:
     """The names of a table's columns, and a function that gives one as a list."""
     if isinstance(frame, Mapping):
-        return [str(name) for name in frame], lambda column: _listed(frame[column], column)
+        if not all(isinstance(name, str) for name in frame):
+            _refuse("frame", "the names of columns must be texts")
+        return list(frame), lambda column: _listed(frame[column], column)
     try:
         import narwhals as nw  # noqa: PLC0415  an extra, and slow to import
     except ImportError as error:
@@ -279,15 +282,17 @@ def _listed(values: Any, column: str) -> list[Any]:
 def _column_of(given: Any, field: str) -> str:
     if field not in _LEVELS_OF:
         if not isinstance(given, str):
-            _refuse(field, f"{given!r:.80} is no name of a column")
+            _refuse(field, f"{shown(given)} is no name of a column")
         return given
     if not isinstance(given, (tuple, list)) or len(given) != 3 or not isinstance(given[0], str):
         _refuse(
             field,
-            f"{given!r:.80} must be {_LEVELS_OF[field]}: which level is which decides the sign of "
+            f"{shown(given)} must be {_LEVELS_OF[field]}: which level is which decides the sign of "
             "the result",
         )
     yes, no = given[1:]
+    if not all(isinstance(level, Hashable) for level in (yes, no)):
+        _refuse(field, f"{shown(yes)} and {shown(no)} must be levels, as texts or numbers are")
     if _is_missing(yes) or _is_missing(no) or _same(yes, no):
         _refuse(field, f"{yes!r} and {no!r} must be two different levels")
     name: str = given[0]
@@ -322,7 +327,12 @@ def _is_missing(value: Any) -> bool:
 
 def _same(value: Any, level: Any) -> bool:
     """Whether a value is a level; a number and its text are two levels."""
-    return bool(isinstance(value, str) == isinstance(level, str) and value == level)
+    if isinstance(value, str) != isinstance(level, str):
+        return False
+    try:
+        return bool(value == level)
+    except (TypeError, ValueError):  # a cell that is an array, or times with and without a zone
+        return False
 
 
 def _key(value: Any) -> Any:

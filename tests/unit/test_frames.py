@@ -195,6 +195,24 @@ def test_a_number_and_its_text_are_two_levels():
     assert "text and numbers are told apart" in words
 
 
+ODD = [3, b"arm", ["arm"], np.array([1, 2]), pd.Series([1, 2]), object(), {"a": 1}, math.nan]
+
+
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: type(odd).__name__)
+@pytest.mark.parametrize("field", ["time", "event", "treated", "strata", "patient", "missing"])
+def test_odd_parameters_are_refused_by_their_name(field, odd):
+    assert refusal(profile, PATIENTS, **{field: odd}).startswith(f"{field}: ")
+    if field in ("event", "treated") and odd is not ODD[0]:
+        column = {"event": "died", "treated": "arm"}[field]
+        assert refusal(profile, PATIENTS, **{field: (column, odd, "x")}).startswith(f"{field}: ")
+
+
+def test_odd_cells_and_names_of_columns_are_refused():
+    odd = PATIENTS | {"arm": ["drug", np.array([1, 2]), ["none"], {"a": 1}, "none"]}
+    assert "3 of 5 rows of column 'arm' are neither" in refusal(profile, odd)
+    assert "must be texts" in refusal(profile, PATIENTS | {1: [1] * 5})
+
+
 @pytest.mark.parametrize("frame", [None, 3, "file.csv", [1, 2], object(), pd.Series([1])])
 def test_what_is_no_table_is_refused(frame):
     assert "it must be a data frame" in refusal(profile, frame)
