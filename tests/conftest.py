@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import settings
 from qis.health import Notices
 
 ROOT = Path(__file__).parents[1]
+# At the end, so that tests take the installed `qis`; benchmarks/ is imported from here only.
+sys.path.append(str(ROOT))
 SHARED = Path(os.environ.get("QIS_SHARED_DATA") or ROOT.parent / "shared" / "data")
 
 # Timings vary between machines, so no deadline; in CI the same examples every time, so that a
