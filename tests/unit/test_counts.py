@@ -221,7 +221,7 @@ def test_tables_of_any_size_keep_their_digits(arm, control, theta):
     mirrored = swapped[0], -swapped[1], swapped[2]
     assert (value, slope, bend) == pytest.approx(mirrored, rel=1e-9, abs=1e-6)
     ends = [evaluated(rows, theta + side * h) for side in (-1, 1)]
-    # Far out, where one cell is all but certain, the sums of millions of terms leave 1e-10 of slope,
+    # Far out, where one cell is all but certain, sums of millions of terms leave 1e-10 of slope,
     # which the division by h enlarges: against an information of 1 that is nothing.
     near = 1e-4 * (abs(slope) + abs(bend)) + 1e-6
     assert (ends[1][0] - ends[0][0]) / (2 * h) == pytest.approx(slope, abs=near)
