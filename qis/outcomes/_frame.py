@@ -168,7 +168,8 @@ def read_table(
         If the table is a data frame and narwhals is not installed.
 
     """
-    if not isinstance(missing, str) or missing not in ("refuse", "drop"):
+    given_missing: object = missing  # whatever was passed: an array could not be compared below
+    if not isinstance(given_missing, str) or given_missing not in ("refuse", "drop"):
         _refuse("missing", f"{shown(missing)} must be 'refuse' or 'drop'")
     names, get = _opened(frame)
     wanted = {field: _column_of(given, field) for field, given in used.items() if given is not None}

@@ -29,7 +29,7 @@ ESSENTIAL = {
         "knows of 2: hazard ratio 0.36 [0.05, 1.56]",
     ],
     "03_nightly_batch.py": [
-        "Night 1, institution  1: evidence of 1, HR 0.49 [0.19, 1.13]",
+        "Night 1, institution  1: evidence of 1, HR 0.47 [0.12, 1.78]",
         "Night 1, institution 22: evidence of 4, HR 0.46 [0.23, 0.86]",
         "Night 2, institution  1: evidence of 4, HR 0.46 [0.23, 0.86]",
         "Night 2, institution 22: evidence of 4, HR 0.46 [0.23, 0.86]",
