@@ -1,6 +1,6 @@
 """Proportions and rates of one arm, against the values of metafor's ``rma.glmm``.
 
-The reference values and the script that makes them are in tests/data/synthesis (one_arm.R).
+The reference values and the script that makes them are in tests/data/one_arm (one_arm.R).
 
     python -m benchmarks.synthesis_one_arm --json
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import qis
 from qis.synthesis import pool_profiles
 
-_REFERENCE = Path(__file__).parents[1] / "tests" / "data" / "synthesis" / "one_arm.json"
+_REFERENCE = Path(__file__).parents[1] / "tests" / "data" / "one_arm" / "one_arm.json"
 _LEAST_EVENTS = 10
 """Standard errors are compared where there are as many events, and people without, or more: ours is
 half the width of a drop by 1/2, metafor's is from the curvature at the estimate."""

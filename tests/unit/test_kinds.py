@@ -1,6 +1,6 @@
 """Every kind of outcome pools by its own likelihood: proportions, rates, means, differences.
 
-References are metafor's (tests/data/synthesis/one_arm.R), and sums over a plain grid that share no
+References are metafor's (tests/data/one_arm/one_arm.R), and sums over a plain grid that share no
 code with the library.
 """
 
@@ -18,7 +18,7 @@ from qis.errors import InputError, NoEstimateError
 from qis.synthesis import pool_profiles, synthesise
 
 SETS = json.loads(
-    (Path(__file__).parents[1] / "data" / "synthesis" / "one_arm.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[1] / "data" / "one_arm" / "one_arm.json").read_text(encoding="utf-8")
 )
 PUBLISHED = 2
 """The first sets are published data; those after them are so small that errors mean little."""
