@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from contextlib import suppress
 from copy import deepcopy
@@ -19,7 +19,7 @@ from qis.evidence import Roster
 from qis.fingerprint import Scheme
 from qis.health import Health
 from qis.identity import Identity
-from qis.loop import DryRun, LoopStatistics, Pending, Undelivered
+from qis.loop import DryRun, LoopStatistics, Match, Pending, Undelivered
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -265,9 +265,14 @@ class SynthesisLoop:
 
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
         """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never)."""
-        fresh = aiter(self._require_open())
+        return self._following(aiter(self._require_open()), timeout_s)
 
-        async def following() -> Synthesis | None:
+    def matches(self, *, timeout_s: float | None = None) -> Iterator[Match]:
+        """Each record that arrives; ends when none has come for `timeout_s` seconds."""
+        return self._following(self._require_open().matches(), timeout_s)
+
+    def _following(self, fresh: AsyncIterator[Result], timeout_s: float | None) -> Iterator[Result]:
+        async def following() -> Result | None:
             return await anext(fresh, None)
 
         while True:
@@ -275,10 +280,10 @@ class SynthesisLoop:
             if not self._has_ended(waiting, timeout_s):
                 waiting.cancel()
                 return
-            synthesis = self._result(waiting)
-            if synthesis is None:
+            found = self._result(waiting)
+            if found is None:
                 return
-            yield synthesis
+            yield found
 
     def __iter__(self) -> Iterator[Synthesis]:
         return self.syntheses()

@@ -61,6 +61,7 @@ CALLS = {
     "flush": lambda loop: loop.flush(1.0),
     "undelivered": lambda loop: loop.undelivered(),
     "latest": lambda loop: loop.latest(QUESTION),
+    "matches": lambda loop: next(loop.matches(timeout_s=1.0)),
     "syntheses": lambda loop: next(loop.syntheses(timeout_s=1.0)),
 }
 
