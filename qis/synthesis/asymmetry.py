@@ -45,7 +45,7 @@ class EggerTest:
 
     @property
     def pval(self) -> float:
-        """Two-sided p-value of a slope of zero. Needs the extra [stats]."""
+        """Two-sided p-value of a slope of zero."""
         return t_two_sided_p(self.t, self.df)
 
 

@@ -59,7 +59,7 @@ def typical_variance(null: Weighted) -> float:
 def q_profile(sites: Sites, level: float) -> tuple[float, float]:
     """Limits of tau2 where Q equals its chi-squared quantiles; (0, 0) where none does.
 
-    In units of ``sites.scale ** 2``. Needs scipy and two sites.
+    In units of ``sites.scale ** 2``. Needs two sites.
     """
     df = sites.k - 1
     alpha = 1.0 - level

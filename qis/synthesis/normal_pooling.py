@@ -110,7 +110,7 @@ class Pooled:
 
     @property
     def q_pval(self) -> float:
-        """p-value of homogeneity from `q`; 1 for one site. Needs the extra [stats]."""
+        """p-value of homogeneity from `q`; 1 for one site."""
         return chi2_tail(self.q, self.df) if self.df else 1.0
 
     @property
@@ -128,7 +128,7 @@ class Pooled:
             default. "hk": t with k - 1 degrees of freedom and the Hartung-Knapp standard error
             (floored if `interval_method` is "hksj", or is "z"). "hts": t with k - 2 and the
             classical standard error, as Higgins, Thompson and Spiegelhalter have it. The normal
-            one is too short for few sites. "hk" and "hts" need the extra [stats].
+            one is too short for few sites.
 
         Raises
         ------
@@ -162,7 +162,7 @@ class Pooled:
         """Q-profile interval of tau2 at `level`, whatever the estimator (Viechtbauer 2007).
 
         (0, 0) where the sites agree more than chance lets them, so that no tau2 is compatible
-        with Q. Needs the extra [stats].
+        with Q.
 
         Raises
         ------
@@ -247,8 +247,7 @@ def inverse_variance(
     interval
         "z": normal. "hksj": Hartung-Knapp with the t distribution, modified: its factor is not
         let below 1, so the interval is never narrower than "z". "hk": without that floor. The
-        latter two need the extra [stats] if there is more than one site, and make no sense with
-        "FE", where they are refused.
+        latter two make no sense with "FE", where they are refused.
     level
         Coverage of the intervals, in (0, 1).
 
@@ -261,8 +260,6 @@ def inverse_variance(
     ------
     InputError
         If a number is not finite, a standard error not positive, or an option unknown.
-    MissingExtraError
-        If "hksj" or "hk" is asked for without scipy.
 
     """
     check_choice(tau2, "tau2", TAU2_METHODS)
