@@ -185,6 +185,8 @@ def several(value: Any, field: str, what: str) -> list[Any]:
 
 def iterable(value: Any, field: str, what: str) -> Iterable[Any]:
     """Return an iterable as it is; see `several`."""
+    if type(value) is tuple or type(value) is list:  # each signature and each match comes by here
+        return value
     if isinstance(value, (str, bytes, bytearray, memoryview, dict)) or not is_iterable(value):
         raise InputError(
             f"{field} is {shown(value)}; it must be a list of {what}", field=field, actual=value

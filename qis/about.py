@@ -192,24 +192,18 @@ def _commitment(keys: tuple[bytes, ...]) -> bytes:
 def checked_commitment(keys: Iterable[bytes]) -> bytes:
     """Check routing keys as `canonical_routing_keys` does, and return their commitment (8 bytes).
 
-    Every signature needs it, so it makes no call for each key unless something is wrong.
+    Every signature needs it, so that of a list of keys is remembered.
     """
-    keys = keys if isinstance(keys, tuple) else tuple(iterable(keys, "routing_keys", "keys"))
+    keys = keys if type(keys) is tuple else tuple(iterable(keys, "routing_keys", "keys"))
     try:
-        distinct = set(keys)
-        sizes = set(map(len, distinct))
-    except TypeError:  # what has no hash or length is no key
-        distinct = set(canonical_routing_keys(keys))
-        sizes = _KEY_SIZES
-    if len(distinct) > MAX_ROUTING_KEYS or sizes != _KEY_SIZES:
-        distinct = set(canonical_routing_keys(distinct))
-    try:
-        return blake3(b"".join(sorted(distinct))).digest(8)
-    except TypeError:
-        return routing_commitment(canonical_routing_keys(distinct))
+        return _checked_commitment(keys)
+    except TypeError:  # what has no hash is no key
+        return _commitment(canonical_routing_keys(keys))
 
 
-_KEY_SIZES = {ROUTING_KEY_SIZE}
+@lru_cache(maxsize=COMMITMENTS_REMEMBERED)
+def _checked_commitment(keys: tuple[bytes, ...]) -> bytes:
+    return _commitment(canonical_routing_keys(keys))
 
 
 @dataclass(frozen=True, slots=True)

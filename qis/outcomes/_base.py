@@ -173,7 +173,6 @@ def set_counts(
 
 def check_real(value: object, field: str, low: float = -1e300, high: float = 1e300) -> float:
     """Return `value` as a finite float in [low, high], or raise `InputError`; -0.0 becomes 0.0."""
-    # Adding 0.0 turns -0.0 into 0.0: equal values must have one encoding.
     if type(value) is float and low <= value <= high:
-        return value + 0.0
+        return value or 0.0  # also for -0.0: equal values must have one encoding
     return real_number(value, field, low, high)

@@ -60,10 +60,14 @@ class Effect(Outcome):
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
         measure = measure_named(self.measure)
-        object.__setattr__(self, "estimate", check_real(self.estimate, "estimate", *measure.bounds))
+        estimate = check_real(self.estimate, "estimate", *measure.bounds)
+        if estimate is not self.estimate:
+            object.__setattr__(self, "estimate", estimate)
         error = check_real(self.standard_error, "standard_error", *measure.errors)
-        object.__setattr__(self, "standard_error", error)
-        set_counts(self, ("n",), 1, optional=True)
+        if error is not self.standard_error:
+            object.__setattr__(self, "standard_error", error)
+        if self.n is not None:
+            set_counts(self, ("n",), 1)
 
     @classmethod
     def from_ratio(

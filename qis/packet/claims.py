@@ -14,7 +14,8 @@ MAX_LIFETIME_S: Final = 400 * 86_400
 """Longest validity of a packet."""
 LEAF_SIZE: Final = 12
 """Bytes of a leaf: the issuer's first 8, and the sequence in whole seconds."""
-_FIRST_TIME: Final = 2**16  # below, CBOR would need fewer bytes and the offsets would move
+FIRST_TIME: Final = 2**16
+"""Earliest issue, Unix seconds: below, CBOR would need fewer bytes and the offsets would move."""
 _END_TIME: Final = 2**32
 _FIRST_SEQUENCE: Final = 2**32  # for the same reason: below, the head would be shorter
 _END_SEQUENCE: Final = 2**64
@@ -105,13 +106,13 @@ def check_times(issued_at: int, expires_at: int) -> None:
     """Raise `InputError` unless both are whole seconds in range, at most 400 days apart."""
     if type(issued_at) is not int or type(expires_at) is not int:
         raise InputError("times are whole Unix seconds (int)", field="issued_at")
-    if not _FIRST_TIME <= issued_at < expires_at < _END_TIME:
+    if not FIRST_TIME <= issued_at < expires_at < _END_TIME:
         raise InputError(
             f"issued at {issued_at}, expires at {expires_at}: both must lie in [2**16, 2**32), "
             "expiry after issue",
             field="issued_at",
             actual=(issued_at, expires_at),
-            limit=(_FIRST_TIME, _END_TIME - 1),
+            limit=(FIRST_TIME, _END_TIME - 1),
         )
     if expires_at - issued_at > MAX_LIFETIME_S:
         raise InputError(

@@ -50,7 +50,8 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
             actual=len(data),
             limit=PACKET_SIZE,
         )
-    data = bytes(data)
+    if type(data) is not bytes:
+        data = bytes(data)
     if _layout.FRAME.unpack(data) != _layout.FRAME_CONTENT:
         _refuse_layout(data)
     if now is not None:
