@@ -68,6 +68,7 @@ if TYPE_CHECKING:
         Retraction,
         Suppressed,
     )
+    from qis.packet.columns import packets_to_frame
     from qis.packet.file import read_packets, write_packets
     from qis.site import open_site
     from qis.synthesis import (
@@ -171,6 +172,7 @@ __all__ = [
     "inverse_variance",
     "next_anchor",
     "open_site",
+    "packets_to_frame",
     "pool_profiles",
     "read_packets",
     "shrink",
@@ -190,6 +192,7 @@ _LAZY = {
     "SetScheme": "qis.fingerprint",
     "Ontology": "qis.fingerprint",
     "TermScheme": "qis.fingerprint",
+    "packets_to_frame": "qis.packet.columns",
     "read_packets": "qis.packet.file",
     "write_packets": "qis.packet.file",
     "Suppressed": "qis.outcomes",

@@ -8,8 +8,9 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import Final, NamedTuple, overload
+from typing import Any, Final, NamedTuple, overload
 
+from qis._data_frame import data_frame
 from qis.errors import InputError
 from qis.evidence.roster import Roster
 from qis.evidence.rules import (
@@ -22,6 +23,7 @@ from qis.evidence.rules import (
 from qis.outcomes import Study
 from qis.outcomes.study import STUDY_ID_SIZE
 from qis.packet import Packet
+from qis.packet.columns import packet_columns
 
 
 class Reason(Enum):
@@ -168,6 +170,37 @@ class Review(Sequence[Packet]):
         """Names of the enrolled sites of which there is nothing at all."""
         heard = {*self.site_names.values(), *(left.site for left in self.excluded)}
         return tuple(name for name in self.enrolled if name not in heard)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns, one row a packet: site, `counts`, `why_not`, and those of `packets_to_frame`."""
+        anchors = [(packet, self.site_names[packet.id], "anchor") for packet in self.anchors]
+        counting = [(packet, self.site_names[packet.id], "") for packet in self.evidence]
+        left = [(left.packet, left.site, left.reason.label) for left in self.excluded]
+        rows = [*counting, *anchors, *left]
+        return {
+            "site": [site for _, site, _ in rows],
+            "counts": [not reason for _, _, reason in rows],
+            "why_not": [reason for _, _, reason in rows],
+            **packet_columns([packet for packet, _, _ in rows]),
+        }
+
+    def to_frame(self, *, backend: str = "pandas") -> Any:
+        """The columns of `to_dict` as a data frame: all packets, those that do not count too.
+
+        Parameters
+        ----------
+        backend
+            "pandas", "polars" or "pyarrow".
+
+        Raises
+        ------
+        InputError
+            If the backend is another.
+        MissingExtraError
+            If the backend is not installed.
+
+        """
+        return data_frame(self.to_dict(), backend)
 
     def excluded_for(self, reason: Reason) -> tuple[Packet, ...]:
         """The packets that are left out for one reason."""

@@ -171,7 +171,7 @@ def read_table(
     given_missing: object = missing  # whatever was passed: an array could not be compared below
     if not isinstance(given_missing, str) or given_missing not in ("refuse", "drop"):
         _refuse("missing", f"{shown(missing)} must be 'refuse' or 'drop'")
-    names, get = _opened(frame)
+    names, get = open_table(frame)
     wanted = {field: _column_of(given, field) for field, given in used.items() if given is not None}
     if patient is not None:
         wanted["patient"] = _column_of(patient, "patient")
@@ -182,7 +182,7 @@ def read_table(
     number = len(next(iter(columns.values()), ()))
     if any(len(values) != number for values in columns.values()):
         _refuse("frame", "the columns differ in length")
-    gaps = {c: [i for i, v in enumerate(values) if _is_missing(v)] for c, values in columns.items()}
+    gaps = {c: [i for i, v in enumerate(values) if is_missing(v)] for c, values in columns.items()}
     gaps = {column: rows for column, rows in gaps.items() if rows}
     left_out = {row for rows in gaps.values() for row in rows}
     words = ", ".join(f"{column} {len(rows)}" for column, rows in gaps.items())
@@ -210,7 +210,7 @@ def refuse_aggregated(frame: Any, used: Iterable[str]) -> None:
     It is one if no combination of levels comes twice, and an unused column that is named like a
     frequency holds whole numbers, some above 1.
     """
-    names, get = _opened(frame)
+    names, get = open_table(frame)
     used = list(used)
     combinations = list(zip(*(map(_key, get(column)) for column in used), strict=True))
     if len(set(combinations)) != len(combinations):
@@ -241,8 +241,17 @@ def provenance(arms: Levels | None, treated: Sequence[bool], *others: str) -> st
     return "; ".join(parts)
 
 
-def _opened(frame: Any) -> tuple[list[str], Any]:
-    """The names of a table's columns, and a function that gives one as a list."""
+def open_table(frame: Any) -> tuple[list[str], Any]:
+    """The names of a table's columns, and a function that gives one as a list.
+
+    Raises
+    ------
+    InputError
+        If it is no table.
+    MissingExtraError
+        If it is a data frame and narwhals is not installed.
+
+    """
     if isinstance(frame, Mapping):
         if not all(isinstance(name, str) for name in frame):
             _refuse("frame", "the names of columns must be texts")
@@ -294,7 +303,7 @@ def _column_of(given: Any, field: str) -> str:
     yes, no = given[1:]
     if not all(isinstance(level, Hashable) for level in (yes, no)):
         _refuse(field, f"{shown(yes)} and {shown(no)} must be levels, as texts or numbers are")
-    if _is_missing(yes) or _is_missing(no) or _same(yes, no):
+    if is_missing(yes) or is_missing(no) or _same(yes, no):
         _refuse(field, f"{yes!r} and {no!r} must be two different levels")
     name: str = given[0]
     return name
@@ -305,7 +314,7 @@ def _check_ids(patient: str | None, names: Sequence[str], get: Any, kept: Sequen
     guessed = [name for name in names if re.sub(r"[^a-z]", "", name.casefold()) in _ID_NAMES]
     for column in guessed if patient is None else [patient]:
         values = get(column)
-        seen = Counter(_key(values[row]) for row in kept if not _is_missing(values[row]))
+        seen = Counter(_key(values[row]) for row in kept if not is_missing(values[row]))
         again = [value for value, times in seen.items() if times > 1]
         if not again:
             continue
@@ -319,7 +328,8 @@ def _check_ids(patient: str | None, names: Sequence[str], get: Any, kept: Sequen
         )
 
 
-def _is_missing(value: Any) -> bool:
+def is_missing(value: Any) -> bool:
+    """True of None, NaN, and the missing values of pandas and numpy."""
     # pandas' NA and NaT are recognised by name, since pandas need not be there.
     if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
         return True

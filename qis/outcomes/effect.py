@@ -21,11 +21,14 @@ from qis.outcomes._base import (
     check_real,
     set_counts,
 )
+from qis.outcomes._fitted import read_fitted
 from qis.outcomes._frame import Missing, read_table
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
 
 _REALS = struct.Struct("<2d")
+_NO_MAXIMUM = 20.0
+"""A fitted standard error of a log ratio beyond this says nothing: e**20 either way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +231,92 @@ class Effect(Outcome):
                 ) from error
             effects[str(name)] = replace(effect, study=None, provenance=table.dropped)
         return effects
+
+    @classmethod
+    def from_fitted(
+        cls,
+        result: Any,
+        *,
+        term: str,
+        measure: str | None = None,
+        n: int | None = None,
+        study: Study | None = None,
+        question: str = "",
+        cohort: str = "",
+    ) -> Self:
+        """Take one coefficient, with its standard error, from a fitted model.
+
+        Parameters
+        ----------
+        result
+            Of lifelines, a fitted ``CoxPHFitter`` or ``CoxTimeVaryingFitter``; of statsmodels, the
+            result of a logistic, Poisson, negative binomial, proportional hazards or linear model,
+            of a GLM or of GEE.
+        term
+            Name of the coefficient, as the result lists it. Its sign is that of the fit: look at
+            which level of the covariate is the reference.
+        measure
+            A name from `qis.outcomes.MEASURES`. Needed only where the model leaves several open: a
+            linear model ("MD", "RD", "ROM", "IRD"), or one for counts ("IRR", or "RR" of a yes/no
+            outcome).
+        n
+            Number of people. Default: the number of rows, where those are people for sure.
+        study, question
+            What the outcome belongs to: a `Study`, or a question only.
+        cohort
+            Which of the site's disjoint groups of people this is.
+
+        Returns
+        -------
+        Effect
+            Its `provenance` names library, model, term and kind of standard error.
+
+        Raises
+        ------
+        InputError
+            If it is no such result, was penalised, has no standard errors (scikit-learn: use
+            `QuadraticLikelihood.from_logistic`) or did not converge, if the term or measure does
+            not fit it, or if the estimate is where a fit ends that has no finite maximum.
+
+        """
+        fitted = read_fitted(result, term)
+        declared = study.measure if isinstance(study, Study) and measure is None else measure
+        if declared is None:
+            if len(fitted.measures) > 1:
+                raise InputError(
+                    f"measure: the coefficient may be {' or '.join(fitted.measures)}; say which",
+                    field="measure",
+                    limit=fitted.measures,
+                )
+            declared = fitted.measures[0]
+        if measure_named(declared).name not in fitted.measures:
+            raise InputError(
+                f"measure is {declared!r}; a coefficient of {fitted.source} is "
+                f"{' or '.join(fitted.measures)}",
+                field="measure",
+                actual=declared,
+                limit=fitted.measures,
+            )
+        if measure_named(declared).is_ratio and fitted.standard_error > _NO_MAXIMUM:
+            raise InputError(
+                f"result: the estimate {fitted.estimate:.3g} has the standard error "
+                f"{fitted.standard_error:.3g} on the log scale, as where no finite value is the "
+                "most likely one (no events in an arm, say): send the whole likelihood, with "
+                "Counts or a LikelihoodProfile; or the covariate needs a larger unit",
+                field="result",
+                actual=fitted.standard_error,
+                limit=_NO_MAXIMUM,
+            )
+        return cls(
+            study=study,
+            question=question,
+            cohort=cohort,
+            measure=declared,
+            estimate=fitted.estimate,
+            standard_error=fitted.standard_error,
+            n=fitted.n if n is None else n,
+            provenance=fitted.source,
+        )
 
     def body(self) -> Body:
         """The body map as it travels."""

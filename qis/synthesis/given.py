@@ -10,6 +10,7 @@ from qis.identity import Issuer
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis.gathering import Gathered, gather
+from qis.synthesis.tabled import is_table, outcomes_of_table
 from qis.synthesis.unsigned import gather_outcomes
 
 
@@ -36,7 +37,9 @@ def gather_given(
             )
         return gather(packets, study, now, model=model)
     one = isinstance(packets, (Packet, Outcome))
-    what = "packets (Packet.parse verifies bytes) or outcomes"
+    if not one and is_table(packets):
+        return _gather_table(packets, study, roster, names, now)
+    what = "packets (Packet.parse verifies bytes), outcomes, or a table"
     given = several([packets] if one else packets, "packets", what)
     if given and all(isinstance(each, Outcome) for each in given):
         if roster is not None:
@@ -47,6 +50,17 @@ def gather_given(
     if names is not None:
         roster = _roster_of(given, names)
     return gather(given, study, now, model=model, roster=roster)
+
+
+def _gather_table(
+    table: Any, study: Study | None, roster: Roster | None, names: Any, now: float | None
+) -> Gathered:
+    if roster is not None:
+        raise InputError("a table has no issuers: name its rows' sites", field="roster")
+    outcomes, sites = outcomes_of_table(table, study)
+    if names is not None and sites is not None:
+        raise InputError("the table's column site gives the names already", field="names")
+    return gather_outcomes(outcomes, study, sites if names is None else names, now)
 
 
 def _roster_of(packets: Sequence[Packet], names: Any) -> Roster:

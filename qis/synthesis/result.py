@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from qis._data_frame import data_frame
+from qis._given import truth_value
 from qis.outcomes import Study, measure_named
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable
@@ -250,6 +252,32 @@ class Synthesis:
             "informative": [site.is_informative for site in self.sites],
             "packets": [[packet.id.hex() for packet in site.packets] for site in self.sites],
         }
+
+    def to_frame(self, *, back_transform: bool = False, backend: str = "pandas") -> Any:
+        """The columns of `to_dict` as a data frame, one row a site.
+
+        Parameters
+        ----------
+        back_transform
+            True for estimates and limits as people read them: ratios and rates instead of their
+            logarithms, proportions in [0, 1].
+        backend
+            "pandas", "polars" or "pyarrow".
+
+        Raises
+        ------
+        InputError
+            If the backend is another.
+        MissingExtraError
+            If the backend is not installed.
+
+        """
+        columns = self.to_dict()
+        if truth_value(back_transform, "back_transform") and self.measure is not None:
+            back = measure_named(self.measure).back
+            for name in columns.keys() & {"estimate", "lower", "upper"}:
+                columns[name] = [None if x is None else back(x) for x in columns[name]]
+        return data_frame(columns, backend)
 
     def forest(self) -> Forest:
         """What the forest plots show.

@@ -27,6 +27,7 @@ from qis.synthesis.profiles import (
 )
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
+from qis.synthesis.tabled import Frame
 
 VERSION: Final = 2
 """Version of the method; part of every digest."""
@@ -34,7 +35,7 @@ METHOD: Final = "exact-likelihood"
 
 
 def synthesise(
-    packets: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome,
+    packets: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome | Frame,
     *,
     model: Model | None = None,
     study: Study | None = None,
@@ -55,9 +56,13 @@ def synthesise(
     packets
         What ``store.evidence(study, now=…)`` gives, which knows the sites and what is left out; or
         verified packets of one study, in any order, repeated or not; or outcomes, or a single
-        packet or outcome. For each site and cohort one packet counts, as in a store. The cohorts
-        of one site are combined first. Of outcomes, which nobody has signed, the result has no
-        digest and cannot be published (``is_signed`` is false).
+        packet or outcome; or a data frame or ``{column: values}`` of one row a site: `site`, and
+        `estimate` and `standard_error` (logarithms for ratios), or `ratio`, `lower` and `upper`
+        (its 95 % interval), or `events` and `total`, or `mean`, `sd` and `total`, the latter two
+        with `control_…` for the other arm; optionally `cohort`, `n`,
+        `measure`, `question`. For each site and cohort one packet counts, as in a store. The
+        cohorts of one site are combined first. Of outcomes and tables, which nobody has signed, the
+        result has no digest and cannot be published (``is_signed`` is false).
     model
         ``"fixed"``: one common effect, estimated where the summed log-likelihood is largest.
         ``"random"``: the mean of effects that differ between sites, with a half-normal prior on
