@@ -2,6 +2,7 @@
 
 from qis.evidence.audit import AuditLog
 from qis.evidence.audit_entry import AuditHead, Entry
+from qis.evidence.audit_reader import AuditReader
 from qis.evidence.lineage import expiry_of, leaves_of, with_derived
 from qis.evidence.memory import MemoryStore
 from qis.evidence.review import Excluded, Reason, Review
@@ -15,6 +16,7 @@ __all__ = [
     "Admission",
     "AuditHead",
     "AuditLog",
+    "AuditReader",
     "Entry",
     "Equivocation",
     "EvidenceStore",

@@ -6,10 +6,10 @@ may write the file made all of it anew. For that the newest hash, `AuditLog.head
 where they cannot write, and given to `AuditLog.verify`.
 
 A line is an `Entry` as JSON in one form (keys sorted, ASCII, no spaces), with ``hash``: BLAKE3-256
-of the line without it.
+of the line without it. A file that has grown large is closed and named after its first entry's
+number, and the chain goes on in a new one.
 """
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -20,21 +20,28 @@ from blake3 import blake3
 
 from qis._database import sync_folder
 from qis._paths import file_path
-from qis.errors import StorageDamagedError, StorageError
+from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (
     AuditHead,
     AuditNote,
     Entry,
     Event,
     chained,
-    content_of,
-    digest_of,
     entry_of,
     line_of,
+)
+from qis.evidence.audit_reader import (
+    AuditReader,
+    closed_segments,
+    damage,
+    parsed_line,
+    segment_name,
 )
 
 _TAIL: Final = 65_536
 """Bytes read from the end to find the last line; no entry is longer."""
+SEGMENT_BYTES: Final = 64 * 2**20
+"""Size from which on a file of the log is closed and another begun."""
 
 
 class AuditLog:
@@ -46,7 +53,14 @@ class AuditLog:
     Parameters
     ----------
     path
-        The file; made if there is none.
+        The file; made if there is none. Closed segments lie beside it and may be moved elsewhere,
+        all but the last.
+    heads
+        A file that the newest `head` is appended to (`hand_out`), best on another machine: whoever
+        cuts or remakes the log cannot write there. A loop does so when it opens, every hour and
+        when it closes.
+    segment_bytes
+        Size from which on a file is closed and another begun.
 
     Raises
     ------
@@ -57,15 +71,31 @@ class AuditLog:
 
     """
 
-    def __init__(self, path: str | PathLike[str]) -> None:
+    def __init__(
+        self,
+        path: str | PathLike[str],
+        *,
+        heads: str | PathLike[str] | None = None,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
         self.path = file_path(path, without="audit=None")
+        self.heads = None if heads is None else file_path(heads, field="heads")
+        if type(segment_bytes) is not int or segment_bytes < _TAIL:
+            raise InputError(
+                f"segment_bytes is {segment_bytes!r:.40}; it is at least {_TAIL}",
+                field="segment_bytes",
+                actual=segment_bytes,
+                limit=_TAIL,
+            )
+        self._segment_bytes = segment_bytes
         self._torn = b""
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         except OSError as error:
             raise self._refusal(error) from error
         try:
-            self._lock()
+            self._lock(self._file)
+            self._finish_rotation()
             self._head, self._size = self._end()
             if self._torn:
                 os.ftruncate(self._file, self._size)
@@ -75,11 +105,22 @@ class AuditLog:
             raise error if isinstance(error, StorageError) else self._refusal(error) from error
 
     @classmethod
-    def open(cls, path: str | PathLike[str], *, now: float) -> Self:
+    def open(
+        cls,
+        path: str | PathLike[str],
+        *,
+        now: float,
+        heads: str | PathLike[str] | None = None,
+    ) -> Self:
         """Open a log, and record it if an unfinished line had to be removed."""
-        log = cls(path)
+        log = cls(path, heads=heads)
         log.note_recovery(now=now)
         return log
+
+    @classmethod
+    def read(cls, path: str | PathLike[str], *, begins: AuditHead | None = None) -> AuditReader:
+        """Read a log without write access, also while its site is running; see `AuditReader`."""
+        return AuditReader(path, begins=begins)
 
     def note_recovery(self, *, now: float) -> None:
         """Record that an unfinished line was removed on opening, if one was."""
@@ -180,27 +221,78 @@ class AuditLog:
             If the chain is broken; `field` is ``line`` and `actual` its number, from 1.
 
         """
-        last = AuditHead()
-        found = head is None or head == last
-        for entry in self.entries():
-            last = AuditHead(entry.number + 1, entry.hash)
-            found = found or last == head
-        if not found:
-            raise self._damage(last.count, f"the log does not contain {head}: it was cut or remade")
+        try:
+            last = self._reader().verify(head=head)
+        except FileNotFoundError as error:
+            raise self._damage(0, "the file is gone") from error
         if last != self._head:
             raise self._damage(last.count, f"it ends with {last}, but {self._head} was written")
         return last
 
     def entries(self) -> Iterator[Entry]:
         """All entries in order, each checked against the one before it."""
-        last = AuditHead()
-        with self.path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
-                entry = self._parsed(line, number)
-                if (entry.number, entry.previous) != (last.count, last.hash):
-                    raise self._damage(number, "it does not follow the line before it")
-                last = AuditHead(entry.number + 1, entry.hash)
-                yield entry
+        return self._reader().entries()
+
+    def contains(self, head: AuditHead) -> bool:
+        """True if the log, as it is on disk, has come to this head; it is verified meanwhile.
+
+        Raises
+        ------
+        StorageDamagedError
+            If the chain is broken.
+
+        """
+        return head == AuditHead() or any(
+            (entry.number + 1, entry.hash) == (head.count, head.hash) for entry in self.entries()
+        )
+
+    def handed_out(self) -> AuditHead | None:
+        """The newest head in the file `heads`; `None` if there is none, or no such file.
+
+        Raises
+        ------
+        StorageError
+            If the file cannot be read.
+        InputError
+            If its last line names no head.
+
+        """
+        if self.heads is None:
+            return None
+        try:
+            lines = self.heads.read_text(encoding="ascii").split("\n")
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeError) as error:
+            raise StorageError(f"{self.heads}: {error}", field="heads") from error
+        whole = [line for line in lines[:-1] if line.strip()]
+        return AuditHead.parse(whole[-1].rpartition(" ")[2]) if whole else None
+
+    def hand_out(self, *, now: float) -> AuditHead:
+        """Append the head to the file `heads`, if there is one; returns it.
+
+        A line is the time, in Unix seconds, and the head.
+
+        Raises
+        ------
+        StorageError
+            If that file cannot be written. The log itself is not concerned.
+
+        """
+        if self.heads is None:
+            return self._head
+        try:
+            with self.heads.open("ab") as file:
+                file.write(f"{now:.0f} {self._head}\n".encode("ascii"))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f"{self.heads}: {error.strerror}; the head of the audit log was not handed out",
+                field="heads",
+                actual=error.errno,
+            ) from error
+        return self._head
 
     def export(self, target: str | PathLike[str]) -> AuditHead:
         """Verify the log and write it to a new file, one JSON object a line.
@@ -237,10 +329,22 @@ class AuditLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _reader(self) -> AuditReader:
+        names = closed_segments(self.path)
+        if not names:
+            return AuditReader(self.path)
+        with names[0].open("rb") as file:
+            first = self._parsed(file.readline(), 0)
+        # Older segments may lie elsewhere; whoever holds their last head checks that.
+        return AuditReader(self.path, begins=AuditHead(first.number, first.previous))
+
     def _write(self, line: bytes) -> None:
         if self._file < 0:
             raise StorageError(f"{self.path}: the log is closed", field="path")
+        self._require_same_file()
         try:
+            if self._size >= self._segment_bytes:
+                self._rotate()
             rest = memoryview(line)
             while rest:  # a disk that is full takes a part, and refuses the next
                 rest = rest[os.write(self._file, rest) :]
@@ -251,13 +355,62 @@ class AuditLog:
             raise self._refusal(error) from error
         self._size += len(line)
 
-    def _lock(self) -> None:
+    def _require_same_file(self) -> None:
+        """Raise if the file is not the one that was opened, or somebody else has changed its end.
+
+        What is written into a file that has no name any more would be lost with this process.
+        """
+        mine = os.fstat(self._file)
+        try:
+            there = self.path.stat()
+        except OSError as error:
+            raise self._replaced("is gone") from error
+        if not os.path.samestat(mine, there):
+            raise self._replaced("was replaced")
+        if mine.st_size != self._size:
+            raise self._replaced(f"has {mine.st_size} bytes and had {self._size}: it was changed")
+
+    def _replaced(self, what: str) -> StorageDamagedError:
+        return StorageDamagedError(
+            f"{self.path} {what} while it was written: nothing is recorded any more, so nothing "
+            "leaves. Bring the file back, then open the log again",
+            field="path",
+        )
+
+    def _rotate(self) -> None:
+        """Close the file as a segment and go on in a new one; its name is never without a file."""
+        with self.path.open("rb") as file:
+            first = self._parsed(file.readline(), 0)
+        fresh = self.path.with_name(f".{self.path.name}.{os.getpid()}.new")
+        fresh.unlink(missing_ok=True)
+        new = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
+        try:
+            self._lock(new)
+            os.link(self.path, segment_name(self.path, first.number))
+            fresh.replace(self.path)
+            sync_folder(self.path.parent)
+        except OSError:  # no hard links here, or no space: one long file is as good
+            os.close(new)
+            fresh.unlink(missing_ok=True)
+            self._segment_bytes *= 2
+            return
+        os.close(self._file)
+        self._file, self._size = new, 0
+
+    def _finish_rotation(self) -> None:
+        """Undo a rotation that a crash has interrupted: then the file has two names."""
+        mine = os.fstat(self._file)
+        for name in closed_segments(self.path)[-1:]:
+            if os.path.samestat(name.stat(), mine):
+                name.unlink()
+
+    def _lock(self, file: int) -> None:
         if os.name != "posix":
             return
         import fcntl  # noqa: PLC0415  there is none on Windows
 
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise StorageError(
                 f"{self.path}: another process or log writes it, and it has one writer",
@@ -266,32 +419,33 @@ class AuditLog:
 
     def _end(self) -> tuple[AuditHead, int]:
         """Return the head, and the file's size up to the end of the last whole line."""
-        size = os.fstat(self._file).st_size
-        tail = os.pread(self._file, _TAIL, max(0, size - _TAIL))
+        head, size, self._torn = self._end_of(self._file)
+        if size == 0 and (names := closed_segments(self.path)):
+            with names[-1].open("rb") as segment:
+                head, _, torn = self._end_of(segment.fileno())
+            if torn:
+                raise self._damage(head.count, f"{names[-1].name} ends within a line")
+        return head, size
+
+    def _end_of(self, file: int) -> tuple[AuditHead, int, bytes]:
+        size = os.fstat(file).st_size
+        tail = os.pread(file, _TAIL, max(0, size - _TAIL))
         cut = tail.rfind(b"\n") + 1
-        self._torn = tail[cut:]
-        if len(self._torn) == _TAIL:
+        torn = tail[cut:]
+        if len(torn) == _TAIL:
             raise self._damage(0, f"its last {_TAIL} bytes are no line")
-        whole = size - len(self._torn)
+        whole = size - len(torn)
         if whole == 0:
-            return AuditHead(), 0
+            return AuditHead(), 0, torn
         start = tail.rfind(b"\n", 0, cut - 1) + 1
         entry = self._parsed(tail[start:cut], 0)
-        return AuditHead(entry.number + 1, entry.hash), whole
+        return AuditHead(entry.number + 1, entry.hash), whole, torn
 
     def _parsed(self, line: bytes, number: int) -> Entry:
-        try:
-            content = json.loads(line)
-            entry = entry_of(content)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            raise self._damage(number, "it is no entry") from error
-        if entry.line() + b"\n" != line or digest_of(content_of(entry)) != entry.hash:
-            raise self._damage(number, "it is not what was written")
-        return entry
+        return parsed_line(self.path, line, number)
 
     def _damage(self, number: int, what: str) -> StorageDamagedError:
-        where = f"line {number}" if number else "the last line"
-        return StorageDamagedError(f"{self.path}, {where}: {what}", field="line", actual=number)
+        return damage(self.path, number, what)
 
     def _refusal(self, error: OSError) -> StorageError:
         return StorageError(

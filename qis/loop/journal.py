@@ -39,6 +39,7 @@ class Journal:
         self._audit = audit
         self._rules = rules
         self._clock = clock
+        self._used: dict[bytes, tuple[str, frozenset[str]]] = {}
 
     def configured(self, settings: Mapping[str, Any]) -> None:
         """Record that the loop was opened with these settings."""
@@ -135,25 +136,39 @@ class Journal:
         )
 
     def used(self, synthesis: Synthesis) -> None:
-        """Record a synthesis and the packets that it was made of."""
-        ids = sorted(packet.id.hex() for site in synthesis.sites for packet in site.packets)
-        parts = _parts(ids) or [()]
+        """Record a synthesis and the packets that it was made of.
+
+        The first of a study since the loop was opened lists them all; a later one those that were
+        added and removed since the one named by `since`, which is all that a large study's log can
+        hold night after night.
+        """
+        if self._audit is None:
+            return
+        ids = frozenset(packet.id.hex() for site in synthesis.sites for packet in site.packets)
+        since, before = self._used.get(synthesis.study_id, ("", frozenset()))
+        changes = [("added", part) for part in _parts(sorted(ids - before))]
+        changes += [("removed", part) for part in _parts(sorted(before - ids))]
+        parts = changes or [("added", ())]
+        digest = synthesis.digest.hex()
         self._write(
             *(
                 AuditNote(
                     "used",
-                    (synthesis.digest.hex(),),
+                    (digest,),
                     rule=synthesis.model,
                     details={
                         "study": synthesis.study_id.hex(),
                         "look": synthesis.looks,
-                        "packets": list(part),
+                        "packets": len(ids),
+                        "since": since,
+                        what: list(part),
                         "part": [number, len(parts)],
                     },
                 )
-                for number, part in enumerate(parts, start=1)
+                for number, (what, part) in enumerate(parts, start=1)
             )
         )
+        self._used[synthesis.study_id] = digest, ids
 
     def _emission(self, packet: Packet, reason: str) -> AuditNote:
         details = {

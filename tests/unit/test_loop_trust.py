@@ -230,8 +230,8 @@ def test_the_audit_log_tells_the_whole_story(network, audit):
         assert ("received", "accepted", (theirs.id.hex(),)) in said
         assert ("refused", "cms/minimum_n", ()) in said
         assert ("emitted", "cms", (withdrawn.id.hex(),)) in said
-        used = {e.subject: e.details["packets"] for e in audit.entries() if e.event == "used"}
-        assert used[(found.digest.hex(),)] == sorted([packet.id.hex(), theirs.id.hex()])
+        used = qis.AuditLog.read(audit.path).packets_of(found.digest)
+        assert used == tuple(sorted([packet.id.hex(), theirs.id.hex()]))
         # The number for which something was refused would be a disclosure in the log.
         refusal = next(e for e in audit.entries() if e.event == "refused")
         assert not re.search(r"\b7\b", f"{refusal.reason} {refusal.details}")
@@ -891,6 +891,6 @@ def test_what_an_embargo_hides_is_used_in_the_log_without_numbers(network, audit
             packet = await loop.publish(outcome, about=ABOUT)
             await until(loop, lambda s: len(s.sites) == 1)
         (entry,) = (e for e in audit.entries() if e.event == "used" and e.details["packets"])
-        assert entry.details["packets"] == [packet.id.hex()]
+        assert entry.details["added"] == [packet.id.hex()]
 
     asyncio.run(scenario())
