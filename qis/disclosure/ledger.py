@@ -5,6 +5,7 @@ keep every version for ever, so a new release is compared with all former ones, 
 cohorts too.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ class Emission:
         Hashes of the people in it, if given.
     at
         Time of the release, Unix seconds.
+    body
+        The outcome's body as it travelled, so that later answers about the same people are
+        inverted together with it; empty in ledgers of former versions.
+    public
+        JSON of what outsiders know of it beside its body: the anchor of a model, and the
+        information that each person brings; empty if nothing.
 
     """
 
@@ -83,6 +90,8 @@ class Emission:
     digest: bytes
     subjects: Subjects | None
     at: float
+    body: bytes = b""
+    public: str = ""
 
     @classmethod
     def of(cls, outcome: Outcome, subjects: Subjects | None, *, at: float) -> "Emission":
@@ -91,14 +100,17 @@ class Emission:
             raise InputError(
                 "subjects are those of qis.disclosure.subject_hashes", field="subjects"
             )
+        body = outcome.encoded()
         return cls(
             study_id=outcome.study_id,
             cohort=outcome.cohort,
             kind=outcome.kind,
             n=getattr(outcome, "n", None),
-            digest=blake3(outcome.encoded()).digest(),
+            digest=blake3(body).digest(),
             subjects=None if subjects is None else dict(subjects),
             at=at,
+            body=body,
+            public=_public(outcome),
         )
 
     def difference(self, former: "Emission") -> Difference | None:
@@ -183,7 +195,18 @@ def _line(emission: Emission) -> dict[str, Any]:
         if subjects is None
         else {who.hex(): what.hex() for who, what in subjects.items()},
         "at": emission.at,
+        "body": emission.body.hex(),
+        "public": emission.public,
     }
+
+
+def _public(outcome: Outcome) -> str:
+    known = outcome.known
+    if known is None or not known.anchor:
+        return ""
+    return json.dumps(
+        {"anchor": known.anchor, "weight": known.weight, "own_intercept": known.own_intercept}
+    )
 
 
 def _emission(content: dict[str, Any]) -> Emission:
@@ -199,4 +222,6 @@ def _emission(content: dict[str, Any]) -> Emission:
         digest=bytes.fromhex(content["digest"]),
         subjects=subjects,
         at=float(content["at"]),
+        body=bytes.fromhex(content.get("body", "")),
+        public=str(content.get("public", "")),
     )

@@ -6,12 +6,15 @@ in one byte string, never as CBOR floats, whose decoders disagree.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import InitVar, dataclass, field
-from typing import Any, ClassVar, Final, Self
+from dataclasses import InitVar, dataclass, field, replace
+from typing import Any, ClassVar, Final, Self, TypeVar
+
+from blake3 import blake3
 
 from qis._canonical import encode
 from qis._given import real_number, shown, whole_number
 from qis.errors import InputError
+from qis.outcomes._data_summary import DataSummary
 from qis.outcomes._text import normal_text
 from qis.outcomes._words import rows_of, table_of
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, STUDY_ID_SIZE, Study
@@ -49,6 +52,9 @@ class Outcome:
     provenance
         How a table was read to make it (`from_frame`): the arms, the rows dropped. It stays here,
         is never in a packet, and does not make two outcomes differ.
+    data_summary
+        What disclosure control may know of the rows behind it. It is attached by what builds an
+        outcome from rows, stays here like `provenance`, and is lost where an outcome is read back.
 
     """
 
@@ -59,6 +65,7 @@ class Outcome:
     cohort: str = ""
     study_id: bytes = b""
     provenance: str = field(default="", compare=False)
+    data_summary: DataSummary | None = field(default=None, compare=False, repr=False)
 
     def __post_init__(self, study: Study | None) -> None:
         if type(self.study_id) is not bytes:
@@ -99,6 +106,17 @@ class Outcome:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
         _require_text(self.provenance, "provenance")
 
+    @property
+    def known(self) -> DataSummary | None:
+        """The summary of the rows behind these very numbers, if there is one.
+
+        A copy with another study or cohort keeps it; one with other numbers does not.
+        """
+        summary = self.data_summary
+        if isinstance(summary, DataSummary) and summary.binds == _digest_of_numbers(self):
+            return summary
+        return None
+
     def body(self) -> Body:
         """The body map as it travels, keys ascending. Each kind adds its own entries."""
         common: Body = {KEY_STUDY: self.study_id, KEY_QUESTION: self.question}
@@ -129,6 +147,21 @@ class Outcome:
 
     def _repr_html_(self) -> str:
         return table_of(rows_of(self))
+
+
+_O = TypeVar("_O", bound=Outcome)
+
+
+def knowing(outcome: _O, summary: DataSummary) -> _O:
+    """Attach a summary of the rows that an outcome was just made from."""
+    own = replace(summary, binds=_digest_of_numbers(outcome))
+    object.__setattr__(outcome, "data_summary", own)
+    return outcome
+
+
+def _digest_of_numbers(outcome: Outcome) -> bytes:
+    numbers = {key: part for key, part in outcome.body().items() if key > KEY_COHORT}
+    return blake3(bytes([outcome.kind]) + encode(numbers)).digest()
 
 
 def _require_text(value: object, field: str) -> None:

@@ -1,17 +1,30 @@
 """Expansions of regression models about an anchor, from a site's own rows."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from qis.errors import InputError
-from qis.outcomes._base import check_real
-from qis.outcomes._regression import Design, Terms, cox, linear, logistic, poisson
+from qis.outcomes._base import Outcome, check_real, knowing
+from qis.outcomes._data_summary import DataSummary
+from qis.outcomes._regression import (
+    Design,
+    Terms,
+    cox,
+    intercept_of,
+    linear,
+    logistic,
+    poisson,
+)
+from qis.outcomes._row_groups import levels_of, shares_of, smallest_groups
 from qis.outcomes.anchor import ID_SIZE, Anchor, rounded
 
+Floats = NDArray[np.float64]
 
-class FromModels:
+
+class FromModels(Outcome):
     """Constructors of a quadratic likelihood from data; each ends in the class's `_expanded`."""
 
     __slots__ = ()
@@ -69,7 +82,8 @@ class FromModels:
             raise InputError("labels must be 0 or 1", field="labels")
         terms = design.terms(logistic, own_intercept=own_intercept)
         people = design.n, int(design.y.sum())
-        return cls._expanded("logistic", terms, anchor, people, others)
+        summary = _summary(design, design.y, own_intercept=own_intercept)
+        return knowing(cls._expanded("logistic", terms, anchor, people, others), summary)
 
     @classmethod
     def from_poisson(
@@ -117,7 +131,8 @@ class FromModels:
             raise InputError("exposure is positive", field="exposure")
         terms = design.terms(lambda x, y, at: poisson(x, y, time, at), own_intercept=own_intercept)
         people = design.n, int(design.y.sum())
-        return cls._expanded("poisson", terms, anchor, people, others)
+        summary = _summary(design, design.y, own_intercept=own_intercept, exposure=time)
+        return knowing(cls._expanded("poisson", terms, anchor, people, others), summary)
 
     @classmethod
     def from_linear(
@@ -162,11 +177,12 @@ class FromModels:
         variance = check_real(residual_variance, "residual_variance", 1e-30, 1e30)
         point, _ = point_of(anchor, "linear")
         design = Design.of(features, responses, "responses", point)
+        summary = _summary(design, design.y, own_intercept=own_intercept, weight=1.0 / variance)
         if own_intercept:
             design = design.centred()
         terms = design.terms(lambda x, y, at: linear(x, y, variance, at))
         people = design.n, None
-        return cls._expanded("linear", terms, anchor, people, others)
+        return knowing(cls._expanded("linear", terms, anchor, people, others), summary)
 
     @classmethod
     def from_cox(
@@ -224,7 +240,54 @@ class FromModels:
             lambda x, t, at: cox(x, t, happened == 1.0, at, strata=groups, ties=ties)
         )
         people = design.n, int(happened.sum())
-        return cls._expanded("cox", terms, anchor, people, others)
+        summary = _summary(design, happened, own_intercept=False, strata=groups)
+        return knowing(cls._expanded("cox", terms, anchor, people, others), summary)
+
+
+def _summary(
+    design: Design,
+    label: Floats,
+    *,
+    own_intercept: bool,
+    weight: float | None = None,
+    exposure: Floats | None = None,
+    strata: Sequence[NDArray[np.bool_]] = (),
+) -> DataSummary:
+    """Summarise the rows of a model: small groups, and the largest share of the information.
+
+    A person's weight is p(1 - p) in a logistic model, the expected number of events in a Poisson
+    one, and the relative hazard in Cox's, where it is the share of the first risk set. An own
+    intercept cancels in all but the logistic one, where it is left at the fitted events.
+    """
+    columns = [*design.x.T, *((label,) if weight is None else _if_few(label))]
+    if exposure is not None:
+        columns[-1] = (label > 0.0).astype(np.float64)
+    columns += [np.where(group, 1.0, 0.0) for group in strata if len(strata) > 1]
+    eta = design.x @ design.at
+    if weight is not None:
+        contributions = np.ones(design.n)
+    elif exposure is None and not strata:
+        centre = intercept_of(eta, label) if own_intercept else 0.0
+        contributions = 0.25 / np.cosh(np.clip((eta + centre) / 2.0, -350.0, 350.0)) ** 2
+    else:
+        contributions = np.exp(np.clip(eta - eta.max(), -700.0, 0.0))
+        contributions *= 1.0 if exposure is None else exposure
+    cell, of_three = smallest_groups(columns)
+    largest, largest_two = shares_of(contributions)
+    return DataSummary(
+        anchor=tuple(design.at.tolist()),
+        weight=weight,
+        own_intercept=own_intercept,
+        smallest_cell=cell,
+        smallest_of_three=of_three,
+        largest_share=largest,
+        largest_two=largest_two,
+    )
+
+
+def _if_few(responses: Floats) -> tuple[Floats, ...]:
+    """Responses that are a yes/no variable are a column of the table, measured ones are not."""
+    return (responses,) if levels_of(responses) else ()
 
 
 def point_of(anchor: Anchor | ArrayLike, model: str) -> tuple[tuple[float, ...], bytes]:

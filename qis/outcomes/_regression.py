@@ -245,3 +245,19 @@ def without_intercept(
     first = score[1:] - cross * (score[0] / own)
     first[silent] = 0.0
     return first, rest
+
+
+def intercept_of(rest: Floats, labels: Floats) -> float:
+    """The intercept at which a logistic model expects as many events as there are, by bisection.
+
+    `rest` are the linear predictors without it, shape (n,); labels all alike give 0.
+    """
+    events = float(labels.sum())
+    if not 0.0 < events < len(labels):
+        return 0.0
+    low, high = -float(rest.max()) - _FARTHEST, -float(rest.min()) + _FARTHEST
+    for _ in range(100):
+        middle = 0.5 * (low + high)
+        expected = 0.5 * (1.0 + np.tanh(0.5 * (rest + middle))).sum()
+        low, high = (low, middle) if expected > events else (middle, high)
+    return 0.5 * (low + high)

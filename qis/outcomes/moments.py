@@ -31,10 +31,13 @@ from qis.outcomes._base import (
     Outcome,
     check_real,
     common_fields,
+    knowing,
     set_counts,
 )
+from qis.outcomes._data_summary import DataSummary
 from qis.outcomes._frame import Levels, Missing, provenance, read_table
 from qis.outcomes._means import MeanDifferences, Means
+from qis.outcomes._row_groups import levels_of, shares_of
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
 from qis.outcomes.study import Study
@@ -128,10 +131,12 @@ class Moments(Outcome):
             If there is no value in an arm, or one is not finite.
 
         """
-        arms = [_arm_of(values, "values")]
+        rows = [vector(values, "values")]
         if control is not None:
-            arms.append(_arm_of(control, "control"))
-        return cls(study=study, question=question, cohort=cohort, **_named(arms))
+            rows.append(vector(control, "control"))
+        arms = [_arm_of(row, name) for row, name in zip(rows, ("values", "control"), strict=False)]
+        outcome = cls(study=study, question=question, cohort=cohort, **_named(arms))
+        return knowing(outcome, _summary(rows))
 
     @classmethod
     def from_frame(
@@ -208,8 +213,9 @@ class Moments(Outcome):
             "total": total,
         }
         table = read_table(frame, used, missing=missing, patient=patient)
-        if value is not None:
-            rows = [_Arm(1, x, 0.0) for x in table.numbers(value, "value")]
+        numbers = None if value is None else np.array(table.numbers(value, "value"), dtype=float)
+        if numbers is not None:
+            rows = [_Arm(1, x, 0.0) for x in numbers.tolist()]
         else:
             people = table.whole_numbers(str(total), "total", 1)
             errors = table.numbers(str(standard_deviation), "standard_deviation", 0.0)
@@ -217,14 +223,17 @@ class Moments(Outcome):
             spread = [(n - 1) * sd**2 for n, sd in zip(people, errors, strict=True)]
             rows = [_Arm(*row) for row in zip(people, means, spread, strict=True)]
         treated = [True] * len(rows) if arm is None else table.flags(arm, "arm")
-        arms = [_merged([rows[i] for i in own]) for _, own in table.by_arm(arm, treated)]
-        return cls(
+        chosen = [own for _, own in table.by_arm(arm, treated)]
+        outcome = cls(
             study=study,
             question=question,
             cohort=cohort,
             provenance=provenance(arm, treated, table.dropped),
-            **_named(arms),
+            **_named([_merged([rows[i] for i in own]) for own in chosen]),
         )
+        if numbers is None:
+            return outcome
+        return knowing(outcome, _summary([numbers[np.array(own)] for own in chosen]))
 
     @property
     def measure(self) -> str:
@@ -408,10 +417,20 @@ def _merged(arms: Sequence[_Arm]) -> _Arm:
     return _Arm(total, float(mean), float(ss))
 
 
-def _arm_of(values: Iterable[float], field: str) -> _Arm:
-    checked = [
-        check_real(value, field, -_LARGEST, _LARGEST) for value in vector(values, field).tolist()
-    ]
+def _summary(arms: Sequence[NDArray[np.float64]]) -> DataSummary:
+    """Smallest group of one value in an arm, if it has few values, and the largest shares."""
+    cells = [int(level.sum()) for arm in arms for level in levels_of(arm)]
+    shares = [shares_of(np.abs(arm)) for arm in arms]
+    return DataSummary(
+        smallest_cell=min(cells, default=0),
+        smallest_of_three=0,
+        largest_share=max(largest for largest, _ in shares),
+        largest_two=max(two for _, two in shares),
+    )
+
+
+def _arm_of(values: NDArray[np.float64], field: str) -> _Arm:
+    checked = [check_real(value, field, -_LARGEST, _LARGEST) for value in values.tolist()]
     if not checked:
         raise InputError(f"{field} is empty", field=field, actual=0, limit=1)
     return _merged([_Arm(1, value, 0.0) for value in checked])

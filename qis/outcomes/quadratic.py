@@ -32,8 +32,10 @@ from qis.outcomes._base import (
     Outcome,
     check_real,
     common_fields,
+    knowing,
     set_counts,
 )
+from qis.outcomes._data_summary import DataSummary
 from qis.outcomes._expansions import FromModels, point_of
 from qis.outcomes._quadratic_coding import (
     UNIT,
@@ -62,7 +64,7 @@ _LARGEST: Final = 2.0**100  # exact in float32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QuadraticLikelihood(FromModels, Outcome):
+class QuadraticLikelihood(FromModels):
     """A model's log-likelihood to second order about an anchor. Build one with a `from_…`.
 
     The fields are exactly what travels; `score` and `information` are what they stand for: with
@@ -253,7 +255,7 @@ class QuadraticLikelihood(FromModels, Outcome):
         if not (np.isfinite(first).all() and np.isfinite(second).all()):
             raise InputError("score or information is not finite", field="score")
         parts = coded(first, second)
-        return cls(
+        outcome = cls(
             study=study,
             question=question,
             cohort=cohort,
@@ -267,6 +269,7 @@ class QuadraticLikelihood(FromModels, Outcome):
             n=n,
             events=events,
         )
+        return knowing(outcome, DataSummary(anchor=point))
 
     @classmethod
     def _expanded(
