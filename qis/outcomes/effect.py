@@ -1,6 +1,5 @@
 """An estimate with its standard error: enough for all but small sites."""
 
-import math
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,6 +7,7 @@ from functools import partial
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
 
+from qis._given import instance
 from qis.errors import InputError
 from qis.outcomes._base import (
     KEY_COHORT,
@@ -23,6 +23,7 @@ from qis.outcomes._base import (
 )
 from qis.outcomes._fitted import read_fitted
 from qis.outcomes._frame import Missing, read_table
+from qis.outcomes._printed import middle_and_half
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
 from qis.outcomes.study import Study
 
@@ -76,11 +77,12 @@ class Effect(Outcome):
     def from_ratio(
         cls,
         *,
-        measure: str,
         ratio: float,
         lower: float,
         upper: float,
+        measure: str | None = None,
         level: float = 0.95,
+        rounding: float | None = None,
         n: int | None = None,
         study: Study | None = None,
         question: str = "",
@@ -90,13 +92,19 @@ class Effect(Outcome):
 
         Parameters
         ----------
-        measure
-            A ratio measure.
         ratio, lower, upper
-            On the ratio scale, ``0 < lower < ratio < upper``. The standard error is the width of
-            the interval on the log scale, divided by twice the normal quantile.
+            On the ratio scale, as printed, ``0 < lower <= ratio <= upper``. The standard error is
+            the width of the interval on the log scale, divided by twice the normal quantile. Of
+            the effects that print as these three numbers the one nearest to the printed ratio
+            is taken.
+        measure
+            A ratio measure. Default: the study's.
         level
             Coverage of the interval, in (0, 1).
+        rounding
+            The unit to which the three numbers are rounded. Default: the last decimal of each
+            (0.01 of 0.73; of ``Decimal("0.70")`` too). A larger one admits intervals that are not
+            centred on the log scale, such as likelihood intervals.
         n
             Number of people, if known.
         study, question
@@ -107,25 +115,31 @@ class Effect(Outcome):
         Raises
         ------
         InputError
-            If the measure is no ratio, or the numbers are not in that order. A ratio that is off
-            the middle of its interval on the log scale is accepted, since published ones are
-            rounded.
+            If the measure is no ratio or not given, the numbers are not in that order, or the
+            ratio is off the middle of its interval on the log scale by more than rounding explains.
+
+        Examples
+        --------
+        >>> effect = Effect.from_ratio(
+        ...     question="a vs b | c", measure="OR", ratio=0.73, lower=0.58, upper=0.93
+        ... )
+        >>> round(effect.estimate, 4), round(effect.standard_error, 4)
+        (-0.3147, 0.1208)
 
         """
+        if measure is None:
+            measure = None if study is None else instance(study, "study", Study).measure
+            if measure is None:
+                raise InputError(
+                    'measure is None: give it, such as measure="OR", or a study that declares it',
+                    field="measure",
+                )
         if not measure_named(measure).is_ratio:
             raise InputError(
                 f"{measure} is no ratio; build the Effect from estimate and standard_error",
                 field="measure",
             )
-        numbers = [
-            check_real(v, k) for v, k in ((lower, "lower"), (ratio, "ratio"), (upper, "upper"))
-        ]
-        if not 0.0 < numbers[0] < numbers[1] < numbers[2]:
-            raise InputError(
-                f"need 0 < lower < ratio < upper, not {lower!r}, {ratio!r}, {upper!r}",
-                field="ratio",
-                actual=(lower, ratio, upper),
-            )
+        estimate, half = middle_and_half(ratio, lower, upper, rounding)
         level = check_real(level, "level")
         if not 0.0 < level < 1.0:
             raise InputError(f"level is {level!r}; it must lie in (0, 1)", field="level")
@@ -135,8 +149,8 @@ class Effect(Outcome):
             question=question,
             cohort=cohort,
             measure=measure,
-            estimate=math.log(numbers[1]),
-            standard_error=(math.log(numbers[2]) - math.log(numbers[0])) / (2.0 * quantile),
+            estimate=estimate,
+            standard_error=half / quantile,
             n=n,
         )
 
@@ -146,13 +160,14 @@ class Effect(Outcome):
         frame: Any,
         *,
         site: str,
-        measure: str,
+        measure: str | None = None,
         estimate: str | None = None,
         standard_error: str | None = None,
         ratio: str | None = None,
         lower: str | None = None,
         upper: str | None = None,
         level: float = 0.95,
+        rounding: float | None = None,
         n: str | None = None,
         missing: Missing = "refuse",
         study: Study | None = None,
@@ -167,11 +182,12 @@ class Effect(Outcome):
         site
             Column that names the site or trial of each row; each name once.
         measure
-            A name from `qis.outcomes.MEASURES`, the same for all rows.
+            A name from `qis.outcomes.MEASURES`, the same for all rows. Default: the study's.
         estimate, standard_error
             Columns, on the natural log scale for ratio measures.
         ratio, lower, upper
-            Instead of these: columns with the ratio and its interval, of coverage `level`.
+            Instead of these: columns with the ratio and its interval, of coverage `level`, and
+            rounded to `rounding` (see `from_ratio`).
         n
             Column with the numbers of people, if known.
         missing
@@ -212,7 +228,10 @@ class Effect(Outcome):
         table = read_table(frame, {"site": site, **chosen, "n": n}, missing=missing, patient=None)
         columns = {field: table.numbers(str(name), field) for field, name in chosen.items()}
         people = [None] * len(table.rows) if n is None else table.whole_numbers(n, "n", 1)
-        build = cls if ratio is None else partial(cls.from_ratio, level=level)
+        measure = measure or (None if study is None else instance(study, "study", Study).measure)
+        build: Any = cls
+        if ratio is not None:
+            build = partial(cls.from_ratio, level=level, rounding=rounding)
         effects: dict[str, Self] = {}
         for i, (row, name) in enumerate(zip(table.rows, table.columns[site], strict=True)):
             if str(name) in effects:

@@ -341,7 +341,7 @@ def test_published_ratios_become_effects_by_their_trials():
     )
     wrong = table | {"hi": [1.26, 0.1]}
     words = refusal(qis.Effect.from_columns, wrong, question="BCG", **named)
-    assert words.startswith("row 2 (Ferguson): need 0 < lower < ratio < upper")
+    assert words.startswith("row 2 (Ferguson): need 0 < lower <= ratio <= upper")
     again = table | {"trial": ["A", "A"]}
     assert "row 2 names 'A' a second time" in refusal(
         qis.Effect.from_columns, again, question="BCG", **named
