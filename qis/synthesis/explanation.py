@@ -18,10 +18,13 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
         yield "No evidence counts."
     else:
         yield from _answer(synthesis)
-        yield "Sites: each alone, its weight, and the synthesis without it."
+        yield (
+            f"Sites: each alone, its weight under the {synthesis.model} model, and the synthesis "
+            "without it."
+        )
         others = synthesis.leave_one_out()
-        for site in synthesis.sites:
-            yield f"  {_site(synthesis, site, others.get(site.name))}"
+        for site, weight in zip(synthesis.sites, synthesis.weights, strict=True):
+            yield f"  {_site(synthesis, site, weight, others.get(site.name))}"
     yield from missing(synthesis)
 
 
@@ -66,13 +69,15 @@ def _numbers(synthesis: Synthesis, result: PooledProfiles) -> str:
     return synthesis.forest().numbers(result.estimate, result.interval)
 
 
-def _site(synthesis: Synthesis, site: SiteResult, others: PooledProfiles | None) -> str:
+def _site(
+    synthesis: Synthesis, site: SiteResult, share: float | None, others: PooledProfiles | None
+) -> str:
     people = "" if site.n is None else f"n {site.n}, "
     if not site.is_informative:
         says = "its evidence does not depend on the effect (no events, or all in one arm)"
     else:
         says = synthesis.forest().numbers(site.estimate, site.interval)
-    weight = "" if site.weight is None else f", weight {site.weight:.1%}"
+    weight = "" if share is None else f", weight {share:.1%}"
     without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
     ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)
     packets = f"; packet {ids}" if ids else ""

@@ -166,6 +166,19 @@ def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, si
     return border(holds, far, near)
 
 
+def marginal_bend(site: Likelihood, middle: float, step: float, tau: float) -> float:
+    """Curvature at `middle` of a site's log-likelihood of the mean, positive where it bends down.
+
+    The site's own effect is integrated out given tau; the curvature is the second difference over
+    `step` to each side.
+    """
+    origin, unit = site.frame
+    means = (np.array([middle - step, middle, middle + step]) - origin) / unit
+    grid = _Grid(means, np.array([tau / unit]))
+    ((low, peak, high),) = _Evidence([site.moved(origin, unit)]).log_marginal(grid).tolist()
+    return float((2.0 * peak - low - high) / step**2)
+
+
 class _Grid(NamedTuple):
     """Points of mu, ascending and (but for the first grid) equally spaced, and of tau."""
 

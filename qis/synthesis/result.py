@@ -17,6 +17,7 @@ from qis.synthesis.forest_svg import forest_svg
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
+from qis.synthesis.shares import shares
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,9 +39,6 @@ class SiteResult:
         People and events, if the site said.
     estimate, interval
         What the site's own evidence says alone, under the fixed model.
-    weight
-        Its share, 0-1, of the curvature of the summed log-likelihood at the fixed estimate;
-        `None` if there is no estimate.
     is_informative
         True if its evidence depends on the effect at all.
 
@@ -53,7 +51,6 @@ class SiteResult:
     events: int | None
     estimate: float | None
     interval: Interval
-    weight: float | None
     is_informative: bool
 
 
@@ -194,6 +191,14 @@ class Synthesis:
         return None if self.random is None else self.random.tau
 
     @property
+    def weights(self) -> tuple[float | None, ...]:
+        """Each site's weight under the chosen model, 0-1, in the order of `sites`; they sum to 1.
+
+        `None` for all if there is no finite estimate. See `qis.synthesis.shares`.
+        """
+        return shares([site.outcomes for site in self.sites], self.chosen)
+
+    @property
     def back_transformed(self) -> tuple[float | None, float, float]:
         """Estimate and limits as people read them: ratios, rates, proportions in [0, 1]."""
         low, high = self.interval
@@ -248,7 +253,7 @@ class Synthesis:
             "estimate": [site.estimate for site in self.sites],
             "lower": [site.interval[0] for site in self.sites],
             "upper": [site.interval[1] for site in self.sites],
-            "weight": [site.weight for site in self.sites],
+            "weight": list(self.weights),
             "informative": [site.is_informative for site in self.sites],
             "packets": [[packet.id.hex() for packet in site.packets] for site in self.sites],
         }
@@ -293,10 +298,10 @@ class Synthesis:
                 label=site.name,
                 estimate=site.estimate,
                 interval=site.interval if site.is_informative else None,
-                weight=site.weight,
+                weight=weight,
                 n=site.n,
             )
-            for site in self.sites
+            for site, weight in zip(self.sites, self.weights, strict=True)
         )
         summaries = tuple(
             ForestSummary(

@@ -1,6 +1,6 @@
 """From packets to a synthesis: a pure function of the evidence, alike on every node."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
@@ -14,9 +14,9 @@ from qis.identity import Issuer
 from qis.outcomes import Effect, Outcome, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import Likelihood, is_informative
+from qis.synthesis.currency import is_informative
 from qis.synthesis.embargo import embargoed
-from qis.synthesis.gathering import Gathered, SiteEvidence
+from qis.synthesis.gathering import Gathered
 from qis.synthesis.given import gather_given
 from qis.synthesis.profiles import (
     Model,
@@ -234,9 +234,8 @@ def _pool(
 def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult, ...]:
     if fixed is None:
         return ()
-    weights = _weights(gathered.sites, fixed)
     results = []
-    for site, weight in zip(gathered.sites, weights, strict=True):
+    for site in gathered.sites:
         informative = [outcome for outcome in site.outcomes if is_informative(outcome)]
         own = common_effect(informative, fixed.level)
         results.append(
@@ -248,21 +247,10 @@ def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult
                 events=site.events,
                 estimate=own.estimate,
                 interval=own.interval,
-                weight=weight,
                 is_informative=bool(informative),
             )
         )
     return tuple(results)
-
-
-def _weights(sites: Sequence[SiteEvidence], fixed: PooledProfiles) -> tuple[float | None, ...]:
-    """Shares of the curvature about the estimate, as a secant one standard error to each side."""
-    if fixed.estimate is None or fixed.standard_error is None:
-        return (None,) * len(sites)
-    low, high = fixed.estimate - fixed.standard_error, fixed.estimate + fixed.standard_error
-    bends = [max(Likelihood.of(site.outcomes).bend(low, high), 0.0) for site in sites]
-    total = sum(bends)
-    return tuple(bend / total if total > 0.0 else None for bend in bends)
 
 
 _FEWEST_PEOPLE: Final = 50

@@ -70,7 +70,7 @@ def test_thirteen_packets_are_the_pooled_trial(trial):
     assert (found.model, found.measure, len(found.sites)) == ("fixed", "HR", 13)
     assert sum(not site.is_informative for site in found.sites) == 2
     assert sum(site.estimate is not None for site in found.sites) == 7
-    assert sum(site.weight for site in found.sites) == pytest.approx(1.0)
+    assert sum(found.weights) == pytest.approx(1.0)
     assert sum(site.n for site in found.sites) == 128
     assert found.reach.pairs == found.reach.pairs_possible == 78
     low, high = found.confidence_sequence
