@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 from qis.health import Notices
 
@@ -20,6 +20,15 @@ SHARED = Path(os.environ.get("QIS_SHARED_DATA") or ROOT.parent / "shared" / "dat
 settings.register_profile("local", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("fresh", deadline=None, max_examples=30, print_blob=True)
+# For benchmarks/mutants.py: a failure is enough, so nothing is shrunk or kept, and few are drawn.
+settings.register_profile(
+    "mutants",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    max_examples=20,
+    phases=(Phase.explicit, Phase.generate),
+)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 

@@ -1,0 +1,293 @@
+"""Runs the tests that reach a mutant against it, in a copy of the checkout and a forked process.
+
+The parent has imported pytest and numpy and never the library, so that a child starts in
+milliseconds and imports the mutated file. A child that runs longer than its limit is killed with
+all that it started, and so is its mutant: tests that hang do not pass.
+"""
+
+import contextlib
+import json
+import math
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis  # noqa: F401  imported before the fork
+import numpy as np  # noqa: F401
+import pytest
+
+from benchmarks._mutators import Mutant
+
+MEMORY_BYTES = 8 << 30
+# Tests that reach a mutant are tried in two stages: the most focused ones, then many more.
+STAGES = ((60, 15.0), (600, 120.0))
+# Seconds that tests may take: so many, and so many times what they took without a mutant.
+LIMITS_S = (20.0, 5.0)
+FILE_S = 400.0
+OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of a mutant: ``killed``, ``timeout``, ``survived`` or ``unreached``."""
+
+    mutant: Mutant
+    verdict: str
+    killed_by: str
+    tests: int
+    seconds: float
+
+
+class Tests:
+    """The map of lines to tests, and which of them to run for a mutant."""
+
+    def __init__(self, content: dict[str, Any]) -> None:
+        self._names: list[str] = content["tests"]
+        self._seconds: list[float] = content["seconds"]
+        self._lines: dict[str, dict[str, list[int]]] = content["lines"]
+        self._width = [0] * len(self._names)
+        for by_line in self._lines.values():
+            for numbers in by_line.values():
+                for number in numbers:
+                    self._width[number] += 1
+        self._dropped: set[int] = set()
+
+    def reaching(self, mutant: Mutant) -> list[int]:
+        """Tests that run the mutant's lines, those that run little else first.
+
+        Lines of a module's head run when it is imported, which is under no test: for these, the
+        tests that run anything of the module.
+        """
+        by_line = self._lines.get(mutant.path, {})
+        for lines in (mutant.lines, mutant.statement):
+            ran = [by_line[str(line)] for line in lines if str(line) in by_line]
+            if ran:
+                break
+        found = {number for numbers in ran for number in numbers}
+        if ran and not found:
+            found = {number for numbers in by_line.values() for number in numbers}
+        found -= self._dropped
+        return sorted(found, key=lambda n: (self._width[n], self._names[n]))
+
+    def stages(self, mutant: Mutant) -> Iterator[tuple[list[str], float]]:
+        """Names of tests to run together, and the seconds that they may take."""
+        rest = self.reaching(mutant)
+        for most, most_s in STAGES:
+            taken: list[int] = []
+            total_s = 0.0
+            for number in rest:
+                if len(taken) < most and total_s + self._seconds[number] <= most_s:
+                    taken.append(number)
+                    total_s += self._seconds[number]
+            if taken:
+                yield [self._names[number] for number in taken], LIMITS_S[0] + LIMITS_S[1] * total_s
+            rest = [number for number in rest if number not in set(taken)]
+
+    def first(self, mutant: Mutant) -> list[str]:
+        """Names of the tests that are tried first."""
+        return next((names for names, _ in self.stages(mutant)), [])
+
+    def seconds(self, names: Sequence[str]) -> float:
+        """How long these tests took together."""
+        numbers = {name: number for number, name in enumerate(self._names)}
+        return sum(self._seconds[numbers[name]] for name in names)
+
+    def drop(self, names: Sequence[str]) -> None:
+        """Leave out tests that fail without any mutant."""
+        self._dropped |= {self._names.index(name) for name in names}
+
+
+class Selected:
+    """A pytest plugin: run these tests, in this order, and tell a pipe what fails first."""
+
+    def __init__(self, names: Sequence[str], pipe: int) -> None:
+        self._order = {name: number for number, name in enumerate(names)}
+        self._pipe = pipe
+
+    def _tell(self, line: str) -> None:
+        os.write(self._pipe, f"{line}\n".encode())
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Keep the chosen ones."""
+        kept = [item for item in items if item.nodeid in self._order]
+        items[:] = sorted(kept, key=lambda item: self._order[item.nodeid])
+        self._tell(f"collected {len(kept)}")
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        """Tell that a test file cannot even be imported."""
+        if report.failed:
+            self._tell(f"failed {report.nodeid}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Tell that a test failed."""
+        if report.failed:
+            self._tell(f"failed {report.nodeid}")
+
+
+class Copy:
+    """A copy of the checkout in which mutants are planted, one at a time."""
+
+    def __init__(self, root: Path, folder: Path) -> None:
+        self.folder = folder
+        skipped = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "*.egg-info", "dist")
+        shutil.copytree(root, folder, ignore=skipped)
+
+    def run(
+        self, names: Sequence[str], limit_s: float, *, stop_at_first: bool = True
+    ) -> tuple[int | None, list[str]]:
+        """Pytest's exit code for these tests, ``None`` after the limit, and what it told."""
+        files = list(dict.fromkeys(name.split("::")[0] for name in names))
+        options = [*OPTIONS, "-x"] if stop_at_first else OPTIONS
+        return self.forked(
+            lambda pipe: pytest.main([*options, *files], plugins=[Selected(names, pipe)]), limit_s
+        )
+
+    def forked(self, work: Callable[[int], int], limit_s: float) -> tuple[int | None, list[str]]:
+        """Do work in a process of its own, which is given a pipe to tell lines."""
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            self._child(work, limit_s, writing)
+        os.close(writing)
+        code = _wait(child, limit_s)
+        with os.fdopen(reading, "rb") as pipe:
+            os.set_blocking(pipe.fileno(), False)
+            told = pipe.read() or b""
+        return code, told.decode(errors="replace").splitlines()
+
+    def _child(self, work: Callable[[int], int], limit_s: float, pipe: int) -> None:
+        code = 70
+        try:
+            os.setsid()
+            os.chdir(self.folder)
+            quiet = os.open(self.folder.with_suffix(".log"), os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            for stream in (1, 2):
+                os.dup2(quiet, stream)
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+            seconds = math.ceil(limit_s)
+            resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
+            os.environ["PYTHONPATH"] = str(self.folder)
+            os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+            sys.dont_write_bytecode = True
+            sys.path.insert(0, str(self.folder))
+            code = int(work(pipe))
+        finally:
+            os._exit(code)
+
+    def failing_without_mutant(self, names: Sequence[str], seconds: float) -> list[str]:
+        """Of these tests, those that fail here as it is: they would kill whatever was planted."""
+        if not names:
+            return []
+        code, told = self.run(names, 60.0 + 5.0 * seconds, stop_at_first=False)
+        if f"collected {len(names)}" not in told or code not in {0, 1}:
+            msg = f"the tests do not run without a mutant: pytest ended with {code}; {told[:5]}"
+            raise RuntimeError(msg)
+        return sorted({line[7:] for line in told if line.startswith("failed ")})
+
+    def judge(self, mutant: Mutant, tests: Tests) -> Verdict:
+        """Plant a mutant, run what reaches it, and take it out again."""
+        path = self.folder / mutant.path
+        source, times = path.read_text(encoding="utf-8"), path.stat()
+        began_s, ran = time.monotonic(), 0
+        path.write_text(mutant.applied(source), encoding="utf-8")
+        # Bytecode is matched by time and size alone, so no two versions may share a time.
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 10**9 * 3600))
+        verdict, killed_by = "unreached", ""
+        try:
+            for names, limit_s in tests.stages(mutant):
+                code, told = self.run(names, limit_s)
+                ran += len(names)
+                failed = [line.removeprefix("failed ") for line in told if line[:7] == "failed "]
+                verdict = _verdict(code, failed, told, names)
+                if verdict != "survived":
+                    killed_by = failed[0] if failed else ""
+                    break
+        finally:
+            path.write_text(source, encoding="utf-8")
+            os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        return Verdict(mutant, verdict, killed_by, ran, time.monotonic() - began_s)
+
+
+def _verdict(code: int | None, failed: list[str], told: list[str], names: Sequence[str]) -> str:
+    """Only a test that failed kills, or a process that hung or died: nothing else may look so."""
+    if failed:
+        return "killed"
+    if code is None or code < 0:
+        return "timeout"
+    if code == pytest.ExitCode.USAGE_ERROR and not told:  # tests/conftest.py cannot be imported
+        return "killed"
+    if code == 0 and told == [f"collected {len(names)}"]:
+        return "survived"
+    msg = f"pytest ended with {code} and told {told} for {len(names)} tests: {names[:3]}"
+    raise RuntimeError(msg)
+
+
+def _wait(child: int, limit_s: float) -> int | None:
+    """Wait for a child, at most so long; end it with all that it started."""
+    until_s, code = time.monotonic() + limit_s, None
+    while code is None and time.monotonic() < until_s:
+        ended, status = os.waitpid(child, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+        else:
+            time.sleep(0.01)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child, signal.SIGKILL)
+    if code is None:
+        os.waitpid(child, 0)
+    return code
+
+
+def mapped(copy: Copy, folder: Path, paths: Sequence[str]) -> dict[str, Any]:
+    """Which test runs which line of the packages: each test file runs once, with coverage.
+
+    What is in `folder` already is not run again. A file that fails, or takes longer than
+    `FILE_S`, is left out and told: fewer tests then try the mutants.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    whole = Joined()
+    for path in paths:
+        for file in sorted((copy.folder / path).rglob("test_*.py")):
+            name = file.relative_to(copy.folder).as_posix()
+            kept = folder / f"{name.replace('/', '-')}.json"
+            if not kept.exists():
+                began_s = time.monotonic()
+                code, _ = copy.forked(lambda _, n=name, k=kept: _map_one(n, k), FILE_S)
+                print(f"{name}: {time.monotonic() - began_s:.0f} s, ended with {code}", flush=True)
+            if kept.exists():
+                whole.add(json.loads(kept.read_text(encoding="utf-8")))
+            else:
+                print(f"!! {name} is left out of the map")
+    return whole.content
+
+
+def _map_one(name: str, kept: Path) -> int:
+    from benchmarks._mutant_map import Map  # noqa: PLC0415  starts coverage: only in the child
+
+    return int(pytest.main([*OPTIONS, name], plugins=[Map(kept)]))
+
+
+class Joined:
+    """Maps of several test files, as one."""
+
+    def __init__(self) -> None:
+        self.content: dict[str, Any] = {"tests": [], "seconds": [], "lines": {}}
+
+    def add(self, part: dict[str, Any]) -> None:
+        """Number the tests of a part behind those that are here."""
+        first = len(self.content["tests"])
+        self.content["tests"] += part["tests"]
+        self.content["seconds"] += part["seconds"]
+        for path, by_line in part["lines"].items():
+            lines = self.content["lines"].setdefault(path, {})
+            for line, numbers in by_line.items():
+                lines.setdefault(line, []).extend(first + number for number in numbers)
