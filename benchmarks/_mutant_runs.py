@@ -14,6 +14,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ STAGES = ((60, 15.0), (600, 120.0))
 LIMITS_S = (20.0, 5.0)
 FILE_S = 400.0
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
+OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported before
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ class Copy:
 
     def __init__(self, root: Path, folder: Path) -> None:
         self.folder = folder
-        skipped = shutil.ignore_patterns(".*", "__pycache__", "node_modules", "*.egg-info", "dist")
+        skipped = shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "node_modules")
         shutil.copytree(root, folder, ignore=skipped)
 
     def run(
@@ -180,8 +182,16 @@ class Copy:
             sys.dont_write_bytecode = True
             sys.path.insert(0, str(self.folder))
             code = int(work(pipe))
+        except BaseException:  # noqa: BLE001  a child never returns into its parent's code
+            traceback.print_exc()
         finally:
+            sys.stderr.flush()
             os._exit(code)
+
+    def last_words(self) -> str:
+        """The end of what the last child printed."""
+        text = self.folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
+        return text.strip().rpartition("\n")[2]
 
     def failing_without_mutant(self, names: Sequence[str], seconds: float) -> list[str]:
         """Of these tests, those that fail here as it is: they would kill whatever was planted."""
@@ -266,7 +276,7 @@ def mapped(copy: Copy, folder: Path, paths: Sequence[str]) -> dict[str, Any]:
             if kept.exists():
                 whole.add(json.loads(kept.read_text(encoding="utf-8")))
             else:
-                print(f"!! {name} is left out of the map")
+                print(f"!! {name} is left out of the map: {copy.last_words()}", flush=True)
     return whole.content
 
 
