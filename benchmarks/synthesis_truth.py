@@ -3,136 +3,63 @@
 ``python benchmarks/synthesis_truth.py [--json] [--seconds 150] [--seed 1]``
 
 The truth is the pooled `Counts`, whose fixed-effect answer is itself compared here with sums over
-all tables by log-gammas (`exact_vs_direct_se`). What is searched: sets of two-arm tables of up to a
-million people an arm, whose effects differ by up to tau 1.5, changed step by step so that their
-*profiles*, pooled, are further and further from the truth without a mark. Distances are those of
-the estimate and of both limits, in the truth's standard errors; 99 stands for a finite number where
-the truth has none, or the reverse. `adversarial_worst_se_with_marks` is the same search's worst
-result among the marked ones: what a reader would have been told without marks.
+all tables by log-gammas (`exact_vs_direct_se`). `_adversarial_tables` says what is searched: any
+tables of up to a million people an arm, whose effects differ by up to tau 1.5, held by up to 300
+sites. `..._with_marks` is the worst of the marked results, what a reader would have been told
+without marks; `..._gates_off` what the search finds in profiles of the former rule with marks
+ignored.
 """
 
 import argparse
 import json
-import math
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import numpy as np
+from _adversarial_library import Library, worst_mixtures
+from _adversarial_tables import MODELS, SAY_SO, Table, counts_of, drawn, judge, search
 from _ratio import median_seconds
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
 
-from qis import Counts, pool_profiles
+from qis import pool_profiles
 from qis.errors import QISError
 
-_INFINITE: Final = 99.0
-_LARGEST: Final = 10**6
-_MODELS: Final = ("fixed", "random")
-Tables = list[tuple[int, int, int, int]]
+_LIBRARY: Final = 400
+"""Tables whose mixtures are tried."""
+_KEPT: Final = 12
+"""So many of the worst mixtures are pooled for real."""
 
 
-def counts_of(tables: Tables) -> list[Counts]:
-    """The tables (events and people of two arms) as outcomes."""
-    return [
-        Counts(question="q", events=a, total=n, control_events=c, control_total=m)
-        for a, n, c, m in tables
-    ]
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How far pooled profiles are from pooled counts under one model, and whether they say so."""
-
-    error: float
-    is_marked: bool
-
-
-def judge(tables: Tables, model: str) -> Verdict:
-    """Pool the tables as counts and as profiles."""
-    sites = counts_of(tables)
-    truth = pool_profiles(sites, model=model)
-    found = pool_profiles([site.profile() for site in sites], model=model)
-    error = 0.0
-    scale = truth.standard_error or 1.0
-    pairs = zip((truth.estimate, *truth.interval), (found.estimate, *found.interval), strict=True)
-    for right, got in pairs:
-        finite = [value is not None and math.isfinite(value) for value in (right, got)]
-        if all(finite):
-            error = max(error, abs(right - got) / scale)
-        elif any(finite):
-            error = _INFINITE
-    return Verdict(error, bool(found.marks))
-
-
-def drawn(
-    rng: np.random.Generator, *, sites: int, people: tuple[float, float], tau: float
-) -> Tables:
-    """Tables of sites whose log odds ratios differ by `tau`."""
-    centre = rng.normal(0.0, 0.7)
-    tables = []
-    for _ in range(sites):
-        n, m = (int(10 ** rng.uniform(*np.log10(people))) for _ in range(2))
-        risk = 10 ** rng.uniform(-2.5, -0.1)
-        odds = risk / (1.0 - risk) * math.exp(rng.normal(centre, tau))
-        a, c = rng.binomial(n, odds / (1.0 + odds)), rng.binomial(m, risk)
-        tables.append((int(a), n, int(c), m))
-    return tables
-
-
-def changed(rng: np.random.Generator, tables: Tables) -> Tables:
-    """One site's counts moved, resized or made anew."""
-    tables = list(tables)
-    which = int(rng.integers(len(tables)))
-    a, n, c, m = tables[which]
-    kind = rng.integers(4)
-    if kind == 0:
-        a = int(np.clip(a + rng.normal() * math.sqrt(a + 1.0) * 3.0, 0, n))
-        c = int(np.clip(c + rng.normal() * math.sqrt(c + 1.0) * 3.0, 0, m))
-    elif kind == 1:
-        factor = math.exp(rng.normal())
-        n, m = (int(np.clip(size * factor, 1, _LARGEST)) for size in (n, m))
-        a, c = min(int(a * factor), n), min(int(c * factor), m)
-    elif kind == 2:
-        a, n, c, m = c, m, a, n
-    else:
-        a, n, c, m = drawn(rng, sites=1, people=(2, _LARGEST), tau=1.5)[0]
-    tables[which] = (a, n, c, m)
-    return tables
-
-
-def search(seconds: float, seed: int) -> dict[str, float]:
-    """Climb from many starts towards the worst unmarked error."""
+def adversarial(seconds: float, seed: int) -> dict[str, float]:
+    """Mixtures of a library, and climbs from single sets; the last fifth with the gates off."""
     rng = np.random.default_rng(seed)
-    worst = dict.fromkeys(_MODELS, 0.0)
-    worst_marked = tried = 0.0
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        model = _MODELS[int(rng.integers(2))]
-        here = drawn(
-            rng, sites=int(rng.integers(1, 9)), people=(2, _LARGEST), tau=rng.uniform(0.0, 1.5)
-        )
-        best = -1.0
-        for _ in range(25):
-            if time.monotonic() > end:
-                break
-            candidate = changed(rng, here) if best >= 0.0 else here
-            verdict = judge(candidate, model)
-            tried += 1
+    worst: dict[str, float] = dict.fromkeys(MODELS, 0.0)
+    marked, sets = 0.0, 0
+    library = Library.of(rng, _LIBRARY, exact=True)
+    for sites in worst_mixtures(library, 0.25 * seconds, rng, gates=True, keep=_KEPT):
+        for model in MODELS:
+            verdict = judge(sites, model)
+            sets += 1
             if verdict.is_marked:
-                worst_marked = max(worst_marked, verdict.error)
-                best = max(best, 0.0)
-                continue
-            worst[model] = max(worst[model], verdict.error)
-            if verdict.error >= best:
-                best, here = verdict.error, candidate
+                marked = max(marked, verdict.error)
+            else:
+                worst[model] = max(worst[model], verdict.error)
+    for model, share in (("fixed", 0.2), ("random", 0.35)):
+        found = search(model, share * seconds, seed)
+        worst[model] = max(worst[model], found.worst)
+        marked, sets = max(marked, found.worst_marked), sets + found.sets
+    former = Library.of(rng, _LIBRARY // 4, exact=False)
+    off = worst_mixtures(former, 0.1 * seconds, rng, gates=False, keep=3)
     return {
-        "adversarial_sets": tried,
+        "adversarial_sets": sets,
         "adversarial_worst_se": max(worst.values()),
         "adversarial_worst_se_fixed": worst["fixed"],
         "adversarial_worst_se_random": worst["random"],
-        "adversarial_worst_se_with_marks": worst_marked,
+        "adversarial_worst_se_with_marks": marked,
+        "adversarial_worst_se_gates_off": max(
+            judge(sites, "fixed", exact=False).error for sites in off
+        ),
     }
 
 
@@ -145,12 +72,12 @@ def ordinary(sets: int, seed: int) -> dict[str, float]:
             rng, sites=int(rng.integers(3, 21)), people=(10, 5_000), tau=rng.uniform(0.0, 0.3)
         )
         try:
-            profiles = [site.profile() for site in counts_of(tables)]
-            found = [pool_profiles(profiles, model=model) for model in _MODELS]
+            profiles = [counts_of(table).profile() for table in tables]
+            found = [pool_profiles(profiles, model=model) for model in MODELS]
         except QISError:
             refused += 1
             continue
-        marked += any(result.marks for result in found)
+        marked += any(SAY_SO.intersection(result.marks) for result in found)
     return {"marked_share_ordinary": marked / sets, "refused_share_ordinary": refused / sets}
 
 
@@ -160,7 +87,7 @@ def exact_vs_direct(sets: int, seed: int) -> float:
     worst = 0.0
     for _ in range(sets):
         tables = drawn(rng, sites=5, people=(5, 20_000), tau=1.0)
-        found = pool_profiles(counts_of(tables))
+        found = pool_profiles([counts_of(table) for table in tables])
         if found.estimate is None or found.standard_error is None:
             continue
         slope = _direct_slope(tables)
@@ -169,7 +96,7 @@ def exact_vs_direct(sets: int, seed: int) -> float:
     return worst
 
 
-def _direct_slope(tables: Tables) -> Callable[[float], float]:
+def _direct_slope(tables: Sequence[Table]) -> Callable[[float], float]:
     rows = []
     for a, n, c, m in tables:
         u = np.arange(max(0, a + c - m), min(n, a + c) + 1.0)
@@ -189,12 +116,13 @@ def _direct_slope(tables: Tables) -> Callable[[float], float]:
 def empty_site_moves(seed: int) -> float:
     """Largest change of a pooled number by sites without any event."""
     rng = np.random.default_rng(seed)
-    empty = counts_of([(0, 30, 0, 20), (0, 7, 0, 700), (9, 9, 4, 4)])
+    empty = [counts_of(table) for table in ((0, 30, 0, 20), (0, 7, 0, 700), (9, 9, 4, 4))]
     worst = 0.0
     for sites in (1, 1, 2, 3, 8):
-        outcomes = counts_of(drawn(rng, sites=sites, people=(20, 500), tau=0.3))
+        tables = drawn(rng, sites=sites, people=(20, 500), tau=0.3)
+        outcomes = [counts_of(table) for table in tables]
         for mixed in (outcomes, [outcome.profile() for outcome in outcomes]):
-            for model in _MODELS:
+            for model in MODELS:
                 plain = pool_profiles(mixed, model=model)
                 beside = pool_profiles([empty[0], *mixed, *empty[1:]], model=model)
                 pairs = zip(
@@ -209,7 +137,7 @@ def empty_site_moves(seed: int) -> float:
 def speed(seed: int) -> dict[str, float]:
     """Milliseconds of random effects of 30 sites, as profiles and as counts."""
     rng = np.random.default_rng(seed)
-    sites = counts_of(drawn(rng, sites=30, people=(20, 1_000), tau=0.3))
+    sites = [counts_of(table) for table in drawn(rng, sites=30, people=(20, 1_000), tau=0.3)]
     profiles = [site.profile() for site in sites]
     taken = median_seconds(
         {
@@ -232,7 +160,7 @@ def main() -> None:
     parser.add_argument("--sets", type=int, default=100, help="ordinary sets")
     asked = parser.parse_args()
     figures = {
-        **search(asked.seconds, asked.seed),
+        **adversarial(asked.seconds, asked.seed),
         **ordinary(asked.sets, asked.seed),
         "exact_vs_direct_se": exact_vs_direct(20, asked.seed),
         "empty_site_moves": empty_site_moves(asked.seed),

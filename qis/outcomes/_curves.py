@@ -104,6 +104,29 @@ class Curves:
             bound += np.maximum(self._outward(edge) - limit, 0.0) * fading
         return bound
 
+    def interpolation_error(self, theta: Floats) -> Floats:
+        """About how much the slope at `theta` of shape (m,) is too small: float64 of shape (k, m).
+
+        0 beyond the ends. A cubic through values and slopes at both ends of a piece is wrong by
+        the fourth derivative times (x - a)² (x - b)² / 24, and how much the cubics' third
+        derivatives differ from piece to piece tells the fourth one. Errors of sites that are alike
+        have one sign: they add up while the standard error of many sites shrinks.
+        """
+        widths = np.diff(self.points, axis=1)
+        slopes = self.gradients[:, :-1] + self.gradients[:, 1:]
+        third = (6.0 * slopes * widths - 12.0 * np.diff(self.values, axis=1)) / widths**3
+        middles = 0.5 * (self.points[:, 1:] + self.points[:, :-1])
+        change = np.diff(third, axis=1) / np.diff(middles, axis=1)
+        fourth = 0.5 * (
+            np.concatenate((change[:, :1], change), axis=1)
+            + np.concatenate((change, change[:, -1:]), axis=1)
+        )
+        where, width, *_ = self._pieces(theta)
+        piece = (theta >= self.points[:, 1:-1, np.newaxis]).sum(axis=1)
+        shape = where * (where - 1.0) * (2.0 * where - 1.0) / 12.0
+        error: Floats = self._at(fourth, piece) * width**3 * shape
+        return error
+
     @property
     def limiting_slopes(self) -> tuple[Floats, Floats]:
         """Slopes at minus and at plus infinity, each of shape (k,)."""

@@ -9,6 +9,9 @@ class Mark(StrEnum):
     EXTRAPOLATED = "extrapolated"
     """A pooled value lies where a site's curve was not sampled, and could be wrong by more than a
     hundredth of its standard error for that."""
+    INTERPOLATED = "interpolated"
+    """So many sites sent profiles that what nine points lose, of one sign at sites that are alike,
+    could add up to more than a hundredth of the standard error of all."""
     PRIOR_DOMINATED = "prior_dominated"
     """How sites differ is known from the prior only, and with it the width of the interval."""
 
@@ -17,6 +20,11 @@ SENTENCES = {
     Mark.EXTRAPOLATED: (
         "Extrapolated: the sites differ so much that a pooled value lies where a site's curve was "
         "not sampled; ask the sites for Counts, whose likelihood is exact, or use random effects."
+    ),
+    Mark.INTERPOLATED: (
+        "Interpolated: what nine points lose of each site's curve adds up, over so many sites, to "
+        "more than a hundredth of the standard error; ask the sites for Counts, whose likelihood "
+        "is exact."
     ),
     Mark.PRIOR_DOMINATED: (
         "Prior-dominated: one informative site tells nothing of how sites differ, so the width of "

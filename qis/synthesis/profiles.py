@@ -1,5 +1,6 @@
 """Pooling of whole log-likelihoods, in which small and zero-count sites need no correction."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ import numpy as np
 
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
+from qis.outcomes._curves import Curves, Floats
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
@@ -215,13 +217,13 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
     note = "" if math.isfinite(high - low) else _OPEN
-    read = [theta for theta in (argmax, low, high) if math.isfinite(theta)]
+    scale = error if math.isfinite(error) else 1.0
     return Answer(
         estimate=origin + unit * argmax,
         standard_error=unit * error if math.isfinite(error) else None,
         interval=(origin + unit * low, origin + unit * high),
         note=note,
-        marks=_marks(_slope_error(pooled, read), error if math.isfinite(error) else 1.0),
+        marks=_marks(pooled, (argmax, low, high), scale),
     )
 
 
@@ -229,16 +231,45 @@ _TOLERATED = 0.01
 """Part of a standard error by which what was not sampled may move a pooled value, unmarked."""
 
 
-def _marks(slope_error: float, standard_error: float) -> tuple[Mark, ...]:
-    # A slope that is wrong by e moves a maximum by e times the squared standard error.
-    return (Mark.EXTRAPOLATED,) if slope_error * standard_error > _TOLERATED else ()
+_HALF = 9
+"""At so many values from the estimate to each limit curves are asked how wrong their slopes are."""
+_UNDERSTATED = 1.5
+"""Factor by which the error of a cubic is hardly ever larger than its estimate from the curve."""
 
 
-def _slope_error(pooled: Likelihood, thetas: list[float]) -> float:
-    """How much the slope may be wrong at one of these values, for want of samples there."""
+def _marks(pooled: Likelihood, read: Sequence[float], standard_error: float) -> tuple[Mark, ...]:
+    """What to say of a common effect whose curves were read at these values."""
     if pooled.curves is None:
+        return ()
+    theta = np.array([value for value in read if math.isfinite(value)])
+    doubt = float(pooled.curves.slope_bound(theta).sum(axis=0).max())
+    return _of_doubts(doubt, _lost(pooled.curves, theta, 0.0), standard_error)
+
+
+def _of_doubts(extrapolated: float, lost: float, standard_error: float) -> tuple[Mark, ...]:
+    # A slope that is wrong by e moves a maximum by e times the squared standard error.
+    allowed = _TOLERATED / standard_error
+    doubts = {Mark.EXTRAPOLATED: extrapolated, Mark.INTERPOLATED: _UNDERSTATED * lost}
+    return tuple(mark for mark, doubt in doubts.items() if doubt > allowed)
+
+
+def _lost(curves: Curves | None, read: Floats, tau: float) -> float:
+    """How much of the slope nine points lose at the estimate, or on the way from it to a limit.
+
+    `read` holds a limit, the estimate and the other limit, or as many of these as are finite.
+    """
+    if curves is None:
         return 0.0
-    return float(pooled.curves.slope_bound(np.array(thetas)).sum(axis=0).max())
+    ways = list(itertools.pairwise(read.tolist())) or [(float(read[0]), float(read[0]))]
+    theta = np.concatenate([np.linspace(start, end, _HALF) for start, end in ways])
+    errors = curves.interpolation_error(theta)
+    if tau > 0.0:
+        # Of a site that is precise beside tau its own effect is known by itself: what its curve
+        # says far from there moves the mean the less.
+        errors /= 1.0 + np.maximum(-curves.evaluate(theta)[2], 0.0) * tau**2
+    sums = errors.sum(axis=0).reshape(len(ways), _HALF)
+    at_ends = np.abs(sums[:, [0, -1]] if len(read) < 3 else sums[0, -1:]).max()
+    return float(max(at_ends, np.abs(sums.mean(axis=1)).max()))
 
 
 def _normal(estimate: float, error: float, quantile: float) -> Answer:
@@ -256,7 +287,7 @@ def _open(side: int, drop: float, search: PooledCurve, pooled: Likelihood) -> An
     return Answer(
         interval=(border, math.inf) if side > 0 else (-math.inf, border),
         note=_one_sided(side, drop),
-        marks=_marks(_slope_error(pooled, [border]), 1.0),
+        marks=_marks(pooled, [border], 1.0),
     )
 
 
@@ -282,9 +313,10 @@ def _random(
         return Answer(
             interval=(border, math.inf) if side > 0 else (-math.inf, border),
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
-            marks=_marks(_slope_error(Likelihood.sum(sites), [border]), 1.0),
+            marks=_marks(Likelihood.sum(sites), [border], 1.0),
         )
-    origin, unit = Likelihood.sum(sites).frame
+    whole = Likelihood.sum(sites)
+    origin, unit = whole.frame
     if mean_scale is not None:  # its prior is about 0
         origin, mean_scale = 0.0, mean_scale / unit
     found = posterior_of_mean(
@@ -294,13 +326,16 @@ def _random(
         level=level,
     )
     low, high = found.interval
+    read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
     return Answer(
         estimate=origin + unit * found.median,
         standard_error=unit * found.sd,
         interval=(origin + unit * low, origin + unit * high),
         tau=unit * found.tau,
         tau_interval=(unit * found.tau_interval[0], unit * found.tau_interval[1]),
-        marks=_marks(found.slope_error, found.sd),
+        marks=_of_doubts(
+            found.slope_error, _lost(whole.curves, np.array(read), found.tau), found.sd
+        ),
     )
 
 

@@ -7,6 +7,8 @@ import pytest
 
 import qis
 from qis.errors import InputError
+from qis.outcomes.counts import exact_of
+from qis.outcomes.profile import curves_of
 from qis.synthesis import Mark, pool_profiles
 
 
@@ -121,3 +123,32 @@ def test_ordinary_sites_are_not_marked_and_are_right(seed):
         close = {"abs": 0.02 * truth.standard_error}
         assert found.estimate == pytest.approx(truth.estimate, **close)
         assert found.interval == pytest.approx(truth.interval, **close)
+
+
+LOPSIDED = counts(817, 19820, 24, 760)
+
+
+def test_what_nine_points_lose_adds_up_over_sites_that_are_alike_and_is_marked():
+    alike = {LOPSIDED: 290, counts(159, 1653, 5, 223): 130}
+    truth = pool_profiles([site for site, times in alike.items() for _ in range(times)])
+    profiles = {site: site.profile() for site in alike}
+    found = pool_profiles([profiles[site] for site, times in alike.items() for _ in range(times)])
+    assert abs(found.estimate - truth.estimate) > 0.02 * truth.standard_error
+    assert found.marks == (Mark.INTERPOLATED,)
+    assert "Interpolated" in found.note
+    assert truth.marks == ()
+    assert pool_profiles([*profiles.values()]).marks == ()
+
+
+@pytest.mark.parametrize("table", [(817, 19820, 24, 760), (35, 10717, 1003, 74226), (9, 30, 3, 40)])
+def test_a_curve_knows_about_how_wrong_its_slopes_are(table):
+    site = counts(*table)
+    curves, rows = curves_of([site.profile()]), exact_of([site])
+    # In the outermost pieces the third derivative is known on one side only.
+    theta = np.linspace(curves.points[0, 1], curves.points[0, -2], 300)
+    lost = (rows.evaluate(theta)[1] - curves.evaluate(theta)[1])[0]
+    told = curves.interpolation_error(theta)[0]
+    worst = np.abs(lost).max()
+    assert np.abs(told - lost).max() < 0.2 * worst
+    assert np.corrcoef(told, lost)[0, 1] > 0.99
+    assert not curves.interpolation_error(theta + 20.0).any()
