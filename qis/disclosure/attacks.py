@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.finding import Finding
-from qis.disclosure.matrices import counts_of_features
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
 Floats = NDArray[np.float64]
@@ -95,7 +94,6 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
 
 def _of_quadratic(outcome: QuadraticLikelihood, _below: int) -> Iterator[Finding]:
     yield from _written(outcome.n, outcome.events)
-    yield from counts_of_features(outcome)
 
 
 def _written(n: int | None, events: int | None) -> Iterator[Finding]:

@@ -24,8 +24,7 @@ from qis.disclosure.attacks import (
     tables_with_events,
 )
 from qis.disclosure.finding import Finding
-from qis.disclosure.weights import tables_by_weight
-from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
+from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome
 
 System = list[tuple[Finding, ...]]
 """All tables that are consistent with one part of an outcome; each is its cells."""
@@ -59,12 +58,6 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
         small = [_smallest(table, limit) for table in system]
         if small and all(small):
             return small[0]
-    if isinstance(outcome, QuadraticLikelihood):
-        for system in tables_by_weight(outcome):
-            for table in system:
-                cell = _smallest(table, limit)
-                if cell is not None:
-                    return cell
     if isinstance(outcome, LikelihoodProfile):
         for arm in _arms_without_events(outcome):
             if arm.people < _ROOM * limit:
@@ -78,10 +71,6 @@ def readable(outcome: Outcome, *, limit: int) -> list[Finding]:
     for system in systems(outcome, limit=limit):
         for table in system[:_SHOWN]:
             found += table
-    if isinstance(outcome, QuadraticLikelihood):
-        for system in tables_by_weight(outcome):
-            for table in system[:_SHOWN]:
-                found += table
     if isinstance(outcome, LikelihoodProfile):
         found += _arms_without_events(outcome)
     return found

@@ -1,8 +1,10 @@
 """Rules on a single outcome: number of people, small cells, size of a matrix, and rounding."""
 
 from qis.disclosure.attacks import findings, is_known
+from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import proven
 from qis.disclosure.ledger import Subjects
+from qis.disclosure.models import read
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.errors import InputError
@@ -29,6 +31,7 @@ def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
     """
     _check_people(rules, outcome, subjects)
     _check_cells(rules, outcome)
+    _check_dominance(rules, outcome)
     _check_matrix(rules, outcome)
     _check_rounding(rules, outcome)
 
@@ -60,11 +63,53 @@ def _check_cells(rules: Preset, outcome: Outcome) -> None:
             shown = finding.attack in ("written", "by subtraction")
             rule = "minimum_cell" if shown else "implied_cell"
             refuse(rules, rule, f"too few {finding.where}", finding.people)
-    small = proven(outcome, limit=rules.minimum_cell)
+    small = proven(outcome, limit=rules.minimum_cell) or _of_rows(outcome, rules.minimum_cell)
     if small is not None:
         refuse(rules, "implied_cell", f"too few {small.where}", small.people)
+    if isinstance(outcome, QuadraticLikelihood):
+        _check_model(rules, outcome)
     if isinstance(outcome, Moments) and 0.0 in (outcome.ss, outcome.control_ss):
         refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
+
+
+def _of_rows(outcome: Outcome, limit: int) -> Finding | None:
+    """Return the smallest group of people with one value, if a variable of few values has one."""
+    known = outcome.known if isinstance(outcome, Moments) else None
+    cell = (known.smallest_cell or 0) if known is not None else 0
+    if not 0 < cell < limit:
+        return None
+    return Finding("as the rows show", "people with one of two or three values", cell)
+
+
+def _check_dominance(rules: Preset, outcome: Outcome) -> None:
+    """Apply the p % rule and the (n, k) rule to a mean, whose sum others may know."""
+    known = outcome.known if isinstance(outcome, Moments) else None
+    if known is None or not known.largest_share or known.largest_two is None:
+        return
+    if known.largest_two > rules.dominance_two:
+        what = "the two people with the largest values have too much of the sum"
+        refuse(rules, "dominance", what, known.largest_two, limit=rules.dominance_two)
+    rest = (1.0 - known.largest_two) / known.largest_share
+    if rest < rules.dominance_p:
+        what = "whoever has the second largest value can tell the largest too well from the sum"
+        refuse(rules, "dominance", what, rest, limit=rules.dominance_p)
+
+
+def _check_model(rules: Preset, outcome: QuadraticLikelihood) -> None:
+    limit = rules.minimum_cell
+    reading = read(outcome, limit=limit)
+    if reading.small is not None:
+        refuse(rules, "implied_cell", f"too few {reading.small.where}", reading.small.people)
+    known = outcome.known
+    share = known.largest_share if known is not None else None
+    if share is not None and share > 1.0 / limit:
+        what = "one person has too much of the information at this anchor"
+        ways_out = "an anchor nearer to what the data say, or more people"
+        refuse(rules, "largest_share", what, share, limit=1.0 / limit, ways_out=ways_out)
+    least = rules.people_per_coefficient * len(outcome.diagonal) * limit
+    if reading.not_searched and outcome.n < least:
+        what = f"{reading.not_searched}; from {least} people on it would pass"
+        refuse(rules, "not_searched", what, outcome.n, limit=least)
 
 
 def _check_matrix(rules: Preset, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from qis._given import real_number
 from qis.errors import InputError
 
 
@@ -24,6 +25,12 @@ class Preset:
         Smallest number of people for each coefficient of a matrix.
     keyed_schemes
         True if fingerprints and interests that leave the machine need a scheme with a secret.
+    dominance_p
+        In means, all people but the two with the largest values must have at least this part of
+        the largest value in sum (the p % rule); 0 turns it off.
+    dominance_two
+        Largest share of the sum that the two largest values may have (the n, k rule with n = 2); 1
+        turns it off. Both are ACRO's, with its defaults, under all presets.
     source
         Who set the cell threshold.
 
@@ -34,6 +41,8 @@ class Preset:
     rounding: int = 1
     people_per_coefficient: int = 5
     keyed_schemes: bool = True
+    dominance_p: float = 0.1
+    dominance_two: float = 0.9
     source: str
 
     def __post_init__(self) -> None:
@@ -46,6 +55,9 @@ class Preset:
                     actual=value,
                     limit=low,
                 )
+        for field in ("dominance_p", "dominance_two"):
+            share = real_number(getattr(self, field), field, 0.0, 1.0)
+            object.__setattr__(self, field, share)
 
     @property
     def is_off(self) -> bool:

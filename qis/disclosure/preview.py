@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from blake3 import blake3
 
 from qis.disclosure.attacks import findings
+from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import readable
 from qis.disclosure.membership import membership_sentences
+from qis.disclosure.models import ATTACK, read, tables_of
 from qis.outcomes import (
     Counts,
     Effect,
@@ -57,6 +59,7 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
     found = dict.fromkeys([*findings(outcome, below=below), *readable(outcome, limit=below)])
     return [
         *(finding.sentence for finding in found),
+        *(_of_model(outcome, below) if isinstance(outcome, QuadraticLikelihood) else ()),
         *_whatever_its_numbers(outcome),
         *membership_sentences(outcome),
     ]
@@ -72,12 +75,26 @@ def learnt_from_noise(outcome: Outcome) -> tuple[str, ...]:
     )
 
 
-def _whatever_its_numbers(outcome: Outcome) -> list[str]:
-    if isinstance(outcome, QuadraticLikelihood):
-        return [
-            "not searched: what follows for events in groups of several features at an anchor "
-            "that is not zero in them, or from several answers about the same people"
+def _of_model(outcome: QuadraticLikelihood, below: int) -> list[str]:
+    """Tell which tables of yes/no columns can be read, and which of their groups are small."""
+    lines = []
+    for table in tables_of(outcome):
+        columns = ", ".join(table.names)
+        lines.append(f"every group of people by one and by two of these columns: {columns}")
+        lines += [
+            Finding(ATTACK, cell, people).sentence
+            for cell, people in table.cells()
+            if 0 < people < below
         ]
+    reading = read(outcome, limit=below)
+    if reading.small is not None:
+        lines.append(reading.small.sentence)
+    if reading.not_searched:
+        lines.append(f"not searched: {reading.not_searched}")
+    return lines
+
+
+def _whatever_its_numbers(outcome: Outcome) -> list[str]:
     if isinstance(outcome, LikelihoodProfile):
         return ["nine points fix the curve: with few events, all of the likelihood that they made"]
     if isinstance(outcome, Counts):

@@ -19,7 +19,7 @@ def refuse(
     what: str,
     actual: object,
     *,
-    limit: int | None = None,
+    limit: float | None = None,
     ways_out: str = WAYS_OUT,
 ) -> NoReturn:
     """Raise the `DisclosureError` of a rule.
@@ -40,7 +40,7 @@ def refuse(
     """
     least = rules.minimum_cell if limit is None else limit
     raise DisclosureError(
-        f"{rules.name}, rule {rule}: {what}; the limit is {least} ({rules.source}). "
+        f"{rules.name}, rule {rule}: {what}; the limit is {least:.4g} ({rules.source}). "
         f"Ways out: {ways_out}.",
         field=rule,
         actual=actual,

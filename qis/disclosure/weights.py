@@ -40,10 +40,12 @@ def tables_by_weight(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
     events, n = outcome.events, outcome.n
     if outcome.model != "logistic" or events is None or not 0 < events < n <= _MOST_PEOPLE:
         return
-    if abs(4.0 * outcome.information[0, 0] - n) > _RELATIVE * n:
+    own = np.diag(outcome.information)
+    if (np.abs(4.0 * own - n) > _RELATIVE * n).all():
         yield from _own_intercept(outcome, n, events)
-        yield from _two_groups(outcome, n, events)
-        yield from _groups_of_pairs(outcome)
+        for constant in range(len(own)):
+            yield from _two_groups(outcome, n, events, constant)
+            yield from _bounds(outcome, constant)
 
 
 def _of_feature(attack: str, column: int, counts: tuple[int, int, int, int]) -> Table:
@@ -116,20 +118,28 @@ def _pairs(
     return fits
 
 
-def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[list[Table]]:
-    """Try all sizes of the group: each gives both weights, so both probabilities, so the events."""
+def _two_groups(
+    outcome: QuadraticLikelihood, n: int, events: int, constant: int
+) -> Iterator[list[Table]]:
+    """Try all sizes of the group: each gives both weights, so both probabilities, so the events.
+
+    `constant` is the column that is taken for the one of ones.
+    """
     table, score = outcome.information, outcome.score
-    whole = float(table[0, 0])
+    whole = float(table[constant, constant])
     size = np.arange(1, n, dtype=np.float64)
-    for column in range(1, len(score)):
+    for column in range(len(score)):
+        if column == constant:
+            continue
         weight = float(table[column, column])
         # A yes/no feature equals its square, so its entry is that of the first row too.
         near = 2.0 * _RELATIVE * math.sqrt(max(weight, 0.0) * whole)
-        if weight <= 0.0 or abs(table[0, column] - weight) > near:
+        if weight <= 0.0 or abs(table[constant, column] - weight) > near:
             continue
         fits: list[Table] = []
-        slack = _score_error(outcome, column) + _score_error(outcome, 0)
-        groups = (size, weight, score[column]), (n - size, whole - weight, score[0] - score[column])
+        slack = _score_error(outcome, column) + _score_error(outcome, constant)
+        rest = score[constant] - score[column]
+        groups = (size, weight, score[column]), (n - size, whole - weight, rest)
         for side in (-1.0, 1.0):
             for other_side in (-1.0, 1.0):
                 (inside, error), (outside, other_error) = (
@@ -148,27 +158,35 @@ def _two_groups(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[l
         yield fits
 
 
-def _groups_of_pairs(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
-    """Bound the groups that two yes/no features make, at any anchor.
+def _bounds(outcome: QuadraticLikelihood, constant: int) -> Iterator[list[Table]]:
+    """Bound the groups of yes/no features and the events in them, at any anchor.
 
-    Whoever knows the anchor divides a group's information by its weight. The gate does not know it,
-    but no weight is above 1/4, so four times the information is the least number of people. Where
-    that is under the limit the group may be small, and what cannot be told is kept back.
+    Whoever knows the anchor divides a group's information by its weight. Where the gate does not
+    know it, no weight is above 1/4, so four times the information is the least number of people;
+    and a probability is at least its weight, so the information, more or less the score, is the
+    least number of those with and without the event. What may be under the limit is kept back.
     """
-    table = outcome.information
-    whole = float(table[0, 0])
+    table, score = outcome.information, outcome.score
+    whole = float(table[constant, constant])
     own = np.diag(table)
     near = 2.0 * _RELATIVE * np.sqrt(np.maximum(own, 0.0) * whole)
-    is_yes_no = (own > 0.0) & (np.abs(table[0] - own) <= near)
-    columns = [int(column) for column in np.flatnonzero(is_yes_no) if column > 0]
-    for nth, one in enumerate(columns):
+    is_yes_no = (own > 0.0) & (np.abs(table[constant] - own) <= near)
+    columns = [int(column) for column in np.flatnonzero(is_yes_no) if column != constant]
+    attack = "from score and information, and the largest weight"
+    for nth, one in enumerate(columns if len(columns) > 1 else []):
+        for part, pull in (
+            (float(own[one]), float(score[one])),
+            (whole - float(own[one]), float(score[constant] - score[one])),
+        ):
+            least = math.ceil(part - abs(pull) - _RELATIVE * whole)
+            cell = f"people with or without event in a group by feature {one + 1}, or more"
+            yield [(Finding(attack, cell, max(least, 1)),)]
         for other in columns[nth + 1 :]:
             both = float(table[one, other])
             sums = both, own[one] - both, own[other] - both, whole - own[one] - own[other] + both
-            least = [math.ceil(4.0 * part) for part in sums if part > 4.0 * _RELATIVE * whole]
+            sizes = [math.ceil(4.0 * part) for part in sums if part > 4.0 * _RELATIVE * whole]
             cell = f"people in a group by features {one + 1} and {other + 1}, or more"
-            attack = "from the information and the largest weight"
-            yield [(Finding(attack, cell, people),) for people in least]
+            yield [(Finding(attack, cell, people),) for people in sizes]
 
 
 def _events(

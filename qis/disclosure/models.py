@@ -1,0 +1,98 @@
+"""Small groups behind score and information, from the rows where they are known, else by inversion.
+
+A site that builds the outcome from rows knows whether a group by one or two yes/no columns is
+small, and that decides: such an outcome is kept back whatever the anchor, since with the anchor
+weights are known too and the groups are the solution of equations. Without rows the groups are
+computed from the numbers alone, as far as these tell, or bounded.
+"""
+
+from typing import Final, NamedTuple
+
+from qis.disclosure.finding import Finding
+from qis.disclosure.margins import Margins, margins_of, solved, with_own_intercept
+from qis.disclosure.triples import small_of_three
+from qis.disclosure.weights import tables_by_weight
+from qis.outcomes import QuadraticLikelihood
+
+ATTACK: Final = "from score and information"
+_ROWS: Final = "which the rows show, and whoever solves score and information"
+_NOT_SEARCHED: Final = (
+    "groups by three columns: what the numbers say of them is not searched (at this anchor people "
+    "weigh differently, or there are too many columns, or scipy is missing: pip install "
+    '"qis-protocol[stats]")'
+)
+
+
+class Reading(NamedTuple):
+    """What was found in score and information.
+
+    Parameters
+    ----------
+    small
+        A small group that can be derived; `None` if none is.
+    not_searched
+        What was not searched, in words; empty if all was.
+
+    """
+
+    small: Finding | None
+    not_searched: str
+
+
+def tables_of(outcome: QuadraticLikelihood) -> list[Margins]:
+    """The tables of yes/no columns that an outsider reads, who knows the anchor if it is public."""
+    known = outcome.known
+    if known is not None and known.own_intercept:
+        return with_own_intercept(outcome) if not any(known.anchor) else []
+    found = list(margins_of(outcome))
+    if not found and known is not None and known.anchor:
+        by_weights = solved([outcome])
+        found = [by_weights] if by_weights is not None else []
+    return found
+
+
+def read(outcome: QuadraticLikelihood, *, limit: int) -> Reading:
+    """Look for groups of 1 to `limit` − 1 people by one, two and three yes/no columns."""
+    known = outcome.known
+    tables = tables_of(outcome)
+    if known is not None and known.smallest_cell is not None:
+        if 0 < known.smallest_cell < limit:
+            cell = "people in a group by one or two yes/no columns"
+            return Reading(Finding(_ROWS, cell, known.smallest_cell), "")
+        of_three = known.smallest_of_three
+        if of_three is not None and not 0 < of_three < limit:
+            return Reading(None, "")
+    else:
+        small = _of_numbers(outcome, tables, limit)
+        if small is not None:
+            return Reading(small, "")
+    return _of_three(outcome, tables, limit)
+
+
+def _of_numbers(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> Finding | None:
+    """Return a small group that each table that fits has, or that the numbers allow."""
+    found = [_smallest(table, limit) for table in tables]
+    if found and all(found):
+        return found[0]
+    for system in tables_by_weight(outcome) if not tables else ():
+        for cells in system:
+            for cell in cells:
+                if 0 < cell.people < limit:
+                    return cell
+    return None
+
+
+def _smallest(table: Margins, limit: int) -> Finding | None:
+    small = [(people, cell) for cell, people in table.cells() if 0 < people < limit]
+    return Finding(ATTACK, min(small)[1], min(small)[0]) if small else None
+
+
+def _of_three(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> Reading:
+    if not tables:
+        is_one = len(outcome.diagonal) == 1  # one column and the event are two
+        return Reading(None, "" if is_one else _NOT_SEARCHED)
+    found = [small_of_three(table, limit=limit) for table in tables]
+    if all(small is not None for small, _ in found):
+        return Reading(found[0][0], "")
+    is_searched = all(searched for _, searched in found)
+    return Reading(None, "" if is_searched else _NOT_SEARCHED)
