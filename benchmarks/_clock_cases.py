@@ -20,7 +20,7 @@ from qis.loop._numbers import Numbers
 from qis.loop.clock_watch import ClockWatch
 from qis.loop.recovery import Recovery
 from qis.testing import VirtualClock
-from qis.transport._reception import Reception
+from qis.transport.reception import Reception
 from qis.transport.site_clocks import ClockOpinion, ClockState
 
 DAY_S = 86_400.0

@@ -27,8 +27,8 @@ from qis.overlay.record import Credentials
 from qis.packet import reread
 from qis.refusals import RefusalCode
 from qis.testing import VirtualClock
-from qis.transport._reception import Reception
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 
 NOW = 1_800_000_000.0
 DAY_S = 86_400.0
@@ -253,7 +253,7 @@ def without_checks() -> Iterator[None]:
     with (
         believe,
         mock.patch.object(Reception, "_site_of", lambda _, key: key.hex()),
-        mock.patch("qis.transport._reception.Packet.parse", reread),
+        mock.patch("qis.transport.reception.Packet.parse", reread),
         mock.patch("qis.overlay.validator.Packet.parse", reread),
         mock.patch("qis.overlay.requests.issuer_key", return_value=IDENTITIES[LIAR].issuer.key),
         mock.patch("qis.channel.initiator.verify"),

@@ -16,8 +16,8 @@ from qis.overlay.bundles import Datagram
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.overlay.subscription import Wanted
-from qis.transport._reception import Reception
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 
 if TYPE_CHECKING:
     from collections.abc import Callable

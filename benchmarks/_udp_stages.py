@@ -24,9 +24,9 @@ from qis.overlay.delivering import Arrived
 from qis.overlay.messages import Deliver, decode
 from qis.overlay.node import Arrival, OverlayNode, Settings
 from qis.overlay.record import Credentials
-from qis.transport._reception import Reception
 from qis.transport._socket import BATCH
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 
 COUNT: Final = 2_048
 ROUNDS: Final = 5

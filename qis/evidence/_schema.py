@@ -111,5 +111,10 @@ SCHEMA: Final = Schema(
     );
     CREATE TABLE rules (version INTEGER NOT NULL);
     """,
+        # What a durable subscription goes by: another file starts anew. Not copied by `recover`.
+        """
+    CREATE TABLE file (id BLOB NOT NULL CHECK (length(id) = 16));
+    INSERT INTO file VALUES (randomblob(16));
+    """,
     ),
 )

@@ -86,6 +86,10 @@ class SQLiteStore(EvidenceStore):
     def _load(self) -> None:
         """Read what is also kept in memory; called again after a transaction was rolled back."""
         execute = self._database.execute
+        own = execute("SELECT id FROM file").fetchone()
+        if own is None:
+            raise self._damage("the file's own id is missing")
+        self._memory = bytes(own[0])
         self._count: int
         self._last_row_id: int
         self._count, self._last_row_id = execute(sql.EXTENT).fetchone()
@@ -114,6 +118,11 @@ class SQLiteStore(EvidenceStore):
         """
         with translated(self.path, SCHEMA):
             return list(all_unread(self._database))
+
+    @property
+    def memory(self) -> bytes:
+        """16 random bytes that the file was made with, so that they stay when it is reopened."""
+        return self._memory
 
     def newest(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was ever held, or 0."""

@@ -1,5 +1,6 @@
 """What every evidence store offers, over the few questions that storage must answer."""
 
+import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -86,9 +87,19 @@ class EvidenceStore(ABC):
         self.roster = roster
         self.capacity = whole_number(capacity, "capacity", 1, 2**63 - 1)
         self.statistics = StoreStatistics()
+        self._own_memory = secrets.token_bytes(16)
         self._aside: set[bytes] = set()
         self._nothing_refused_by: bytes | None = None
         """Digest of a roster that refuses nothing held of the issuers that it accepts."""
+
+    @property
+    def memory(self) -> bytes:
+        """Names what is stored here (16 bytes): while it is the same, nothing need come twice.
+
+        By default it is new with each object, as befits a store that forgets. One that is on disk
+        gives what it was made with.
+        """
+        return self._own_memory
 
     def add(self, packet: Packet, *, now: float | datetime) -> Admission:
         """Offer a packet; what is kept is on disk, if the store has one, when this returns.

@@ -3,8 +3,9 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, suppress
+from itertools import count
 from typing import Final
 
 from qis._guard import Backoff, SetAside, is_stray
@@ -16,12 +17,14 @@ from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.matches import Matches
 from qis.packet import Packet
-from qis.transport import Transport
+from qis.transport import Delivery, Transport
 
 WAITING_LIMIT: Final = 1_024
 """Most packets that wait for the store; beyond that they stay in the transport's inbox."""
 BATCH: Final = 512
 """Most packets that are stored in one transaction, before other tasks run."""
+COPIES_LIMIT: Final = 16
+"""Deliveries of one packet that are acknowledged once it is stored; it may come again meanwhile."""
 BUSY: Final = 16
 """A batch of so many packets shows that more are coming, so that waiting for them pays."""
 GATHER_S: Final = 0.05
@@ -73,17 +76,23 @@ class Intake:
         self._notices.listen(announcer.relay)
         self._guard = announcer.guard
         self._waiting: deque[Packet] = deque()
+        self._undone: dict[bytes, deque[Delivery]] = {}
         self._set_aside: SetAside[Packet] = SetAside()
         self._condition = condition
         self.matches = Matches(self._notices)
         self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
         self._followers: dict[Interest, asyncio.Task[None]] = {}
+        self._names: dict[Interest, str] = {}
 
     async def watch(self, interest: Interest) -> None:
         """Subscribe to an interest, which is registered when this returns."""
         if interest in self._followers:
             raise InputError("this interest is watched already", field="interest")
         registered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        taken = {self._names[each] for each in self._followers}
+        self._names[interest] = next(
+            name for number in count(1) if (name := f"interest-{number}") not in taken
+        )
         follower = asyncio.create_task(self._follow(interest, registered))
         self._followers[interest] = follower
         try:
@@ -119,6 +128,8 @@ class Intake:
             # Without a pause between store and record: the process may end in any pause.
             for arrivals in self._stored(packets):
                 await self._recorded(arrivals)
+                for packet, _ in arrivals:
+                    await self._done(packet)
                 self._tell(arrivals)
             is_busy = len(packets) >= BUSY
             await asyncio.sleep(0)
@@ -163,6 +174,7 @@ class Intake:
             self._set_aside.failed(packet, self._now_s())
             return
         self._set_aside.done(packet)
+        self._undone.pop(packet.id, None)  # it is not stored, and cannot be any more
         subject = f"unstored: {packet.issuer}"
         self._notices.tell("limit", subject, "a packet expired before it could be stored")
 
@@ -213,12 +225,12 @@ class Intake:
         while True:
             with self._guard.item("loop.subscription"):
                 try:
-                    async with self._transport.subscribe(interest) as deliveries:
+                    async with self._subscribed(interest) as deliveries:
                         if not registered.done():
                             registered.set_result(None)
                         async for delivery in deliveries:
                             backoff.succeeded()
-                            await self._take(delivery.packet)
+                            await self._take(delivery)
                 except asyncio.CancelledError as error:
                     if not is_stray():
                         raise
@@ -235,12 +247,29 @@ class Intake:
                 raise TransportError("the transport has ended a subscription")
             await asyncio.sleep(backoff.failed())
 
-    async def _take(self, packet: Packet) -> None:
+    def _subscribed(
+        self, interest: Interest
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        if not self._transport.is_durable:
+            return self._transport.subscribe(interest)
+        return self._transport.subscribe(
+            interest, name=self._names[interest], memory=self._store.memory
+        )
+
+    async def _take(self, delivery: Delivery) -> None:
         while len(self._waiting) >= WAITING_LIMIT:
             self._has_room.clear()
             await self._has_room.wait()
-        self._waiting.append(packet)
+        copies = self._undone.setdefault(delivery.packet.id, deque(maxlen=COPIES_LIMIT))
+        copies.append(delivery)
+        self._waiting.append(delivery.packet)
         self._has_some.set()
+
+    async def _done(self, packet: Packet) -> None:
+        """Tell the network that a packet is in the store and in the audit log."""
+        for delivery in self._undone.pop(packet.id, ()):
+            with self._guard.item("loop.done"):  # then it comes again, and is a duplicate
+                await delivery.done()
 
     def _now_s(self) -> float:
         """Seconds of a steady clock, which is never set."""

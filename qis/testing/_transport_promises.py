@@ -21,12 +21,13 @@ _NEAR: Final = (1.0, 0.5, -0.2, 0.1)
 _FAR: Final = (-1.0, -0.5, 0.2, -0.1)
 _ASIDE: Final = (0.1, 1.0, 0.8, -0.4)
 """Shares routing keys with `_NEAR`, and is not similar to it."""
-_WITHIN_S: Final = 30.0
+WITHIN_S: Final = 30.0
 
 
 async def _gives_to_those_who_match(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """What matches an interest is delivered, and nothing else."""
     sender, near, far = transports
     async with (
         near.subscribe(_SCHEME.interest(_NEAR)) as wanted,
@@ -47,6 +48,7 @@ async def _gives_to_those_who_match(
 async def _gives_each_once_whoever_sends_it(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """Each packet is delivered once, whoever sends it."""
     sender, relay, reader = transports
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
         sent = [await _publish(identities[0], sender, f"number {i}", _NEAR) for i in range(20)]
@@ -62,6 +64,7 @@ async def _gives_each_once_whoever_sends_it(
 async def _keeps_two_interests_apart(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """Each subscription gets what matches its own interest."""
     sender, reader, _ = transports
     async with (
         reader.subscribe(_SCHEME.interest(_NEAR)) as near,
@@ -79,6 +82,7 @@ async def _keeps_two_interests_apart(
 async def _stops_what_is_no_longer_wanted(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """Leaving one subscription leaves the others as they are."""
     sender, reader, _ = transports
     async with reader.subscribe(_SCHEME.interest(_FAR)) as kept:
         async with reader.subscribe(_SCHEME.interest(_NEAR)) as left:
@@ -99,6 +103,7 @@ async def _stops_what_is_no_longer_wanted(
 async def _can_be_cancelled(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """After a cancelled reader the next one gets everything."""
     sender, reader, _ = transports
     packet = await _publish(identities[0], sender, "before", _NEAR)
     is_reading = asyncio.Event()
@@ -112,7 +117,7 @@ async def _can_be_cancelled(
     for _ in range(2):
         is_reading.clear()
         reading = asyncio.create_task(read())
-        async with asyncio.timeout(_WITHIN_S):
+        async with asyncio.timeout(WITHIN_S):
             await is_reading.wait()
         await _turns()
         await _cancelled(reading)
@@ -126,6 +131,7 @@ async def _can_be_cancelled(
 async def _gives_a_study_whole(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """A study's packets come whatever they are about."""
     sender, reader, _ = transports
     study = Study(question="of the study")
     interest = _SCHEME.interest(_FAR, studies=[study.id])
@@ -138,6 +144,7 @@ async def _gives_a_study_whole(
 async def _gives_late_subscribers_what_was_before(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """A late subscriber gets what was published before."""
     sender, reader, _ = transports
     packet = await _publish(identities[0], sender, "early", _NEAR)
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
@@ -150,6 +157,7 @@ async def _gives_late_subscribers_what_was_before(
 async def _refuses_what_must_not_go_out(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """A refusal stands in nobody's way."""
     sender, reader, _ = transports
     keys = _SCHEME.routing_keys(_NEAR)
     packet = _packet(identities[0], "mine", _NEAR)
@@ -177,6 +185,7 @@ async def _refuses_what_must_not_go_out(
 async def _gives_nothing_that_is_not_valid_now(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """What is valid now is delivered, and nothing else."""
     sender, reader, _ = transports
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
         for since_s in (-7_200, 7_200):
@@ -191,7 +200,7 @@ async def _gives_nothing_that_is_not_valid_now(
 async def _goes_on_after_a_fault(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
-    """A listener that raises, and a roster that raises on one issuer: nothing else may fail."""
+    """A listener that raises, and a roster that raises on one issuer, keep nothing else back."""
     sender, reader, _ = transports
     stranger = Identity.from_seed(b"issuer of the check for faults..")
     for error in (RuntimeError, RecursionError, MemoryError, OSError):
@@ -242,9 +251,10 @@ def _raising_roster(error: type[Exception], issuer: Issuer, raised: list[Issuer]
 async def _calls_held_what_outlives_the_publisher(
     identities: Sequence[Identity], transports: Sequence[Transport]
 ) -> None:
+    """What is held is there when its publisher is gone."""
     sender, reader, _ = transports
     packet = await _publish(identities[0], sender, "to be held", _NEAR)
-    assert await sender.flush(_WITHIN_S), "on a network that works, what was published is held"
+    assert await sender.flush(WITHIN_S), "on a network that works, what was published is held"
     holding = sender.holding(packet.id)
     assert holding.is_held, "flush is true of what is held"
     assert not holding.reason, "what is held needs no reason why not"
@@ -255,11 +265,12 @@ async def _calls_held_what_outlives_the_publisher(
 
 
 async def _ends_cleanly(identities: Sequence[Identity], transports: Sequence[Transport]) -> None:
+    """Closing ends the subscriptions, and the others go on."""
     sender, reader, _ = transports
     async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
         await reader.aclose()
         await reader.aclose()
-        async with asyncio.timeout(_WITHIN_S):
+        async with asyncio.timeout(WITHIN_S):
             left = [delivery async for delivery in deliveries]
         assert left == [], "closing ends the subscriptions"
     packet = _packet(identities[1], "too late", _NEAR)
@@ -269,6 +280,79 @@ async def _ends_cleanly(identities: Sequence[Identity], transports: Sequence[Tra
         await _publish(identities[0], sender, "the others go on", _NEAR)
         return
     raise AssertionError("a closed transport refuses to publish")
+
+
+async def _gives_nobody_what_is_their_own(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    """What a transport has published itself does not come back to it."""
+    sender, other, _ = transports
+    before = await _publish(identities[0], sender, "own, before", _NEAR)
+    async with sender.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        own = {before, await _publish(identities[0], sender, "own", _NEAR)}
+        theirs = await _publish(identities[1], other, "another's", _NEAR)
+        got = (await _next(deliveries)).packet
+        assert got not in own, "what a transport has published itself does not come back to it"
+        assert got == theirs, "what matches is delivered"
+
+
+async def _loses_nothing_when_a_wait_is_cancelled(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    """A wait for the next delivery may be cancelled; the next wait gets what came meanwhile."""
+    sender, reader, _ = transports
+    async with reader.subscribe(_SCHEME.interest(_NEAR)) as deliveries:
+        await _cancelled(asyncio.create_task(_one_more(deliveries)))
+        for turns in range(8):  # cancelled before, while and after something is given
+            waiting = asyncio.create_task(_one_more(deliveries))
+            await _turns()
+            packet = await _publish(identities[0], sender, f"after {turns} turns", _NEAR)
+            await _turns(turns)
+            got = await _cancelled(waiting)
+            if got is None:
+                try:
+                    got = await _next(deliveries)
+                except StopAsyncIteration:
+                    why = "a wait that is cancelled does not end the iteration"
+                    raise AssertionError(why) from None
+            assert got.packet == packet, "what comes is what was sent"
+
+
+async def _goes_on_where_a_name_ended(
+    identities: Sequence[Identity], transports: Sequence[Transport]
+) -> None:
+    """A durable name goes on where it ended; any other subscription begins anew."""
+    sender, reader, _ = transports
+    interest, memory = _SCHEME.interest(_NEAR), b"of the check of durable names"
+    sent = [await _publish(identities[0], sender, f"number {i}", _NEAR) for i in range(3)]
+    async with reader.subscribe(interest, name="check", memory=memory) as deliveries:
+        got = [await _next(deliveries) for _ in sent]
+        assert {each.packet for each in got} == set(sent), "a name gets what was published before"
+        for each in got[:2]:
+            await each.done()
+            await each.done()
+        if reader.is_durable:
+            try:
+                async with reader.subscribe(interest, name="check", memory=memory):
+                    pass
+            except (InputError, TransportError):
+                pass
+            else:
+                raise AssertionError("of one name there is one subscription at a time")
+    meanwhile = await _publish(identities[0], sender, "meanwhile", _NEAR)
+    await _held(sender)
+    left = {got[2].packet, meanwhile} if reader.is_durable else {*sent, meanwhile}
+    for kept, wanted in ((memory, left), (b"another store", {*sent, meanwhile})):
+        async with reader.subscribe(interest, name="check", memory=kept) as deliveries:
+            again = {(await _next(deliveries)).packet for _ in wanted}
+            assert again == wanted, (
+                "a durable name gets what was not done and what came meanwhile, and everything "
+                "if the store is another"
+            )
+
+
+async def _held(transport: Transport) -> None:
+    assert await transport.flush(WITHIN_S), "on a network that works, what was published is held"
 
 
 def _packet(
@@ -293,13 +377,13 @@ async def _publish(
 
 
 async def _next(deliveries: AsyncIterator[Delivery]) -> Delivery:
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(WITHIN_S):
         return await anext(deliveries)
 
 
-async def _turns() -> None:
-    """Let all tasks that are ready run."""
-    for _ in range(10):
+async def _turns(number: int = 10) -> None:
+    """Let all tasks that are ready run, so many times."""
+    for _ in range(number):
         await asyncio.sleep(0)
 
 
@@ -310,7 +394,7 @@ async def _one_more(deliveries: AsyncIterator[Delivery]) -> Delivery | None:
 async def _cancelled(task: "asyncio.Task[_Result]") -> "_Result | None":
     """Cancel a task; return its result if it has one already."""
     task.cancel()
-    async with asyncio.timeout(_WITHIN_S):
+    async with asyncio.timeout(WITHIN_S):
         await asyncio.wait([task])
     return None if task.cancelled() else task.result()
 
@@ -326,6 +410,9 @@ PROMISES: Final[tuple[Callable[..., Awaitable[None]], ...]] = (
     _refuses_what_must_not_go_out,
     _gives_nothing_that_is_not_valid_now,
     _goes_on_after_a_fault,
+    _gives_nobody_what_is_their_own,
+    _loses_nothing_when_a_wait_is_cancelled,
+    _goes_on_where_a_name_ended,
     _calls_held_what_outlives_the_publisher,
     _ends_cleanly,
 )

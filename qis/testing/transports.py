@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
 from qis.identity import Identity
-from qis.testing._transport_promises import PROMISES
+from qis.testing import _transport_promises as promises
 from qis.transport import Transport
 
 Network = Callable[[Sequence[Identity]], AbstractAsyncContextManager[Sequence[Transport]]]
@@ -23,12 +23,18 @@ async def check_transport(network: Network) -> None:
     Raises
     ------
     AssertionError
-        If a promise is broken; the message names it.
-    TimeoutError
-        If something that should arrive does not within 30 s.
+        If a promise is broken, or what it promises does not come within 30 s; the message names it.
 
     """
-    for number, check in enumerate(PROMISES):
+    for number, check in enumerate(promises.PROMISES):
         identities = [Identity.from_seed(bytes([number, i]) * 16) for i in (1, 2, 3)]
         async with network(identities) as transports:
-            await check(identities, transports)
+            try:
+                await check(identities, transports)
+            except (TimeoutError, StopAsyncIteration) as error:
+                promise = (check.__doc__ or "").rstrip(".")
+                what = "has ended" if isinstance(error, StopAsyncIteration) else "does not come"
+                raise AssertionError(
+                    f"broken promise: {promise}. What was waited for {what} (within "
+                    f"{promises.WITHIN_S:.0f} s)"
+                ) from error

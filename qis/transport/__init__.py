@@ -2,29 +2,43 @@
 
 from typing import TYPE_CHECKING, Any
 
-from qis.transport.base import Delivery, Holding, Statistics, Transport
+from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 
 if TYPE_CHECKING:
+    from qis.transport.carried import decode_carried, encode_carried
     from qis.transport.directory import DirectoryTransport
+    from qis.transport.inbox import Inbox
     from qis.transport.memory import MemoryNetwork, MemoryTransport
+    from qis.transport.reception import Reception, Verdict
     from qis.transport.udp import UDPTransport
 
 __all__ = [
     "Delivery",
     "DirectoryTransport",
     "Holding",
+    "Inbox",
     "MemoryNetwork",
     "MemoryTransport",
+    "Reception",
     "Statistics",
     "Transport",
     "UDPTransport",
+    "Verdict",
+    "decode_carried",
+    "encode_carried",
+    "require_signed_keys",
 ]
 
 _LAZY = {
     "DirectoryTransport": "qis.transport.directory",
     "MemoryNetwork": "qis.transport.memory",
     "MemoryTransport": "qis.transport.memory",
+    "Reception": "qis.transport.reception",
     "UDPTransport": "qis.transport.udp",
+    "Inbox": "qis.transport.inbox",
+    "Verdict": "qis.transport.reception",
+    "decode_carried": "qis.transport.carried",
+    "encode_carried": "qis.transport.carried",
 }
 
 

@@ -15,9 +15,9 @@ from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.record import Credentials
 from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 from qis.refusals import Claim, judge_refusals
-from qis.transport._reception import Reception, Verdict
 from qis.transport._standing import holding_of, judge
 from qis.transport.base import Holding, Statistics
+from qis.transport.reception import Reception, Verdict
 
 TRIES: Final = 5
 """Retries of an arrival on which this node failed that keep virtual time moving. Later retries

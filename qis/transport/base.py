@@ -9,7 +9,7 @@ import logging
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from types import TracebackType
@@ -23,7 +23,8 @@ from qis.packet import Packet
 from qis.transport.site_clocks import SiteClocks
 
 
-class Delivery(NamedTuple):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
     """A packet that matched an interest.
 
     Parameters
@@ -34,12 +35,24 @@ class Delivery(NamedTuple):
         How many nodes it went through, the publisher not counted: 1 if it came straight.
     received_at
         Unix seconds on this node's clock.
+    on_done
+        Called by `done`; `None` in a network that waits for no acknowledgement.
 
     """
 
     packet: Packet
     hops: int
     received_at: float
+    on_done: Callable[[], None] | None = field(default=None, compare=False, repr=False)
+
+    async def done(self) -> None:
+        """Say that the packet is stored, so that the network need not deliver it again.
+
+        A durable subscription (`Transport.subscribe` with a `name`) gets a delivery again, even
+        after the process has ended, until this was called. May be called more than once.
+        """
+        if self.on_done is not None:
+            self.on_done()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -152,9 +165,33 @@ class Transport(ABC):
 
         """
 
+    @property
+    def is_durable(self) -> bool:
+        """True if a subscription with a name goes on where it ended; see `subscribe`."""
+        return False
+
     @abstractmethod
-    def subscribe(self, interest: Interest) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
-        """Register an interest on entry and withdraw it on exit; yields what matches meanwhile."""
+    def subscribe(
+        self, interest: Interest, *, name: str = "", memory: bytes = b""
+    ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        """Register an interest on entry and withdraw it on exit; yields what matches meanwhile.
+
+        What the transport itself has published is not yielded.
+
+        Parameters
+        ----------
+        interest
+            Which packets are wanted.
+        name
+            Makes the subscription durable where the transport `is_durable`: the next one of this
+            name gets what came meanwhile, and again what was yielded without a call of
+            `Delivery.done`; of one name there is one subscription at a time. Empty, or in another
+            transport: each subscription begins anew, with what the network still holds.
+        memory
+            Names the store that the packets go into, at most 64 bytes. If it, the interest or the
+            roster is not that of the last time, a durable subscription begins anew.
+
+        """
 
     @abstractmethod
     async def aclose(self) -> None:

@@ -22,23 +22,22 @@ from typing import Final, NamedTuple, Self
 from qis import _layout
 from qis._clock import Clock
 from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
-from qis._layout import PACKET_SIZE
 from qis._paths import folder_path
-from qis.about import MAX_ROUTING_KEYS, ROUTING_KEY_SIZE, Interest
+from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
 from qis.transport._folder_watch import FolderMark, FolderState, FolderWatch
-from qis.transport._reception import Reception, Verdict
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
 from qis.transport._tidying import tidy
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.carried import LARGEST, decode_carried, encode_carried
+from qis.transport.reception import Reception, Verdict
 from qis.transport.site_clocks import SiteClocks, span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
-_LARGEST: Final = PACKET_SIZE + MAX_ROUTING_KEYS * ROUTING_KEY_SIZE
 _TURN: Final = 256
 """Files that are read before other tasks of the event loop run."""
 _HEARD_AGAIN: Final = 32
@@ -147,7 +146,7 @@ class DirectoryTransport(Transport):
         self._require_open()
         self._reception.hold(packet, keys)
         name = f"{packet.id.hex()}.qis"
-        content = bytes(packet) + b"".join(keys)
+        content = encode_carried(packet, keys)
         try:
             with _translated(self.path):
                 self._require_same_folder()
@@ -191,7 +190,13 @@ class DirectoryTransport(Transport):
         return self._condition.health
 
     @asynccontextmanager
-    async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def subscribe(
+        self,
+        interest: Interest,
+        *,
+        name: str = "",  # noqa: ARG002  not durable
+        memory: bytes = b"",  # noqa: ARG002
+    ) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Register an interest; matching packets that are in the folder already come first."""
         self._require_open()
         with self._reception.inbox(interest, now=self._clock.wall()) as inbox:
@@ -330,7 +335,7 @@ class DirectoryTransport(Transport):
         self._compare(found.st_mtime, now, of="others write")
         self._seen[entry.name] = mark
         try:
-            require_readable(found, _LARGEST)
+            require_readable(found, LARGEST)
             is_done = self._receive(entry)
         except ForeignFileError as error:
             self._refuse("foreign_file", entry.name, str(error))
@@ -359,14 +364,13 @@ class DirectoryTransport(Transport):
 
     def _receive(self, entry: "os.DirEntry[str]") -> bool:
         """Take a file in; true if it need not be read again unless it changes."""
-        data = read_regular(entry.path, _LARGEST)
-        packet, rest = data[:PACKET_SIZE], data[PACKET_SIZE:]
+        data = read_regular(entry.path, LARGEST)
         self._statistics.bytes_received += len(data)
-        whole = len(packet) == PACKET_SIZE and not len(rest) % ROUTING_KEY_SIZE
-        if not whole or entry.name != f"{content_id(packet).hex()}.qis":
+        carried = decode_carried(data)
+        if carried is None or entry.name != f"{content_id(carried[0]).hex()}.qis":
             self._statistics.refused["foreign_file"] += 1  # no notice: it may still be copied
             return True
-        keys = [rest[at : at + ROUTING_KEY_SIZE] for at in range(0, len(rest), ROUTING_KEY_SIZE)]
+        packet, keys = carried
         verdict = self._reception.receive(packet, keys, hops=1, now=self._clock.wall())
         if verdict is Verdict.FAULT:
             raise TransportError(f"{entry.name} could not be taken in")
@@ -382,7 +386,7 @@ class DirectoryTransport(Transport):
         """Write a file unless it is there already; true if it was written."""
         target = self.path / name
         with suppress(FileNotFoundError, ForeignFileError):  # what is foreign there is replaced
-            if read_regular(target, _LARGEST) == content:
+            if read_regular(target, LARGEST) == content:
                 # Whoever wrote it may have died before it was on disk.
                 _sync(target)
                 _sync_folder(self.path)
@@ -403,7 +407,7 @@ class DirectoryTransport(Transport):
     def _tidy(self) -> None:
         now = self._clock.wall()
         own = self._identity.issuer
-        removed, kept = tidy(self.path, own, self._guard, now=now, largest=_LARGEST)
+        removed, kept = tidy(self.path, own, self._guard, now=now, largest=LARGEST)
         self._statistics.tidied += removed
         if removed:
             self.notices.tell(

@@ -20,9 +20,9 @@ from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.packet import Packet
 from qis.transport._carriers import Carrier, Direct, Overlaid
-from qis.transport._reception import Reception
 from qis.transport._virtual_time import VirtualTime
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.reception import Reception
 from qis.transport.site_clocks import SiteClocks
 
 _PORT = 4_000
@@ -251,7 +251,13 @@ class MemoryTransport(Transport):
         self._carrier.publish(packet, keys, self._network.now)
 
     @asynccontextmanager
-    async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def subscribe(
+        self,
+        interest: Interest,
+        *,
+        name: str = "",  # noqa: ARG002  not durable
+        memory: bytes = b"",  # noqa: ARG002
+    ) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Register an interest; packets that were published before are delivered too."""
         if not self._is_open:
             raise TransportError("the transport is closed")

@@ -29,11 +29,11 @@ from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
-from qis.transport._reception import Reception
 from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
 from qis.transport._standing import holding_of, judge
 from qis.transport._topic import topic_of
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.reception import Reception
 from qis.transport.site_clocks import LEAST_SITES, SiteClocks
 
 CACHE_EVERY_S: Final = 600.0
@@ -221,7 +221,13 @@ class UDPTransport(Transport):
         self._turn()
 
     @asynccontextmanager
-    async def subscribe(self, interest: Interest) -> AsyncIterator[AsyncIterator[Delivery]]:
+    async def subscribe(
+        self,
+        interest: Interest,
+        *,
+        name: str = "",  # noqa: ARG002  not durable
+        memory: bytes = b"",  # noqa: ARG002
+    ) -> AsyncIterator[AsyncIterator[Delivery]]:
         """Register an interest at the rendezvous nodes of its keys; they deliver what they keep."""
         self._open_node()
         with self._reception.inbox(interest, now=self._clock.wall()) as inbox:

@@ -7,7 +7,7 @@ import pytest
 from qis.overlay import messages, requests, tokens
 from qis.overlay.record import Contact, NodeAdmission, NodeRecord, node_id
 from qis.overlay.rendezvous import RendezvousNode
-from qis.transport._reception import Reception, Verdict
+from qis.transport.reception import Reception, Verdict
 
 
 @pytest.fixture(scope="module")

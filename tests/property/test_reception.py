@@ -7,9 +7,9 @@ import qis
 from qis.identity import verify
 from qis.packet import content_id, packet as packet_module, reread, screen, verify_screened
 from qis.refusals import RefusalCode
-from qis.transport import _reception as reception_module
-from qis.transport._reception import Reception, Verdict
+from qis.transport import inbox as inbox_module
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception, Verdict
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -112,7 +112,7 @@ def test_nothing_is_verified_twice_however_it_comes(verified):
 
 
 def test_what_there_is_no_room_for_is_not_verified_again_when_it_comes_again(verified, monkeypatch):
-    monkeypatch.setattr(reception_module, "INBOX_LIMIT", 1)
+    monkeypatch.setattr(inbox_module, "INBOX_LIMIT", 1)
     reception = Reception(ROSTER, Statistics())
     (first, its_keys), _, (second, other_keys), _ = GOOD
     with reception.inbox(SCHEME.interest(NEAR), now=NOW) as inbox:

@@ -7,7 +7,7 @@ import pytest
 import qis
 from qis.about import Interest
 from qis.overlay import message_store
-from qis.transport import _reception
+from qis.transport import inbox as inbox_module
 
 SCHEME = qis.VectorScheme(dimensions=2)
 NOW = 1_800_000_000
@@ -83,7 +83,7 @@ def test_a_late_subscriber_of_thousands_of_issuers_gets_all(many, overlay):
 
 
 def test_what_a_full_subscription_kept_out_comes_once_it_is_read_or_left(monkeypatch):
-    monkeypatch.setattr(_reception, "INBOX_LIMIT", 10)
+    monkeypatch.setattr(inbox_module, "INBOX_LIMIT", 10)
     sent = packets(35)
 
     async def scenario():

@@ -289,7 +289,7 @@ BOARD = '''
     from contextlib import asynccontextmanager
 
     from qis.errors import TransportError
-    from qis.transport._reception import Reception, Verdict
+    from qis.transport.reception import Reception, Verdict
     from qis.transport.base import Statistics, Transport, require_signed_keys
 
     BOARDS = {}
@@ -323,7 +323,7 @@ BOARD = '''
                 member._look()
 
         @asynccontextmanager
-        async def subscribe(self, interest):
+        async def subscribe(self, interest, *, name="", memory=b""):
             self._look()
             with self._reception.inbox(interest, now=time.time()) as inbox:
                 yield inbox

@@ -12,8 +12,8 @@ from qis.health import HealthState, Notices
 from qis.packet import content_id, verify_screened
 from qis.testing import VirtualClock
 from qis.transport import _reception
-from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception, Verdict
 from qis.transport.site_clocks import FORGED_RATE, VERIFY_EVERY_S
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)

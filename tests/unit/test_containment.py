@@ -17,11 +17,11 @@ from qis.overlay.timers import Timers
 from qis.packet import packet as packet_module
 from qis.packet.file import read_packets, write_packets
 from qis.testing import VirtualClock
-from qis.transport import _reception, _socket
-from qis.transport._reception import Reception, Verdict
+from qis.transport import _socket, reception as reception_module
 from qis.transport._shared_file import ForeignFileError, read_regular
 from qis.transport.base import Statistics
 from qis.transport.directory import DirectoryTransport
+from qis.transport.reception import Reception, Verdict
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -143,20 +143,20 @@ def test_a_reception_never_raises_and_refuses_no_other_arrival(error, faults, mo
     """Whatever reading one packet raises, the others of the same batch are taken."""
     faults.expect("reception.verify")
     bad, good = packet_of(1), packet_of(2)
-    verify = _reception.verify_screened
+    verify = reception_module.verify_screened
 
     def failing(screened, ids):
         if bytes(bad) in screened:
             raise error
         return verify(screened, ids)
 
-    monkeypatch.setattr(_reception, "verify_screened", failing)
+    monkeypatch.setattr(reception_module, "verify_screened", failing)
     reception = Reception(Roster.open(), Statistics())
     keys = tuple(sorted({*KEYS, bad.outcome.study_id}))
     arrivals = [(bytes(each), keys, 1) for each in (bad, good)]
     assert reception.receive_many(arrivals, now=NOW) == [Verdict.FAULT, Verdict.ACCEPTED]
     assert reception.takes(arrivals[:1], NOW) == [False]  # so that it comes again
-    monkeypatch.setattr(_reception, "verify_screened", verify)
+    monkeypatch.setattr(reception_module, "verify_screened", verify)
     assert reception.receive(bytes(bad), keys, hops=1, now=NOW) is Verdict.ACCEPTED
 
 

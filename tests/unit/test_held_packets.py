@@ -8,8 +8,8 @@ from hypothesis import given, strategies as st
 import qis
 from qis.transport import _held
 from qis.transport._held import HeldPackets
-from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception, Verdict
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)

@@ -3,9 +3,9 @@
 import qis
 from qis.evidence import Roster, Site, SiteKey
 from qis.overlay.message_store import MessageStore
-from qis.transport._reception import Reception
 from qis.transport._topic import topic_of
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 
 NOW = 1_800_000_000
 SITE = qis.Identity.from_seed(bytes([1]) * 32)

@@ -32,9 +32,9 @@ from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 from qis.overlay.timers import Timers
 from qis.testing import VirtualClock
 from qis.transport._held import HeldPackets
-from qis.transport._reception import Reception
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 
 PAGE = Path(__file__).parents[2] / "docs" / "overlay.md"
 ROW = re.compile(
@@ -424,7 +424,7 @@ DRIVEN = {
     "channel.initiator.WAITING_LIMIT": (1, calling),
     "transport._held.HELD_LIMIT": (4, held),
     "transport._held.KNOWN_LIMIT": (1, known),
-    "transport._reception.INBOX_LIMIT": (1, direct),
+    "transport.inbox.INBOX_LIMIT": (1, direct),
     "transport._carriers.RETAIN_LIMIT": (1, direct_retained),
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
     "transport._socket.WAITING_LIMIT": (1, unsent),

@@ -24,8 +24,8 @@ from qis.refusals import (
     judge_refusals,
 )
 from qis.testing import VirtualClock
-from qis.transport._reception import Reception
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception
 from qis.transport.site_clocks import VERIFY_EVERY_S
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)

@@ -8,8 +8,8 @@ import pytest
 
 import qis
 from qis.testing import check_transport
-from qis.transport._reception import Reception, Verdict
 from qis.transport.base import Statistics
+from qis.transport.reception import Reception, Verdict
 
 NOW = 1_800_000_000
 SCHEME, OTHER_SCHEME = qis.VectorScheme(dimensions=4), qis.VectorScheme(dimensions=5)

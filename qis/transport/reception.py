@@ -4,12 +4,9 @@ Cheapest checks first; a packet's id enters the memory of what was seen only aft
 has verified, or anyone could make us ignore a packet that is still to come.
 """
 
-import asyncio
-from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from typing import Final
 
 from qis import _layout
 from qis._clock import SYSTEM, Clock
@@ -40,11 +37,10 @@ from qis.packet import (
 )
 from qis.refusals import Refusals
 from qis.transport._held import HeldPackets
+from qis.transport._receipts import Done, Receipts
 from qis.transport.base import Delivery, Statistics
+from qis.transport.inbox import Inbox
 from qis.transport.site_clocks import SiteClocks, span
-
-INBOX_LIMIT: Final = 4_096
-"""Deliveries that wait in one subscription; more are not taken yet, and come again."""
 
 
 class Verdict(Enum):
@@ -57,66 +53,6 @@ class Verdict(Enum):
     UNHEARD = "as EARLY, and too many forged ones came to see whether this one is: offer it again"
     FULL = "no room to keep it; it may come again"
     FAULT = "this node failed on it, and told so; it may come again"
-
-
-class Inbox:
-    """One subscription's deliveries; an async iterator that ends when the transport closes.
-
-    Parameters
-    ----------
-    interest
-        Which deliveries the subscription wants.
-    earlier
-        Deliveries of packets that came before it opened, yielded first. An iterator, since they may
-        be more than an inbox may hold.
-    on_room
-        Called when half of what was waiting in a full inbox has been read.
-
-    """
-
-    def __init__(
-        self, interest: Interest, earlier: Iterator[Delivery], on_room: Callable[[], None]
-    ) -> None:
-        self.interest = interest
-        self._earlier = earlier
-        self._on_room = on_room
-        self._was_full = False
-        self._waiting: deque[Delivery] = deque()
-        self._changed = asyncio.Event()
-        self._is_closed = False
-
-    @property
-    def is_full(self) -> bool:
-        """True if another delivery has no room; after that `on_room` is called once it has."""
-        self._was_full |= len(self._waiting) >= INBOX_LIMIT
-        return len(self._waiting) >= INBOX_LIMIT
-
-    def put(self, delivery: Delivery) -> None:
-        """Add a delivery; the caller has checked that there is room."""
-        self._waiting.append(delivery)
-        self._changed.set()
-
-    def close(self) -> None:
-        """End the iteration after what is waiting."""
-        self._is_closed = True
-        self._changed.set()
-
-    def __aiter__(self) -> AsyncIterator[Delivery]:
-        return self
-
-    async def __anext__(self) -> Delivery:
-        for delivery in self._earlier:
-            return delivery
-        while not self._waiting:
-            if self._is_closed:
-                raise StopAsyncIteration
-            self._changed.clear()
-            await self._changed.wait()
-        delivery = self._waiting.popleft()
-        if self._was_full and len(self._waiting) <= INBOX_LIMIT // 2:
-            self._was_full = False
-            self._on_room()
-        return delivery
 
 
 class Reception:
@@ -161,6 +97,7 @@ class Reception:
         """Which peers refuse what this site sends, and why."""
         self._notices = notices
         self._topic_of = topic_of
+        self._receipts = Receipts()
         self.validator = Validator(
             self.accepts,
             self._topic,
@@ -239,24 +176,47 @@ class Reception:
             inbox.close()
 
     def receive(
-        self, data: bytes, routing_keys: Iterable[bytes], *, hops: int, now: float
+        self,
+        data: bytes,
+        routing_keys: Iterable[bytes],
+        *,
+        hops: int,
+        now: float,
+        done: Done | None = None,
     ) -> Verdict:
-        """Check an arrival and deliver it. Never raises, whatever the bytes."""
-        return self.receive_many([(bytes(data), tuple(routing_keys), hops)], now=now)[0]
+        """Check an arrival and deliver it; see `receive_many`."""
+        arrival = (bytes(data), tuple(routing_keys), hops)
+        return self.receive_many([arrival], now=now, done=() if done is None else [done])[0]
 
-    def receive_many(self, arrivals: Sequence[Arrived], *, now: float) -> list[Verdict]:
+    def receive_many(
+        self, arrivals: Sequence[Arrived], *, now: float, done: Sequence[Done] = ()
+    ) -> list[Verdict]:
         """Check some arrivals and deliver them, in their order. Never raises, whatever the bytes.
 
         All signatures are verified together, which is faster. An exception that one arrival causes
         is contained and told, and does not affect the others.
+
+        Parameters
+        ----------
+        arrivals
+            Packets of 512 bytes, not verified, each with its routing keys and the number of hops.
+        now
+            Unix seconds.
+        done
+            For networks that keep a packet until it is acknowledged: for each arrival what to call
+            once it need not come again, because every subscription that got it has called
+            `Delivery.done`, or nobody here wants it, or it is refused. Not called where the verdict
+            is FULL, FAULT, EARLY or UNHEARD: such an arrival has to be offered again.
+
         """
         fresh: dict[bytes, bytes] = {}
         checked = [self._checked(data, now, fresh) for data, _, _ in arrivals]
         verified = self._verified(fresh)
         verdicts = []
-        for each, arrived in zip(checked, arrivals, strict=True):
+        waiting: Sequence[Done | None] = done or (None,) * len(arrivals)
+        for each, arrived, its_done in zip(checked, arrivals, waiting, strict=True):
             try:
-                verdicts.append(self._judge(each, arrived, fresh, verified, now))
+                verdicts.append(self._judge(each, arrived, fresh, verified, now, done=its_done))
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a packet
                 self._guard.contained("reception.packet", error)
                 verdicts.append(Verdict.FAULT)
@@ -294,14 +254,23 @@ class Reception:
         fresh: dict[bytes, bytes],
         verified: dict[bytes, Packet | PeerError],
         now: float,
+        *,
+        done: Done | None,
     ) -> Verdict:
-        if isinstance(checked, Verdict):
-            return checked
         data = arrived[0]
-        if (fresh[data] if checked is None else checked.id) in self._held:  # by now
-            return self._repeated()
-        found = checked or verified.get(data)
-        return Verdict.FAULT if found is None else self._admit(found, arrived, now)
+        if isinstance(checked, Verdict):
+            verdict = checked
+        elif (fresh[data] if checked is None else checked.id) in self._held:  # by now
+            verdict = self._repeated()
+        else:
+            found = checked or verified.get(data)
+            verdict = Verdict.FAULT if found is None else self._admit(found, arrived, now, done)
+        if done is not None:
+            if verdict is Verdict.DUPLICATE:
+                self._receipts.again(content_id(data), done)
+            elif verdict is Verdict.REFUSED:
+                done()
+        return verdict
 
     def _check(self, data: bytes, now: float, fresh: dict[bytes, bytes]) -> Verdict | Packet | None:
         """Apply the cheap checks: returns a verdict, or a packet that was verified before.
@@ -330,7 +299,9 @@ class Reception:
             fresh[data] = packet_id
         return known
 
-    def _admit(self, found: Packet | PeerError, arrived: Arrived, now: float) -> Verdict:
+    def _admit(
+        self, found: Packet | PeerError, arrived: Arrived, now: float, done: Done | None
+    ) -> Verdict:
         """Apply the last checks, and deliver to all inboxes that want the packet."""
         if isinstance(found, PeerError):
             return self._refused(found)
@@ -349,16 +320,23 @@ class Reception:
                 self.validator.remember(found)
                 self._statistics.dropped += 1
                 self._guard.at_limit(
-                    "transport._reception.INBOX_LIMIT",
+                    "transport.inbox.INBOX_LIMIT",
                     "",
                     "a delivery has to wait: a subscription is not read, and holds up all that "
                     "this site wants",
                 )
                 return Verdict.FULL
-        for inbox in wanted:
-            self._deliver(inbox, found, hops, now)
+        each_done: Iterable[Done | None] = (
+            (None,) * len(wanted)
+            if done is None
+            else self._receipts.open(found.id, len(wanted), done)
+        )
+        for inbox, its_done in zip(wanted, each_done, strict=True):
+            inbox.put(self._delivery(found, hops, now, its_done))
         if not wanted:
             self._statistics.unmatched += 1
+            if done is not None:
+                done()
         self.clocks.packet(found.issuer.key, found.issued_at)
         # Last, so that an arrival on which the steps above failed can come again.
         self._held.put(found.id, arrived)
@@ -422,13 +400,12 @@ class Reception:
         self._statistics.refused[type(error).__name__] += 1
         return Verdict.REFUSED
 
-    def _deliver(self, inbox: Inbox, packet: Packet, hops: int, now: float) -> None:
-        inbox.put(self._delivery(packet, hops, now))
-
-    def _delivery(self, packet: Packet, hops: int, now: float) -> Delivery:
+    def _delivery(
+        self, packet: Packet, hops: int, now: float, done: Done | None = None
+    ) -> Delivery:
         self._statistics.delivered += 1
         self._statistics.hops[hops] += 1
-        return Delivery(packet=packet, hops=hops, received_at=now)
+        return Delivery(packet=packet, hops=hops, received_at=now, on_done=done)
 
     def _wants(
         self, interest: Interest, about: Fingerprint, study_id: bytes, keys: tuple[bytes, ...]
