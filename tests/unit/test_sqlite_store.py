@@ -418,7 +418,8 @@ def older(path, monkeypatch):
         store.close()
     database = sqlite3.connect(path)
     database.executescript(
-        "DROP TABLE file; DROP TABLE unread; DROP TABLE rules; DROP TABLE aside; PRAGMA user_version = 2;"
+        "DROP TABLE file; DROP TABLE unread; DROP TABLE rules; DROP TABLE aside;"
+        "PRAGMA user_version = 2;"
     )
     # As an older rule may have judged: a row that is no longer read decides for "north".
     database.execute(
