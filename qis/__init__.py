@@ -1,258 +1,202 @@
 """Outcome routing: signed 512-byte outcomes, peer to peer, by similarity, synthesised locally."""
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qis._layout import PACKET_SIZE
-from qis.about import Fingerprint, Interest
-from qis.errors import (
-    ClockError,
-    ConfigurationError,
-    DisclosureError,
-    EmbargoError,
-    ExpiredError,
-    IncompatibleEvidenceError,
-    InputError,
-    KeyFileError,
-    MalformedPacketError,
-    MissingExtraError,
-    NoEstimateError,
-    NotYetValidError,
-    OutcomeTooLargeError,
-    PacketSizeError,
-    PeerError,
-    QISError,
-    RoutingKeysError,
-    SchemeMismatchError,
-    SequenceAheadError,
-    SignatureError,
-    StorageDamagedError,
-    StorageError,
-    TransportError,
-    UntrustedIssuerError,
+from qis._layout import (
+    PACKET_SIZE as PACKET_SIZE,
 )
-from qis.health import Health, HealthState
-from qis.identity import Identity, Issuer
-from qis.outcomes import Effect, Study
-from qis.packet import Packet
+from qis._lazy import attach
+from qis.about import (
+    Fingerprint as Fingerprint,
+    Interest as Interest,
+)
+from qis.errors import (
+    ClockError as ClockError,
+    ConfigurationError as ConfigurationError,
+    DisclosureError as DisclosureError,
+    EmbargoError as EmbargoError,
+    ExpiredError as ExpiredError,
+    IncompatibleEvidenceError as IncompatibleEvidenceError,
+    InputError as InputError,
+    KeyFileError as KeyFileError,
+    MalformedPacketError as MalformedPacketError,
+    MissingExtraError as MissingExtraError,
+    NoEstimateError as NoEstimateError,
+    NotYetValidError as NotYetValidError,
+    OutcomeTooLargeError as OutcomeTooLargeError,
+    PacketSizeError as PacketSizeError,
+    PeerError as PeerError,
+    QISError as QISError,
+    RoutingKeysError as RoutingKeysError,
+    SchemeMismatchError as SchemeMismatchError,
+    SequenceAheadError as SequenceAheadError,
+    SignatureError as SignatureError,
+    StorageDamagedError as StorageDamagedError,
+    StorageError as StorageError,
+    TransportError as TransportError,
+    UntrustedIssuerError as UntrustedIssuerError,
+)
+from qis.health import (
+    Health as Health,
+    HealthState as HealthState,
+)
+from qis.identity import (
+    Identity as Identity,
+    Issuer as Issuer,
+)
+from qis.outcomes import (
+    Effect as Effect,
+    Study as Study,
+)
+from qis.packet import (
+    Packet as Packet,
+)
 
 if TYPE_CHECKING:
-    from qis.disclosure import Disclosure
+    from qis.disclosure import (
+        Disclosure as Disclosure,
+    )
     from qis.evidence import (
-        Admission,
-        AuditLog,
-        MemoryStore,
-        Roster,
-        RosterFile,
-        Site,
-        SiteKey,
-        SQLiteStore,
-        sign_roster,
+        Admission as Admission,
+        AuditLog as AuditLog,
+        MemoryStore as MemoryStore,
+        Roster as Roster,
+        RosterFile as RosterFile,
+        Site as Site,
+        SiteKey as SiteKey,
+        SQLiteStore as SQLiteStore,
+        sign_roster as sign_roster,
     )
     from qis.fingerprint import (
-        FingerprintIndex,
-        Ontology,
-        SetScheme,
-        TermScheme,
-        VectorScheme,
+        FingerprintIndex as FingerprintIndex,
+        Ontology as Ontology,
+        SetScheme as SetScheme,
+        TermScheme as TermScheme,
+        VectorScheme as VectorScheme,
     )
-    from qis.loop import DryRun, Event, LoopStatistics, Outbox, Pending, SynthesisLoop
+    from qis.loop import (
+        DryRun as DryRun,
+        Event as Event,
+        LoopStatistics as LoopStatistics,
+        Outbox as Outbox,
+        Pending as Pending,
+        SynthesisLoop as SynthesisLoop,
+    )
     from qis.outcomes import (
-        Anchor,
-        Counts,
-        Derived,
-        LikelihoodProfile,
-        Moments,
-        QuadraticLikelihood,
-        Record,
-        Retraction,
-        Suppressed,
+        Anchor as Anchor,
+        Counts as Counts,
+        Derived as Derived,
+        LikelihoodProfile as LikelihoodProfile,
+        Moments as Moments,
+        QuadraticLikelihood as QuadraticLikelihood,
+        Record as Record,
+        Retraction as Retraction,
+        Suppressed as Suppressed,
     )
-    from qis.packet.columns import packets_to_frame
-    from qis.packet.file import read_packets, write_packets
-    from qis.site import open_site
+    from qis.packet.columns import (
+        packets_to_frame as packets_to_frame,
+    )
+    from qis.packet.file import (
+        read_packets as read_packets,
+        write_packets as write_packets,
+    )
+    from qis.site import (
+        open_site as open_site,
+    )
     from qis.synthesis import (
-        Pooled,
-        Posterior,
-        Synthesis,
-        bayes,
-        combine_quadratics,
-        inverse_variance,
-        next_anchor,
-        pool_profiles,
-        shrink,
-        synthesise,
+        Pooled as Pooled,
+        Posterior as Posterior,
+        Synthesis as Synthesis,
+        bayes as bayes,
+        combine_quadratics as combine_quadratics,
+        inverse_variance as inverse_variance,
+        next_anchor as next_anchor,
+        pool_profiles as pool_profiles,
+        shrink as shrink,
+        synthesise as synthesise,
     )
     from qis.transport import (
-        Delivery,
-        DirectoryTransport,
-        Holding,
-        MemoryNetwork,
-        MemoryTransport,
-        Transport,
-        UDPTransport,
+        Delivery as Delivery,
+        DirectoryTransport as DirectoryTransport,
+        Holding as Holding,
+        MemoryNetwork as MemoryNetwork,
+        MemoryTransport as MemoryTransport,
+        Transport as Transport,
+        UDPTransport as UDPTransport,
     )
-
-__all__ = [
-    "PACKET_SIZE",
-    "Admission",
-    "Anchor",
-    "AuditLog",
-    "ClockError",
-    "ConfigurationError",
-    "Counts",
-    "Delivery",
-    "Derived",
-    "DirectoryTransport",
-    "Disclosure",
-    "DisclosureError",
-    "DryRun",
-    "Effect",
-    "EmbargoError",
-    "Event",
-    "ExpiredError",
-    "Fingerprint",
-    "FingerprintIndex",
-    "Health",
-    "HealthState",
-    "Holding",
-    "Identity",
-    "IncompatibleEvidenceError",
-    "InputError",
-    "Interest",
-    "Issuer",
-    "KeyFileError",
-    "LikelihoodProfile",
-    "LoopStatistics",
-    "MalformedPacketError",
-    "MemoryNetwork",
-    "MemoryStore",
-    "MemoryTransport",
-    "MissingExtraError",
-    "Moments",
-    "NoEstimateError",
-    "NotYetValidError",
-    "Ontology",
-    "Outbox",
-    "OutcomeTooLargeError",
-    "Packet",
-    "PacketSizeError",
-    "PeerError",
-    "Pending",
-    "Pooled",
-    "Posterior",
-    "QISError",
-    "QuadraticLikelihood",
-    "Record",
-    "Retraction",
-    "Roster",
-    "RosterFile",
-    "RoutingKeysError",
-    "SQLiteStore",
-    "SchemeMismatchError",
-    "SequenceAheadError",
-    "SetScheme",
-    "SignatureError",
-    "Site",
-    "SiteKey",
-    "StorageDamagedError",
-    "StorageError",
-    "Study",
-    "Suppressed",
-    "Synthesis",
-    "SynthesisLoop",
-    "TermScheme",
-    "Transport",
-    "TransportError",
-    "UDPTransport",
-    "UntrustedIssuerError",
-    "VectorScheme",
-    "bayes",
-    "combine_quadratics",
-    "inverse_variance",
-    "next_anchor",
-    "open_site",
-    "packets_to_frame",
-    "pool_profiles",
-    "read_packets",
-    "shrink",
-    "sign_roster",
-    "synthesise",
-    "write_packets",
-]
 
 logging.getLogger("qis").addHandler(logging.NullHandler())
 
-_LAZY = {
-    "Disclosure": "qis.disclosure",
-    "DirectoryTransport": "qis.transport",
-    "AuditLog": "qis.evidence",
-    "SQLiteStore": "qis.evidence",
-    "FingerprintIndex": "qis.fingerprint",
-    "SetScheme": "qis.fingerprint",
-    "Ontology": "qis.fingerprint",
-    "TermScheme": "qis.fingerprint",
-    "packets_to_frame": "qis.packet.columns",
-    "read_packets": "qis.packet.file",
-    "write_packets": "qis.packet.file",
-    "Suppressed": "qis.outcomes",
-    "Derived": "qis.outcomes",
-    "Record": "qis.outcomes",
-    "Moments": "qis.outcomes",
-    "Anchor": "qis.outcomes",
-    "QuadraticLikelihood": "qis.outcomes",
-    "combine_quadratics": "qis.synthesis",
-    "next_anchor": "qis.synthesis",
-    "Counts": "qis.outcomes",
-    "Retraction": "qis.outcomes",
-    "SiteKey": "qis.evidence",
-    "Site": "qis.evidence",
-    "SynthesisLoop": "qis.loop",
-    "Outbox": "qis.loop",
-    "Pending": "qis.loop",
-    "Event": "qis.loop",
-    "DryRun": "qis.loop",
-    "LoopStatistics": "qis.loop",
-    "open_site": "qis.site",
-    "synthesise": "qis.synthesis",
-    "Synthesis": "qis.synthesis",
-    "Admission": "qis.evidence",
-    "Delivery": "qis.transport",
-    "Holding": "qis.transport",
-    "MemoryNetwork": "qis.transport",
-    "MemoryStore": "qis.evidence",
-    "MemoryTransport": "qis.transport",
-    "Roster": "qis.evidence",
-    "RosterFile": "qis.evidence",
-    "sign_roster": "qis.evidence",
-    "Transport": "qis.transport",
-    "UDPTransport": "qis.transport",
-    "VectorScheme": "qis.fingerprint",
-    "LikelihoodProfile": "qis.outcomes",
-    "Pooled": "qis.synthesis",
-    "Posterior": "qis.synthesis",
-    "bayes": "qis.synthesis",
-    "inverse_variance": "qis.synthesis",
-    "pool_profiles": "qis.synthesis",
-    "shrink": "qis.synthesis",
-}
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
-
-        try:
-            return version("qis-protocol")
-        except PackageNotFoundError:  # a checkout that is not installed
-            return "unknown"
-    # numpy, asyncio and sockets are loaded by those who use them (PEP 562).
-    if name in _LAZY:
-        from importlib import import_module  # noqa: PLC0415
-
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# numpy, asyncio and sockets are loaded by those who use them.
+__all__, __dir__, __getattr__ = attach(
+    globals(),
+    {
+        "qis._version": ("__version__",),
+        "qis.disclosure": ("Disclosure",),
+        "qis.evidence": (
+            "Admission",
+            "AuditLog",
+            "MemoryStore",
+            "Roster",
+            "RosterFile",
+            "SQLiteStore",
+            "Site",
+            "SiteKey",
+            "sign_roster",
+        ),
+        "qis.fingerprint": (
+            "FingerprintIndex",
+            "Ontology",
+            "SetScheme",
+            "TermScheme",
+            "VectorScheme",
+        ),
+        "qis.loop": (
+            "DryRun",
+            "Event",
+            "LoopStatistics",
+            "Outbox",
+            "Pending",
+            "SynthesisLoop",
+        ),
+        "qis.outcomes": (
+            "Anchor",
+            "Counts",
+            "Derived",
+            "LikelihoodProfile",
+            "Moments",
+            "QuadraticLikelihood",
+            "Record",
+            "Retraction",
+            "Suppressed",
+        ),
+        "qis.packet.columns": ("packets_to_frame",),
+        "qis.packet.file": (
+            "read_packets",
+            "write_packets",
+        ),
+        "qis.site": ("open_site",),
+        "qis.synthesis": (
+            "Pooled",
+            "Posterior",
+            "Synthesis",
+            "bayes",
+            "combine_quadratics",
+            "inverse_variance",
+            "next_anchor",
+            "pool_profiles",
+            "shrink",
+            "synthesise",
+        ),
+        "qis.transport": (
+            "Delivery",
+            "DirectoryTransport",
+            "Holding",
+            "MemoryNetwork",
+            "MemoryTransport",
+            "Transport",
+            "UDPTransport",
+        ),
+    },
+)

@@ -4,41 +4,51 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from qis.errors import InputError
-from qis.outcomes._base import Outcome
-from qis.outcomes.effect import Effect
-from qis.outcomes.measures import MEASURES, Measure, measure_named
-from qis.outcomes.study import Study
+from qis._lazy import attach
+from qis.errors import InputError as _InputError
+from qis.outcomes._base import (
+    Outcome as Outcome,
+)
+from qis.outcomes.effect import (
+    Effect as Effect,
+)
+from qis.outcomes.measures import (
+    MEASURES as MEASURES,
+    Measure as Measure,
+    measure_named as measure_named,
+)
+from qis.outcomes.study import (
+    Study as Study,
+)
 
 if TYPE_CHECKING:
-    from qis.outcomes.anchor import Anchor
-    from qis.outcomes.counts import Counts
-    from qis.outcomes.derived import Derived
-    from qis.outcomes.moments import Moments
-    from qis.outcomes.profile import LikelihoodProfile
-    from qis.outcomes.quadratic import QuadraticLikelihood
-    from qis.outcomes.record import Record
-    from qis.outcomes.retraction import Retraction
-    from qis.outcomes.suppressed import Suppressed
-
-__all__ = [
-    "MEASURES",
-    "Anchor",
-    "Counts",
-    "Derived",
-    "Effect",
-    "LikelihoodProfile",
-    "Measure",
-    "Moments",
-    "Outcome",
-    "QuadraticLikelihood",
-    "Record",
-    "Retraction",
-    "Study",
-    "Suppressed",
-    "measure_named",
-    "outcome_from_body",
-]
+    from qis.outcomes.anchor import (
+        Anchor as Anchor,
+    )
+    from qis.outcomes.counts import (
+        Counts as Counts,
+    )
+    from qis.outcomes.derived import (
+        Derived as Derived,
+    )
+    from qis.outcomes.moments import (
+        Moments as Moments,
+    )
+    from qis.outcomes.profile import (
+        LikelihoodProfile as LikelihoodProfile,
+    )
+    from qis.outcomes.quadratic import (
+        QuadraticLikelihood as QuadraticLikelihood,
+    )
+    from qis.outcomes.record import (
+        Record as Record,
+    )
+    from qis.outcomes.retraction import (
+        Retraction as Retraction,
+    )
+    from qis.outcomes.suppressed import (
+        Suppressed as Suppressed,
+    )
 
 # Kinds that compute need numpy, whose import takes longer than all else: on first use (PEP 562).
 _KINDS = {
@@ -53,13 +63,6 @@ _KINDS = {
     9: ("qis.outcomes.retraction", "Retraction"),
     10: ("qis.outcomes.suppressed", "Suppressed"),
 }
-_LAZY = {name: module for module, name in _KINDS.values()}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @cache
@@ -81,12 +84,17 @@ def outcome_from_body(kind: int, body: Any) -> Outcome:
 
     """
     if kind not in _KINDS:
-        raise InputError(
+        raise _InputError(
             f"kind {kind} is unknown here; known are {sorted(_KINDS)}",
             field="kind",
             actual=kind,
             limit=tuple(sorted(_KINDS)),
         )
     if type(body) is not dict:
-        raise InputError("the body is no map", field="body", actual=type(body).__name__)
+        raise _InputError("the body is no map", field="body", actual=type(body).__name__)
     return _class_of(kind).from_body(body)
+
+
+__all__, __dir__, __getattr__ = attach(
+    globals(), {module: (name,) for module, name in _KINDS.values() if name != "Effect"}
+)

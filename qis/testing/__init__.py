@@ -3,66 +3,62 @@
 The strategies need the extra `[test]`.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qis.errors import MissingExtraError
-from qis.testing.clock import VirtualClock
-from qis.testing.stores import check_store
-from qis.testing.transports import check_transport
+from qis._lazy import attach
+from qis.testing.clock import (
+    VirtualClock as VirtualClock,
+)
+from qis.testing.stores import (
+    check_store as check_store,
+)
+from qis.testing.transports import (
+    check_transport as check_transport,
+)
 
 if TYPE_CHECKING:
     from qis.testing.strategies import (
-        anchors,
-        counts,
-        derivations,
-        effects,
-        fingerprints,
-        identities,
-        moments,
-        mutations,
-        outcomes,
-        packets,
-        profiles,
-        quadratics,
-        questions,
-        records,
-        retractions,
-        routing_keys,
-        suppressions,
+        anchors as anchors,
+        counts as counts,
+        derivations as derivations,
+        effects as effects,
+        fingerprints as fingerprints,
+        identities as identities,
+        moments as moments,
+        mutations as mutations,
+        outcomes as outcomes,
+        packets as packets,
+        profiles as profiles,
+        quadratics as quadratics,
+        questions as questions,
+        records as records,
+        retractions as retractions,
+        routing_keys as routing_keys,
+        suppressions as suppressions,
     )
 
-__all__ = [
-    "VirtualClock",
-    "anchors",
-    "check_store",
-    "check_transport",
-    "counts",
-    "derivations",
-    "effects",
-    "fingerprints",
-    "identities",
-    "moments",
-    "mutations",
-    "outcomes",
-    "packets",
-    "profiles",
-    "quadratics",
-    "questions",
-    "records",
-    "retractions",
-    "routing_keys",
-    "suppressions",
-]
-
-
-def __getattr__(name: str) -> Any:
-    # The strategies are loaded by those who use them, and have hypothesis (PEP 562).
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    try:
-        from qis.testing import strategies  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            f'qis.testing.{name} needs hypothesis: pip install "qis-protocol[test]"'
-        ) from error
-    return getattr(strategies, name)
+# Strategies are loaded by those who use them, and have hypothesis.
+__all__, __dir__, __getattr__ = attach(
+    globals(),
+    {
+        "qis.testing.strategies": (
+            "anchors",
+            "counts",
+            "derivations",
+            "effects",
+            "fingerprints",
+            "identities",
+            "moments",
+            "mutations",
+            "outcomes",
+            "packets",
+            "profiles",
+            "quadratics",
+            "questions",
+            "records",
+            "retractions",
+            "routing_keys",
+            "suppressions",
+        )
+    },
+)

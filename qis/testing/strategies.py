@@ -5,8 +5,15 @@ import struct
 import unicodedata
 from typing import Any
 
-from hypothesis import strategies as st
-from hypothesis.strategies import DrawFn, SearchStrategy
+from qis.errors import MissingExtraError
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.strategies import DrawFn, SearchStrategy
+except ModuleNotFoundError as error:
+    raise MissingExtraError(
+        'the strategies of qis.testing need hypothesis: pip install "qis-protocol[test]"'
+    ) from error
 
 from qis.about import MAX_ROUTING_KEYS, Fingerprint
 from qis.identity import Identity

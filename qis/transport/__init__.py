@@ -1,51 +1,48 @@
 """Transports: getting a packet to whom it concerns."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis._lazy import attach
+from qis.transport.base import (
+    Delivery as Delivery,
+    Holding as Holding,
+    Statistics as Statistics,
+    Transport as Transport,
+    require_signed_keys as require_signed_keys,
+)
 
 if TYPE_CHECKING:
-    from qis.transport.carried import decode_carried, encode_carried
-    from qis.transport.directory import DirectoryTransport
-    from qis.transport.inbox import Inbox
-    from qis.transport.memory import MemoryNetwork, MemoryTransport
-    from qis.transport.reception import Reception, Verdict
-    from qis.transport.udp import UDPTransport
+    from qis.transport.carried import (
+        decode_carried as decode_carried,
+        encode_carried as encode_carried,
+    )
+    from qis.transport.directory import (
+        DirectoryTransport as DirectoryTransport,
+    )
+    from qis.transport.inbox import (
+        Inbox as Inbox,
+    )
+    from qis.transport.memory import (
+        MemoryNetwork as MemoryNetwork,
+        MemoryTransport as MemoryTransport,
+    )
+    from qis.transport.reception import (
+        Reception as Reception,
+        Verdict as Verdict,
+    )
+    from qis.transport.udp import (
+        UDPTransport as UDPTransport,
+    )
 
-__all__ = [
-    "Delivery",
-    "DirectoryTransport",
-    "Holding",
-    "Inbox",
-    "MemoryNetwork",
-    "MemoryTransport",
-    "Reception",
-    "Statistics",
-    "Transport",
-    "UDPTransport",
-    "Verdict",
-    "decode_carried",
-    "encode_carried",
-    "require_signed_keys",
-]
-
-_LAZY = {
-    "DirectoryTransport": "qis.transport.directory",
-    "MemoryNetwork": "qis.transport.memory",
-    "MemoryTransport": "qis.transport.memory",
-    "Reception": "qis.transport.reception",
-    "UDPTransport": "qis.transport.udp",
-    "Inbox": "qis.transport.inbox",
-    "Verdict": "qis.transport.reception",
-    "decode_carried": "qis.transport.carried",
-    "encode_carried": "qis.transport.carried",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # asyncio and sockets are loaded only by those who open a network (PEP 562).
-    if name in _LAZY:
-        from importlib import import_module  # noqa: PLC0415
-
-        return getattr(import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# numpy, asyncio and sockets are loaded by those who use them.
+__all__, __dir__, __getattr__ = attach(
+    globals(),
+    {
+        "qis.transport.carried": ("decode_carried", "encode_carried"),
+        "qis.transport.directory": ("DirectoryTransport",),
+        "qis.transport.inbox": ("Inbox",),
+        "qis.transport.memory": ("MemoryNetwork", "MemoryTransport"),
+        "qis.transport.reception": ("Reception", "Verdict"),
+        "qis.transport.udp": ("UDPTransport",),
+    },
+)

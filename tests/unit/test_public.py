@@ -1,5 +1,7 @@
 """What `import qis` gives, and what it does not load."""
 
+import ast
+import importlib
 import re
 import subprocess
 import sys
@@ -10,6 +12,7 @@ import pytest
 import qis
 from qis.synthesis.forest_svg import forest_svg
 
+MOST_MODULES_OF_OURS, MOST_MODULES = 33, 170
 README = Path(__file__).parents[2] / "README.md"
 
 
@@ -66,3 +69,58 @@ def test_import_loads_no_network_and_nothing_heavy():
 def test_dir_lists_every_public_name_and_there_is_a_version():
     assert set(qis.__all__) <= set(dir(qis))
     assert re.match(r"\d+\.\d+|unknown", qis.__version__)
+
+
+LAZY = ["qis", "qis.outcomes", "qis.testing", "qis.transport"]
+
+
+def imported(source, *, for_type_checkers):
+    """Names that a package imports, behind TYPE_CHECKING or in front of it."""
+    for statement in ast.parse(source).body:
+        is_behind = isinstance(statement, ast.If)
+        if is_behind == for_type_checkers:
+            for node in statement.body if is_behind else [statement]:
+                if isinstance(node, ast.ImportFrom):
+                    yield from ((alias.name, alias.asname, node.module) for alias in node.names)
+
+
+def vars_module(value):
+    return getattr(value, "__module__", None)
+
+
+@pytest.mark.parametrize("package", LAZY)
+def test_lazy_names_are_those_that_type_checkers_see_and_each_comes_from_where_they_look(package):
+    module = importlib.import_module(package)
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    seen = list(imported(source, for_type_checkers=True))
+    assert all(name == alias for name, alias, _ in seen)  # so that they are exported (PEP 484)
+    eager = {alias for name, alias, _ in imported(source, for_type_checkers=False) if name == alias}
+    own = {
+        name for name, value in vars(module).items() if getattr(value, "__module__", 0) == package
+    }
+    lazy = {name for name, _, _ in seen}
+    assert set(module.__all__) == lazy | eager | {name for name in own if name[0] != "_"}
+    for name, _, where in seen:
+        assert getattr(module, name) is getattr(importlib.import_module(where), name)
+        assert name in vars(module)  # found at once from now on
+    assert set(module.__all__) <= set(dir(module))
+    with pytest.raises(AttributeError, match=f"'{package}' has no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def test_no_package_has_a_mechanism_of_its_own_for_lazy_names():
+    root = Path(qis.__file__).parent
+    own = [p for p in root.rglob("__init__.py") if "def __getattr__" in p.read_text("utf-8")]
+    assert own == []
+
+
+def test_importing_the_library_loads_few_modules():
+    """A count, since seconds depend on the machine: each module takes its share of a start."""
+    code = "import sys; old = set(sys.modules); import qis; print(*sorted({*sys.modules} - old))"
+    done = subprocess.run(  # noqa: S603  our own interpreter
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.split()
+    ours = [name for name in loaded if name.partition(".")[0] == "qis"]
+    assert len(ours) <= MOST_MODULES_OF_OURS, ours
+    assert len(loaded) <= MOST_MODULES, loaded

@@ -20,4 +20,5 @@ def test_strategies_say_what_to_install_and_the_rest_does_without():
     done = subprocess.run(  # noqa: S603  our own program
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=60
     )
-    assert done.stdout == 'qis.testing.effects needs hypothesis: pip install "qis-protocol[test]"\n'
+    assert "need hypothesis" in done.stdout
+    assert 'pip install "qis-protocol[test]"' in done.stdout
