@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from qis._files import sync, sync_folder
 from qis.errors import StorageDamagedError, StorageError
 
 
@@ -140,24 +141,12 @@ def _create(path: Path, schema: Schema) -> None:
         finally:
             database.close()
         fresh.chmod(0o600)  # sqlite gives its log the same mode
-        with fresh.open("rb") as file:
-            os.fsync(file.fileno())
+        sync(fresh)
         with suppress(FileExistsError):  # somebody else was faster, and theirs stands
             os.link(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names that were added to a folder durable; does nothing on systems other than POSIX."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _check(database: sqlite3.Connection, path: Path, schema: Schema) -> None:

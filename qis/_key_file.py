@@ -11,19 +11,16 @@ not written: openssl 3.0 and what builds on it refuse it.
 
 import base64
 import binascii
-import os
 import re
-import stat
 import unicodedata
 from os import PathLike
-from pathlib import Path
 from typing import Final
 
 from nacl import bindings, pwhash, secret, utils
 from nacl.exceptions import CryptoError
 
 from qis import _pkcs8
-from qis._new_file import create
+from qis._files import create, read_private
 from qis._paths import file_path
 from qis.errors import KeyFileError
 
@@ -180,22 +177,7 @@ def _require_encodable(passphrase: str | None) -> None:
 
 
 def _text_of(path: str | PathLike[str]) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            content = file.read(_LARGEST)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error
-    except ValueError as error:  # a NUL in the name
-        raise KeyFileError(f"{str(path)!r:.200} is no file's name: {error}", field="path") from None
-    if os.name == "posix" and mode & 0o077:
-        raise KeyFileError(
-            f"{path} has mode {mode:04o}, so others can read the key: "
-            f"if nobody did, run chmod 600 {path}; else make a new key",
-            field="mode",
-            actual=mode,
-            limit=0o600,
-        )
+    content = read_private(path, _LARGEST)
     try:
         return content.decode("ascii")
     except UnicodeDecodeError:

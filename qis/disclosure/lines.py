@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from qis._database import sync_folder
+from qis._files import sync_folder
 from qis.errors import StorageDamagedError, StorageError
 
 Line = TypeVar("Line")

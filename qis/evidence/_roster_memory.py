@@ -10,7 +10,7 @@ from typing import Final
 
 from blake3 import blake3
 
-from qis import _new_file
+from qis import _files
 from qis._toml import read_bytes
 from qis.errors import ConfigurationError, StorageDamagedError, StorageError
 
@@ -89,7 +89,7 @@ def remember(path: Path, seen: Seen) -> None:
     version, digest = str(seen[0]), seen[1].hex()
     line = f"{_HEAD} {version} {digest} {_check(version, digest)}\n"
     try:
-        _new_file.replace(path, line.encode("ascii"))
+        _files.replace(path, line.encode("ascii"))
     except OSError as error:
         raise StorageError(
             f"{path}: {error.strerror}; the newest roster's version has to be kept, or a restart "

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from blake3 import blake3
 
-from qis._database import sync_folder
+from qis._files import sync_folder
 from qis._paths import file_path
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (

@@ -23,7 +23,6 @@ over a restart: the newest that was believed is remembered in a file beside it, 
 ``.seen`` added. Otherwise whoever keeps an old signed file could bring back a revoked key.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from os import PathLike
 from pathlib import Path
@@ -31,6 +30,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from qis._files import durable
 from qis._paths import file_path
 from qis._toml import parse_toml, read_bytes
 from qis.errors import ConfigurationError, InputError, SignatureError
@@ -185,10 +185,8 @@ def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
     data = read_bytes(file)
     _parsed(file, data)  # nobody signs what is no roster
     line = f"{identity.issuer} {identity.sign(_DOMAIN + data).hex()}\n"
-    with _signatures_of(file).open("a", encoding="ascii") as signatures:
-        signatures.write(line)
-        signatures.flush()
-        os.fsync(signatures.fileno())
+    with durable(_signatures_of(file), "ab") as signatures:
+        signatures.write(line.encode("ascii"))
 
 
 def _check_signatures(

@@ -4,16 +4,15 @@ Layout: 8 bytes of format, 8 of scheme id, next position and number of rows as l
 then the rows' positions (u64 each) and sketches (32 bytes each); last BLAKE3 of all before it.
 """
 
-import os
 import struct
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from qis import _files
 from qis.about import SKETCH_SIZE, require_same_scheme
 from qis.errors import InputError
 
@@ -34,16 +33,7 @@ def write(path: Path, scheme_id: bytes, contents: Contents) -> None:
     """Replace the file in one step; after a crash it is the old one or the new one."""
     head = _HEAD.pack(_FORMAT, scheme_id, contents.next_position, len(contents.positions))
     body = head + contents.positions.astype("<u8").tobytes() + contents.sketches.tobytes()
-    with NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as file:
-        try:
-            file.write(body)
-            file.write(blake3(body).digest())
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    _files.replace(path, body + blake3(body).digest())
 
 
 def read(path: Path, scheme_id: bytes) -> Contents:

@@ -1,7 +1,6 @@
 """Files of packets, one after another: read a million without parsing one."""
 
 import logging
-import os
 from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from qis import _layout
+from qis._files import durable
 from qis._given import instance, iterable
 from qis._layout import PACKET_SIZE
 from qis._paths import file_path
@@ -158,7 +158,7 @@ def write_packets(
         raise InputError(f"mode is {mode!r:.40}; it is 'new' or 'append'", field="mode")
     count = 0
     packets = iterable(packets, "packets", "packets")
-    with file_path(path).open("xb" if mode == "new" else "ab") as file:
+    with durable(file_path(path), "xb" if mode == "new" else "ab") as file:
         if (torn := file.tell() % PACKET_SIZE) != 0:
             raise InputError(
                 f"{path} ends with {torn} bytes of a torn packet; copy the whole ones that "
@@ -170,6 +170,4 @@ def write_packets(
         for packet in packets:
             file.write(bytes(instance(packet, "packets", Packet, "Packet.parse verifies bytes")))
             count += 1
-        file.flush()
-        os.fsync(file.fileno())
     return count

@@ -1,10 +1,9 @@
 """Reads secrets that a site's file names: from a private file or the environment."""
 
 import os
-import stat
-from pathlib import Path
 from typing import Final
 
+from qis._files import read_private
 from qis.errors import KeyFileError
 from qis.fingerprint.scheme import SECRET_SIZE
 from qis.site.table import TomlTable
@@ -29,7 +28,9 @@ def passphrase(table: TomlTable) -> str | None:
         return os.environ[name]
     if "passphrase_file" in table:
         with table.located("passphrase_file"):
-            return _private(table.path("passphrase_file")).decode("utf-8").rstrip("\r\n")
+            return (
+                read_private(table.path("passphrase_file"), _LARGEST).decode("utf-8").rstrip("\r\n")
+            )
     return None
 
 
@@ -39,7 +40,7 @@ def consortium_secret(table: TomlTable) -> bytes | None:
         return None
     path = table.path("secret_file")
     with table.located("secret_file"):
-        content = _private(path)
+        content = read_private(path, _LARGEST)
         if len(content) == SECRET_SIZE:
             return content
         try:
@@ -54,21 +55,3 @@ def consortium_secret(table: TomlTable) -> bytes | None:
                 limit=SECRET_SIZE,
             )
         return secret
-
-
-def _private(path: Path) -> bytes:
-    """Read a file, and refuse it if other accounts may read it."""
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            if os.name == "posix" and mode & 0o077:
-                raise KeyFileError(
-                    f"{path} has mode {mode:04o}, so others can read it: if nobody did, run "
-                    f"chmod 600 {path}; else make a new one",
-                    field="mode",
-                    actual=mode,
-                    limit=0o600,
-                )
-            return file.read(_LARGEST)
-    except OSError as error:
-        raise KeyFileError(f"{path} cannot be read: {error.strerror}", field="path") from error

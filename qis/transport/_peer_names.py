@@ -1,13 +1,11 @@
 """Peers as people write them, ``key@host:port``, and the file that remembers them."""
 
 import logging
-import os
-import secrets
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from qis import _files
 from qis.errors import InputError
 from qis.overlay.addresses import pack_address, unpack_address
 
@@ -72,14 +70,7 @@ def read_cache(path: Path) -> list[Peer]:
 def write_cache(path: Path, peers: Iterable[Peer]) -> None:
     """Replace the file of remembered peers atomically. A failure is logged and not raised."""
     names = [peer_name(peer) for peer, _ in zip(peers, range(CACHE_LIMIT), strict=False)]
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with draft.open("x", encoding="utf-8") as file:
-            file.writelines(f"{name}\n" for name in names)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
+        _files.replace(path, "".join(f"{name}\n" for name in names).encode())
     except OSError as error:
         _log.warning("the peer cache %s cannot be written: %s", path, error)
-        with suppress(OSError):
-            draft.unlink()

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import os
 import re
-import secrets
 import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -19,7 +18,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from qis import _layout
+from qis import _files, _layout
 from qis._clock import Clock
 from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
 from qis._paths import folder_path
@@ -388,20 +387,10 @@ class DirectoryTransport(Transport):
         with suppress(FileNotFoundError, ForeignFileError):  # what is foreign there is replaced
             if read_regular(target, LARGEST) == content:
                 # Whoever wrote it may have died before it was on disk.
-                _sync(target)
-                _sync_folder(self.path)
+                _files.sync(target)
+                _files.sync_folder(self.path)
                 return False
-        draft = self.path / f".{self._identity.issuer}.{secrets.token_hex(8)}.tmp"
-        try:
-            with draft.open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            draft.replace(target)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
-        _sync_folder(self.path)
+        _files.replace(target, content, mode=_files.SHARED, draft=str(self._identity.issuer))
         return True
 
     def _tidy(self) -> None:
@@ -487,19 +476,3 @@ class _translated:  # noqa: N801  reads as a statement
             raise TransportError(
                 f"{self._path}: {error.strerror or error}; nothing was published"
             ) from error
-
-
-def _sync(file: Path) -> None:
-    if os.name != "posix":  # elsewhere only what is open for writing can be synced
-        return
-    descriptor = os.open(file, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file name durable, where the system can; network shares often cannot."""
-    with suppress(OSError):
-        _sync(folder)
