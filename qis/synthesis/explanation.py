@@ -52,7 +52,7 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
     if synthesis.sites_without_events:
         yield f"{synthesis.sites_without_events} of {len(synthesis.sites)} sites saw no event."
     if synthesis.confidence_sequence is not None and synthesis.fixed is not None:
-        limits = synthesis.forest().numbers(synthesis.fixed.estimate, synthesis.confidence_sequence)
+        limits = synthesis.scale.numbers(synthesis.fixed.estimate, synthesis.confidence_sequence)
         yield f"Common effect, valid however often one looks: {limits}."
     else:
         yield f"No interval that is valid however often one looks: {synthesis.no_sequence}."
@@ -66,7 +66,7 @@ _MODELS = {
 
 
 def _numbers(synthesis: Synthesis, result: PooledProfiles) -> str:
-    return synthesis.forest().numbers(result.estimate, result.interval)
+    return synthesis.scale.numbers(result.estimate, result.interval)
 
 
 def _site(
@@ -76,7 +76,7 @@ def _site(
     if not site.is_informative:
         says = "its evidence does not depend on the effect (no events, or all in one arm)"
     else:
-        says = synthesis.forest().numbers(site.estimate, site.interval)
+        says = synthesis.scale.numbers(site.estimate, site.interval)
     weight = "" if share is None else f", weight {share:.1%}"
     without = "" if others is None else f"; without it {_numbers(synthesis, others)}"
     ids = ", ".join(packet.id.hex()[:16] for packet in site.packets)

@@ -2,25 +2,23 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from qis._data_frame import data_frame
 from qis._given import truth_value
+from qis.errors import InputError
 from qis.outcomes import Study, measure_named
 from qis.packet import Packet
+from qis.picture import Picture
 from qis.synthesis.currency import Poolable
-from qis.synthesis.forest import Forest, ForestRow, ForestSummary
-from qis.synthesis.forest_svg import forest_svg
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
+from qis.synthesis.scale import Scale
 from qis.synthesis.shares import shares
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,62 +282,186 @@ class Synthesis:
                 columns[name] = [None if x is None else back(x) for x in columns[name]]
         return data_frame(columns, backend)
 
-    def forest(self) -> Forest:
-        """What the forest plots show.
+    @property
+    def scale(self) -> Scale:
+        """How the measure's values are shown as text.
 
         Raises
         ------
         InputError
-            If no site counts.
+            If no site counts, so that there is no measure.
 
         """
-        rows = tuple(
-            ForestRow(
-                label=site.name,
-                estimate=site.estimate,
-                interval=site.interval if site.is_informative else None,
-                weight=weight,
-                n=site.n,
-            )
-            for site, weight in zip(self.sites, self.weights, strict=True)
-        )
-        summaries = tuple(
-            ForestSummary(
-                label=", ".join((label, *result.marks)),
-                estimate=result.estimate,
-                interval=result.interval,
-            )
-            for label, result in (("Fixed effect", self.fixed), ("Random, mean", self.random))
-            if result is not None
-        )
-        note = "" if self.tau is None else f"tau {self.tau:.2f} (posterior median)"
-        return Forest(
-            title=self.question,
-            measure=self.measure or "",
-            rows=rows,
-            summaries=summaries,
-            note=note,
-            level=self.level,
-        )
+        if self.measure is None:
+            raise InputError("no evidence counts, so there is no measure", field="measure")
+        return Scale(measure=self.measure, level=self.level)
 
-    def forest_plot(self) -> "Figure":
-        """A forest plot as a matplotlib figure.
+    def forest_plot(
+        self,
+        *,
+        ax: Any = None,
+        order: str | Sequence[str] = "name",
+        labels: Mapping[str, str] | None = None,
+        subgroups: Mapping[str, str] | None = None,
+        arms: tuple[str, str] | None = None,
+        favours: tuple[str, str] | None = None,
+        unit: str = "",
+        limits: Interval | None = None,
+        title: str | None = None,
+    ) -> Picture:
+        """Make a forest plot: each site alone, its weight, and what they say together.
+
+        Weights are those of the chosen model, whose diamond comes first; the other model's is
+        paler. An arrow stands where an interval leaves the axis.
+
+        Parameters
+        ----------
+        ax
+            Axes of matplotlib to draw into. Default: none; the result shows itself in a notebook,
+            and `Picture.save` writes SVG, PNG and PDF.
+        order
+            "name", "estimate", "precision" (the shortest interval first), "weight" or "n" (the
+            largest first), or the names of all sites in the order wanted.
+        labels
+            What to show instead of a site's name, by name.
+        subgroups
+            The subgroup of each site, by name. Each is pooled under the chosen model by itself,
+            with a subtotal if it has two sites or more; this is no test of a difference.
+        arms
+            Names of the treated and the control arm. Default: those of a question of the form
+            "A vs B | endpoint".
+        favours
+            What lies to the left and to the right of no effect: ``("favours drug", "favours
+            placebo")``. It has no default, since an event may be good or bad.
+        unit
+            Unit of a measure that has one, such as "mmHg".
+        limits
+            Both ends of the axis as it is shown. Default: what the summaries and most sites need.
+        title
+            Default: the question.
+
+        Returns
+        -------
+        Picture
+            ``print`` shows it in letters.
 
         Raises
         ------
+        InputError
+            If no site counts, or an argument names no site or is out of range.
         MissingExtraError
-            If matplotlib is not installed.
-        InputError
-            If no site counts.
+            If `ax` is given and matplotlib is not installed.
+
+        Examples
+        --------
+        >>> import qis
+        >>> table = {"site": ["A", "B"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+        >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+        >>> picture = qis.synthesise(table, study=study).forest_plot(order="weight")
+        >>> print(picture)  # doctest: +ELLIPSIS
+        drug vs none | death
+        Site...
 
         """
-        from qis.synthesis.forest_figure import forest_figure  # noqa: PLC0415  an extra
+        from qis.synthesis.forest_picture import forest_picture  # noqa: PLC0415  seldom needed
+        from qis.synthesis.forest_rows import forest_of  # noqa: PLC0415  it describes this class
 
-        figure: Figure = forest_figure(self.forest())
-        return figure
+        forest = forest_of(
+            self,
+            order=order,
+            labels=labels,
+            subgroups=subgroups,
+            arms=arms,
+            favours=favours,
+            unit=unit,
+            limits=limits,
+            title=title,
+        )
+        picture = forest_picture(forest)
+        if ax is not None:
+            picture.draw(ax)
+        return picture
+
+    def funnel_plot(self, *, ax: Any = None, contours: bool = False, unit: str = "") -> Picture:
+        """Make a funnel plot: each site's estimate against its standard error.
+
+        Parameters
+        ----------
+        ax
+            Axes of matplotlib to draw into; see `forest_plot`.
+        contours
+            True to shade by the p-value of each place, about no effect, instead of drawing the
+            funnel about the estimate: white is p > .1, then .05 and .01.
+        unit
+            Unit of a measure that has one.
+
+        Returns
+        -------
+        Picture
+            Sites without a finite estimate are named below it.
+
+        Raises
+        ------
+        InputError
+            If no site has a finite estimate, or all together have none, or contours are asked for
+            of a measure without a value of no effect.
+        MissingExtraError
+            If `ax` is given and matplotlib is not installed.
+
+        """
+        from qis.synthesis.funnel import funnel_picture  # noqa: PLC0415  it describes this class
+
+        if truth_value(contours, "contours") and not self.scale.has_null:
+            raise InputError(
+                f"{self.measure} has no value of no effect, which contours are about",
+                field="contours",
+            )
+        picture = funnel_picture(self, contours=contours, unit=unit)
+        if ax is not None:
+            picture.draw(ax)
+        return picture
+
+    def profile_plot(
+        self, *, ax: Any = None, limits: Interval | None = None, unit: str = ""
+    ) -> Picture:
+        """Plot the log-likelihoods of the sites and of all together, each below its own maximum.
+
+        Where a curve crosses the dashed line is the end of its interval; one that stays above it
+        excludes nothing on that side.
+
+        Parameters
+        ----------
+        ax
+            Axes of matplotlib to draw into; see `forest_plot`.
+        limits
+            Both ends of the axis as it is shown. Default: those of the forest plot.
+        unit
+            Unit of a measure that has one.
+
+        Returns
+        -------
+        Picture
+            With more than twelve sites without their names.
+
+        Raises
+        ------
+        InputError
+            If no site says anything about the effect, or an argument is out of range.
+        MissingExtraError
+            If `ax` is given and matplotlib is not installed.
+
+        """
+        from qis.synthesis.forest_rows import forest_of  # noqa: PLC0415  it describes this class
+        from qis.synthesis.profile_curves import profile_picture  # noqa: PLC0415  the same
+
+        forest = forest_of(self, limits=limits, unit=unit)
+        picture = profile_picture(self, forest.axis(), unit=unit)
+        if ax is not None:
+            picture.draw(ax)
+        return picture
 
     def __repr__(self) -> str:
-        numbers = self.forest().numbers(self.estimate, self.interval) if self.sites else "nothing"
+        numbers = self.scale.numbers(self.estimate, self.interval) if self.sites else "nothing"
         measure = f"{self.measure} " if self.measure else ""
         note = f"; {self.note}" if self.note and self.sites else ""
         return (
@@ -363,7 +485,7 @@ class Synthesis:
             return f"<p>{escape(self.question)}: no evidence{left or '.'}</p>"
         left = escape(" ".join(part.removeprefix("; ") for part in self._left_out()))
         words = f"<p>{len(self.sites)} sites. {escape(self.note)} {left}</p>"
-        return f"<figure>{forest_svg(self.forest())}{words}</figure>"
+        return f"<figure>{self.forest_plot().svg()}{words}</figure>"
 
 
 _SHOWN_REASONS: Final = 5

@@ -57,8 +57,7 @@ def _lines(synthesis: "Synthesis") -> Iterator[str]:
 
 
 def _numbers(synthesis: "Synthesis", result: PooledProfiles) -> str:
-    forest = synthesis.forest()
-    text = forest.numbers(result.estimate, result.interval)
+    text = synthesis.scale.numbers(result.estimate, result.interval)
     if result.tau is None or result.tau_interval is None:
         return text
     low, high = result.tau_interval

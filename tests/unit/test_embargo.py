@@ -110,7 +110,8 @@ def test_every_field_is_either_listed_or_refused(hidden):
     "leak",
     [
         lambda found: found.weights,
-        *(qis.Synthesis.forest, qis.Synthesis.forest_plot, qis.Synthesis.leave_one_out),
+        *(qis.Synthesis.forest_plot, qis.Synthesis.funnel_plot, qis.Synthesis.profile_plot),
+        qis.Synthesis.leave_one_out,
         *(dataclasses.asdict, dataclasses.astuple),
         lambda found: dataclasses.replace(found, looks=1),
     ],

@@ -330,9 +330,9 @@ def test_a_bare_question_with_one_arm_is_shown_in_percent():
     assert "PLO 23.3 % [" in repr(found)
     assert found.sites_without_events == 1
     assert "1 of 3 sites saw no event." in found.explain()
-    forest = found.forest()
-    assert not forest.has_null
-    assert all(0.0 < float(label) < 100.0 for _, label in forest.ticks())
+    assert not found.scale.has_null
+    axis = found.forest_plot().axis
+    assert all(0.0 < float(label) < 100.0 for _, label in found.scale.ticks(axis.low, axis.high))
     rates = synthesise([packet(arm(3, 10, 12.0), 1), packet(arm(0, 5, 8.0), 2)], model="fixed")
     assert rates.measure == "IRLN"
     assert rates.back_transformed[0] == pytest.approx(3 / 20, abs=1e-9)

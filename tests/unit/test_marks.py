@@ -103,7 +103,7 @@ def test_the_mark_is_needed_and_is_shown():
     synthesis = qis.synthesise(packets, model="fixed")
     assert synthesis.marks == (Mark.EXTRAPOLATED,)
     assert "Extrapolated" in synthesis.explain()
-    assert any("extrapolated" in summary.label for summary in synthesis.forest().summaries)
+    assert "extrapolated" in str(synthesis.forest_plot())
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -72,7 +72,7 @@ def test_the_summary_says_results_of_both_models_who_gives_none_and_the_methods(
         lines = result.summary().splitlines()
         assert lines[:2] == ["q", "Odds ratio [95% interval], 4 sites, 324 people, 35 events:"]
         assert lines[2].startswith(f"  {first}")
-        numbers = result.forest().numbers(result.estimate, result.interval)
+        numbers = result.scale.numbers(result.estimate, result.interval)
         assert numbers in lines[2]
         assert "No finite estimate alone: south." in lines
         assert "Nothing about the effect (no events, or all in one arm): east." in lines

@@ -273,7 +273,7 @@ def test_columns_and_html_show_every_site_and_run_nothing():
     assert columns["estimate"] == [-0.3, -0.3]
     assert "<script" not in found._repr_html_()
     assert "<svg" in found._repr_html_()
-    assert found.forest_plot().axes
+    assert found.forest_plot().figure().axes
     assert "2 sites" in repr(found)
 
 
