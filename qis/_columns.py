@@ -9,8 +9,10 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from qis._given import as_float, hint, is_iterable, scalar, shown
+from qis._given import as_float, hint, is_iterable, real_number, scalar, shown
 from qis.errors import InputError
+
+_MOST_DIMENSIONS = 8
 
 
 def vector(value: Any, field: str, *, booleans: bool = False) -> NDArray[np.float64]:
@@ -24,6 +26,23 @@ def vector(value: Any, field: str, *, booleans: bool = False) -> NDArray[np.floa
 def matrix(value: Any, field: str, *, booleans: bool = False) -> NDArray[np.float64]:
     """Return a table of finite numbers as a new float64 array of shape (n, p); see `vector`."""
     return _table(value, field, 2, booleans=booleans)
+
+
+def array(value: Any, field: str) -> NDArray[np.float64]:
+    """Return a number, column or table of finite numbers as a float64 array of its own shape."""
+    dimensions = np.ndim(value) if hasattr(value, "__array__") else _depth(value)
+    if dimensions:
+        return _table(value, field, dimensions, booleans=False)
+    return np.array(real_number(value, field, -np.inf, np.inf))
+
+
+def _depth(value: Any) -> int:
+    """How many lists are in one another."""
+    depth = 0
+    while isinstance(value, (list, tuple)) and depth < _MOST_DIMENSIONS:
+        depth += 1
+        value = value[0] if value else None
+    return depth
 
 
 def _table(value: Any, field: str, dimensions: int, *, booleans: bool) -> NDArray[np.float64]:

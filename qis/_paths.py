@@ -2,15 +2,41 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
-from qis.errors import InputError
+from qis.errors import InputError, QISError, StorageError
 
 _URI: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:(//|\?|[^\\/]*\?)|file:", re.IGNORECASE)
 """``file:…``, ``s3://…``, ``store.db?mode=…`` with a scheme; not ``C:\\…``, whose scheme has one
 letter."""
+
+
+@contextmanager
+def opening(path: str | PathLike[str], what: str) -> Iterator[None]:
+    """Whatever the disk refuses in this block is a `StorageError` that names the file.
+
+    Parameters
+    ----------
+    path
+        The file, as the user gave it.
+    what
+        What cannot be done: ``"read"``, ``"write"``.
+
+    """
+    try:
+        yield
+    except QISError:
+        raise
+    except OSError as error:
+        raise StorageError(
+            f"cannot {what} {str(path)!r:.200}: {error.strerror or error}", field="path"
+        ) from error
+    except ValueError as error:  # a null character in the name
+        raise InputError(f"path is {str(path)!r:.200}: {error}", field="path") from error
 
 
 def file_path(given: str | PathLike[str], *, field: str = "path", without: str = "") -> Path:

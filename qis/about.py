@@ -9,6 +9,7 @@ from functools import lru_cache
 
 from blake3 import blake3
 
+from qis._gate import checked
 from qis._given import callable_, instance, iterable, real_number, several, shown, truth_value
 from qis.errors import InputError, SchemeMismatchError
 
@@ -284,6 +285,7 @@ class Interest:
         own = self.fingerprint
         return None if differing >= bits else Near(own.scheme_id, own.sketch, 1, differing)
 
+    @checked
     def matches(
         self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]
     ) -> bool:

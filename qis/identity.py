@@ -14,6 +14,7 @@ from nacl import bindings
 from nacl.exceptions import CryptoError
 
 from qis import _key_file
+from qis._gate import checked
 from qis._given import byte_string
 from qis.errors import InputError, SignatureError
 
@@ -79,6 +80,7 @@ class Identity:
         return cls(os.urandom(KEY_SIZE))
 
     @classmethod
+    @checked
     def from_seed(cls, seed: bytes) -> Self:
         """The key of a 32-byte seed (RFC 8032's private key).
 
@@ -91,6 +93,7 @@ class Identity:
         return cls(seed)
 
     @classmethod
+    @checked
     def load(cls, path: str | PathLike[str], *, passphrase: str | None = None) -> Self:
         """Read the key that `save` or ``openssl genpkey -algorithm ed25519`` wrote.
 
@@ -114,6 +117,7 @@ class Identity:
         """
         return cls(_key_file.read_seed(path, passphrase))
 
+    @checked
     def save(self, path: str | PathLike[str], *, passphrase: str | None = None) -> None:
         """Write the key with mode 0600; never overwrites.
 
@@ -135,6 +139,7 @@ class Identity:
         """
         _key_file.write_seed(path, self._secret[:KEY_SIZE], passphrase)
 
+    @checked
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of a message."""
         return bindings.crypto_sign(byte_string(message, "message"), self._secret)[:64]

@@ -3,6 +3,7 @@
 from os import PathLike
 from typing import Any, Final, Self
 
+from qis._gate import checked
 from qis.about import Interest
 from qis.disclosure.about_rules import check_people_behind, check_secret
 from qis.disclosure.budget import PrivacyBudget
@@ -57,6 +58,7 @@ class Disclosure:
         self.agreement = agreement
 
     @classmethod
+    @checked
     def preset(
         cls,
         name: str,
@@ -101,6 +103,7 @@ class Disclosure:
             gate.check_roster(roster)
         return gate
 
+    @checked
     def check_roster(self, roster: Roster) -> None:
         """Raise `DisclosureError` if the rules rest on an agreement and the roster is open.
 
@@ -115,6 +118,7 @@ class Disclosure:
                 ways_out="a roster that lists the parties' keys, or the preset for the public",
             )
 
+    @checked
     def check(self, outcome: Outcome, *, subjects: Subjects | None = None) -> None:
         """Raise `DisclosureError` if the outcome must not be released.
 
@@ -139,6 +143,7 @@ class Disclosure:
         new = Emission.of(outcome, subjects, at=0.0)
         check_differences(self.rules, new, self.ledger.of_study(outcome.study_id))
 
+    @checked
     def check_about(
         self,
         outcome: Outcome,
@@ -180,6 +185,7 @@ class Disclosure:
         if leaves_machine:
             check_secret(self.rules, "fingerprint", scheme)
 
+    @checked
     def check_interest(
         self,
         interest: Interest,
@@ -216,6 +222,7 @@ class Disclosure:
         check_people_behind(self.rules, "interest", people)
         check_secret(self.rules, "interest", scheme)
 
+    @checked
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
         """Check an outcome, and write the release to the ledger before it is made.
 
@@ -233,6 +240,7 @@ class Disclosure:
             self.check(outcome, subjects=subjects)
             self.ledger.note(Emission.of(outcome, subjects, at=now))
 
+    @checked
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
         """Return the outcome if it may be released, and a `Suppressed` instead if not.
 
@@ -247,6 +255,7 @@ class Disclosure:
             )
         return outcome
 
+    @checked
     def preview(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Preview:
         """Run the known attacks on an outcome, and tell what they find. It refuses nothing."""
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
 
+from qis._gate import checked
 from qis.evidence.eviction import Kept
 from qis.evidence.review import Head
 from qis.evidence.roster import Roster
@@ -39,30 +40,36 @@ class MemoryStore(EvidenceStore):
         self._newest: dict[bytes, int] = {}
         self._floors: dict[bytes, int] = {}
 
+    @checked
     def newest(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was ever held, or 0."""
         return self._newest.get(issuer, 0)
 
+    @checked
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
         """Ids of the packets held under (issuer, sequence)."""
         found = self._by_slot.get((issuer, sequence))
         return frozenset(found) if found else _NONE
 
+    @checked
     def head_sequence(self, key: EvidenceKey) -> int | None:
         """Highest sequence held under a key."""
         versions = self._versions(key)
         return versions[-1].sequence if versions else None
 
+    @checked
     def head(self, key: EvidenceKey) -> Packet | None:
         """The newest packet under a key, whoever believes it; of several the smallest id."""
         versions = self._versions(key)
         return _newest(versions) if versions else None
 
+    @checked
     def heads(self, study_id: bytes) -> list[Head]:
         """The newest packet of each evidence key of a study, whoever believes it."""
         newest = [(key, _newest(all_)) for key, all_ in self._versions_of.get(study_id, {}).items()]
         return [Head(one, (key.issuer, one.sequence) in self._double) for key, one in newest]
 
+    @checked
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
@@ -73,6 +80,7 @@ class MemoryStore(EvidenceStore):
             found += [one for one in (next(accepted, None),) if one is not None]
         return found
 
+    @checked
     def at(self, issuer: bytes, sequence: int) -> list[Packet]:
         """The packets held under (issuer, sequence)."""
         return list(self._by_slot.get((issuer, sequence), {}).values())
@@ -85,6 +93,7 @@ class MemoryStore(EvidenceStore):
                     if self.refusal(bytes(packet)) is not None:
                         yield Kept(sequence, issuer, packet)
 
+    @checked
     def floor(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was evicted, or 0."""
         return self._floors.get(issuer, 0)
@@ -106,6 +115,7 @@ class MemoryStore(EvidenceStore):
         """All packets held, superseded ones too, in the order of their ids."""
         return [self._by_id[packet_id] for packet_id in sorted(self._by_id)]
 
+    @checked
     def packets_of(self, issuer: Issuer) -> list[Packet]:
         """All packets of one issuer, superseded ones too, by sequence and id."""
         found = self._by_issuer.get(issuer.key, {}).values()
@@ -137,6 +147,7 @@ class MemoryStore(EvidenceStore):
     def _held_by_issuer(self) -> dict[bytes, int]:
         return {issuer: len(packets) for issuer, packets in self._by_issuer.items()}
 
+    @checked
     def singles(self, *, decide: bool) -> Iterator[Kept]:
         """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
         for sequence, issuer in sorted((sequence, issuer) for issuer, sequence in self._by_slot):

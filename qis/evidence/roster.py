@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
+from qis._gate import checked
 from qis._given import byte_string, instance, several, truth_value, whole_second
 from qis.errors import InputError
 from qis.identity import Issuer
@@ -58,6 +59,7 @@ class SiteKey:
                 limit=start,
             )
 
+    @checked
     def covers(self, issued_at: int) -> bool:
         """True if the key is valid at this issue time (Unix seconds)."""
         return (self.valid_from is None or self.valid_from <= issued_at) and (
@@ -114,6 +116,7 @@ class Site:
             instance(issuer, "issuers", Issuer, "Issuer(bytes.fromhex(…)), or identity.issuer")
         return cls(name=name, keys=tuple(SiteKey(issuer=issuer) for issuer in issuers))
 
+    @checked
     def enrolled_in(self, study_id: bytes) -> bool:
         """True if the site takes part in the study."""
         return self.studies is None or study_id in self.studies
@@ -179,6 +182,7 @@ class Roster:
         return cls(is_open=True)
 
     @classmethod
+    @checked
     def load(
         cls,
         path: str | PathLike[str],
@@ -215,6 +219,7 @@ class Roster:
         file = RosterFile(path, coordinators=coordinators, needed=needed, memory=memory)
         return file.roster
 
+    @checked
     def accepts(self, issuer: Issuer) -> bool:
         """True if an issuer is on the roster and not revoked, and for everybody if it is open."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -223,6 +228,7 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return found is not None and not found[1].revoked
 
+    @checked
     def site_of(self, issuer: Issuer) -> Site | None:
         """The site that a key speaks for (an open roster makes one up), or `None`."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -231,6 +237,7 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return None if found is None else self.sites[found[0]]
 
+    @checked
     def name_of(self, issuer: Issuer) -> str | None:
         """The name of the site that a key speaks for, or `None`."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -239,6 +246,7 @@ class Roster:
         site = self.site_of(issuer)
         return None if site is None else site.name
 
+    @checked
     def key_of(self, issuer: Issuer) -> SiteKey | None:
         """The roster's entry for a key."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -247,20 +255,24 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return None if found is None else found[1]
 
+    @checked
     def rank_of(self, issuer: Issuer) -> int:
         """Index of the issuer's site in the roster, from 0; always 0 in an open one."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
         return 0 if self.is_open else self._by_key[issuer.key][0]
 
+    @checked
     def issuer_of_tag(self, tag: bytes) -> Issuer | None:
         """The issuer on the roster whose key begins with these 8 bytes."""
         key = self._by_tag.get(tag)
         return None if key is None else Issuer(key)
 
+    @checked
     def overlaps_of(self, name: str) -> frozenset[str]:
         """Names of the sites that share patients with this one, whichever of the two said so."""
         return self._overlaps.get(name, frozenset())
 
+    @checked
     def enrolled(self, study_id: bytes) -> tuple[Site, ...]:
         """The sites that take part in a study, revoked ones left out."""
         return tuple(

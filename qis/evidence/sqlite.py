@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from qis._database import open_database, translated
+from qis._gate import checked
 from qis._paths import file_path
 from qis.errors import InputError, PeerError, StorageDamagedError, StorageError
 from qis.evidence import _statements as sql
@@ -66,6 +67,7 @@ class SQLiteStore(EvidenceStore):
 
     """
 
+    @checked
     def __init__(
         self, path: str | PathLike[str], *, roster: Roster, capacity: int = 1_000_000
     ) -> None:
@@ -220,6 +222,7 @@ class SQLiteStore(EvidenceStore):
                     raise self._damage(f"packet {row_id} decides for what it is not about")
 
     @classmethod
+    @checked
     def recover(
         cls,
         path: str | PathLike[str],

@@ -8,6 +8,7 @@ from datetime import datetime
 from functools import partial
 from typing import Final, NamedTuple
 
+from qis._gate import checked
 from qis._given import instance, point_in_time, several, whole_number
 from qis.errors import InputError
 from qis.evidence._unread import Unread
@@ -114,6 +115,7 @@ class EvidenceStore(ABC):
         """
         return self.add_many((packet,), now=now)[0]
 
+    @checked
     def add_many(self, packets: Iterable[Packet], *, now: float | datetime) -> list[Admission]:
         """Offer packets, in one transaction; their verdicts, in the same order."""
         now = point_in_time(now, "now")
@@ -194,6 +196,7 @@ class EvidenceStore(ABC):
         """Return what `evidence` returns."""
         return self.evidence(study, now=now)
 
+    @checked
     def set_aside(self, packets: Iterable[Packet]) -> int:
         """Let packets count no longer, whatever the roster says, and stand above nothing.
 
@@ -303,6 +306,7 @@ class EvidenceStore(ABC):
                 return Admission.EVICTED
         return admission
 
+    @checked
     def refusal(self, data: bytes) -> Reason | None:
         """Why a packet of these bytes has no say now; `None` if it has."""
         if self._aside and content_id(data) in self._aside:

@@ -12,6 +12,7 @@ from math import comb
 from struct import unpack
 from typing import Any, ClassVar
 
+from qis._gate import checked
 from qis.about import SKETCH_SIZE, Fingerprint, Near, differing_fields
 from qis.errors import InputError
 from qis.fingerprint.scheme import Features, Scheme
@@ -31,6 +32,7 @@ class FieldScheme(Scheme[Features]):
     similarities: ClassVar[tuple[float, ...]]
     """Similarity at 0, 1, … all fields equal: in [0, 1], never falling, 1 at the end."""
 
+    @checked
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
         """Similarity of two fingerprints, in [0, 1], from their number of equal fields.
 
@@ -52,6 +54,7 @@ class FieldScheme(Scheme[Features]):
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
         return _Relevance(self, self.fingerprint(features))
 
+    @checked
     def percentile(self, similarity: float) -> float:
         """Share of pairs that have nothing in common but chance and are less similar, in [0, 1]."""
         if not 0.0 <= similarity <= 1.0:
@@ -65,6 +68,7 @@ class FieldScheme(Scheme[Features]):
         equal = bisect_left(self.similarities, similarity - 1e-12)
         return 1.0 - _chance_of_at_least(self.field_bits)[equal]
 
+    @checked
     def similarity_at(self, top_fraction: float) -> float:
         """The smallest similarity that at most this fraction of chance pairs reaches."""
         if not 0.0 < top_fraction <= 1.0:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import numpy.typing as npt
 
+from qis._gate import checked
+from qis._paths import file_path, opening
 from qis.about import SKETCH_SIZE, Fingerprint, require_same_scheme
 from qis.errors import InputError
 from qis.fingerprint import _index_file
@@ -52,6 +54,7 @@ class FingerprintIndex:
 
     """
 
+    @checked
     def __init__(self, scheme: Scheme[Any]) -> None:
         self._scheme_id = scheme.id
         self._rows = _rows(scheme)
@@ -64,6 +67,7 @@ class FingerprintIndex:
     def __contains__(self, position: object) -> bool:
         return isinstance(position, int) and bool(np.isin(position, self._positions))
 
+    @checked
     def add(self, fingerprints: Iterable[Fingerprint]) -> range:
         """Add fingerprints; equal ones may be added again.
 
@@ -88,6 +92,7 @@ class FingerprintIndex:
         self._next = positions.stop
         return positions
 
+    @checked
     def remove(self, positions: Iterable[int]) -> None:
         """Remove what was added under these positions; one call for many is much faster.
 
@@ -109,6 +114,7 @@ class FingerprintIndex:
         self._rows.keep(~is_gone)
         self._positions = self._positions[~is_gone]
 
+    @checked
     def search(self, fingerprint: Fingerprint, k: int = 10) -> list[Neighbour]:
         """The k most similar fingerprints, fewer if the index holds fewer.
 
@@ -127,6 +133,7 @@ class FingerprintIndex:
             )
         return self._matches(self._rows.nearest(fingerprint.sketch, k))
 
+    @checked
     def within(self, fingerprint: Fingerprint, min_similarity: float) -> list[Neighbour]:
         """All fingerprints that are at least this similar.
 
@@ -148,6 +155,7 @@ class FingerprintIndex:
             )
         return self._matches(self._rows.within(fingerprint.sketch, min_similarity))
 
+    @checked
     def save(self, path: str | Path) -> None:
         """Write the index to a file, which is replaced as a whole or, on failure, stays as it was.
 
@@ -155,28 +163,31 @@ class FingerprintIndex:
 
         Raises
         ------
-        OSError
+        StorageError
             If it cannot be written.
 
         """
         contents = _index_file.Contents(self._next, self._positions, self._rows.sketches())
-        _index_file.write(Path(path), self._scheme_id, contents)
+        with opening(path, "write"):
+            _index_file.write(file_path(path), self._scheme_id, contents)
 
     @classmethod
+    @checked
     def load(cls, path: str | Path, scheme: Scheme[Any]) -> Self:
         """The index that `save` wrote, with the same positions.
 
         Raises
         ------
-        OSError
-            If the file cannot be read.
+        StorageError
+            If the file is missing or cannot be read.
         InputError
             If it is no index, or damaged.
         SchemeMismatchError
             If it holds fingerprints of another scheme.
 
         """
-        contents = _index_file.read(Path(path), scheme.id)
+        with opening(path, "read"):
+            contents = _index_file.read(Path(path), scheme.id)
         index = cls(scheme)
         index._rows.extend(contents.sketches)
         index._positions = contents.positions

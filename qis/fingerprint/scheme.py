@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from blake3 import blake3
 
 from qis._canonical import encode
+from qis._gate import checked
 from qis._given import instance
 from qis.about import (
     ROUTING_KEY_SIZE,
@@ -114,6 +115,7 @@ class Scheme(ABC, Generic[Features]):
         score = self.relevance(features, fingerprint)
         return f"relevance {score:.2f}, above {self.percentile(score):.1%} of random pairs"
 
+    @checked
     def interest(
         self,
         features: Features,

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from qis._given import several
 from qis.about import Fingerprint
 from qis.errors import InputError
 from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
@@ -100,7 +101,8 @@ class SetScheme(FieldScheme[Iterable[str]]):
             If one is empty, is itself a string, or holds anything but Unicode strings.
 
         """
-        return [Fingerprint(_sketch(self._samples(features)), self._id) for features in batch]
+        sets = several(batch, "batch", "sets of strings")
+        return [Fingerprint(_sketch(self._samples(features)), self._id) for features in sets]
 
     def routing_keys(self, features: Iterable[str]) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from qis._gate import checked
 from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
 from qis.fingerprint.ontology import UNIT, Ontology, Resolution
@@ -168,6 +169,7 @@ class TermScheme(Scheme[Terms]):
         nearest = sorted(closure, key=self._nearness.__getitem__)[: self.keys]
         return tuple(sorted(self._routing_key(0, term.encode()) for term in nearest))
 
+    @checked
     def terms_of(self, fingerprint: Fingerprint) -> tuple[str, ...]:
         """The terms that a sketch holds, sorted; codes that no term has are left out.
 
@@ -180,6 +182,7 @@ class TermScheme(Scheme[Terms]):
         self._require_own(fingerprint)
         return tuple(sorted(self._term[code] for code in self.codes(fingerprint.sketch)))
 
+    @checked
     def codes(self, sketch: bytes) -> frozenset[int]:
         """The codes of terms in a sketch, 1 to the number of terms."""
         rest = int.from_bytes(sketch, "big") >> _SKETCH_BITS - self._bits * self.capacity
@@ -190,6 +193,7 @@ class TermScheme(Scheme[Terms]):
             rest >>= self._bits
         return frozenset(code for code in found if code in self._term)
 
+    @checked
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
         """Cosine of what two sketches hold, in [0, 1].
 
@@ -207,6 +211,7 @@ class TermScheme(Scheme[Terms]):
             frozenset(self.resolve(features).terms), frozenset(self.terms_of(fingerprint))
         )
 
+    @checked
     def percentile(self, similarity: float) -> float:
         """Share of pairs of random profiles that are less similar, in [0, 1].
 
@@ -217,6 +222,7 @@ class TermScheme(Scheme[Terms]):
             raise InputError(f"similarity is {similarity!r}; it lies in [0, 1]", field="similarity")
         return bisect_left(self._null, similarity - 1e-12) / len(self._null)
 
+    @checked
     def similarity_at(self, top_fraction: float) -> float:
         """The smallest similarity that at most this fraction of random pairs reaches."""
         if not 0.0 < top_fraction <= 1.0:
@@ -250,6 +256,7 @@ class TermScheme(Scheme[Terms]):
         lines += found.warnings
         return "\n".join(lines)
 
+    @checked
     def squared_weights(self, sketch: bytes) -> tuple[Mapping[str, int], int]:
         """Squared weight of every term that a sketch implies, and their sum, in whole units."""
         return self._squares(frozenset(self._term[code] for code in self.codes(sketch)))

@@ -146,7 +146,7 @@ class VectorScheme(FieldScheme[Vector]):
             values = np.asarray(batch)
             if values.dtype != np.float32:
                 values = values.astype(np.float64, casting=_casting(values), copy=False)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise InputError(f"features are no real numbers: {error}", field="features") from None
         if values.ndim != 2 or values.shape[1] != self.dimensions:
             raise InputError(

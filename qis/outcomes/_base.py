@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Final, Self, TypeVar
 from blake3 import blake3
 
 from qis._canonical import encode
-from qis._given import real_number, shown, whole_number
+from qis._given import instance, real_number, shown, whole_number
 from qis.errors import InputError
 from qis.outcomes._data_summary import DataSummary
 from qis.outcomes._text import normal_text
@@ -104,7 +104,7 @@ class Outcome:
             object.__setattr__(self, "study_id", bare.id)
         if type(self.cohort) is not str or self.cohort:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
-        _require_text(self.provenance, "provenance")
+        _require_origin(self.provenance, self.data_summary)
 
     @property
     def known(self) -> DataSummary | None:
@@ -164,9 +164,13 @@ def _digest_of_numbers(outcome: Outcome) -> bytes:
     return blake3(bytes([outcome.kind]) + encode(numbers)).digest()
 
 
-def _require_text(value: object, field: str) -> None:
-    if not isinstance(value, str):
-        raise InputError(f"{field} must be a string", field=field)
+def _require_origin(provenance: object, summary: object) -> None:
+    if not isinstance(provenance, str):
+        raise InputError(
+            f"provenance is {shown(provenance)}; it must be a text", field="provenance"
+        )
+    if summary is not None:
+        instance(summary, "data_summary", DataSummary, "from_frame makes it")
 
 
 def common_fields(body: Mapping[int, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qis._given import as_float, hint, shown
 from qis.errors import InputError
 from qis.outcomes._curves import POINTS, Curves
 
@@ -21,6 +22,8 @@ CAP: Final = 7.0
 """No side is widened beyond this from the centre: a ratio of about 1,100."""
 FURTHEST: Final = 64.0
 """Ends and maximum of a profile lie within this; no table of four billion people passes 45."""
+_LEVELS_OFF: Final = 0.01
+"""A slope is level below this part of the largest value."""
 _DROP: Final = 8.0
 """A side is wide enough when the log-likelihood has fallen by this: exp(-8) is 0.0003."""
 _FLAT_SLOPE: Final = 0.02
@@ -142,6 +145,9 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
 
 def pointwise(log_likelihood: Function, gradient: Function | None = None) -> Evaluate:
     """Functions of one number, the derivative by default by central differences."""
+    log_likelihood = _answering(log_likelihood, "log_likelihood")
+    if gradient is not None:
+        gradient = _answering(gradient, "gradient")
     slope = _differences(log_likelihood) if gradient is None else gradient
 
     def evaluate(
@@ -153,6 +159,50 @@ def pointwise(log_likelihood: Function, gradient: Function | None = None) -> Eva
             np.array([_finite(slope, x) for x in where]),
         )
 
+    return evaluate
+
+
+def _answering(function: Function, field: str) -> Function:
+    """The function, whose failures and odd answers become errors that name it."""
+
+    def answer(x: float) -> float:
+        try:
+            found = function(x)
+        except Exception as error:  # it is the application's own function
+            raise InputError(
+                f"{field}({x:.4g}) raised {type(error).__name__}: {error!s:.200}; it takes a log "
+                "ratio and gives a number",
+                field=field,
+                actual=error,
+            ) from error
+        number = as_float(found)
+        if number is None:
+            raise InputError(
+                f"{field}({x:.4g}) gave {shown(found)}; it must give a number{hint(found)}",
+                field=field,
+                actual=found,
+            )
+        return number
+
+    return answer
+
+
+def no_likelihood(evaluate: Evaluate) -> Evaluate:
+    """Refuse a likelihood that is given for its logarithm.
+
+    A likelihood is nowhere negative and levels off to both sides, at 0 or, towards one side, above.
+    Its logarithm falls for ever to one side at least.
+    """
+    scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
+    heights, slopes = evaluate(scan)
+    top = float(heights.max())
+    is_level = np.abs(slopes[[0, -1]]).max() <= _LEVELS_OFF * top
+    if heights.min() >= 0.0 and is_level and np.ptp(heights) > top / 2.0:
+        raise InputError(
+            f"log_likelihood goes from {heights.min():.3g} to {top:.3g} and is level at both ends, "
+            "as a likelihood is: give its logarithm",
+            field="log_likelihood",
+        )
     return evaluate
 
 

@@ -22,6 +22,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import array
+from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
@@ -266,7 +268,7 @@ class Counts(Outcome):
         the log odds ratio (log rate ratio with person-time) `theta`. One arm: that of its events,
         at the log odds (log rate with person-time) `theta`. Less a constant, but for odds ratios.
         """
-        where = np.asarray(theta, dtype=np.float64)
+        where = array(theta, "theta")
         values, _, _ = exact_of([self]).evaluate(where.ravel())
         curve: NDArray[np.float64] = values[0].reshape(where.shape)
         return curve
@@ -309,6 +311,7 @@ class Counts(Outcome):
             cohort=self.cohort,
         )
 
+    @checked
     def effect(self, measure: str) -> Effect:
         """Estimate and standard error of a measure, by the usual large-sample formulas.
 

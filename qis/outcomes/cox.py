@@ -185,9 +185,14 @@ def _flags(values: ArrayLike, field: str, size: int) -> NDArray[np.bool_]:
 def _strata(labels: ArrayLike | None, size: int) -> list[NDArray[np.bool_]]:
     if labels is None:
         return [np.ones(size, dtype=np.bool_)]
-    column = np.asarray(labels)
+    try:
+        column = np.asarray(labels)
+    except Exception as error:  # any class's own __array__ may raise anything
+        raise InputError("strata cannot be read as a column of labels", field="strata") from error
     if column.shape != (size,):
         _refuse_shape("strata", column.size, size)
+    if column.dtype.kind in "cV" or np.ma.is_masked(labels):
+        raise InputError("strata holds masked or complex values, no labels", field="strata")
     try:
         _, inverse = np.unique(column, return_inverse=True)
     except TypeError:

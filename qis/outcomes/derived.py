@@ -76,7 +76,8 @@ class Derived(Outcome):
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
         measure = measure_named(self.measure)
-        if self.model not in _MODELS:
+        model: Any = self.model
+        if not isinstance(model, str) or model not in _MODELS:
             raise InputError(
                 f"model is {self.model!r:.40}; it is 'fixed' or 'random'",
                 field="model",

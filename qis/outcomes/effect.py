@@ -7,6 +7,7 @@ from functools import partial
 from statistics import NormalDist
 from typing import Any, ClassVar, Self
 
+from qis._gate import checked
 from qis._given import instance
 from qis.errors import InputError
 from qis.outcomes._base import (
@@ -74,6 +75,7 @@ class Effect(Outcome):
             set_counts(self, ("n",), 1)
 
     @classmethod
+    @checked
     def from_ratio(
         cls,
         *,
@@ -220,7 +222,8 @@ class Effect(Outcome):
         published = {"ratio": ratio, "lower": lower, "upper": upper}
         chosen = plain if ratio is None else published
         others = published if ratio is None else plain
-        if None in chosen.values() or set(others.values()) != {None}:
+        is_given = [[each is not None for each in way.values()] for way in (chosen, others)]
+        if not all(is_given[0]) or any(is_given[1]):
             raise InputError(
                 "give the columns estimate= and standard_error=, or ratio=, lower= and upper=",
                 field="estimate",
@@ -347,6 +350,7 @@ class Effect(Outcome):
         return body
 
     @classmethod
+    @checked
     def from_body(cls, body: Mapping[int, Any]) -> Self:
         """The inverse of `body`."""
         estimate, standard_error = _REALS.unpack(body[KEY_REALS])

@@ -22,7 +22,8 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from qis._columns import vector
+from qis._columns import array, vector
+from qis._gate import checked
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
@@ -112,6 +113,7 @@ class Moments(Outcome):
                 object.__setattr__(self, arm + name, real)
 
     @classmethod
+    @checked
     def from_values(
         cls,
         values: Iterable[float],
@@ -197,9 +199,8 @@ class Moments(Outcome):
 
         """
         grouped = (mean, standard_deviation, total)
-        if (value is None) == (None in grouped) or not (
-            value is None or grouped == (None, None, None)
-        ):
+        is_grouped = [each is not None for each in grouped]
+        if (value is None) != all(is_grouped) or (value is not None and any(is_grouped)):
             raise InputError(
                 "give value= (one row a patient), or mean=, standard_deviation= and total= (one "
                 "row a group)",
@@ -267,11 +268,12 @@ class Moments(Outcome):
         """
         if not self.is_informative:
             raise NoEstimateError(NO_LIKELIHOOD, field="total")
-        where = np.asarray(theta, dtype=np.float64)
+        where = array(theta, "theta")
         values = rows_of([self]).value(where.ravel())
         curve: NDArray[np.float64] = values[0].reshape(where.shape)
         return curve
 
+    @checked
     def effect(self, measure: str) -> Effect:
         """Estimate and standard error of a measure, by the usual large-sample formulas.
 

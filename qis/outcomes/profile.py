@@ -27,6 +27,8 @@ from typing import Any, ClassVar, Final, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import array
+from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes._base import (
     KEY_DETAIL,
@@ -46,6 +48,7 @@ from qis.outcomes._sampling import (
     FURTHEST,
     Evaluate,
     Sample,
+    no_likelihood,
     points,
     pointwise,
     sample,
@@ -162,6 +165,7 @@ class LikelihoodProfile(Outcome):
             )
 
     @classmethod
+    @checked
     def from_function(
         cls,
         *,
@@ -205,7 +209,7 @@ class LikelihoodProfile(Outcome):
 
         """
         return cls._of(
-            sample(pointwise(log_likelihood, gradient)),
+            sample(no_likelihood(pointwise(log_likelihood, gradient))),
             measure=measure,
             n=n,
             events=events,
@@ -216,6 +220,7 @@ class LikelihoodProfile(Outcome):
         )
 
     @classmethod
+    @checked
     def from_survival(
         cls,
         *,
@@ -349,6 +354,7 @@ class LikelihoodProfile(Outcome):
         return replace(profile, study=None, provenance=said)
 
     @classmethod
+    @checked
     def from_likelihood(
         cls,
         value: Callable[[float], float],
@@ -364,6 +370,7 @@ class LikelihoodProfile(Outcome):
         return cls.from_evaluation(pointwise(value, gradient), limiting_slopes, **others)
 
     @classmethod
+    @checked
     def from_evaluation(
         cls, evaluate: Evaluate, limiting_slopes: tuple[float, float] | None, **others: Any
     ) -> Self:
@@ -407,7 +414,7 @@ class LikelihoodProfile(Outcome):
 
         Towards the side on which a monotone likelihood rises they exceed 0 by a little.
         """
-        where = np.asarray(theta, dtype=np.float64)
+        where = array(theta, "theta")
         curve: NDArray[np.float64] = curves_of([self]).value(where.ravel())[0]
         return curve.reshape(where.shape)
 

@@ -8,6 +8,7 @@ that only outcomes of the same estimand and the same analysis ever pool.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from datetime import datetime
 from functools import cached_property
 from os import PathLike
 from typing import Any, Literal, Self
@@ -15,6 +16,8 @@ from typing import Any, Literal, Self
 from blake3 import blake3
 
 from qis._canonical import encode_sorted
+from qis._gate import checked
+from qis._given import point_in_time
 from qis._toml import read_toml
 from qis.about import SCHEME_ID_SIZE
 from qis.errors import ConfigurationError, InputError
@@ -103,7 +106,9 @@ class Study:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            object.__setattr__(self, field.name, _checked(field.name, value))
+            unset = value is None and field.name != "question"
+            normal = field.default if unset else _checked(field.name, value)
+            object.__setattr__(self, field.name, normal)
         if not self.question:
             raise InputError("a study needs a question", field="question")
         if self.valid_from is not None and self.valid_until is not None:  # noqa: SIM102
@@ -125,19 +130,23 @@ class Study:
         }
         return blake3(encode_sorted(said)).digest(STUDY_ID_SIZE)
 
-    def is_embargoed(self, now: float) -> bool:
+    @checked
+    def is_embargoed(self, now: float | datetime) -> bool:
         """True if syntheses are hidden at `now` (Unix seconds)."""
-        return self.embargo_until is not None and now < self.embargo_until
+        return self.embargo_until is not None and point_in_time(now, "now") < self.embargo_until
 
-    def next_change(self, now: float) -> int | None:
+    @checked
+    def next_change(self, now: float | datetime) -> int | None:
         """The next time after `now` at which the clock alone changes what counts or what is shown.
 
         Both in Unix seconds; `None` if there is none.
         """
+        then = point_in_time(now, "now")
         times = (self.valid_from, self.valid_until, self.embargo_until)
-        return min((time for time in times if time is not None and time > now), default=None)
+        return min((time for time in times if time is not None and time > then), default=None)
 
     @classmethod
+    @checked
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read a study from a TOML file whose keys are the fields of this class.
 
@@ -186,8 +195,6 @@ _RANGES = {
 
 def _checked(name: str, value: Any) -> Any:
     """Return a field's value in its normal form, or raise `InputError`."""
-    if value is None and name != "question":
-        return None
     form: Callable[[str, Any], Any] = _FORMS.get(name, _text)
     return form(name, value)
 
@@ -197,7 +204,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _chosen(name: str, value: Any) -> Any:
-    if value not in _CHOICES[name]:
+    if not isinstance(value, str) or value not in _CHOICES[name]:
         raise InputError(
             f"{name} is {value!r:.60}; it is one of {', '.join(_CHOICES[name])}",
             field=name,
@@ -230,7 +237,7 @@ def _number(name: str, value: Any) -> float:
 def _scheme_id(name: str, value: Any) -> str:
     digits = frozenset("0123456789abcdef")
     is_id = type(value) is str and len(value) == 2 * SCHEME_ID_SIZE and digits.issuperset(value)
-    if value != "" and not is_id:
+    if not is_id and not (type(value) is str and value == ""):
         raise InputError(
             f"scheme is {value!r:.60}; it is the scheme's id, {2 * SCHEME_ID_SIZE} hexadecimal "
             "digits in small letters: scheme.id.hex()",

@@ -9,9 +9,10 @@ import numpy as np
 
 from qis import _layout
 from qis._files import durable
-from qis._given import instance, iterable
+from qis._gate import checked
+from qis._given import instance
 from qis._layout import PACKET_SIZE
-from qis._paths import file_path
+from qis._paths import file_path, opening
 from qis.errors import InputError
 from qis.packet.packet import Packet
 
@@ -60,14 +61,15 @@ class PacketFile:
 
     Raises
     ------
-    OSError
-        If it cannot be read.
+    StorageError
+        If it is missing or cannot be read.
 
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = file_path(path)
-        size = self.path.stat().st_size
+        with opening(self.path, "read"):
+            size = self.path.stat().st_size
         count, self.torn_bytes = divmod(size, PACKET_SIZE)
         if self.torn_bytes:
             _log.warning(
@@ -76,11 +78,10 @@ class PacketFile:
                 self.torn_bytes,
                 count,
             )
-        self.fields: NDArray[Any] = (
-            np.memmap(self.path, dtype=FIELDS, mode="r", shape=(count,))
-            if count
-            else np.empty(0, dtype=FIELDS)
-        )
+        self.fields: NDArray[Any] = np.empty(0, dtype=FIELDS)
+        if count:
+            with opening(self.path, "read"):
+                self.fields = np.memmap(self.path, dtype=FIELDS, mode="r", shape=(count,))
 
     def __len__(self) -> int:
         return len(self.fields)
@@ -110,6 +111,7 @@ class PacketFile:
         return f"<PacketFile of {len(self)} packets{torn}: {self.path}>"
 
 
+@checked
 def read_packets(path: str | PathLike[str]) -> PacketFile:
     """Open a file of concatenated packets.
 
@@ -118,13 +120,14 @@ def read_packets(path: str | PathLike[str]) -> PacketFile:
 
     Raises
     ------
-    OSError
-        If the file cannot be read.
+    StorageError
+        If the file is missing or cannot be read.
 
     """
     return PacketFile(path)
 
 
+@checked
 def write_packets(
     path: str | PathLike[str], packets: Iterable[Packet], *, mode: Literal["new", "append"] = "new"
 ) -> int:
@@ -148,17 +151,13 @@ def write_packets(
     ------
     InputError
         If the file to append to ends in a torn packet: copy what `read_packets` gives first.
-    FileExistsError
-        If a new file exists already.
-    OSError
-        If it cannot be written.
+    StorageError
+        If a new file exists already, or it cannot be written.
 
     """
-    if mode not in ("new", "append"):
-        raise InputError(f"mode is {mode!r:.40}; it is 'new' or 'append'", field="mode")
     count = 0
-    packets = iterable(packets, "packets", "packets")
-    with durable(file_path(path), "xb" if mode == "new" else "ab") as file:
+    how: Final = "xb" if mode == "new" else "ab"
+    with opening(path, "write"), durable(file_path(path), how) as file:
         if (torn := file.tell() % PACKET_SIZE) != 0:
             raise InputError(
                 f"{path} ends with {torn} bytes of a torn packet; copy the whole ones that "

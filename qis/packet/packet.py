@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Final, Self
 
 from qis import _canonical, _layout
+from qis._gate import checked
 from qis._given import (
     byte_string,
     instance,
@@ -199,8 +200,13 @@ class Packet:
         return cls._read(data)
 
     @classmethod
+    @checked
     def verify_many(
-        cls, buffers: Iterable[bytes], *, now: float | None = None, workers: int | None = None
+        cls,
+        buffers: Iterable[bytes],
+        *,
+        now: float | datetime | None = None,
+        workers: int | None = None,
     ) -> "list[Packet | PeerError]":
         """Read and verify many packets over threads.
 
@@ -326,6 +332,7 @@ class Packet:
         seconds = min(self.sequence // 1_000_000, 2**32 - 1)
         return self._raw[10:18] + seconds.to_bytes(4, "big")
 
+    @checked
     def travels_under(self, routing_keys: Iterable[bytes]) -> bool:
         """True if these keys, with the study's id, are the routing keys that the issuer signed."""
         return routing_commitment((*routing_keys, self.outcome.study_id)) == self.routing_commitment

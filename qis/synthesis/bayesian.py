@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.synthesis._mixture import NormalMixture, interpolated_quantiles
 from qis.synthesis._sites import (
@@ -131,6 +132,7 @@ class _Prior:
         return log_tau - np.logaddexp(0.0, 2.0 * ratio)
 
 
+@checked
 def bayes(
     estimates: ArrayLike,
     standard_errors: ArrayLike,

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.outcomes._curves import Curves, Floats
@@ -68,6 +69,7 @@ class PooledProfiles:
     marks: tuple[Mark, ...] = ()
 
 
+@checked
 def pool_profiles(
     profiles: Sequence[Poolable],
     *,

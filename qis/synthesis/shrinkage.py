@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from qis._gate import checked
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Effect, measure_named
 from qis.synthesis._quantiles import normal_quantile
@@ -64,6 +65,7 @@ class Shrunken:
     level: float
 
 
+@checked
 def shrink(
     own: Site,
     others: Iterable[Site],

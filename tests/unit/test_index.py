@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from qis.about import Fingerprint
-from qis.errors import InputError, SchemeMismatchError
+from qis.errors import InputError, SchemeMismatchError, StorageError
 from qis.fingerprint import FingerprintIndex, Scheme, SetScheme, VectorScheme
 from qis.fingerprint._bit_index import _BLOCK
 
@@ -158,7 +158,7 @@ def test_a_file_of_another_scheme_and_a_missing_one_are_refused(index, tmp_path)
     index.save(tmp_path / "index")
     with pytest.raises(SchemeMismatchError):
         FingerprintIndex.load(tmp_path / "index", VectorScheme(dimensions=5))
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="No such file"):
         FingerprintIndex.load(tmp_path / "none", VECTORS)
 
 

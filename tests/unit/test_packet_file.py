@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import qis
-from qis.errors import InputError, SignatureError
+from qis.errors import InputError, SignatureError, StorageError
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=2)
@@ -36,7 +36,7 @@ def test_what_was_written_is_read_and_verified(tmp_path):
     assert found.torn_bytes == 0
     with pytest.raises(IndexError):
         found.raw(5)
-    with pytest.raises(FileExistsError):
+    with pytest.raises(StorageError, match="exists"):
         qis.write_packets(path, made)
 
 
@@ -84,7 +84,7 @@ def test_a_changed_packet_is_found_when_it_is_read(tmp_path):
 
 def test_empty_and_missing_files(tmp_path):
     path = tmp_path / "none.qis"
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="No such file"):
         qis.read_packets(path)
     assert qis.write_packets(path, []) == 0
     found = qis.read_packets(path)
