@@ -44,7 +44,6 @@ class Disclosure:
 
     """
 
-    @checked
     def __init__(
         self,
         rules: Preset,
