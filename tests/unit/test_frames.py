@@ -183,7 +183,7 @@ def test_a_level_that_a_spreadsheet_made_a_date_is_named():
         ({"time": "months"}, "no column 'months'; it has arm, died, days"),
         ({"time": 3}, "3 is no name of a column"),
         ({"missing": "ignore"}, "'ignore' must be 'refuse' or 'drop'"),
-        ({"patient": "arm"}, "2 ids of column 'arm' are in several rows"),
+        ({"patient": "arm"}, "2 ids of column 'arm' in several rows"),
     ],
 )
 def test_what_does_not_fit_the_table_is_refused(named, words):
@@ -232,7 +232,7 @@ def test_repeated_ids_are_refused_by_their_column_and_else_warned_of():
         profile(table)
     assert caught[0].filename == __file__
     words = refusal(profile, table, patient="patient_id")
-    assert "such as 2 (2 rows); each row must be one patient" in words
+    assert "such as rows 2, 3; each row must be one patient" in words
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         profile(PATIENTS | {"patient_id": [1, 2, 3, 4, 5]})
