@@ -44,6 +44,7 @@ class Disclosure:
 
     """
 
+    @checked
     def __init__(
         self,
         rules: Preset,

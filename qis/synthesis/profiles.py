@@ -15,7 +15,13 @@ from qis.outcomes._curves import Curves, Floats
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import Likelihood, Poolable, check_poolable, is_informative
+from qis.synthesis.currency import (
+    Likelihood,
+    Poolable,
+    check_poolable,
+    has_tails,
+    is_informative,
+)
 from qis.synthesis.marks import SENTENCES, Mark
 from qis.synthesis.random_effects import open_limit, posterior_of_mean
 
@@ -156,7 +162,9 @@ def pool_sites(
     if tau_scale is None:
         answer = common_effect([outcome for site in says for outcome in site], level)
     elif informative:
-        parts = [Likelihood.of(site) for site in says if site]
+        # Floating-point sums depend on order: that of the content gives every node the same bits.
+        ordered = sorted((site for site in says if site), key=_content)
+        parts = [Likelihood.of(site) for site in ordered]
         answer = _random(parts, tau_scale, mean_scale, level)
         if len(parts) == 1 and answer.estimate is not None:
             answer = answer._replace(marks=(*answer.marks, Mark.PRIOR_DOMINATED))
@@ -176,6 +184,10 @@ def pool_sites(
         note=" ".join(filter(None, (answer.note, *(SENTENCES[mark] for mark in answer.marks)))),
         marks=answer.marks,
     )
+
+
+def _content(site: Sequence[Poolable]) -> list[bytes]:
+    return sorted(outcome.encoded() for outcome in site)
 
 
 _SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
@@ -317,26 +329,28 @@ def _random(
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
             marks=_marks(Likelihood.sum(sites), [border], 1.0),
         )
-    whole = Likelihood.sum(sites)
-    origin, unit = whole.frame
-    if mean_scale is not None:  # its prior is about 0
-        origin, mean_scale = 0.0, mean_scale / unit
+    # Where the measure has units, that of the prior: it does not change with the evidence.
+    unit = 1.0
+    if any(has_tails(site.exact) for site in sites):
+        unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
     found = posterior_of_mean(
-        [site.moved(origin, unit) for site in sites],
+        [site.moved(0.0, unit) for site in sites],
         tau_scale=tau_scale / unit,
-        mean_scale=mean_scale,
+        mean_scale=None if mean_scale is None else mean_scale / unit,
         level=level,
     )
     low, high = found.interval
     read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
     return Answer(
-        estimate=origin + unit * found.median,
+        estimate=unit * found.median,
         standard_error=unit * found.sd,
-        interval=(origin + unit * low, origin + unit * high),
+        interval=(unit * low, unit * high),
         tau=unit * found.tau,
         tau_interval=(unit * found.tau_interval[0], unit * found.tau_interval[1]),
         marks=_of_doubts(
-            found.slope_error, _lost(whole.curves, np.array(read), found.tau), found.sd
+            found.slope_error,
+            _lost(Likelihood.sum(sites).curves, np.array(read), found.tau),
+            found.sd,
         ),
     )
 
