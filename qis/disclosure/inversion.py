@@ -33,6 +33,8 @@ _MOST: Final = 20_000
 """Most candidates for one unknown count."""
 _ROOM: Final = 2
 """An arm's size that is known roughly must be this many times the limit."""
+_KEPT: Final = 60
+"""Most tables of one estimate that are written out; the others are counted."""
 _SHOWN: Final = 3
 """Tables of one system that a preview lists."""
 
@@ -215,11 +217,11 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
             harmless = kept[without][0]
             if any_exact:
                 break
-        chosen.append(kept[~without][:_SHOWN])
-    small_ones = [row for rows in chosen for row in rows][: 20 * _SHOWN]
+        chosen.append(kept[~without])
+    small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
     if len(small_ones) > 1:
-        attack += f", one of {len(small_ones)} tables or more with a small cell that fit"
-    system = [_as_findings(attack, table) for table in small_ones]
+        attack += f", one of {len(small_ones)} tables with a small cell that fit"
+    system = [_as_findings(attack, table) for table in small_ones[:_KEPT]]
     return system if harmless is None else [*system, _as_findings(attack, harmless)]
 
 
