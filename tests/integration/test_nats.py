@@ -303,6 +303,7 @@ def test_two_loops_with_one_name_are_told(server, monkeypatch, faults):
             opened(server, domain, SITES[1]) as (second,),
             first.subscribe(INTEREST, name="interest-1", memory=b"a") as deliveries,
         ):
+            await until(lambda: first._readers["interest-1"]._asked)
             with pytest.raises(TransportError, match="another loop reads"):
                 async with second.subscribe(INTEREST, name="interest-1", memory=b"b"):
                     pass
