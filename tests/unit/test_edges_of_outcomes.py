@@ -1,0 +1,127 @@
+"""Edges of outcomes that a change of one operator once crossed unseen."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import qis
+from qis.errors import InputError, MissingExtraError
+from qis.outcomes import _characters, _printed, _record_check, _text
+from qis.outcomes._regression import Design
+
+PAGE = Path(__file__).parents[2] / "docs" / "packet-format-characters.txt"
+NAMES = {"measure": "OR", "estimate": 0.1, "standard_error": 0.2}
+
+
+def test_a_question_beside_a_study_id_is_made_normal_and_needed_too():
+    with_id = qis.Effect(question="  a   vs b | e\u0301 ", study_id=bytes(8), **NAMES)
+    assert with_id.question == "a vs b | é"
+    for wrong in ("", "   "):
+        with pytest.raises(InputError, match="question"):
+            qis.Effect(question=wrong, study_id=bytes(8), **NAMES)
+    with pytest.raises(InputError, match="question"):
+        qis.Effect(question="x" * 49, study_id=bytes(8), **NAMES)
+
+
+def test_refused_characters_are_those_of_the_page_up_to_the_last_of_each_range():
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    ranges = [tuple(int(end, 16) for end in line.split()) for line in lines if line[:1] != "#"]
+    refused = {code for first, last in ranges for code in (first, last)}
+    edges = {code + step for code in refused for step in (-1, 0, 1)} & set(range(0x110000))
+    joiners_and_spaces = {0x200C, 0x200D, *map(ord, " \t\n\r\x0b\x0c\x1c\x1d\x1e\x1f\x85")}
+    for code in sorted(edges - joiners_and_spaces):
+        if 0xD800 <= code <= 0xDFFF:
+            continue
+        is_refused = any(first <= code <= last for first, last in ranges)
+        found = _characters.refused_in(f"a{chr(code)}b")
+        assert (found == chr(code)) == is_refused, hex(code)
+
+
+@pytest.mark.parametrize("labels", [[0, 1, 2, 1], [0, 1, 0.5, 1], [-1, 1, 1, 0]])
+def test_one_label_that_is_neither_0_nor_1_is_one_too_many(labels):
+    features = np.arange(4.0)[:, np.newaxis]
+    names = {"question": "a", "features": features, "anchor": [0.0]}
+    with pytest.raises(InputError, match="labels must be 0 or 1"):
+        qis.QuadraticLikelihood.from_logistic(labels=labels, **names)
+    with pytest.raises(InputError, match="events must be 0 or 1"):
+        qis.QuadraticLikelihood.from_cox(times=[1, 2, 3, 4], events=labels, **names)
+
+
+def test_people_with_events_are_the_group_that_a_poisson_model_may_show():
+    random = np.random.default_rng(1)
+    features = random.normal(size=(60, 2))
+    events = np.zeros(60)
+    events[:7] = random.integers(1, 4, 7)
+    outcome = qis.QuadraticLikelihood.from_poisson(
+        question="a",
+        features=features,
+        events=events,
+        exposure=random.uniform(1.0, 2.0, 60),
+        anchor=[0.0, 0.0],
+    )
+    assert outcome.data_summary.smallest_cell == 7
+
+
+def test_a_number_that_may_be_negative_has_to_be_finite_and_no_more():
+    table = {"site": ["n", "s"], "estimate": [-0.1, float("inf")], "error": [0.1, 0.2]}
+    columns = {"site": "site", "estimate": "estimate", "standard_error": "error"}
+    with pytest.raises(InputError, match=r"is inf; it must be finite$"):
+        qis.Effect.from_columns(table, question="a", measure="OR", **columns)
+
+
+def test_a_data_frame_without_narwhals_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "narwhals", None)
+    with pytest.raises(MissingExtraError, match=r"need narwhals.*frames"):
+        qis.Moments.from_frame(pd.DataFrame({"x": [1.0, 2.0]}), question="a", value="x")
+
+
+@pytest.mark.parametrize(
+    ("number", "least"),
+    [(0.1234567890123456, 1e-13), (1 / 3, 3e-13), (123.45678901234567, 1e-10)],
+)
+def test_a_computed_number_is_known_to_its_noise_and_not_to_its_last_digit(number, least):
+    value, unit = _printed._as_printed(number)
+    assert value == number
+    assert least < unit < 1e-9
+    assert _printed._as_printed(0.73)[1] == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": [{"x": 1}, {"b": 1, "a": 2}]},
+        {"a": [{}, {"bb": 1, "a": 2}, {"x": 1}]},
+        {"a": [{"b": 1, "a": 2}, {"x": 1}]},
+        {"a": {"b": 1.5, "a": 2}, "b": {"x": 1}},
+    ],
+)
+def test_one_map_out_of_order_among_others_is_refused(content):
+    with pytest.raises(InputError, match="keys of content ascend"):
+        _record_check.checked_size(content)
+
+
+@pytest.mark.parametrize("wrong", [2.0, -0.0, float("inf"), float("nan"), 1e300])
+def test_a_real_that_is_whole_or_not_finite_is_refused_among_good_ones(wrong):
+    for content in ({"a": [0.5, wrong]}, {"a": [wrong, 0.25, 1e-3]}, {"a": wrong}):
+        with pytest.raises(InputError, match="reals in content"):
+            _record_check.checked_size(content)
+
+
+def test_score_and_information_have_both_to_be_finite():
+    design = Design.of([[1.0], [2.0]], [0.0, 1.0], "labels", np.zeros(1))
+
+    def model(*_):
+        return np.array([1.0]), np.array([[np.inf]])
+
+    with pytest.raises(InputError, match="not finite at this anchor"):
+        design.terms(model)
+
+
+@pytest.mark.parametrize("text", ["a\u2003b", " ab", "ab ", "a  b", "a\tb", "\u00a0a"])
+def test_white_space_that_is_not_folded_is_refused_of_whatever_sort(text):
+    with pytest.raises(InputError):
+        _text.check_normal(["good", text, "other one"], "content")
+    assert _text.check_normal(["a b", "c"], "content") == [3, 1]
