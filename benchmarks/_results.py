@@ -1,7 +1,7 @@
 """The one folder where figures are kept, each with the commit and the processor that gave them.
 
 `results/<benchmark>.json` holds the last runs of a benchmark. Tables in docs/ are made from the
-medians over these runs (`tables.py`), so no figure is copied by hand.
+medians over these runs (`keep.py`), so no figure is copied by hand.
 """
 
 import json

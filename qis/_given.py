@@ -112,7 +112,9 @@ def point_in_time(value: object, field: str) -> float:
 
 def whole_second(value: object, field: str) -> int:
     """Return a time as whole Unix seconds: that of `point_in_time`, rounded down."""
-    return value if type(value) is int else math.floor(point_in_time(value, field))
+    if type(value) is int and 0 <= value < END_OF_TIME_S:
+        return value
+    return math.floor(point_in_time(value, field))
 
 
 def duration_s(value: object, field: str, low: float, high: float) -> float:

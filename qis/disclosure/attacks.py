@@ -189,13 +189,6 @@ _CONTROL_RISK: Final[dict[str, Callable[[Floats, float], Floats]]] = {
 }
 
 
-def tables_with_events(outcome: Effect, events: int) -> Iterator[TwoByTwo]:
-    """Yield the tables with this number of events in the treated arm that fit an effect."""
-    precision = precision_of(outcome)
-    for shift in (0.0, 0.5):
-        yield from _tables(outcome, events, 0, shift, precision)
-
-
 def _tables(
     outcome: Effect, cell: int, cell_index: int, shift: float, precision: tuple[float, float]
 ) -> Iterator[TwoByTwo]:
@@ -222,20 +215,6 @@ def _tables(
             )
             for at in np.flatnonzero(fits):
                 yield TwoByTwo(*(int(part[at]) for part in cells))
-
-
-def gives_exactly(outcome: Effect, table: TwoByTwo) -> bool:
-    """True if a table gives estimate and standard error to nine digits."""
-    for shift in (0.0, 0.5):
-        cells = [np.array([cell + shift]) for cell in table]
-        with np.errstate(all="ignore"):
-            found = [float(part[0]) for part in _estimate(outcome.measure, cells)]
-        if all(
-            math.isclose(mine, theirs, rel_tol=1e-9, abs_tol=1e-12)
-            for mine, theirs in zip(found, (outcome.estimate, outcome.standard_error), strict=True)
-        ):
-            return True
-    return False
 
 
 def _estimate(measure: str, cells: list[Floats]) -> tuple[Floats, Floats]:

@@ -6,6 +6,7 @@ from typing import Any, Final, Self
 from qis._gate import checked
 from qis.about import Interest
 from qis.disclosure.about_rules import check_people_behind, check_secret
+from qis.disclosure.answers import check_answers
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.differences import check_differences, compared
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
@@ -44,6 +45,7 @@ class Disclosure:
 
     """
 
+    @checked
     def __init__(
         self,
         rules: Preset,
@@ -141,7 +143,9 @@ class Disclosure:
             return
         check_outcome(self.rules, outcome, subjects)
         new = Emission.of(outcome, subjects, at=0.0)
-        check_differences(self.rules, new, self.ledger.of_study(outcome.study_id))
+        formers = self.ledger.of_study(outcome.study_id)
+        check_differences(self.rules, new, formers)
+        check_answers(self.rules, outcome, new, formers)
 
     @checked
     def check_about(

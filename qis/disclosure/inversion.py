@@ -14,18 +14,14 @@ from itertools import islice
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
-from qis.disclosure.attacks import (
-    TOLERANCE,
-    gives_exactly,
-    half_unit,
-    implied_cells,
-    precision_of,
-    tables_with_events,
-)
+from qis.disclosure.attacks import TOLERANCE, half_unit, implied_cells, precision_of
 from qis.disclosure.finding import Finding
+from qis.disclosure.two_by_two import LARGEST, MEASURES, OF_MEANS, gives_exactly, tables
 from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome
 
+Floats = NDArray[np.float64]
 System = list[tuple[Finding, ...]]
 """All tables that are consistent with one part of an outcome; each is its cells."""
 
@@ -35,10 +31,10 @@ _EXACT: Final = 1e-9
 """Relative error of numbers that were computed in float64 and not rounded."""
 _MOST: Final = 20_000
 """Most candidates for one unknown count."""
-_LARGEST_SEARCH: Final = 2_000
-"""People up to whom all tables are tried; the work grows with the square."""
 _ROOM: Final = 2
 """An arm's size that is known roughly must be this many times the limit."""
+_KEPT: Final = 60
+"""Most tables of one estimate that are written out; the others are counted."""
 _SHOWN: Final = 3
 """Tables of one system that a preview lists."""
 
@@ -59,7 +55,7 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
         if small and all(small):
             return small[0]
     if isinstance(outcome, LikelihoodProfile):
-        for arm in _arms_without_events(outcome):
+        for arm in _arms(outcome):
             if arm.people < _ROOM * limit:
                 return arm
     return None
@@ -72,28 +68,39 @@ def readable(outcome: Outcome, *, limit: int) -> list[Finding]:
         for table in system[:_SHOWN]:
             found += table
     if isinstance(outcome, LikelihoodProfile):
-        found += _arms_without_events(outcome)
+        found += _arms(outcome)
     return found
 
 
-def _arms_without_events(outcome: LikelihoodProfile) -> list[Finding]:
-    """Estimate the number of people of an arm in which nothing happened.
+def _arms(outcome: LikelihoodProfile) -> list[Finding]:
+    """Estimate the people of each arm, and those without event, from a curve's slope.
 
-    The slope at a ratio of 1 is the expected number of events in that arm: all events times its
-    share of the people at risk. It is exact for a 2×2 table, and for survival times as far as both
-    arms are followed equally long.
+    The slope at a ratio of 1 is the observed number of events in the treated arm less the expected
+    one: all events times that arm's share of the people at risk. It is exact for a 2×2 table, and
+    for survival times as far as both arms are followed equally long. The limiting slopes are the
+    events.
     """
     n, events = outcome.n, outcome.events
     if outcome.protection or n is None or not events or outcome.is_informative is False:
         return []
-    ends = (outcome.slope_below, outcome.slope_above)
-    if all(round(-slope) for slope in ends):
+    if outcome.measure == "IRR":  # the share of the person-time, which is no number of people
         return []
     step = 1e-3
     low, high = outcome.log_likelihood(np.array([-step, step]))
-    expected = abs(float(high - low)) / (2.0 * step)
-    name = "people in the arm without events, about"
-    return [Finding("from the profile's slope at a ratio of 1", name, round(n * expected / events))]
+    slope = float(high - low) / (2.0 * step)
+    treated, control = (round(-limit) for limit in (outcome.slope_below, outcome.slope_above))
+    attack = "from the profile's slope at a ratio of 1"
+    if not treated or not control:
+        # Nothing happened in one arm, so all events are the other's.
+        people = round(n * abs(slope) / events)
+        return [Finding(attack, "people in the arm without events, about", people)]
+    size = round(n * (treated - slope) / events)
+    parts = ("treated", size, treated), ("control", n - size, control)
+    return [
+        Finding(attack, f"people {words} the {arm} arm, about", max(people, 1))
+        for arm, total, happened in parts
+        for words, people in (("in", total), ("without event in", total - happened))
+    ]
 
 
 def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
@@ -120,16 +127,18 @@ def _arm(name: str, n: int, mean: float, ss: float, ss_error: float = 0.0) -> It
     have Σ(x − u)(x − u − 1) = 2 Σ of j or more terms of at least 1.
     """
     attack = "from mean and sum of squares, if the values are whole numbers"
-    mean_error = max(half_unit(mean) * 1.01, _EXACT * max(1.0, abs(mean)))
-    ss_error = max(ss_error, half_unit(ss) * 1.01, _EXACT * max(1.0, ss))
+    # A whole number is taken as exact: a standardised variable has the mean 0, say.
+    of_mean, of_ss = (0.0 if x == round(x) else half_unit(x) * 1.01 for x in (mean, ss))
+    mean_error = max(of_mean, _EXACT * max(1.0, abs(mean)))
+    ss_error = max(ss_error, of_ss, _EXACT * max(1.0, ss))
     seen: set[int] = set()
     system: System = []
     for zero, step in _CODINGS:
-        of_mean, of_ss = (mean - zero) / step, ss / step**2
-        base = math.floor(of_mean + _EXACT)
-        low, high = (n * (of_mean - base + side * mean_error / step) for side in (-1, 1))
+        share, spread = (mean - zero) / step, ss / step**2
+        base = math.floor(share + _EXACT)
+        low, high = (n * (share - base + side * mean_error / step) for side in (-1, 1))
         for k in _wholes(max(low, 0.0), min(high, float(n))):
-            fits = abs(k * (n - k) / n - of_ss) <= ss_error / step**2
+            fits = abs(k * (n - k) / n - spread) <= ss_error / step**2
             if fits and k not in seen and n - k not in seen:
                 seen.add(k)
                 cells = (
@@ -162,7 +171,9 @@ def _wholes(low: float, high: float) -> Iterator[int]:
 def _of_effect(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     estimate, error = outcome.estimate, outcome.standard_error
     of_estimate, of_error = precision_of(outcome)
-    if outcome.measure in ("OR", "RR", "RD", "MD", "ROM"):
+    if outcome.measure == "SMD":
+        yield _arms_of_standardised(outcome, n, of_estimate, of_error)
+    if outcome.measure in MEASURES:
         yield _two_by_two(outcome, n, limit)
     elif outcome.measure == "MN":
         ss = error**2 * n * (n - 1)
@@ -177,35 +188,47 @@ def _of_effect(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         yield [(Finding("from IRLN and SE", "events", k),) for k in _wholes(low, high) if k > 0]
     elif outcome.measure == "IRR":
         yield _of_rate_ratio(error, of_error)
-    elif outcome.measure == "SMD":
-        yield from _of_standardised(outcome, n, of_estimate, of_error)
 
 
 def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
-    """Tables with a small cell, and one without if there is one: then nothing is proven."""
+    """Tables with a small cell, and one without if there is one: then nothing is proven.
+
+    Numbers that some table gives to the last digit are not rounded, however few digits they have
+    (an odds ratio of 4 is 4), and then only such tables count.
+    """
     attack = f"from {outcome.measure}, SE and n"
-    system: System = []
-    small = implied_cells(outcome, below=limit)
-    if outcome.measure in ("MD", "ROM"):
-        # Most means are of measured values, and a rounded one fits some table: only numbers that a
-        # table gives to the last digit say that the variable is yes/no.
-        small = [table for table in small if gives_exactly(outcome, table)]
-    if len(small) > 1:
-        attack += f", one of {len(small)} tables with a small cell that fit"
-    for table in small:
-        cells = table._asdict().items()
-        system.append(tuple(Finding(attack, cell.replace("_", " "), c) for cell, c in cells))
-    # Numbers that a small table gives to the last digit are not rounded, however few digits they
-    # have: an odds ratio of 4 is 4.
-    if n > _LARGEST_SEARCH or any(gives_exactly(outcome, table) for table in small):
-        return system
-    for events in (0, *range(limit, n)):
-        for table in tables_with_events(outcome, events):
-            if all(cell == 0 or cell >= limit for cell in table):
-                cells = table._asdict().items()
-                found = (Finding(attack, cell.replace("_", " "), c) for cell, c in cells)
-                return [*system, tuple(found)]
-    return system
+    if n > LARGEST:
+        small = implied_cells(outcome, below=limit)
+        if outcome.measure in OF_MEANS:
+            found = np.array(small, dtype=float).reshape(-1, 4)
+            small = [t for t, is_exact in zip(small, gives_exactly(outcome, found), strict=True)
+                     if is_exact]  # fmt: skip
+        return [_as_findings(attack, table) for table in small]
+    chosen: list[Floats] = []
+    harmless: Floats | None = None
+    any_exact = False
+    for part in tables(outcome):
+        exact = gives_exactly(outcome, part)
+        if exact.any() and not any_exact:
+            any_exact, harmless, chosen = True, None, []
+        kept = part[exact] if any_exact else part
+        without = ((kept == 0) | (kept >= limit)).all(axis=1)
+        if without.any() and harmless is None:
+            harmless = kept[without][0]
+            if any_exact:
+                break
+        chosen.append(kept[~without])
+    small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
+    if len(small_ones) > 1:
+        attack += f", one of {len(small_ones)} tables with a small cell that fit"
+    system = [_as_findings(attack, table) for table in small_ones[:_KEPT]]
+    return system if harmless is None else [*system, _as_findings(attack, harmless)]
+
+
+def _as_findings(attack: str, table: Iterable[float]) -> tuple[Finding, ...]:
+    names = "events", "others", "control events", "control others"
+    cells = zip(names, table, strict=True)
+    return tuple(Finding(attack, name, int(cell)) for name, cell in cells)
 
 
 def _of_one_arm(measure: str, events: int, others: int) -> tuple[Finding, ...]:
@@ -248,44 +271,22 @@ def _of_rate_ratio(error: float, half: float) -> System:
     return system
 
 
-def _of_standardised(
-    outcome: Effect, n: int, of_estimate: float, of_error: float
-) -> Iterator[System]:
-    """SE² = 1/n₁ + 1/n₂ + g²/2n gives the arms; with them g gives a yes/no variable's table."""
-    g, error = outcome.estimate, outcome.standard_error
+def _arms_of_standardised(outcome: Effect, n: int, of_estimate: float, of_error: float) -> System:
+    """SE² = 1/n₁ + 1/n₂ + g²/2n gives the arms of any variable, measured ones too."""
     low, high = (
-        (error + side * of_error) ** 2 - (abs(g) - side * of_estimate) ** 2 / (2.0 * n)
+        (outcome.standard_error + side * of_error) ** 2
+        - (abs(outcome.estimate) - side * of_estimate) ** 2 / (2.0 * n)
         for side in (-1, 1)
     )
     if low <= 0.0:
-        return
+        return []
     sizes = np.arange(1, n // 2 + 1)
     inverse = 1.0 / sizes + 1.0 / (n - sizes)
-    arms = [int(size) for size in sizes[(inverse >= low) & (inverse <= high)]]
     attack = "from SMD, SE and n"
-    yield [
-        (Finding(attack, "people in one arm", arm), Finding(attack, "in the other", n - arm))
-        for arm in arms
+    return [
+        (
+            Finding(attack, "people in one arm", int(arm)),
+            Finding(attack, "in the other", n - int(arm)),
+        )
+        for arm in sizes[(inverse >= low) & (inverse <= high)]
     ]
-    system: System = []
-    for arm in arms[:_SHOWN] if n <= _LARGEST_SEARCH else ():
-        for first, second in {(arm, n - arm), (n - arm, arm)}:
-            if first < 2 or second < 2:
-                continue
-            a, c = np.meshgrid(np.arange(first + 1.0), np.arange(second + 1.0), indexing="ij")
-            freedom = n - 2
-            squares = a * (first - a) / first + c * (second - c) / second
-            correction = math.exp(
-                math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2)
-                - math.lgamma((freedom - 1) / 2)
-            )  # fmt: skip
-            with np.errstate(all="ignore"):
-                gives = correction * (a / first - c / second) / np.sqrt(squares / freedom)
-            half = max(half_unit(g) * 1.01, _EXACT * max(1.0, abs(g)))
-            for i, j in np.argwhere(np.abs(gives - g) <= half)[:_MOST]:
-                cells = int(i), first - int(i), int(j), second - int(j)
-                names = "events", "others", "control events", "control others"
-                system.append(
-                    tuple(Finding(attack, name, c) for name, c in zip(names, cells, strict=True))
-                )
-    yield system

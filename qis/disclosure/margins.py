@@ -47,12 +47,16 @@ class Margins:
     pairs
         How many have both of two columns, int64 of shape (k, k); the diagonal holds those who
         have one.
+    groups
+        Where it was solved for: how many people have each pattern of all columns, int64 of shape
+        (2**k,), the first column being the highest bit.
 
     """
 
     names: tuple[str, ...]
     people: int
     pairs: Whole
+    groups: Whole | None = None
 
     def cells(self) -> Iterator[tuple[str, int]]:
         """Yield each group by one and by two columns in words, with its number of people."""
@@ -330,7 +334,7 @@ def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
         if found is not None:
             table = groups.T @ (found[:, np.newaxis] * groups)
             names = tuple(f"feature {column + 1}" for column in columns)
-            return Margins(names, n, np.rint(table).astype(np.int64))
+            return Margins(names, n, np.rint(table).astype(np.int64), found.astype(np.int64))
     return None
 
 

@@ -71,7 +71,7 @@ def read(outcome: QuadraticLikelihood, *, limit: int) -> Reading:
 
 def _of_numbers(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> Finding | None:
     """Return a small group that each table that fits has, or that the numbers allow."""
-    found = [_smallest(table, limit) for table in tables]
+    found = [smallest(table, limit) for table in tables]
     if found and all(found):
         return found[0]
     for system in tables_by_weight(outcome) if not tables else ():
@@ -82,7 +82,8 @@ def _of_numbers(outcome: QuadraticLikelihood, tables: list[Margins], limit: int)
     return None
 
 
-def _smallest(table: Margins, limit: int) -> Finding | None:
+def smallest(table: Margins, limit: int) -> Finding | None:
+    """The smallest group of 1 to `limit` − 1 people by one or two columns, if there is one."""
     small = [(people, cell) for cell, people in table.cells() if 0 < people < limit]
     return Finding(ATTACK, min(small)[1], min(small)[0]) if small else None
 

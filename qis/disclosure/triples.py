@@ -64,6 +64,10 @@ def small_of_three(margins: Margins, *, limit: int) -> tuple[Finding | None, boo
         False if the bound on the work was met, or scipy is not installed and needed.
 
     """
+    if margins.groups is not None:
+        return _of_groups(
+            margins, margins.groups, limit
+        ), False  # nothing is known of the event within them
     open_ended: list[tuple[int, tuple[int, ...]]] = []
     for chosen in itertools.combinations(range(len(margins.names)), 3):
         tables = tables_of_three(margins, chosen)
@@ -82,6 +86,17 @@ def small_of_three(margins: Margins, *, limit: int) -> tuple[Finding | None, boo
         if not answer:
             return _finding(margins, narrow, tables_of_three(margins, narrow), limit), True
     return None, len(open_ended) <= _PROGRAMS
+
+
+def _of_groups(margins: Margins, groups: Whole, limit: int) -> Finding | None:
+    """The smallest group by three columns where the sizes of all groups are known."""
+    cube = np.reshape(groups, (2,) * len(margins.names))
+    for chosen in itertools.combinations(range(len(margins.names)), 3):
+        rest = tuple(axis for axis in range(len(margins.names)) if axis not in chosen)
+        eight = cube.sum(axis=rest).reshape(1, 8)
+        if ((eight > 0) & (eight < limit)).any():
+            return _finding(margins, chosen, eight, limit)
+    return None
 
 
 def _finding(margins: Margins, chosen: Sequence[int], tables: Whole, limit: int) -> Finding:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from blake3 import blake3
 
 from qis import _files
-from qis.about import SKETCH_SIZE, require_same_scheme
+from qis.about import SKETCH_SIZE, OfScheme, require_same_scheme
 from qis.errors import InputError
 
 _FORMAT = b"qisindx1"
@@ -36,7 +36,7 @@ def write(path: Path, scheme_id: bytes, contents: Contents) -> None:
     _files.replace(path, body + blake3(body).digest())
 
 
-def read(path: Path, scheme_id: bytes) -> Contents:
+def read(path: Path, scheme: OfScheme) -> Contents:
     """The contents of a file that `write` made under this scheme.
 
     Raises
@@ -56,7 +56,7 @@ def read(path: Path, scheme_id: bytes) -> Contents:
             f"{path} is damaged or cut short: build the index again", field="path", actual=len(data)
         )
     _, stored_id, next_position, count = _HEAD.unpack_from(body)
-    require_same_scheme(scheme_id, stored_id)
+    require_same_scheme(scheme, OfScheme(stored_id))
     if len(body) != _HEAD.size + count * (8 + SKETCH_SIZE):
         raise InputError(f"{path} is damaged: {count} rows do not fill it", field="path")
     positions = np.frombuffer(body, "<u8", count, _HEAD.size).astype(np.int64)

@@ -21,6 +21,7 @@ SKETCH_BITS = 8 * SKETCH_SIZE
 _set_sketch = Fingerprint.__dict__["sketch"].__set__
 _set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
 _set_warnings = Fingerprint.__dict__["warnings"].__set__
+_set_made_by = Fingerprint.__dict__["made_by"].__set__
 
 
 class FieldScheme(Scheme[Features]):
@@ -106,11 +107,12 @@ class _Relevance:
         return Near(self._own.scheme_id, self._own.sketch, field_bits, reaching - 1)
 
 
-def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
+def fingerprints_of(sketches: bytes, scheme_id: bytes, made_by: str) -> list[Fingerprint]:
     """Fingerprints of sketches that lie one after the other, some three times as fast as singly."""
     if len(sketches) <= SKETCH_SIZE:
-        return [Fingerprint(sketches, scheme_id)] if sketches else []
-    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id)]  # whose checks hold for the others
+        return [Fingerprint(sketches, scheme_id, made_by=made_by)] if sketches else []
+    # Its checks hold for the others.
+    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id, made_by=made_by)]
     count = len(sketches) // SKETCH_SIZE
     # Straight to the slots: `Fingerprint`'s checks cost more than a matrix product per sketch.
     made += map(object.__new__, repeat(Fingerprint, count - 1))
@@ -119,6 +121,7 @@ def fingerprints_of(sketches: bytes, scheme_id: bytes) -> list[Fingerprint]:
         _set_sketch(fingerprint, sketch)
         _set_scheme_id(fingerprint, scheme_id)
         _set_warnings(fingerprint, ())
+        _set_made_by(fingerprint, made_by)
     return made
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qis._gate import checked
 from qis._paths import file_path, opening
-from qis.about import SKETCH_SIZE, Fingerprint, require_same_scheme
+from qis.about import SKETCH_SIZE, Fingerprint, OfScheme, require_same_scheme
 from qis.errors import InputError
 from qis.fingerprint import _index_file
 from qis.fingerprint._bit_index import BitIndex
@@ -56,7 +56,7 @@ class FingerprintIndex:
 
     @checked
     def __init__(self, scheme: Scheme[Any]) -> None:
-        self._scheme_id = scheme.id
+        self._scheme = OfScheme(scheme.id, scheme.description)
         self._rows = _rows(scheme)
         self._positions = np.empty(0, np.int64)
         self._next = 0
@@ -84,7 +84,7 @@ class FingerprintIndex:
         """
         added = list(fingerprints)
         for fingerprint in added:
-            require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+            require_same_scheme(self._scheme, fingerprint)
         joined = b"".join([fingerprint.sketch for fingerprint in added])
         self._rows.extend(np.frombuffer(joined, np.uint8).reshape(-1, SKETCH_SIZE))
         positions = range(self._next, self._next + len(added))
@@ -126,7 +126,7 @@ class FingerprintIndex:
             If k is not a whole number from 1 on.
 
         """
-        require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+        require_same_scheme(self._scheme, fingerprint)
         if type(k) is not int or k < 1:
             raise InputError(
                 f"k is {k!r:.60}; it is a whole number from 1 on", field="k", actual=k, limit=1
@@ -145,7 +145,7 @@ class FingerprintIndex:
             If `min_similarity` is not in [0, 1].
 
         """
-        require_same_scheme(self._scheme_id, fingerprint.scheme_id)
+        require_same_scheme(self._scheme, fingerprint)
         if not 0.0 <= min_similarity <= 1.0:
             raise InputError(
                 f"min_similarity is {min_similarity!r}; it lies in [0, 1]",
@@ -169,7 +169,7 @@ class FingerprintIndex:
         """
         contents = _index_file.Contents(self._next, self._positions, self._rows.sketches())
         with opening(path, "write"):
-            _index_file.write(file_path(path), self._scheme_id, contents)
+            _index_file.write(file_path(path), self._scheme.scheme_id, contents)
 
     @classmethod
     @checked
@@ -187,7 +187,8 @@ class FingerprintIndex:
 
         """
         with opening(path, "read"):
-            contents = _index_file.read(Path(path), scheme.id)
+            of = OfScheme(scheme.id, scheme.description)
+            contents = _index_file.read(Path(path), of)
         index = cls(scheme)
         index._rows.extend(contents.sketches)
         index._positions = contents.positions

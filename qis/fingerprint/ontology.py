@@ -15,6 +15,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from qis._canonical import encode
+from qis._gate import checked
 from qis.errors import InputError
 
 UNIT: Final = 10_000
@@ -119,6 +120,7 @@ class Ontology:
                 )
 
     @classmethod
+    @checked
     def from_obographs(
         cls,
         path: str | PathLike[str],
@@ -142,7 +144,7 @@ class Ontology:
         ------
         InputError
             If a file is not of its form.
-        OSError
+        StorageError
             If it cannot be read.
 
         """
@@ -151,6 +153,7 @@ class Ontology:
         return cls._from_file(read_obographs(path), annotations, release)
 
     @classmethod
+    @checked
     def from_obo(
         cls,
         path: str | PathLike[str],
@@ -174,7 +177,7 @@ class Ontology:
         ------
         InputError
             If a file is not of its form.
-        OSError
+        StorageError
             If it cannot be read.
 
         """
@@ -200,6 +203,7 @@ class Ontology:
             annotations = read_annotations(annotations)
         return cls(**content, information=bare.information_from(annotations))
 
+    @checked
     def information_from(self, profiles: Mapping[str, Iterable[str]]) -> dict[str, float]:
         """Information content of each term from profiles that are annotated with terms.
 
@@ -214,6 +218,7 @@ class Ontology:
         total = math.log(len(profiles) + 1)
         return {term: total - math.log(count + 1) for term, count in counts.items()}
 
+    @checked
     def resolve(self, terms: Iterable[str]) -> Resolution:
         """Follow merged ids, and say what is obsolete or unknown."""
         used: set[str] = set()
@@ -232,26 +237,31 @@ class Ontology:
             tuple(sorted(used)), replaced, tuple(sorted(obsolete)), tuple(sorted(unknown, key=str))
         )
 
+    @checked
     def closure(self, terms: Iterable[str]) -> frozenset[str]:
         """The terms and everything that they are kinds of; all must be in `terms`."""
         return frozenset().union(*(self._ancestors[term] for term in terms))
 
+    @checked
     def most_specific(self, terms: Iterable[str]) -> frozenset[str]:
         """The terms that are no ancestor of another of them: they say all that the rest say."""
         given = frozenset(terms)
         above = frozenset().union(*(self._ancestors[term] - {term} for term in given))
         return given - above
 
+    @checked
     def information(self, term: str) -> float:
         """Information content in nats."""
         return self._information[term] / UNIT
 
+    @checked
     def steps(self, term: str) -> tuple[int, int]:
         """Return (information, increase over the most informative parent), in units of 1e-4 nat."""
         own = self._information[term]
         above = max((self._information[parent] for parent in self._parents[term]), default=0)
         return own, max(own - above, 0)
 
+    @checked
     def name(self, term: str) -> str:
         """The term's name, or its id where none is known."""
         return self._names.get(term, term)

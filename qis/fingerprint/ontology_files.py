@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
+from qis._paths import opening
 from qis.errors import InputError
 
 _REPLACED_BY: Final = ("IAO_0100001", "term_replaced_by")
@@ -175,7 +176,8 @@ def _stanzas(text: str) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _text(path: str | PathLike[str]) -> str:
-    raw = Path(path).read_bytes()
+    with opening(path, "read"):
+        raw = Path(path).read_bytes()
     try:
         return (gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw).decode("utf-8")
     except (UnicodeDecodeError, OSError, EOFError) as error:

@@ -19,7 +19,7 @@ from qis.about import (
     SCHEME_ID_SIZE,
     Fingerprint,
     Interest,
-    describe_scheme,
+    OfScheme,
     require_same_scheme,
 )
 from qis.errors import InputError
@@ -60,7 +60,6 @@ class Scheme(ABC, Generic[Features]):
         self._id = self._derive(b"id", SCHEME_ID_SIZE)
         what = description or ", ".join(map(str, parameters))
         self._what = f"{what}, {'without a' if secret is None else 'with a'} secret"
-        describe_scheme(self._id, self._what)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._id.hex()}, {self._what}>"
@@ -69,6 +68,11 @@ class Scheme(ABC, Generic[Features]):
     def id(self) -> bytes:
         """8 bytes that name this scheme with all its parameters and its secret."""
         return self._id
+
+    @property
+    def description(self) -> str:
+        """What the scheme is, in words, for errors."""
+        return self._what
 
     @property
     def is_keyed(self) -> bool:
@@ -164,9 +168,10 @@ class Scheme(ABC, Generic[Features]):
         return lambda fingerprint: self.relevance(features, fingerprint)
 
     def _require_own(self, *fingerprints: Fingerprint) -> None:
+        own = OfScheme(self._id, self._what)
         for fingerprint in fingerprints:
             instance(fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
-            require_same_scheme(self._id, fingerprint.scheme_id)
+            require_same_scheme(own, fingerprint)
 
     def _derive(self, purpose: bytes, size: int) -> bytes:
         """Derive `size` bytes from parameters and purpose (BLAKE3, keyed with any secret)."""

@@ -102,7 +102,10 @@ class SetScheme(FieldScheme[Iterable[str]]):
 
         """
         sets = several(batch, "batch", "sets of strings")
-        return [Fingerprint(_sketch(self._samples(features)), self._id) for features in sets]
+        return [
+            Fingerprint(_sketch(self._samples(features)), self._id, made_by=self._what)
+            for features in sets
+        ]
 
     def routing_keys(self, features: Iterable[str]) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""

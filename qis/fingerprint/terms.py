@@ -157,7 +157,12 @@ class TermScheme(Scheme[Terms]):
         for code in sorted((self._code[term] for term in rarest[: self.capacity]), reverse=True):
             sketch = sketch << self._bits | code
         sketch <<= _SKETCH_BITS - self._bits * self.capacity
-        return Fingerprint(sketch.to_bytes(SKETCH_SIZE, "big"), self.id, warnings=found.warnings)
+        return Fingerprint(
+            sketch.to_bytes(SKETCH_SIZE, "big"),
+            self.id,
+            warnings=found.warnings,
+            made_by=self._what,
+        )
 
     def fingerprints(self, batch: Iterable[Terms]) -> list[Fingerprint]:
         """The fingerprints of many sets of terms."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Literal
 
 from qis._declared import require_declared
+from qis._gate import checked
 from qis._given import instance, several
 from qis.about import Interest
 from qis.disclosure import Disclosure
@@ -116,6 +117,7 @@ class SynthesisLoop(Lifecycle):
 
     """
 
+    @checked
     def __init__(
         self,
         identity: Identity,
@@ -191,6 +193,7 @@ class SynthesisLoop(Lifecycle):
         """Counters since the loop was made."""
         return self._announcer.statistics
 
+    @checked
     async def publish(
         self,
         outcome: Outcome,
@@ -255,6 +258,7 @@ class SynthesisLoop(Lifecycle):
         )
         return self._sending(parts, published)
 
+    @checked
     async def observe(self, record: Any) -> Packet | Pending | None:
         """Distil a record and publish what comes of it; `None` if nothing does."""
         if self._distil is None:
@@ -269,6 +273,7 @@ class SynthesisLoop(Lifecycle):
         """Return the outcomes that wait for approval, oldest first."""
         return self._require_open().outbox.waiting()
 
+    @checked
     async def release(self, pending_id: str, *, approver: str, trust_clock: bool = False) -> Packet:
         """Publish an outcome that waited. The disclosure rules are checked again.
 
@@ -300,6 +305,7 @@ class SynthesisLoop(Lifecycle):
         self._sending(parts, packet)
         return packet
 
+    @checked
     async def reject(self, pending_id: str, *, approver: str, reason: str = "") -> None:
         """Drop an outcome that waited, so that it never leaves.
 
@@ -307,6 +313,7 @@ class SynthesisLoop(Lifecycle):
         """
         self._require_open().publisher.reject(pending_id, approver, reason)
 
+    @checked
     def dry_run(
         self,
         outcome: Outcome,
@@ -322,6 +329,7 @@ class SynthesisLoop(Lifecycle):
         """
         return self._require_open().dry_run(outcome, about, subjects, people)
 
+    @checked
     async def retract(
         self,
         study: Study | bytes | str,
@@ -364,6 +372,7 @@ class SynthesisLoop(Lifecycle):
         self._sending(parts, packet)
         return packet
 
+    @checked
     async def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
         """Confirm that this machine's date is right, and that of this site's last packets wrong.
 
@@ -400,6 +409,7 @@ class SynthesisLoop(Lifecycle):
         parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
         return packets
 
+    @checked
     async def watch(self, interest: Interest, *, people: int | None = None) -> None:
         """Receive packets of another interest too; it is registered when this returns.
 
@@ -410,10 +420,12 @@ class SynthesisLoop(Lifecycle):
         self._check_interest(checked, people)
         await self._require_open().intake.watch(self._completed(checked))
 
+    @checked
     async def unwatch(self, interest: Interest) -> None:
         """Stop receiving packets of an interest; those that came stay."""
         await self._require_open().intake.unwatch(self._completed(interest))
 
+    @checked
     def believe(self, roster: Roster) -> None:
         """Judge all evidence by another roster from now on, and synthesise again.
 
@@ -425,6 +437,7 @@ class SynthesisLoop(Lifecycle):
         self._options.transport.believe(roster)
         parts.begin()
 
+    @checked
     async def flush(self, timeout_s: float) -> bool:
         """Wait until all that was published is held; false if it is not within `timeout_s` seconds.
 
@@ -454,6 +467,7 @@ class SynthesisLoop(Lifecycle):
         """
         return self._require_open().sender.undelivered()
 
+    @checked
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
         """Return the newest synthesis of a study (given as such, by id or by question), if any.
 

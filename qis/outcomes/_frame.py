@@ -8,7 +8,6 @@ is to be dropped. What is only suspicious (ids that repeat, numbers that look li
 
 import math
 import re
-import warnings
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,16 +18,18 @@ from typing import Any, Final, Literal, NoReturn
 
 from qis._given import shown
 from qis.errors import InputError, MissingExtraError
+from qis.outcomes._frame_notices import (
+    check_ids,
+    is_missing,
+    key_of,
+    warn_of_serial_dates,
+)
 
 Levels = tuple[str, Any, Any]
 """A column, the level that counts as yes (event, treated arm), and the one that counts as no."""
 Missing = Literal["refuse", "drop"]
 
 _MOST_NAMED: Final = 5
-_ID_NAMES: Final = frozenset(
-    {"id", "patient", "patientid", "pid", "subject", "subjectid", "usubjid", "subjid", "mrn"}
-)
-_COUNT_NAMES: Final = frozenset({"freq", "frequency", "count", "counts", "n", "total", "number"})
 _LEVELS_OF: Final = {
     "event": "(column, level of an event, level of none)",
     "arm": "(column, treated arm, control arm)",
@@ -40,8 +41,6 @@ _DATE: Final = re.compile(
     r"|\d{1,2}[-. ]?(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*([-. ]?\d{2,4})?)\s*",
     re.IGNORECASE,
 )
-# A spreadsheet counts days from 1899-12-30: 1970-01-01 is 25569, 2099-12-31 is 73050.
-_SERIAL_DATES: Final = (25_569.0, 73_050.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +84,9 @@ class Table:
     def times(self, column: str, field: str) -> list[float]:
         """A column of durations, not negative, with a warning if they look like dates."""
         found = self.numbers(column, field, 0.0)
-        low, high = _SERIAL_DATES
-        if found and all(low <= value <= high and value == int(value) for value in found):
-            _warn(
-                f"{field}: column {column!r} goes from {min(found):.0f} to {max(found):.0f}, all "
-                "whole, as dates do that a spreadsheet has turned into numbers of days; times "
-                "are counted from each patient's own start",
-                depth=2,
-            )
+        warn_of_serial_dates(
+            found, column, field, "times are counted from each patient's own start"
+        )
         return found
 
     def flags(self, levels: Levels, field: str) -> list[bool]:
@@ -104,14 +98,15 @@ class Table:
             others = [v for v, is_known in zip(values, known, strict=True) if not is_known]
             row = self.rows[known.index(False)]
             hint = ""
-            if any(isinstance(v, (int, float)) and v > 1 for v in others):
+            counts = [v for v in others if isinstance(v, (int, float)) and v > 1]
+            if 2 * len(counts) > len(values):
                 hint = "; if each row is a whole arm, give its counts with events= and total="
             elif any(isinstance(v, date) or _DATE.fullmatch(str(v)) for v in others):
                 hint = "; a spreadsheet may have turned it into a date"
             elif any(str(v) in (str(yes), str(no)) for v in others):
                 hint = "; text and numbers are told apart, so give the level as it is in the table"
             found = ", ".join(
-                f"{v!r:.40} ({n})" for v, n in Counter(map(_key, others)).most_common(5)
+                f"{v!r:.40} ({n})" for v, n in Counter(map(key_of, others)).most_common(5)
             )
             _refuse(
                 field,
@@ -196,36 +191,12 @@ def read_table(
     kept = [row for row in range(number) if row not in left_out]
     if not kept:
         _refuse("frame", f"no row is left of {number}" if number else "the table has no rows")
-    _check_ids(patient, names, get, kept)
+    check_ids(patient, names, get, kept)
     return Table(
         {column: [values[row] for row in kept] for column, values in columns.items()},
         [row + 1 for row in kept],
         f"{len(left_out)} of {number} rows dropped, missing: {words}" if gaps else "",
     )
-
-
-def refuse_aggregated(frame: Any, used: Iterable[str]) -> None:
-    """Refuse a table of frequencies where one row a patient is expected.
-
-    It is one if no combination of levels comes twice, and an unused column that is named like a
-    frequency holds whole numbers, some above 1.
-    """
-    names, get = open_table(frame)
-    used = list(used)
-    combinations = list(zip(*(map(_key, get(column)) for column in used), strict=True))
-    if len(set(combinations)) != len(combinations):
-        return
-    for name in names:
-        if name.casefold() in _COUNT_NAMES and name not in used:
-            values = get(name)
-            whole = all(isinstance(v, (int, float)) and float(v).is_integer() for v in values)
-            if whole and any(value > 1 for value in values):
-                _refuse(
-                    "frequency",
-                    f"each row looks like a group of people, whose number is in column {name!r}: "
-                    f"give frequency={name!r}, or a table without this column if each row is one "
-                    "patient",
-                )
 
 
 def provenance(arms: Levels | None, treated: Sequence[bool], *others: str) -> str:
@@ -274,7 +245,18 @@ def open_table(frame: Any) -> tuple[list[str], Any]:
             f"{error!s:.160}",
             field="frame",
         ) from error
-    return names, lambda column: _nulls_as_none(table.get_column(column))
+    # The named levels of a pandas index are columns too: a site or an id is often there.
+    index: Any = nw.maybe_get_index(table)
+    levels = [] if index is None else list(index.names)
+    named = {name: i for i, name in enumerate(levels) if isinstance(name, str)}
+
+    def column_of(column: str) -> list[Any]:
+        if column in names:
+            return _nulls_as_none(table.get_column(column))
+        values: list[Any] = index.get_level_values(named[column]).tolist()
+        return values
+
+    return [*names, *(name for name in named if name not in names)], column_of
 
 
 def _nulls_as_none(series: Any) -> list[Any]:
@@ -309,33 +291,6 @@ def _column_of(given: Any, field: str) -> str:
     return name
 
 
-def _check_ids(patient: str | None, names: Sequence[str], get: Any, kept: Sequence[int]) -> None:
-    """Refuse ids that repeat where the caller named their column, else warn of what looks so."""
-    guessed = [name for name in names if re.sub(r"[^a-z]", "", name.casefold()) in _ID_NAMES]
-    for column in guessed if patient is None else [patient]:
-        values = get(column)
-        seen = Counter(_key(values[row]) for row in kept if not is_missing(values[row]))
-        again = [value for value, times in seen.items() if times > 1]
-        if not again:
-            continue
-        words = (
-            f"{len(again)} ids of column {column!r} are in several rows, such as {again[0]!r:.40}"
-        )
-        if patient is not None:
-            _refuse("patient", f"{words} ({seen[again[0]]} rows); each row must be one patient")
-        _warn(
-            f"{words}: each row is taken for one patient (patient={column!r} refuses this)", depth=3
-        )
-
-
-def is_missing(value: Any) -> bool:
-    """True of None, NaN, and the missing values of pandas and numpy."""
-    # pandas' NA and NaT are recognised by name, since pandas need not be there.
-    if value is None or type(value).__name__ in ("NAType", "NaTType", "MaskedConstant"):
-        return True
-    return isinstance(value, (float, Decimal)) and math.isnan(value)
-
-
 def _same(value: Any, level: Any) -> bool:
     """Whether a value is a level; a number and its text are two levels."""
     if isinstance(value, str) != isinstance(level, str):
@@ -344,19 +299,6 @@ def _same(value: Any, level: Any) -> bool:
         return bool(value == level)
     except (TypeError, ValueError):  # a cell that is an array, or times with and without a zone
         return False
-
-
-def _key(value: Any) -> Any:
-    try:
-        hash(value)
-    except TypeError:
-        return repr(value)
-    return value
-
-
-def _warn(message: str, depth: int) -> None:
-    """Warn at the line that called `from_frame`, which is `depth` calls above this one's caller."""
-    warnings.warn(message, UserWarning, stacklevel=depth + 2)
 
 
 def _refuse(field: str, message: str) -> NoReturn:

@@ -41,10 +41,11 @@ from qis.outcomes._frame import (
     Levels,
     Missing,
     Table,
+    open_table,
     provenance,
     read_table,
-    refuse_aggregated,
 )
+from qis.outcomes._frame_notices import refuse_aggregated
 from qis.outcomes._poisson import PoissonRates
 from qis.outcomes.effect import Effect
 from qis.outcomes.measures import measure_named
@@ -204,7 +205,8 @@ class Counts(Outcome):
         }
         table = read_table(frame, used, missing=missing, patient=patient)
         if event is not None and frequency is None and person_time is None:
-            refuse_aggregated(frame, [levels[0] for levels in (arm, event) if levels is not None])
+            columns = [levels[0] for levels in (arm, event) if levels is not None]
+            refuse_aggregated(*open_table(frame), columns, "give frequency={!r}")
         if event is not None:
             people = [1] * len(table.rows)
             if frequency is not None:

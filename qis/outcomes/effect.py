@@ -22,7 +22,6 @@ from qis.outcomes._base import (
     check_real,
     set_counts,
 )
-from qis.outcomes._fitted import read_fitted
 from qis.outcomes._frame import Missing, read_table
 from qis.outcomes._printed import middle_and_half
 from qis.outcomes.measures import MEASURES, MEASURES_BY_CODE, measure_named
@@ -301,6 +300,8 @@ class Effect(Outcome):
             not fit it, or if the estimate is where a fit ends that has no finite maximum.
 
         """
+        from qis.outcomes._fitted import read_fitted  # noqa: PLC0415  seldom needed
+
         fitted = read_fitted(result, term)
         declared = study.measure if isinstance(study, Study) and measure is None else measure
         if declared is None:

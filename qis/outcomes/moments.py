@@ -36,7 +36,8 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._data_summary import DataSummary
-from qis.outcomes._frame import Levels, Missing, provenance, read_table
+from qis.outcomes._frame import Levels, Missing, open_table, provenance, read_table
+from qis.outcomes._frame_notices import refuse_aggregated, warn_of_serial_dates
 from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes._row_groups import levels_of, shares_of
 from qis.outcomes.effect import Effect
@@ -217,6 +218,13 @@ class Moments(Outcome):
         numbers = None if value is None else np.array(table.numbers(value, "value"), dtype=float)
         if numbers is not None:
             rows = [_Arm(1, x, 0.0) for x in numbers.tolist()]
+            refuse_aggregated(
+                *open_table(frame),
+                [] if arm is None else [arm[0]],
+                "give mean=, standard_deviation= and total={!r}",
+            )
+            why = "the mean of dates is no outcome"
+            warn_of_serial_dates(numbers.tolist(), str(value), "value", why, measured=True)
         else:
             people = table.whole_numbers(str(total), "total", 1)
             errors = table.numbers(str(standard_deviation), "standard_deviation", 0.0)

@@ -43,7 +43,8 @@ from qis.outcomes._base import (
     set_counts,
 )
 from qis.outcomes._curves import POINTS, Curves
-from qis.outcomes._frame import Levels, Missing, provenance, read_table
+from qis.outcomes._frame import Levels, Missing, open_table, provenance, read_table
+from qis.outcomes._frame_notices import refuse_aggregated
 from qis.outcomes._sampling import (
     FURTHEST,
     Evaluate,
@@ -339,6 +340,8 @@ class LikelihoodProfile(Outcome):
         used = {"time": time, "event": event, "treated": treated, "strata": strata, "entry": entry}
         table = read_table(frame, used, missing=missing, patient=patient)
         arms = table.flags(treated, "treated")
+        levels = [treated[0], event[0]]
+        refuse_aggregated(*open_table(frame), levels, "repeat each row as often as {!r} says")
         profile = cls.from_survival(
             times=table.times(time, "time"),
             events=table.flags(event, "event"),

@@ -44,8 +44,9 @@ def screen(data: bytes, *, now: float | None = None) -> bytes:
 
     """
     if len(data) != PACKET_SIZE:
+        hint = ", and these look like its hexadecimal digits" if _is_hex(data) else ""
         raise PacketSizeError(
-            f"{len(data)} bytes; a packet has exactly {PACKET_SIZE}",
+            f"{len(data)} bytes; a packet has exactly {PACKET_SIZE}{hint}",
             field="length",
             actual=len(data),
             limit=PACKET_SIZE,
@@ -121,3 +122,8 @@ def issuer_key(data: bytes) -> bytes:
 def content_id(data: bytes) -> bytes:
     """The id that these 512 bytes have if they are a packet. Store it only once they verified."""
     return blake3(data[_layout.CONTENT]).digest()
+
+
+def _is_hex(data: bytes) -> bool:
+    """True if somebody has stored a packet as text; it looks at one length only."""
+    return len(data) == 2 * PACKET_SIZE and not bytes(data).strip(b"0123456789abcdefABCDEF")

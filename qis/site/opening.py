@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from qis._gate import checked
 from qis.errors import QISError
 from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
 from qis.health import HealthState
@@ -36,6 +37,7 @@ _ROSTER_LOOK_S: Final = 10.0
 _log = logging.getLogger("qis.site")
 
 
+@checked
 def open_site(
     path: str | PathLike[str],
     *,

@@ -6,7 +6,6 @@ from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
-from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
 from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
@@ -28,7 +27,6 @@ __all__ = [
     "CombinedQuadratics",
     "EggerTest",
     "HeavyTailed",
-    "Heterogeneity",
     "InfluenceTable",
     "LeftOut",
     "Marginal",
@@ -49,7 +47,6 @@ __all__ = [
     "combine_quadratics",
     "egger_test",
     "heavy_tailed",
-    "heterogeneity_of",
     "influence",
     "inverse_variance",
     "mantel_haenszel",

@@ -5,6 +5,7 @@ is, so that a quintic through value, slope and curvature at both ends of a step 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -45,11 +46,15 @@ class Knots:
     ends: Floats
 
     @classmethod
-    def of(cls, rows: Tables | Rates) -> Self:
-        """The rows at close points over all their spans."""
+    def of(cls, rows: Tables | Rates, error: float) -> Self:
+        """The rows at close points over all their spans, none being sharper than `error`.
+
+        The points are the same for all rows whose spans end between the same multiples of 4.
+        """
         low, high = rows.span
-        first, last = float(low.min()) - _MARGIN, float(high.max()) + _MARGIN
-        widest = (46080.0 * _ERROR / max(float(rows.sharpest.max()), 1e-3)) ** (1.0 / 6.0)
+        first = 4.0 * math.floor(float(low.min()) / 4.0) - _MARGIN
+        last = 4.0 * math.ceil(float(high.max()) / 4.0) + _MARGIN
+        widest = (46080.0 * _ERROR * min(error, 30.0) ** 2) ** (1.0 / 6.0)
         count = math.ceil((last - first) / min(widest, _WIDEST)) + 1
         points = np.linspace(first, last, count)
         step = float(points[1] - points[0])
@@ -77,22 +82,49 @@ class Knots:
 
     def value(self, theta: Floats) -> Floats:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
-        cells = self.coefficients.shape[2]
-        offset = (theta - self.start) / self.step
-        cell = np.clip(np.floor(offset), 0, cells - 1).astype(np.intp)
-        where = np.clip(offset - cell, 0.0, 1.0)
+        cell, where = self._cells(theta)
         powers = self.coefficients[:, :, cell]
         total: Floats = powers[5]
         for power in (4, 3, 2, 1, 0):
             total = total * where + powers[power]
-        last = self.start + self.step * cells
-        for side, distance in ((0, self.start - theta), (1, theta - last)):
-            beyond = distance > 0.0
-            if not beyond.any():
-                continue
-            # As of sampled curves: far out a slope nears its limit by a factor e for each unit.
-            value, slope, limit = self.ends[side][:, :, np.newaxis]
-            sign = 1.0 if side else -1.0
-            far = distance[beyond]
+        for beyond, sign, far, (value, slope, limit) in self._tails(theta):
             total[:, beyond] = value + sign * (limit * far - (slope - limit) * np.expm1(-far))
         return total
+
+    def evaluate(self, theta: Floats) -> tuple[Floats, Floats, Floats]:
+        """Log-likelihoods, first and second derivatives, each of shape (k, m)."""
+        cell, where = self._cells(theta)
+        powers = self.coefficients[:, :, cell]
+        slopes: Floats = 5.0 * powers[5]
+        bends: Floats = 20.0 * powers[5]
+        for power in (4, 3, 2, 1):
+            slopes = slopes * where + power * powers[power]
+        for power in (4, 3, 2):
+            bends = bends * where + power * (power - 1) * powers[power]
+        slopes /= self.step
+        bends /= self.step * self.step
+        for beyond, sign, far, (_, slope, limit) in self._tails(theta):
+            slopes[:, beyond] = limit + (slope - limit) * np.exp(-far)
+            bends[:, beyond] = -sign * (slope - limit) * np.exp(-far)
+        return self.value(theta), slopes, bends
+
+    def _cells(self, theta: Floats) -> tuple[NDArray[np.intp], Floats]:
+        """The step in which each theta lies, and its position there, in [0, 1]."""
+        cells = self.coefficients.shape[2]
+        offset = (theta - self.start) / self.step
+        cell = np.clip(np.floor(offset), 0, cells - 1).astype(np.intp)
+        return cell, np.clip(offset - cell, 0.0, 1.0)
+
+    def _tails(
+        self, theta: Floats
+    ) -> Iterator[tuple[NDArray[np.bool_], float, Floats, tuple[Floats, Floats, Floats]]]:
+        """Beyond an end: which theta, on which side, how far; value, slope and limiting slope.
+
+        As of sampled curves: far out a slope nears its limit by a factor e for each unit.
+        """
+        last = self.start + self.step * self.coefficients.shape[2]
+        for side, distance in ((0, self.start - theta), (1, theta - last)):
+            beyond = distance > 0.0
+            if beyond.any():
+                value, slope, limit = self.ends[side][:, :, np.newaxis]
+                yield beyond, 1.0 if side else -1.0, distance[beyond], (value, slope, limit)

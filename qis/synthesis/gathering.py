@@ -174,8 +174,8 @@ def gather(
     poolable: list[tuple[Packet, Poolable]] = []
     for packet in review.evidence:
         outcome, name = packet.outcome, review.site_names[packet.id]
-        if outcome.question != question:
-            left_out.append(LeftOut(packet, name, *_of_another_question(outcome, question)))
+        if (why := _not_as_declared(packet, question, study)) is not None:
+            left_out.append(LeftOut(packet, name, *why))
         elif isinstance(outcome, Derived) and model == "fixed":
             poolable.append((packet, _estimate_of(outcome)))
         elif isinstance(outcome, Derived):
@@ -290,6 +290,21 @@ def _of_another_question(outcome: Outcome, question: str) -> tuple[str, str]:
         "another question",
         f"It carries this study's id but asks {outcome.question!r}; this synthesis is of "
         f"{question!r}. They are never pooled: agree on one Study, whose id fixes its question.",
+    )
+
+
+def _not_as_declared(packet: Packet, question: str, study: Study | None) -> tuple[str, str] | None:
+    """Why a packet under the study's id is not of that study, if it is not."""
+    if packet.outcome.question != question:
+        return _of_another_question(packet.outcome, question)
+    scheme = packet.fingerprint.scheme_id.hex()
+    if study is None or study.scheme in {"", scheme}:
+        return None
+    return (
+        "another scheme",
+        f"Its fingerprint is of the scheme {scheme}; the study declares {study.scheme}. Its site "
+        "works with other features, parameters or another secret: it reached, and was reached "
+        "by, other sites than the study says.",
     )
 
 

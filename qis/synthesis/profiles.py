@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -12,11 +12,16 @@ from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.outcomes._curves import Curves, Floats
-from qis.synthesis._foresight import PRIOR_POINT, Foresight
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import Likelihood, Poolable, check_poolable, is_informative
+from qis.synthesis.currency import (
+    Likelihood,
+    Poolable,
+    check_poolable,
+    has_tails,
+    is_informative,
+)
 from qis.synthesis.marks import SENTENCES, Mark
 from qis.synthesis.random_effects import open_limit, posterior_of_mean
 
@@ -53,14 +58,6 @@ class PooledProfiles:
         In words, what stands in the way of an estimate, and the marks; empty if nothing does.
     marks
         Reasons for caution about the numbers.
-    prediction_interval
-        Random: central posterior interval for the true effect of a further site like these; `None`
-        without a posterior.
-    prior_share
-        Random: how much of what is said of tau is its prior: the overlap of the prior and posterior
-        densities, 0 to 1 (1: the sites say nothing of it). `None` without a posterior.
-    under_twice_the_scale
-        Random, with the mark `prior_contradicted`: the result under twice the prior's scale.
 
     """
 
@@ -76,18 +73,6 @@ class PooledProfiles:
     uninformative: tuple[int, ...]
     note: str
     marks: tuple[Mark, ...] = ()
-    prediction_interval: Interval | None = None
-    prior_share: float | None = None
-    under_twice_the_scale: "PooledProfiles | None" = None
-
-    @property
-    def interval_kind(self) -> Literal["confidence", "credible"]:
-        """What `interval` is: of a posterior, credible; else by likelihood, confidence.
-
-        A confidence interval covers the truth in that share of repetitions; a credible one holds
-        it with that probability, given the priors.
-        """
-        return "confidence" if self.tau is None else "credible"
 
 
 @checked
@@ -169,40 +154,22 @@ def pool_sites(
     tau_scale: float | None,
     mean_scale: float | None = None,
     level: float = 0.95,
-    _is_first: bool = True,
 ) -> PooledProfiles:
     """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect."""
     says = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
     informative = tuple(k for k, site in enumerate(says) if site)
     uninformative = tuple(k for k, site in enumerate(says) if not site)
-    wider = None
     if tau_scale is None:
         answer = common_effect([outcome for site in says for outcome in site], level)
     elif informative:
-        parts = [Likelihood.of(site) for site in says if site]
+        # Floating-point sums depend on order: that of the content gives every node the same bits.
+        ordered = sorted((site for site in says if site), key=_content)
+        parts = [Likelihood.of(site) for site in ordered]
         answer = _random(parts, tau_scale, mean_scale, level)
-        answer = answer._replace(marks=(*answer.marks, *_on_the_prior(answer, len(parts))))
-        if Mark.PRIOR_CONTRADICTED in answer.marks and _is_first:
-            wider = pool_sites(
-                sites,
-                measure=measure,
-                tau_scale=2.0 * tau_scale,
-                mean_scale=mean_scale,
-                level=level,
-                _is_first=False,
-            )
+        if len(parts) == 1 and answer.estimate is not None:
+            answer = answer._replace(marks=(*answer.marks, Mark.PRIOR_DOMINATED))
     else:
         answer = Answer(note=_SILENT)
-    foresight = answer.foresight
-    words = {
-        "sites": len(informative),
-        "share": foresight.prior_share if foresight else 0.0,
-        "beyond": foresight.beyond_prior if foresight else 0.0,
-        "point": PRIOR_POINT * (tau_scale or 0.0),
-    }
-    sentences = [SENTENCES[mark].format(**words) for mark in answer.marks]
-    if wider is not None:
-        sentences.append(f"Under twice the scale: {_in_numbers(wider)}.")
     return PooledProfiles(
         measure=measure,
         model="fixed" if tau_scale is None else "random",
@@ -214,40 +181,13 @@ def pool_sites(
         tau_interval=answer.tau_interval,
         informative=informative,
         uninformative=uninformative,
-        note=" ".join(filter(None, (answer.note, *sentences))),
+        note=" ".join(filter(None, (answer.note, *(SENTENCES[mark] for mark in answer.marks)))),
         marks=answer.marks,
-        prediction_interval=foresight.prediction if foresight else None,
-        prior_share=foresight.prior_share if foresight else None,
-        under_twice_the_scale=wider,
     )
 
 
-_FEW = 4
-"""Up to so many sites the share of the prior on tau is told."""
-_BEYOND = 0.25
-"""Sites that differ by tau up to 0.3 reach this probability in 0-3 % of sets under a prior of scale
-0.5, those that differ by 1 in 48-90 % (3 to 20 sites)."""
-
-
-def _on_the_prior(answer: "Answer", informative: int) -> Iterator[Mark]:
-    """What is to be said of the prior on tau beside a posterior."""
-    if answer.foresight is None:
-        return
-    if informative == 1:
-        yield Mark.PRIOR_DOMINATED
-    elif informative <= _FEW:
-        yield Mark.FEW_SITES
-    if answer.foresight.beyond_prior > _BEYOND:
-        yield Mark.PRIOR_CONTRADICTED
-
-
-def _in_numbers(result: PooledProfiles) -> str:
-    """Estimate, interval and tau, ratios on their own scale."""
-    back = measure_named(result.measure).back
-    low, high = (back(limit) for limit in result.interval)
-    middle = "no estimate" if result.estimate is None else f"{back(result.estimate):.3g}"
-    tau = "" if result.tau is None else f", tau {result.tau:.3g}"
-    return f"{middle} [{low:.3g}, {high:.3g}]{tau}"
+def _content(site: Sequence[Poolable]) -> list[bytes]:
+    return sorted(outcome.encoded() for outcome in site)
 
 
 _SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
@@ -263,7 +203,6 @@ class Answer(NamedTuple):
     tau_interval: Interval | None = None
     note: str = ""
     marks: tuple[Mark, ...] = ()
-    foresight: Foresight | None = None
 
 
 def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
@@ -390,30 +329,28 @@ def _random(
             note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
             marks=_marks(Likelihood.sum(sites), [border], 1.0),
         )
-    whole = Likelihood.sum(sites)
-    origin, unit = whole.frame
-    if mean_scale is not None:  # its prior is about 0
-        origin, mean_scale = 0.0, mean_scale / unit
+    # Where the measure has units, that of the prior: it does not change with the evidence.
+    unit = 1.0
+    if any(has_tails(site.exact) for site in sites):
+        unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
     found = posterior_of_mean(
-        [site.moved(origin, unit) for site in sites],
+        [site.moved(0.0, unit) for site in sites],
         tau_scale=tau_scale / unit,
-        mean_scale=mean_scale,
+        mean_scale=None if mean_scale is None else mean_scale / unit,
         level=level,
     )
     low, high = found.interval
-    next_low, next_high = found.foresight.prediction
     read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
     return Answer(
-        estimate=origin + unit * found.median,
+        estimate=unit * found.median,
         standard_error=unit * found.sd,
-        interval=(origin + unit * low, origin + unit * high),
+        interval=(unit * low, unit * high),
         tau=unit * found.tau,
         tau_interval=(unit * found.tau_interval[0], unit * found.tau_interval[1]),
-        foresight=found.foresight._replace(
-            prediction=(origin + unit * next_low, origin + unit * next_high)
-        ),
         marks=_of_doubts(
-            found.slope_error, _lost(whole.curves, np.array(read), found.tau), found.sd
+            found.slope_error,
+            _lost(Likelihood.sum(sites).curves, np.array(read), found.tau),
+            found.sd,
         ),
     )
 

@@ -1,54 +1,43 @@
 """Random effects for whole log-likelihoods: each site's own effect is integrated out.
 
 The model is ``theta_i ~ N(mu, tau²)`` with a half-normal prior on tau and a flat or normal one on
-mu. Given (mu, tau) a site contributes the integral of its likelihood against that normal density:
-in closed form if it is normal itself, else by Gauss-Hermite quadrature where tau is small beside
-its width and by the trapezoid rule, which converges geometrically, where tau is not. mu and tau
-live on a grid that is narrowed to where the posterior is. No random numbers: the same evidence,
-the same bits.
+mu. A site's part is its log-marginal (`qis.synthesis.marginals`), one number a point of (mu, tau);
+the parts add up, and the sum is interpolated between the points (`qis.synthesis.lattice`). mu and
+tau are then integrated over a grid that is narrowed to where the posterior is. No random numbers:
+the same evidence, the same bits.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.outcomes._conditional import Rates, Tables
-from qis.outcomes._curves import Curves
+from qis.errors import InputError
 from qis.outcomes._means import MeanDifferences, Means
-from qis.outcomes._poisson import PoissonRates
 from qis.synthesis._density import Density
-from qis.synthesis._foresight import Foresight, of_grid
-from qis.synthesis._knots import Knots
-from qis.synthesis._pooled_curve import border, maximum_of
+from qis.synthesis._pooled_curve import border
 from qis.synthesis.bayesian import mean_and_tau
-from qis.synthesis.currency import Exact, Likelihood, exact_rows, has_tails
+from qis.synthesis.currency import Likelihood, has_tails
+from qis.synthesis.lattice import Panel, TauPoints, mean_matrix
+from qis.synthesis.marginals import Marginals
 
 Floats = NDArray[np.float64]
 
-_COARSE_TAUS: Final = 13
 _COARSE: Final = (81, 13)
 _FINE: Final = (161, 41)
 """Numbers of grid points of mu and of tau."""
-_MARGIN: Final = 20.0
-"""How far the first grid goes beyond the outermost points of the likelihoods, at least."""
 _NEGLIGIBLE: Final = 22.0
 """Where the log posterior is this far under its largest value, it is left out."""
-_WIDEST_TAU: Final = 6.5
-"""Largest tau, in units of the prior's scale: 1e-10 of the prior's mass lies beyond."""
-_NODES, _WEIGHTS = np.polynomial.hermite.hermgauss(9)
-_LEGENDRE = np.polynomial.legendre.leggauss(12)
-_PANEL, _PANEL_WEIGHTS = (_LEGENDRE[0] + 1.0) / 2.0, _LEGENDRE[1] / 2.0
-"""Points in [0, 1] and their weights."""
-_REACH: Final = 8.5
-"""Standard deviations about a mean beyond which nothing is left."""
-_LONGEST: Final = 1 << 16
-"""Most points at which sites' likelihoods are evaluated."""
-_CELLS: Final = 1 << 22
-"""Most numbers in one array; bounds the memory to 32 MiB each."""
+_MARGIN: Final = 8.0
+"""Panels are added until the log posterior is this much further down."""
+_WIDEST: Final = 1
+"""Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
+have their nearest singularities at a distance of pi."""
+_PANELS: Final = 2_000
+"""Most panels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +50,6 @@ class MeanEffect:
     interval: tuple[float, float]
     tau: float
     tau_interval: tuple[float, float]
-    foresight: Foresight
     slope_error: float
     """How much the slope of the log-likelihood of the mean may be wrong at the median or a limit,
     for want of samples where sites' effects may lie."""
@@ -86,21 +74,25 @@ def posterior_of_mean(
     """
     if all(site.is_parabola for site in sites):
         return _of_normal_sites(sites, tau_scale, mean_scale, level)
-    evidence = _Evidence(sites)
-    grid = _Grid(evidence.first_means(tau_scale, mean_scale), _taus(tau_scale, _COARSE_TAUS))
-    for count in (_COARSE, _COARSE, _FINE):
-        grid = _narrowed(grid, _log_density(evidence, grid, tau_scale, mean_scale), *count)
-    density = np.exp(_log_density(evidence, grid, tau_scale, mean_scale))
+    surface = _Surface(sites, tau_scale, mean_scale)
+    surface.cover()
+    points = surface.tau_points
+    grid = surface.narrowed(surface.means, points.taus[points.taus <= points.widest], *_COARSE)
+    for count in (_COARSE, _FINE):
+        grid = surface.narrowed(*grid, *count)
+    means, taus = grid
+    logs = surface.log_density(means, taus)
+    density = np.exp(logs - logs.max())
     over_taus = density.copy()
     over_taus[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
     of_mean = Density(
-        start=float(grid.means[0]), step=grid.mean_step, heights=over_taus.sum(axis=0)
+        start=float(means[0]), step=float(means[1] - means[0]), heights=over_taus.sum(axis=0)
     )
     of_tau = Density(
-        start=float(grid.taus[0]),
-        step=float(grid.taus[1] - grid.taus[0]),
+        start=float(taus[0]),
+        step=float(taus[1] - taus[0]),
         heights=density.sum(axis=1),
-        is_even=bool(grid.taus[0] == 0.0),
+        is_even=bool(taus[0] == 0.0),
     )
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
     mean, sd = of_mean.mean_and_sd
@@ -111,8 +103,7 @@ def posterior_of_mean(
         mean=mean,
         sd=sd,
         interval=interval,
-        foresight=of_grid(grid.means, grid.taus, density, tau_scale=tau_scale, level=level),
-        slope_error=evidence.slope_error(np.array((interval[0], median, interval[1])), tau),
+        slope_error=surface.slope_error(np.array((interval[0], median, interval[1])), tau),
         tau=tau,
         tau_interval=(of_tau.quantile(tails[0]), of_tau.quantile(tails[1])),
     )
@@ -121,7 +112,7 @@ def posterior_of_mean(
 def _of_normal_sites(
     sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None, level: float
 ) -> MeanEffect:
-    mean, tau, foresight = mean_and_tau(
+    mean, tau = mean_and_tau(
         [site.centre for site in sites],
         [site.precision**-0.5 for site in sites],
         tau_scale=tau_scale,
@@ -133,7 +124,6 @@ def _of_normal_sites(
         mean=mean.mean,
         sd=mean.sd,
         interval=mean.interval,
-        foresight=foresight,
         tau=tau.median,
         tau_interval=tau.interval,
         slope_error=0.0,
@@ -143,306 +133,235 @@ def _of_normal_sites(
 def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, side: int) -> float:
     """The mu at which its log-likelihood is `drop` below the limit, on a side where it never falls.
 
-    Tau is integrated out against its prior. As mu goes to that side, every site's contribution goes
-    to its own limit whatever tau is, so the limit is known exactly and no range enters.
+    Tau is integrated out against its prior. As mu goes to that side, every site's contribution
+    rises to its own limit whatever tau is, so the limit is known exactly and no range enters.
     """
-    evidence = _Evidence(sites)
+    surface = _Surface(sites, tau_scale, None)
     limit = math.fsum(site.limits[0 if side < 0 else 1] for site in sites)
-    taus = _taus(tau_scale, _FINE[1])
+    taus = np.linspace(0.0, surface.tau_points.widest, 2 * _FINE[1])
     prior = np.exp(-0.5 * (taus / tau_scale) ** 2)
     prior[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
     prior /= prior.sum()
 
-    def heights(means: Floats) -> Floats:
-        logs = evidence.log_marginal(_Grid(means, taus))
+    def holds(means: Floats) -> NDArray[np.bool_]:
+        logs = surface.log_likelihood(means, taus)
         top = logs.max(axis=0)
         integrated: Floats = top + np.log((prior[:, np.newaxis] * np.exp(logs - top)).sum(axis=0))
-        return integrated
+        return integrated >= limit - drop
 
-    def holds(means: Floats) -> NDArray[np.bool_]:
-        return heights(means) >= limit - drop
-
-    ends = [end for site in sites for end in site.span]
-    far = (max(ends) if side > 0 else min(ends)) + side * (40.0 + _REACH * float(taus[-1]))
-    near = far - side
-    while holds(np.array([near]))[0]:
-        near -= side * max(1.0, abs(far - near))
-    return border(holds, far, near)
+    while not holds(surface.ends[side > 0])[0]:
+        surface.extend(side)
+    while holds(surface.ends[side < 0])[0]:
+        surface.extend(-side)
+    return border(holds, float(surface.ends[side > 0][0]), float(surface.ends[side < 0][0]))
 
 
-def marginal_bend(site: Likelihood, middle: float, step: float, tau: float) -> float:
-    """Curvature at `middle` of a site's log-likelihood of the mean, positive where it bends down.
+def marginal_bends(
+    sites: Sequence[Likelihood], middle: float, step: float, tau: float
+) -> list[float]:
+    """Curvature at `middle` of each site's log-likelihood of the mean, positive if it bends down.
 
     The site's own effect is integrated out given tau; the curvature is the second difference over
-    `step` to each side.
+    `step` to each side, but for normal likelihoods, of which it is known.
     """
-    origin, unit = site.frame
-    means = (np.array([middle - step, middle, middle + step]) - origin) / unit
-    grid = _Grid(means, np.array([tau / unit]))
-    ((low, peak, high),) = _Evidence([site.moved(origin, unit)]).log_marginal(grid).tolist()
-    return float((2.0 * peak - low - high) / step**2)
+    normal = [1.0 / (1.0 / each.precision + tau**2) for each in sites if each.is_parabola]
+    if len(normal) == len(sites):
+        return normal
+    known = iter(normal)
+    found = iter(_second_differences([s for s in sites if not s.is_parabola], middle, step, tau))
+    return [next(known) if each.is_parabola else next(found) for each in sites]
 
 
-class _Grid(NamedTuple):
-    """Points of mu, ascending and (but for the first grid) equally spaced, and of tau."""
+def _second_differences(
+    sites: Sequence[Likelihood], middle: float, step: float, tau: float
+) -> list[float]:
+    unit = 1.0
+    if any(has_tails(site.exact) for site in sites):  # these have units
+        unit = math.ldexp(1.0, math.frexp(tau)[1] - 1)
+    moved = [site.moved(0.0, unit) for site in sites]
+    means, taus = np.array([middle - step, middle, middle + step]) / unit, np.array([tau / unit])
+    points = TauPoints.for_errors(tau / unit, min(site.finest for site in moved))
+    bends, marginals = _Bends(moved), Marginals(moved)
+    panels = [bends.about(float(means[0]))]
+    while panels[-1].ends[1] < means[2]:
+        panels.append(bends.widest(panels[-1].ends[1], 1))
+    values = np.concatenate([marginals.on(panel, points.taus)[0] for panel in panels], axis=2)
+    found = (points.matrix(taus) @ values @ mean_matrix(panels, means).T)[:, 0]
+    curvature: Floats = (2.0 * found[:, 1] - found[:, 0] - found[:, 2]) / step**2
+    return [float(each) for each in curvature]
 
-    means: Floats
-    taus: Floats
+
+class _Surface:
+    """The log-marginals of (mu, tau), summed over sites, on as many panels as are asked for."""
+
+    def __init__(
+        self, sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None
+    ) -> None:
+        self.tau_points = TauPoints.for_errors(tau_scale, min(site.finest for site in sites))
+        self._taus = self.tau_points.taus
+        self._tau_scale, self._mean_scale = tau_scale, mean_scale
+        self._marginals = Marginals(sites)
+        self._bends = _Bends(sites)
+        self._panels = [self._bends.first()]
+        self._sums: dict[Panel, tuple[Floats, Floats]] = {}
+        self._add(self._panels[0])
+
+    def _add(self, panel: Panel) -> None:
+        values, bounds = self._marginals.on(panel, self._taus)
+        self._sums[panel] = values.sum(axis=0), bounds.sum(axis=0)
 
     @property
-    def mean_step(self) -> float:
-        """Distance of the first two points of mu."""
-        return float(self.means[1] - self.means[0])
+    def means(self) -> Floats:
+        """The points of mu, ascending, those between two panels once."""
+        return np.unique(np.concatenate([panel.points for panel in self._panels]))
 
+    @property
+    def ends(self) -> tuple[Floats, Floats]:
+        """Least and greatest point of mu, each of shape (1,)."""
+        low, high = self._panels[0].ends[0], self._panels[-1].ends[1]
+        return np.array([low]), np.array([high])
 
-def _taus(tau_scale: float, count: int) -> Floats:
-    return np.linspace(0.0, _WIDEST_TAU * tau_scale, count)
+    def extend(self, side: int) -> None:
+        """Add a panel on a side (-1 or 1).
 
+        Raises
+        ------
+        InputError
+            If there are too many.
 
-def _log_density(
-    evidence: "_Evidence", grid: _Grid, tau_scale: float, mean_scale: float | None
-) -> Floats:
-    """Log posterior less its largest value, shape (taus, means)."""
-    logs = evidence.log_marginal(grid)
-    logs -= 0.5 * (grid.taus[:, np.newaxis] / tau_scale) ** 2
-    if mean_scale is not None:
-        logs -= 0.5 * (grid.means / mean_scale) ** 2
-    logs -= logs.max()
-    return logs
+        """
+        if len(self._panels) >= _PANELS:
+            raise InputError(
+                "the sites' effects lie so far from each other, beside their standard errors, that "
+                "the posterior cannot be resolved; check units and tau_scale",
+                field="tau_scale",
+                actual=self._tau_scale,
+            )
+        if side > 0:
+            self._panels.append(self._bends.widest(self._panels[-1].ends[1], 1))
+            self._add(self._panels[-1])
+        else:
+            self._panels.insert(0, self._bends.widest(self._panels[0].ends[0], -1))
+            self._add(self._panels[0])
 
+    def cover(self) -> None:
+        """Add panels until nothing of the posterior is left beyond."""
+        best = -math.inf
+        sides = {-1, 1}
+        while sides:
+            for side in sorted(sides):
+                panel = self._panels[-1 if side > 0 else 0]
+                logs = self._sums[panel][0] + self._prior(panel.points, self._taus)
+                best = max(best, float(logs.max()))
+                outer, inner = (logs[:, -1], logs[:, -2]) if side > 0 else (logs[:, 0], logs[:, 1])
+                low = (outer <= inner) & (outer < best - _NEGLIGIBLE - _MARGIN)
+                if low.all() and self._bends.are_within(panel, side):
+                    sides.discard(side)
+                else:
+                    self.extend(side)
 
-def _narrowed(grid: _Grid, log_density: Floats, means: int, taus: int) -> _Grid:
-    """A grid of `means` times `taus` equally spaced points over the part that matters."""
-    ends = []
-    for points, axis in ((grid.means, 0), (grid.taus, 1)):
-        matters = np.flatnonzero(log_density.max(axis=axis) > -_NEGLIGIBLE)
-        first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, points.size - 1)
-        ends.append((float(points[first]), float(points[last])))
-    return _Grid(np.linspace(*ends[0], means), np.linspace(*ends[1], taus))
+    def _prior(self, means: Floats, taus: Floats) -> Floats:
+        logs: Floats = -0.5 * (taus[:, np.newaxis] / self._tau_scale) ** 2
+        if self._mean_scale is not None:
+            logs = logs - 0.5 * (means / self._mean_scale) ** 2
+        return logs
 
+    def log_likelihood(self, means: Floats, taus: Floats) -> Floats:
+        """Summed log-marginals at means within the panels, shape (taus, means)."""
+        return self._interpolated(0, means, taus)
 
-class _Evidence:
-    """Sites' marginal likelihoods of (mu, tau)."""
-
-    def __init__(self, sites: Sequence[Likelihood]) -> None:
-        parabolas = [site for site in sites if site.is_parabola]
-        self._centres = np.array([site.centre for site in parabolas])
-        self._variances = np.array([1.0 / site.precision for site in parabolas])
-        by_sharpness: dict[int, list[Likelihood]] = {}
-        for site in sites:
-            if not site.is_parabola:
-                octave = math.frexp(min(site.finest, 1.0))[1]
-                by_sharpness.setdefault(octave, []).append(site)
-        self._curved = [_Curved(by_sharpness[octave]) for octave in sorted(by_sharpness)]
-        self._total = Likelihood.sum(sites)
-
-    def first_means(self, tau_scale: float, mean_scale: float | None) -> Floats:
-        """Points that surely span the posterior's mass, close together where it may be sharp."""
-        low, high = self._total.span
-        margin = _MARGIN + 2.0 * _WIDEST_TAU * tau_scale
-        points = [np.linspace(low - margin, high + margin, 301)]
-        peak, _ = maximum_of(self._total)
-        if math.isfinite(peak):
-            points.append(peak + self._total.finest * np.linspace(-12.0, 12.0, 61))
-        if has_tails(self._total.exact):
-            # The posterior may have a peak at each site.
-            errors = self._total.exact.sharpest**-0.5
-            near = self._total.exact.centre + np.multiply.outer(np.linspace(-6.0, 6.0, 13), errors)
-            points.append(near.ravel())
-        if mean_scale is not None:
-            points.append(np.linspace(-9.0, 9.0, 101) * mean_scale)
-        return np.unique(np.concatenate(points))
-
-    def log_marginal(self, grid: _Grid) -> Floats:
-        """Log marginal likelihood, summed over sites; shape (taus, means)."""
-        spread = self._variances[:, np.newaxis] + grid.taus**2
-        total = -0.5 * np.log(spread / self._variances[:, np.newaxis]).sum(axis=0)[:, np.newaxis]
-        total = np.repeat(total, grid.means.size, axis=1)
-        for centre, variances in zip(self._centres, spread, strict=True):
-            total -= 0.5 * (grid.means - centre) ** 2 / variances[:, np.newaxis]
-        for curved in self._curved:
-            total += curved.log_marginal(grid)
-        return total
+    def log_density(self, means: Floats, taus: Floats) -> Floats:
+        """Log posterior less a constant, shape (taus, means)."""
+        return self._interpolated(0, means, taus) + self._prior(means, taus)
 
     def slope_error(self, means: Floats, tau: float) -> float:
         """How much the slope in mu may be wrong at one of the means, for want of samples."""
-        errors = [curved.slope_error(means, tau) for curved in self._curved]
-        return float(np.sum(errors, axis=0).max()) if errors else 0.0
+        return max(float(self._interpolated(1, means, np.array([tau])).max()), 0.0)
+
+    def _interpolated(self, which: int, means: Floats, taus: Floats) -> Floats:
+        low, high = means.min(), means.max()
+        panels = [panel for panel in self._panels if panel.ends[1] >= low and panel.ends[0] <= high]
+        sums = np.concatenate([self._sums[panel][which] for panel in panels], axis=1)
+        found: Floats = self.tau_points.matrix(taus) @ sums @ mean_matrix(panels, means).T
+        return found
+
+    def narrowed(
+        self, means: Floats, taus: Floats, count: int, tau_count: int
+    ) -> tuple[Floats, Floats]:
+        """A grid of equally spaced points over the part of a coarser one that matters."""
+        logs = self.log_density(means, taus)
+        logs -= logs.max()
+        ends = []
+        for points, axis in ((means, 0), (taus, 1)):
+            matters = np.flatnonzero(logs.max(axis=axis) > -_NEGLIGIBLE)
+            first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, points.size - 1)
+            ends.append((float(points[first]), float(points[last])))
+        return np.linspace(*ends[0], count), np.linspace(*ends[1], tau_count)
 
 
-_Fast = Curves | Knots | PoissonRates | Means | MeanDifferences
+class _Bends:
+    """Where the log-likelihoods bend, and so how wide a panel may be.
 
-
-class _Curved:
-    """Sites that are not normal and about equally sharp, so that one step suits them all."""
-
-    def __init__(self, sites: list[Likelihood]) -> None:
-        self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
-        self._centres = np.array([site.centre for site in sites])[:, np.newaxis]
-        self._finest = min(1.0, *(site.finest for site in sites))
-        self._rows: list[tuple[_Fast, NDArray[np.intp]]] = []
-        curves = [(k, site.curves) for k, site in enumerate(sites) if site.curves is not None]
-        if curves:
-            self._rows.append((Curves.stacked([c for _, c in curves]), _owners(curves)))
-        exact = [(k, site.exact) for k, site in enumerate(sites) if site.exact is not None]
-        stacked = exact_rows([rows for _, rows in exact])
-        if stacked is not None:
-            # Sums over tables are slow, so they are interpolated; the others are as fast.
-            fast = Knots.of(stacked) if isinstance(stacked, Tables | Rates) else stacked
-            self._rows.append((fast, _owners(exact)))
-        self._peaks = np.array([])
-        if has_tails(stacked):
-            normal = [site.centre for site in sites if site.precision > 0.0]
-            self._peaks = np.concatenate((stacked.centre, normal))
-
-    def _values(self, theta: Floats) -> Floats:
-        """Log-likelihoods, shape (sites, m)."""
-        values: Floats = -0.5 * self._precisions * (theta - self._centres) ** 2
-        for rows, owners in self._rows:
-            found = rows.value(theta)
-            if owners.size == len(values):  # one row a site
-                values += found
-            else:
-                np.add.at(values, owners, found)
-        return values
-
-    def slope_error(self, means: Floats, tau: float) -> Floats:
-        """The bound of each site's slope, averaged over its effect given mu and tau; summed.
-
-        The slope of a site's contribution in mu is the mean of its log-likelihood's slope.
-        """
-        total = np.zeros(means.size)
-        for rows, owners in self._rows:
-            if not isinstance(rows, Curves):  # the others are exact everywhere
-                continue
-            for index, mean in enumerate(means.tolist()):
-                if tau <= 0.5 * self._finest:
-                    theta = mean + math.sqrt(2.0) * tau * _NODES
-                    weights = self._values(theta) + np.log(_WEIGHTS)
-                else:
-                    theta, _ = self._theta_points(means, tau)
-                    weights = self._values(theta) - 0.5 * ((theta - mean) / tau) ** 2
-                shares = np.exp(weights - weights.max(axis=1, keepdims=True))
-                shares /= shares.sum(axis=1, keepdims=True)
-                total[index] += (shares[owners] * rows.slope_bound(theta)).sum()
-        return total
-
-    def log_marginal(self, grid: _Grid) -> Floats:
-        """Log marginal likelihood, summed over these sites; shape (taus, means)."""
-        total = np.empty((grid.taus.size, grid.means.size))
-        # Gauss-Hermite quadrature is exact for polynomials, which heavy tails are not.
-        smooth = grid.taus <= (0.25 if self._peaks.size else 0.5) * self._finest
-        for row in np.flatnonzero(smooth):
-            tau = float(grid.taus[row])
-            log_marginal = self._by_hermite if tau > 0.0 else self._without_spread
-            total[row] = log_marginal(grid.means, tau)
-        if self._peaks.size:
-            for row in np.flatnonzero(~smooth):
-                total[row] = self._by_panels(grid.means, float(grid.taus[row]))
-        elif not smooth.all():
-            total[~smooth] = self._by_trapezoid(grid.means, grid.taus[~smooth])
-        return total
-
-    def _without_spread(self, means: Floats, _: float) -> Floats:
-        summed: Floats = self._values(means).sum(axis=0)
-        return summed
-
-    def _by_hermite(self, means: Floats, tau: float) -> Floats:
-        weights = np.log(_WEIGHTS / math.sqrt(math.pi))
-        width = max(_CELLS // (8 * len(self._precisions) * _NODES.size), 1)
-        total = np.empty_like(means)
-        for start in range(0, means.size, width):
-            some = means[start : start + width]
-            theta = (some[:, np.newaxis] + math.sqrt(2.0) * tau * _NODES).ravel()
-            logs = self._values(theta).reshape(-1, some.size, _NODES.size) + weights
-            top = logs.max(axis=2, keepdims=True)
-            sums = top[:, :, 0] + np.log(np.exp(logs - top).sum(axis=2))
-            total[start : start + width] = sums.sum(axis=0)
-        return total
-
-    def _by_trapezoid(self, means: Floats, taus: Floats) -> Floats:
-        theta, step = self._theta_points(means, float(taus.max()))
-        logs = self._values(theta)
-        tops = logs.max(axis=1, keepdims=True)
-        heights = np.exp(logs - tops)
-        total = np.empty(taus.size * means.size)
-        start = 0
-        for kernel in _kernels(theta, means, taus):
-            with np.errstate(divide="ignore"):
-                sums = np.log(heights @ kernel) + tops
-            total[start : start + kernel.shape[1]] = sums.sum(axis=0)
-            start += kernel.shape[1]
-        return total.reshape(taus.size, means.size) + len(heights) * math.log(step)
-
-    def _by_panels(self, means: Floats, tau: float) -> Floats:
-        """Gauss-Legendre quadrature on panels that are narrow only where something is.
-
-        Likelihoods of means never vanish, so that equal steps would be very many. At a distance
-        from a peak they change as slowly as the distance is long, and the normal density changes
-        within tau everywhere.
-        """
-        low, high = float(means.min()) - _REACH * tau, float(means.max()) + _REACH * tau
-        octaves = max(math.ceil(math.log2((high - low) / self._finest)), 1)
-        reach = 2.0 * self._finest * 2.0 ** np.arange(octaves)
-        near = np.add.outer(self._peaks, np.concatenate((-reach, [0.0], reach))).ravel()
-        edges = np.unique(np.concatenate(([low, high], near[(near > low) & (near < high)])))
-        # Peaks of many sites lie close together: two edges this close are one.
-        kept = np.concatenate(([True], np.diff(edges) > 0.5 * self._finest))
-        edges = np.unique(np.concatenate((edges[kept], [low, high])))
-        parts = np.ceil(np.diff(edges) / (3.0 * tau)).astype(np.intp)
-        widths = np.repeat(np.diff(edges) / parts, parts)
-        within = np.arange(widths.size) - np.repeat(np.add.accumulate(parts) - parts, parts)
-        starts = np.repeat(edges[:-1], parts) + within * widths
-        theta = (starts[:, np.newaxis] + widths[:, np.newaxis] * _PANEL).ravel()
-        weights = (widths[:, np.newaxis] * _PANEL_WEIGHTS).ravel()
-        logs = self._values(theta)
-        tops = logs.max(axis=1, keepdims=True)
-        heights = np.exp(logs - tops) * weights
-        total = np.empty(means.size)
-        start = 0
-        for kernel in _kernels(theta, means, np.array([tau])):
-            with np.errstate(divide="ignore"):
-                sums = np.log(heights @ kernel) + tops
-            total[start : start + kernel.shape[1]] = sums.sum(axis=0)
-            start += kernel.shape[1]
-        return total
-
-    def _theta_points(self, means: Floats, tau: float) -> tuple[Floats, float]:
-        """Equally spaced points of theta where a site's likelihood matters, and their step."""
-        reach = _REACH * tau
-        rough = np.linspace(float(means.min()) - reach, float(means.max()) + reach, 1001)
-        logs = self._values(rough)
-        near = (logs > logs.max(axis=1, keepdims=True) - 2.0 * _NEGLIGIBLE).any(axis=0)
-        matters = np.flatnonzero(near)
-        first = rough[max(int(matters[0]) - 1, 0)]
-        last = rough[min(int(matters[-1]) + 1, rough.size - 1)]
-        # The narrowest product of a likelihood and a normal density, whose tau is at least half of
-        # `finest`, has a standard deviation of 0.45 `finest`. For that the trapezoid rule in steps
-        # of 0.4 is right to 2 exp(-2 pi² (0.45 / 0.4)²), about 4e-11.
-        # The bound on memory is reached only by profiles sharper than any that a site can sample.
-        count = min(math.ceil(float(last - first) / (0.4 * self._finest)) + 1, _LONGEST)
-        theta = np.linspace(first, last, count + 1)
-        return theta, float(theta[1] - theta[0])
-
-
-def _owners(rows: Sequence[tuple[int, Curves | Exact]]) -> NDArray[np.intp]:
-    """For each row, the index of the site that it belongs to."""
-    return np.repeat([k for k, _ in rows], [len(of_site) for _, of_site in rows]).astype(np.intp)
-
-
-def _kernels(theta: Floats, means: Floats, taus: Floats) -> Iterator[Floats]:
-    """Normal densities about each mean for each tau, shape (theta, some of taus times means).
-
-    As many as fit at once: few large products of matrices are faster than many small ones.
+    A panel is at most twice as wide as the distance to the nearest singularity. That of a mean's
+    likelihood is at its centre, off the real line by the standard deviation of one person; those of
+    all others are pi off the real line, and none is beyond the span.
     """
-    width = max(_CELLS // theta.size, 1)
-    centres, spreads = np.tile(means, taus.size), np.repeat(taus, means.size)
-    for start in range(0, centres.size, width):
-        some = slice(start, start + width)
-        apart = (theta[:, np.newaxis] - centres[some]) / spreads[some]
-        apart *= apart
-        apart *= -0.5
-        with np.errstate(under="ignore"):
-            np.exp(apart, out=apart)
-        apart /= spreads[some] * math.sqrt(2.0 * math.pi)
-        yield apart
+
+    def __init__(self, sites: Sequence[Likelihood]) -> None:
+        spans = np.array([site.span for site in sites])
+        self._low, self._high = float(spans[:, 0].min()), float(spans[:, 1].max())
+        self._lows = self._highs = np.array([])
+        widths = []
+        for site in sites:
+            if isinstance(site.exact, Means):
+                widths.append((site.exact.mean, np.sqrt(site.exact.ss / site.exact.people)))
+            elif isinstance(site.exact, MeanDifferences):
+                rows = site.exact
+                arms = np.minimum(rows.ss / rows.people, rows.control_ss / rows.control_people)
+                widths.append((rows.difference, np.sqrt(arms)))
+        self._have_peaks = bool(widths)
+        if widths:
+            self._lows = self._highs = np.concatenate([centre for centre, _ in widths])
+            self._widths = np.concatenate([width for _, width in widths])
+            self._low, self._high = float(self._lows.min()), float(self._highs.max())
+        else:
+            self._lows, self._highs = np.array([self._low]), np.array([self._high])
+            self._widths = np.array([math.ldexp(1.0, _WIDEST)])
+
+    def _are_resolved(self, panel: Panel) -> bool:
+        low, high = panel.ends
+        apart = np.maximum(np.maximum(self._lows - high, low - self._highs), 0.0)
+        return bool((high - low <= np.maximum(apart, self._widths)).all())
+
+    def first(self) -> Panel:
+        """A panel in the middle."""
+        return self.about((self._low + self._high) / 2.0)
+
+    def about(self, value: float) -> Panel:
+        """A panel with this value in it, not at its upper end."""
+        exponent = math.frexp(float(self._widths.max()))[1] + 1
+        while not self._are_resolved(found := _at(exponent, value)):
+            exponent -= 1
+        return found
+
+    def widest(self, end: float, side: int) -> Panel:
+        """The widest panel on a side of the end of another one."""
+        exponent = math.frexp(self._high - self._low + abs(end) + float(self._widths.max()))[1] + 1
+        while True:
+            index = math.ldexp(end, -exponent)
+            if index == math.floor(index):
+                found = Panel(exponent, int(index) - (side < 0))
+                if self._are_resolved(found):
+                    return found
+            exponent -= 1
+
+    def are_within(self, panel: Panel, side: int) -> bool:
+        """True if there is no peak beyond the panel; only likelihoods of means have several."""
+        if not self._have_peaks:
+            return True
+        low, high = panel.ends
+        return high >= self._high if side > 0 else low <= self._low
+
+
+def _at(exponent: int, value: float) -> Panel:
+    return Panel(exponent, math.floor(math.ldexp(value, -exponent)))

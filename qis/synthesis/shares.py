@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from qis.synthesis.currency import Likelihood, Poolable, is_informative
 from qis.synthesis.profiles import PooledProfiles
-from qis.synthesis.random_effects import marginal_bend
+from qis.synthesis.random_effects import marginal_bends
 
 
 def shares(
@@ -29,19 +29,19 @@ def shares(
     if result is None or result.estimate is None or result.standard_error is None:
         return (None,) * len(sites)
     middle, error = result.estimate, result.standard_error
-    bends = [max(_bend(site, middle, error, result.tau), 0.0) for site in sites]
+    said = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
+    likelihoods = [Likelihood.of(outcomes) for outcomes in said if outcomes]
+    found = iter(_bends(likelihoods, middle, error, result.tau))
+    bends = [max(next(found), 0.0) if outcomes else 0.0 for outcomes in said]
     total = sum(bends)
     return tuple(bend / total if total > 0.0 else None for bend in bends)
 
 
-def _bend(outcomes: Sequence[Poolable], middle: float, error: float, tau: float | None) -> float:
-    informative = [outcome for outcome in outcomes if is_informative(outcome)]
-    if not informative:
-        return 0.0
-    likelihood = Likelihood.of(informative)
-    if not tau:
-        # From slopes: their difference over the distance is the curvature.
-        return likelihood.bend(middle - error, middle + error) / (2.0 * error)
-    if likelihood.is_parabola:
-        return 1.0 / (1.0 / likelihood.precision + tau * tau)
-    return marginal_bend(likelihood, middle, error, tau)
+def _bends(
+    likelihoods: Sequence[Likelihood], middle: float, error: float, tau: float | None
+) -> list[float]:
+    if tau:
+        return marginal_bends(likelihoods, middle, error, tau)
+    # From slopes: their difference over the distance is the curvature.
+    low, high = middle - error, middle + error
+    return [likelihood.bend(low, high) / (2.0 * error) for likelihood in likelihoods]

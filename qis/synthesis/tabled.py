@@ -11,7 +11,8 @@ from typing import Any, Final, NoReturn, Protocol
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Counts, Effect, Moments, Outcome, Study
-from qis.outcomes._frame import Table, is_missing, open_table
+from qis.outcomes._frame import Table, open_table
+from qis.outcomes._frame_notices import is_missing
 
 _EFFECT: Final = frozenset(("estimate", "standard_error"))
 _RATIO: Final = frozenset(("ratio", "lower", "upper"))

@@ -9,6 +9,9 @@ from qis._lazy import attach
 from qis.testing.clock import (
     VirtualClock as VirtualClock,
 )
+from qis.testing.nats_server import (
+    NATSServer as NATSServer,
+)
 from qis.testing.stores import (
     check_store as check_store,
 )

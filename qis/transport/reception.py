@@ -74,6 +74,8 @@ class Reception:
     clock
         The node's clock: its date decides what is valid, its steady seconds how often refused
         packets are verified.
+    clocks
+        Where to note what packets show of other sites' clocks; default: one of its own.
 
     """
 
@@ -85,13 +87,14 @@ class Reception:
         topic_of: Callable[[Packet], bytes] = lambda _: b"",
         notices: Notices | None = None,
         clock: Clock = SYSTEM,
+        clocks: SiteClocks | None = None,
     ) -> None:
         self.roster = roster
         self._guard = Guard(notices)
         self._statistics = statistics
         self._held = HeldPackets(self._guard)
         self._clock = clock
-        self.clocks = SiteClocks(clock.steady)
+        self.clocks = SiteClocks(clock.steady) if clocks is None else clocks
         """What packets and handshakes have shown of other sites' clocks."""
         self.refusals = Refusals(notices, name_of=self._site_of)
         """Which peers refuse what this site sends, and why."""

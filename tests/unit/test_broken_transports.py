@@ -286,6 +286,11 @@ class CountsRefusals(Plain):
         self.counts.published -= 1
 
 
+class DeliversNothing(Plain):
+    def wants(self, interest, packet, keys):
+        return False
+
+
 class CountsNothing(Plain):
     @property
     def statistics(self):
@@ -459,6 +464,7 @@ BROKEN = {
     TakesBytes: "nothing but a packet",
     CountsRefusals: "counted",
     CountsNothing: "counted",
+    DeliversNothing: "broken promise: What matches an interest is delivered, .* does not come",
     DeliversTheDead: "expired",
     PublishesWhenClosed: "closed",
     DiesOfAFault: "keeps no other back",

@@ -11,7 +11,7 @@ from qis.errors import ClockError, InputError
 from qis.health import HealthState, Notices
 from qis.packet import content_id, verify_screened
 from qis.testing import VirtualClock
-from qis.transport import _reception
+from qis.transport import reception as reception_module
 from qis.transport.base import Statistics
 from qis.transport.reception import Reception, Verdict
 from qis.transport.site_clocks import FORGED_RATE, VERIFY_EVERY_S
@@ -182,7 +182,7 @@ def test_what_is_refused_for_its_date_is_verified_once_in_ten_minutes(monkeypatc
     verified = Counter()
     parse = qis.Packet.parse
     monkeypatch.setattr(
-        _reception.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
+        reception_module.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
     )
 
     def offer(packet):
@@ -217,7 +217,7 @@ def test_forged_packets_keep_no_sites_own_unheard_and_cost_little(monkeypatch):
     verified = Counter()
     parse = qis.Packet.parse
     monkeypatch.setattr(
-        _reception.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
+        reception_module.Packet, "parse", lambda data: (verified.update([1]), parse(data))[1]
     )
 
     def offer(data):

@@ -183,7 +183,7 @@ def test_a_level_that_a_spreadsheet_made_a_date_is_named():
         ({"time": "months"}, "no column 'months'; it has arm, died, days"),
         ({"time": 3}, "3 is no name of a column"),
         ({"missing": "ignore"}, "'ignore' must be 'refuse' or 'drop'"),
-        ({"patient": "arm"}, "2 ids of column 'arm' are in several rows"),
+        ({"patient": "arm"}, "2 ids of column 'arm' in several rows"),
     ],
 )
 def test_what_does_not_fit_the_table_is_refused(named, words):
@@ -228,11 +228,11 @@ def test_lazy_frames_twice_named_columns_and_empty_tables_are_refused():
 
 def test_repeated_ids_are_refused_by_their_column_and_else_warned_of():
     table = PATIENTS | {"patient_id": [1, 2, 2, 3, 4]}
-    with pytest.warns(UserWarning, match="1 ids of column 'patient_id' are in several") as caught:
+    with pytest.warns(UserWarning, match="1 id of column .patient_id. in several") as caught:
         profile(table)
     assert caught[0].filename == __file__
     words = refusal(profile, table, patient="patient_id")
-    assert "such as 2 (2 rows); each row must be one patient" in words
+    assert "such as rows 2, 3; each row must be one patient" in words
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         profile(PATIENTS | {"patient_id": [1, 2, 3, 4, 5]})
@@ -382,3 +382,74 @@ def test_the_order_of_rows_does_not_matter_and_each_complete_row_counts_once(row
     assert four(qis.Counts.from_frame(table, **named)) == by_hand
     if len(complete) < len(rows):
         refusal(qis.Counts.from_frame, table, **(named | {"missing": "refuse"}))
+
+
+BASE = {"arm": list("TTTCCC"), "died": [1, 0, 1, 0, 0, 1], "days": [5.0, 6.0, 7.0, 8.0, 9.0, 3.0]}
+TC = {"arm": ("arm", "T", "C")}
+READERS = {
+    "counts": lambda table: qis.Counts.from_frame(table, event=("died", 1, 0), question="q", **TC),
+    "moments": lambda table: qis.Moments.from_frame(table, value="days", question="q", **TC),
+    "profile": lambda table: qis.LikelihoodProfile.from_frame(
+        table, time="days", event=("died", 1, 0), treated=("arm", "T", "C"), question="q"
+    ),
+}
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+def test_a_column_that_may_be_a_frequency_is_noticed(read):
+    with pytest.warns(UserWarning, match="'Freq' is not used") as caught:
+        read(pd.DataFrame(BASE | {"Freq": [4, 1, 2, 8, 3, 1]}))
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read(BASE | {"Freq": [1] * 6, "n": [0.5] * 6, "count": list("abcdef")})
+
+
+def test_rows_that_are_arms_are_no_patients():
+    arms = {"arm": ["T", "C"], "days": [5.5, 6.1], "n": [40, 38]}
+    assert "total='n'" in refusal(READERS["moments"], pd.DataFrame(arms))
+
+
+@pytest.mark.parametrize("read", READERS.values(), ids=READERS)
+@pytest.mark.parametrize(
+    "name", ["ID", "Patient ID", "patient_nr", "Fallnummer", "USUBJID", "record id", "participant"]
+)
+def test_ids_that_repeat_are_noticed_whatever_the_column_is_called(read, name):
+    with pytest.warns(UserWarning, match="1 id of column") as caught:
+        read(pd.DataFrame(BASE | {name: ["p1", "p2", " P2", "p4", "p5", "p6"]}))
+    assert "rows 2, 3" in str(caught[0].message)
+    assert "p2" not in str(caught[0].message).casefold()  # warnings get into logs
+    assert caught[0].filename == __file__
+
+
+def test_columns_of_studies_sites_and_numbers_are_no_ids():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        READERS["counts"](BASE | {name: [1] * 6 for name in ("study_id", "site", "number", "no")})
+
+
+def test_a_named_index_of_pandas_is_a_column():
+    frame = pd.DataFrame(BASE, index=pd.Index([7, 7, 8, 9, 10, 11], name="patient"))
+    with pytest.warns(UserWarning, match="1 id of column 'patient'"):
+        READERS["counts"](frame)
+    by_arm = pd.DataFrame(BASE).set_index(["arm", "died"])
+    assert READERS["profile"](by_arm) == READERS["profile"](BASE)
+    sites = pd.DataFrame(
+        {"estimate": [0.1, 0.2], "standard_error": [0.1, 0.1]},
+        index=pd.Index(["Ulm", "Bern"], name="site"),
+    )
+    study = qis.Study(question="q", measure="OR", model="fixed")
+    assert [site.name for site in qis.synthesise(sites, study=study).sites] == ["Bern", "Ulm"]
+
+
+def test_values_that_are_serial_dates_are_noticed_and_others_are_not():
+    dates = BASE | {"days": [45_000, 45_010, 45_020, 45_001, 44_999, 45_300]}
+    with pytest.warns(UserWarning, match="as dates do"):
+        READERS["moments"](dates)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        READERS["moments"](BASE | {"days": [25_900, 31_000, 28_500, 30_100, 26_400, 29_000]})
+
+
+def test_a_level_that_is_unknown_is_not_taken_for_a_count():
+    assert "whole arm" not in refusal(READERS["counts"], BASE | {"died": [1, 0, 1, 0, 0, 9]})

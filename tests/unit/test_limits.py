@@ -17,7 +17,7 @@ import qis
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.channel import Channels
-from qis.health import Notices
+from qis.health import Condition, Notices
 from qis.overlay.addresses import pack_address
 from qis.overlay.delivering import Delivering
 from qis.overlay.handover import Handover
@@ -34,7 +34,8 @@ from qis.testing import VirtualClock
 from qis.transport._held import HeldPackets
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Statistics
-from qis.transport.reception import Reception
+from qis.transport.nats.reader import Reader, _Message
+from qis.transport.reception import Reception, Verdict
 
 PAGE = Path(__file__).parents[2] / "docs" / "overlay.md"
 ROW = re.compile(
@@ -379,6 +380,42 @@ def forged(told):
     return b""
 
 
+def nats_reader(told):
+    """A reader that is not connected, and a message that it has read."""
+    notices, clock = told.guard._notices, Clock.of(VirtualClock(now=NOW))
+    condition = Condition(notices, now=NOW)
+    found = Reader(
+        None,
+        None,
+        None,
+        None,
+        reception=Reception(qis.Roster.open(), Statistics(), notices=notices, clock=clock),
+        statistics=Statistics(),
+        notices=notices,
+        condition=condition,
+        guard=told.guard,
+        clock=clock,
+        is_own=lambda _: False,
+    )
+    sent = packet(1, 86_400)
+    for number in (1, 2):
+        found._open[number] = "$JS.ACK.a"
+    return found, [_Message(found, number, bytes(sent), ()) for number in (1, 2)]
+
+
+def poisoned(told):
+    found, messages = nats_reader(told)
+    found._settle(messages[0], Verdict.FAULT)
+    return site(1).issuer.key
+
+
+def future_ones(told):
+    found, messages = nats_reader(told)
+    for message in messages:
+        found._settle(message, Verdict.EARLY)
+    return site(1).issuer.key
+
+
 def backlog(told):
     site = qis.Identity.from_seed(bytes(32))
     keys = tuple(SCHEME.routing_keys(ABOUT))
@@ -429,6 +466,8 @@ DRIVEN = {
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
     "transport._socket.WAITING_LIMIT": (1, unsent),
     "transport.site_clocks.FORGED_RATE": (1, forged),
+    "transport.nats.reader.TRIES": (1, poisoned),
+    "transport.nats.reader.EARLY_LIMIT": (1, future_ones),
 }
 
 

@@ -168,6 +168,27 @@ def test_a_study_is_checked_against_what_is_pooled():
         qis.synthesise(evidence, roster=ROSTER, model="fixed")
 
 
+def test_a_packet_of_another_scheme_than_the_study_declares_is_left_out_and_named():
+    own, other = FINGERPRINT, qis.Fingerprint(bytes(32), b"another.")
+    study = qis.Study(question=QUESTION, scheme=own.scheme_id.hex(), measure="OR", model="fixed")
+    packets = [
+        qis.Packet.sign(
+            identity,
+            outcome=qis.Effect(study=study, measure="OR", estimate=-0.3, standard_error=0.1),
+            fingerprint=fingerprint,
+            issued_at=NOW,
+            lifetime_s=3600,
+        )
+        for identity, fingerprint in ((OLD, own), (OTHER, other))
+    ]
+    found = qis.synthesise(packets, study=study, names={OLD.issuer: "Ulm", OTHER.issuer: "Bern"})
+    assert [site.name for site in found.sites] == ["Ulm"]
+    assert [(left.site, left.reason) for left in found.excluded] == [("Bern", "another scheme")]
+    assert other.scheme_id.hex() in found.excluded[0].sentence
+    bare = qis.Study(question=QUESTION, measure="OR", model="fixed")
+    assert bare.id != study.id  # what the study declares is in its id
+
+
 def test_a_loop_checks_its_studies_against_the_scheme_and_its_interests():
     scheme = qis.VectorScheme(dimensions=2)
     transport = qis.MemoryTransport(qis.MemoryNetwork(), OLD)
@@ -181,7 +202,7 @@ def test_a_loop_checks_its_studies_against_the_scheme_and_its_interests():
         loop(qis.Study(question="q", scheme="00" * 8))
     with pytest.raises(InputError, match="min_similarity"):
         loop(qis.Study(question="q", min_similarity=0.8))
-    with pytest.raises(InputError, match=r"^studies is 'text'"):
+    with pytest.raises(InputError, match=r"^studies\[0\] is 'text'"):
         loop("text")
 
     async def open_twice():

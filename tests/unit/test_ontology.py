@@ -7,7 +7,7 @@ import math
 import pytest
 from hypothesis import given, strategies as st
 
-from qis.errors import InputError
+from qis.errors import InputError, StorageError
 from qis.fingerprint import Ontology
 
 #      all
@@ -249,7 +249,7 @@ def test_another_file_is_refused(tmp_path, read, text, words):
     path.write_bytes(b"\x1f\x8b broken")
     with pytest.raises(InputError, match="UTF-8"):
         read(path)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="No such file"):
         read(tmp_path / "missing")
 
 

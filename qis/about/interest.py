@@ -1,0 +1,116 @@
+"""Interests: standing queries for packets."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from qis._gate import checked
+from qis._given import callable_, instance, real_number, several, truth_value
+from qis.about.fingerprint import (
+    SKETCH_SIZE,
+    Fingerprint,
+    bit_agreement,
+    check_size,
+    require_same_scheme,
+)
+from qis.about.nearness import Near
+from qis.about.routing_keys import ROUTING_KEY_SIZE, canonical_routing_keys
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """A standing query: which packets a subscriber wants to receive.
+
+    A packet matches if it belongs to one of `studies`, whatever its similarity; or if it shares a
+    routing key and its relevance is at least `min_similarity`. Schemes build interests
+    (`scheme.interest`) with the relevance that fits them.
+
+    Parameters
+    ----------
+    fingerprint
+        What the subscriber works on.
+    routing_keys
+        Rendezvous points to register at, 8 bytes each, at most `MAX_ROUTING_KEYS`.
+    min_similarity
+        Smallest relevance that matches, in [0, 1].
+    studies
+        Ids (8 bytes each) of studies of which everything is wanted.
+    share_sketch
+        True: the sketch may be registered at other nodes, beside the routing keys; then they
+        send only what is similar, instead of all that shares a key by chance.
+    relevance
+        Relevance in [0, 1] of a fingerprint to this interest, without noise and for ever the same;
+        default: the share of equal bits, which is `VectorScheme`'s similarity.
+
+    Raises
+    ------
+    InputError
+        If a key or study id is not 8 bytes, there are too many, or `min_similarity` is not in
+        [0, 1].
+
+    """
+
+    fingerprint: Fingerprint
+    routing_keys: tuple[bytes, ...]
+    min_similarity: float
+    studies: tuple[bytes, ...] = ()
+    share_sketch: bool = field(default=False, kw_only=True)
+    relevance: Callable[[Fingerprint], float] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        instance(self.fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
+        studies = several(self.studies, "studies", "study ids")
+        for study in studies:
+            check_size(study, "study id", ROUTING_KEY_SIZE)
+        object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
+        object.__setattr__(self, "studies", tuple(sorted(set(studies))))
+        canonical_routing_keys(self.all_keys)
+        truth_value(self.share_sketch, "share_sketch")
+        similarity = real_number(self.min_similarity, "min_similarity", 0.0, 1.0)
+        object.__setattr__(self, "min_similarity", similarity)
+        if self.relevance is not None:
+            callable_(self.relevance, "relevance", "a fingerprint's relevance in [0, 1]")
+
+    @property
+    def all_keys(self) -> tuple[bytes, ...]:
+        """Routing keys and study ids: everything this interest is registered under."""
+        return tuple(sorted({*self.routing_keys, *self.studies}))
+
+    @property
+    def near(self) -> Near | None:
+        """The sketches that other nodes shall send; `None`: send all packets that share a key.
+
+        That is so without `share_sketch`, and where the relevance takes more than two sketches.
+        """
+        if not self.share_sketch:
+            return None
+        if self.relevance is not None:
+            near: Callable[[float], Near | None] | None = getattr(self.relevance, "near", None)
+            return None if near is None else near(self.min_similarity)
+        bits = 8 * SKETCH_SIZE
+        # Those that `bit_agreement` accepts, as it computes.
+        differing = sum(1.0 - n / bits >= self.min_similarity for n in range(bits + 1)) - 1
+        own = self.fingerprint
+        return None if differing >= bits else Near(own.scheme_id, own.sketch, 1, differing)
+
+    @checked
+    def matches(
+        self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]
+    ) -> bool:
+        """True if a packet with this fingerprint, study id and routing keys is wanted.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If it is not of a wanted study and its fingerprint is of another scheme.
+
+        """
+        if study in self.studies:
+            return True
+        require_same_scheme(self.fingerprint, fingerprint)
+        if not set(self.routing_keys).intersection(routing_keys):
+            return False
+        if self.relevance is not None:
+            return self.relevance(fingerprint) >= self.min_similarity
+        return bit_agreement(self.fingerprint, fingerprint) >= self.min_similarity

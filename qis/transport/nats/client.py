@@ -1,0 +1,90 @@
+"""nats-py's client with two things that it lacks: proxies, and TLS that cannot be talked away."""
+
+import asyncio
+from typing import Any
+
+from nats.aio import client, transport
+
+from qis.transport.nats.proxy import Proxy
+
+
+class TunnelTransport(transport.TcpTransport):
+    """TCP through a proxy; TLS begins inside the tunnel."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._proxy = proxy
+
+    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
+        """Connect to the server through the proxy."""
+        async with asyncio.timeout(connect_timeout):
+            reader, writer = await self._proxy.tunnel(uri.hostname, uri.port, limit=buffer_size)
+        self._bare_io_reader = self._io_reader = reader
+        self._bare_io_writer = self._io_writer = writer
+
+
+class TunnelWebSocket(transport.WebSocketTransport):
+    """A WebSocket through a proxy, which aiohttp asks for a tunnel too."""
+
+    def __init__(self, proxy: Proxy) -> None:
+        super().__init__()
+        self._proxy = proxy
+
+    async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:  # noqa: ARG002
+        """Connect in the clear."""
+        await self._open(uri, connect_timeout, None)
+
+    async def connect_tls(
+        self,
+        uri: Any,
+        ssl_context: Any,
+        buffer_size: int,  # noqa: ARG002
+        connect_timeout: int,
+    ) -> None:
+        """Connect with TLS."""
+        await self._open(uri, connect_timeout, ssl_context)
+
+    async def _open(self, uri: Any, connect_timeout: float, context: Any) -> None:
+        if self._ws is not None and not self._ws.closed:
+            return  # nats-py asks for TLS once more after the server's first message
+        async with asyncio.timeout(connect_timeout):
+            self._ws = await self._client.ws_connect(
+                uri if isinstance(uri, str) else uri.geturl(),
+                ssl=True if context is None else context,
+                proxy=self._proxy.url,
+                proxy_headers=self._proxy.headers,
+                max_msg_size=0,
+            )
+        self._using_tls = context is not None
+
+
+class Client(client.Client):
+    """A client all of whose connections go through the proxy, if there is one."""
+
+    def __init__(self, proxy: Proxy | None) -> None:
+        super().__init__()
+        self._proxy = proxy
+
+    async def _connect_to_server(self, s: Any) -> None:
+        is_web = s.uri.scheme in {"ws", "wss"}
+        kind = TunnelWebSocket if is_web else TunnelTransport
+        if self._proxy is not None and not (self._transport and isinstance(self._transport, kind)):
+            self._transport = kind(self._proxy)
+        await super()._connect_to_server(s)
+
+    async def _process_info(
+        self,
+        info: dict[str, Any],
+        initial_connection: bool = False,  # noqa: FBT001, FBT002  as nats-py has it
+    ) -> None:
+        # nats-py goes on in the clear, and sends the account, if the server (or whoever stands in
+        # between) does not ask for TLS.
+        server = self._current_server
+        scheme = "" if server is None else server.uri.scheme
+        wants_tls = scheme == "tls" or "tls" in self.options
+        is_tls = (
+            scheme == "wss" or bool(info.get("tls_required")) or self.options["tls_handshake_first"]
+        )
+        if initial_connection and wants_tls and not is_tls:
+            raise ConnectionError("TLS was asked for, and the server offers none")
+        await super()._process_info(info, initial_connection)

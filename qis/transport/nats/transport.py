@@ -1,0 +1,442 @@
+"""A site on a NATS server with JetStream: it only calls out; the server keeps what it missed."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from typing import Any, Final, Self
+
+from qis._clock import Clock
+from qis._guard import Guard
+from qis.about import Interest
+from qis.channel.sealing import Seal
+from qis.errors import InputError, TransportError
+from qis.evidence.roster import Roster
+from qis.health import Condition, Health, HealthState
+from qis.identity import Identity
+from qis.overlay.lru_cache import LruCache
+from qis.packet import CLOCK_TOLERANCE_S, Packet
+from qis.transport._held import KNOWN_LIMIT
+from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.carried import encode_carried
+from qis.transport.nats.connection import (
+    Connection,
+    DeniedError,
+    answer_of,
+    without_account,
+)
+from qis.transport.nats.consumer import Consumer
+from qis.transport.nats.names import Names
+from qis.transport.nats.proxy import Proxy
+from qis.transport.nats.reader import Reader
+from qis.transport.nats.stream import faults_of
+from qis.transport.reception import Reception
+from qis.transport.site_clocks import SiteClocks, span
+
+STREAM_LOOK_S: Final = 600.0
+"""Seconds between two looks at how the operator has set the stream up."""
+
+
+class NATSTransport(Transport):
+    """A node whose network is a stream of a NATS server. Open it with ``async with``.
+
+    Everything goes out through one connection of this site's own making; no port has to be open.
+    What is published is held when the stream has it, which is as durable as the operator has made
+    it (docs/transports.md). Packets and routing keys are sealed with the consortium's secret, so
+    that the server sees sizes, times, accounts and hashes.
+
+    Parameters
+    ----------
+    servers
+        Addresses of the server or the members of its cluster: ``tls://host:port``,
+        ``nats://host:port`` (in the clear), ``wss://host:port``.
+    identity
+        This site's key.
+    roster
+        Whose packets are taken; `Roster.open()` for everybody.
+    domain
+        What the operator has called the stream and the first token of its subjects.
+    secret
+        The consortium's secret, 32 bytes, such as that of the fingerprint scheme.
+    clear
+        True to send packets in the clear, readable by the server: instead of `secret`.
+    by_study
+        True to read only the packets of the interests' studies, for networks in which reading
+        everything is too much. What is similar and of no such study does not come then.
+    proxy
+        An HTTP proxy that allows CONNECT: ``http://host:port``.
+    jetstream_domain
+        The server's JetStream domain, if it lies beyond a leaf node.
+    options
+        Further arguments of nats-py's ``connect``, such as ``user_credentials``, ``nkeys_seed``,
+        ``tls`` (an `ssl.SSLContext`, with the client's certificate if one is asked for).
+    clock
+        Gives Unix seconds.
+
+    Raises
+    ------
+    InputError
+        If an argument is malformed, or neither `secret` nor `clear` is given.
+
+    """
+
+    def __init__(
+        self,
+        servers: str | Iterable[str],
+        identity: Identity,
+        *,
+        roster: Roster,
+        domain: str = "qis",
+        secret: bytes | None = None,
+        clear: bool = False,
+        by_study: bool = False,
+        proxy: str | None = None,
+        jetstream_domain: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        if (secret is None) is not clear:
+            raise InputError(
+                "give the consortium's secret=, with which packets are sealed; or say clear=True, "
+                "and whoever runs the server can read them",
+                field="secret",
+            )
+        self._servers = _addresses(servers)
+        self._identity = identity
+        self._roster = roster
+        self._seal = None if secret is None else Seal(secret)
+        self.names = Names(domain, secret)
+        self._by_study = by_study
+        if jetstream_domain is not None:
+            Names(jetstream_domain, None)
+        self._api = f"$JS.{jetstream_domain}.API" if jetstream_domain else "$JS.API"
+        self._clock = Clock.of(clock)
+        self._statistics = Statistics()
+        self._guard = Guard(self.notices)
+        self._clocks = SiteClocks(self._clock.steady)
+        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
+        self._connection = Connection(
+            self._servers,
+            dict(options or {}),
+            inbox=self.names.inbox(identity.issuer.key),
+            proxy=None if proxy is None else Proxy(proxy),
+            guard=self._guard,
+            is_up=self._up,
+            is_down=self._down,
+            is_denied=self._denied,
+        )
+        self._is_open = False
+        self._readers: dict[str, Reader] = {}
+        self._own: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
+        self._acknowledged: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
+        self._failed: LruCache[bytes, str] = LruCache(KNOWN_LIMIT)
+        self._publishing: dict[str, list[asyncio.Lock | int]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """True from opening to closing, also while there is no connection."""
+        return self._is_open
+
+    @property
+    def is_durable(self) -> bool:
+        """True: the server keeps for each name where it ended."""
+        return True
+
+    @property
+    def site_clocks(self) -> SiteClocks:
+        """What packets have shown of other sites' clocks."""
+        return self._clocks
+
+    @property
+    def statistics(self) -> Statistics:
+        """Counters since the transport was made."""
+        return self._statistics
+
+    @property
+    def health(self) -> Health:
+        """Whether there is a connection, and what the server refuses; see docs/operating.md."""
+        return self._condition.health
+
+    async def __aenter__(self) -> Self:
+        if not self._is_open:
+            await self._connection.open()
+            try:
+                await self._look_at_stream()
+            except BaseException:
+                await self._connection.aclose()
+                raise
+            self._is_open = True
+            self._condition.rest(HealthState.OK, now=self._clock.wall())
+            self._looking = asyncio.create_task(self._keep_looking())
+        return self
+
+    async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
+        """Hand a packet to the server; its stream has it when this returns.
+
+        Versions of one piece of evidence go one after another, since the stream keeps the last.
+        """
+        keys = require_signed_keys(packet, routing_keys)
+        self._require_open()
+        subject = self.names.subject(packet)
+        content = encode_carried(packet, keys)
+        if self._seal is not None:
+            content = self._seal.seal(content, subject.partition(".")[2].encode("utf-8"))
+        self._own.put(packet.id, None)
+        lock = self._publishing.setdefault(subject, [asyncio.Lock(), 0])
+        lock[1] += 1  # type: ignore[operator]
+        self._idle.clear()
+        try:
+            async with lock[0]:  # type: ignore[union-attr]
+                answer = answer_of(await self._connection.ask(subject, content))
+            self._require_stored(answer)
+        except TransportError as error:
+            self._failed.put(packet.id, str(error))
+            if isinstance(error, DeniedError):
+                text = f"this site may not publish: {error}"
+                self._condition.set("denied", HealthState.DEGRADED, text, now=self._clock.wall())
+            raise
+        finally:
+            lock[1] -= 1  # type: ignore[operator]
+            if not lock[1]:
+                self._publishing.pop(subject, None)
+            if not self._publishing:
+                self._idle.set()
+        self._clear("denied", "full")
+        self._failed.pop(packet.id, None)
+        self._acknowledged.put(packet.id, None)
+        self._statistics.published += 1
+        self._statistics.datagrams_sent += 1
+        self._statistics.bytes_sent += len(content)
+
+    def holding(self, packet_id: bytes) -> Holding:
+        """Tell whether the server's stream has acknowledged a packet since this was opened.
+
+        Whether anybody else reads the stream cannot be known.
+        """
+        if packet_id in self._acknowledged:
+            return Holding(is_held=True)
+        why = self._failed.get(packet_id) or "the server has not acknowledged it"
+        return Holding(is_held=False, reason=why)
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until nothing is under way; true if all that was published is in the stream."""
+        self._require_open()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._idle.wait()
+        return self._idle.is_set() and not len(self._failed)
+
+    @asynccontextmanager
+    async def subscribe(
+        self, interest: Interest, *, name: str = "", memory: bytes = b""
+    ) -> AsyncIterator[AsyncIterator[Delivery]]:
+        """Register an interest; what the stream holds and was not done comes first.
+
+        Raises
+        ------
+        TransportError
+            If somebody reads under this name, or the server refuses.
+
+        """
+        self._require_open()
+        called = name or self._unnamed()
+        if called in self._readers:
+            raise TransportError(f"there is a subscription named {called!r:.60} already")
+        reader = self._reader(interest, called, memory if name else None)
+        self._readers[called] = reader
+        reading: asyncio.Task[None] | None = None
+        try:
+            await reader.prepare()
+            with reader.reception.inbox(interest, now=self._clock.wall()) as inbox:
+                reading = asyncio.create_task(reader.run())
+                yield inbox
+        finally:
+            del self._readers[called]
+            if reading is not None:
+                reading.cancel()
+                await asyncio.wait([reading])
+            await reader.release()
+
+    def withdraw(self, packets: Iterable[Packet]) -> None:
+        """Forget these packets; the stream's copies stay until their retraction replaces them."""
+        for packet in packets:
+            self._failed.pop(packet.id, None)
+
+    def believe(self, roster: Roster) -> None:
+        """Admit packets by another roster from now on; everything is read once more."""
+        self._roster = roster
+        for reader in self._readers.values():
+            reader.reception.roster = roster
+            reader.begin_anew()
+
+    async def aclose(self) -> None:
+        """End all subscriptions and the connection; idempotent."""
+        if not self._is_open:
+            return
+        self._is_open = False
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+        for reader in list(self._readers.values()):
+            await reader.release()
+            reader.reception.close()
+        await self._connection.aclose()
+        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
+
+    def _reader(self, interest: Interest, name: str, memory: bytes | None) -> Reader:
+        reception = Reception(
+            self._roster,
+            self._statistics,
+            notices=self.notices,
+            clock=self._clock,
+            clocks=self._clocks,
+        )
+        names, key = self.names, self._identity.issuer.key
+        subjects = [names.everything]
+        if self._by_study:
+            subjects = [names.study(study) for study in interest.studies]
+            if not subjects:
+                raise InputError(
+                    "with by_study=True an interest names its studies: interest(…, studies=[…])",
+                    field="studies",
+                )
+        consumer = Consumer(
+            self._connection,
+            api=self._api,
+            stream=names.stream,
+            name=names.reader(key, name),
+            token=self._token(interest, memory),
+            subjects=subjects,
+            is_named=memory is not None,
+        )
+        return Reader(
+            self._connection,
+            names,
+            self._seal,
+            consumer,
+            reception=reception,
+            statistics=self._statistics,
+            notices=self.notices,
+            condition=self._condition,
+            guard=self._guard,
+            clock=self._clock,
+            is_own=self._own.__contains__,
+        )
+
+    def _token(self, interest: Interest, memory: bytes | None) -> str:
+        """Name interest, roster and store; without a store something new each time."""
+        if memory is None:
+            memory = time.time_ns().to_bytes(16, "big") + id(interest).to_bytes(16, "big")
+        parts = (
+            interest.fingerprint.scheme_id,
+            interest.fingerprint.sketch,
+            repr(interest.min_similarity).encode("ascii"),
+            b"".join(interest.routing_keys),
+            b"".join(interest.studies),
+            self._roster.digest,
+            bytes(memory),
+        )
+        content = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+        return self.names.reader(content, "token")
+
+    def _unnamed(self) -> str:
+        number = 1
+        while f"unnamed-{number}" in self._readers:
+            number += 1
+        return f"unnamed-{number}"
+
+    # --- the server ---------------------------------------------------------------------------
+
+    async def _keep_looking(self) -> None:
+        while True:
+            await asyncio.sleep(STREAM_LOOK_S)
+            with self._guard.item("nats.stream"), suppress(TransportError):
+                await self._look_at_stream()  # without a connection `server_away` says so
+
+    async def _look_at_stream(self) -> None:
+        subject = f"{self._api}.STREAM.INFO.{self.names.stream}"
+        answer = await self._connection.ask_api(subject)
+        if "error" in answer:
+            why = answer["error"].get("description", "")
+            raise TransportError(
+                f"the server has no stream {self.names.stream!r} for this account ({why}): domain= "
+                "is what the operator has called it"
+            )
+        text = faults_of(answer, self.names)
+        if text:
+            self._condition.set("stream", HealthState.DEGRADED, text, now=self._clock.wall())
+        else:
+            self._condition.clear("stream", now=self._clock.wall())
+        self._compare(answer.get("ts", ""))
+
+    def _compare(self, stamp: str) -> None:
+        """Tell if the server's clock differs from this machine's; either may be wrong."""
+        try:
+            theirs = datetime.fromisoformat(stamp).timestamp()
+        except (TypeError, ValueError):
+            return
+        apart_s = theirs - self._clock.wall()
+        if abs(apart_s) > CLOCK_TOLERANCE_S:
+            way = "ahead of" if apart_s > 0.0 else "behind"
+            self.notices.tell(
+                "health",
+                "clock_server",
+                f"the server's clock is {span(abs(apart_s))} {way} this machine's: one of the two "
+                "is wrong",
+            )
+
+    def _require_stored(self, answer: dict[str, Any]) -> None:
+        error = answer.get("error")
+        if error is None and answer.get("stream") == self.names.stream:
+            return
+        said = error.get("description", "") if isinstance(error, dict) else "another stream has it"
+        text = f"the server does not store packets: {said}; ask its operator"
+        self._condition.set("full", HealthState.DEGRADED, text, now=self._clock.wall())
+        raise TransportError(f"the server does not store it: {said}")
+
+    async def _up(self) -> None:
+        self._clear("server_away")
+
+    def _down(self, reason: str) -> None:
+        servers = ", ".join(map(without_account, self._servers))
+        self._condition.set(
+            "server_away",
+            HealthState.CUT_OFF,
+            f"no connection to {servers}: {reason}. What is published meanwhile stays in the "
+            "outbox, and what others publish comes afterwards",
+            now=self._clock.wall(),
+        )
+
+    def _denied(self, what: str, subject: str) -> None:
+        self.notices.tell(
+            "refusal",
+            f"denied: {subject}",
+            f"the server does not allow this account {what} on {subject}: compare its permissions "
+            "with names.permissions(issuer)",
+        )
+
+    def _clear(self, *codes: str) -> None:
+        for code in codes:
+            self._condition.clear(code, now=self._clock.wall())
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise TransportError("the transport is not open: use it in 'async with'")
+
+
+def _addresses(servers: str | Iterable[str]) -> list[str]:
+    found: list[Any] = [servers] if isinstance(servers, str) else list(servers)
+    for server in found:
+        scheme, separator, rest = server.partition("://") if isinstance(server, str) else ("",) * 3
+        if scheme not in {"tls", "nats", "ws", "wss"} or not separator or not rest:
+            raise InputError(
+                "a server is tls://host:port, nats://host:port, wss://host:port or ws://host:port",
+                field="servers",
+            )
+    if not found:
+        raise InputError("at least one server is needed", field="servers")
+    return found

@@ -1,0 +1,155 @@
+"""Answers about the same people: each passes alone, and together they are refused."""
+
+import numpy as np
+import pytest
+
+from qis.disclosure import Disclosure, subject_hashes
+from qis.errors import DisclosureError
+from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
+
+KEY = bytes(range(32))
+NOW = 1_800_000_000.0
+
+
+def people(*ranges):
+    return subject_hashes((str(who) for one in ranges for who in range(*one)), key=KEY)
+
+
+def refusal(gate, outcome, subjects=None):
+    try:
+        gate.check(outcome, subjects=subjects)
+    except DisclosureError as error:
+        return error
+    return None
+
+
+def gate_after(tmp_path, *released):
+    """A gate that has released these, with its ledger read again from the disk."""
+    tmp_path.mkdir(exist_ok=True)
+    path = tmp_path / "releases.jsonl"
+    gate = Disclosure.preset("cms", ledger=path)
+    for outcome, subjects in released:
+        gate.release(outcome, now=NOW, subjects=subjects)
+    return Disclosure.preset("cms", ledger=path)
+
+
+def model(rng, n, size, anchor=None, rows=None):
+    x = rng.normal(size=(n, size)) if rows is None else rows
+    at = rng.normal(0.0, 0.3, size) if anchor is None else anchor
+    label = np.arange(n) % 2
+    return QuadraticLikelihood.from_logistic(
+        question="q", features=x, labels=label.astype(float), anchor=at
+    )
+
+
+def test_answers_at_many_anchors_are_paid_from_one_budget(tmp_path):
+    rng = np.random.default_rng(1)
+    rows, who = rng.normal(size=(200, 8)), people((0, 200))
+    answers = [model(rng, 200, 8, rows=rows) for _ in range(6)]
+    gate = gate_after(tmp_path, *((answer, who) for answer in answers[:5]))  # 5 · 8 · 5 = 200
+    error = refusal(gate, answers[5], who)
+    assert (error.field, error.limit) == ("answers", 240)
+    assert refusal(gate, answers[0], who) is None  # given already
+    assert refusal(gate_after(tmp_path / "other", (answers[0], who)), answers[1], who) is None
+
+
+def test_a_linear_model_says_the_same_at_each_anchor(tmp_path):
+    rng = np.random.default_rng(2)
+    rows, values, who = rng.normal(size=(60, 6)), rng.normal(size=60), people((0, 60))
+    answers = [
+        QuadraticLikelihood.from_linear(
+            question="q", features=rows, responses=values, residual_variance=1.0, anchor=at
+        )
+        for at in rng.normal(0.0, 0.2, size=(4, 6))
+    ]
+    gate = gate_after(tmp_path, *((answer, who) for answer in answers[:3]))
+    assert refusal(gate, answers[3], who) is None
+
+
+def test_rounded_estimates_of_one_table_are_inverted_together(tmp_path):
+    whole = Counts(question="q", events=8, total=68, control_events=20, control_total=80)
+    who = people((0, 148))
+    rounded = [
+        Effect(question="q", measure=exact.measure, estimate=round(exact.estimate, 2),
+               standard_error=round(exact.standard_error, 2), n=exact.n)
+        for exact in (whole.effect(measure) for measure in ("OR", "RR", "RD"))
+    ]  # fmt: skip
+    assert [refusal(Disclosure.preset("cms"), answer) for answer in rounded] == [None] * 3
+    error = refusal(gate_after(tmp_path, (rounded[0], who)), rounded[1], who)
+    assert (error.field, 0 < error.actual < 11) == ("answers", True)
+    assert refusal(gate_after(tmp_path, (rounded[0], who)), rounded[0], who) is None
+
+
+@pytest.mark.parametrize("events", [43, 60])
+def test_the_people_who_came_later_are_a_table_too(tmp_path, events):
+    first = Counts(question="q", events=40, total=200)
+    gate = gate_after(tmp_path, (first, people((0, 200))))
+    error = refusal(gate, Counts(question="q", events=events, total=260), people((0, 260)))
+    assert (error.field if error else None) == ("answers" if events == 43 else None)
+    if error:
+        assert error.actual == 3
+        assert "3" not in str(error).split("the limit")[0].replace("cms", "")
+
+
+def test_moments_of_those_who_came_later_are_subtracted(tmp_path):
+    early, late = [0.0] * 60 + [1.0] * 40, [0.0] * 36 + [1.0] * 4
+    gate = gate_after(tmp_path, (Moments.from_values(early, question="q"), people((0, 100))))
+    error = refusal(gate, Moments.from_values(early + late, question="q"), people((0, 140)))
+    assert error.field == "answers"
+
+
+def test_a_union_less_its_disjoint_parts_is_a_table(tmp_path):
+    parts = [
+        (Counts(question="q", cohort="a", events=30, total=100), people((0, 100))),
+        (Counts(question="q", cohort="b", events=30, total=100), people((100, 200))),
+    ]
+    union = Counts(question="q", cohort="all", events=75, total=260)  # 15 of 60: fine
+    assert refusal(gate_after(tmp_path, *parts), union, people((0, 260))) is None
+    fewer = Counts(question="q", cohort="all", events=65, total=260)  # 5 of 60
+    assert (
+        refusal(gate_after(tmp_path / "other", *parts), fewer, people((0, 260))).field == "answers"
+    )
+
+
+def test_models_of_those_who_came_later_are_subtracted(tmp_path):
+    rng = np.random.default_rng(3)
+    has = np.r_[np.arange(200) % 2, np.arange(60) < 4].astype(float)
+    label = (np.arange(260) // 2 % 2).astype(float)
+    rows = np.column_stack([np.ones(260), has])
+    order = rng.permutation(200)
+
+    def answer(chosen):
+        return QuadraticLikelihood.from_logistic(
+            question="q", features=rows[chosen], labels=label[chosen], anchor=[0.0, 0.0]
+        )
+
+    gate = gate_after(tmp_path, (answer(order), people((0, 200))))
+    error = refusal(gate, answer(np.r_[order, np.arange(200, 260)]), people((0, 260)))
+    assert error.field == "answers"
+
+
+def test_groups_that_one_anchor_hides_follow_from_several(tmp_path):
+    rng = np.random.default_rng(4)
+    groups = np.array([[i >> 3 & 1, i >> 2 & 1, i >> 1 & 1] for i in range(16)], dtype=float)
+    sizes = np.full(16, 40)
+    sizes[14:] = 2, 3  # five people have all three features, and each pair of columns is large
+    rows = np.repeat(groups, sizes, axis=0)
+    label = np.repeat(np.arange(16) % 2, sizes).astype(float)
+    x, who = np.column_stack([np.ones(len(rows)), rows]), people((0, len(rows)))
+
+    def answer():
+        return QuadraticLikelihood.from_logistic(
+            question="q", features=x, labels=label, anchor=rng.normal(0.0, 0.8, 4)
+        )
+
+    first, *later = [answer() for _ in range(4)]
+    gate = Disclosure.preset("cms")
+    assert refusal(gate, first, who) is None
+    gate.release(first, now=NOW, subjects=who)
+    refused = []
+    for each in later:
+        error = refusal(gate, each, who)
+        refused.append(error.field if error else None)
+        if error is None:
+            gate.release(each, now=NOW, subjects=who)
+    assert "answers" in refused
