@@ -438,9 +438,12 @@ def _measured_slopes(evaluate: Evaluate, centre: float) -> tuple[float, float]:
     for side in (-1.0, 1.0):
         for reach in _FAR:
             try:
-                found.append(float(evaluate(np.array([centre + side * reach]))[1][0]))
+                slope = float(evaluate(np.array([centre + side * reach]))[1][0])
             except (InputError, ArithmeticError, ValueError):
                 continue
+            # What still falls so slowly out there is level: a limit drawn from its slope would lie
+            # at a ratio that means nothing.
+            found.append(slope if abs(slope) >= _FLAT_SLOPE else 0.0)
             break
         else:
             found.append(0.0)

@@ -6,6 +6,7 @@ from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
+from qis.synthesis.kept import Kept
 from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
@@ -28,6 +29,7 @@ __all__ = [
     "EggerTest",
     "HeavyTailed",
     "InfluenceTable",
+    "Kept",
     "LeftOut",
     "Marginal",
     "Mark",

@@ -22,6 +22,11 @@ _MARGIN: Final = 40.0
 """How far beyond the outermost points the scan goes, in the parameter's unit."""
 _STEP: Final = 0.05
 """Distance of the scan's points."""
+_MANY: Final = 100
+"""From more curves than this the scan is in wider steps, and only where they bend."""
+_WIDE: Final = 0.2
+_FADED: Final = 8.0
+"""Beyond the ends by this a curve's bend is over: exp(-8) of it is left."""
 _LONGEST: Final = 20_000
 """Most points of the scan; wider spans are scanned in wider steps."""
 _RELATIVE: Final = 1e3
@@ -55,6 +60,11 @@ class PooledCurve:
             return
         count = min(math.ceil((self._ends[1] - self._ends[0]) / _STEP), _LONGEST)
         points = np.linspace(*self._ends, count + 1)
+        if likelihood.curves is not None and len(likelihood.curves) > _MANY:
+            # So many curves bend together: a maximum of their sum is wider than one curve's.
+            count = math.ceil((high - low + 2.0 * _FADED) / _WIDE)
+            points = np.linspace(low - _FADED, high + _FADED, count + 1)
+            points = np.concatenate((self._ends[:1], points, self._ends[1:]))
         if likelihood.precision > 0.0:
             near = np.linspace(-12.0, 12.0, 481) * likelihood.precision**-0.5
             points = np.sort(np.concatenate((points, likelihood.centre + near)))

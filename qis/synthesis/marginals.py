@@ -12,7 +12,7 @@ kept while sites come and go.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,6 +65,13 @@ _PANEL, _PANEL_WEIGHTS = (_LEGENDRE[0] + 1.0) / 2.0, _LEGENDRE[1] / 2.0
 """Points in [0, 1] and their weights."""
 
 
+class MarginalTable(NamedTuple):
+    """Log-marginals, and how wrong their slopes in mu may be, at the points of one panel."""
+
+    values: Floats
+    bounds: Floats
+
+
 class Marginals:
     """Log-marginals of several sites.
 
@@ -109,6 +116,16 @@ class Marginals:
         for rows, group in self._groups:
             values[rows], bounds[rows] = group.on(panel, taus)
         return _rounded(values), _rounded(bounds)
+
+    def level(self, panel: Panel) -> Floats:
+        """Log-likelihoods at the panel's points, shape (sites, 12)."""
+        values = np.empty((self._count, NODES))
+        if self._normal.size:
+            apart = panel.points - self._centres[:, 0]
+            values[self._normal] = -0.5 * apart * apart / self._variances[:, 0]
+        for rows, group in self._groups:
+            values[rows] = group.values(panel.points)
+        return _rounded(values)
 
 
 def _rounded(values: Floats) -> Floats:

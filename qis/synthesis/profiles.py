@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -12,6 +13,8 @@ from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.outcomes._curves import Curves, Floats
+from qis.outcomes._sampling import FURTHEST
+from qis.synthesis._one_curve import OneCurve
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_scale
@@ -22,8 +25,9 @@ from qis.synthesis.currency import (
     has_tails,
     is_informative,
 )
+from qis.synthesis.kept import Kept, Said, SummedMarginals
 from qis.synthesis.marks import SENTENCES, Mark
-from qis.synthesis.random_effects import open_limit, posterior_of_mean
+from qis.synthesis.random_effects import open_limit, posterior_of_mean, rough_crossings
 
 Interval = tuple[float, float]
 Model = Literal["fixed", "random"]
@@ -154,17 +158,23 @@ def pool_sites(
     tau_scale: float | None,
     mean_scale: float | None = None,
     level: float = 0.95,
+    kept: Kept | None = None,
 ) -> PooledProfiles:
-    """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect."""
+    """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect.
+
+    What `kept` has of a site is not computed again.
+    """
+    kept = Kept() if kept is None else kept
     says = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
     informative = tuple(k for k, site in enumerate(says) if site)
     uninformative = tuple(k for k, site in enumerate(says) if not site)
-    if tau_scale is None:
+    # Floating-point sums depend on order: that of the content gives every node the same bits.
+    parts = sorted((kept.of(site) for site in says if site), key=attrgetter("key"))
+    if tau_scale is None and len(parts) > MANY:
+        answer = _of_many(parts, level)
+    elif tau_scale is None:
         answer = common_effect([outcome for site in says for outcome in site], level)
     elif informative:
-        # Floating-point sums depend on order: that of the content gives every node the same bits.
-        ordered = sorted((site for site in says if site), key=_content)
-        parts = [Likelihood.of(site) for site in ordered]
         answer = _random(parts, tau_scale, mean_scale, level)
         if len(parts) == 1 and answer.estimate is not None:
             answer = answer._replace(marks=(*answer.marks, Mark.PRIOR_DOMINATED))
@@ -186,10 +196,6 @@ def pool_sites(
     )
 
 
-def _content(site: Sequence[Poolable]) -> list[bytes]:
-    return sorted(outcome.encoded() for outcome in site)
-
-
 _SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
 
 
@@ -205,6 +211,38 @@ class Answer(NamedTuple):
     marks: tuple[Mark, ...] = ()
 
 
+def own_effect(said: Said, level: float) -> Answer:
+    """What one site says by itself, without marks; computed once for each level."""
+    found = said.own.get(level)
+    if not isinstance(found, Answer):
+        alone = said.outcomes[0] if len(said.outcomes) == 1 else None
+        if isinstance(alone, LikelihoodProfile):
+            found = _of_profile(alone, normal_quantile(0.5 + level / 2.0))
+        else:
+            found = common_effect(said.outcomes, level)._replace(marks=())
+        said.own[level] = found
+    return found
+
+
+def _of_profile(profile: LikelihoodProfile, quantile: float) -> Answer:
+    """What a site says that sent one profile: the maximum is that which it sent."""
+    curve, drop = OneCurve(profile), quantile**2 / 2.0
+    argmax = profile.maximum
+    if argmax is None:
+        side = 1 if curve.limits[1] > curve.limits[0] else -1
+        level = curve.limits[side > 0] - drop
+        border = _meant(curve.crossing(level, curve.far(side, level), -side))
+        return _one_side(border, side, drop)
+    low, high = (_meant(curve.crossing(-drop, argmax, side)) for side in (-1, 1))
+    error = (curve.crossing(-0.5, argmax, 1) - curve.crossing(-0.5, argmax, -1)) / 2.0
+    return Answer(
+        estimate=argmax,
+        standard_error=error if math.isfinite(error) else None,
+        interval=(low, high),
+        note=_without_limits(low, high),
+    )
+
+
 def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     """What outcomes that depend on the effect say of it, if it is one and the same."""
     if not informative:
@@ -213,6 +251,12 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     alone = informative[0] if len(informative) == 1 else None
     if isinstance(alone, Effect):
         return _normal(alone.estimate, alone.standard_error, quantile)
+    if isinstance(alone, LikelihoodProfile):
+        found = _of_profile(alone, quantile)
+        middle = () if found.estimate is None else (found.estimate,)
+        read = [end for end in (*middle, *found.interval) if math.isfinite(end)]
+        marks = _marks(Likelihood.of(informative), read, found.standard_error or 1.0)
+        return found._replace(marks=marks) if read else found
     whole = Likelihood.of(informative)
     if whole.is_parabola:
         return _normal(whole.centre, whole.precision**-0.5, quantile)
@@ -224,13 +268,12 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     argmax, height = search.maximum()
     if math.isinf(argmax):
         return _open(1 if argmax > 0.0 else -1, drop, search, pooled)
-    if isinstance(alone, LikelihoodProfile) and alone.maximum is not None:
-        # A site by itself gets the maximum that it sent, not one found on the curve between points.
-        argmax = alone.maximum
     low, high = (search.crossing(argmax, height - drop, side) for side in (-1, 1))
+    if pooled.curves is not None:
+        low, high = _meant(low), _meant(high)
     one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
     error = (one_below[1] - one_below[0]) / 2.0
-    note = "" if math.isfinite(high - low) else _OPEN
+    note = _without_limits(low, high)
     scale = error if math.isfinite(error) else 1.0
     return Answer(
         estimate=origin + unit * argmax,
@@ -240,6 +283,42 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
         marks=_marks(pooled, (argmax, low, high), scale),
     )
 
+
+def _of_many(said: list[Said], level: float) -> Answer:
+    """As `common_effect`, of so many sites that what is known of each is not computed again.
+
+    A sum of polynomials through each log-likelihood shows where the maximum and the limits are;
+    steps of Newton's on the log-likelihoods themselves, for all at once, lead there.
+    """
+    whole = _sum(said)
+    outcomes = [outcome for site in said for outcome in site.outcomes]
+    if whole.is_parabola or has_tails(whole.exact):
+        return common_effect(outcomes, level)
+    drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
+    drops = np.array([0.0, drop, drop, 0.5, 0.5])
+    theta = rough_crossings(SummedMarginals(said), [site.facts().span for site in said], drops)
+    if theta is None:
+        return common_effect(outcomes, level)
+    for _ in range(_STEPS):
+        values, slopes, bends = whole.evaluate(theta)
+        peak = values[0] - 0.5 * slopes[0] ** 2 / bends[0]
+        steps = (peak - drops - values) / slopes
+        steps[0] = -slopes[0] / bends[0]
+        theta += steps
+        if np.abs(steps).max() <= _CLOSE * (theta[4] - theta[3]):
+            break
+    else:
+        return common_effect(outcomes, level)
+    argmax, low, high, *one_below = theta.tolist()
+    error = (one_below[1] - one_below[0]) / 2.0
+    marks = _marks(whole, (argmax, low, high), error)
+    return Answer(estimate=argmax, standard_error=error, interval=(low, high), marks=marks)
+
+
+MANY = 64
+"""From more sites than this the common effect is found from sums over sites."""
+_STEPS = 12
+_CLOSE = 1e-10
 
 _TOLERATED = 0.01
 """Part of a standard error by which what was not sampled may move a pooled value, unmarked."""
@@ -291,17 +370,40 @@ def _normal(estimate: float, error: float, quantile: float) -> Answer:
     return Answer(estimate=estimate, standard_error=error, interval=ends)
 
 
-_OPEN = "The log-likelihood does not drop far enough on one side: the interval is open there."
+def _meant(limit: float) -> float:
+    """The limit of a ratio; infinite beyond what a profile may hold: e**64 means nothing."""
+    return limit if abs(limit) <= FURTHEST else math.copysign(math.inf, limit)
+
+
+def _without_limits(low: float, high: float) -> str:
+    missing = [name for name, end in (("lower", low), ("upper", high)) if math.isinf(end)]
+    if not missing:
+        return ""
+    return (
+        "The log-likelihood does not drop far enough on "
+        f"{'either side' if len(missing) == 2 else 'one side'}: "
+        f"there is {' and '.join(f'no {name} limit' for name in missing)}."
+    )
 
 
 def _open(side: int, drop: float, search: PooledCurve, pooled: Likelihood) -> Answer:
     # Wherever the walk starts out on the level side, it ends at the same border.
     height = pooled.limits[1 if side > 0 else 0]
     border = search.crossing(search.far(side), height - drop, -side)
+    if pooled.curves is not None:
+        border = _meant(border)
+    answer = _one_side(border, side, drop)
+    if math.isfinite(border):
+        answer = answer._replace(marks=_marks(pooled, [border], 1.0))
+    return answer
+
+
+def _one_side(border: float, side: int, drop: float) -> Answer:
+    if math.isinf(border):
+        return Answer(note=_without_limits(-math.inf, math.inf))
     return Answer(
         interval=(border, math.inf) if side > 0 else (-math.inf, border),
         note=_one_sided(side, drop),
-        marks=_marks(pooled, [border], 1.0),
     )
 
 
@@ -313,46 +415,45 @@ def _one_sided(side: int, drop: float) -> str:
     )
 
 
-def _random(
-    sites: list[Likelihood], tau_scale: float, mean_scale: float | None, level: float
-) -> Answer:
-    limits = [math.fsum(site.limits[end] for site in sites) for end in (0, 1)]
+def _random(said: list[Said], tau_scale: float, mean_scale: float | None, level: float) -> Answer:
+    limits = [math.fsum(site.facts().limits[end] for site in said) for end in (0, 1)]
     level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
     if mean_scale is None and len(level_ends) == 2:
         return Answer(note=_UNBOUNDED)
     if mean_scale is None and level_ends:
         side = 1 if level_ends[0] else -1
         drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
-        border = open_limit(sites, tau_scale=tau_scale, drop=drop, side=side)
-        return Answer(
-            interval=(border, math.inf) if side > 0 else (-math.inf, border),
-            note=_one_sided(side, drop) + " A prior on the mean (mean_scale) would give one.",
-            marks=_marks(Likelihood.sum(sites), [border], 1.0),
+        whole = _sum(said)
+        border = open_limit(said, tau_scale=tau_scale, drop=drop, side=side)
+        if whole.curves is not None:
+            border = _meant(border)
+        answer = _one_side(border, side, drop)
+        if math.isinf(border):
+            return answer
+        return answer._replace(
+            note=answer.note + " A prior on the mean (mean_scale) would give one.",
+            marks=_marks(whole, [border], 1.0),
         )
-    # Where the measure has units, that of the prior: it does not change with the evidence.
-    unit = 1.0
-    if any(has_tails(site.exact) for site in sites):
-        unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
-    found = posterior_of_mean(
-        [site.moved(0.0, unit) for site in sites],
-        tau_scale=tau_scale / unit,
-        mean_scale=None if mean_scale is None else mean_scale / unit,
-        level=level,
-    )
+    found = posterior_of_mean(said, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
     low, high = found.interval
     read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
     return Answer(
-        estimate=unit * found.median,
-        standard_error=unit * found.sd,
-        interval=(unit * low, unit * high),
-        tau=unit * found.tau,
-        tau_interval=(unit * found.tau_interval[0], unit * found.tau_interval[1]),
+        estimate=found.median,
+        standard_error=found.sd,
+        interval=(low, high),
+        tau=found.tau,
+        tau_interval=found.tau_interval,
         marks=_of_doubts(
             found.slope_error,
-            _lost(Likelihood.sum(sites).curves, np.array(read), found.tau),
+            _lost(_sum(said).curves, np.array(read), found.tau),
             found.sd,
         ),
     )
+
+
+def _sum(said: Sequence[Said]) -> Likelihood:
+    """The sum of the sites' log-likelihoods, in the order given."""
+    return Likelihood.sum([site.likelihood() for site in said])
 
 
 _UNBOUNDED = (

@@ -8,8 +8,9 @@ the same evidence, the same bits.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -21,6 +22,7 @@ from qis.synthesis._density import Density
 from qis.synthesis._pooled_curve import border
 from qis.synthesis.bayesian import mean_and_tau
 from qis.synthesis.currency import Likelihood, has_tails
+from qis.synthesis.kept import Facts, Said, SummedMarginals
 from qis.synthesis.lattice import Panel, TauPoints, mean_matrix
 from qis.synthesis.marginals import Marginals
 
@@ -36,6 +38,11 @@ _MARGIN: Final = 8.0
 _WIDEST: Final = 1
 """Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
 have their nearest singularities at a distance of pi."""
+_NOWHERE: Final = 1e4
+"""A log ratio as large as this is no limit."""
+_LEVEL_FROM: Final = 8.0
+"""Beyond the ends by this a curve's bend is over: exp(-8) of it is left."""
+_ZOOMS: Final = 5
 _PANELS: Final = 2_000
 """Most panels."""
 
@@ -56,15 +63,15 @@ class MeanEffect:
 
 
 def posterior_of_mean(
-    sites: Sequence[Likelihood], *, tau_scale: float, mean_scale: float | None, level: float
+    said: Sequence[Said], *, tau_scale: float, mean_scale: float | None, level: float
 ) -> MeanEffect:
     """Posterior of mu and tau.
 
     Parameters
     ----------
-    sites
-        One informative log-likelihood a site, in an order that depends on content only. Together
-        they must fall on both sides, unless there is a prior on the mean.
+    said
+        What each site says, in any order. Together they must fall on both sides, unless there is a
+        prior on the mean.
     tau_scale, mean_scale
         Scale of the half-normal prior on tau, and standard deviation of the normal prior on mu
         about 0; `None`: flat.
@@ -72,9 +79,18 @@ def posterior_of_mean(
         Probability inside the central intervals.
 
     """
+    sites = [site.likelihood() for site in said]
     if all(site.is_parabola for site in sites):
         return _of_normal_sites(sites, tau_scale, mean_scale, level)
-    surface = _Surface(sites, tau_scale, mean_scale)
+    # Where the measure has units, that of the prior: it does not change with the evidence.
+    unit = 1.0
+    if any(has_tails(site.exact) for site in sites):
+        unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
+    scale = None if mean_scale is None else mean_scale / unit
+    return _integrated(_Surface(said, tau_scale / unit, scale, unit), level, unit)
+
+
+def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
     surface.cover()
     points = surface.tau_points
     grid = surface.narrowed(surface.means, points.taus[points.taus <= points.widest], *_COARSE)
@@ -99,13 +115,13 @@ def posterior_of_mean(
     median, tau = of_mean.quantile(0.5), of_tau.quantile(0.5)
     interval = (of_mean.quantile(tails[0]), of_mean.quantile(tails[1]))
     return MeanEffect(
-        median=median,
-        mean=mean,
-        sd=sd,
-        interval=interval,
-        slope_error=surface.slope_error(np.array((interval[0], median, interval[1])), tau),
-        tau=tau,
-        tau_interval=(of_tau.quantile(tails[0]), of_tau.quantile(tails[1])),
+        median=unit * median,
+        mean=unit * mean,
+        sd=unit * sd,
+        interval=(unit * interval[0], unit * interval[1]),
+        slope_error=surface.slope_error(np.array((interval[0], median, interval[1])), tau) / unit,
+        tau=unit * tau,
+        tau_interval=(unit * of_tau.quantile(tails[0]), unit * of_tau.quantile(tails[1])),
     )
 
 
@@ -130,14 +146,15 @@ def _of_normal_sites(
     )
 
 
-def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, side: int) -> float:
+def open_limit(said: Sequence[Said], *, tau_scale: float, drop: float, side: int) -> float:
     """The mu at which its log-likelihood is `drop` below the limit, on a side where it never falls.
 
     Tau is integrated out against its prior. As mu goes to that side, every site's contribution
     rises to its own limit whatever tau is, so the limit is known exactly and no range enters.
+    Infinite if there is no such mu.
     """
-    surface = _Surface(sites, tau_scale, None)
-    limit = math.fsum(site.limits[0 if side < 0 else 1] for site in sites)
+    surface = _Surface(said, tau_scale, None, 1.0)
+    limit = math.fsum(site.facts().limits[0 if side < 0 else 1] for site in said)
     taus = np.linspace(0.0, surface.tau_points.widest, 2 * _FINE[1])
     prior = np.exp(-0.5 * (taus / tau_scale) ** 2)
     prior[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
@@ -152,6 +169,8 @@ def open_limit(sites: Sequence[Likelihood], *, tau_scale: float, drop: float, si
     while not holds(surface.ends[side > 0])[0]:
         surface.extend(side)
     while holds(surface.ends[side < 0])[0]:
+        if abs(float(surface.ends[side < 0][0])) > _NOWHERE:
+            return -side * math.inf
         surface.extend(-side)
     return border(holds, float(surface.ends[side > 0][0]), float(surface.ends[side < 0][0]))
 
@@ -178,10 +197,10 @@ def _second_differences(
     unit = 1.0
     if any(has_tails(site.exact) for site in sites):  # these have units
         unit = math.ldexp(1.0, math.frexp(tau)[1] - 1)
-    moved = [site.moved(0.0, unit) for site in sites]
+    moved = [Facts.of(site.moved(0.0, unit)) for site in sites]
     means, taus = np.array([middle - step, middle, middle + step]) / unit, np.array([tau / unit])
     points = TauPoints.for_errors(tau / unit, min(site.finest for site in moved))
-    bends, marginals = _Bends(moved), Marginals(moved)
+    bends, marginals = _Bends(moved), Marginals([each.likelihood for each in moved])
     panels = [bends.about(float(means[0]))]
     while panels[-1].ends[1] < means[2]:
         panels.append(bends.widest(panels[-1].ends[1], 1))
@@ -191,24 +210,73 @@ def _second_differences(
     return [float(each) for each in curvature]
 
 
+def rough_crossings(
+    sums: SummedMarginals, spans: Sequence[tuple[float, float]], drops: Floats
+) -> Floats | None:
+    """About where the summed log-likelihood is largest, and where it has dropped from there.
+
+    `drops` are 0, for the maximum, and then by turns those below and above it; `None` if it has no
+    maximum, or has not dropped so far where curves no longer bend.
+    """
+    low, high = min(low for low, _ in spans) - _LEVEL_FROM, max(high for _, high in spans)
+    panels = [_at(_WIDEST, float(np.median([low + high for low, high in spans])) / 2.0)]
+    levels = [sums.level(panels[0])]
+    for side in (-1, 1):
+        while True:
+            at, values = panels[-(side > 0)], levels[-(side > 0)]
+            outer, inner = (values[-1], values[-2]) if side > 0 else (values[0], values[1])
+            top = max(float(level.max()) for level in levels)
+            if outer < inner and outer < top - drops.max() - 1.0:
+                break
+            if not low < at.ends[0] or not at.ends[1] < high + _LEVEL_FROM:
+                return None
+            further = Panel(_WIDEST, at.offset + side)
+            panels.insert(len(panels) if side > 0 else 0, further)
+            levels.insert(len(levels) if side > 0 else 0, sums.level(further))
+    joined = np.concatenate(levels)
+    start, end = panels[0].ends[0], panels[-1].ends[1]
+
+    def heights(theta: Floats) -> Floats:
+        found: Floats = mean_matrix(panels, theta) @ joined
+        return found
+
+    near = start, end
+    for _ in range(_ZOOMS):
+        theta = np.linspace(*near, 65)
+        best = int(heights(theta).argmax())
+        near = float(theta[max(best - 1, 0)]), float(theta[min(best + 1, 64)])
+    argmax = (near[0] + near[1]) / 2.0
+    top = float(heights(np.array([argmax]))[0])
+    found = [argmax]
+    for k, level in enumerate((top - drops[1:]).tolist()):
+        found.append(border(partial(_at_least, heights, level), argmax, (start, end)[k % 2]))
+    return np.array(found)
+
+
+def _at_least(
+    heights: Callable[[Floats], Floats], level: float, theta: Floats
+) -> NDArray[np.bool_]:
+    return heights(theta) >= level
+
+
 class _Surface:
     """The log-marginals of (mu, tau), summed over sites, on as many panels as are asked for."""
 
     def __init__(
-        self, sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None
+        self, said: Sequence[Said], tau_scale: float, mean_scale: float | None, unit: float
     ) -> None:
-        self.tau_points = TauPoints.for_errors(tau_scale, min(site.finest for site in sites))
+        facts = [site.facts(unit) for site in said]
+        self.tau_points = TauPoints.for_errors(tau_scale, min(each.finest for each in facts))
         self._taus = self.tau_points.taus
         self._tau_scale, self._mean_scale = tau_scale, mean_scale
-        self._marginals = Marginals(sites)
-        self._bends = _Bends(sites)
+        self._marginals = SummedMarginals(said, unit)
+        self._bends = _Bends(facts)
         self._panels = [self._bends.first()]
         self._sums: dict[Panel, tuple[Floats, Floats]] = {}
         self._add(self._panels[0])
 
     def _add(self, panel: Panel) -> None:
-        values, bounds = self._marginals.on(panel, self._taus)
-        self._sums[panel] = values.sum(axis=0), bounds.sum(axis=0)
+        self._sums[panel] = self._marginals.on(panel, self.tau_points)
 
     @property
     def means(self) -> Floats:
@@ -307,16 +375,16 @@ class _Bends:
     all others are pi off the real line, and none is beyond the span.
     """
 
-    def __init__(self, sites: Sequence[Likelihood]) -> None:
-        spans = np.array([site.span for site in sites])
+    def __init__(self, facts: Sequence[Facts]) -> None:
+        spans = np.array([each.span for each in facts])
         self._low, self._high = float(spans[:, 0].min()), float(spans[:, 1].max())
         self._lows = self._highs = np.array([])
         widths = []
-        for site in sites:
-            if isinstance(site.exact, Means):
-                widths.append((site.exact.mean, np.sqrt(site.exact.ss / site.exact.people)))
-            elif isinstance(site.exact, MeanDifferences):
-                rows = site.exact
+        for each in facts:
+            rows = each.likelihood.exact
+            if isinstance(rows, Means):
+                widths.append((rows.mean, np.sqrt(rows.ss / rows.people)))
+            elif isinstance(rows, MeanDifferences):
                 arms = np.minimum(rows.ss / rows.people, rows.control_ss / rows.control_people)
                 widths.append((rows.difference, np.sqrt(arms)))
         self._have_peaks = bool(widths)

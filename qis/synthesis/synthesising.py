@@ -18,10 +18,12 @@ from qis.synthesis.currency import is_informative
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered
 from qis.synthesis.given import gather_given
+from qis.synthesis.kept import Kept
 from qis.synthesis.profiles import (
+    Answer,
     Model,
     PooledProfiles,
-    common_effect,
+    own_effect,
     pool_sites,
     tau_scale_of,
 )
@@ -48,6 +50,7 @@ def synthesise(
     looks: int = 1,
     now: float | datetime | None = None,
     monitor: bool = False,
+    kept: Kept | None = None,
 ) -> Synthesis:
     """Pool the evidence of one study, each site with its whole likelihood.
 
@@ -95,6 +98,9 @@ def synthesise(
         packets if the study ends or is under embargo.
     monitor
         True for a monitoring role, which an embargo does not bind.
+    kept
+        What was computed for the study before, and is kept for the next time: a `Kept` of its own
+        for each study. It changes no number; one packet more then costs what that packet costs.
 
     Returns
     -------
@@ -144,8 +150,11 @@ def synthesise(
             digest=digest,
             seen_digest=seen_digest,
         )
-    fixed, random = _pool(gathered, tau_scale, mean_scale, level)
+    kept = Kept() if kept is None else kept
+    fixed, random = _pool(gathered, tau_scale, mean_scale, level, kept)
     no_sequence = next(_why_no_sequence(chosen, fixed, gathered, tau_scale), "")
+    sites = _sites(gathered, fixed, kept)
+    kept.settle()
     return Synthesis(
         study_id=gathered.study_id,
         question=gathered.question,
@@ -158,7 +167,7 @@ def synthesise(
         tau_scale=tau_scale,
         mean_scale=mean_scale,
         level=level,
-        sites=_sites(gathered, fixed),
+        sites=sites,
         excluded=gathered.left_out,
         silent=gathered.silent,
         looks=looks,
@@ -211,12 +220,16 @@ def _tau_scale(measure: str | None, chosen: Model, given: float | None) -> float
 
 
 def _pool(
-    gathered: Gathered, tau_scale: float | None, mean_scale: float | None, level: float
+    gathered: Gathered,
+    tau_scale: float | None,
+    mean_scale: float | None,
+    level: float,
+    kept: Kept,
 ) -> tuple[PooledProfiles | None, PooledProfiles | None]:
     if gathered.measure is None or not gathered.sites:
         return None, None
     outcomes = [site.outcomes for site in gathered.sites]
-    fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level)
+    fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level, kept=kept)
     if gathered.number > len(gathered.sites):
         return fixed, None  # a synthesis counts, and says nothing of how its sites differ
     if tau_scale is None:
@@ -227,17 +240,18 @@ def _pool(
         tau_scale=tau_scale,
         mean_scale=mean_scale,
         level=level,
+        kept=kept,
     )
     return fixed, random
 
 
-def _sites(gathered: Gathered, fixed: PooledProfiles | None) -> tuple[SiteResult, ...]:
+def _sites(gathered: Gathered, fixed: PooledProfiles | None, kept: Kept) -> tuple[SiteResult, ...]:
     if fixed is None:
         return ()
     results = []
     for site in gathered.sites:
         informative = [outcome for outcome in site.outcomes if is_informative(outcome)]
-        own = common_effect(informative, fixed.level)
+        own = own_effect(kept.of(informative), fixed.level) if informative else Answer()
         results.append(
             SiteResult(
                 name=site.name,

@@ -6,8 +6,10 @@ import math
 from statistics import NormalDist
 
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from qis import _canonical
+from qis.disclosure.privacy import profile_of_noisy_cells
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Effect, LikelihoodProfile, outcome_from_body
 from qis.synthesis import bayes, pool_profiles
@@ -128,24 +130,46 @@ def test_nothing_informative_is_said():
     assert pooled.note
 
 
-def test_a_slow_fall_is_followed_to_its_end():
-    # Both tails are nearly level far beyond every grid.
+@pytest.mark.parametrize("slope", [-0.05, -1e-3])
+def test_a_slow_fall_is_followed_to_its_end_and_has_no_limit_where_that_means_nothing(slope):
     wide = LikelihoodProfile(
         question="q",
         measure="OR",
         lower=-2.0,
         upper=2.0,
         maximum=0.0,
-        slope_below=-1e-3,
-        slope_above=-1e-3,
+        slope_below=slope,
+        slope_above=slope,
         values=(-0.1, -0.05, -0.02, -0.01, 0.0, -0.01, -0.02, -0.05, -0.1),
         gradients=(0.05, 0.04, 0.03, 0.02, 0.0, -0.02, -0.03, -0.04, -0.05),
     )
     pooled = pool_profiles([wide], model="fixed")
     drop = NormalDist().inv_cdf(0.975) ** 2 / 2
-    # -0.1 - 0.001 d - 0.049 = -drop once the bend is over.
-    border = 2.0 + (drop - 0.149) / 1e-3
-    assert pooled.interval == pytest.approx((-border, border), rel=1e-5)
+    # -0.1 + slope * d - (0.05 + slope) = -drop once the bend is over.
+    border = 2.0 + (drop - 0.15 - slope) / -slope
+    if border > 64.0:
+        assert pooled.interval == (-math.inf, math.inf)
+        assert "there is no lower limit and no upper limit" in pooled.note
+    else:
+        assert pooled.interval == pytest.approx((-border, border), rel=1e-5)
+
+
+@given(
+    st.tuples(*[st.integers(-15, 60)] * 4),
+    st.sampled_from([0.1, 0.5, 2.0]),
+)
+@settings(max_examples=25, deadline=None)
+def test_noisy_tables_have_a_limit_that_means_something_or_none(cells, epsilon):
+    try:
+        noisy = profile_of_noisy_cells(cells, epsilon=epsilon, question="q")
+    except InputError:
+        return  # said in words: it still rises, or bends too far out
+    for model in ("fixed", "random"):
+        pooled = pool_profiles([noisy], model=model, mean_scale=2.0 if model == "random" else None)
+        for end, name in zip(pooled.interval, ("lower", "upper"), strict=True):
+            assert abs(end) <= 64.0 or math.isinf(end)
+            if math.isinf(end) and pooled.estimate is not None:
+                assert f"no {name} limit" in pooled.note
 
 
 def test_refuses():

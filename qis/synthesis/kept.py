@@ -1,0 +1,169 @@
+"""What was computed of single sites, so that one packet more costs what that packet costs.
+
+A site's likelihood, what it says by itself, and its log-marginals depend on its own outcomes only.
+They are kept under the content of these, so that nothing that is found here can be out of date.
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Self
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from qis._canonical import encode
+from qis.synthesis.currency import Likelihood, Poolable
+from qis.synthesis.lattice import Panel, TauPoints
+from qis.synthesis.marginals import Marginals, MarginalTable
+
+Floats = NDArray[np.float64]
+_MOST_BYTES: Final = 1 << 25
+"""Most bytes of log-marginals that one study keeps."""
+_AT_ONCE: Final = 256
+"""Most sites computed in one step."""
+
+
+class Facts(NamedTuple):
+    """A log-likelihood, and what is always asked of it."""
+
+    likelihood: Likelihood
+    limits: tuple[float, float]
+    span: tuple[float, float]
+    finest: float
+
+    @classmethod
+    def of(cls, likelihood: Likelihood) -> Self:
+        """Ask them of a log-likelihood."""
+        return cls(likelihood, likelihood.limits, likelihood.span, likelihood.finest)
+
+
+class Said:
+    """What one site's informative outcomes say.
+
+    Parameters
+    ----------
+    outcomes
+        Of one site, informative, one or more.
+    key
+        Depends on their content only.
+
+    """
+
+    __slots__ = ("_likelihoods", "key", "levels", "outcomes", "own", "size", "tables")
+
+    def __init__(self, outcomes: Sequence[Poolable], key: bytes) -> None:
+        self.outcomes, self.key = outcomes, key
+        self.size = 0
+        """Bytes of the tables."""
+        self.own: dict[float, object] = {}
+        """What they say by themselves, by the level of the interval."""
+        self.tables: dict[tuple[Panel, TauPoints, float], MarginalTable] = {}
+        """Log-marginals by panel, values of tau, and unit."""
+        self.levels: dict[Panel, Floats] = {}
+        """Log-likelihoods at the points of panels."""
+        self._likelihoods: dict[float, Facts] = {}
+
+    def facts(self, unit: float = 1.0) -> "Facts":
+        """What is always asked of their log-likelihood, of the parameter in this unit."""
+        found = self._likelihoods.get(unit)
+        if found is None:
+            whole = Likelihood.of(self.outcomes).moved(0.0, unit)
+            self._likelihoods[unit] = found = Facts.of(whole)
+        return found
+
+    def likelihood(self, unit: float = 1.0) -> Likelihood:
+        """Their log-likelihood, of the parameter in this unit."""
+        return self.facts(unit).likelihood
+
+
+class Kept:
+    """What was computed for one study, to be given to its next synthesis.
+
+    It changes how long a synthesis takes and no number in it. At most 32 MiB are kept from one
+    synthesis to the next: a few thousand sites; of more, each synthesis computes all again.
+    """
+
+    def __init__(self) -> None:
+        self._sites: dict[bytes, Said] = {}
+        self._used: dict[bytes, Said] = {}
+        # By the objects themselves, which is faster; `outcomes` holds them, so that no other
+        # object can have the same identity.
+        self._known: dict[tuple[int, ...], tuple[Sequence[Poolable], Said]] = {}
+        self._met: dict[tuple[int, ...], tuple[Sequence[Poolable], Said]] = {}
+
+    def of(self, outcomes: Sequence[Poolable]) -> Said:
+        """What these informative outcomes of one site say."""
+        objects = tuple(map(id, outcomes))
+        met = self._met.get(objects) or self._known.get(objects)
+        if met is not None:
+            self._met[objects] = met
+            self._used[met[1].key] = met[1]
+            return met[1]
+        key = blake3(encode(sorted(outcome.encoded() for outcome in outcomes))).digest()
+        said = self._used.get(key) or self._sites.get(key)
+        if said is None:
+            said = Said(tuple(outcomes), key)
+        self._used[key] = said
+        self._met[objects] = tuple(outcomes), said
+        return said
+
+    def settle(self) -> None:
+        """Forget what the last synthesis did not use, and tables beyond the bound."""
+        self._sites, self._used = self._used, {}
+        self._known, self._met = self._met, {}
+        left = _MOST_BYTES
+        for said in self._sites.values():
+            left -= said.size
+            if left < 0:
+                said.tables.clear()
+                said.levels.clear()
+                said.size = 0
+
+
+class SummedMarginals:
+    """Log-marginals summed over sites, in the order given."""
+
+    def __init__(self, sites: Sequence[Said], unit: float = 1.0) -> None:
+        self._sites = sites
+        self._unit = unit
+        self._fresh: dict[tuple[int, ...], Marginals] = {}
+
+    def on(self, panel: Panel, points: TauPoints) -> MarginalTable:
+        """Log-marginals and slope bounds, as `Marginals.on`, summed; each of shape (taus, 12)."""
+        where = panel, points, self._unit
+        taus = points.taus
+        missing = [k for k, said in enumerate(self._sites) if where not in said.tables]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = tuple(missing[start : start + _AT_ONCE])
+            if some not in self._fresh:
+                likelihoods = [self._sites[k].likelihood(self._unit) for k in some]
+                self._fresh[some] = Marginals(likelihoods)
+            values, bounds = self._fresh[some].on(panel, taus)
+            for row, k in enumerate(some):
+                tables = self._sites[k].tables
+                if tables and next(iter(tables))[1] != points:
+                    tables.clear()  # of a time before a sharper site came
+                    self._sites[k].size = 0
+                bound = bounds[row].copy() if bounds[row].any() else _NO_BOUND
+                tables[where] = MarginalTable(values[row].copy(), bound)
+                self._sites[k].size += values[row].nbytes + bound.nbytes
+        found = [said.tables[where] for said in self._sites]
+        total = np.stack([table.values for table in found]).sum(axis=0)
+        doubts = [table.bounds for table in found if table.bounds is not _NO_BOUND]
+        bound = np.stack(doubts).sum(axis=0) if doubts else np.zeros_like(total)
+        return MarginalTable(total, bound)
+
+    def level(self, panel: Panel) -> Floats:
+        """Log-likelihoods at the panel's points, summed; shape (12,)."""
+        missing = [said for said in self._sites if panel not in said.levels]
+        for start in range(0, len(missing), _AT_ONCE):
+            some = missing[start : start + _AT_ONCE]
+            found = Marginals([said.likelihood(self._unit) for said in some]).level(panel)
+            for said, values in zip(some, found, strict=True):
+                said.levels[panel] = values.copy()
+                said.size += values.nbytes
+        total: Floats = np.stack([said.levels[panel] for said in self._sites]).sum(axis=0)
+        return total
+
+
+_NO_BOUND: Final = np.zeros(0)

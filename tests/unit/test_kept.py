@@ -1,0 +1,105 @@
+"""What is kept between syntheses changes how long they take, and no number."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from qis.outcomes import Counts, Effect
+from qis.synthesis import pool_profiles
+from qis.synthesis.kept import Kept
+from qis.synthesis.profiles import MANY, common_effect, own_effect, pool_sites
+
+
+def counts(seed):
+    rng = np.random.default_rng(seed)
+    n, m = rng.integers(5, 400, 2).tolist()
+    return Counts(
+        question="q",
+        events=int(rng.binomial(n, rng.uniform(0.0, 0.5))),
+        total=n,
+        control_events=int(rng.binomial(m, rng.uniform(0.0, 0.5))),
+        control_total=m,
+    )
+
+
+POOL = [
+    *(counts(seed).profile() for seed in range(6)),
+    *(counts(seed) for seed in range(6, 10)),
+    Effect(question="q", measure="OR", estimate=0.4, standard_error=0.3),
+    Effect(question="q", measure="OR", estimate=-0.4, standard_error=0.02),
+]
+
+
+@given(st.lists(st.sets(st.integers(0, len(POOL) - 1), min_size=1), min_size=2, max_size=3))
+@settings(max_examples=8, deadline=None)
+def test_sites_that_come_go_and_come_back_give_the_bits_of_a_fresh_synthesis(turns):
+    kept = Kept()
+    for held in turns:
+        sites = [(POOL[k],) for k in sorted(held)]
+        for scale in (None, 0.5):
+            asked = {"measure": "OR", "tau_scale": scale}
+            assert pool_sites(sites, kept=kept, **asked) == pool_sites(sites, **asked)
+        kept.settle()
+
+
+def test_nothing_is_computed_again(monkeypatch):
+    from qis.synthesis import kept as module  # noqa: PLC0415
+
+    asked = []
+
+    class Counting(module.Marginals):
+        def __init__(self, sites):
+            asked.append(len(sites))
+            super().__init__(sites)
+
+    monkeypatch.setattr(module, "Marginals", Counting)
+    kept = Kept()
+    profiles = [counts(seed).profile() for seed in range(20, 30)]
+    profiles = [profile for profile in profiles if profile.is_informative]
+    for count in (len(profiles) - 1, len(profiles)):
+        asked.clear()
+        found = pool_sites(
+            [(each,) for each in profiles[:count]], measure="OR", tau_scale=0.5, kept=kept
+        )
+        kept.settle()
+    assert asked == [1]
+    assert found.estimate == pool_profiles(profiles, model="random").estimate
+
+
+def test_many_sites_have_the_common_effect_of_the_slow_search():
+    sites = [counts(seed).profile() for seed in range(100, 100 + MANY + 30)]
+    informative = [each for each in sites if each.is_informative]
+    assert len(informative) > MANY
+    quick = pool_profiles(sites)
+    slow = common_effect(informative, 0.95)
+    assert quick.estimate == pytest.approx(slow.estimate, abs=1e-9)
+    assert quick.interval == pytest.approx(slow.interval, abs=1e-9)
+    assert quick.standard_error == pytest.approx(slow.standard_error, abs=1e-9)
+    assert quick.marks == slow.marks
+
+
+def test_many_sites_that_all_favour_ever_larger_values_have_no_estimate():
+    one = Counts(question="q", events=3, total=9, control_events=0, control_total=9).profile()
+    pooled = pool_profiles([one] * (MANY + 5))
+    assert pooled.estimate is None
+    assert pooled.interval[1] == math.inf
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_one_profile_alone_says_what_its_curve_says(seed):
+    profile = counts(seed).profile()
+    if not profile.is_informative:
+        return
+    own = own_effect(Kept().of((profile,)), 0.95)
+    drop = 1.959963984540054**2 / 2.0
+    for end in own.interval:
+        if math.isfinite(end):
+            # A curve that rises for ever ends at its limit, which is not the value at its end.
+            height = profile.log_likelihood(end) - profile.log_likelihood(
+                200.0 * np.sign(profile.gradients[0]) if profile.maximum is None else own.estimate
+            )
+            assert float(height) == pytest.approx(-drop, abs=1e-9)
+    if profile.maximum is not None:
+        assert own.estimate == profile.maximum
