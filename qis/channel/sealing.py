@@ -51,20 +51,20 @@ class Seal:
     def __repr__(self) -> str:
         return "<Seal>"
 
-    def seal(self, plain: bytes, place: bytes) -> bytes:
+    def seal(self, plain: bytes, destination: bytes) -> bytes:
         """Seal data for the place where it is put, such as a subject or a file name."""
         nonce = os.urandom(_NONCE_SIZE)
         encrypt = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt
-        return nonce + encrypt(plain, place, nonce, self._key)
+        return nonce + encrypt(plain, destination, nonce, self._key)
 
-    def unseal(self, sealed: bytes, place: bytes) -> bytes | None:
+    def unseal(self, sealed: bytes, destination: bytes) -> bytes | None:
         """Open sealed data; `None` if another secret sealed it, or for another place."""
         if len(sealed) < OVERHEAD:
             return None
         nonce, rest = sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:]
         try:
             return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                rest, place, nonce, self._key
+                rest, destination, nonce, self._key
             )
         except CryptoError:
             return None
