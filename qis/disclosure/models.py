@@ -23,7 +23,7 @@ _NOT_SEARCHED: Final = (
 )
 
 
-class Reading(NamedTuple):
+class GroupReading(NamedTuple):
     """What was found in score and information.
 
     Parameters
@@ -51,21 +51,21 @@ def tables_of(outcome: QuadraticLikelihood) -> list[Margins]:
     return found
 
 
-def read(outcome: QuadraticLikelihood, *, limit: int) -> Reading:
+def read(outcome: QuadraticLikelihood, *, limit: int) -> GroupReading:
     """Look for groups of 1 to `limit` − 1 people by one, two and three yes/no columns."""
     known = outcome.known
     tables = tables_of(outcome)
     if known is not None and known.smallest_cell is not None:
         if 0 < known.smallest_cell < limit:
             cell = "people in a group by one or two yes/no columns"
-            return Reading(Finding(_ROWS, cell, known.smallest_cell), "")
+            return GroupReading(Finding(_ROWS, cell, known.smallest_cell), "")
         of_three = known.smallest_of_three
         if of_three is not None and not 0 < of_three < limit:
-            return Reading(None, "")
+            return GroupReading(None, "")
     else:
         small = _of_numbers(outcome, tables, limit)
         if small is not None:
-            return Reading(small, "")
+            return GroupReading(small, "")
     return _of_three(outcome, tables, limit)
 
 
@@ -88,12 +88,12 @@ def smallest(table: Margins, limit: int) -> Finding | None:
     return Finding(ATTACK, min(small)[1], min(small)[0]) if small else None
 
 
-def _of_three(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> Reading:
+def _of_three(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> GroupReading:
     if not tables:
         is_one = len(outcome.diagonal) == 1  # one column and the event are two
-        return Reading(None, "" if is_one else _NOT_SEARCHED)
+        return GroupReading(None, "" if is_one else _NOT_SEARCHED)
     found = [small_of_three(table, limit=limit) for table in tables]
     if all(small is not None for small, _ in found):
-        return Reading(found[0][0], "")
+        return GroupReading(found[0][0], "")
     is_searched = all(searched for _, searched in found)
-    return Reading(None, "" if is_searched else _NOT_SEARCHED)
+    return GroupReading(None, "" if is_searched else _NOT_SEARCHED)

@@ -6,7 +6,7 @@ from qis.synthesis.bayesian import Marginal, Posterior, bayes
 from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
-from qis.synthesis.kept import Kept
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
@@ -29,7 +29,7 @@ __all__ = [
     "EggerTest",
     "HeavyTailed",
     "InfluenceTable",
-    "Kept",
+    "KeptSites",
     "LeftOut",
     "Marginal",
     "Mark",

@@ -76,7 +76,7 @@ class Said:
         return self.facts(unit).likelihood
 
 
-class Kept:
+class KeptSites:
     """What was computed for one study, to be given to its next synthesis.
 
     It changes how long a synthesis takes and no number in it. At most 32 MiB are kept from one

@@ -25,7 +25,7 @@ from qis.synthesis.currency import (
     has_tails,
     is_informative,
 )
-from qis.synthesis.kept import Kept, Said, SummedMarginals
+from qis.synthesis.kept import KeptSites, Said, SummedMarginals
 from qis.synthesis.marks import SENTENCES, Mark
 from qis.synthesis.random_effects import open_limit, posterior_of_mean, rough_crossings
 
@@ -158,13 +158,13 @@ def pool_sites(
     tau_scale: float | None,
     mean_scale: float | None = None,
     level: float = 0.95,
-    kept: Kept | None = None,
+    kept: KeptSites | None = None,
 ) -> PooledProfiles:
     """Pool outcomes that are grouped by site; `tau_scale` `None`: one common effect.
 
     What `kept` has of a site is not computed again.
     """
-    kept = Kept() if kept is None else kept
+    kept = KeptSites() if kept is None else kept
     says = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
     informative = tuple(k for k, site in enumerate(says) if site)
     uninformative = tuple(k for k, site in enumerate(says) if not site)

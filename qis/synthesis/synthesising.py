@@ -18,7 +18,7 @@ from qis.synthesis.currency import is_informative
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered
 from qis.synthesis.given import gather_given
-from qis.synthesis.kept import Kept
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.profiles import (
     Answer,
     Model,
@@ -50,7 +50,7 @@ def synthesise(
     looks: int = 1,
     now: float | datetime | None = None,
     monitor: bool = False,
-    kept: Kept | None = None,
+    kept: KeptSites | None = None,
 ) -> Synthesis:
     """Pool the evidence of one study, each site with its whole likelihood.
 
@@ -99,7 +99,7 @@ def synthesise(
     monitor
         True for a monitoring role, which an embargo does not bind.
     kept
-        What was computed for the study before, and is kept for the next time: a `Kept` of its own
+        What was computed for the study before, and is kept for the next time: a `KeptSites` of its own
         for each study. It changes no number; one packet more then costs what that packet costs.
 
     Returns
@@ -150,7 +150,7 @@ def synthesise(
             digest=digest,
             seen_digest=seen_digest,
         )
-    kept = Kept() if kept is None else kept
+    kept = KeptSites() if kept is None else kept
     fixed, random = _pool(gathered, tau_scale, mean_scale, level, kept)
     no_sequence = next(_why_no_sequence(chosen, fixed, gathered, tau_scale), "")
     sites = _sites(gathered, fixed, kept)
@@ -224,7 +224,7 @@ def _pool(
     tau_scale: float | None,
     mean_scale: float | None,
     level: float,
-    kept: Kept,
+    kept: KeptSites,
 ) -> tuple[PooledProfiles | None, PooledProfiles | None]:
     if gathered.measure is None or not gathered.sites:
         return None, None
@@ -245,7 +245,9 @@ def _pool(
     return fixed, random
 
 
-def _sites(gathered: Gathered, fixed: PooledProfiles | None, kept: Kept) -> tuple[SiteResult, ...]:
+def _sites(
+    gathered: Gathered, fixed: PooledProfiles | None, kept: KeptSites
+) -> tuple[SiteResult, ...]:
     if fixed is None:
         return ()
     results = []

@@ -8,7 +8,7 @@ from hypothesis import given, settings, strategies as st
 
 from qis.outcomes import Counts, Effect
 from qis.synthesis import pool_profiles
-from qis.synthesis.kept import Kept
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.profiles import MANY, common_effect, own_effect, pool_sites
 
 
@@ -35,7 +35,7 @@ POOL = [
 @given(st.lists(st.sets(st.integers(0, len(POOL) - 1), min_size=1), min_size=2, max_size=3))
 @settings(max_examples=8, deadline=None)
 def test_sites_that_come_go_and_come_back_give_the_bits_of_a_fresh_synthesis(turns):
-    kept = Kept()
+    kept = KeptSites()
     for held in turns:
         sites = [(POOL[k],) for k in sorted(held)]
         for scale in (None, 0.5):
@@ -55,7 +55,7 @@ def test_nothing_is_computed_again(monkeypatch):
             super().__init__(sites)
 
     monkeypatch.setattr(module, "Marginals", Counting)
-    kept = Kept()
+    kept = KeptSites()
     profiles = [counts(seed).profile() for seed in range(20, 30)]
     profiles = [profile for profile in profiles if profile.is_informative]
     for count in (len(profiles) - 1, len(profiles)):
@@ -92,7 +92,7 @@ def test_one_profile_alone_says_what_its_curve_says(seed):
     profile = counts(seed).profile()
     if not profile.is_informative:
         return
-    own = own_effect(Kept().of((profile,)), 0.95)
+    own = own_effect(KeptSites().of((profile,)), 0.95)
     drop = 1.959963984540054**2 / 2.0
     for end in own.interval:
         if math.isfinite(end):
