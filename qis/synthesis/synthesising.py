@@ -99,8 +99,8 @@ def synthesise(
     monitor
         True for a monitoring role, which an embargo does not bind.
     kept
-        What was computed for the study before, and is kept for the next time: a `KeptSites` of its own
-        for each study. It changes no number; one packet more then costs what that packet costs.
+        What was computed for the study before, and is kept for the next time: a `KeptSites` of its
+        own for each study. It changes no number; one packet more costs what that packet costs.
 
     Returns
     -------
