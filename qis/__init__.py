@@ -12,6 +12,7 @@ from qis.about import (
     Interest as Interest,
 )
 from qis.errors import (
+    AccountError as AccountError,
     ClockError as ClockError,
     ConfigurationError as ConfigurationError,
     DisclosureError as DisclosureError,
@@ -54,6 +55,9 @@ from qis.packet import (
 )
 
 if TYPE_CHECKING:
+    from qis.account import (
+        Account as Account,
+    )
     from qis.disclosure import (
         Disclosure as Disclosure,
     )
@@ -133,6 +137,7 @@ __all__, __dir__, __getattr__ = attach(
     globals(),
     {
         "qis._version": ("__version__",),
+        "qis.account": ("Account",),
         "qis.disclosure": ("Disclosure",),
         "qis.evidence": (
             "Admission",

@@ -15,6 +15,9 @@ from typing import Final
 from qis._files import sync, sync_folder
 from qis.errors import StorageDamagedError, StorageError
 
+SHARED_WAIT_S: Final = 30.0
+"""Longest wait for another process's transaction on a shared file."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schema:
@@ -30,6 +33,8 @@ class Schema:
         Statement lists; number n leads from version n to n + 1. Published ones are never changed.
     rescue
         What to do with a damaged file, as the end of a sentence.
+    is_shared
+        True if several processes may have it open, each for one transaction at a time.
 
     """
 
@@ -37,6 +42,7 @@ class Schema:
     application_id: int
     migrations: tuple[str, ...]
     rescue: str
+    is_shared: bool = False
 
 
 def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
@@ -60,7 +66,7 @@ def open_database(path: Path, schema: Schema) -> sqlite3.Connection:
         with translated(path, schema):
             _create(path, schema)
     with translated(path, schema):
-        database = _connect(path)
+        database = _connect(path, schema)
     try:
         with translated(path, schema):
             _check(database, path, schema)
@@ -116,11 +122,17 @@ _ADVICE: Final = {
 }
 
 
-def _connect(path: Path) -> sqlite3.Connection:
+def _connect(path: Path, schema: Schema) -> sqlite3.Connection:
     # Whoever uses it says that threads take turns; sqlite itself would insist on one.
-    database = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(
+        path,
+        timeout=SHARED_WAIT_S if schema.is_shared else 0,
+        isolation_level=None,
+        check_same_thread=False,
+    )
     try:
-        database.execute("PRAGMA locking_mode = EXCLUSIVE")
+        if not schema.is_shared:
+            database.execute("PRAGMA locking_mode = EXCLUSIVE")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA cache_size = -32768")
     except BaseException:
@@ -133,7 +145,7 @@ def _create(path: Path, schema: Schema) -> None:
     fresh = path.with_name(f"{path.name}.new-{os.getpid()}")
     fresh.unlink(missing_ok=True)
     try:
-        database = _connect(fresh)
+        database = _connect(fresh, schema)
         try:
             database.execute("PRAGMA journal_mode = WAL")
             database.execute(f"PRAGMA application_id = {schema.application_id}")
@@ -187,14 +199,16 @@ def _check(database: sqlite3.Connection, path: Path, schema: Schema) -> None:
 
 
 def _migrate(database: sqlite3.Connection, schema: Schema, version: int) -> None:
-    """Bring the schema up to date, all steps or none."""
+    """Bring the schema up to date, all steps or none; another process may be at it too."""
     if version == len(schema.migrations):
         return
-    steps = "".join(schema.migrations[version:])
     try:
-        database.executescript(
-            f"BEGIN; {steps} PRAGMA user_version = {len(schema.migrations)}; COMMIT;"
-        )
+        database.execute("BEGIN IMMEDIATE")
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        for statement in "".join(schema.migrations[version:]).split(";"):
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {len(schema.migrations)}")
+        database.execute("COMMIT")
     except BaseException:
         if database.in_transaction:
             database.execute("ROLLBACK")

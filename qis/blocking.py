@@ -9,10 +9,11 @@ from contextlib import suppress
 from copy import deepcopy
 from os import PathLike
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from qis import loop
 from qis.about import Interest
+from qis.account import Finding
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
 from qis.evidence import Roster
@@ -126,6 +127,7 @@ class SynthesisLoop:
         subjects: Subjects | None = None,
         people: int | None = None,
         trust_clock: bool = False,
+        reinstate: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
@@ -133,7 +135,12 @@ class SynthesisLoop:
         """
         return self._do(
             lambda inner: inner.publish(
-                outcome, about=about, subjects=subjects, people=people, trust_clock=trust_clock
+                outcome,
+                about=about,
+                subjects=subjects,
+                people=people,
+                trust_clock=trust_clock,
+                reinstate=reinstate,
             )
         )
 
@@ -160,6 +167,22 @@ class SynthesisLoop:
         return self._do(
             lambda inner: inner.retract(study, cohort, reason=reason, about=about, force=force)
         )
+
+    def check(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the account of what has left; nothing leaves until it is empty.
+
+        See `qis.SynthesisLoop.check`, which takes the same arguments.
+        """
+        return self._ask(lambda inner: inner.check())
+
+    def settle(
+        self, verdict: Literal["restored", "stolen"], *, approver: str
+    ) -> tuple[Finding, ...]:
+        """Say what happened, after looking at everything that `check` found.
+
+        See `qis.SynthesisLoop.settle`, which takes the same arguments.
+        """
+        return self._do(lambda inner: inner.settle(verdict, approver=approver))
 
     def recover_clock(self, *, trust_clock: bool = False) -> tuple[Packet, ...]:
         """Confirm that this machine's date is right, and that of this site's last packets wrong.

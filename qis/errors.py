@@ -26,6 +26,7 @@
     ├── TransportError (OSError)         the network's or the machine's
     └── StorageError (OSError)           the disk's: full, read-only, locked by another process
         └── StorageDamagedError          what is on it is not what was written
+            └── AccountError             the account of what has left is in doubt
 
 Errors carry attributes (`field`, `actual`, `limit`) so that a program need not read the prose.
 """
@@ -150,3 +151,10 @@ class StorageError(QISError, OSError):
 
 class StorageDamagedError(StorageError):
     """A file holds something else than what was written; it is left as it is."""
+
+
+class AccountError(StorageDamagedError):
+    """The account of what has left is in doubt, and nothing leaves until a person has looked.
+
+    `field` is the code of what was found (docs/operating.md).
+    """

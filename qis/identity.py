@@ -8,6 +8,7 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike
+from pathlib import Path
 from typing import Self
 
 from nacl import bindings
@@ -64,15 +65,18 @@ def issuer_of(key: bytes) -> Issuer:
 class Identity:
     """A site's signing key. Keep it secret, back it up, and use it on one machine at a time."""
 
-    __slots__ = ("_secret", "issuer")
+    __slots__ = ("_secret", "issuer", "path")
 
     issuer: Issuer
+    path: Path | None
+    """The file that it was loaded from or saved to, if there is one."""
 
     def __init__(self, seed: bytes) -> None:
         if type(seed) is not bytes or len(seed) != KEY_SIZE:
             raise InputError(f"a seed is {KEY_SIZE} bytes", field="seed", limit=KEY_SIZE)
         public, self._secret = bindings.crypto_sign_seed_keypair(seed)
         self.issuer = Issuer(public)
+        self.path = None
 
     @classmethod
     def generate(cls) -> Self:
@@ -115,7 +119,9 @@ class Identity:
             If the file is encrypted PKCS #8 and the extra ``[keys]`` is not installed.
 
         """
-        return cls(_key_file.read_seed(path, passphrase))
+        identity = cls(_key_file.read_seed(path, passphrase))
+        identity.path = Path(path)
+        return identity
 
     @checked
     def save(self, path: str | PathLike[str], *, passphrase: str | None = None) -> None:
@@ -138,6 +144,7 @@ class Identity:
 
         """
         _key_file.write_seed(path, self._secret[:KEY_SIZE], passphrase)
+        self.path = self.path or Path(path)
 
     @checked
     def sign(self, message: bytes) -> bytes:

@@ -116,6 +116,7 @@ def work(site: Site, home: Path) -> Result:
             for one in site.undelivered()
         ],
         "health": str(site.health),
+        "account": [str(one) for one in site.check()],
         "found": found(site, home),
         "events": dict(site.statistics.events),
     }
@@ -127,7 +128,8 @@ def run(home: Path, *, quiet_s: float = 3.0) -> Result:
         result = work(site, home)
         for _ in site.syntheses(timeout_s=quiet_s):
             pass
-        return {**result, "found": found(site, home)}
+        account = [str(one) for one in site.check()]
+        return {**result, "found": found(site, home), "account": account}
 
 
 def serve(home: Path, *, every_s: float = 60.0) -> Result:
@@ -155,6 +157,8 @@ def main(home: Path, act: Callable[[Path], Result] = run) -> int:
         print(error, file=sys.stderr)
         return exit_code_of(error)
     print(json.dumps(result))
+    if result["account"]:  # nothing leaves until a person has looked: settle.py
+        return ExitCode.DAMAGED
     if not result["sent"]:
         return ExitCode.LATER
     is_kept_back = result["state"].startswith("kept back")

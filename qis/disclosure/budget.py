@@ -1,5 +1,7 @@
 """Privacy budget: how much privacy (ε) each study may lose, and how much it has lost."""
 
+import json
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from os import PathLike
@@ -7,8 +9,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
-from qis._paths import file_path
-from qis.disclosure.lines import LineFile
+from qis.account import Account, Lines
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Outcome
 
@@ -16,6 +17,9 @@ _WAYS_OUT: Final = (
     "Ways out: a smaller epsilon, which is more noise; what was released already, which costs "
     "nothing to use again; or a larger budget, if those who answer for the data decide on one"
 )
+
+_PROTECTION: Final = re.compile(r"noise, epsilon ([0-9]+(?:\.[0-9]+)?)", re.ASCII)
+"""What `private_counts` says of its profiles."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +36,17 @@ class PrivacyBudget:
 
     The ε of one study add up, whatever cohorts they were spent on. Each study has its own budget: a
     person who is in several studies loses up to their sum. Several processes may share the file:
-    each payment is made under its lock, with what the others have paid.
+    each payment is made with what the others have paid. A loop takes it over into the account of
+    its key, where a notebook finds it: ``PrivacyBudget(1.0, qis.Account.of(identity))``.
 
     Parameters
     ----------
     epsilon
         What may be spent on each study, positive.
     path
-        A file of JSON lines, created if there is none. With `None`, what was spent is forgotten
-        when the process ends.
+        A `qis.Account`, or the path of one, made if there is none. A file of JSON lines of a former
+        version is taken over into ``<path>.account`` and stays as it is. With `None`, what was
+        spent is forgotten when the process ends.
 
     Raises
     ------
@@ -49,7 +55,7 @@ class PrivacyBudget:
 
     """
 
-    def __init__(self, epsilon: float, path: str | PathLike[str] | None = None) -> None:
+    def __init__(self, epsilon: float, path: Account | str | PathLike[str] | None = None) -> None:
         if not 0.0 < epsilon < 1e6:
             raise InputError(
                 f"a budget is a positive epsilon, not {epsilon!r:.40}",
@@ -57,12 +63,24 @@ class PrivacyBudget:
                 actual=epsilon,
             )
         self.epsilon = epsilon
-        self.path = None if path is None else file_path(path, without="None")
-        self._file = LineFile(self.path, _entry)
+        self._lines = Lines(path, "payment", _entry)
+
+    @property
+    def account(self) -> Account | None:
+        """The account that it is kept in; `None` in memory."""
+        return self._lines.account
+
+    def move_to(self, account: Account) -> None:
+        """Go on in another account, which takes over everything that is in this one's."""
+        self._lines.move_to(account)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._lines.close()
 
     def spent(self, study_id: bytes) -> float:
         """The ε that was paid for a study so far."""
-        self._file.refresh()
+        self._lines.refresh()
         return float(sum(self._paid(study_id)))
 
     def spend(self, study_id: bytes, epsilon: float, *, now: float) -> None:
@@ -72,6 +90,8 @@ class PrivacyBudget:
         ------
         DisclosureError
             If less than that is left; nothing is paid.
+        AccountError
+            If the account is in doubt; nothing is paid.
         StorageError
             If the payment cannot be written; nothing may be released.
 
@@ -81,7 +101,7 @@ class PrivacyBudget:
         if price <= 0 or not price.is_finite():
             raise InputError(f"epsilon is {epsilon!r}; it is positive", field="epsilon")
         total = Decimal(repr(float(self.epsilon)))
-        with self._file.writing():
+        with self._lines.writing():
             paid = self._paid(study_id)
             after = sum(paid) + price
             if after > total:
@@ -102,19 +122,19 @@ class PrivacyBudget:
 
     def covers(self, outcome: Outcome) -> bool:
         """True if exactly this outcome was paid for."""
-        self._file.refresh()
+        self._lines.refresh()
         digest = blake3(outcome.encoded()).digest()
-        return any(entry.digest == digest for entry in self._file.lines)
+        return any(entry.digest == digest for entry in self._lines.lines)
 
     def _paid(self, study_id: bytes) -> list[Decimal]:
         return [
             entry.epsilon
-            for entry in self._file.lines
+            for entry in (*self._lines.lines, *self._lines.unknown("payment"))
             if entry.study_id == study_id and not entry.digest
         ]
 
     def _note(self, entry: _Entry, now: float) -> None:
-        self._file.append(
+        self._lines.append(
             {
                 "study": entry.study_id.hex(),
                 "epsilon": str(entry.epsilon),
@@ -122,6 +142,17 @@ class PrivacyBudget:
                 "at": now,
             }
         )
+
+
+def payment_of(outcome: Outcome, *, at: float) -> str | None:
+    """The line of a payment that an outcome with calibrated noise must have cost; else `None`."""
+    found = _PROTECTION.fullmatch(str(getattr(outcome, "protection", "")))
+    if found is None:
+        return None
+    price = Decimal(found[1])
+    return json.dumps(
+        {"study": outcome.study_id.hex(), "epsilon": str(price), "digest": "", "at": at}
+    )
 
 
 def _entry(content: dict[str, Any]) -> _Entry:

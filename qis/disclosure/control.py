@@ -5,6 +5,7 @@ from typing import Any, Final, Self
 
 from qis._gate import checked
 from qis.about import Interest
+from qis.account import Account
 from qis.disclosure.about_rules import check_people_behind, check_secret
 from qis.disclosure.answers import check_answers
 from qis.disclosure.budget import PrivacyBudget
@@ -65,7 +66,7 @@ class Disclosure:
         cls,
         name: str,
         *,
-        ledger: str | PathLike[str] | None = None,
+        ledger: Account | str | PathLike[str] | None = None,
         budget: PrivacyBudget | None = None,
         agreement: str = "",
         roster: Roster | None = None,
@@ -77,7 +78,8 @@ class Disclosure:
         name
             See `qis.disclosure.PRESETS` for thresholds and sources.
         ledger
-            File of the emission ledger; `None` keeps it in memory.
+            Account of the emission ledger, or its path; `None` keeps it in memory. A loop with an
+            outbox on disk takes it over into the account of its key.
         budget
             Privacy budget. Outcomes that were paid from it pass whatever the thresholds are.
         agreement, roster
@@ -119,6 +121,12 @@ class Disclosure:
                 None,
                 ways_out="a roster that lists the parties' keys, or the preset for the public",
             )
+
+    def move_to(self, account: Account) -> None:
+        """Keep ledger and budget in this account, which takes over what they hold already."""
+        self.ledger.move_to(account)
+        if self.budget is not None:
+            self.budget.move_to(account)
 
     @checked
     def check(self, outcome: Outcome, *, subjects: Subjects | None = None) -> None:

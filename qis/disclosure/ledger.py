@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
-from qis._paths import file_path
-from qis.disclosure.lines import LineFile
+from qis.account import Account, Lines
 from qis.errors import InputError
 from qis.outcomes import Outcome
 
@@ -133,42 +132,49 @@ class Emission:
 
 
 class EmissionLedger:
-    """Record of all releases, in memory or in a file that is synced before each release.
+    """Record of all releases, in memory or in an account that is synced before each release.
 
     The file (mode 0600) holds keyed hashes of subjects, so it stays at the site. Several
-    processes may use it: each reads what the others have noted, under its lock, before it decides.
+    processes may use it: each reads what the others have noted, and nobody notes anything else
+    before it has decided. A loop takes it over into the account of its key.
 
     Parameters
     ----------
     path
-        A file of JSON lines, created if there is none. With `None` the record is forgotten when the
-        process ends, and later releases are not compared with earlier ones.
+        A `qis.Account`, or the path of one, made if there is none. A file of JSON lines of a former
+        version is taken over into ``<path>.account`` and stays as it is. With `None` the record is
+        forgotten when the process ends, and later releases are not compared with earlier ones.
 
     Raises
     ------
     StorageDamagedError
-        If a line of the file is no emission, or it was cut short while it was in use.
+        If a line of the file is no emission, or some are missing.
+    StorageError
+        If the file cannot be opened.
 
     """
 
-    def __init__(self, path: str | PathLike[str] | None = None) -> None:
-        self.path = None if path is None else file_path(path, without="None")
-        self._file = LineFile(self.path, _emission)
+    def __init__(self, path: Account | str | PathLike[str] | None = None) -> None:
+        self._lines = Lines(path, "emission", emission_of)
+
+    @property
+    def account(self) -> Account | None:
+        """The account that it is kept in; `None` in memory."""
+        return self._lines.account
 
     def __iter__(self) -> Iterator[Emission]:
-        """All releases, in the order in which they were made."""
-        self._file.refresh()
-        return iter(tuple(self._file.lines))
+        """All releases, in the order in which they were made, then those of unknown packets."""
+        self._lines.refresh()
+        return iter((*self._lines.lines, *self._lines.unknown("emission")))
 
     def of_study(self, study_id: bytes) -> list[Emission]:
         """The releases under a study, in the order in which they were made."""
-        self._file.refresh()
-        return [emission for emission in self._file.lines if emission.study_id == study_id]
+        return [emission for emission in self if emission.study_id == study_id]
 
     @contextmanager
     def writing(self) -> Iterator[None]:
         """Keep other processes from noting a release between a check and `note`."""
-        with self._file.writing():
+        with self._lines.writing():
             yield
 
     def note(self, emission: Emission) -> None:
@@ -176,14 +182,25 @@ class EmissionLedger:
 
         Raises
         ------
+        AccountError
+            If the account is in doubt; then nothing may be released.
         StorageError
             If the file cannot be written; then nothing may be released.
 
         """
-        self._file.append(_line(emission))
+        self._lines.append(line_of(emission))
+
+    def move_to(self, account: Account) -> None:
+        """Go on in another account, which takes over everything that is in this one's."""
+        self._lines.move_to(account)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        self._lines.close()
 
 
-def _line(emission: Emission) -> dict[str, Any]:
+def line_of(emission: Emission) -> dict[str, Any]:
+    """A release as the account keeps it."""
     subjects = emission.subjects
     return {
         "study": emission.study_id.hex(),
@@ -209,7 +226,8 @@ def _public(outcome: Outcome) -> str:
     )
 
 
-def _emission(content: dict[str, Any]) -> Emission:
+def emission_of(content: dict[str, Any]) -> Emission:
+    """The inverse of `line_of`."""
     subjects = None
     if content["subjects"] is not None:
         told = content["subjects"].items()

@@ -234,7 +234,7 @@ class AuditLog:
         return self._reader().entries()
 
     def contains(self, head: AuditHead) -> bool:
-        """True if the log, as it is on disk, has come to this head; it is verified meanwhile.
+        """True if the log, as it is on disk, has come to this head; verified from there on.
 
         Raises
         ------
@@ -242,9 +242,21 @@ class AuditLog:
             If the chain is broken.
 
         """
-        return head == AuditHead() or any(
-            (entry.number + 1, entry.hash) == (head.count, head.hash) for entry in self.entries()
-        )
+        found = head == AuditHead()
+        for entry in self.since(max(0, head.count - 1)):
+            found = found or (entry.number + 1, entry.hash) == (head.count, head.hash)
+        return found
+
+    def since(self, number: int) -> Iterator[Entry]:
+        """The entries from this number on, each checked against the one before it, if that is too.
+
+        Raises
+        ------
+        StorageDamagedError
+            If the chain is broken there.
+
+        """
+        return self._reader().since(number)
 
     def handed_out(self) -> AuditHead | None:
         """The newest head in the file `heads`; `None` if there is none, or no such file.

@@ -118,6 +118,45 @@ class AuditReader:
                 raise
             raise StorageError(f"{self.path}: {error.strerror}", field="path") from error
 
+    def since(self, number: int) -> Iterator[Entry]:
+        """The entries from this number on; those before are passed over unchecked.
+
+        Each of the others is checked against the one before it.
+
+        Raises
+        ------
+        StorageDamagedError
+            If the chain is broken there.
+        StorageError
+            If a file cannot be read.
+
+        """
+        names = closed_segments(self.path)
+        firsts = [int(name.name[-_DIGITS:]) for name in names]
+        begin = max((first for first in firsts if first <= number), default=0)
+        files = [name for name, first in zip(names, firsts, strict=True) if first >= begin]
+        previous: Entry | None = None
+        at = begin
+        try:
+            for name in (*files, self.path):
+                with name.open("rb") as file:
+                    for line in file:
+                        at += 1
+                        if at <= number or (name == self.path and not line.endswith(b"\n")):
+                            continue
+                        entry = parsed_line(self.path, line, at)
+                        is_next = entry.number == at - 1 and (
+                            previous is None or entry.previous == previous.hash
+                        )
+                        if not is_next:
+                            raise damage(self.path, at, "it does not follow the line before it")
+                        previous = entry
+                        yield entry
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(f"{self.path}: {error.strerror}", field="path") from error
+
     def packets_of(self, synthesis: bytes) -> tuple[str, ...]:
         """The ids of the packets that a synthesis was made of, in hexadecimal digits, sorted.
 

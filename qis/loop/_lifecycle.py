@@ -60,11 +60,14 @@ class Lifecycle:
         for interest in self._interests:
             self._check_interest(interest, self._interest_people)
         async with AsyncExitStack() as closing_later:
+            identity = self._options.identity
             if self._outbox is None:
                 outbox = closing_later.enter_context(closing(Outbox()))
             else:
                 outbox = self._outbox
-            closing_later.enter_context(outbox.claimed(self._options.identity.issuer))
+            closing_later.enter_context(outbox.claimed(identity.issuer, key_path=identity.path))
+            if outbox.path is not None and not outbox.account.is_over:
+                self._options.disclosure.move_to(outbox.account)
             transport = self._options.transport
             closing_later.callback(transport.notices.listen(self._announcer.relay))
             was_open = transport.is_open

@@ -58,6 +58,10 @@ class Made:
         self._insert(packet, is_foreign=True)
         return self.foreign
 
+    def adopt(self) -> None:
+        """Take all noted packets for this outbox's own, as a person has said that they are."""
+        self._execute("UPDATE made SET is_foreign = 0 WHERE is_foreign", ())
+
     @property
     def foreign(self) -> int:
         """Number of packets that are known to have been made elsewhere."""

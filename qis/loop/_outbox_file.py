@@ -2,16 +2,17 @@
 
 import logging
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from os import PathLike
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from qis._database import open_database, open_in_memory, translated
 from qis._paths import file_path
+from qis.account import Account
+from qis.account.tables import SCHEMA
+from qis.account.taking_over import followed
 from qis.errors import PeerError, StorageDamagedError
-from qis.loop._outbox_rows import SCHEMA, reason_not_read
+from qis.loop._outbox_rows import reason_not_read
 from qis.packet import Packet, issuer_key
 from qis.packet.stored import RULES, reason_unread
 
@@ -34,26 +35,33 @@ class UnreadDraft(NamedTuple):
 
 
 class OutboxFile:
-    """The database that an `Outbox` is kept in.
+    """The account that an `Outbox` is kept in.
 
     Parameters
     ----------
     path
-        A file, made if there is none; `None`: in memory.
+        An account, or the path of one, made if there is none; `None`: in memory.
 
     """
 
-    def __init__(self, path: str | PathLike[str] | None) -> None:
-        self.path = None if path is None else file_path(path, without="Outbox()")
-        self._name = Path("the outbox in memory") if self.path is None else self.path
-        self._database = (
-            open_in_memory(SCHEMA) if self.path is None else open_database(self.path, SCHEMA)
-        )
+    def __init__(self, path: Account | str | PathLike[str] | None) -> None:
+        given = None if path is None or isinstance(path, Account) else file_path(path)
+        self.account = path if isinstance(path, Account) else followed(Account(given))
         try:
-            self._set_unread_aside()
+            self._begin(self.account)
         except BaseException:
-            self._database.close()
+            self.close()
             raise
+
+    @property
+    def path(self) -> Path | None:
+        """The account's file; `None` in memory."""
+        return self.account.path
+
+    def _begin(self, account: Account) -> None:
+        self.account = account
+        account.own_queue()
+        self._set_unread_aside()
 
     @property
     def unread(self) -> list[bytes]:
@@ -103,7 +111,7 @@ class OutboxFile:
         for row in self._execute("SELECT * FROM waiting").fetchall():
             reason = reason_not_read(row)
             if reason is not None:
-                name, created_at, kind, body, *_, explain = row
+                name, created_at, kind, body, *_, explain, _ = row
                 values = (name, created_at, kind, body, explain, reason)
                 self._execute("REPLACE INTO unread_waiting VALUES (?, ?, ?, ?, ?, ?)", values)
                 self._execute("DELETE FROM waiting WHERE id = ?", (name,))
@@ -120,8 +128,8 @@ class OutboxFile:
         return [UnreadDraft(*row) for row in rows]
 
     def close(self) -> None:
-        """Close and unlock the file; idempotent."""
-        self._database.close()
+        """Close and unlock the file; idempotent. An account that was given is closed too."""
+        self.account.close()
 
     def __enter__(self) -> Self:
         return self
@@ -129,32 +137,24 @@ class OutboxFile:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def _name(self) -> Path:
+        return self.path or Path("the outbox in memory")
+
     def _meta(self, name: str) -> bytes | None:
-        row = self._execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
+        return self.account.fact(name)
 
     def _set(self, name: str, value: bytes) -> None:
-        self._execute("REPLACE INTO facts VALUES (?, ?)", (name, value))
+        self.account.set_fact(name, value)
 
     def _execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        return self._database.execute(statement, values)
+        return self.account.execute(statement, values)
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._translated():
-            self._execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._execute("COMMIT")
-            except BaseException:
-                if self._database.in_transaction:
-                    self._execute("ROLLBACK")
-                raise
+    def _transaction(self) -> AbstractContextManager[None]:
+        return self.account.transaction()
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        with translated(self._name, SCHEMA):
-            yield
+    def _translated(self) -> AbstractContextManager[None]:
+        return self.account.translated()
 
     def _parsed(self, raw: bytes) -> Packet:
         try:

@@ -1,101 +1,15 @@
-"""The tables of an outbox, and how an outcome that waits becomes a row and comes back."""
+"""How an outcome that waits for approval becomes a row of the account, and comes back."""
 
 import json
 import struct
-from typing import Any, Final
+from typing import Any
 
 from qis import _canonical
-from qis._database import Schema
 from qis.about import ROUTING_KEY_SIZE, Fingerprint
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError, QISError
 from qis.loop.approval import Draft, Pending, is_named_by, pending_id_of_parts, rest_of
 from qis.outcomes import outcome_from_body
-
-SCHEMA: Final = Schema(
-    name="outbox",
-    application_id=0x7169736F,  # ASCII "qiso"
-    rescue=(
-        "or begin with another: sequences move on with the clock, but what waited in this one must "
-        "be published again"
-    ),
-    migrations=(
-        """
-    CREATE TABLE facts (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-    CREATE TABLE unsent (
-        number INTEGER PRIMARY KEY AUTOINCREMENT,
-        packet BLOB NOT NULL CHECK (length(packet) = 512),
-        keys BLOB NOT NULL
-    );
-    CREATE TABLE looks (
-        study BLOB PRIMARY KEY,
-        state BLOB NOT NULL,
-        number INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE own (
-        study BLOB NOT NULL,
-        issuer BLOB NOT NULL,
-        cohort TEXT NOT NULL,
-        role INTEGER NOT NULL,
-        packet BLOB NOT NULL CHECK (length(packet) = 512),
-        keys BLOB NOT NULL,
-        PRIMARY KEY (study, issuer, cohort, role)
-    ) WITHOUT ROWID;
-    CREATE TABLE waiting (
-        id TEXT PRIMARY KEY,
-        created_at REAL NOT NULL,
-        kind INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        sketch BLOB NOT NULL,
-        scheme BLOB NOT NULL,
-        keys BLOB NOT NULL,
-        subjects TEXT,
-        people INTEGER,
-        preview TEXT NOT NULL,
-        preview_digest BLOB NOT NULL,
-        explain TEXT NOT NULL
-    );
-    """,
-        """
-    ALTER TABLE unsent ADD COLUMN since REAL;
-    """,
-        """
-    CREATE TABLE numbers (sequence BLOB PRIMARY KEY, aside INTEGER NOT NULL) WITHOUT ROWID;
-    INSERT INTO numbers SELECT value, 0 FROM facts WHERE name = 'sequence';
-    CREATE TABLE aside (
-        packet BLOB PRIMARY KEY CHECK (length(packet) = 512),
-        keys BLOB NOT NULL,
-        is_answered INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    """,
-        """
-    CREATE TABLE made (
-        packet BLOB PRIMARY KEY CHECK (length(packet) = 32),
-        sequence BLOB NOT NULL,
-        is_foreign INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX made_by_sequence ON made (sequence);
-    INSERT INTO facts SELECT 'unknown before', coalesce(max(sequence), x'0000000000000000')
-        FROM numbers;
-    """,
-        # Packets that a stricter rule no longer reads.
-        """
-    CREATE TABLE unread (packet BLOB PRIMARY KEY, reason TEXT NOT NULL) WITHOUT ROWID;
-    """,
-        # And outcomes that wait, which are then looked at once more.
-        """
-    CREATE TABLE unread_waiting (
-        id TEXT PRIMARY KEY,
-        created_at REAL NOT NULL,
-        kind INTEGER NOT NULL,
-        body BLOB NOT NULL,
-        explain TEXT NOT NULL,
-        reason TEXT NOT NULL
-    ) WITHOUT ROWID;
-    DELETE FROM facts WHERE name = 'rules';
-    """,
-    ),
-)
 
 
 def keys_of(joined: bytes) -> tuple[bytes, ...]:
@@ -120,6 +34,7 @@ def row_of(pending: Pending) -> tuple[Any, ...]:
         pending.preview,
         pending.preview_digest,
         pending.explain,
+        draft.reinstates,
     )
 
 
@@ -134,13 +49,14 @@ def pending_of(row: tuple[Any, ...]) -> Pending:
 
     """
     name, created_at, kind, body, sketch, scheme, keys, subjects, people, *seen = row
-    preview, digest, explain = seen
+    preview, digest, explain, reinstates = seen
     draft = Draft(
         outcome=outcome_from_body(kind, _canonical.decode(body)),
         fingerprint=Fingerprint(sketch, scheme),
         routing_keys=keys_of(keys),
         subjects=_subjects_of(subjects),
         people=people,
+        reinstates=bool(reinstates),
     )
     if not is_named_by(name, draft, explain, created_at):
         raise InputError(
@@ -164,7 +80,20 @@ def reason_not_read(row: tuple[Any, ...]) -> str | None:
     `None` if it can be read. Also `None` if it was damaged, which shows because its id is a hash of
     the rest: damage is reported when the outcome is read.
     """
-    name, created_at, kind, body, sketch, scheme, keys, subjects, people, *_, explain = row
+    (
+        name,
+        created_at,
+        kind,
+        body,
+        sketch,
+        scheme,
+        keys,
+        subjects,
+        people,
+        *_,
+        explain,
+        reinstates,
+    ) = row
     try:
         pending_of(row)
     except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
@@ -173,7 +102,7 @@ def reason_not_read(row: tuple[Any, ...]) -> str | None:
         return None
     try:
         about = (sketch, scheme, *keys_of(keys))
-        rest = rest_of(_subjects_of(subjects), people, explain)
+        rest = rest_of(_subjects_of(subjects), people, explain, reinstates=bool(reinstates))
         names = (
             pending_id_of_parts(kind, body, about, created_at, rest=rest),
             pending_id_of_parts(kind, body, about, created_at),

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from qis._guard import LAST_PAUSE_S, Backoff, is_stray
+from qis.account import Finding
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import StorageError
@@ -15,6 +16,7 @@ from qis.fingerprint import Scheme
 from qis.health import Condition
 from qis.identity import Identity
 from qis.loop._unread import tell_unread
+from qis.loop.accounting import Accounting, Verdict
 from qis.loop.approval import Approval, drafted, name_of
 from qis.loop.clock_watch import ClockWatch
 from qis.loop.dry_run import DryRun, dry_run
@@ -22,6 +24,7 @@ from qis.loop.events import Announcer
 from qis.loop.intake import Intake
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
+from qis.loop.own_packets import OwnPackets
 from qis.loop.recovery import Recovery
 from qis.loop.release_gate import ReleaseGate
 from qis.loop.republishing import Republisher
@@ -64,7 +67,20 @@ class Parts:
         self._condition = condition
         self._guard = announcer.guard
         self.outbox = outbox
-        self.journal = Journal(options.audit, options.disclosure.rules.name, clock)
+        self.journal = Journal(
+            options.audit,
+            options.disclosure.rules.name,
+            clock,
+            counter=lambda: outbox.account.counter,
+        )
+        self.accounting = Accounting(
+            outbox,
+            options.audit,
+            journal=self.journal,
+            announcer=announcer,
+            condition=condition,
+            clock=clock,
+        )
         self.signer = Signer(
             options.identity,
             outbox,
@@ -98,6 +114,12 @@ class Parts:
             journal=self.journal,
             announcer=announcer,
             clock=clock,
+        )
+        self.own_packets = OwnPackets(
+            options.transport,
+            options.identity.issuer,
+            self.signer.notice,
+            guard=announcer.guard,
         )
         self.publisher = ReleaseGate(
             options.scheme,
@@ -153,6 +175,7 @@ class Parts:
         Packets of this site that only one of them has are given to the other.
         """
         options = self._options
+        self.accounting.begin()
         self.journal.configured(
             {
                 "approval": name_of(options.approve),
@@ -173,11 +196,18 @@ class Parts:
         missing = [packet for packet in self.signer.newest() if packet.id not in options.store]
         if missing:
             options.store.add_many(missing, now=options.clock())
+        self.accounting.look()
         tell_unread(options.store, self.outbox, self._condition, options.clock)
         self.syntheses.mark(*options.store.studies())
 
     def resume(self) -> None:
-        """Record in the audit log what was signed before and is sent now, then let it be sent."""
+        """Record in the audit log what was signed before and is sent now, then let it be sent.
+
+        Not while the account is in doubt: a restored one may have in force what was withdrawn.
+        """
+        self.signer.doubted = self.accounting.look
+        if self.outbox.findings():
+            return
         after = 0
         while batch := self.outbox.queued(after=after):
             self.journal.sent_again(unsent.packet for unsent in batch)
@@ -193,11 +223,40 @@ class Parts:
         self.journal.handed_again(self.outbox.queue_again(now=self._options.clock()))
         self.sender.hand_all_again()
 
+    async def ask(self, *studies: bytes) -> None:
+        """Ask the network for own packets of these studies, before anything is signed.
+
+        The first time also of all studies that are declared, or that were published. An outbox in
+        memory has forgotten what it knew, and judges nothing that is older.
+        """
+        if self.outbox.path is None:
+            return
+        known: set[bytes] = set()
+        if not self.own_packets.has_asked:
+            released = self._options.disclosure.ledger
+            known.update(packet.outcome.study_id for packet in self.signer.newest())
+            known.update(emission.study_id for emission in released)
+            known.update(self._options.studies)
+        await self.own_packets.ask({*studies, *known})
+
+    def settle(self, verdict: Verdict, approver: str) -> tuple[Finding, ...]:
+        """Take a person's word for what is wrong with the account; returns what is left."""
+        left = self.accounting.settle(verdict, approver)
+        if not left:
+            self.signer.read_again()
+            self.begin()
+            self.resume()
+            self.sender.wake()
+        return left
+
     async def run(self) -> None:
         """Run all tasks of the open loop; ends only by cancellation or a failure."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._kept_going("loop.intake", self.intake.run))
             tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
+            if self._options.audit is not None:
+                run = self.accounting.run
+                tasks.create_task(self._kept_going("loop.accounting", run))
             watch = self.clock_watch.run
             tasks.create_task(self._kept_going("loop.clock_watch", watch))
             recover = partial(self.recovery.run, self.publisher.publish_again)

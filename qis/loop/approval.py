@@ -33,6 +33,8 @@ class Draft:
         Unix seconds; `None`: the loop's `lifetime_s` from the signature on.
     outlives_all
         True if it lives as long as a packet may, since what it replaces is not known.
+    reinstates
+        True if a person has said that it may leave although its study and cohort were withdrawn.
 
     """
 
@@ -44,6 +46,7 @@ class Draft:
     leaves: tuple[bytes, ...] = ()
     expires_at: int | None = None
     outlives_all: bool = False
+    reinstates: bool = False
 
 
 def drafted(
@@ -52,6 +55,8 @@ def drafted(
     about: Any,
     subjects: Subjects | None,
     people: int | None,
+    *,
+    reinstates: bool = False,
 ) -> Draft:
     """Draft an outcome about `about`, which are features of the scheme's kind."""
     return Draft(
@@ -60,6 +65,7 @@ def drafted(
         routing_keys=scheme.routing_keys(about),
         subjects=subjects,
         people=people,
+        reinstates=reinstates,
     )
 
 
@@ -127,7 +133,7 @@ def pending_id_of(draft: Draft, explain: str, now: float) -> str:
         draft.outcome.encoded(),
         (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys),
         now,
-        rest=rest_of(draft.subjects, draft.people, explain),
+        rest=rest_of(draft.subjects, draft.people, explain, reinstates=draft.reinstates),
     )
 
 
@@ -148,19 +154,22 @@ def pending_id_of_parts(
     return named.hexdigest(8)
 
 
-def rest_of(subjects: Subjects | None, people: int | None, explain: str) -> tuple[bytes, ...]:
+def rest_of(
+    subjects: Subjects | None, people: int | None, explain: str, *, reinstates: bool
+) -> tuple[bytes, ...]:
     """What an id covers beside what would be signed: what the rules and a person look at."""
     told = sorted(subjects.items()) if subjects is not None else []
     pairs = b"".join(len(who).to_bytes(4, "big") + who + what for who, what in told)
     digest = b"" if subjects is None else blake3(pairs).digest()
-    return digest, repr(people).encode(), explain.encode()
+    parts = digest, repr(people).encode(), explain.encode()
+    return (*parts, b"reinstates") if reinstates else parts
 
 
 def is_named_by(name: str, draft: Draft, explain: str, now: float) -> bool:
     """True if an id is that of this content, so that nothing was changed since it was submitted."""
     about = (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys)
     former = pending_id_of_parts(draft.outcome.kind, draft.outcome.encoded(), about, now)
-    return name in (pending_id_of(draft, explain, now), former)
+    return name == pending_id_of(draft, explain, now) or (name == former and not draft.reinstates)
 
 
 Verdict = bool | None

@@ -35,6 +35,8 @@ EventKind = Literal[
     "limit",
     "refusal",
     "foreign_use",
+    "account",
+    "audit_head",
 ]
 EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "opened": (logging.INFO, "the loop is open"),
@@ -60,6 +62,8 @@ EVENT_KINDS: Final[dict[EventKind, tuple[int, str]]] = {
     "limit": (logging.WARNING, "a limit was reached, and somebody loses by it"),
     "refusal": (logging.WARNING, "others refuse what this site sends, or this site refuses others"),
     "foreign_use": (logging.ERROR, "a packet of this site's key that this site never made"),
+    "account": (logging.ERROR, "the account of what has left is in doubt, and nothing leaves"),
+    "audit_head": (logging.INFO, "the newest head of the audit log, to be kept elsewhere"),
 }
 """Every kind of event, with the level at which it is logged and what it means."""
 

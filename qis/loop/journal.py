@@ -32,14 +32,24 @@ class Journal:
         Name of the disclosure preset.
     clock
         Gives Unix seconds.
+    counter
+        Gives the number of changes of the account, which an older copy of it does not have.
 
     """
 
-    def __init__(self, audit: AuditLog | None, rules: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        audit: AuditLog | None,
+        rules: str,
+        clock: Callable[[], float],
+        *,
+        counter: Callable[[], int] = lambda: 0,
+    ) -> None:
         self._audit = audit
         self._rules = rules
         self._clock = clock
         self._used: dict[bytes, tuple[str, frozenset[str]]] = {}
+        self._counter = counter
 
     def configured(self, settings: Mapping[str, Any]) -> None:
         """Record that the loop was opened with these settings."""
@@ -64,6 +74,11 @@ class Journal:
             },
         )
         self._write(approved, self._emission(packet, ""))
+
+    def settled(self, verdict: str, approver: str, codes: list[str]) -> None:
+        """Record what a person has said of findings about the account."""
+        details = {"approver": approver, "findings": codes}
+        self._write(AuditNote("configured", (), "account", verdict, details))
 
     def sent_again(self, packets: Iterable[Packet]) -> None:
         """Record packets that were signed before the loop was opened and are still to be sent."""
@@ -175,6 +190,7 @@ class Journal:
             **_about(packet.outcome),
             "outcome": _digest(packet.outcome),
             "sequence": packet.sequence,
+            "account": self._counter(),
         }
         return AuditNote("emitted", (packet.id.hex(),), self._rules, reason, details)
 

@@ -5,28 +5,41 @@ packet. So a process that dies at any point has either published a packet, which
 sending, or not made it at all.
 """
 
+import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from os import PathLike
+from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from qis.errors import ConfigurationError, InputError, QISError, StorageError
+from qis.account import Account, Finding
+from qis.account.account import key_witness
+from qis.account.chain import append_line
+from qis.account.findings import FINDINGS
+from qis.account.taking_over import followed, take_over
+from qis.account.witness import Witness
+from qis.disclosure.budget import payment_of
+from qis.disclosure.ledger import Emission, line_of
+from qis.errors import ConfigurationError, InputError, QISError, StorageDamagedError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
 from qis.identity import Issuer
-from qis.loop._key_lock import locked
 from qis.loop._made import Made
 from qis.loop._numbers import Numbers, limit_at
 from qis.loop._outbox_file import OutboxFile
 from qis.loop._outbox_rows import keys_of, pending_of, row_of
 from qis.loop.approval import Pending
-from qis.packet import Packet
+from qis.packet import Packet, is_numbered_ahead
 
 LIMIT: Final = 10_000
 """Default of the most packets that wait for the network, and of outcomes that wait for a person."""
 
 FRESH_LIMIT: Final = 64
 """Most packets kept as objects between `put` and `queued`, which then need not verify them."""
+
+
+_ONE_LOOP: Final = "another loop or process publishes with this key, and a key has one writer"
 
 
 class Unsent(NamedTuple):
@@ -67,15 +80,16 @@ class Look(NamedTuple):
 class Outbox(OutboxFile):
     """The packets that a key has published, and which of them are still to be sent.
 
-    The file (mode 0600) holds keyed hashes of subjects while their outcome waits for approval: it
-    stays at the site. One process at a time may use a key: beside the outbox lies ``<issuer>.lock``
-    while a loop is open, so keep the outboxes of one key in one folder.
+    It is a part of the key's `qis.Account`, which a loop keeps its ledger and budget in too. The
+    file (mode 0600) holds keyed hashes of subjects: it stays at the site. One loop at a time may
+    use a key: it holds ``<key file>.witness``, or ``<issuer>.witness`` beside the outbox where the
+    key has no file. An outbox in another folder goes on in the account that this witness names.
 
     Parameters
     ----------
     path
-        A file, created if missing. `None`: in memory; then unsent packets are lost when the process
-        ends, and only the clock keeps sequences from being used again.
+        The account, or its file, created if missing. `None`: in memory; then unsent packets are
+        lost when the process ends, and only the clock keeps sequences from being used again.
     limit
         Most packets that wait for the network (`publish` waits for room), and most outcomes that
         wait for approval (`publish` refuses another).
@@ -91,12 +105,17 @@ class Outbox(OutboxFile):
 
     """
 
-    def __init__(self, path: str | PathLike[str] | None = None, *, limit: int = LIMIT) -> None:
+    def __init__(
+        self, path: Account | str | PathLike[str] | None = None, *, limit: int = LIMIT
+    ) -> None:
         if type(limit) is not int or limit < 1:
             raise InputError("limit is a positive number of packets", field="limit", actual=limit)
-        super().__init__(path)
         self.limit = limit
         self._claimed_by: Issuer | None = None
+        super().__init__(path)
+
+    def _begin(self, account: Account) -> None:
+        super()._begin(account)
         with self._translated():
             self._numbers = Numbers(self._execute)
             self._made = Made(self._execute)
@@ -125,8 +144,17 @@ class Outbox(OutboxFile):
         return self._unsent
 
     @contextmanager
-    def claimed(self, issuer: Issuer) -> Iterator[Self]:
-        """Reserve the outbox for one loop of one key while the context lasts.
+    def claimed(self, issuer: Issuer, *, key_path: Path | None = None) -> Iterator[Self]:
+        """Reserve outbox and key for one loop while the context lasts.
+
+        Compares the account with the witness of the key; what is wrong then is in `findings`.
+
+        Parameters
+        ----------
+        issuer
+            The key.
+        key_path
+            The file that it was loaded from, beside which its witness lies.
 
         Raises
         ------
@@ -138,18 +166,14 @@ class Outbox(OutboxFile):
         """
         if self._claimed_by is not None:
             raise StorageError(f"{self._name} serves another loop", field="outbox")
-        with self._translated():
-            owner = self._meta("issuer")
-        if owner is not None and owner != issuer.key:
-            raise ConfigurationError(
-                f"{self._name} belongs to issuer {owner.hex()}, not to {issuer}: an outbox has one "
-                "key",
-                field="outbox",
-                actual=issuer,
-                limit=Issuer(owner),
-            )
-        with locked(self.path, issuer):
-            if owner is None:
+        self._require_owner(issuer)
+        with ExitStack() as released_later:
+            witness = key_witness(issuer, key_path, self.path)
+            if witness is not None:
+                released_later.enter_context(witness.held(_ONE_LOOP))
+            if witness is not None and self.path is not None:
+                self._join(witness, issuer)
+            elif self.account.issuer is None:
                 with self._transaction():
                     self._set("issuer", issuer.key)
             self._claimed_by = issuer
@@ -157,6 +181,41 @@ class Outbox(OutboxFile):
                 yield self
             finally:
                 self._claimed_by = None
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong with the account; nothing leaves until a person has settled it."""
+        return self.account.findings()
+
+    def _require_owner(self, issuer: Issuer) -> None:
+        with self._translated():
+            owner = self.account.issuer
+        if owner is not None and owner != issuer:
+            raise ConfigurationError(
+                f"{self._name} belongs to issuer {owner}, not to {issuer}: an outbox has one key",
+                field="outbox",
+                actual=issuer,
+                limit=owner,
+            )
+
+    def _join(self, witness: Witness, issuer: Issuer) -> None:
+        """Go on in the account that the key's witness names, if that is another one."""
+        try:
+            told = witness.read()
+        except StorageDamagedError:
+            told = None  # a finding, below
+        if told is not None and told.name != self.account.name and Path(told.account).exists():
+            there = followed(Account(told.account))
+            if there.name == self.account.name or told.name != there.name:
+                there.close()
+            else:
+                former = self.account
+                self._begin(there)
+                self._require_owner(issuer)
+                take_over(there, former)
+                former.close()
+                self._begin(there)
+        self.account.compare(witness, now=time.time())
+        self.account.witness_by(witness, issuer)
 
     def put(self, packet: Packet, routing_keys: tuple[bytes, ...], *, releases: str = "") -> bool:
         """Queue a packet; it, its keys and its sequence are on disk when this returns.
@@ -237,16 +296,57 @@ class Outbox(OutboxFile):
             with self._transaction():
                 self._made.ignore_before(max(0, int(now * 1e6)))
 
-    def noticed(self, packet: Packet) -> int:
+    def noticed(self, packet: Packet, *, now: float = 0.0) -> int:
         """Note a packet of this key if it was made elsewhere; returns the number of such packets.
 
+        Nothing leaves then until a person has said what happened (`findings`); the ledger counts it
+        as a release.
         0 if this outbox made it, if that is not known, or if it was noted before.
         """
         with self._translated():
             if not self._made.is_foreign(packet):
                 return 0
+        code = "unknown_packet"
+        emission = json.dumps(line_of(Emission.of(packet.outcome, None, at=packet.issued_at)))
         with self._transaction():
+            # What an outsider has seen counts for the rules, whoever has signed it.
+            self._execute(
+                "INSERT OR IGNORE INTO unknown VALUES (?, ?, ?)",
+                (bytes(packet), emission, payment_of(packet.outcome, at=packet.issued_at)),
+            )
+            self._execute(
+                "INSERT OR IGNORE INTO findings VALUES (?, ?, ?)",
+                (code, f"{FINDINGS[code]}. The first is {packet.id.hex()}", now),
+            )
             return self._made.note_foreign(packet)
+
+    def adopt_unknown(self) -> None:
+        """Take the unknown packets for this site's, as a person has said after a restored backup.
+
+        What they released and paid stays counted, and each that is the newest of its evidence key
+        is in force.
+        """
+        with self._transaction():
+            rows = self._execute("SELECT packet, emission, payment FROM unknown").fetchall()
+            own = self.own()
+            for raw, emission, payment in rows:
+                for kind, line in (("emission", emission), ("payment", payment)):
+                    if line is not None:
+                        append_line(self.account, kind, line)
+                packet = self._parsed(raw)
+                former = own.get(evidence_key(packet))
+                if is_numbered_ahead(packet.sequence, packet.issued_at):
+                    continue  # no store admits it, so it is in force nowhere
+                if former is None or former.packet.sequence < packet.sequence:
+                    keys = () if former is None else former.routing_keys
+                    keys = keys if packet.travels_under(keys) else ()
+                    own[evidence_key(packet)] = Own(packet, keys)
+                    self._execute(
+                        "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
+                        (*_row_key(evidence_key(packet)), raw, b"".join(keys)),
+                    )
+            self._execute("DELETE FROM unknown")
+            self._made.adopt()
 
     def raise_sequence(self, sequence: int) -> None:
         """Note a sequence as used, which a packet of this key from elsewhere has shown."""

@@ -84,6 +84,7 @@ class ReleaseGate:
         *,
         is_open: Callable[[], bool],
         trust_clock: bool = False,
+        reinstate: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome that may leave, or keep it until it is released.
 
@@ -91,7 +92,8 @@ class ReleaseGate:
         asked for long, and without its loop the gate no longer holds the lock of the key.
         """
         self._require_clock(trust_clock=trust_clock)
-        draft = drafted(self._scheme, outcome, about, subjects, people)
+        draft = drafted(self._scheme, outcome, about, subjects, people, reinstates=reinstate)
+        self._check_not_withdrawn(draft)
         self._check_same_subject(draft)
         self._check_about(draft)
         if self._approve is None:
@@ -101,12 +103,13 @@ class ReleaseGate:
     def release(self, pending_id: str, approver: str, *, trust_clock: bool = False) -> Packet:
         """Publish an outcome that waited, after checking all rules again."""
         pending = self._pending(pending_id)
-        _check_name(approver)
+        check_name(approver)
         return self._emit_approved(pending, approver, trust_clock=trust_clock)
 
     def _emit_approved(self, pending: Pending, approver: str, *, trust_clock: bool) -> Packet:
         """Let out what was approved, if it is still what the approver has seen."""
         self._require_clock(trust_clock=trust_clock)
+        self._check_not_withdrawn(pending.draft)
         self._check_same_subject(pending.draft)
         self._check_about(pending.draft)
         preview = self._disclosure.preview(pending.outcome, subjects=pending.draft.subjects)
@@ -127,13 +130,13 @@ class ReleaseGate:
         """Drop an outcome that waited, even if it can no longer be read."""
         for draft in self._outbox.unread_waiting:
             if draft.id == pending_id:
-                _check_name(approver)
+                check_name(approver)
                 self._journal.rejected_unread(draft, approver, reason)
                 self._outbox.drop(draft.id)
                 self._announcer.tell("rejected", pending_id=draft.id, reason=reason)
                 return
         pending = self._pending(pending_id)
-        _check_name(approver)
+        check_name(approver)
         self._drop(pending, approver, reason)
 
     def retract(
@@ -149,6 +152,7 @@ class ReleaseGate:
 
         It needs no approval, and drops what waits under the same study and cohort.
         """
+        self._outbox.account.require_settled()
         key = EvidenceKey(study_id_of(study), self._signer.issuer.key, cohort, Role.PRIMARY)
         former = self._signer.former(key) or self._recovery.aside_under(key)
         if not force:
@@ -184,6 +188,7 @@ class ReleaseGate:
         The outcome was released already, so no rule is checked again. If it has expired since, a
         retraction is published instead.
         """
+        self._outbox.account.require_settled()
         outcome = own.packet.outcome
         draft = Draft(
             outcome=outcome,
@@ -206,7 +211,8 @@ class ReleaseGate:
         return again
 
     def _require_clock(self, *, trust_clock: bool) -> None:
-        """Raise `ClockError` if other sites' clocks or own packets contradict this machine's."""
+        """Raise unless the account is beyond doubt and the clock is right, as far as is known."""
+        self._outbox.account.require_settled()
         is_agreed = trust_clock or self._clock_watch.require().state is ClockState.AGREED
         if self._recovery.is_needed:
             if not is_agreed:
@@ -322,6 +328,20 @@ class ReleaseGate:
         if not admission.changes_evidence:
             raise _uncounted(admission)
 
+    def _check_not_withdrawn(self, draft: Draft) -> None:
+        """Keep back what a person has withdrawn, until a person says that it may leave again."""
+        former = self._signer.former(self._signer.key_of(draft.outcome))
+        if draft.reinstates or former is None or former.packet.outcome.kind != KIND_RETRACTION:
+            return
+        error = DisclosureError(
+            f"{draft.outcome.question!r}, cohort {draft.outcome.cohort!r}, was withdrawn, which "
+            "holds until somebody says otherwise: publish(…, reinstate=True)",
+            field="withdrawn",
+            actual=former.packet.issued_at,
+        )
+        self._withhold(draft, error)
+        raise error
+
     def _check_same_subject(self, draft: Draft) -> None:
         former = self._signer.former(self._signer.key_of(draft.outcome))
         if former is None or former.packet.outcome.kind == KIND_RETRACTION:
@@ -330,7 +350,7 @@ class ReleaseGate:
         if former.packet.fingerprint != draft.fingerprint or not same_keys:
             raise InputError(
                 f"{draft.outcome.question!r} was published about something else, and whoever got "
-                "that would not get this: retract it first, then publish anew",
+                "that would not get this: retract it first, then publish anew with reinstate=True",
                 field="about",
             )
 
@@ -387,6 +407,7 @@ def _uncounted(admission: Admission) -> InputError:
     )
 
 
-def _check_name(approver: object) -> None:
+def check_name(approver: object) -> None:
+    """Raise `InputError` unless this is the name of who decides."""
     if not isinstance(approver, str) or not approver.strip():
         raise InputError("approver is the name of who decides", field="approver", actual=approver)

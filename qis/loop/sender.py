@@ -196,6 +196,9 @@ class Sender:
             self._filled.clear()
             self._load()
             while self._due and self._due[0][0] <= self._now():
+                if self._outbox.findings():  # woken when a person has settled them
+                    await self._filled.wait()
+                    break
                 due, number = heapq.heappop(self._due)
                 waiting = self._waiting.get(number)
                 if waiting is None or waiting.due != due:  # gone, or an entry that is out of date

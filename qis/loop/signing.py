@@ -51,6 +51,8 @@ class Signer:
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._announcer = announcer
+        self.doubted: Callable[[], object] = lambda: None
+        """Called when a packet of this key is found that this site does not know."""
         outbox.begins(clock())
         self._own = outbox.own()
         self._aside = {each.packet.id for each in outbox.aside()}
@@ -76,8 +78,9 @@ class Signer:
         """Note a received packet of the own key, perhaps sent before a backup was restored."""
         if issuer_key(bytes(packet)) != self.issuer.key:
             return
-        if count := self._outbox.noticed(packet):
+        if count := self._outbox.noticed(packet, now=self._clock()):
             self._announcer.tell("foreign_use", packet=packet, reason=_ELSEWHERE, count=count)
+            self.doubted()
         if packet.id in self._aside:  # dated by a wrong clock; other nodes may still send it
             return
         if is_numbered_ahead(packet.sequence, packet.issued_at):
@@ -142,6 +145,7 @@ class _Blank(Identity):
 
     def __init__(self, issuer: Issuer) -> None:
         self.issuer = issuer
+        self.path = None
 
     def sign(self, message: bytes) -> bytes:  # noqa: ARG002  there is no key to sign it with
         return _NO_SIGNATURE

@@ -10,6 +10,7 @@ from qis._declared import require_declared
 from qis._gate import checked
 from qis._given import instance, several
 from qis.about import Interest
+from qis.account import Finding
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
@@ -24,6 +25,7 @@ from qis.loop.dry_run import DryRun
 from qis.loop.events import Announcer, Event, LoopStatistics
 from qis.loop.matches import Match
 from qis.loop.outbox import Outbox
+from qis.loop.release_gate import check_name
 from qis.loop.republishing import INTERVAL_S
 from qis.loop.sender import Undelivered
 from qis.outcomes import Outcome, Study
@@ -68,10 +70,10 @@ class SynthesisLoop(Lifecycle):
     roster
         The trusted sites, for the default store; default: `Roster.open()`, everybody.
     disclosure
-        What may leave the site; default: the preset "cms" (no cell of 1 to 10 people), with a
-        ledger of releases beside the outbox (its name and ".releases.jsonl"), or in memory like it:
-        a ledger that forgets lets two releases through that differ by one person. To publish what
-        is public already, say ``Disclosure.preset("none")``.
+        What may leave the site; default: the preset "cms" (no cell of 1 to 10 people). Its ledger
+        and budget are taken over into the account of the key, which the outbox is a part of; with
+        an outbox in memory they stay where they are. To publish what is public already, say
+        ``Disclosure.preset("none")``.
     outbox
         Where packets are kept, on disk before `publish` returns, until another site holds them;
         default: in memory, so that what was not sent is lost with the process.
@@ -169,7 +171,7 @@ class SynthesisLoop(Lifecycle):
             scheme=scheme,
             store=store,
             studies=self._studies,
-            disclosure=_by_default(outbox) if disclosure is None else disclosure,
+            disclosure=Disclosure.preset("cms") if disclosure is None else disclosure,
             audit=audit,
             approve=approve,
             republish_interval_s=republish_interval_s if republish else None,
@@ -202,6 +204,7 @@ class SynthesisLoop(Lifecycle):
         subjects: Subjects | None = None,
         people: int | None = None,
         trust_clock: bool = False,
+        reinstate: bool = False,
     ) -> Packet | Pending:
         """Sign an outcome, keep it as this site's own evidence, and hand it to the network.
 
@@ -223,6 +226,9 @@ class SynthesisLoop(Lifecycle):
         trust_clock
             Publish although other sites' clocks contradict this machine's date, because a person
             has checked that it is right.
+        reinstate
+            Publish although this study and cohort were withdrawn (`retract`), because somebody has
+            decided that it may leave again.
 
         Returns
         -------
@@ -238,6 +244,8 @@ class SynthesisLoop(Lifecycle):
         DisclosureError
             If a rule keeps the outcome or its fingerprint at the site; the error names the rule
             and the ways out.
+        AccountError
+            If the account of what has left is in doubt (`check`); then nothing leaves.
         OutcomeTooLargeError
             If the outcome does not fit a packet.
         ClockError
@@ -248,6 +256,7 @@ class SynthesisLoop(Lifecycle):
         """
         await self._require_open().clock_watch.hear()
         parts = await self._with_room()
+        await parts.ask(outcome.study_id)
         published = await parts.publisher.publish(
             outcome,
             about,
@@ -255,6 +264,7 @@ class SynthesisLoop(Lifecycle):
             people,
             is_open=lambda: self._parts is parts and self._running is not None,
             trust_clock=trust_clock,
+            reinstate=reinstate,
         )
         return self._sending(parts, published)
 
@@ -301,6 +311,7 @@ class SynthesisLoop(Lifecycle):
         """
         await self._require_open().clock_watch.hear()
         parts = await self._with_room()
+        await parts.ask()
         packet = parts.publisher.release(pending_id, approver, trust_clock=trust_clock)
         self._sending(parts, packet)
         return packet
@@ -368,6 +379,7 @@ class SynthesisLoop(Lifecycle):
 
         """
         parts = await self._with_room()
+        await parts.ask(study_id_of(study))
         packet = parts.publisher.retract(study, cohort, reason, about=about, force=force)
         self._sending(parts, packet)
         return packet
@@ -408,6 +420,47 @@ class SynthesisLoop(Lifecycle):
         packets = parts.recovery.recover()
         parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
         return packets
+
+    def check(self) -> tuple[Finding, ...]:
+        """Return what is wrong with the account of what has left; nothing leaves until it is empty.
+
+        It is compared when the loop opens: with its witnesses, with the audit log, with the heads
+        of that log that were handed out, and, before the first publication, with this site's own
+        packets in the network. docs/operating.md says what each finding means.
+        """
+        return self._require_open().accounting.look()
+
+    async def settle(
+        self, verdict: Literal["restored", "stolen"], *, approver: str
+    ) -> tuple[Finding, ...]:
+        """Say what happened, after looking at everything that `check` found.
+
+        Parameters
+        ----------
+        verdict
+            "restored": a backup was brought back, or a file was lost; the account as it is and all
+            own packets that the network has shown count from now on. "stolen": somebody else has
+            the key; nothing ever leaves under it again, and a new key has to be made.
+        approver
+            Name of the person who decides; it goes into the audit log.
+
+        Returns
+        -------
+        tuple[Finding, ...]
+            What is still wrong.
+
+        Raises
+        ------
+        InputError
+            If the verdict is another word, nobody approves, nothing is wrong, or the key was said
+            to be stolen.
+        StorageError
+            If account or audit log cannot be written.
+
+        """
+        check_name(approver)
+        await self._require_open().ask()
+        return self._require_open().settle(verdict, approver)
 
     @checked
     async def watch(self, interest: Interest, *, people: int | None = None) -> None:
@@ -519,14 +572,6 @@ class SynthesisLoop(Lifecycle):
 
     def _completed(self, interest: Interest) -> Interest:
         return replace(interest, studies=(*interest.studies, *self._studies))
-
-
-def _by_default(outbox: Outbox | None) -> Disclosure:
-    """The rules of a loop that was given none; they remember for as long as the outbox does."""
-    if outbox is None or outbox.path is None:
-        return Disclosure.preset("cms")
-    name = outbox.path.with_name(f"{outbox.path.name}.releases.jsonl")
-    return Disclosure.preset("cms", ledger=name)
 
 
 def _interests(given: Interest | Iterable[Interest]) -> tuple[Interest, ...]:

@@ -29,6 +29,9 @@ _FILES: Final = {
     "audit": "audit.jsonl",
     "releases": "releases.jsonl",
 }
+_RELEASES: Final = "releases.db"
+"""Default of a site that has no file of lines from a former version. It is taken over into the
+outbox, and then shows a later key where the record of releases is."""
 _LOOP_KEYS: Final = ("approval", "lifetime_days", "republish", "monitor", "debounce_s", "model")
 _APPROVALS: Final = {"manual": "manual", "none": None}
 _ROSTER_LOOK_S: Final = 10.0
@@ -100,8 +103,10 @@ def _arguments(
     believed = roster.roster if isinstance(roster, RosterFile) else roster
     if transport is None:
         transport = parts.transport_of(site, identity, believed)
-    names = site.table("files", _FILES)
+    names = site.table("files", (*_FILES, "heads"))
     paths = {key: names.path(key, default) for key, default in _FILES.items()}
+    if "releases" not in names and not paths["releases"].exists():
+        paths["releases"] = names.path("releases", _RELEASES)
     with names.located("releases"):
         disclosure = parts.disclosure_of(site, paths["releases"])
     options = _loop_options(site.table("loop", _LOOP_KEYS))
@@ -110,7 +115,8 @@ def _arguments(
     with names.located("outbox"):
         outbox = files.enter_context(Outbox(paths["outbox"]))
     with names.located("audit"):
-        audit = files.enter_context(AuditLog.open(paths["audit"], now=clock()))
+        heads = names.path("heads") if "heads" in names else None
+        audit = files.enter_context(AuditLog.open(paths["audit"], now=clock(), heads=heads))
     return {
         "identity": identity,
         "transport": transport,

@@ -127,6 +127,12 @@ class Transport(ABC):
     async def hear_clocks(self, timeout_s: float) -> None:  # noqa: B027  by default at once
         """Wait until the first sites have shown their clocks, at most `timeout_s` seconds."""
 
+    async def catch_up(self, timeout_s: float) -> None:  # noqa: B027  by default at once
+        """Wait until what the network keeps for open subscriptions has come, as far as it can tell.
+
+        At most `timeout_s` seconds. The default is for networks that cannot tell.
+        """
+
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
         """Tell whether other sites hold a packet that was published here; see `Holding`.
 

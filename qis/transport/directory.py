@@ -167,6 +167,12 @@ class DirectoryTransport(Transport):
         self._seen.pop(name, None)
         self._statistics.published += 1
 
+    async def catch_up(self, timeout_s: float) -> None:
+        """Read all files that are in the folder now, for at most `timeout_s` seconds."""
+        with self._guard.item("directory.poll"), suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._take_in()
+
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether the packet's file lies in the folder, where `publish` has synced it to disk.
 

@@ -273,6 +273,10 @@ class MemoryTransport(Transport):
         await self._network.settle()
         return self._carrier.all_held(self._network.now)
 
+    async def catch_up(self, timeout_s: float) -> None:  # noqa: ARG002  it is the network's time
+        """Let the network settle, so that all that was published has arrived."""
+        await self._network.settle()
+
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether other nodes hold a packet, as over UDP.
 

@@ -40,6 +40,8 @@ CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
 
 Address = tuple[str, int]
+ANSWER_S: Final = 0.5
+"""Seconds for which `catch_up` waits, after the last registration, for what holders then send."""
 
 
 class UDPTransport(Transport):
@@ -251,6 +253,14 @@ class UDPTransport(Transport):
         except TimeoutError:
             pass
         return self._node is node and node.all_held(self._clock.steady())
+
+    async def catch_up(self, timeout_s: float) -> None:
+        """Wait until its keys are registered and nothing is under way, then for what comes back."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._has_heard.wait()
+                await self._idle.wait()
+                await asyncio.sleep(ANSWER_S)
 
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether another node has acknowledged a packet under each of its routing keys.

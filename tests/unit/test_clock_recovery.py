@@ -9,9 +9,9 @@ import pytest
 
 import qis
 import qis.blocking
+from qis.account.tables import SCHEMA
 from qis.errors import ClockError, InputError, StorageError
 from qis.loop import _numbers
-from qis.loop._outbox_rows import SCHEMA
 from qis.loop.outbox import Own
 from qis.testing import VirtualClock
 from tests.unit.test_clock_watch import (

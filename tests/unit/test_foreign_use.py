@@ -7,12 +7,15 @@ from contextlib import asynccontextmanager
 import pytest
 
 import qis
+from qis.errors import AccountError
 from qis.loop import Outbox, _made
 
 NOW = 1_800_000_000.0
 SITE, OTHER = (qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
+ACCOUNT = ("lines", "taken_over", "findings", "unknown", "arriving")
+"""Tables that an outbox of a former version has not."""
 
 
 def effect(number):
@@ -163,8 +166,10 @@ def test_an_outbox_of_a_former_version_judges_only_what_comes_after(tmp_path):
     path, keys = tmp_path / "outbox.db", SCHEME.routing_keys(ABOUT)
     with Outbox(path) as outbox:
         outbox.put(packet(5), keys)
-        for table in ("made", "unread", "unread_waiting"):
+        for table in ("made", "unread", "unread_waiting", *ACCOUNT):
             outbox._execute(f"DROP TABLE {table}")
+        outbox._execute("ALTER TABLE waiting DROP COLUMN reinstates")
+        outbox._execute("DELETE FROM facts WHERE name IN ('counter', 'name')")
         outbox._execute("DELETE FROM facts WHERE name = 'unknown before'")
         outbox._execute("PRAGMA user_version = 3")
     with Outbox(path) as outbox:
@@ -197,7 +202,7 @@ def test_a_second_node_with_the_key_is_told(is_second_machine):
     assert told == ["another node has this node's key"] * is_second_machine
 
 
-def test_a_packet_of_this_key_that_no_store_admits_is_told_and_stops_nothing(tmp_path):
+def test_a_packet_of_this_key_that_no_store_admits_is_told_and_stands_above_nothing(tmp_path):
     """Numbered far ahead of its own date, it stands above nothing anywhere, so neither here."""
 
     async def scenario():
@@ -218,6 +223,9 @@ def test_a_packet_of_this_key_that_no_store_admits_is_told_and_stops_nothing(tmp
                 await there.publish(wild, SCHEME.routing_keys(ABOUT))
                 await here.heard(loop, number + 1)
             assert [event.count for event in here.events] == [1, 2]
+            with pytest.raises(AccountError, match="unknown_packet"):
+                await loop.publish(effect(1), about=ABOUT)
+            assert await loop.settle("restored", approver="Dr Ada") == ()
             second = await loop.publish(effect(1), about=ABOUT)
             assert second.sequence == first.sequence + 1
             assert await loop.retract(effect(1).question)

@@ -96,10 +96,12 @@ def test_what_replaces_lives_as_long_as_what_it_replaces():
         store = qis.MemoryStore(roster=qis.Roster.open())
         async with loop_on(network, 1, clock=clock, store=store, lifetime_s=80_000) as loop:
             former = await loop.publish(effect(-0.4), about=ABOUT)
+        clock.advance(1)
         async with loop_on(network, 1, clock=clock, store=store, lifetime_s=10) as loop:
             later = await loop.publish(effect(-0.3), about=ABOUT)
             assert later.sequence > former.sequence
             assert later.expires_at == former.expires_at
+        clock.advance(1)
         # Another outbox, which knows from the store what was published, but not under which keys.
         async with loop_on(network, 1, clock=clock, store=store, lifetime_s=10) as loop:
             with pytest.raises(InputError, match="about="):
@@ -118,7 +120,10 @@ def test_one_key_stays_about_one_thing_until_it_is_retracted():
             with pytest.raises(InputError, match="retract it first"):
                 await loop.publish(effect(-0.4), about=[-1.0, 0.0, 0.0])
             await loop.retract(QUESTION)
-            packet = await loop.publish(effect(-0.4), about=[-1.0, 0.0, 0.0])
+            again = {"about": [-1.0, 0.0, 0.0]}
+            with pytest.raises(DisclosureError, match="was withdrawn"):
+                await loop.publish(effect(-0.4), **again)
+            packet = await loop.publish(effect(-0.4), **again, reinstate=True)
             assert packet.fingerprint == SCHEME.fingerprint([-1.0, 0.0, 0.0])
 
     asyncio.run(scenario())

@@ -150,12 +150,17 @@ def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
             # The clock stands still, and yet: what we had sent comes back from the network.
             async with loop_on(network, 1, outbox=outbox, clock=clock) as loop:
                 await until(loop, lambda s: newest in s.sites[0].packets)
+                assert {each.code for each in loop.check()} == {"account_older", "unknown_packet"}
+                with pytest.raises(qis.AccountError):
+                    await loop.publish(effect(-0.4, n=600), about=ABOUT)
+                assert await loop.settle("restored", approver="Dr Grey") == ()
                 later = await loop.publish(effect(-0.4, n=600), about=ABOUT)
                 assert later.sequence == newest.sequence + 1
         path.write_bytes(backup)
         clock.advance(0.001)
         with Outbox(path) as outbox:
             async with loop_on(qis.MemoryNetwork(now=NOW), 1, outbox=outbox, clock=clock) as loop:
+                assert await loop.settle("restored", approver="Dr Grey") == ()
                 later = await loop.publish(effect(-0.4, n=600), about=ABOUT)
                 assert later.sequence > newest.sequence
 
@@ -186,6 +191,7 @@ def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(
         with Outbox(path) as outbox:
             async with opened(outbox) as loop:
                 await until(loop, lambda s: newest in s.sites[0].packets)
+                assert await loop.settle("restored", approver="Dr Grey") == ()
                 later = await loop.publish(effect(-0.6), about=ABOUT)
                 assert later.sequence == newest.sequence + 1
 
@@ -870,7 +876,7 @@ def test_a_refused_publication_leaves_no_trace(network, audit, tmp_path, case):
                 assert loop.undelivered() == ()
                 assert "emitted" not in events(audit)[entries:]
         assert store.packets() == before
-        assert not ledger.exists()  # nothing was released
+        assert not list(qis.disclosure.EmissionLedger(ledger))  # nothing was released
         kinds = [event.kind for event in seen]
         assert "refused" in kinds
         assert "published" not in kinds

@@ -191,11 +191,11 @@ def test_an_outbox_that_cannot_be_used_says_so(path, tmp_path):
     with pytest.raises(StorageError, match="unable to open"):
         Outbox(tmp_path / "nowhere" / "outbox.db")
     path.write_bytes(b"")
-    with pytest.raises(StorageDamagedError, match="no outbox ever is"):
+    with pytest.raises(StorageDamagedError, match="no account ever is"):
         Outbox(path)
     store = qis.SQLiteStore(tmp_path / "store.db", roster=qis.Roster.open())
     store.close()
-    with pytest.raises(StorageDamagedError, match="no outbox of qis"):
+    with pytest.raises(StorageDamagedError, match="no account of qis"):
         Outbox(store.path)
     closed = Outbox()
     closed.close()

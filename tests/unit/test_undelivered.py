@@ -8,10 +8,10 @@ import pytest
 import qis
 from qis import blocking
 from qis._database import open_database
+from qis.account.tables import SCHEMA
 from qis.errors import StorageError, TransportError
 from qis.health import HealthState
 from qis.loop import Outbox
-from qis.loop._outbox_rows import SCHEMA
 from qis.loop.clock_watch import SETTLE_S
 from qis.loop.sender import LATE_S
 from qis.testing import VirtualClock

@@ -1,0 +1,397 @@
+"""One file with everything that a key has released, paid, queued and submitted.
+
+A loop holds the key's lock for as long as it is open; whoever else uses the key on this machine,
+such as a notebook that pays for noise, reads and writes in transactions of their own. Each change
+is counted, and the count is written into the account's witnesses.
+"""
+
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from os import PathLike
+from pathlib import Path
+from typing import Final, Literal, Self
+
+from qis._database import open_database, open_in_memory, translated
+from qis._paths import file_path
+from qis.account.findings import FINDINGS, Finding
+from qis.account.tables import SCHEMA
+from qis.account.witness import Statement, Witness, locked
+from qis.errors import AccountError, InputError, StorageDamagedError, StorageError
+from qis.identity import Identity, Issuer
+
+_IN_MEMORY: Final = Path("the account in memory")
+
+
+class Account:
+    """The record of what has left under a key, and of what may leave.
+
+    Parameters
+    ----------
+    path
+        A file (mode 0600), made if there is none; ``<path>.witness`` beside it says how far it had
+        come. What is wrong by its word is in `findings`. `None`: in memory.
+
+    Raises
+    ------
+    StorageDamagedError
+        If it is damaged or no account.
+    StorageError
+        If the disk refuses.
+
+    """
+
+    def __init__(self, path: str | PathLike[str] | None = None) -> None:
+        self.path = None if path is None else file_path(path, without="None")
+        self._lock = threading.RLock()
+        self.is_open = True
+        self._depth = 0
+        self._queue_lock = -1
+        self.on_change: Callable[[], None] = lambda: None
+        """Called at the end of each transaction, to write down what belongs to every change."""
+        self._witnesses: tuple[Witness, ...] = ()
+        self._seen = 0
+        if self.path is None:
+            self._database = open_in_memory(SCHEMA)
+            return
+        own = Witness(self.path.with_name(f"{self.path.name}.witness"))
+        self._database = open_database(self.path, SCHEMA)
+        try:
+            self._identity = self.path.stat()
+            self._seen = self.counter
+            self._witnesses = (own, *self._key_witnesses())
+            self.found(self._compared(own), now=time.time())
+            if own.read() is None:
+                own.write(self._statement(), is_durable=True)
+        except BaseException:
+            self._database.close()
+            raise
+
+    @classmethod
+    def of(cls, identity: Identity) -> Self:
+        """Open the account of a key that was loaded from or saved to a file.
+
+        It lies where the key's witness says, ``<key file>.witness``, and by default beside the key:
+        ``<key file>.account``.
+
+        Raises
+        ------
+        InputError
+            If the key has no file.
+        AccountError
+            If the account that the witness names is not there.
+        StorageError
+            As `Account`.
+
+        """
+        if identity.path is None:
+            raise InputError(
+                "this key was not loaded from a file, so nothing says where its account lies: give "
+                "the account's path",
+                field="identity",
+            )
+        witness = key_witness(identity.issuer, identity.path, None)
+        said = None if witness is None else witness.read()
+        if said is None:
+            account = cls(identity.path.with_name(f"{identity.path.name}.account"))
+            if witness is not None:
+                account.witness_by(witness, identity.issuer)
+            return account
+        if not Path(said.account).exists():
+            raise AccountError(
+                f"{said.account}, the account of this key, is not there: bring it back; or, if it "
+                "is lost, open the site's loop and say what happened (docs/operating.md)",
+                field="account_missing",
+            )
+        return cls(said.account)
+
+    # --- reading and writing ------------------------------------------------------------------
+
+    def execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Run an SQL statement; writing ones within `transaction` only."""
+        return self._database.execute(statement, values)
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All changes or none, on disk afterwards; nobody else changes anything meanwhile.
+
+        May be entered again by its holder.
+
+        Raises
+        ------
+        StorageDamagedError
+            If the file was replaced, deleted or brought back from an older copy while it was open.
+        StorageError
+            If the disk refuses, or another process holds it for long.
+
+        """
+        with self._lock:
+            if self._depth:
+                yield
+                return
+            with self.translated():
+                self._require_same_file()
+                self.execute("BEGIN IMMEDIATE")
+                self._depth = 1
+                try:
+                    self._require_not_older()
+                    yield
+                    self.on_change()
+                    counter = self.counter + 1
+                    self.set_fact("counter", counter.to_bytes(8, "big"))
+                    self.execute("COMMIT")
+                except BaseException:
+                    if self._database.in_transaction:
+                        self.execute("ROLLBACK")
+                    raise
+                finally:
+                    self._depth = 0
+            self._seen = counter
+            if self._witnesses and not self.findings():  # which rest on what they say now
+                for witness in self._witnesses:
+                    # What is committed is committed; a witness that is behind accuses nobody.
+                    with suppress(StorageError):
+                        witness.write(self._statement())
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn what sqlite raises into errors that say what to do."""
+        with translated(self.path or _IN_MEMORY, SCHEMA):
+            yield
+
+    def fact(self, name: str) -> bytes | None:
+        """Return a single value of the account."""
+        row = self.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def set_fact(self, name: str, value: bytes) -> None:
+        """Set a single value, within `transaction` only."""
+        self.execute("REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    @property
+    def counter(self) -> int:
+        """Number of changes since the account was made."""
+        return int.from_bytes(self.fact("counter") or b"", "big")
+
+    @property
+    def name(self) -> str:
+        """The account's random name, 32 hexadecimal digits."""
+        return (self.fact("name") or b"").hex()
+
+    @property
+    def issuer(self) -> Issuer | None:
+        """The key that it belongs to, once a loop has used it."""
+        owner = self.fact("issuer")
+        return None if owner is None else Issuer(owner)
+
+    def close(self) -> None:
+        """Close the file; idempotent."""
+        with self._lock:
+            self.is_open = False
+            self._database.close()
+            if self._queue_lock >= 0:
+                os.close(self._queue_lock)
+                self._queue_lock = -1
+
+    def __del__(self) -> None:
+        with suppress(AttributeError, sqlite3.Error):  # it was never opened
+            self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # --- witnesses ----------------------------------------------------------------------------
+
+    def own_queue(self) -> None:
+        """Reserve the queue of packets for one outbox, as it keeps a part of it in memory.
+
+        Raises
+        ------
+        StorageError
+            If another outbox has it.
+
+        """
+        if self.path is None or self._queue_lock >= 0:
+            return
+        self._queue_lock = locked(
+            self.path.with_name(f"{self.path.name}.witness"),
+            "another process or outbox has it open, and an outbox has one writer",
+        )
+
+    def is_queue_held(self) -> bool:
+        """True if an outbox has the queue, in this process or another."""
+        if self.path is None or self._queue_lock >= 0:
+            return self._queue_lock >= 0
+        try:
+            self.own_queue()
+        except StorageError:
+            return True
+        os.close(self._queue_lock)
+        self._queue_lock = -1
+        return False
+
+    def witness_by(self, witness: Witness, issuer: Issuer) -> None:
+        """Let the witness of a key know of all changes from now on."""
+        own, *_ = self._witnesses
+        self._witnesses = (own, witness)
+        if not self.findings():  # first, since an account whose witness is missing is in doubt
+            witness.write(self._statement(), is_durable=True)
+        with self.transaction():
+            self.set_fact("issuer", issuer.key)
+            self.set_fact("witness", str(witness.path.absolute()).encode())
+
+    def compare(self, witness: Witness, *, now: float) -> None:
+        """Compare with what the witness of the key says, and write down what is wrong."""
+        self.found(self._compared(witness), now=now)
+
+    def _compared(self, witness: Witness) -> list[Finding]:
+        try:
+            told = witness.read()
+        except StorageDamagedError as error:
+            return [_finding("witness_damaged", str(error))]
+        if told is None:
+            name = str(witness.path.absolute()).encode()
+            if self._seen and (witness is self._witnesses[0] or self.fact("witness") == name):
+                text = f"{witness.path} was there before and is not now"
+                return [_finding("witness_missing", text)]
+            return []
+        if told.name != self.name:
+            text = (
+                f"{self.path} is another account than {witness.path} knows, which had "
+                f"{told.counter} changes and lay at {told.account}"
+            )
+            return [_finding("account_older", text)]
+        if told.counter > self._seen:
+            text = f"{self.path} has {self._seen} changes, {witness.path} knows of {told.counter}"
+            return [_finding("account_older", text)]
+        return []
+
+    # --- findings -----------------------------------------------------------------------------
+
+    def findings(self) -> tuple[Finding, ...]:
+        """What is wrong and nobody has settled yet."""
+        with self.translated():
+            rows = self.execute("SELECT code, said, found_at FROM findings ORDER BY code")
+        return tuple(Finding(code=c, text=said, found_at=at) for c, said, at in rows)
+
+    def found(self, findings: list[Finding], *, now: float) -> tuple[Finding, ...]:
+        """Write findings down, so that nothing leaves until they are settled; the new ones."""
+        known = {each.code for each in self.findings()}
+        new = tuple(
+            Finding(code=each.code, text=each.text, found_at=now)
+            for each in findings
+            if each.code not in known
+        )
+        if new:
+            with self.transaction():
+                for each in new:
+                    self.execute(
+                        "INSERT OR IGNORE INTO findings VALUES (?, ?, ?)",
+                        (each.code, each.text, each.found_at),
+                    )
+        return new
+
+    @property
+    def is_over(self) -> bool:
+        """True if its key is not used any more: stolen, or replaced by another."""
+        return any(each.code in ("stolen", "account_superseded") for each in self.findings())
+
+    def require_settled(self) -> None:
+        """Raise unless nothing is wrong, or a person has said what happened.
+
+        Raises
+        ------
+        AccountError
+            With the first finding's code as its `field`.
+
+        """
+        found = self.findings()
+        if found:
+            what = "; ".join(map(str, found))
+            raise AccountError(
+                f"nothing leaves, since the account of what has left is in doubt ({what}). Look "
+                'at it, then call settle("restored", approver=…), or settle("stolen", approver=…) '
+                "if somebody else has the key (docs/operating.md)",
+                field=found[0].code,
+                actual=tuple(each.code for each in found),
+            )
+
+    def settle(self, verdict: Literal["restored", "stolen"], *, now: float) -> None:
+        """Note what a person has said of the findings.
+
+        After "restored" the account as it is counts from now on, and the witnesses are written
+        anew. "stolen" stays for ever: the key must not be used again.
+        """
+        if verdict == "stolen":
+            self.found([_finding("stolen", "Nothing leaves under it any more")], now=now)
+            return
+        counters = [self._seen]
+        for witness in self._witnesses:
+            with suppress(StorageDamagedError):
+                told = witness.read()
+                counters.append(0 if told is None else told.counter)
+        with self.transaction():
+            # Above all that any witness has seen, so that the older copies stay older.
+            self.set_fact("counter", max(counters).to_bytes(8, "big"))
+            self.execute("DELETE FROM findings WHERE code != 'stolen'")
+        for witness in self._witnesses:
+            witness.write(self._statement(), is_durable=True)
+
+    # --- inside -------------------------------------------------------------------------------
+
+    def _statement(self) -> Statement:
+        return Statement(
+            account=str((self.path or _IN_MEMORY).absolute()), name=self.name, counter=self._seen
+        )
+
+    def _key_witnesses(self) -> list[Witness]:
+        path = self.fact("witness")
+        return [] if path is None else [Witness(Path(path.decode()))]
+
+    def _require_same_file(self) -> None:
+        if self.path is None:
+            return
+        try:
+            is_same = os.path.samestat(self._identity, self.path.stat())
+        except FileNotFoundError:
+            is_same = False
+        if not is_same:
+            raise StorageDamagedError(
+                f"{self.path} was deleted or replaced while it was in use: nothing is released any "
+                "more. Bring it back and open it again",
+                field="path",
+            )
+
+    def _require_not_older(self) -> None:
+        counter = self.counter
+        if counter < self._seen:
+            raise StorageDamagedError(
+                f"{self.path} was brought back from an older copy while it was in use: it had "
+                f"{self._seen} changes, now {counter}. Nothing is released any more: bring the "
+                "newer one back and open it again",
+                field="counter",
+                actual=counter,
+                limit=self._seen,
+            )
+
+
+def key_witness(issuer: Issuer, key_path: Path | None, account: Path | None) -> Witness | None:
+    """The witness of a key: beside its file; else, or if that folder is read-only, by the account.
+
+    `None` if there is neither.
+    """
+    if key_path is not None:
+        beside = key_path.with_name(f"{key_path.name}.witness")
+        if beside.exists() or os.access(key_path.parent, os.W_OK):
+            return Witness(beside)
+    return None if account is None else Witness(account.with_name(f"{issuer}.witness"))
+
+
+def _finding(code: str, text: str) -> Finding:
+    return Finding(code=code, text=f"{FINDINGS[code]}. {text}", found_at=0.0)
