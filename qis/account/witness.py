@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from qis._database import sync_folder
+from qis._files import sync_folder
 from qis.errors import StorageDamagedError, StorageError
 
 _SIZE: Final = 2_048

@@ -122,6 +122,12 @@ class Disclosure:
                 ways_out="a roster that lists the parties' keys, or the preset for the public",
             )
 
+    def close(self) -> None:
+        """Close the files of ledger and budget; idempotent."""
+        self.ledger.close()
+        if self.budget is not None:
+            self.budget.close()
+
     def move_to(self, account: Account) -> None:
         """Keep ledger and budget in this account, which takes over what they hold already."""
         self.ledger.move_to(account)

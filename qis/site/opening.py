@@ -109,6 +109,7 @@ def _arguments(
         paths["releases"] = names.path("releases", _RELEASES)
     with names.located("releases"):
         disclosure = parts.disclosure_of(site, paths["releases"])
+    files.callback(disclosure.close)
     options = _loop_options(site.table("loop", _LOOP_KEYS))
     with names.located("evidence"):
         store = files.enter_context(closing(SQLiteStore(paths["evidence"], roster=believed)))

@@ -89,7 +89,7 @@ def test_what_is_published_waits_for_a_person_and_then_reaches_the_other_site(fo
 
     asyncio.run(scenario())
     made = sorted(path.name for path in (folder / "north").iterdir() if path.suffix != ".lock")
-    assert {"audit.jsonl", "evidence.db", "outbox.db", "releases.jsonl"} <= set(made)
+    assert {"audit.jsonl", "evidence.db", "outbox.db", "key.pem.witness"} <= set(made)
     audit = qis.AuditLog(folder / "north" / "audit.jsonl")
     assert audit.verify().count == audit.head.count
     assert "A. Adams" in (folder / "north" / "audit.jsonl").read_text()
