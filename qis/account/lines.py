@@ -20,7 +20,7 @@ class Lines(Generic[Line]):
 
     Parameters
     ----------
-    place
+    given
         An account; the path of one; or the path of a file of JSON lines, as former versions kept
         them: it is taken over once into ``<path>.account`` and stays as it is. `None`: in memory.
     kind
@@ -39,7 +39,7 @@ class Lines(Generic[Line]):
 
     def __init__(
         self,
-        place: Account | str | PathLike[str] | None,
+        given: Account | str | PathLike[str] | None,
         kind: str,
         made: Callable[[dict[str, Any]], Line],
     ) -> None:
@@ -48,8 +48,8 @@ class Lines(Generic[Line]):
         self.account: Account | None = None
         self.lines: list[Line] = []
         self._contents: list[dict[str, Any]] = []  # of what is in memory only
-        if place is not None:
-            self._begin(place if isinstance(place, Account) else _opened(place, kind))
+        if given is not None:
+            self._begin(given if isinstance(given, Account) else _opened(given, kind))
 
     def _begin(self, account: Account) -> Account:
         self.account = account
@@ -187,9 +187,9 @@ class Lines(Generic[Line]):
         )
 
 
-def _opened(place: str | PathLike[str], kind: str) -> Account:
+def _opened(given: str | PathLike[str], kind: str) -> Account:
     """Open the account that a path stands for."""
-    path = file_path(place, without="None")
+    path = file_path(given, without="None")
     beside = path.with_name(f"{path.name}.account")
     has_former = beside.exists() or is_lines(path)
     account = Account(beside if has_former else path)
