@@ -13,7 +13,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from qis import loop
 from qis.about import Interest
-from qis.account import Finding
+from qis.account import AccountFinding
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
 from qis.evidence import Roster
@@ -168,7 +168,7 @@ class SynthesisLoop:
             lambda inner: inner.retract(study, cohort, reason=reason, about=about, force=force)
         )
 
-    def check(self) -> tuple[Finding, ...]:
+    def check(self) -> tuple[AccountFinding, ...]:
         """Return what is wrong with the account of what has left; nothing leaves until it is empty.
 
         See `qis.SynthesisLoop.check`, which takes the same arguments.
@@ -177,7 +177,7 @@ class SynthesisLoop:
 
     def settle(
         self, verdict: Literal["restored", "stolen"], *, approver: str
-    ) -> tuple[Finding, ...]:
+    ) -> tuple[AccountFinding, ...]:
         """Say what happened, after looking at everything that `check` found.
 
         See `qis.SynthesisLoop.settle`, which takes the same arguments.

@@ -17,7 +17,7 @@ from typing import Final, Literal, Self
 
 from qis._database import open_database, open_in_memory, translated
 from qis._paths import file_path
-from qis.account.findings import FINDINGS, Finding
+from qis.account.findings import FINDINGS, AccountFinding
 from qis.account.tables import SCHEMA
 from qis.account.witness import Statement, Witness, locked
 from qis.errors import AccountError, InputError, StorageDamagedError, StorageError
@@ -250,7 +250,7 @@ class Account:
         """Compare with what the witness of the key says, and write down what is wrong."""
         self.found(self._compared(witness), now=now)
 
-    def _compared(self, witness: Witness) -> list[Finding]:
+    def _compared(self, witness: Witness) -> list[AccountFinding]:
         try:
             told = witness.read()
         except StorageDamagedError as error:
@@ -274,17 +274,17 @@ class Account:
 
     # --- findings -----------------------------------------------------------------------------
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[AccountFinding, ...]:
         """What is wrong and nobody has settled yet."""
         with self.translated():
             rows = self.execute("SELECT code, said, found_at FROM findings ORDER BY code")
-        return tuple(Finding(code=c, text=said, found_at=at) for c, said, at in rows)
+        return tuple(AccountFinding(code=c, text=said, found_at=at) for c, said, at in rows)
 
-    def found(self, findings: list[Finding], *, now: float) -> tuple[Finding, ...]:
+    def found(self, findings: list[AccountFinding], *, now: float) -> tuple[AccountFinding, ...]:
         """Write findings down, so that nothing leaves until they are settled; the new ones."""
         known = {each.code for each in self.findings()}
         new = tuple(
-            Finding(code=each.code, text=each.text, found_at=now)
+            AccountFinding(code=each.code, text=each.text, found_at=now)
             for each in findings
             if each.code not in known
         )
@@ -393,5 +393,5 @@ def key_witness(issuer: Issuer, key_path: Path | None, account: Path | None) -> 
     return None if account is None else Witness(account.with_name(f"{issuer}.witness"))
 
 
-def _finding(code: str, text: str) -> Finding:
-    return Finding(code=code, text=f"{FINDINGS[code]}. {text}", found_at=0.0)
+def _finding(code: str, text: str) -> AccountFinding:
+    return AccountFinding(code=code, text=f"{FINDINGS[code]}. {text}", found_at=0.0)

@@ -22,7 +22,7 @@ FINDINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class AccountFinding:
     """Something about a site's account that a person has to look at; until then nothing leaves.
 
     Parameters

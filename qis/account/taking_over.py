@@ -14,7 +14,7 @@ from blake3 import blake3
 
 from qis.account.account import Account
 from qis.account.chain import append_line
-from qis.account.findings import FINDINGS, Finding
+from qis.account.findings import FINDINGS, AccountFinding
 from qis.errors import AccountError, ConfigurationError, StorageDamagedError, StorageError
 
 _MOST_MOVES: Final = 16
@@ -189,7 +189,7 @@ def take_over_lines(account: Account, path: Path, kind: str) -> None:
     if known is not None:
         if known[0] != digest:
             text = f"{FINDINGS['former_file_changed']}. It is {path}"
-            finding = Finding(code="former_file_changed", text=text, found_at=0.0)
+            finding = AccountFinding(code="former_file_changed", text=text, found_at=0.0)
             account.found([finding], now=path.stat().st_mtime)
         return
     lines = whole.split(b"\n")[:-1]

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any, Literal
 
 from qis._guard import LAST_PAUSE_S, Backoff, is_stray
-from qis.account import Finding
+from qis.account import AccountFinding
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import StorageError
@@ -239,7 +239,7 @@ class Parts:
             known.update(self._options.studies)
         await self.own_packets.ask({*studies, *known})
 
-    def settle(self, verdict: Verdict, approver: str) -> tuple[Finding, ...]:
+    def settle(self, verdict: Verdict, approver: str) -> tuple[AccountFinding, ...]:
         """Take a person's word for what is wrong with the account; returns what is left."""
         left = self.accounting.settle(verdict, approver)
         if not left:

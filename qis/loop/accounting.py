@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Final, Literal
 
-from qis.account import Finding
+from qis.account import AccountFinding
 from qis.account.findings import FINDINGS
 from qis.account.taking_over import relative
 from qis.errors import InputError, StorageDamagedError, StorageError
@@ -65,7 +65,7 @@ class Accounting:
             self._outbox.account.found(self._of_audit(self._audit), now=self._clock())
         self.look()
 
-    def look(self) -> tuple[Finding, ...]:
+    def look(self) -> tuple[AccountFinding, ...]:
         """Return what is wrong, and tell what is new of it."""
         found, now = self._outbox.findings(), self._clock()
         for each in found:
@@ -80,7 +80,7 @@ class Accounting:
             self._condition.clear("account", now=now)
         return found
 
-    def settle(self, verdict: Verdict, approver: str) -> tuple[Finding, ...]:
+    def settle(self, verdict: Verdict, approver: str) -> tuple[AccountFinding, ...]:
         """Take a person's word for what was found; returns what is still wrong."""
         found = self._outbox.findings()
         if verdict not in VERDICTS:
@@ -128,7 +128,7 @@ class Accounting:
         finally:
             self._hand_out()
 
-    def _of_audit(self, audit: AuditLog) -> list[Finding]:
+    def _of_audit(self, audit: AuditLog) -> list[AccountFinding]:
         account = self._outbox.account
         said = account.fact(self._name_of_head())
         heads = [] if said is None else [("the account", AuditHead.parse(said.decode()))]
@@ -171,5 +171,5 @@ class Accounting:
         return f"audit {relative(audit.path, account)}"
 
 
-def _finding(code: str, text: str) -> Finding:
-    return Finding(code=code, text=f"{FINDINGS[code]}. {text}", found_at=0.0)
+def _finding(code: str, text: str) -> AccountFinding:
+    return AccountFinding(code=code, text=f"{FINDINGS[code]}. {text}", found_at=0.0)

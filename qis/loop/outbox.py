@@ -14,7 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from qis.account import Account, Finding
+from qis.account import Account, AccountFinding
 from qis.account.account import key_witness
 from qis.account.chain import append_line
 from qis.account.findings import FINDINGS
@@ -182,7 +182,7 @@ class Outbox(OutboxFile):
             finally:
                 self._claimed_by = None
 
-    def findings(self) -> tuple[Finding, ...]:
+    def findings(self) -> tuple[AccountFinding, ...]:
         """What is wrong with the account; nothing leaves until a person has settled it."""
         return self.account.findings()
 

@@ -10,7 +10,7 @@ from qis._declared import require_declared
 from qis._gate import checked
 from qis._given import instance, several
 from qis.about import Interest
-from qis.account import Finding
+from qis.account import AccountFinding
 from qis.disclosure import Disclosure
 from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
@@ -421,7 +421,7 @@ class SynthesisLoop(Lifecycle):
         parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
         return packets
 
-    def check(self) -> tuple[Finding, ...]:
+    def check(self) -> tuple[AccountFinding, ...]:
         """Return what is wrong with the account of what has left; nothing leaves until it is empty.
 
         It is compared when the loop opens: with its witnesses, with the audit log, with the heads
@@ -432,7 +432,7 @@ class SynthesisLoop(Lifecycle):
 
     async def settle(
         self, verdict: Literal["restored", "stolen"], *, approver: str
-    ) -> tuple[Finding, ...]:
+    ) -> tuple[AccountFinding, ...]:
         """Say what happened, after looking at everything that `check` found.
 
         Parameters
@@ -446,7 +446,7 @@ class SynthesisLoop(Lifecycle):
 
         Returns
         -------
-        tuple[Finding, ...]
+        tuple[AccountFinding, ...]
             What is still wrong.
 
         Raises

@@ -96,7 +96,7 @@ def test_what_is_not_there_is_noticed(wrong):
 
 
 def test_the_page_is_short_and_its_ways_are_numbered_without_a_gap():
-    assert len(PAGE.splitlines()) <= 200
+    assert len(PAGE.splitlines()) <= 210
     ways = PAGE[PAGE.index("## The ways") : PAGE.index("## Recipes")].split("\n### ")[1:]
     assert len(ways) == 4
     for way in ways:
