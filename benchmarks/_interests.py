@@ -109,7 +109,7 @@ class Cases:
         cases = rng.sample(cases, min(limit, len(cases)))
         self.disease = [case["d"] for case in cases]
         self.paper = [case["p"] for case in cases]
-        scheme = TermScheme(ontology, keys=TERM_KEYS)
+        scheme = TermScheme(ontology)
         self.interests = [
             scheme.interest(frozenset(t for t in case["o"] if t in ontology)) for case in cases
         ]

@@ -18,15 +18,15 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from statistics import fmean
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.fingerprint import Ontology, TermScheme, VectorScheme
+from qis.fingerprint import LoadBudget, Ontology, TermScheme, VectorScheme
 
 Floats = NDArray[np.float32]
 SEEDS = (1, 2, 3)
-KEYS_16_TARGET = 5.5
 
 
 class Cases:
@@ -75,8 +75,8 @@ class Cases:
             found[query] = float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1)))
         return found
 
-    def routing(self, keys: list[tuple[bytes, ...]]) -> tuple[float, float]:
-        """Recall, and share of all pairs that have a key in common."""
+    def routing(self, keys: list[tuple[bytes, ...]]) -> "Routing":
+        """What sharing a key finds, and what it costs."""
         column = {
             key: number for number, key in enumerate(sorted({k for some in keys for k in some}))
         }
@@ -84,18 +84,41 @@ class Cases:
         for row, own in zip(rows, keys, strict=True):
             row[[column[key] for key in own]] = 1.0
         shares = rows @ rows.T > 0.0
-        recall = float(shares[self.relevant].mean())
+        queries = np.flatnonzero(self.relevant.any(axis=1))
+        recalls = np.array([shares[query][self.relevant[query]].mean() for query in queries])
+        diseases = [recalls[self.disease[queries] == name] for name in set(self.disease[queries])]
         pairs = len(self) * (len(self) - 1)
-        return recall, float(shares.sum() - np.trace(shares)) / pairs
+        return Routing(
+            by_query=float(recalls.mean()),
+            by_disease=fmean(float(of.mean()) for of in diseases),
+            by_pair=float(shares[self.relevant].mean()),
+            no_mate=float((recalls == 0.0).mean()),
+            touched=float(shares.sum() - np.trace(shares)) / pairs,
+        )
+
+
+class Routing(NamedTuple):
+    """Recall of the cases of one's disease in other papers, and the load."""
+
+    by_query: float
+    """Mean over patients."""
+    by_disease: float
+    """Mean over diseases of the mean over their patients."""
+    by_pair: float
+    """Over pairs: diseases with many cases count most."""
+    no_mate: float
+    """Share of patients who find nobody though there is somebody."""
+    touched: float
+    """Share of all pairs that have a key in common."""
 
 
 def term_figures(folder: Path, limit: int | None = None) -> dict[str, float]:
-    """Of term sketches and routing keys only; the first seven are those that bars are set for."""
+    """Of term sketches and routing keys only; the first are those that bars are set for."""
     return _term_figures(Cases(folder, limit))[0]
 
 
-def draw_routing(folder: Path, path: Path) -> list[tuple[float, int, float, float]]:
-    """Recall against the share of pairs touched, by number of keys and target; drawn as SVG."""
+def draw_routing(folder: Path, path: Path) -> list[tuple[float, float, float, float]]:
+    """Recall against the share of pairs touched, by budget and target; drawn as SVG."""
     import matplotlib as mpl  # noqa: PLC0415  the extra [plot]
 
     mpl.use("svg")
@@ -105,14 +128,15 @@ def draw_routing(folder: Path, path: Path) -> list[tuple[float, int, float, floa
     cases = Cases(folder, None)
     rows = []
     figure, axes = plt.subplots(figsize=(5.6, 3.6))
-    for target, colour in ((4.0, "#999999"), (5.5, "#1f4e8c")):
+    scheme = TermScheme(cases.ontology)
+    for target, colour in ((3.5, "#999999"), (4.0, "#1f4e8c"), (5.5, "#b3622d")):
         points = []
-        for keys in (2, 4, 8, 12, 16, 24, 32):
-            scheme = TermScheme(cases.ontology, keys=keys, target_information=target)
-            recall, touched = cases.routing([scheme.routing_keys(t) for t in cases.terms])
-            rows.append((target, keys, recall, touched))
-            points.append((100.0 * touched, recall))
-            axes.annotate(str(keys), points[-1], xytext=(4, -9), textcoords="offset points")
+        for budget in (0.1, 0.25, 0.5, 1.0, 1.5, 2.0):
+            level = LoadBudget(budget, target)
+            found = cases.routing([scheme.routing_keys(t, levels=[level]) for t in cases.terms])
+            rows.append((target, budget, found.by_query, found.touched))
+            points.append((100.0 * found.touched, found.by_query))
+            axes.annotate(f"{budget:g}", points[-1], xytext=(4, -9), textcoords="offset points")
         axes.plot(*zip(*points, strict=True), "o-", color=colour, label=f"target {target:g} nats")
     axes.set_xlabel("agents touched, per cent of all pairs")
     axes.set_ylabel("recall of same-disease cases")
@@ -140,26 +164,31 @@ def _term_figures(cases: Cases) -> tuple[dict[str, float], Floats]:
     )
     relevance = cases.average_precisions(full @ held.T)
     similarity = cases.average_precisions(held @ held.T)
-    eight = cases.routing([scheme.routing_keys(terms) for terms in cases.terms])
-    wide = TermScheme(ontology, keys=16, target_information=KEYS_16_TARGET)
-    sixteen = cases.routing([wide.routing_keys(terms) for terms in cases.terms])
-    common = TermScheme(ontology, keys=8, target_information=4.0)
-    former = cases.routing([common.routing_keys(terms) for terms in cases.terms])
+    found = cases.routing([scheme.routing_keys(terms) for terms in cases.terms])
+    eight = cases.routing([_eight_keys(cases.ontology, terms) for terms in cases.terms])
     results = {
         "ceiling_map": fmean(ceiling.values()),
         "term_relevance_map": fmean(relevance.values()),
         "term_similarity_map": fmean(similarity.values()),
-        "keys8_recall": eight[0],
-        "keys8_candidates": eight[1],
-        "keys16_recall": sixteen[0],
-        "keys16_candidates": sixteen[1],
-        "keys8_target4_recall": former[0],
-        "keys8_target4_candidates": former[1],
+        "default_wire_touched": found.touched,
+        "default_recall_delivered": found.by_query,
+        "default_recall_by_disease": found.by_disease,
+        "default_recall_by_pair": found.by_pair,
+        "no_mate_fraction": found.no_mate,
+        "former_wire_touched": eight.touched,
+        "former_recall_by_query": eight.by_query,
+        "former_no_mate_fraction": eight.no_mate,
         "full_terms_map": fmean(cases.average_precisions(full @ full.T).values()),
     }
     for name, scores in {"ceiling": ceiling, "term_relevance": relevance}.items():
         results[f"{name}_map_by_disease"] = _by_disease(cases, scores)
     return {**results, **_halves(cases, ceiling, relevance)}, full
+
+
+def _eight_keys(ontology: Ontology, terms: frozenset[str]) -> tuple[bytes, ...]:
+    """The former keys, for comparison: the eight terms nearest to 5.5 nats."""
+    nearest = sorted(ontology.closure(terms), key=lambda t: (abs(ontology.information(t) - 5.5), t))
+    return tuple(term.encode() for term in nearest[:8])
 
 
 def figures(folder: Path, limit: int | None = None) -> dict[str, float]:
@@ -226,11 +255,11 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=None)
-    parser.add_argument("--draw", type=Path, help="only draw recall against keys, to this SVG")
+    parser.add_argument("--draw", type=Path, help="only draw recall against load, to this SVG")
     options = parser.parse_args()
     if options.draw is not None:
-        for target, keys, recall, touched in draw_routing(options.data, options.draw):
-            print(f"target {target:g}, {keys:2} keys: recall {recall:.3f}, touched {touched:.4f}")
+        for target, budget, recall, touched in draw_routing(options.data, options.draw):
+            print(f"target {target:g}, budget {budget:g}: {recall:.3f}, touched {touched:.4f}")
         return
     results = figures(options.data, options.cases)
     if options.json:

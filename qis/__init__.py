@@ -73,7 +73,9 @@ if TYPE_CHECKING:
         sign_roster as sign_roster,
     )
     from qis.fingerprint import (
+        Everything as Everything,
         FingerprintIndex as FingerprintIndex,
+        LoadBudget as LoadBudget,
         Ontology as Ontology,
         SetScheme as SetScheme,
         TermScheme as TermScheme,
@@ -151,7 +153,9 @@ __all__, __dir__, __getattr__ = attach(
             "sign_roster",
         ),
         "qis.fingerprint": (
+            "Everything",
             "FingerprintIndex",
+            "LoadBudget",
             "Ontology",
             "SetScheme",
             "TermScheme",

@@ -35,7 +35,7 @@ def whole_number(value: object, field: str, low: int, high: int) -> int:
     Floats are refused even where they are whole: counts become floats where some are missing or
     where they were weighted.
     """
-    number = value if type(value) is int else _as_int(value)
+    number = value if type(value) is int else as_int(value)
     if number is None or not low <= number <= high:
         if number is not None:
             why = ""
@@ -89,7 +89,7 @@ def point_in_time(value: object, field: str) -> float:
             )
         number = value.timestamp()
     else:
-        given = _as_int(value)
+        given = as_int(value)
         real = as_float(value) if given is None else given
         if real is None:
             raise InputError(
@@ -244,7 +244,7 @@ def scalar(value: Any) -> Any:
     return item() if callable(item) and not isinstance(value, type) else value
 
 
-def _as_int(value: Any) -> int | None:
+def as_int(value: Any) -> int | None:
     """A whole number that is no float as an `int`; `None` for everything else."""
     value = scalar(value)
     if isinstance(value, bool):

@@ -2,6 +2,7 @@
 
 from qis.about import Fingerprint, Interest
 from qis.fingerprint.index import FingerprintIndex, Neighbour
+from qis.fingerprint.levels import Everything, LoadBudget
 from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
@@ -10,9 +11,11 @@ from qis.fingerprint.transformers import SimilarityTransformer, SketchTransforme
 from qis.fingerprint.vectors import VectorScheme
 
 __all__ = [
+    "Everything",
     "Fingerprint",
     "FingerprintIndex",
     "Interest",
+    "LoadBudget",
     "Neighbour",
     "Ontology",
     "Resolution",

@@ -17,11 +17,14 @@ from blake3 import blake3
 from qis._canonical import encode
 from qis._gate import checked
 from qis.errors import InputError
+from qis.fingerprint.term_ids import as_id, short_id
 
 UNIT: Final = 10_000
 """Whole numbers of information are in nats divided by this."""
 _MOST_INFORMATION: Final = 1_000.0
 _SHOWN: Final = 5
+_BRANCHES: Final = ("HP:0000118",)
+"""Roots of the branches that annotations count: of HPO, phenotypic abnormality."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,11 @@ class Resolution:
         Ids that the ontology has retired without a replacement; not used.
     unknown
         Ids that the release does not have; not used.
+    outside
+        Id → id and name of a term that is not in the ontology's branch, such as an onset or a mode
+        of inheritance; not used.
+    branch
+        Id and name of the branch's root, for the warnings.
 
     """
 
@@ -45,6 +53,8 @@ class Resolution:
     replaced: Mapping[str, str] = field(default_factory=dict)
     obsolete: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
+    outside: Mapping[str, str] = field(default_factory=dict)
+    branch: str = ""
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -52,6 +62,10 @@ class Resolution:
         said = [f"{old} was replaced by {new}" for old, new in sorted(self.replaced.items())]
         said += [f"{term} is obsolete and has no replacement: not used" for term in self.obsolete]
         said += [f"{term} is not in this release: not used" for term in self.unknown]
+        said += [
+            f"{named} is no kind of {self.branch}: not used"
+            for _, named in sorted(self.outside.items())
+        ]
         return tuple(said)
 
 
@@ -74,12 +88,27 @@ class Ontology:
         Merged or replaced id → current id.
     obsolete
         Ids that were retired.
+    vocabulary
+        Names what the ids mean, whatever the release: sketches of two ontologies are compared if
+        their vocabulary is the same. Default: the prefix that all ids share, such as ``"HP"``;
+        where they share none, the release up to its first slash.
+    root
+        The branch that fingerprints are made of: this term and all that are kinds of it. What lies
+        outside, such as onset and inheritance, is named in warnings and not weighed, since nobody
+        counted it. Default: ``"HP:0000118"`` (phenotypic abnormality) where there is such a term,
+        else no branch: every term is used.
 
     Raises
     ------
     InputError
-        If there is no term, the graph has a cycle, a term lacks information, or a replacement leads
-        nowhere.
+        If there is no term, the graph has a cycle, a term lacks information, the root is no term,
+        or a replacement leads nowhere.
+
+    Examples
+    --------
+    >>> ontology = Ontology("toy/1", {"cold": ["fever"], "fever": []}, None)
+    >>> ontology.resolve(["cold", "flu"]).warnings
+    ('flu is not in this release: not used',)
 
     """
 
@@ -92,6 +121,8 @@ class Ontology:
         names: Mapping[str, str] | None = None,
         replacements: Mapping[str, str] | None = None,
         obsolete: Iterable[str] = (),
+        vocabulary: str | None = None,
+        root: str | None = None,
     ) -> None:
         graph = {term: frozenset(above) for term, above in parents.items()}
         for above in list(graph.values()):
@@ -111,6 +142,12 @@ class Ontology:
             old: new for old, new in (replacements or {}).items() if old not in graph
         }
         self._obsolete = frozenset(obsolete) - graph.keys() - self._replacements.keys()
+        self.vocabulary = _vocabulary(graph, release) if vocabulary is None else vocabulary
+        if root is None:
+            root = next((known for known in _BRANCHES if known in graph), None)
+        elif root not in graph:
+            raise InputError(f"the root {root!r:.60} is no term", field="root", actual=root)
+        self.root = root
         for old, new in self._replacements.items():
             if new not in graph:
                 raise InputError(
@@ -219,23 +256,63 @@ class Ontology:
         return {term: total - math.log(count + 1) for term, count in counts.items()}
 
     @checked
-    def resolve(self, terms: Iterable[str]) -> Resolution:
-        """Follow merged ids, and say what is obsolete or unknown."""
+    def resolve(self, terms: Iterable[str | int]) -> Resolution:
+        """Follow merged ids, and say what is obsolete, unknown or outside the branch.
+
+        Ids are taken in every usual spelling: ``HP:0001250``, ``HP_0001250``, ``hp:0001250``, an
+        IRI that ends so, with white space around it, and whole numbers (OMOP's concept ids).
+        """
         used: set[str] = set()
         replaced: dict[str, str] = {}
         obsolete: set[str] = set()
         unknown: set[str] = set()
-        for term in terms:
-            if term in self._parents:
-                used.add(term)
-            elif term in self._replacements:
+        outside: dict[str, str] = {}
+        for given in terms:
+            term = self._spelled(given)
+            if term in self._replacements:
                 replaced[term] = self._replacements[term]
-                used.add(replaced[term])
+                term = replaced[term]
+            if self.is_used(term):
+                used.add(term)
+            elif term in self._parents:
+                outside[term] = self._named(term)
             else:
                 (obsolete if term in self._obsolete else unknown).add(term)
         return Resolution(
-            tuple(sorted(used)), replaced, tuple(sorted(obsolete)), tuple(sorted(unknown, key=str))
+            tuple(sorted(used)),
+            replaced,
+            tuple(sorted(obsolete)),
+            tuple(sorted(unknown)),
+            outside,
+            "" if self.root is None else self._named(self.root),
         )
+
+    def is_used(self, term: str) -> bool:
+        """True if it is a term of the branch that fingerprints are made of."""
+        above = self._ancestors.get(term)
+        return above is not None and (self.root is None or self.root in above)
+
+    def _spelled(self, given: object) -> str:
+        """The id as this ontology spells it; as it was given where that is no term."""
+        term = as_id(given)
+        if self._is_id(term):
+            return term
+        compact = short_id(term.strip())
+        if not self._is_id(compact):
+            prefix, colon, rest = compact.replace("_", ":", 1).partition(":")
+            compact = prefix.upper() + colon + rest
+        return compact if self._is_id(compact) else term.strip()
+
+    def _named(self, term: str) -> str:
+        return f"{term} ({self._names[term]})" if term in self._names else term
+
+    def _is_id(self, term: str) -> bool:
+        return term in self._parents or term in self._replacements or term in self._obsolete
+
+    @property
+    def replacements(self) -> Mapping[str, str]:
+        """Merged or replaced id → current id."""
+        return self._replacements
 
     @checked
     def closure(self, terms: Iterable[str]) -> frozenset[str]:
@@ -268,11 +345,11 @@ class Ontology:
 
     @cached_property
     def digest(self) -> bytes:
-        """32 bytes over everything that decides a sketch: terms, parents and information.
+        """32 bytes over everything that decides a similarity: terms, parents and information.
 
         Names do not count; neither does what the release is called.
         """
-        hasher = blake3()
+        hasher = blake3(encode([self.vocabulary, self.root]))
         for term in self.terms:
             above = sorted(self._parents[term])
             hasher.update(encode([term, self._information[term], above]))
@@ -319,6 +396,12 @@ class Ontology:
                 )
             kept[term] = round(nats * UNIT)
         return kept
+
+
+def _vocabulary(terms: Iterable[str], release: str) -> str:
+    prefixes = {term.partition(":")[0] if ":" in term else "" for term in terms}
+    shared = prefixes.pop() if len(prefixes) == 1 else ""
+    return shared or release.partition("/")[0]
 
 
 def _ancestors(graph: Mapping[str, frozenset[str]]) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 import csv
 import gzip
 import json
+import re
 from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any, Final
 
 from qis._paths import opening
 from qis.errors import InputError
+from qis.fingerprint.term_ids import short_id
 
 _REPLACED_BY: Final = ("IAO_0100001", "term_replaced_by")
 _ALTERNATIVE: Final = "hasAlternativeId"
+_NOBODY: Final = re.compile(r"0+(\.0*)?(/\d+|%)|HP:0040285").fullmatch
+"""Frequencies in the HPO annotation table that say that no patient had it."""
 
 
 def read_obographs(path: str | PathLike[str]) -> dict[str, Any]:
@@ -26,7 +30,7 @@ def read_obographs(path: str | PathLike[str]) -> dict[str, Any]:
         for node in nodes:
             _add_node(found, node)
         for edge in edges:
-            found.parents.setdefault(_short(edge["sub"]), set()).add(_short(edge["obj"]))
+            found.parents.setdefault(short_id(edge["sub"]), set()).add(short_id(edge["obj"]))
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is no OBO Graphs file ({type(error).__name__}: {error})", field="path"
@@ -60,12 +64,13 @@ def read_obo(path: str | PathLike[str]) -> dict[str, Any]:
 def read_annotations(path: str | PathLike[str]) -> dict[str, list[str]]:
     """Profiles from ``phenotype.hpoa``: disease → terms that its patients have.
 
-    Only rows of phenotypic abnormalities (aspect P) that are not negated count.
+    Only rows of phenotypic abnormalities (aspect P) count that are not negated and whose frequency
+    is not none: ``0/7``, ``0%`` and ``HP:0040285`` (excluded) say that no patient had it.
     """
     lines = [line for line in _text(path).splitlines() if line and not line.startswith("#")]
     profiles: dict[str, list[str]] = {}
     reader = csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    needed = {"database_id", "qualifier", "hpo_id", "aspect"}
+    needed = {"database_id", "qualifier", "hpo_id", "aspect", "frequency"}
     if not needed <= set(reader.fieldnames or ()):
         raise InputError(
             f"{path} has no columns {', '.join(sorted(needed))}: it is no phenotype.hpoa",
@@ -73,7 +78,7 @@ def read_annotations(path: str | PathLike[str]) -> dict[str, list[str]]:
             actual=tuple(reader.fieldnames or ()),
         )
     for row in reader:
-        if row["aspect"] == "P" and row["qualifier"] != "NOT":
+        if row["aspect"] == "P" and row["qualifier"] != "NOT" and not _NOBODY(row["frequency"]):
             profiles.setdefault(row["database_id"], []).append(row["hpo_id"])
     return profiles
 
@@ -134,21 +139,15 @@ class _Found:
 def _add_node(found: _Found, node: dict[str, Any]) -> None:
     meta = node.get("meta", {})
     values = meta.get("basicPropertyValues", [])
-    alternatives = [_short(v["val"]) for v in values if v["pred"].endswith(_ALTERNATIVE)]
-    replacements = [_short(v["val"]) for v in values if v["pred"].endswith(_REPLACED_BY)]
+    alternatives = [short_id(v["val"]) for v in values if v["pred"].endswith(_ALTERNATIVE)]
+    replacements = [short_id(v["val"]) for v in values if v["pred"].endswith(_REPLACED_BY)]
     found.add(
-        _short(node["id"]),
+        short_id(node["id"]),
         str(node.get("lbl", "")),
         alternatives,
         next(iter(replacements), None),
         is_obsolete=bool(meta.get("deprecated", False)),
     )
-
-
-def _short(identifier: str) -> str:
-    """``HP:0000001`` from ``http://purl.obolibrary.org/obo/HP_0000001``; others as they are."""
-    last = identifier.rsplit("/", 1)[-1]
-    return last.replace("_", ":", 1) if identifier.startswith("http") else identifier
 
 
 def _release(version: str) -> str:

@@ -1,32 +1,34 @@
 """Fingerprints of sets of ontology terms: what a patient has, or a cohort is about.
 
-The sketch holds the rarest terms as codes, so that whoever knows the ontology (and the secret, if
-there is one) compares on the ontology's own scale. The similarity is a cosine over all terms and
-their ancestors in which a term weighs √(IC · ΔIC), its information times what it adds to its
-parents': a chain of ancestors that hardly differ then counts once, not once for each of them.
+The sketch holds terms as codes that no release changes, so that whoever knows the vocabulary (and
+the secret, if there is one) compares on the scale of the own release. The similarity is a cosine
+over all terms and their ancestors in which a term weighs √(IC · ΔIC), its information times what it
+adds to its parents': a chain of ancestors that hardly differ then counts once, not once for each of
+them.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import cached_property, lru_cache
-from itertools import accumulate
-from math import ceil, exp, log2, sqrt
+from itertools import accumulate, islice, zip_longest
+from math import exp, sqrt
 from typing import Any, Final
 
 from blake3 import blake3
 
 from qis._gate import checked
-from qis.about import SKETCH_SIZE, Fingerprint
+from qis._given import iterable
+from qis.about import SKETCH_SIZE, Fingerprint, Interest
 from qis.errors import InputError
-from qis.fingerprint.ontology import UNIT, Ontology, Resolution
+from qis.fingerprint.codes import codes_of
+from qis.fingerprint.levels import MAX_KEYS, Level, LoadBudget
+from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 
-Terms = Iterable[str]
+Terms = Iterable[str | int]
 
-MAX_KEYS: Final = 32
 _SKETCH_BITS: Final = 8 * SKETCH_SIZE
-_LEAST_BITS: Final = 15
-"""Bits of a term's code, at least: 17 codes fill a sketch, for up to 32,767 terms."""
 _NULL_PAIRS: Final = 4_000
 _NULL_TERMS: Final = 8
 """Random pairs, and terms of each profile, from which `percentile` is estimated."""
@@ -37,74 +39,106 @@ _CACHED: Final = 4_096
 class TermScheme(Scheme[Terms]):
     """Fingerprints of sets of terms.
 
-    Without a secret a sketch *is* its terms, to whoever has the ontology. With one it is
-    meaningless to others, as are the routing keys.
+    Without a secret a sketch *is* its terms, to whoever knows the vocabulary. Sites compare
+    whatever release each of them has: a sketch holds ids, and information content is the reader's.
 
     Parameters
     ----------
     ontology
-        The release that all sites use. Another release is another scheme.
+        This site's release.
     secret
         32 bytes that a consortium shares.
-    keys
-        Most routing keys, 1 to 32: 8 touch few agents, 16 reach more.
-    target_information
-        The terms whose information is nearest to this, in nats, become routing keys: rarer ones
-        are seldom shared, commoner ones lead to everybody.
+    levels
+        What the routing keys are made of; of several levels a profile has all keys, at most 32
+        together. Each site chooses its own: it is no part of the scheme.
 
     Raises
     ------
     InputError
-        If a parameter is out of range.
+        If a parameter is out of range, or two terms of the ontology cannot be told apart.
+
+    Examples
+    --------
+    >>> toy = Ontology("toy/1", {"a fever": ["fever"], "fever": [], "rash": []}, None)
+    >>> scheme = TermScheme(toy)
+    >>> scheme.terms_of(scheme.fingerprint(["a fever"]))
+    ('a fever',)
 
     """
 
-    default_min_similarity = 0.2
+    default_min_similarity = 0.0
 
     def __init__(
         self,
         ontology: Ontology,
         *,
         secret: bytes | None = None,
-        keys: int = 8,
-        target_information: float = 5.5,
+        levels: Iterable[Level] = (LoadBudget(),),
     ) -> None:
         if not isinstance(ontology, Ontology):
             raise InputError("ontology is a qis.Ontology", field="ontology")
-        if type(keys) is not int or not 1 <= keys <= MAX_KEYS:
-            raise InputError(
-                f"keys is {keys!r:.40}; it is from 1 to {MAX_KEYS}",
-                field="keys",
-                actual=keys,
-                limit=MAX_KEYS,
-            )
-        if not 0.0 < target_information <= 100.0:
-            raise InputError(
-                f"target_information is {target_information!r:.40}; it lies in (0, 100]",
-                field="target_information",
-                actual=target_information,
-            )
         self.ontology = ontology
-        self.keys = keys
-        self._target = round(target_information * UNIT)
+        self.levels = _checked_levels(levels)
+        codes = codes_of(ontology.vocabulary)
         super().__init__(
-            ["qis terms 1", ontology.digest, keys, self._target],
+            ["qis terms 2", ontology.vocabulary, codes.name],
             secret=secret,
-            description=f"terms of {ontology.release}, {keys} keys near {target_information:g}",
+            description=f"terms of {ontology.vocabulary}",
         )
-        self._bits = max(_LEAST_BITS, ceil(log2(len(ontology) + 1)))
-        self.capacity = _SKETCH_BITS // self._bits
-        # A term's code is its rank in an order that nobody knows without the secret.
-        tag = {term: self._routing_key(0xFFFF, term.encode()) for term in ontology.terms}
-        ordered = sorted(ontology.terms, key=lambda term: (tag[term], term))
-        self._code = {term: code for code, term in enumerate(ordered, start=1)}
-        self._term = dict(enumerate(ordered, start=1))
-        steps = {term: ontology.steps(term) for term in ontology.terms}
+        self._bits = codes.bits
+        self.capacity = _SKETCH_BITS // codes.bits
+        self._code: dict[str, int] = {}
+        self._term: dict[int, str] = {}
+        # The commoner of two terms with one code, which a patient is likelier to have, and one that
+        # is in use before one that was merged into another: what is written last stays.
+        rank = {term: ontology.steps(term)[0] for term in ontology.terms}
+        for term in sorted(ontology.terms, key=lambda term: (-rank[term], term)):
+            self._note(codes.code(term), term, term)
+        for old, new in sorted(ontology.replacements.items()):
+            code = codes.code(old)
+            if code is not None and self._hidden(code) not in self._term:
+                self._note(code, old, new)
+        self._order = {term: blake3(term.encode()).digest(8) for term in self._code}
+        steps = {term: ontology.steps(term) for term in ontology.terms if ontology.is_used(term)}
         # Squares of weights are whole numbers, so sums of them are exact in any order.
         self._square = {term: own * added for term, (own, added) in steps.items()}
         self._rank = {term: (-own, term) for term, (own, _) in steps.items()}
-        self._nearness = {term: (abs(own - self._target), term) for term, (own, _) in steps.items()}
         self._squares_of = lru_cache(_CACHED)(self._squares)
+
+    def _note(self, code: int | None, given: str, term: str) -> None:
+        if code is not None:
+            hidden = self._hidden(code)
+            self._code[given] = hidden
+            self._term[hidden] = term
+
+    def _hidden(self, code: int) -> int:
+        """The code as it stands in a sketch: permuted by the secret, if there is one.
+
+        Four rounds of a Feistel network over the width of a code; 0 means no term, so the one code
+        that becomes 0 goes where 0 went.
+        """
+        if self._secret is None:
+            return code
+        found = self._permuted(code)
+        return found or self._permuted(0)
+
+    def _permuted(self, code: int) -> int:
+        half = self._bits // 2
+        mask = (1 << half) - 1
+        left, right = code >> half, code & mask
+        for keyed in self._rounds:
+            left, right = right, left ^ keyed[right]
+        return left << half | right
+
+    @cached_property
+    def _rounds(self) -> list[list[int]]:
+        half = self._bits // 2
+        values = 1 << half
+        drawn = self._derive(b"codes", 4 * 2 * values)
+        numbers = [
+            int.from_bytes(drawn[at : at + 2], "big") % values for at in range(0, len(drawn), 2)
+        ]
+        return [numbers[at : at + values] for at in range(0, len(numbers), values)]
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_squares_of"}
@@ -116,23 +150,27 @@ class TermScheme(Scheme[Terms]):
     def resolve(self, terms: Terms) -> Resolution:
         """Say which of the terms are used, and which are not and why.
 
+        Parameters
+        ----------
+        terms
+            Ids in any usual spelling (see `Ontology.resolve`), one alone, a list, an array.
+
         Raises
         ------
         InputError
-            If none is used, or one is no text.
+            If none is used, or one is neither text nor whole number.
 
         """
-        given = {terms} if isinstance(terms, str) else set(terms)
-        for term in given:
-            if type(term) is not str:
-                raise InputError(f"terms are texts, not {term!r:.60}", field="features")
+        given = (
+            [terms] if isinstance(terms, (str, int)) else list(iterable(terms, "features", "ids"))
+        )
         found = self.ontology.resolve(given)
         if not found.terms:
             raise InputError(
-                f"none of the {len(given)} terms is in {self.ontology.release}: "
+                f"none of the {len(given)} terms is used, of {self.ontology.release}: "
                 f"{'; '.join(found.warnings[:5]) or 'there is none'}",
                 field="features",
-                actual=tuple(sorted(given)),
+                actual=tuple(map(str, given)),
             )
         return found
 
@@ -142,25 +180,37 @@ class TermScheme(Scheme[Terms]):
         Parameters
         ----------
         features
-            Ids of terms, in any order. Those that others imply are left out, and of the rest the
-            rarest are kept, as many as fit (17 with up to 32,767 terms).
+            Ids of terms, in any order. Those that others imply are left out. If more are left than
+            fit (16 of HPO, 12 of other vocabularies), a hash of the ids chooses, the same in every
+            release.
 
         Raises
         ------
         InputError
-            If no term is known, or one is no text.
+            If no term is known, or one is neither text nor whole number.
 
         """
         found = self.resolve(features)
-        rarest = sorted(self.ontology.most_specific(found.terms), key=self._rank.__getitem__)
+        telling = self.ontology.most_specific(found.terms)
+        coded = sorted(telling & self._code.keys(), key=self._order.__getitem__)
+        warnings = [
+            f"{term} is newer than this version's table of ids: not in the sketch"
+            for term in sorted(telling - self._code.keys())
+        ]
+        if len(coded) > self.capacity:
+            left_out = ", ".join(sorted(coded[self.capacity :]))
+            warnings.append(
+                f"{self.capacity} terms fit a sketch; {len(coded) - self.capacity} of "
+                f"{len(coded)} are left out: {left_out}"
+            )
         sketch = 0
-        for code in sorted((self._code[term] for term in rarest[: self.capacity]), reverse=True):
+        for code in sorted((self._code[term] for term in coded[: self.capacity]), reverse=True):
             sketch = sketch << self._bits | code
         sketch <<= _SKETCH_BITS - self._bits * self.capacity
         return Fingerprint(
             sketch.to_bytes(SKETCH_SIZE, "big"),
             self.id,
-            warnings=found.warnings,
+            warnings=(*found.warnings, *warnings),
             made_by=self._what,
         )
 
@@ -168,11 +218,69 @@ class TermScheme(Scheme[Terms]):
         """The fingerprints of many sets of terms."""
         return [self.fingerprint(terms) for terms in batch]
 
-    def routing_keys(self, features: Terms) -> tuple[bytes, ...]:
-        """Keys of the terms, ancestors included, whose information is nearest to the target."""
-        closure = self.ontology.closure(self.resolve(features).terms)
-        nearest = sorted(closure, key=self._nearness.__getitem__)[: self.keys]
-        return tuple(sorted(self._routing_key(0, term.encode()) for term in nearest))
+    def routing_keys(
+        self, features: Terms, *, levels: Iterable[Level] | None = None
+    ) -> tuple[bytes, ...]:
+        """The keys of a set of terms, of all levels; default: the scheme's levels.
+
+        At most 32: levels take turns, each with its most telling key next, until that many are
+        found.
+
+        Raises
+        ------
+        InputError
+            If no term is known.
+
+        """
+        chosen = self.levels if levels is None else _checked_levels(levels)
+        terms = self.resolve(features).terms
+        turns = zip_longest(*(level.contents(terms, self.ontology) for level in chosen))
+        contents = dict.fromkeys(content for turn in turns for content in turn if content)
+        keys = islice((self._routing_key(0, content) for content in contents), MAX_KEYS)
+        return tuple(sorted(keys))
+
+    def interest(
+        self,
+        features: Terms,
+        *,
+        min_similarity: float | None = None,
+        top_fraction: float | None = None,
+        studies: Iterable[bytes] = (),
+        share_sketch: bool | None = None,
+        levels: Iterable[Level] | None = None,
+    ) -> Interest:
+        """A standing query for whatever shares a routing key with these terms.
+
+        Parameters
+        ----------
+        features
+            What the subscriber works on.
+        min_similarity, top_fraction
+            Take only what is at least so similar; or, of random pairs, this fraction. Default:
+            everything that the keys bring, since a filter loses more mates than it spares work.
+        studies
+            Ids of studies of which everything is wanted.
+        share_sketch
+            True: the sketch is registered at other nodes beside the routing keys. Default: false.
+        levels
+            Levels of this interest only; default: the scheme's.
+
+        Raises
+        ------
+        InputError
+            If no term is known, both limits are given, or one is out of (0, 1].
+
+        """
+        found = super().interest(
+            features,
+            min_similarity=min_similarity,
+            top_fraction=top_fraction,
+            studies=studies,
+            share_sketch=share_sketch,
+        )
+        if levels is None:
+            return found
+        return replace(found, routing_keys=self.routing_keys(features, levels=levels))
 
     @checked
     def terms_of(self, fingerprint: Fingerprint) -> tuple[str, ...]:
@@ -189,14 +297,18 @@ class TermScheme(Scheme[Terms]):
 
     @checked
     def codes(self, sketch: bytes) -> frozenset[int]:
-        """The codes of terms in a sketch, 1 to the number of terms."""
+        """The codes in a sketch that are terms of this release."""
+        return frozenset(code for code in self._written(sketch) if code in self._term)
+
+    def _written(self, sketch: bytes) -> set[int]:
+        """All codes in a sketch, those of terms that this release does not have too."""
         rest = int.from_bytes(sketch, "big") >> _SKETCH_BITS - self._bits * self.capacity
         mask = (1 << self._bits) - 1
         found = set()
         while rest:
             found.add(rest & mask)
             rest >>= self._bits
-        return frozenset(code for code in found if code in self._term)
+        return found - {0}
 
     @checked
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
@@ -259,6 +371,13 @@ class TermScheme(Scheme[Terms]):
             ]
             lines.append(f"{heading}: {', '.join(names) or 'nothing'}")
         lines += found.warnings
+        written = self._written(fingerprint.sketch)
+        unread = len(written) - len(self.codes(fingerprint.sketch))
+        if unread:
+            lines.append(
+                f"{unread} of {len(written)} terms there are not in {self.ontology.release}: "
+                "not compared"
+            )
         return "\n".join(lines)
 
     @checked
@@ -268,7 +387,11 @@ class TermScheme(Scheme[Terms]):
 
     def _squares(self, terms: frozenset[str]) -> tuple[Mapping[str, int], int]:
         """Squared weight of each term of the closure, and their sum."""
-        squares = {term: self._square[term] for term in self.ontology.closure(terms)}
+        squares = {
+            term: self._square[term]
+            for term in self.ontology.closure(terms)
+            if term in self._square
+        }
         return squares, sum(squares.values())
 
     def _cosine(self, a: frozenset[str], b: frozenset[str]) -> float:
@@ -283,7 +406,7 @@ class TermScheme(Scheme[Terms]):
     @cached_property
     def _null(self) -> list[float]:
         """Similarities of random pairs, ascending: the same for one ontology everywhere."""
-        terms = [term for term in self.ontology.terms if self._square[term]]
+        terms = [term for term, square in self._square.items() if square]
         shares = [round(exp(-self.ontology.information(term)) * 2**32) for term in terms]
         ends = list(accumulate(shares))
         if not ends or not ends[-1]:
@@ -300,3 +423,14 @@ class TermScheme(Scheme[Terms]):
         ]
         pairs = zip(profiles[::2], profiles[1::2], strict=True)
         return sorted(self._cosine(one, other) for one, other in pairs)
+
+
+def _checked_levels(levels: Iterable[Level]) -> tuple[Level, ...]:
+    found = tuple(iterable(levels, "levels", "levels, such as LoadBudget()"))
+    if not found or not all(callable(getattr(level, "contents", None)) for level in found):
+        raise InputError(
+            "levels is a list of levels, such as [LoadBudget()], at least one",
+            field="levels",
+            actual=found,
+        )
+    return found

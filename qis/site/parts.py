@@ -7,7 +7,7 @@ from typing import Any, Final
 from qis.about import Interest
 from qis.disclosure import PRESETS, Disclosure
 from qis.evidence import Roster, RosterFile
-from qis.fingerprint import Ontology, Scheme, SetScheme, TermScheme, VectorScheme
+from qis.fingerprint import LoadBudget, Ontology, Scheme, SetScheme, TermScheme, VectorScheme
 from qis.identity import Identity, Issuer
 from qis.outcomes import Study
 from qis.site.secrets import consortium_secret, passphrase
@@ -130,8 +130,9 @@ def _terms(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
     return TermScheme(
         read(path, annotations),
         secret=secret,
-        keys=table.whole("keys", 8),
-        target_information=table.real("target_information", 5.5),
+        levels=[
+            LoadBudget(table.real("budget", 1.5), table.real("target_information", 4.0)),
+        ],
     )
 
 
@@ -159,7 +160,7 @@ _SCHEMES: Final[
 ] = {
     "vector": (_vectors, ("dimensions", "bands", "band_bits")),
     "set": (_sets, ("bands", "rows")),
-    "term": (_terms, ("ontology", "annotations", "keys", "target_information")),
+    "term": (_terms, ("ontology", "annotations", "budget", "target_information")),
 }
 _TRANSPORTS: Final[
     dict[str, tuple[Callable[[TomlTable, Identity, Roster], Transport], tuple[str, ...]]]

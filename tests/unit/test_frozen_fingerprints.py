@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from qis.fingerprint import Ontology, TermScheme, VectorScheme
+from qis.fingerprint import LoadBudget, Ontology, TermScheme, VectorScheme
 
 PATH = Path(__file__).parents[1] / "vectors" / "fingerprints.json"
 FROZEN = json.loads(PATH.read_text(encoding="utf-8"))
@@ -16,7 +16,10 @@ def made(kind, parameters):
     parameters = dict(parameters)
     secret = parameters.pop("secret", None)
     parameters["secret"] = None if secret is None else bytes.fromhex(secret)
-    return VectorScheme(**parameters) if kind == "vectors" else TermScheme(ONTOLOGY, **parameters)
+    if kind == "vectors":
+        return VectorScheme(**parameters)
+    levels = [LoadBudget(*level) for level in parameters.pop("levels", [[1.5, 4.0]])]
+    return TermScheme(ONTOLOGY, **parameters, levels=levels)
 
 
 @pytest.mark.parametrize(

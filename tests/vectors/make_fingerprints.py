@@ -4,7 +4,7 @@ import json
 import math
 from pathlib import Path
 
-from qis.fingerprint import Ontology, TermScheme, VectorScheme
+from qis.fingerprint import LoadBudget, Ontology, TermScheme, VectorScheme
 
 SECRET = bytes(range(32))
 # A toy ontology: 60 terms in a ternary tree with a few second parents.
@@ -35,11 +35,10 @@ def vectors():
 
 def terms():
     ontology = Ontology("toy", PARENTS, INFORMATION)
-    for parameters in ({}, {"keys": 16, "target_information": 3.0}, {"secret": SECRET.hex()}):
+    for parameters in ({}, {"levels": [[0.5, 3.0], [2.0, 1.0]]}, {"secret": SECRET.hex()}):
         secret = bytes.fromhex(parameters["secret"]) if "secret" in parameters else None
-        scheme = TermScheme(
-            ontology, secret=secret, **{k: v for k, v in parameters.items() if k != "secret"}
-        )
+        levels = [LoadBudget(*level) for level in parameters.get("levels", [[1.5, 4.0]])]
+        scheme = TermScheme(ontology, secret=secret, levels=levels)
         for features in TERM_SETS:
             yield described(scheme, parameters, features)
 
