@@ -1,5 +1,6 @@
 """Edges of outcomes that a change of one operator once crossed unseen."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 import qis
 from qis.errors import InputError, MissingExtraError
-from qis.outcomes import _characters, _printed, _record_check, _text
+from qis.outcomes import _characters, _printed, _record_check, _sampling, _text
 from qis.outcomes._regression import Design
 
 PAGE = Path(__file__).parents[2] / "docs" / "packet-format-characters.txt"
@@ -125,3 +126,77 @@ def test_white_space_that_is_not_folded_is_refused_of_whatever_sort(text):
     with pytest.raises(InputError):
         _text.check_normal(["good", text, "other one"], "content")
     assert _text.check_normal(["a b", "c"], "content") == [3, 1]
+
+
+def test_one_person_is_the_least_that_an_effect_may_have():
+    assert qis.Effect(question="a", n=1, **NAMES).n == 1
+    with pytest.raises(InputError, match="n"):
+        qis.Effect(question="a", n=0, **NAMES)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.5, 0.93])
+def test_values_are_read_back_on_their_own_scale(share):
+    logit, log = np.log(share / (1 - share)), np.log(share)
+    assert qis.outcomes.measure_named("PLO").back(logit) == pytest.approx(share)
+    assert qis.outcomes.measure_named("IRLN").back(log) == pytest.approx(share)
+    assert qis.outcomes.measure_named("OR").back(log) == pytest.approx(share)
+    assert qis.outcomes.measure_named("MD").back(share) == share
+    assert qis.outcomes.measure_named("PLO").back(-800.0) == 0.0
+    assert qis.outcomes.measure_named("PLO").back(800.0) == 1.0
+    assert qis.outcomes.measure_named("OR").back(800.0) == float("inf")
+
+
+def test_a_feature_that_is_alike_for_all_says_nothing_beside_the_sites_own_intercept():
+    random = np.random.default_rng(4)
+    features = np.column_stack((np.full(80, 2.0), random.normal(size=(80, 2))))
+    outcome = qis.QuadraticLikelihood.from_logistic(
+        question="a",
+        features=features,
+        labels=random.integers(0, 2, 80),
+        anchor=[0.1, 0.2, -0.1],
+        own_intercept=True,
+    )
+    assert outcome.score[0] == 0.0
+    assert not outcome.information[0].any()
+    assert not outcome.information[:, 0].any()
+    assert np.all(np.diagonal(outcome.information)[1:] > 1.0)
+
+
+def test_a_likelihood_that_bends_too_far_out_is_refused_with_where_it_does():
+    def evaluate(theta):
+        return -np.logaddexp(0.0, 60.0 - theta), 1.0 / (1.0 + np.exp(theta - 60.0))
+
+    with pytest.raises(InputError, match=r"bends at (59|60)"):
+        _sampling.sample(evaluate, (1.0, 0.0))
+
+
+def test_the_two_heaviest_people_are_those_of_the_worse_arm():
+    one, other = [1.0, 1.0, 1.0, 30.0, 50.0], [2.0, 2.1, 1.9, 2.0, 2.0, 2.0]
+    for values, control in ((one, other), (other, one)):
+        outcome = qis.Moments.from_values(question="a", values=values, control=control)
+        assert outcome.data_summary.largest_two == pytest.approx(80.0 / 83.0)
+        assert outcome.data_summary.largest_share == pytest.approx(50.0 / 83.0)
+
+
+def test_a_diagonal_travels_in_16_bits_and_more_are_refused():
+    random = np.random.default_rng(4)
+    outcome = qis.QuadraticLikelihood.from_logistic(
+        question="a",
+        features=random.normal(size=(80, 2)),
+        labels=random.integers(0, 2, 80),
+        anchor=[0.1, 0.2],
+    )
+    first, second = outcome.diagonal
+    float32 = float(np.nextafter(np.float32(first), np.float32(9e9)))
+    for wrong in (first * (1.0 + 1e-12), float32):
+        with pytest.raises(InputError, match="more than 16 bits"):
+            dataclasses.replace(outcome, diagonal=(wrong, second), study=None)
+
+
+def test_texts_of_a_record_become_normal_and_integers_end_where_doubles_are_exact():
+    content = {"a": "e\u0301", "b": "", "c": 2.0**53 - 1.0, "d": -(2**53) + 1}
+    record = qis.Record(question="a", content=content)
+    assert dict(record.content) == {"a": "é", "b": "", "c": 2**53 - 1, "d": 1 - 2**53}
+    for wrong in (2.0**53, 2**53, -(2**53)):
+        with pytest.raises(InputError):
+            qis.Record(question="a", content={"a": wrong})
