@@ -77,3 +77,22 @@ def test_files_and_links_that_a_page_names_are_there(path):
     assert [file for file in files if not (ROOT / file).exists()] == []
     for symbol, file in re.findall(r"`(?:\w+\.)?(\w+)` \(`(qis/[\w/.]+)`\)", text):
         assert f"def {symbol}(" in read(file)
+
+
+def test_the_changelog_has_a_section_of_this_version_and_says_what_versions_promise():
+    text = read("CHANGELOG.md")
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    version = re.match(r"\d+\.\d+\.\d+", project["version"])[0]
+    sections = re.findall(r"^## (.+)$", text, re.MULTILINE)
+    assert sections[0] == "Versions"
+    assert sections[1].startswith(f"[{version}]") or sections[1] == "[Unreleased]"
+    assert any(section.startswith(f"[{version}]") for section in sections)
+    assert ".dev" not in project["version"] or "not released yet" in " ".join(sections)
+
+
+def test_the_systems_of_the_classifiers_are_those_that_run_the_tests():
+    """.ci/run is a shell script that looks for interpreters as Linux has them, and nowhere else."""
+    classifiers = tomllib.loads(read("pyproject.toml"))["project"]["classifiers"]
+    systems = [each for each in classifiers if each.startswith("Operating System")]
+    assert systems == ["Operating System :: POSIX :: Linux"]
+    assert read(".ci", "run").startswith("#!/usr/bin/env bash")
