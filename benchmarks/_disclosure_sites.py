@@ -79,7 +79,7 @@ class Site:
     def cells(self, count: int) -> tuple[list[int], int]:
         """Cells of 3 to 6 limits, 200 people or more; and which of them is small, or the first."""
         low = max(3 * self.limit, math.ceil(200 / count))
-        cells = self.rng.integers(low, 2 * low, size=count)
+        cells = self.rng.integers(low, 3 * low // 2, size=count)
         cells = -(-cells // self.base) * self.base
         which = int(self.rng.integers(count))
         if self.is_small:
@@ -205,7 +205,7 @@ def of_one_arm(site: Site) -> Iterator[Made]:
     for form, outcome in forms:
         yield Made(outcome=outcome, form=form, target=which, truth=truth)
     # A third value that few people have.
-    few = cells[which] if site.is_small else 3 * site.limit
+    few = cells[which] if site.is_small else -(-3 * site.limit // site.base) * site.base
     rest = [0.0] * cells[1 - which] + [1.0] * cells[1 - which]
     yield Made(outcome=Moments.from_values([*rest, *[2.0] * few], question="q"),
                form="moments_three_values", target="third", truth=few)  # fmt: skip

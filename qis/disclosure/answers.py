@@ -145,12 +145,12 @@ def _check_effects(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> 
     first, *rest = sorted([outcome, *effects], key=_coarseness)
     limit = rules.minimum_cell
     small: Floats | None = None
-    for part in tables(first):
+    for part, is_plain in tables(first):
         kept = part
         for effect in rest:
             kept = kept[gives(effect, kept)]
         without = ((kept == 0) | (kept >= limit)).all(axis=1)
-        if without.any():
+        if is_plain and without.any():
             return
         if len(kept):
             small = kept[0]

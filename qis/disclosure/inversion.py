@@ -18,7 +18,14 @@ from numpy.typing import NDArray
 
 from qis.disclosure.attacks import TOLERANCE, half_unit, implied_cells, precision_of
 from qis.disclosure.finding import Finding
-from qis.disclosure.two_by_two import LARGEST, MEASURES, OF_MEANS, gives_exactly, tables
+from qis.disclosure.two_by_two import (
+    LARGEST,
+    MEASURES,
+    OF_MEANS,
+    gives_exactly,
+    is_coarse,
+    tables,
+)
 from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome
 
 Floats = NDArray[np.float64]
@@ -33,6 +40,8 @@ _MOST: Final = 20_000
 """Most candidates for one unknown count."""
 _ROOM: Final = 2
 """An arm's size that is known roughly must be this many times the limit."""
+_ROOM_OF_REST: Final = 1.5
+"""The same of the people without event, who are told less well."""
 _KEPT: Final = 60
 """Most tables of one estimate that are written out; the others are counted."""
 _SHOWN: Final = 3
@@ -56,7 +65,8 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
             return small[0]
     if isinstance(outcome, LikelihoodProfile):
         for arm in _arms(outcome):
-            if arm.people < _ROOM * limit:
+            room = _ROOM if "without event" not in arm.cell else _ROOM_OF_REST
+            if arm.people < room * limit:
                 return arm
     return None
 
@@ -177,7 +187,8 @@ def _of_effect(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         yield _two_by_two(outcome, n, limit)
     elif outcome.measure == "MN":
         ss = error**2 * n * (n - 1)
-        yield from _arm("one arm", n, estimate, ss, 2.0 * ss * of_error / error)
+        part = of_error / error
+        yield from _arm("one arm", n, estimate, ss, ss * part * (2.0 + part))
     elif outcome.measure == "PR":
         half = max(half_unit(estimate) * 1.01, _EXACT)
         yield [_of_one_arm("PR", k, n - k) for k in _share(n, estimate, half, 0.0) if k <= n]
@@ -207,13 +218,15 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
     chosen: list[Floats] = []
     harmless: Floats | None = None
     any_exact = False
-    for part in tables(outcome):
+    if is_coarse(outcome):
+        return []
+    for part, is_plain in tables(outcome):
         exact = gives_exactly(outcome, part)
         if exact.any() and not any_exact:
             any_exact, harmless, chosen = True, None, []
         kept = part[exact] if any_exact else part
         without = ((kept == 0) | (kept >= limit)).all(axis=1)
-        if without.any() and harmless is None:
+        if is_plain and without.any() and harmless is None:
             harmless = kept[without][0]
             if any_exact:
                 break

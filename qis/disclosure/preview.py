@@ -9,6 +9,7 @@ from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import readable
 from qis.disclosure.membership import membership_sentences
 from qis.disclosure.models import ATTACK, read, tables_of
+from qis.disclosure.two_by_two import is_coarse
 from qis.outcomes import (
     Counts,
     Effect,
@@ -102,6 +103,11 @@ def _whatever_its_numbers(outcome: Outcome) -> list[str]:
         return ["everybody in the treated arm had the event"] if full else []
     if isinstance(outcome, Moments):
         return ["mean and variance of the values in each arm, exactly"]
+    if isinstance(outcome, Effect) and is_coarse(outcome):
+        return [
+            "not searched: which table it comes from if the variable is yes/no (with so few "
+            "decimals most measured values fit some table); give a risk difference for those"
+        ]
     if isinstance(outcome, Effect) and outcome.n is None:
         return ["no table can be searched for without n; who knows n can"]
     return []

@@ -37,11 +37,13 @@ _CHUNK: Final = 1 << 18
 """Candidates in memory at once."""
 
 
-def tables(outcome: Effect) -> Iterator[Floats]:
+def tables(outcome: Effect) -> Iterator[tuple[Floats, bool]]:
     """Yield the tables that fit an effect within its rounding, in parts of shape (m, 4).
 
     Columns are events and others of the treated arm, then of the control arm. Balanced arms come
-    first. Nothing is yielded if n is unknown or over `LARGEST`, or for other measures.
+    first. Nothing is yielded if n is unknown or over `LARGEST`, or for other measures. With each
+    part it is told whether the tables are plain: those that give the numbers only with 0.5 added
+    to each cell, though none is zero, speak for a small cell and never against one.
     """
     n = outcome.n
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
@@ -53,8 +55,10 @@ def tables(outcome: Effect) -> Iterator[Floats]:
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
             kept = kept[gives(outcome, kept, shift)]
-            if len(kept):
-                yield kept
+            has_zero = (kept == 0.0).any(axis=1)
+            for part, is_plain in ((kept[has_zero], True), (kept[~has_zero], shift == 0.0)):
+                if len(part):
+                    yield part, is_plain
 
 
 def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray[np.bool_]:
@@ -73,7 +77,7 @@ def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray
     if shift is None:
         corrected = outcome.measure in ("OR", "RR", "RD")
         return gives(outcome, found, 0.0) | (corrected & gives(outcome, found, 0.5))
-    return _within(outcome, found, shift, _precision(outcome))
+    return _within(outcome, found, shift, precision_of(outcome))
 
 
 def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
@@ -88,16 +92,10 @@ def is_coarse(outcome: Effect) -> bool:
 
     Measured values give such numbers too, and by chance most of them fit some table with a small
     cell (30 % of mean differences of three decimals in public data sets, 3 % of four), so that
-    they are not taken for those of a yes/no variable unless a table gives them exactly.
+    alone they are not taken for those of a yes/no variable.
     """
     units = half_unit(outcome.estimate), half_unit(outcome.standard_error)
     return outcome.measure in OF_MEANS and min(units) > _FINE
-
-
-def _precision(outcome: Effect) -> tuple[float, float]:
-    if is_coarse(outcome):
-        return _EXACT * max(1.0, abs(outcome.estimate)), _EXACT * outcome.standard_error
-    return precision_of(outcome)
 
 
 def _within(
@@ -123,7 +121,7 @@ def _candidates(outcome: Effect, sizes: NDArray[np.int64], shift: float) -> Iter
 def _by_risks(outcome: Effect, sizes: NDArray[np.int64], shift: float) -> Iterator[Floats]:
     """For each size and number of events of one arm, solve for the events of the other."""
     n = outcome.n or 0
-    half, _ = _precision(outcome)
+    half, _ = precision_of(outcome)
     step = max(1, _CHUNK // (n + 1))
     for start in range(0, len(sizes), step):
         part = sizes[start : start + step]
@@ -168,7 +166,7 @@ def _risk_of_other(measure: str, risk: Floats, estimate: float) -> Floats:
 def _by_totals(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
     """For each size of an arm and number of all events, solve the correlation for one cell."""
     n = outcome.n or 0
-    half, _ = _precision(outcome)
+    half, _ = precision_of(outcome)
     step = max(1, _CHUNK // n)
     for start in range(0, len(sizes), step):
         arm, events = (
@@ -191,7 +189,7 @@ def _by_totals(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
 def _by_grid(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
     """SE² = 1/n₁ + 1/n₂ + g²/2n gives the arms; all events of both are tried."""
     n = outcome.n or 0
-    of_estimate, of_error = _precision(outcome)
+    of_estimate, of_error = precision_of(outcome)
     low, high = (
         (outcome.standard_error + side * of_error) ** 2
         - (abs(outcome.estimate) - side * of_estimate) ** 2 / (2.0 * n)

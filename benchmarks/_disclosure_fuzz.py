@@ -1,0 +1,237 @@
+"""Seeded sites against the gate: what passes and can be read, and what is refused for nothing.
+
+The preset's gate sees every form of every site. What passes is attacked; a form fails if the
+attacker proves a small cell, or names its value more often than the commonest guess would (95 %
+interval). Beside it: what the attacker reads with the gate off, and after the former gate.
+"""
+
+import math
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+from _disclosure_attacker import read
+from _disclosure_sites import KINDS, Made, Site
+
+from qis.disclosure import PRESETS, Disclosure, subject_hashes
+from qis.errors import DisclosureError
+from qis.outcomes import Effect
+
+NOW = 1_800_000_000.0
+FORMER = "3a3dd33"
+"""The gate before inversion."""
+NAMES = tuple(name for name in PRESETS if name != "none")
+_KEY = bytes(range(32))
+_COARSE = tuple(f"effect_{m}_{d}_decimals" for m in ("MD", "ROM", "SMD", "COR", "ZCOR")
+                for d in (2, 3))  # fmt: skip
+"""Means of few decimals, which the gate says it does not search (docs/disclosure.md)."""
+_GATE = """
+import sys
+from qis import _canonical
+from qis.disclosure import Disclosure
+from qis.errors import QISError
+from qis.outcomes import outcome_from_body
+for line in sys.stdin:
+    preset, kind, body = line.split()
+    try:
+        outcome = outcome_from_body(int(kind), _canonical.decode(bytes.fromhex(body)))
+        Disclosure.preset(preset).check(outcome)
+        print("passed")
+    except QISError:
+        print("refused")
+"""
+
+
+def passes(made: Made, preset: str) -> bool:
+    """Whether the gate lets an outcome out, after the former answers about the same people."""
+    gate = Disclosure.preset(preset)
+    n = getattr(made.outcome, "n", None) or 0
+    who = subject_hashes(map(str, range(n)), key=_KEY) if made.others else None
+    try:
+        for other, _ in made.others:
+            gate.release(other, now=NOW, subjects=who)
+        gate.check(made.outcome, subjects=who)
+    except DisclosureError:
+        return False
+    return True
+
+
+def made_by(preset: str, seeds: range, *, is_small: bool) -> Iterator[Made]:
+    """All forms of the data of seeded sites, one kind of data a site, in turn."""
+    rules = PRESETS[preset]
+    kinds = tuple(KINDS.values())
+    for seed in seeds:
+        site = Site(seed, rules.minimum_cell, is_small=is_small, base=rules.rounding)
+        yield from kinds[seed % len(kinds)](site)
+
+
+def is_above(hits: int, trials: int, share: float) -> bool:
+    """Whether a share of hits is above another, by Wilson's 95 % interval."""
+    if not trials:
+        return False
+    z, rate = 1.96, hits / trials
+    centre = rate + z * z / (2 * trials)
+    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials**2))
+    return (centre - half) / (1 + z * z / trials) > share
+
+
+class Tally:
+    """What was found for one preset, by form.
+
+    Parameters
+    ----------
+    preset
+        Name of the preset.
+    seeds
+        Seeds of the sites with a small cell.
+    attacked_without_gate
+        Packets of each form that are attacked whether they pass or not.
+    most_attacked
+        Of each form, so many that pass are attacked; trying every table takes its time.
+
+    """
+
+    def __init__(
+        self,
+        preset: str,
+        seeds: range,
+        *,
+        attacked_without_gate: int = 0,
+        most_attacked: int = 1_000_000,
+    ) -> None:
+        self.preset = preset
+        self.kind_of: dict[str, str] = {}
+        self.made: Counter[str] = Counter()
+        self.passed: Counter[str] = Counter()
+        self.proved: Counter[str] = Counter()
+        self.gate_off = self.gate_off_read = self.coarse_read = 0
+        self.kept: list[Made] = []
+        named: defaultdict[str, list[tuple[int | None, int]]] = defaultdict(list)
+        limit = PRESETS[preset].minimum_cell
+        for made in made_by(preset, seeds, is_small=True):
+            form = made.form
+            self.kind_of[form] = type(made.outcome).__name__
+            self.made[form] += 1
+            passed = passes(made, preset)
+            self.passed[form] += passed
+            is_watched = self.made[form] <= attacked_without_gate
+            if is_watched:
+                self.kept.append(made)
+            passed = passed and self.passed[form] <= most_attacked
+            if passed or is_watched:
+                said = read(made, limit)
+                self.gate_off += is_watched
+                self.gate_off_read += is_watched and said.guess == made.truth
+                if passed and form not in _COARSE:
+                    self.proved[form] += said.proved
+                    named[form].append((said.guess, made.truth))
+                self.coarse_read += passed and form in _COARSE and said.proved
+        for form, pairs in named.items():
+            truths = Counter(truth for _, truth in pairs)
+            commonest = max(max(truths.values()) / len(pairs), 1.0 / max(limit - 1, 1))
+            hits = sum(guess == truth for guess, truth in pairs)
+            if is_above(hits, len(pairs), commonest):
+                self.proved[form] = max(self.proved[form], hits)
+
+    @property
+    def recovered(self) -> int:
+        """Cells that were proved, or named more often than by the commonest guess."""
+        return sum(self.proved.values())
+
+    def by_kind(self) -> Counter[str]:
+        """Recovered cells by kind of outcome."""
+        found: Counter[str] = Counter(dict.fromkeys(self.kind_of.values(), 0))
+        for form, count in self.proved.items():
+            found[self.kind_of[form]] += count
+        return found
+
+
+def harmless_refused(preset: str, seeds: range) -> dict[str, tuple[int, int]]:
+    """For each kind of outcome (and measure): refused and made, of sites without a small cell."""
+    found: dict[str, tuple[int, int]] = {}
+    for made in made_by(preset, seeds, is_small=False):
+        outcome = made.outcome
+        kind = type(outcome).__name__
+        if isinstance(outcome, Effect):
+            kind += f"_{outcome.measure}"
+        refused, count = found.get(kind, (0, 0))
+        found[kind] = refused + (not passes(made, preset)), count + 1
+    return found
+
+
+def read_after_former_gate(tally: Tally) -> tuple[int, int]:
+    """Of the packets that were attacked with the gate off: passed the former gate, and were read.
+
+    The former gate is taken from the repository's history and runs in a process of its own.
+    """
+    root = Path(__file__).parent.parent
+    archive = subprocess.run(  # noqa: S603  our own history
+        ["git", "archive", FORMER, "qis"],  # noqa: S607
+        cwd=root, capture_output=True, check=False,
+    )  # fmt: skip
+    if archive.returncode:
+        raise RuntimeError(f"the history has no {FORMER}: run this in a full clone")
+    lines = [
+        f"{tally.preset} {made.outcome.kind} {made.outcome.encoded().hex()}"
+        for made in tally.kept
+        if not made.others
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(fileobj=BytesIO(archive.stdout)) as tar:
+            tar.extractall(folder, filter="data")
+        answer = subprocess.run(  # noqa: S603  our own lines
+            [sys.executable, "-c", _GATE],
+            cwd=folder, input="\n".join(lines), capture_output=True, text=True, check=True,
+            env={"PYTHONPATH": folder},
+        )  # fmt: skip
+    alone = [made for made in tally.kept if not made.others]
+    passed = [
+        made for made, said in zip(alone, answer.stdout.split(), strict=True) if said == "passed"
+    ]
+    limit = PRESETS[tally.preset].minimum_cell
+    return len(passed), sum(read(made, limit).guess == made.truth for made in passed)
+
+
+def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str, float]:
+    """All figures of the fuzzer, flat; `sites` of each sort a preset."""
+    found: dict[str, float] = {}
+    kinds: Counter[str] = Counter()
+    worst: defaultdict[str, float] = defaultdict(float)
+    recovered = off = off_read = coarse = 0
+    for preset in NAMES:
+        tally = Tally(
+            preset,
+            range(sites),
+            attacked_without_gate=3 if preset == "cms" else 0,
+            most_attacked=most_attacked,
+        )
+        recovered += tally.recovered
+        kinds += tally.by_kind()
+        for kind in tally.by_kind():
+            kinds[kind] += 0
+        coarse += tally.coarse_read
+        off, off_read = off + tally.gate_off, off_read + tally.gate_off_read
+        for form, count in tally.proved.items():
+            if count:
+                print(f"{preset}: {form}: {count} read of {tally.passed[form]} that passed",
+                      file=sys.stderr)  # fmt: skip
+        if former and preset == "cms":
+            passed, was_read = read_after_former_gate(tally)
+            found |= {"former_gate_passed": passed, "former_gate_passed_and_read": was_read}
+        for kind, (refused, made) in harmless_refused(preset, range(sites)).items():
+            worst[kind] = max(worst[kind], refused / made)
+    found |= {f"recovered_{kind}": float(count) for kind, count in kinds.items()}
+    found |= {f"harmless_refused_{kind}": round(share, 4) for kind, share in worst.items()}
+    found |= {
+        "attacked_with_the_gate_off": off,
+        "read_with_the_gate_off": off_read,
+        "read_where_told_not_searched": coarse,
+        "cells_recovered_after_passing": recovered,
+        "harmless_refused_max": round(max(worst.values()), 4),
+    }
+    return found
