@@ -4,6 +4,7 @@ from qis.disclosure.attacks import implied_cells
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.control import Disclosure
 from qis.disclosure.finding import Finding
+from qis.disclosure.identifiers import IdentifierWarning, identifiers_in
 from qis.disclosure.ledger import EmissionLedger, subject_hashes
 from qis.disclosure.membership import membership_auc
 from qis.disclosure.presets import PRESETS, Preset
@@ -17,10 +18,12 @@ __all__ = [
     "Disclosure",
     "EmissionLedger",
     "Finding",
+    "IdentifierWarning",
     "Preset",
     "Preview",
     "PrivacyBudget",
     "complementary",
+    "identifiers_in",
     "implied_cells",
     "membership_auc",
     "private_counts",

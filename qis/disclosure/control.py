@@ -1,5 +1,7 @@
 """The gate: an outcome leaves the site only if no rule keeps it back."""
 
+from collections.abc import Iterable
+from datetime import date
 from os import PathLike
 from typing import Any, Final, Self
 
@@ -9,7 +11,14 @@ from qis.account import Account
 from qis.disclosure.about_rules import check_people_behind, check_secret
 from qis.disclosure.answers import check_answers
 from qis.disclosure.budget import PrivacyBudget
+from qis.disclosure.dates import check_date, days_of
 from qis.disclosure.differences import check_differences, compared
+from qis.disclosure.identifiers import (
+    PATTERNS,
+    Patterns,
+    sentences,
+    warn_of_identifiers,
+)
 from qis.disclosure.ledger import Emission, EmissionLedger, Subjects
 from qis.disclosure.outcome_rules import check_outcome
 from qis.disclosure.presets import PRESETS, Preset
@@ -43,6 +52,13 @@ class Disclosure:
     agreement
         Name of the agreement by which the parties chose lower thresholds, for the record. It is
         valid with a closed roster only (`check_roster`).
+    release_dates
+        Days (UTC) on which rounded totals may move, if the preset rounds: the night on which one
+        moves tells the exact total. Declare them beforehand, far apart; on other days a new version
+        of what was released is refused, and a first release is not.
+    identifiers
+        Patterns of texts that are warned of in question and cohort
+        (`qis.disclosure.identifiers.PATTERNS`); an empty mapping turns it off.
 
     """
 
@@ -54,11 +70,15 @@ class Disclosure:
         ledger: EmissionLedger | None = None,
         budget: PrivacyBudget | None = None,
         agreement: str = "",
+        release_dates: Iterable[date] = (),
+        identifiers: Patterns = PATTERNS,
     ) -> None:
         self.rules = rules
         self.ledger = EmissionLedger() if ledger is None else ledger
         self.budget = budget
         self.agreement = agreement
+        self.release_dates = days_of(release_dates)
+        self.identifiers = identifiers
 
     @classmethod
     @checked
@@ -70,6 +90,7 @@ class Disclosure:
         budget: PrivacyBudget | None = None,
         agreement: str = "",
         roster: Roster | None = None,
+        release_dates: Iterable[date] = (),
     ) -> Self:
         """Build it from a preset: "cms", "acro", "ohdsi", "datashield", "nhs" or "none".
 
@@ -84,6 +105,8 @@ class Disclosure:
             Privacy budget. Outcomes that were paid from it pass whatever the thresholds are.
         agreement, roster
             The agreement that allows these rules, and the roster of its parties.
+        release_dates
+            Days (UTC) on which rounded totals may move, if the preset rounds.
 
         Raises
         ------
@@ -100,7 +123,13 @@ class Disclosure:
                 actual=name,
                 limit=tuple(PRESETS),
             )
-        gate = cls(PRESETS[name], ledger=EmissionLedger(ledger), budget=budget, agreement=agreement)
+        gate = cls(
+            PRESETS[name],
+            ledger=EmissionLedger(ledger),
+            budget=budget,
+            agreement=agreement,
+            release_dates=release_dates,
+        )
         if agreement and roster is None:
             raise InputError("an agreement needs the roster of its parties", field="roster")
         if roster is not None:
@@ -244,19 +273,24 @@ class Disclosure:
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
         """Check an outcome, and write the release to the ledger before it is made.
 
+        An `IdentifierWarning` tells if question or cohort look as if they named a patient.
+
         Raises
         ------
         DisclosureError
-            If a rule keeps it back.
+            If a rule keeps it back, or a rounded total would move on a day that is not declared.
         StorageError
             If the ledger cannot be written; then the release must not be made.
 
         """
         if isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
             return
+        warn_of_identifiers(outcome, self.identifiers)
+        new = Emission.of(outcome, subjects, at=now)
         with self.ledger.writing():
             self.check(outcome, subjects=subjects)
-            self.ledger.note(Emission.of(outcome, subjects, at=now))
+            check_date(self.rules, new, self.ledger.of_study(outcome.study_id), self.release_dates)
+            self.ledger.note(new)
 
     @checked
     def or_suppressed(self, outcome: Outcome, *, subjects: Subjects | None = None) -> Outcome:
@@ -284,7 +318,8 @@ class Disclosure:
             refusal = ""
         if self._is_paid(outcome):
             return Preview(refusal, learnt_from_noise(outcome))
-        learns = learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
+        learns = sentences(outcome, self.identifiers)
+        learns += learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
         new = Emission.of(outcome, subjects, at=0.0)
         learns += compared(new, self.ledger.of_study(outcome.study_id))
         return Preview(refusal, tuple(learns))

@@ -31,7 +31,7 @@ PATTERNS: Final[Patterns] = MappingProxyType(
             r"(?:[ -]?(?:id|no|nr|number))?[ .:#-]{0,2}\d{3,}\b",
             re.IGNORECASE,
         ),
-        "a long number": re.compile(r"(?<![\w.,-])(?!NCT)\d{7,}(?![\w.,])"),
+        "a long number": re.compile(r"(?<![\w.,:-])\d{7,}(?![\w.,])"),
         "a social security or health service number": re.compile(
             r"\b(?:\d{3}-\d{2}-\d{4}|\d{3} \d{3} \d{4}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z])\b"
         ),
