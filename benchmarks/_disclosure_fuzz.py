@@ -23,13 +23,11 @@ from qis.errors import DisclosureError
 from qis.outcomes import Effect
 
 NOW = 1_800_000_000.0
+OF_MEANS = ("MD", "ROM", "SMD", "COR", "ZCOR")
 FORMER = "3a3dd33"
 """The gate before inversion."""
 NAMES = tuple(name for name in PRESETS if name != "none")
 _KEY = bytes(range(32))
-_COARSE = tuple(f"effect_{m}_{d}_decimals" for m in ("MD", "ROM", "SMD", "COR", "ZCOR")
-                for d in (2, 3))  # fmt: skip
-"""Means of few decimals, which the gate says it does not search (docs/disclosure.md)."""
 _GATE = """
 import sys
 from qis import _canonical
@@ -61,6 +59,21 @@ def passes(made: Made, preset: str) -> bool:
     return True
 
 
+def is_told(made: Made, preset: str) -> bool:
+    """Whether the preview says that what the form shows is not searched: means of few decimals."""
+    outcome = made.outcome
+    if not isinstance(outcome, Effect) or outcome.measure not in (
+        "MD",
+        "ROM",
+        "SMD",
+        "COR",
+        "ZCOR",
+    ):
+        return False
+    learns = Disclosure.preset(preset).preview(outcome).learns
+    return any(line.startswith("not searched") for line in learns)
+
+
 def made_by(preset: str, seeds: range, *, is_small: bool) -> Iterator[Made]:
     """All forms of the data of seeded sites, one kind of data a site, in turn."""
     rules = PRESETS[preset]
@@ -71,13 +84,12 @@ def made_by(preset: str, seeds: range, *, is_small: bool) -> Iterator[Made]:
 
 
 def is_above(hits: int, trials: int, share: float) -> bool:
-    """Whether a share of hits is above another, by Wilson's 95 % interval."""
-    if not trials:
-        return False
-    z, rate = 1.96, hits / trials
-    centre = rate + z * z / (2 * trials)
-    half = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials**2))
-    return (centre - half) / (1 + z * z / trials) > share
+    """Whether hits are more than a share by chance gives, by the exact 95 % interval."""
+    tail = sum(
+        math.comb(trials, k) * share**k * (1.0 - share) ** (trials - k)
+        for k in range(hits, trials + 1)
+    )
+    return trials > 0 and tail < 0.025
 
 
 class Tally:
@@ -109,7 +121,7 @@ class Tally:
         self.made: Counter[str] = Counter()
         self.passed: Counter[str] = Counter()
         self.proved: Counter[str] = Counter()
-        self.gate_off = self.gate_off_read = self.coarse_read = 0
+        self.gate_off = self.gate_off_read = self.told_read = 0
         self.kept: list[Made] = []
         named: defaultdict[str, list[tuple[int | None, int]]] = defaultdict(list)
         limit = PRESETS[preset].minimum_cell
@@ -127,10 +139,11 @@ class Tally:
                 said = read(made, limit)
                 self.gate_off += is_watched
                 self.gate_off_read += is_watched and said.guess == made.truth
-                if passed and form not in _COARSE:
+                if passed and is_told(made, preset):
+                    self.told_read += said.proved
+                elif passed:
                     self.proved[form] += said.proved
                     named[form].append((said.guess, made.truth))
-                self.coarse_read += passed and form in _COARSE and said.proved
         for form, pairs in named.items():
             truths = Counter(truth for _, truth in pairs)
             commonest = max(max(truths.values()) / len(pairs), 1.0 / max(limit - 1, 1))
@@ -214,7 +227,7 @@ def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str,
         kinds += tally.by_kind()
         for kind in tally.by_kind():
             kinds[kind] += 0
-        coarse += tally.coarse_read
+        coarse += tally.told_read
         off, off_read = off + tally.gate_off, off_read + tally.gate_off_read
         for form, count in tally.proved.items():
             if count:

@@ -152,8 +152,8 @@ def _check_effects(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> 
         without = ((kept == 0) | (kept >= limit)).all(axis=1)
         if is_plain and without.any():
             return
-        if len(kept):
-            small = kept[0]
+        if not without.all():
+            small = kept[~without][0]
     if small is not None:
         cell, people = min(
             ((name, int(count)) for name, count in zip(_LABELS, small, strict=True)

@@ -27,6 +27,8 @@ _FINE: Final = 1e-5
 """Estimates known better than this need no search around the solved cell."""
 _STEPS: Final = (0, -1, 1, -2, 2)
 """Where rounding is coarser than `_FINE`, the neighbours of the solved cell are tried too."""
+_EDGE: Final = 1.0 + 1e-6
+"""Half a unit is exceeded by this, for numbers in the middle between two decimals."""
 _Z: Final = NormalDist().inv_cdf(0.975)
 _LARGEST_N: Final = 2_000_000
 """Above this no tables are searched: it would take more than ten seconds."""
@@ -163,7 +165,8 @@ def precision_of(outcome: Effect) -> tuple[float, float]:
         limits = [math.exp(estimate + side * _Z * error) for side in (-1, 1)]
         units[1] = max(units[1], sum(ratio_unit / limit for limit in limits) / (2.0 * _Z))
     floor = TOLERANCE * max(1.0, abs(estimate)), TOLERANCE * error
-    return max(units[0] * 1.01, floor[0]), max(units[1] * 1.01, floor[1])
+    # No wider than rounding is: a table just beyond it would clear an outcome that it cannot be.
+    return max(units[0] * _EDGE, floor[0]), max(units[1] * _EDGE, floor[1])
 
 
 def half_unit(number: float) -> float:

@@ -9,6 +9,7 @@ that a fast one refuses; where the bound is met, what was found stands.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
@@ -51,6 +52,9 @@ _SHOWN: Final = 3
 def proven(outcome: Outcome, *, limit: int) -> Finding | None:
     """Return a small cell if each table that fits some part of the outcome has one.
 
+    Also if they do not all have one, but one value of one cell is so frequent among them that who
+    names it is right much more often than by the commonest guess.
+
     Parameters
     ----------
     outcome
@@ -61,8 +65,9 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
     """
     for system in systems(outcome, limit=limit):
         small = [_smallest(table, limit) for table in system]
-        if small and all(small):
-            return small[0]
+        named = next((cell for cell in small if cell is not None), None)
+        if named is not None and (all(small) or (_is_named(system, limit) and len(system) < _KEPT)):
+            return named
     if isinstance(outcome, LikelihoodProfile):
         for arm in _arms(outcome):
             room = _ROOM if "without event" not in arm.cell else _ROOM_OF_REST
@@ -217,25 +222,45 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
         return [_as_findings(attack, table) for table in small]
     chosen: list[Floats] = []
     harmless: Floats | None = None
-    any_exact = False
     if is_coarse(outcome):
         return []
+    any_exact = False
+    times, total = np.zeros((4, limit)), 0
     for part, is_plain in tables(outcome):
         exact = gives_exactly(outcome, part)
         if exact.any() and not any_exact:
             any_exact, harmless, chosen = True, None, []
+            times, total = np.zeros((4, limit)), 0
         kept = part[exact] if any_exact else part
         without = ((kept == 0) | (kept >= limit)).all(axis=1)
         if is_plain and without.any() and harmless is None:
             harmless = kept[without][0]
-            if any_exact:
-                break
         chosen.append(kept[~without])
+        total += len(kept)
+        for cell in range(4):
+            few = kept[kept[:, cell] < limit, cell].astype(int)
+            times[cell] += np.bincount(few, minlength=limit)
+    if times[:, 1:].max(initial=0) > _most_likely(limit) * total:
+        harmless = None  # a value of one cell is named too well, though it is not proven
     small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
     if len(small_ones) > 1:
         attack += f", one of {len(small_ones)} tables with a small cell that fit"
     system = [_as_findings(attack, table) for table in small_ones[:_KEPT]]
     return system if harmless is None else [*system, _as_findings(attack, harmless)]
+
+
+def _most_likely(limit: int) -> float:
+    """The largest share that one small value may have among the tables that fit.
+
+    Half as much again as the commonest of `limit` − 1 values has by chance.
+    """
+    return min(1.0, 1.5 / max(1, limit - 1))
+
+
+def _is_named(system: System, limit: int) -> bool:
+    """True if among the tables that fit one small value of one cell is too frequent."""
+    times = Counter(cell[1:] for table in system for cell in table if 0 < cell.people < limit)
+    return max(times.values(), default=0) > _most_likely(limit) * len(system)
 
 
 def _as_findings(attack: str, table: Iterable[float]) -> tuple[Finding, ...]:

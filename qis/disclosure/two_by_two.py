@@ -43,7 +43,7 @@ def tables(outcome: Effect) -> Iterator[tuple[Floats, bool]]:
     Columns are events and others of the treated arm, then of the control arm. Balanced arms come
     first. Nothing is yielded if n is unknown or over `LARGEST`, or for other measures. With each
     part it is told whether the tables are plain: those that give the numbers only with 0.5 added
-    to each cell, though none is zero, speak for a small cell and never against one.
+    to each cell speak for a small cell and never against one.
     """
     n = outcome.n
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
@@ -55,10 +55,8 @@ def tables(outcome: Effect) -> Iterator[tuple[Floats, bool]]:
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
             kept = kept[gives(outcome, kept, shift)]
-            has_zero = (kept == 0.0).any(axis=1)
-            for part, is_plain in ((kept[has_zero], True), (kept[~has_zero], shift == 0.0)):
-                if len(part):
-                    yield part, is_plain
+            if len(kept):
+                yield kept, shift == 0.0
 
 
 def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray[np.bool_]:
@@ -234,7 +232,7 @@ def _standardised(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, F
     first, second = a + b, c + d
     freedom = first + second - 2
     spread = np.sqrt((a * b / first + c * d / second) / freedom)
-    g = _hedges(float(freedom[0]) if len(freedom) else 1.0) * (a / first - c / second) / spread
+    g = _hedges(float(freedom[0]) if len(freedom) else 2.0) * (a / first - c / second) / spread
     return g, np.sqrt(1 / first + 1 / second + g**2 / (2 * (first + second)))
 
 
