@@ -52,8 +52,8 @@ _SHOWN: Final = 3
 def proven(outcome: Outcome, *, limit: int) -> Finding | None:
     """Return a small cell if each table that fits some part of the outcome has one.
 
-    Also if they do not all have one, but one value of one cell is so frequent among them that who
-    names it is right much more often than by the commonest guess.
+    Also if only most of them have one, but one value of one cell is so frequent that who names it
+    is right much more often than by the commonest guess.
 
     Parameters
     ----------
@@ -240,7 +240,8 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
         for cell in range(4):
             few = kept[kept[:, cell] < limit, cell].astype(int)
             times[cell] += np.bincount(few, minlength=limit)
-    if times[:, 1:].max(initial=0) > _most_likely(limit) * total:
+    most = times[:, 1:].max(initial=0)
+    if most > _most_likely(limit) * total and 2 * sum(map(len, chosen)) > total:
         harmless = None  # a value of one cell is named too well, though it is not proven
     small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
     if len(small_ones) > 1:
@@ -258,7 +259,9 @@ def _most_likely(limit: int) -> float:
 
 
 def _is_named(system: System, limit: int) -> bool:
-    """True if among the tables that fit one small value of one cell is too frequent."""
+    """True if most tables that fit have a small cell, and one value of one cell is too frequent."""
+    if 2 * sum(_smallest(table, limit) is not None for table in system) <= len(system):
+        return False
     times = Counter(cell[1:] for table in system for cell in table if 0 < cell.people < limit)
     return max(times.values(), default=0) > _most_likely(limit) * len(system)
 
