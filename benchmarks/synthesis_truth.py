@@ -7,7 +7,9 @@ all tables by log-gammas (`exact_vs_direct_se`). `_adversarial_tables` says what
 tables of up to a million people an arm, whose effects differ by up to tau 1.5, held by up to 300
 sites. `..._with_marks` is the worst of the marked results, what a reader would have been told
 without marks; `..._gates_off` what the search finds in profiles of the former rule with marks
-ignored.
+ignored. `increment_ms_1000_profiles` is the processor time of one packet more; `stall_p99_ms` is by
+how much a task of the event loop is late while 1,000 profiles are computed in a thread, and
+`stall_idle_p99_ms` by how much it is late on this machine when nothing is.
 """
 
 import argparse
@@ -18,9 +20,11 @@ from typing import Final
 import numpy as np
 from _adversarial_library import Library, worst_mixtures
 from _adversarial_tables import MODELS, SAY_SO, Table, counts_of, drawn, judge, search
+from _incremental import incremental
 from _ratio import median_seconds
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
+from synthesis_one_arm import one_arm_vs_glmm
 
 from qis import pool_profiles
 from qis.errors import QISError
@@ -164,7 +168,9 @@ def main() -> None:
         **ordinary(asked.sets, asked.seed),
         "exact_vs_direct_se": exact_vs_direct(20, asked.seed),
         "empty_site_moves": empty_site_moves(asked.seed),
+        **one_arm_vs_glmm(),
         **speed(asked.seed),
+        **incremental(1_000, asked.seed),
     }
     if asked.json:
         print(json.dumps(figures))

@@ -49,6 +49,19 @@ class StoreStatistics:
     evicted: int = 0
 
 
+class Reviewer(NamedTuple):
+    """What a store held for a study at one moment, not yet judged."""
+
+    heads: tuple[Head, ...]
+    study: Study | bytes | str
+    roster: Roster
+    now: float
+
+    def review(self) -> Review:
+        """What counts, and what does not and why."""
+        return judge(self.heads, study=self.study, roster=self.roster, now=self.now)
+
+
 class EvidenceStore(ABC):
     """Packets that were received, and what of them counts.
 
@@ -188,9 +201,17 @@ class EvidenceStore(ABC):
             that does not count and the reason.
 
         """
+        return self.reviewer(study, now=now).review()
+
+    def reviewer(self, study: Study | bytes | str, *, now: float | datetime) -> "Reviewer":
+        """Take what is held for a study now, to be judged later or in another thread.
+
+        With a thousand packets the judging takes longer than an event loop may stand still.
+        `evidence` does both at once.
+        """
         now = point_in_time(now, "now")
         heads = candidates(self, study_id_of(study))
-        return judge(heads, study=study, roster=self.roster, now=now)
+        return Reviewer(tuple(heads), study, self.roster, now)
 
     def review(self, study: Study | bytes | str, *, now: float | datetime) -> Review:
         """Return what `evidence` returns."""

@@ -11,14 +11,17 @@ from typing import Final, Literal
 from qis._guard import SetAside
 from qis.errors import QISError, StorageError
 from qis.evidence import EvidenceStore, with_derived
+from qis.evidence.store import Reviewer
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.outbox import Look, Outbox
-from qis.outcomes import Study
-from qis.synthesis import Synthesis, synthesise
+from qis.outcomes import Counts, LikelihoodProfile, Moments, Study
+from qis.synthesis import KeptSites, Synthesis, synthesise
 
 AT_ONCE: Final = 32
-"""Most packets that are pooled in the event loop; with more it is done in a thread."""
+"""Most estimates that are pooled in the event loop; with more it is done in a thread."""
+MAX_KEPT: Final = 8
+"""Most studies of which it is kept what was computed of single sites, 32 MiB each at most."""
 DATE_AGAIN_S: Final = 60.0
 """Longest wait for a date, such as the end of an embargo, until the clock is read again."""
 MAX_STUDIES: Final = 1_000
@@ -83,6 +86,7 @@ class Syntheses:
         self._due: set[bytes] = set()
         self._set_aside: SetAside[bytes] = SetAside()
         self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
+        self._kept: OrderedDict[bytes, KeptSites] = OrderedDict()
         self._version = 0
         self._work = asyncio.Event()
         self._changed = asyncio.Event()
@@ -179,21 +183,48 @@ class Syntheses:
 
     async def _made(self, study_id: bytes, looks: int) -> Synthesis:
         study, now = self._studies.get(study_id), self._clock()
+        reviewer = self._store.reviewer(study or study_id, now=now)
+        kept = self._kept.pop(study_id, None) or KeptSites()
+        self._kept[study_id] = kept
+        if len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        computed = partial(self._computed, reviewer, study=study, looks=looks, now=now, kept=kept)
+        # In a thread: a long computation in the event loop would delay acknowledgements.
+        return computed() if _is_quick(reviewer) else await asyncio.to_thread(computed)
+
+    def _computed(
+        self,
+        reviewer: Reviewer,
+        *,
+        study: Study | None,
+        looks: int,
+        now: float,
+        kept: KeptSites,
+    ) -> Synthesis:
         model = (study and study.model) or self._model
-        review = self._store.review(study or study_id, now=now)
+        review = reviewer.review()
         if self._count_derived and model == "fixed":
-            review = with_derived(review, self._store.roster, now=now)
-        pooled = partial(
-            synthesise,
+            review = with_derived(review, reviewer.roster, now=now)
+        return synthesise(
             review,
             study=study,
             model=model,
             looks=looks,
             now=now,
             monitor=self._monitor,
+            kept=kept,
         )
-        # In a thread: a long computation in the event loop would delay acknowledgements.
-        return pooled() if len(review.evidence) <= AT_ONCE else await asyncio.to_thread(pooled)
+
+
+def _is_quick(reviewer: Reviewer) -> bool:
+    """True if the synthesis takes so little time that the event loop need not be spared it.
+
+    A few estimates do; whole likelihoods take tens of milliseconds however few they are.
+    """
+    heads = reviewer.heads
+    return len(heads) <= AT_ONCE and not any(
+        isinstance(head.packet.outcome, LikelihoodProfile | Counts | Moments) for head in heads
+    )
 
 
 def _now_s() -> float:

@@ -86,6 +86,7 @@ class KeptSites:
     def __init__(self) -> None:
         self._sites: dict[bytes, Said] = {}
         self._used: dict[bytes, Said] = {}
+        self._whole: tuple[tuple[bytes, ...], Likelihood] | None = None
         # By the objects themselves, which is faster; `outcomes` holds them, so that no other
         # object can have the same identity.
         self._known: dict[tuple[int, ...], tuple[Sequence[Poolable], Said]] = {}
@@ -106,6 +107,13 @@ class KeptSites:
         self._used[key] = said
         self._met[objects] = tuple(outcomes), said
         return said
+
+    def sum(self, said: Sequence[Said]) -> Likelihood:
+        """The sum of the sites' log-likelihoods, in the order given."""
+        keys = tuple(site.key for site in said)
+        if self._whole is None or self._whole[0] != keys:
+            self._whole = keys, Likelihood.sum([site.likelihood() for site in said])
+        return self._whole[1]
 
     def settle(self) -> None:
         """Forget what the last synthesis did not use, and tables beyond the bound."""

@@ -171,11 +171,11 @@ def pool_sites(
     # Floating-point sums depend on order: that of the content gives every node the same bits.
     parts = sorted((kept.of(site) for site in says if site), key=attrgetter("key"))
     if tau_scale is None and len(parts) > MANY:
-        answer = _of_many(parts, level)
+        answer = _of_many(kept, parts, level)
     elif tau_scale is None:
         answer = common_effect([outcome for site in says for outcome in site], level)
     elif informative:
-        answer = _random(parts, tau_scale, mean_scale, level)
+        answer = _random(kept, parts, tau_scale, mean_scale, level)
         if len(parts) == 1 and answer.estimate is not None:
             answer = answer._replace(marks=(*answer.marks, Mark.PRIOR_DOMINATED))
     else:
@@ -284,13 +284,13 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     )
 
 
-def _of_many(said: list[Said], level: float) -> Answer:
+def _of_many(kept: KeptSites, said: list[Said], level: float) -> Answer:
     """As `common_effect`, of so many sites that what is known of each is not computed again.
 
     A sum of polynomials through each log-likelihood shows where the maximum and the limits are;
     steps of Newton's on the log-likelihoods themselves, for all at once, lead there.
     """
-    whole = _sum(said)
+    whole = kept.sum(said)
     outcomes = [outcome for site in said for outcome in site.outcomes]
     if whole.is_parabola or has_tails(whole.exact):
         return common_effect(outcomes, level)
@@ -415,7 +415,13 @@ def _one_sided(side: int, drop: float) -> str:
     )
 
 
-def _random(said: list[Said], tau_scale: float, mean_scale: float | None, level: float) -> Answer:
+def _random(
+    kept: KeptSites,
+    said: list[Said],
+    tau_scale: float,
+    mean_scale: float | None,
+    level: float,
+) -> Answer:
     limits = [math.fsum(site.facts().limits[end] for site in said) for end in (0, 1)]
     level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
     if mean_scale is None and len(level_ends) == 2:
@@ -423,7 +429,7 @@ def _random(said: list[Said], tau_scale: float, mean_scale: float | None, level:
     if mean_scale is None and level_ends:
         side = 1 if level_ends[0] else -1
         drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
-        whole = _sum(said)
+        whole = kept.sum(said)
         border = open_limit(said, tau_scale=tau_scale, drop=drop, side=side)
         if whole.curves is not None:
             border = _meant(border)
@@ -445,15 +451,10 @@ def _random(said: list[Said], tau_scale: float, mean_scale: float | None, level:
         tau_interval=found.tau_interval,
         marks=_of_doubts(
             found.slope_error,
-            _lost(_sum(said).curves, np.array(read), found.tau),
+            _lost(kept.sum(said).curves, np.array(read), found.tau),
             found.sd,
         ),
     )
-
-
-def _sum(said: Sequence[Said]) -> Likelihood:
-    """The sum of the sites' log-likelihoods, in the order given."""
-    return Likelihood.sum([site.likelihood() for site in said])
 
 
 _UNBOUNDED = (

@@ -10,6 +10,7 @@ import qis
 from qis.errors import InputError, TransportError
 from qis.loop import EVENT_KINDS, Event, Outbox
 from qis.loop.syntheses import AT_ONCE
+from qis.synthesis import kept as kept_module, synthesise as real_synthesise
 from qis.testing import VirtualClock
 
 SCHEME = qis.VectorScheme(dimensions=3)
@@ -516,3 +517,48 @@ def test_a_long_synthesis_keeps_nobody_waiting(network, monkeypatch):
 
     asyncio.run(scenario())
     assert threads == {4: True, sites: False}
+
+
+def test_whole_likelihoods_are_computed_in_a_thread_and_kept(network, monkeypatch):
+    # However few they are: they take longer than the event loop may stand still.
+    threads, computed = [], []
+
+    class Counting(kept_module.Marginals):
+        def __init__(self, sites):
+            computed.append(len(sites))
+            super().__init__(sites)
+
+    def noted(review, **others):
+        threads.append(threading.current_thread() is threading.main_thread())
+        return real_synthesise(review, **others)
+
+    monkeypatch.setattr(kept_module, "Marginals", Counting)
+    monkeypatch.setattr("qis.loop.syntheses.synthesise", noted)
+
+    async def scenario():
+        async with loop_on(network, 1, debounce_s=0.0) as loop:
+            keys = SCHEME.routing_keys(ABOUT)
+            for number in range(4):
+                packet = qis.Packet.sign(
+                    qis.Identity.from_seed(number.to_bytes(32)),
+                    outcome=qis.Counts(
+                        question=QUESTION,
+                        events=3 + number,
+                        total=40,
+                        control_events=7,
+                        control_total=41,
+                    ),
+                    fingerprint=SCHEME.fingerprint(ABOUT),
+                    routing_keys=keys,
+                    issued_at=int(NOW),
+                    lifetime_s=3600,
+                )
+                loop.store.add(packet, now=NOW)
+                if number >= 2:
+                    computed.clear()
+                    loop.believe(loop.store.roster)  # judge all again
+                    await until(loop, lambda s, n=number: len(s.sites) == n + 1)
+
+    asyncio.run(scenario())
+    assert not any(threads)
+    assert set(computed) == {1}
