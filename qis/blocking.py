@@ -420,6 +420,14 @@ class SynthesisLoop:
             limit=self._process,
         )
 
+    def __repr__(self) -> str:
+        return "<SynthesisLoop, closed>" if self._loop is None else repr(self._loop)
+
+    def _repr_html_(self) -> str:
+        if self._loop is None:
+            return "<p>SynthesisLoop, closed</p>"
+        return self._loop._repr_html_()
+
 
 def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:
     """Open a site's file as `qis.open_site` does, for use in ``with``.

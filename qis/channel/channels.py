@@ -164,3 +164,6 @@ class Channels:
 
     def _put(self, datagram: bytes, address: bytes) -> None:
         self._out.append((datagram, address))
+
+    def __repr__(self) -> str:
+        return f"<Channels, {len(self.refused)} reasons for refusals, {len(self._out)} to send>"

@@ -143,6 +143,10 @@ class PrivacyBudget:
             }
         )
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else repr(str(self.path))
+        return f"<PrivacyBudget of epsilon {self.epsilon:g} a study, {where}>"
+
 
 def payment_of(outcome: Outcome, *, at: float) -> str | None:
     """The line of a payment that an outcome with calibrated noise must have cost; else `None`."""

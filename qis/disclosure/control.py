@@ -326,3 +326,11 @@ class Disclosure:
 
     def _is_paid(self, outcome: Outcome) -> bool:
         return self.budget is not None and self.budget.covers(outcome)
+
+    def __repr__(self) -> str:
+        extras = [
+            f"{name}={value!r}"
+            for name, value in (("budget", self.budget), ("agreement", self.agreement))
+            if value
+        ]
+        return f"<Disclosure {', '.join((self.rules.name, repr(self.ledger), *extras))}>"

@@ -198,6 +198,10 @@ class EmissionLedger:
         """Close the file; idempotent."""
         self._lines.close()
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else repr(str(self.path))
+        return f"<EmissionLedger {where}>"
+
 
 def line_of(emission: Emission) -> dict[str, Any]:
     """A release as the account keeps it."""

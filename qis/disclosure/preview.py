@@ -45,6 +45,13 @@ class Preview:
         head = f"Kept back: {self.refusal}" if self.refusal else "May be released."
         return "\n".join((head, "An outsider could learn:", *(f"- {line}" for line in self.learns)))
 
+    def _repr_html_(self) -> str:
+        from html import escape  # noqa: PLC0415  for people only
+
+        head, learn, *lines = str(self).splitlines()
+        points = "".join(f"<li>{escape(line.removeprefix('- '))}</li>" for line in lines)
+        return f"<p>{escape(head)}</p><p>{escape(learn)}</p><ul>{points}</ul>"
+
 
 def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
     """Tell what the known attacks find in an outcome, one sentence for each finding.

@@ -463,3 +463,6 @@ class AuditLog:
         return StorageError(
             f"{self.path}: {error.strerror}; nothing was appended", field="path", actual=error.errno
         )
+
+    def __repr__(self) -> str:
+        return f"<AuditLog {str(self.path)!r}>"

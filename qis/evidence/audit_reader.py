@@ -216,6 +216,9 @@ class AuditReader:
             last = AuditHead(entry.number + 1, entry.hash)
             yield entry
 
+    def __repr__(self) -> str:
+        return f"<AuditReader of {str(self.path)!r}>"
+
 
 def parsed_line(path: Path, line: bytes, number: int) -> Entry:
     """The entry of a line, from 1; 0 for the last one, whose number is not known.

@@ -206,6 +206,13 @@ class Review(Sequence[Packet]):
         """The packets that are left out for one reason."""
         return tuple(left.packet for left in self.excluded if left.reason is reason)
 
+    def _repr_html_(self) -> str:
+        from qis.picture.html import grid_of  # noqa: PLC0415  for people only
+
+        columns = self.to_dict()
+        shown = ("site", "counts", "why_not", "kind", "cohort", "measure", "n", "issued_at", "id")
+        return grid_of({name: columns[name] for name in shown}, repr(self)[1:-1])
+
 
 _FIELDS: Final = tuple(field.name for field in fields(Review))
 

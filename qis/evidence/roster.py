@@ -299,6 +299,21 @@ class Roster:
             ],
         }
 
+    def _repr_html_(self) -> str:
+        from qis.picture.html import grid_of  # noqa: PLC0415  for people only
+
+        if self.is_open:
+            return "<p>An open roster: everybody is believed.</p>"
+        return grid_of(
+            {
+                "site": [site.name for site in self.sites],
+                "keys": [
+                    ", ".join(str(key.issuer)[:16] for key in site.keys) for site in self.sites
+                ],
+            },
+            f"Roster of {len(self.sites)} sites",
+        )
+
 
 def _symmetric_overlaps(sites: Iterable[Site]) -> dict[str, frozenset[str]]:
     names: set[str] = set()

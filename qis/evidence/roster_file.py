@@ -144,6 +144,10 @@ class RosterFile:
             remember(self._memory, found)
         self._newest = found
 
+    def __repr__(self) -> str:
+        sites = len(self.roster.sites)
+        return f"<RosterFile {str(self.path)!r}, version {self.version}, {sites} sites>"
+
 
 def _coordinators(given: Iterable[Issuer] | None, needed: object) -> tuple[Issuer, ...]:
     """The keys that may sign; empty only if nobody asked for signatures."""

@@ -421,3 +421,14 @@ class EvidenceStore(ABC):
     @abstractmethod
     def doubles(self) -> Iterable[Kept]:
         """All others, by issuer, sequence and id."""
+
+    def _repr_html_(self) -> str:
+        from qis.picture.html import table_of  # noqa: PLC0415  for people only
+
+        rows = (
+            ("store", type(self).__name__),
+            ("packets", str(len(self))),
+            ("set aside", str(len(self.aside))),
+            ("roster", "open" if self.roster.is_open else f"{len(self.roster.sites)} sites"),
+        )
+        return table_of(rows)

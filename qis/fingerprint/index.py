@@ -200,6 +200,9 @@ class FingerprintIndex:
         pairs = zip(self._positions[rows].tolist(), similarities.tolist(), strict=True)
         return [Neighbour(position, similarity) for position, similarity in pairs]
 
+    def __repr__(self) -> str:
+        return f"<FingerprintIndex of {len(self)} sketches>"
+
 
 def _rows(scheme: Scheme[Any]) -> _SketchRows:
     if isinstance(scheme, FieldScheme):

@@ -183,6 +183,30 @@ class Lifecycle:
             raise _alone(self._fault())
         return self._parts
 
+    def __repr__(self) -> str:
+        health = self.health
+        why = f" ({health.reasons[0].code})" if health.reasons else ""
+        return (
+            f"<{type(self).__name__} of {str(self._options.identity.issuer)[:16]}, "
+            f"{health.state.value}{why}, {len(self._interests)} interests, {self.store!r}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from qis.picture.html import table_of  # noqa: PLC0415  for people only
+
+        health, unsent = self.health, "" if self._outbox is None else str(self._outbox.unsent)
+        rows = [
+            ("loop of", str(self._options.identity.issuer)),
+            ("health", health.state.value),
+            *((reason.code, reason.text) for reason in health.reasons),
+            ("studies", ", ".join(study.question for study in self._options.studies.values())),
+            ("interests", str(len(self._interests))),
+            ("store", repr(self.store)),
+            ("transport", repr(self._options.transport)),
+            ("unsent", unsent),
+        ]
+        return table_of((name, value) for name, value in rows if value)
+
 
 def _alone(fault: BaseException | None) -> BaseException:
     """Unwrap an exception group whose errors are all the same."""

@@ -523,6 +523,9 @@ class Outbox(OutboxFile):
         marks = ", ".join("?" * len(row))
         self._execute(f"REPLACE INTO waiting VALUES ({marks})", row)  # noqa: S608  only marks
 
+    def __repr__(self) -> str:
+        return f"<Outbox {self._name}, {self.unsent} of {self.limit} unsent>"
+
 
 def _row_key(key: EvidenceKey) -> tuple[bytes, bytes, str, int]:
     """Return the primary key of table `own`: study, issuer, cohort, role."""

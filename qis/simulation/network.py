@@ -258,6 +258,9 @@ class Simulation(Crowd):
         if total:
             self._progress(index + 1, total, "nodes subscribe")
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.nodes)} nodes at {self.now:.3f} s>"
+
 
 def _do_nothing(*_: object) -> None:
     """Do nothing: the default of callbacks."""

@@ -10,13 +10,14 @@ import math
 from dataclasses import dataclass
 
 from qis.errors import InputError, NoEstimateError
+from qis.picture.html import HasTable
 from qis.synthesis._sites import check_scale
 from qis.synthesis.profiles import Interval, PooledProfiles
 from qis.synthesis.result import Synthesis
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AbsoluteEffect:
+class AbsoluteEffect(HasTable):
     """A pooled ratio at a stated baseline risk.
 
     Parameters

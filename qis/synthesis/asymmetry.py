@@ -12,12 +12,13 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
+from qis.picture.html import HasTable
 from qis.synthesis._quantiles import t_two_sided_p
 from qis.synthesis._sites import check_sites, total
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EggerTest:
+class EggerTest(HasTable):
     """The result of `egger_test`.
 
     Parameters

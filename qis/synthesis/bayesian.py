@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 
 from qis._gate import checked
 from qis.errors import InputError
+from qis.picture.html import HasTable
 from qis.synthesis._mixture import NormalMixture, interpolated_quantiles
 from qis.synthesis._sites import (
     Floats,
@@ -45,7 +46,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Marginal:
+class Marginal(HasTable):
     """The posterior distribution of one quantity.
 
     Parameters
@@ -67,7 +68,7 @@ class Marginal:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posterior:
+class Posterior(HasTable):
     """The result of `bayes`, on the scale of the estimates.
 
     Parameters

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError, NoEstimateError
+from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import Floats, check_choice, check_level, total
 
@@ -24,7 +25,7 @@ _LARGEST_COUNT: Final = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PooledCounts:
+class PooledCounts(HasTable):
     """A pooled measure of 2×2 tables.
 
     Parameters

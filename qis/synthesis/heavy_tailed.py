@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
+from qis.picture.html import HasTable
 from qis.synthesis._mixture import interpolated_quantiles
 from qis.synthesis._sites import Floats, Sites, check_level, check_scale, check_sites, total
 from qis.synthesis.robust import FEWEST_SITES, verdict_for
@@ -32,7 +33,7 @@ _SAME: Final = 1e-5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HeavyTailed:
+class HeavyTailed(HasTable):
     """The result of `heavy_tailed`, on the scale of the estimates.
 
     Parameters

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
+from qis.picture.html import HasTable
 from qis.synthesis._quantiles import chi2_tail, normal_quantile, normal_two_sided_p, t_quantile
 from qis.synthesis._sites import Sites, check_choice, check_level, check_sites
 from qis.synthesis._weights import Weighted, weighted
@@ -33,7 +34,7 @@ Interval = tuple[float, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pooled:
+class Pooled(HasTable):
     """The result of `inverse_variance`.
 
     Per-site tuples are in the order in which the sites were given. All numbers are on the scale

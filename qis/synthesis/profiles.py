@@ -13,6 +13,7 @@ from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.outcomes._curves import Curves, Floats
+from qis.picture.html import HasTable
 from qis.outcomes._sampling import FURTHEST
 from qis.synthesis._one_curve import OneCurve
 from qis.synthesis._pooled_curve import PooledCurve
@@ -34,7 +35,7 @@ Model = Literal["fixed", "random"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PooledProfiles:
+class PooledProfiles(HasTable):
     """What several sites say together, on the natural log scale for ratio measures.
 
     Parameters

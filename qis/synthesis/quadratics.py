@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes import Anchor, QuadraticLikelihood
 from qis.outcomes.anchor import rounded
+from qis.picture.html import HasTable
 from qis.synthesis._sites import check_scale
 
 Floats = NDArray[np.float64]
@@ -23,7 +24,7 @@ _SINGULAR = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class CombinedQuadratics:
+class CombinedQuadratics(HasTable):
     """Pooled coefficients and their covariance. Unpacks into (coefficients, covariance).
 
     Parameters

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from qis.errors import InputError
+from qis.picture.html import HasTable
 from qis.synthesis._quantiles import NORMAL, normal_quantile
 from qis.synthesis._sites import (
     Floats,
@@ -49,7 +50,7 @@ def verdict_for(k: int) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MedianEstimate:
+class MedianEstimate(HasTable):
     """The result of `weighted_median`.
 
     Parameters
@@ -156,7 +157,7 @@ def _sign_test_limits(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteInfluence:
+class SiteInfluence(HasTable):
     """What the synthesis is without one site, and how odd that site looks to the others.
 
     Parameters
@@ -182,7 +183,7 @@ class SiteInfluence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class InfluenceTable:
+class InfluenceTable(HasTable):
     """The result of `influence`.
 
     Parameters

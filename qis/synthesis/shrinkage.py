@@ -17,6 +17,7 @@ from typing import Final
 from qis._gate import checked
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.outcomes import Effect, measure_named
+from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_sites
 from qis.synthesis.bayesian import bayes
@@ -31,7 +32,7 @@ _DEFAULT_TAU_SCALE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Shrunken:
+class Shrunken(HasTable):
     """The result of `shrink`, on the scale of the estimates.
 
     Parameters

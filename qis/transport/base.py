@@ -79,6 +79,11 @@ class Statistics:
     hops: Counter[int] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def brief(self) -> str:
+        """The two counts that matter most, in words."""
+        return f"{self.published} published, {self.delivered} delivered"
+
 
 class Holding(NamedTuple):
     """Whether the network keeps a packet that was published here.

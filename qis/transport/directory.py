@@ -463,6 +463,10 @@ class DirectoryTransport(Transport):
         if not self._is_open:
             raise TransportError("the transport is not open: use it in 'async with'")
 
+    def __repr__(self) -> str:
+        state = "open" if self._is_open else "closed"
+        return f"<DirectoryTransport {str(self.path)!r}, {state}, {self._statistics.brief}>"
+
 
 def _mark_of(folder: Path) -> FolderMark:
     found = folder.stat()

@@ -70,3 +70,6 @@ class Inbox:
             self._was_full = False
             self._on_room()
         return delivery
+
+    def __repr__(self) -> str:
+        return f"<Inbox with {len(self._waiting)} waiting{', closed' if self._is_closed else ''}>"

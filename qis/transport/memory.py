@@ -190,6 +190,13 @@ class MemoryNetwork:
         carrier.leave(self.now)
         self._alive.pop(carrier, None)
 
+    def __repr__(self) -> str:
+        loss, duplicate, reorder = self._faults
+        return (
+            f"<MemoryNetwork of {len(self._alive)} nodes at {self.now:.3f} s, loss {loss:g}, "
+            f"duplicate {duplicate:g}, reorder {reorder:g}>"
+        )
+
 
 class MemoryTransport(Transport):
     """A node on a `MemoryNetwork`.
@@ -308,3 +315,7 @@ class MemoryTransport(Transport):
                 self.notices, now=self._network.now, state=HealthState.CLOSED
             )
             self._reception.close()
+
+    def __repr__(self) -> str:
+        state = "open" if self._is_open else "closed"
+        return f"<MemoryTransport of {str(self.issuer)[:16]}, {state}, {self._statistics.brief}>"

@@ -418,3 +418,6 @@ class Reception:
         except SchemeMismatchError as error:
             self._statistics.refused[type(error).__name__] += 1
             return False
+
+    def __repr__(self) -> str:
+        return f"<Reception of {len(self._inboxes)} interests, {self._statistics.brief}>"

@@ -431,6 +431,11 @@ class UDPTransport(Transport):
             raise TransportError("the transport is not open: use it in 'async with'")
         return self._node
 
+    def __repr__(self) -> str:
+        state = self.address if self.is_open else "closed"
+        issuer = str(self._identity.issuer)[:16]
+        return f"<UDPTransport of {issuer}, {state}, {self._statistics.brief}>"
+
 
 def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it shows
     if is_so:
