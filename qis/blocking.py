@@ -421,12 +421,13 @@ class SynthesisLoop:
         )
 
     def __repr__(self) -> str:
-        return "<SynthesisLoop, closed>" if self._loop is None else repr(self._loop)
+        # The loop and its store belong to another thread, which nobody should wait for here.
+        return f"<blocking SynthesisLoop, {'closed' if self._events is None else 'open'}>"
 
     def _repr_html_(self) -> str:
-        if self._loop is None:
-            return "<p>SynthesisLoop, closed</p>"
-        return self._loop._repr_html_()
+        if self._events is None:
+            return "<p>blocking SynthesisLoop, closed</p>"
+        return self._ask(lambda inner: inner._repr_html_())
 
 
 def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:

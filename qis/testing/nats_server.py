@@ -45,6 +45,10 @@ class NATSServer:
         self.port = -1
         self.ports: dict[str, int] = {}
 
+    def __repr__(self) -> str:
+        state = "stopped" if self._process is None else self.url
+        return f"<NATSServer in {str(self.folder)!r}, {state}>"
+
     @property
     def url(self) -> str:
         """Its address for clients."""

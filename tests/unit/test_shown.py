@@ -40,9 +40,8 @@ def public():
         if not any(part.startswith("_") for part in name.split(".")):
             module = importlib.import_module(name)
             for each in getattr(module, "__all__", ()):
-                found.setdefault(
-                    id(getattr(module, each)), (f"{name}.{each}", getattr(module, each))
-                )
+                thing = getattr(module, each)
+                found.setdefault(id(thing), (f"{name}.{each}", thing))
     return dict(found.values())
 
 
@@ -107,7 +106,7 @@ def things(path):
     yield heavy_tailed(Y, SE)
     yield influence(Y, SE)
     yield weighted_median(Y, SE)
-    yield mantel_haenszel([counts])
+    yield mantel_haenszel([3, 4], [40, 50], [9, 8], [41, 52])
     yield pool_profiles([counts])
     yield absolute_effect(ratio, baseline_risk=0.1)
     effect = qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=0.2)
