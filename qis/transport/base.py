@@ -232,6 +232,10 @@ class Transport(ABC):
     ) -> None:
         await self.aclose()
 
+    def __repr__(self) -> str:
+        state = "open" if self.is_open else "closed"
+        return f"<{type(self).__name__}, {state}, {self.statistics.brief}>"
+
 
 def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[bytes, ...]:
     """Return all keys that the packet travels under: the given ones and its study's id.

@@ -128,3 +128,6 @@ class Names:
             "publish": {"allow": [own, f"{api}.STREAM.INFO.{stream}", *allowed]},
             "subscribe": {"allow": [f"{self.inbox(issuer.key)}.>"]},
         }
+
+    def __repr__(self) -> str:
+        return f"<Names of the domain {self.domain!r}>"
