@@ -38,13 +38,21 @@ def test_the_readme_code_prints_what_it_says_and_its_picture_is_of_that(capsys, 
     assert len(code.splitlines()) <= 12
     assert len(text[: text.index("```python")].splitlines()) <= 20
     synthesis = qis.synthesise(names["packets"], roster=qis.Roster(names["sites"]), model="fixed")
-    (picture,) = re.findall(r"!\[.*?\]\((.*?)\)", text)
-    committed, drawn = (README.parent / picture).read_text("utf-8"), synthesis.forest_plot().svg()
+    (picture,) = re.findall(r"\]\((docs/[\w-]+\.svg)\)", text)
+    committed = (README.parent / picture).read_text("utf-8")
+    drawn = synthesis.forest_plot().svg()
     assert re.findall(">([^<]+)<", committed) == re.findall(
         ">([^<]+)<", drawn
     )  # all words, in order
     numbers = [re.findall(r'(?<=[" ,])[\d.]+(?=[" ,])', svg) for svg in (committed, drawn)]
     assert [float(x) for x in numbers[0]] == pytest.approx([float(x) for x in numbers[1]], abs=1.5)
+
+
+def test_the_readme_needs_no_file_beside_it_to_be_seen():
+    # A package index shows the text alone: an image there would need an address of its own.
+    text = README.read_text(encoding="utf-8")
+    assert [each for each in re.findall(r"!\[.*?\]\((.*?)\)", text) if "://" not in each] == []
+    assert "<img" not in text
 
 
 def test_the_readme_is_short_before_its_reference_part_and_links_to_what_is_there():
