@@ -13,8 +13,8 @@ from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes import Effect, LikelihoodProfile, measure_named
 from qis.outcomes._curves import Curves, Floats
-from qis.picture.html import HasTable
 from qis.outcomes._sampling import FURTHEST
+from qis.picture.html import HasTable
 from qis.synthesis._one_curve import OneCurve
 from qis.synthesis._pooled_curve import PooledCurve
 from qis.synthesis._quantiles import normal_quantile
