@@ -144,8 +144,7 @@ class PrivacyBudget:
         )
 
     def __repr__(self) -> str:
-        where = "in memory" if self.path is None else repr(str(self.path))
-        return f"<PrivacyBudget of epsilon {self.epsilon:g} a study, {where}>"
+        return f"<PrivacyBudget of epsilon {self.epsilon:g} a study>"
 
 
 def payment_of(outcome: Outcome, *, at: float) -> str | None:

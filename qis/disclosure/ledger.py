@@ -199,8 +199,7 @@ class EmissionLedger:
         self._lines.close()
 
     def __repr__(self) -> str:
-        where = "in memory" if self.path is None else repr(str(self.path))
-        return f"<EmissionLedger {where}>"
+        return f"<EmissionLedger {'in memory' if self.account is None else 'on disk'}>"
 
 
 def line_of(emission: Emission) -> dict[str, Any]:
