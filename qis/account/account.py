@@ -380,6 +380,10 @@ class Account:
                 limit=self._seen,
             )
 
+    def __repr__(self) -> str:
+        where = "in memory" if self.path is None else repr(str(self.path))
+        return f"<Account {where}, {'open' if self.is_open else 'closed'}>"
+
 
 def key_witness(issuer: Issuer, key_path: Path | None, account: Path | None) -> Witness | None:
     """The witness of a key: beside its file; else, or if that folder is read-only, by the account.

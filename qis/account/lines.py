@@ -186,6 +186,9 @@ class Lines(Generic[Line]):
             actual=number,
         )
 
+    def __repr__(self) -> str:
+        return f"<Lines of the kind {self.kind!r}>"
+
 
 def _opened(given: str | PathLike[str], kind: str) -> Account:
     """Open the account that a path stands for."""

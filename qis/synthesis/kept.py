@@ -127,6 +127,9 @@ class KeptSites:
                 said.levels.clear()
                 said.size = 0
 
+    def __repr__(self) -> str:
+        return f"<KeptSites of {len(self._sites)} sites>"
+
 
 class SummedMarginals:
     """Log-marginals summed over sites, in the order given."""
