@@ -311,7 +311,7 @@ def test_two_loops_with_one_name_are_told(server, monkeypatch, faults):
             told = []
             first.notices.listen(told.append)
             monkeypatch.setattr(consumer_module.Consumer, "_require_free", nothing)
-            async with second.subscribe(INTEREST, name="interest-1", memory=b"b"):
+            async with second.subscribe(INTEREST, name="interest-1", memory=b"a"):
                 assert [each async for each in deliveries] == []
             assert any(each.kind == "foreign_use" for each in told)
             assert "name_taken" in {reason.code for reason in first.health.reasons}
