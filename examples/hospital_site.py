@@ -1,9 +1,10 @@
 """What one hospital runs: its own patients in, one packet out, a synthesis of whatever arrives.
 
-Usage: hospital_site.py FOLDER [key@host:port ...]
+Usage: hospital_site.py FOLDER [key@host:port ... | nats://host:port | FOLDER]
 
 The folder is the hospital's own: key.pem, roster.json, study.toml, patients.csv, and audit.jsonl,
-which is made. The addresses are those of any nodes that are up. Events are printed as lines of
+which is made; with a NATS server also secret, the consortium's. The addresses are those of any
+nodes that are up, or of a NATS server, or a folder that all share. Events are printed as lines of
 JSON. It ends when its input does.
 """
 
@@ -62,7 +63,21 @@ def report(event: str, **what: Any) -> None:
     print(json.dumps({"event": event, **what}), flush=True)
 
 
-async def show_syntheses(loop: qis.SynthesisLoop, transport: qis.UDPTransport) -> None:
+def transport_of(
+    folder: Path, where: list[str], identity: qis.Identity, roster: qis.Roster
+) -> qis.Transport:
+    """The transport that the addresses call for."""
+    if where and where[0].startswith("nats://"):
+        from qis.transport.nats import NATSTransport  # noqa: PLC0415  the extra [nats]
+
+        secret = (folder / "secret").read_bytes()
+        return NATSTransport(where, identity, roster=roster, secret=secret)
+    if where and Path(where[0]).is_dir():
+        return qis.DirectoryTransport(where[0], identity, roster=roster, poll_s=0.2)
+    return qis.UDPTransport(identity, roster=roster, bootstrap=where)
+
+
+async def show_syntheses(loop: qis.SynthesisLoop, transport: qis.Transport) -> None:
     """Print each new synthesis as it comes."""
     async for synthesis in loop:
         report(
@@ -93,7 +108,7 @@ async def run(folder: Path, peers: list[str]) -> None:
         events=patients["event"],
         treated=patients["treated"],
     )
-    transport = qis.UDPTransport(identity, roster=roster, bootstrap=peers)
+    transport = transport_of(folder, peers, identity, roster)
     about = describe(patients)
     # The trial's data are published, so nothing has to stay here; of patients use "cms".
     disclosure, why = qis.Disclosure.preset("none"), "the trial's data are published"
@@ -123,13 +138,14 @@ def refusal_under(preset: str, outcome: qis.LikelihoodProfile) -> list[Any]:
 
 async def take_part(
     loop: qis.SynthesisLoop,
-    transport: qis.UDPTransport,
+    transport: qis.Transport,
     profile: qis.LikelihoodProfile,
     about: list[float],
 ) -> None:
     """Publish, and show each synthesis until the input ends."""
     async with transport, loop:
-        report("open", address=transport.address, kept_back=refusal_under("cms", profile))
+        address = getattr(transport, "address", "a client")
+        report("open", address=address, kept_back=refusal_under("cms", profile))
         await loop.publish(profile, about=about)
         showing = asyncio.create_task(show_syntheses(loop, transport))
         await until_input_ends()

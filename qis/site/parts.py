@@ -155,6 +155,27 @@ def _udp(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
     )
 
 
+def _nats(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
+    from qis.transport.nats import NATSTransport  # noqa: PLC0415  an extra
+    from qis.transport.nats.options import options_of  # noqa: PLC0415
+
+    files = {
+        key: table.path(key) for key in ("ca", "certificate", "key", "credentials") if key in table
+    }
+    return NATSTransport(
+        table.items("servers", str),
+        identity,
+        roster=roster,
+        domain=table.text("domain", "qis"),
+        secret=consortium_secret(table),
+        clear=table.flag("clear", default=False),
+        by_study=table.flag("by_study", default=False),
+        proxy=table.text("proxy") if "proxy" in table else None,
+        jetstream_domain=table.text("jetstream_domain") if "jetstream_domain" in table else None,
+        options=options_of(**files),
+    )
+
+
 _SCHEMES: Final[
     dict[str, tuple[Callable[[TomlTable, bytes | None], Scheme[Any]], tuple[str, ...]]]
 ] = {
@@ -167,6 +188,13 @@ _TRANSPORTS: Final[
 ] = {
     "directory": (_directory, ("path", "poll_s")),
     "udp": (_udp, ("bind", "advertise", "bootstrap", "cache")),
+    "nats": (
+        _nats,
+        (
+            *("servers", "domain", "secret_file", "clear", "by_study", "proxy"),
+            *("jetstream_domain", "ca", "certificate", "key", "credentials"),
+        ),
+    ),
 }
 
 

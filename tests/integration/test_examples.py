@@ -153,6 +153,21 @@ def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_bac
     )
 
 
+@pytest.mark.parametrize("transport", ["nats", "folder"])
+def test_hospitals_come_to_the_same_over_a_server_and_a_folder(transport, tmp_path):
+    status, said, complaints = run("hospital_network.py", tmp_path, "--transport", transport)
+    assert (status, complaints) == (0, "")
+    require_in_order(
+        [
+            "has the\nsynthesis of all 13 again",
+            "entries of 15 sites, each chain verified",
+            "sum of 13 packets                                     -1.1408 [-1.842, -0.493]",
+            "78 of 78 pairs of hospitals had each other's evidence.",
+        ],
+        said,
+    )
+
+
 def test_hospitals_say_on_their_deadline_who_misses_what(tmp_path, capsys, monkeypatch):
     network = runpy.run_path(str(EXAMPLES / "hospital_network.py"))
     monkeypatch.setitem(network["World"].wait_until.__globals__, "DEADLINE_S", 0.0)

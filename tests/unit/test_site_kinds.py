@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 import qis
-from qis.errors import ConfigurationError, SignatureError
+from qis.errors import ConfigurationError, KeyFileError, SignatureError
 from qis.evidence import sign_roster
 from qis.fingerprint import Ontology
 from qis.site import opening, parts
@@ -153,8 +153,63 @@ def test_a_folder_is_polled_as_often_as_the_file_says(site, tmp_path):
     assert transport.path == tmp_path / "shared"
 
 
+def nats(site, *lines):
+    table = site("\n".join(("[transport]", 'kind = "nats"', *lines)))
+    return parts.transport_of(table, IDENTITY, qis.Roster.open())
+
+
+NATS_LINES = {
+    "domain": 'domain = "cgd"',
+    "by_study": "by_study = true",
+    "proxy": 'proxy = "http://proxy.example.org:3128"',
+    "jetstream_domain": 'jetstream_domain = "hub"',
+    "credentials": 'credentials = "north.creds"',
+}
+
+
+def test_a_site_on_nats_is_made_as_the_file_says(site, tmp_path):
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("ab" * 32)
+    (tmp_path / "north.creds").write_text("-----BEGIN NATS USER JWT-----")
+    servers = 'servers = ["tls://nats.example.org:443"]'
+    made = nats(site, servers, 'secret_file = "secret"', *NATS_LINES.values())
+    assert made._servers == ["tls://nats.example.org:443"]
+    assert made.names.domain == "cgd"
+    assert made._by_study
+    assert made._api == "$JS.hub.API"
+    assert made._connection._proxy.url == "http://proxy.example.org:3128"
+    assert made._connection._options == {"user_credentials": str(tmp_path / "north.creds")}
+    (tmp_path / "north.creds").write_text(
+        "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY"
+    )
+    seed = nats(site, servers, "clear = true", 'credentials = "north.creds"')
+    assert seed._connection._options == {"nkeys_seed": str(tmp_path / "north.creds")}
+    assert seed._seal is None
+
+
+@pytest.mark.parametrize(
+    ("lines", "says"),
+    [
+        ((), "at least one server|secret="),
+        (('servers = ["tls://h:1"]',), "clear=True"),
+        (('servers = ["http://h:1"]', "clear = true"), "tls://host:port"),
+        (('servers = ["tls://h:1"]', "clear = true", 'ca = "missing.pem"'), "cannot be used"),
+        (('servers = ["tls://h:1"]', "clear = true", 'key = "k.pem"'), "belong together"),
+        (('servers = ["tls://h:1"]', "clear = true", 'credentials = "no"'), "No such file"),
+    ],
+)
+def test_what_is_wrong_with_a_site_on_nats_is_named(site, lines, says):
+    with pytest.raises((ConfigurationError, KeyFileError), match=says):
+        nats(site, *lines)
+
+
 def test_every_kind_of_transport_has_a_test_here():
-    assert set(parts._TRANSPORTS) == {"udp", "directory"}
+    assert set(parts._TRANSPORTS) == {"udp", "directory", "nats"}
+    assert set(parts._TRANSPORTS["nats"][1]) == {
+        *("servers", "secret_file", "clear", "ca", "certificate", "key"),
+        *NATS_LINES,
+    }
     assert set(parts._TRANSPORTS["udp"][1]) == {"bind", "advertise", "bootstrap", "cache"}
     assert set(parts._TRANSPORTS["directory"][1]) == {"path", "poll_s"}
 
