@@ -51,20 +51,20 @@ class Seal:
     def __repr__(self) -> str:
         return "<Seal>"
 
-    def seal(self, plain: bytes, destination: bytes) -> bytes:
-        """Seal data for the place where it is put, such as a subject or a file name."""
+    def seal(self, plain: bytes, associated: bytes) -> bytes:
+        """Seal data, bound to associated data that stays visible, such as its subject."""
         nonce = os.urandom(_NONCE_SIZE)
         encrypt = bindings.crypto_aead_xchacha20poly1305_ietf_encrypt
-        return nonce + encrypt(plain, destination, nonce, self._key)
+        return nonce + encrypt(plain, associated, nonce, self._key)
 
-    def unseal(self, sealed: bytes, destination: bytes) -> bytes | None:
-        """Open sealed data; `None` if another secret sealed it, or for another place."""
+    def unseal(self, sealed: bytes, associated: bytes) -> bytes | None:
+        """Open sealed data; `None` if the secret or the associated data was another."""
         if len(sealed) < OVERHEAD:
             return None
         nonce, rest = sealed[:_NONCE_SIZE], sealed[_NONCE_SIZE:]
         try:
             return bindings.crypto_aead_xchacha20poly1305_ietf_decrypt(
-                rest, destination, nonce, self._key
+                rest, associated, nonce, self._key
             )
         except CryptoError:
             return None

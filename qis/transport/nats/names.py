@@ -73,9 +73,9 @@ class Names:
     def subject(self, packet: Packet) -> str:
         """Return the subject of a packet: domain, study, issuer and evidence key."""
         evidence = self._token(b"evidence", topic_of(packet))
-        return f"{self.stem_of(bytes(packet))}.{evidence}"
+        return f"{self.prefix_of(bytes(packet))}.{evidence}"
 
-    def stem_of(self, data: bytes) -> str:
+    def prefix_of(self, data: bytes) -> str:
         """Return domain, study and issuer of 512 bytes, which need not be verified."""
         study = self._token(b"study", data[_layout.STUDY_ID])
         return f"{self.domain}.{study}.{self.issuer(issuer_key(data))}"

@@ -266,14 +266,14 @@ class Reader:
             return None
         self._open[number] = reply
         self._early.pop(number, None)
-        stem, _, _ = message.subject.rpartition(".")
+        prefix, _, _ = message.subject.rpartition(".")
         tokens = message.subject.partition(".")[2].encode("utf-8")
         plain = data if self._seal is None else self._seal.unseal(data, tokens)
         carried = None if plain is None else decode_carried(plain)
         if carried is None:
             what = "is sealed with another secret, or is no packet"
             self._refuse("unopened", message.subject, what)
-        elif self._names.stem_of(carried[0]) != stem:
+        elif self._names.prefix_of(carried[0]) != prefix:
             what = "holds a packet of another site or study than the subject says"
             self._refuse("subject_mismatch", message.subject, what)
         elif not self._is_own(content_id(carried[0])):
