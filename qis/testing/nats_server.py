@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,7 @@ from types import TracebackType
 from typing import Final, Self
 
 STARTS_WITHIN_S: Final = 20.0
-_LISTENS: Final = re.compile(
-    r"Listening for (client|websocket) ?\w* ?(?:connections|clients) on \S*:(\d+)"
-)
+_LISTENS: Final = re.compile(r"Listening for (client|websocket|leafnode) \w+ on \S*:(\d+)")
 _PLAIN: Final = """
 listen: 127.0.0.1:{port}
 jetstream { store_dir: "{store}", sync_interval: always }
@@ -80,6 +79,7 @@ class NATSServer:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            cwd=self.folder,
         )
         said = []
         if self._process.stderr is not None:
@@ -92,6 +92,11 @@ class NATSServer:
                     return
         self.stop()
         raise RuntimeError("nats-server does not start:\n" + "".join(said))
+
+    def reload(self) -> None:
+        """Let it read its configuration again, as far as that can change while it runs."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     def stop(self) -> None:
         """Let it end in order."""

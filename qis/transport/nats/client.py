@@ -1,6 +1,7 @@
 """nats-py's client with two things that it lacks: proxies, and TLS that cannot be talked away."""
 
 import asyncio
+import time
 from typing import Any
 
 from nats.aio import client, transport
@@ -9,14 +10,17 @@ from qis.transport.nats.proxy import Proxy
 
 
 class TunnelTransport(transport.TcpTransport):
-    """TCP through a proxy; TLS begins inside the tunnel."""
+    """TCP, through a proxy if there is one; TLS begins inside the tunnel."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._proxy = proxy
 
     async def connect(self, uri: Any, buffer_size: int, connect_timeout: int) -> None:
-        """Connect to the server through the proxy."""
+        """Connect to the server."""
+        if self._proxy is None:
+            await super().connect(uri, buffer_size, connect_timeout)
+            return
         async with asyncio.timeout(connect_timeout):
             reader, writer = await self._proxy.tunnel(uri.hostname, uri.port, limit=buffer_size)
         self._bare_io_reader = self._io_reader = reader
@@ -24,9 +28,9 @@ class TunnelTransport(transport.TcpTransport):
 
 
 class TunnelWebSocket(transport.WebSocketTransport):
-    """A WebSocket through a proxy, which aiohttp asks for a tunnel too."""
+    """A WebSocket, through a proxy if there is one, which aiohttp asks for a tunnel too."""
 
-    def __init__(self, proxy: Proxy) -> None:
+    def __init__(self, proxy: Proxy | None) -> None:
         super().__init__()
         self._proxy = proxy
 
@@ -51,8 +55,8 @@ class TunnelWebSocket(transport.WebSocketTransport):
             self._ws = await self._client.ws_connect(
                 uri if isinstance(uri, str) else uri.geturl(),
                 ssl=True if context is None else context,
-                proxy=self._proxy.url,
-                proxy_headers=self._proxy.headers,
+                proxy=None if self._proxy is None else self._proxy.url,
+                proxy_headers=None if self._proxy is None else self._proxy.headers,
                 max_msg_size=0,
             )
         self._using_tls = context is not None
@@ -66,11 +70,16 @@ class Client(client.Client):
         self._proxy = proxy
 
     async def _connect_to_server(self, s: Any) -> None:
+        # All of nats-py's: its own would put a transport of its own in the place of ours, which
+        # counts as none until it is connected, and go past the proxy.
+        s.last_attempt = time.monotonic()
         is_web = s.uri.scheme in {"ws", "wss"}
-        kind = TunnelWebSocket if is_web else TunnelTransport
-        if self._proxy is not None and not (self._transport and isinstance(self._transport, kind)):
-            self._transport = kind(self._proxy)
-        await super()._connect_to_server(s)
+        self._transport = made = (TunnelWebSocket if is_web else TunnelTransport)(self._proxy)
+        timeout_s = self.options["connect_timeout"]
+        if s.uri.scheme == "wss":
+            await made.connect_tls(s.uri, self.ssl_context, client.DEFAULT_BUFFER_SIZE, timeout_s)
+        else:
+            await made.connect(s.uri, client.DEFAULT_BUFFER_SIZE, timeout_s)
 
     async def _process_info(
         self,

@@ -126,7 +126,7 @@ class Connection:
         token = b"%x" % self._number
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._waiting[token] = future
-        denied = subject.lower()  # as nats-py gives it in the error
+        denied = _as_denied(subject)
         subjects = self._subjects.setdefault(denied, set())
         subjects.add(token)
         try:
@@ -282,7 +282,7 @@ class Connection:
             self._last_error = said
             return
         what, subject = found[1].lower(), found[2]
-        for token in self._subjects.get(subject, ()):
+        for token in self._subjects.get(_as_denied(subject), ()):
             future = self._waiting.get(token)
             if future is not None and not future.done():
                 future.set_exception(DeniedError(f"the server does not allow it: {said}"))
@@ -311,6 +311,13 @@ def answer_of(message: Any) -> Any:
     if not isinstance(found, dict):
         raise TransportError("the server's answer is none of JetStream")
     return found
+
+
+def _as_denied(subject: str) -> str:
+    """Return a subject as errors name it: by nats-py in small letters, by the server mapped."""
+    lowered = subject.lower()
+    head, api, rest = lowered.partition(".api.")
+    return f"$js{api}{rest}" if head.startswith("$js.") and api else lowered
 
 
 def without_account(server: str) -> str:

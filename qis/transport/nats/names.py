@@ -93,7 +93,11 @@ class Names:
         return f"_INBOX_{self._token(b'inbox', key)}"
 
     def permissions(
-        self, issuer: Issuer, *, readers: Iterable[str] = READERS, api: str = "$JS.API"
+        self,
+        issuer: Issuer,
+        *,
+        readers: Iterable[str] = READERS,
+        jetstream_domain: str | None = None,
     ) -> dict[str, Any]:
         """Return what a site's account may do on the server, and has to; nothing else is needed.
 
@@ -107,25 +111,31 @@ class Names:
         readers
             The names of its subscriptions; a loop with n interests uses ``interest-1`` to
             ``interest-n``, a subscription without a name ``unnamed-1``.
-        api
-            Prefix of the JetStream API: ``$JS.<domain>.API`` beyond a leaf node's domain.
+        jetstream_domain
+            The server's JetStream domain, if it has one. A leaf node checks the subject with it,
+            and the server itself, which maps it first, the one without.
 
         """
-        stream, allowed = self.stream, []
-        for reader in (self.reader(issuer.key, name) for name in readers):
-            consumer = f"{stream}.{reader}"
-            allowed += [
-                f"{api}.CONSUMER.CREATE.{consumer}",
-                f"{api}.CONSUMER.CREATE.{consumer}.>",
-                f"{api}.CONSUMER.INFO.{consumer}",
-                f"{api}.CONSUMER.DELETE.{consumer}",
-                f"{api}.CONSUMER.MSG.NEXT.{consumer}",
-                f"$JS.ACK.{consumer}.>",
-                f"$JS.ACK.*.*.{consumer}.>",
-            ]
-        own = f"{self.domain}.*.{self.issuer(issuer.key)}.*"
+        stream = self.stream
+        allowed = [f"{self.domain}.*.{self.issuer(issuer.key)}.*"]
+        consumers = [f"{stream}.{self.reader(issuer.key, name)}" for name in readers]
+        apis = ["$JS.API"]
+        if jetstream_domain is not None:
+            apis.append(f"$JS.{jetstream_domain}.API")
+        for api in apis:
+            allowed.append(f"{api}.STREAM.INFO.{stream}")
+            for consumer in consumers:
+                allowed += [
+                    f"{api}.CONSUMER.CREATE.{consumer}",
+                    f"{api}.CONSUMER.CREATE.{consumer}.>",
+                    f"{api}.CONSUMER.INFO.{consumer}",
+                    f"{api}.CONSUMER.DELETE.{consumer}",
+                    f"{api}.CONSUMER.MSG.NEXT.{consumer}",
+                ]
+        for consumer in consumers:
+            allowed += [f"$JS.ACK.{consumer}.>", f"$JS.ACK.*.*.{consumer}.>"]
         return {
-            "publish": {"allow": [own, f"{api}.STREAM.INFO.{stream}", *allowed]},
+            "publish": {"allow": allowed},
             "subscribe": {"allow": [f"{self.inbox(issuer.key)}.>"]},
         }
 

@@ -6,6 +6,7 @@ without it.
 
 import asyncio
 import base64
+from contextlib import suppress
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
@@ -75,10 +76,16 @@ class Proxy:
             writer.write(("\r\n".join(head) + "\r\n\r\n").encode("ascii"))
             answer = await reader.readuntil(b"\r\n\r\n")
         except (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
-            writer.close()
+            await _closed(writer)
             raise TransportError(f"the proxy {self.url} has ended the connection") from error
         first = answer[:_LARGEST_ANSWER].partition(b"\r\n")[0].decode("latin-1")
         if first.split(" ")[1:2] != ["200"]:
-            writer.close()
+            await _closed(writer)
             raise TransportError(f"the proxy {self.url} refuses {target}: {first:.100}")
         return reader, writer
+
+
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
