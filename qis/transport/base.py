@@ -35,6 +35,8 @@ class Delivery:
         How many nodes it went through, the publisher not counted: 1 if it came straight.
     received_at
         Unix seconds on this node's clock.
+    routing_keys
+        The keys under which it came, 8 bytes each, as its issuer has signed them.
     on_done
         Called by `done`; `None` in a network that waits for no acknowledgement.
 
@@ -43,6 +45,7 @@ class Delivery:
     packet: Packet
     hops: int
     received_at: float
+    routing_keys: tuple[bytes, ...] = ()
     on_done: Callable[[], None] | None = field(default=None, compare=False, repr=False)
 
     async def done(self) -> None:
@@ -175,6 +178,11 @@ class Transport(ABC):
             If the transport is closed or the machine refuses.
 
         """
+
+    @property
+    def shows_everything(self) -> bool:
+        """True if a subscription sees every packet of the network, whatever its keys."""
+        return False
 
     @property
     def is_durable(self) -> bool:

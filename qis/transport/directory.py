@@ -125,6 +125,11 @@ class DirectoryTransport(Transport):
         return self._reception.clocks
 
     @property
+    def shows_everything(self) -> bool:
+        """True: whoever reads the folder reads all of it."""
+        return True
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was opened."""
         return self._statistics

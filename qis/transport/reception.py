@@ -171,7 +171,7 @@ class Reception:
         for data, keys, hops in held:
             fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
             if hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys):
-                yield self._delivery(reread(data), hops, now)
+                yield self._delivery(reread(data), hops, now, keys=keys)
 
     def close(self) -> None:
         """End all subscriptions."""
@@ -335,7 +335,7 @@ class Reception:
             else self._receipts.open(found.id, len(wanted), done)
         )
         for inbox, its_done in zip(wanted, each_done, strict=True):
-            inbox.put(self._delivery(found, hops, now, its_done))
+            inbox.put(self._delivery(found, hops, now, keys=keys, done=its_done))
         if not wanted:
             self._statistics.unmatched += 1
             if done is not None:
@@ -404,11 +404,17 @@ class Reception:
         return Verdict.REFUSED
 
     def _delivery(
-        self, packet: Packet, hops: int, now: float, done: Done | None = None
+        self,
+        packet: Packet,
+        hops: int,
+        now: float,
+        *,
+        keys: tuple[bytes, ...],
+        done: Done | None = None,
     ) -> Delivery:
         self._statistics.delivered += 1
         self._statistics.hops[hops] += 1
-        return Delivery(packet=packet, hops=hops, received_at=now, on_done=done)
+        return Delivery(packet=packet, hops=hops, received_at=now, routing_keys=keys, on_done=done)
 
     def _wants(
         self, interest: Interest, about: Fingerprint, study_id: bytes, keys: tuple[bytes, ...]

@@ -152,6 +152,11 @@ class NATSTransport(Transport):
         return self._clocks
 
     @property
+    def shows_everything(self) -> bool:
+        """True, unless it reads by study only."""
+        return not self._by_study
+
+    @property
     def statistics(self) -> Statistics:
         """Counters since the transport was made."""
         return self._statistics
