@@ -53,6 +53,15 @@ def fresh(session: nox.Session) -> None:
 
 
 @nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage of the unit and property tests, never under the figure in pyproject.toml."""
+    session.install("-e", ".[test]")
+    paths = session.posargs or ["tests/unit", "tests/property"]
+    session.run("coverage", "run", "-m", "pytest", "-q", "--hypothesis-profile=mutants", *paths)
+    session.run("coverage", "report")
+
+
+@nox.session
 def docs(session: nox.Session) -> None:
     """The Python in the docs, page by page."""
     _run(session, "pytest", "docs", extra="test")

@@ -3,7 +3,9 @@
 After a deliberate change: python tests/unit/test_public_signatures.py
 """
 
+import importlib
 import inspect
+import pkgutil
 from enum import Enum
 from pathlib import Path
 
@@ -47,11 +49,32 @@ def _signature(thing):
 def surface():
     lines = [*described(qis), *described(qis.testing)]
     lines += [f"class qis.blocking.SynthesisLoop{_signature(qis.blocking.SynthesisLoop)}"]
+    lines += [f"name {face}.{name}" for face in faces() for name in sorted(names_of(face))]
     return "\n".join(lines) + "\n"
+
+
+def faces():
+    """Packages that an application may import from, beside those whose signatures are frozen."""
+    packages = [each.name for each in pkgutil.iter_modules(qis.__path__) if each.ispkg]
+    return [f"qis.{name}" for name in sorted(packages) if name[0] != "_" and name != "testing"]
+
+
+def names_of(face):
+    return getattr(importlib.import_module(face), "__all__", ())
 
 
 def test_the_public_surface_is_the_one_that_was_agreed():
     assert surface() == SNAPSHOT.read_text(encoding="utf-8")
+
+
+def test_every_face_gives_what_it_lists():
+    assert len(faces()) > 10
+    for face in faces():
+        module = importlib.import_module(face)
+        names = names_of(face)
+        assert len(set(names)) == len(names)
+        assert [name for name in names if not hasattr(module, name)] == []
+        assert not any(name.startswith("_") for name in names)
 
 
 def test_every_public_name_is_documented():
