@@ -214,7 +214,7 @@ def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str,
     """All figures of the fuzzer, flat; `sites` of each sort a preset."""
     found: dict[str, float] = {}
     kinds: Counter[str] = Counter()
-    worst: defaultdict[str, float] = defaultdict(float)
+    harmless: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
     recovered = off = off_read = coarse = 0
     for preset in NAMES:
         tally = Tally(
@@ -237,7 +237,9 @@ def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str,
             passed, was_read = read_after_former_gate(tally)
             found |= {"former_gate_passed": passed, "former_gate_passed_and_read": was_read}
         for kind, (refused, made) in harmless_refused(preset, range(sites)).items():
-            worst[kind] = max(worst[kind], refused / made)
+            harmless[kind][0] += refused
+            harmless[kind][1] += made
+    worst = {kind: refused / made for kind, (refused, made) in harmless.items()}
     found |= {f"recovered_{kind}": float(count) for kind, count in kinds.items()}
     found |= {f"harmless_refused_{kind}": round(share, 4) for kind, share in worst.items()}
     found |= {

@@ -63,10 +63,12 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
         Smallest count above zero that may be derivable.
 
     """
+    # Of 2×2 tables a system lists the small ones and one that is harmless, if that counts.
+    is_whole = not isinstance(outcome, Effect) or outcome.measure not in MEASURES
     for system in systems(outcome, limit=limit):
         small = [_smallest(table, limit) for table in system]
         named = next((cell for cell in small if cell is not None), None)
-        if named is not None and (all(small) or (_is_named(system, limit) and len(system) < _KEPT)):
+        if named is not None and (all(small) or (is_whole and _is_named(system, limit))):
             return named
     if isinstance(outcome, LikelihoodProfile):
         for arm in _arms(outcome):
@@ -196,7 +198,11 @@ def _of_effect(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         yield from _arm("one arm", n, estimate, ss, ss * part * (2.0 + part))
     elif outcome.measure == "PR":
         half = max(half_unit(estimate) * 1.01, _EXACT)
-        yield [_of_one_arm("PR", k, n - k) for k in _share(n, estimate, half, 0.0) if k <= n]
+        counts = [k for k in _share(n, estimate, half, 0.0) if k <= n]
+        with_error = [
+            k for k in counts if abs(math.sqrt(k * (n - k) / n**3) - error) <= of_error
+        ]  # some standard errors are by other formulas, and then only the proportion tells
+        yield [_of_one_arm("PR", k, n - k) for k in with_error or counts]
     elif outcome.measure == "PLO":
         yield _of_log_odds(n, estimate, error, (of_estimate, of_error))
     elif outcome.measure == "IRLN":
