@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import Final
 
 import numpy as np
@@ -38,6 +39,8 @@ _MARGIN: Final = 8.0
 _WIDEST: Final = 1
 """Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
 have their nearest singularities at a distance of pi."""
+_PART_OF_PANEL: Final = 0.01
+"""Of a panel's width: the step of a numerical derivative."""
 _NOWHERE: Final = 1e4
 """A log ratio as large as this is no limit."""
 _LEVEL_FROM: Final = 8.0
@@ -91,14 +94,7 @@ def posterior_of_mean(
 
 
 def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
-    surface.cover()
-    points = surface.tau_points
-    grid = surface.narrowed(surface.means, points.taus[points.taus <= points.widest], *_COARSE)
-    for count in (_COARSE, _FINE):
-        grid = surface.narrowed(*grid, *count)
-    means, taus = grid
-    logs = surface.log_density(means, taus)
-    density = np.exp(logs - logs.max())
+    means, taus, density = surface.posterior()
     over_taus = density.copy()
     over_taus[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
     of_mean = Density(
@@ -144,6 +140,35 @@ def _of_normal_sites(
         tau_interval=tau.interval,
         slope_error=0.0,
     )
+
+
+def own_given_all(
+    own: Said | None, others: Sequence[Said], *, tau_scale: float, level: float
+) -> tuple[float, float, MeanEffect]:
+    """Posterior mean and standard deviation of one site's own effect, and of the mean effect.
+
+    Given mu and tau both moments of the site's effect are derivatives of its log-marginal:
+    ``mu + tau² l'`` and ``tau² + tau⁴ l''`` (Robbins 1956, after Tweedie; Efron 2011). `own` is
+    `None` for a site whose data say nothing: its effect is that of a further site.
+    """
+    said = [*others, own] if own is not None else list(others)
+    said.sort(key=attrgetter("key"))
+    unit = 1.0
+    if any(has_tails(site.likelihood().exact) for site in said):
+        unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
+    surface = _Surface(said, tau_scale / unit, None, unit)
+    means, taus, density = surface.posterior()
+    density[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    shares = density / density.sum()
+    square = (taus * taus)[:, np.newaxis]
+    middles, spreads = means + np.zeros_like(square), square + np.zeros_like(means)
+    if own is not None:
+        slope, bend = surface.slopes_of(own, means, taus)
+        middles = middles + square * slope
+        spreads = np.maximum(spreads + square * square * bend, 0.0)
+    mean = float((shares * middles).sum())
+    variance = float((shares * (spreads + (middles - mean) ** 2)).sum())
+    return unit * mean, unit * math.sqrt(variance), _integrated(surface, level, unit)
 
 
 def open_limit(said: Sequence[Said], *, tau_scale: float, drop: float, side: int) -> float:
@@ -268,7 +293,7 @@ class _Surface:
         facts = [site.facts(unit) for site in said]
         self.tau_points = TauPoints.for_errors(tau_scale, min(each.finest for each in facts))
         self._taus = self.tau_points.taus
-        self._tau_scale, self._mean_scale = tau_scale, mean_scale
+        self._tau_scale, self._mean_scale, self._unit = tau_scale, mean_scale, unit
         self._marginals = SummedMarginals(said, unit)
         self._bends = _Bends(facts)
         self._panels = [self._bends.first()]
@@ -327,6 +352,34 @@ class _Surface:
                     sides.discard(side)
                 else:
                     self.extend(side)
+
+    def posterior(self) -> tuple[Floats, Floats, Floats]:
+        """Equally spaced means and taus where the posterior is, and its density there.
+
+        The density has the shape (taus, means) and is not normalised.
+        """
+        self.cover()
+        points = self.tau_points
+        grid = self.narrowed(self.means, points.taus[points.taus <= points.widest], *_COARSE)
+        for count in (_COARSE, _FINE):
+            grid = self.narrowed(*grid, *count)
+        logs = self.log_density(*grid)
+        return *grid, np.exp(logs - logs.max())
+
+    def slopes_of(self, one: Said, means: Floats, taus: Floats) -> tuple[Floats, Floats]:
+        """First and second derivative in mu of one site's log-marginal, shape (taus, means)."""
+        part = SummedMarginals([one], self._unit)
+        table = np.concatenate(
+            [part.on(panel, self.tau_points).values for panel in self._panels], axis=1
+        )
+        step = _PART_OF_PANEL * min(panel.ends[1] - panel.ends[0] for panel in self._panels)
+        low, high = self.ends
+        inner = np.clip(means, low + step, high - step)
+        at = self.tau_points.matrix(taus) @ table
+        below, middle, above = (
+            at @ mean_matrix(self._panels, inner + shift).T for shift in (-step, 0.0, step)
+        )
+        return (above - below) / (2.0 * step), (above - 2.0 * middle + below) / step**2
 
     def _prior(self, means: Floats, taus: Floats) -> Floats:
         logs: Floats = -0.5 * (taus[:, np.newaxis] / self._tau_scale) ** 2

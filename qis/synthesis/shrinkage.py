@@ -10,21 +10,26 @@ therefore averaged over its posterior under a half-normal prior, so that the int
 little is known; with "REML" or another estimator the variance is plugged in, as is classical.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from qis._gate import checked
-from qis.errors import IncompatibleEvidenceError, InputError
-from qis.outcomes import Effect, measure_named
+from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
+from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, measure_named
 from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_sites
 from qis.synthesis.bayesian import bayes
+from qis.synthesis.currency import Poolable, is_informative
 from qis.synthesis.heterogeneity import TAU2_METHODS
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.normal_pooling import inverse_variance
+from qis.synthesis.profiles import common_effect
+from qis.synthesis.random_effects import own_given_all
 
-Site = Effect | tuple[float, float]
+Site = Poolable | tuple[float, float]
 
 SHRINK_METHODS: Final = ("bayes", *(name for name in TAU2_METHODS if name != "FE"))
 
@@ -40,11 +45,12 @@ class Shrunken(HasTable):
     estimate, standard_error, interval
         The site's own true effect, its standard error, and the normal interval about it.
     own_estimate, own_standard_error
-        What the site found by itself.
+        What the site found by itself; `None` where that is not finite.
     centre
         The mean of all sites, which `estimate` is drawn towards.
     own_weight
-        How much of `estimate` is the site's own: 1 is all of it, 0 is `centre`.
+        How much of `estimate` is the site's own: 1 is all of it, 0 is `centre`; `None` if it has
+        no finite estimate of its own.
     tau
         Standard deviation between sites: estimated, or its posterior median.
     method
@@ -57,10 +63,10 @@ class Shrunken(HasTable):
     estimate: float
     standard_error: float
     interval: tuple[float, float]
-    own_estimate: float
-    own_standard_error: float
+    own_estimate: float | None
+    own_standard_error: float | None
     centre: float
-    own_weight: float
+    own_weight: float | None
     tau: float
     method: str
     level: float
@@ -80,9 +86,11 @@ def shrink(
     Parameters
     ----------
     own
-        The site's `Effect`, or a pair (estimate, standard error).
+        The site's outcome, or a pair (estimate, standard error). Of counts, profiles and moments
+        the whole likelihood is used, so that a site without an event may ask too.
     others
-        The other sites' effects or pairs; all of one kind, and of one study and measure.
+        The other sites' outcomes, of one study and measure, of any kinds; or pairs, if `own` is
+        one.
     method
         "bayes", or an estimator of tau² as in `inverse_variance`, whose standard error takes
         tau² as known and is too small with few sites.
@@ -109,6 +117,8 @@ def shrink(
     level = check_level(level)
     sites = [own, *others]
     scale = _tau_scale(sites, tau_scale)
+    if any(isinstance(site, LikelihoodProfile | Counts | Moments) for site in sites):
+        return _of_likelihoods(sites, method, scale, level)
     pairs = [_pair(site) for site in sites]
     estimates, errors = [y for y, _ in pairs], [s for _, s in pairs]
     check_sites(estimates, errors)  # for its errors: with one site nothing else would check
@@ -138,27 +148,79 @@ def shrink(
     )
 
 
+def _of_likelihoods(sites: list[Any], method: str, tau_scale: float, level: float) -> Shrunken:
+    """As `shrink`, of outcomes some of which have more than an estimate and its error."""
+    if method != "bayes":
+        raise InputError(
+            f"{method} takes estimates with standard errors; counts, profiles and moments go with "
+            "method='bayes'",
+            field="method",
+            actual=method,
+            limit="bayes",
+        )
+    kept = KeptSites()
+    said = [kept.of([site]) if is_informative(site) else None for site in sites]
+    own = common_effect([sites[0]] if said[0] else [], level)
+    others = [each for each in said[1:] if each is not None]
+    all_said = [each for each in said if each is not None]
+    if not others:
+        raise InputError(
+            "no other site says anything of the effect, so there is nothing to draw towards",
+            field="others",
+            actual=0,
+            limit=1,
+        )
+    limits = [math.fsum(each.facts().limits[end] for each in all_said) for end in (0, 1)]
+    if max(limits) > -math.inf:
+        raise NoEstimateError(
+            "all sites together favour ever larger or ever smaller values, so there is no mean to "
+            "draw the site towards",
+            field="others",
+        )
+    estimate, error, found = own_given_all(said[0], others, tau_scale=tau_scale, level=level)
+    half = normal_quantile(0.5 + level / 2.0) * error
+    weight = None
+    if own.estimate is not None:
+        distance = own.estimate - found.mean
+        weight = (estimate - found.mean) / distance if distance else 1.0
+    return Shrunken(
+        estimate=estimate,
+        standard_error=error,
+        interval=(estimate - half, estimate + half),
+        own_estimate=own.estimate,
+        own_standard_error=own.standard_error,
+        centre=found.mean,
+        own_weight=weight,
+        tau=found.tau,
+        method=method,
+        level=level,
+    )
+
+
 def _pair(site: Site) -> tuple[float, float]:
     if isinstance(site, Effect):
         return site.estimate, site.standard_error
+    pair: Any = site
     try:
-        estimate, error = site
+        estimate, error = pair
         return float(estimate), float(error)
     except (TypeError, ValueError) as cause:
         raise InputError(
-            "a site must be an Effect or a pair (estimate, standard error)", field="others"
+            "a site must be an outcome (Effect, LikelihoodProfile, Counts, Moments) or a pair "
+            "(estimate, standard error)",
+            field="others",
         ) from cause
 
 
 def _tau_scale(sites: list[Site], given: float | None) -> float:
     """The prior's scale, once it is sure that the sites may be compared."""
-    effects = [site for site in sites if isinstance(site, Effect)]
+    effects = [site for site in sites if isinstance(site, Poolable)]
     if not effects:
         return _DEFAULT_TAU_SCALE if given is None else given
     if len(effects) < len(sites):
         raise IncompatibleEvidenceError(
-            "some sites are effects and some are pairs, which say nothing of their measure; "
-            "give all of them as effects",
+            "some sites are outcomes and some are pairs, which say nothing of their measure; "
+            "give all of them as outcomes",
             field="others",
         )
     first = effects[0]
