@@ -12,8 +12,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 import qis
 from qis.disclosure import Disclosure, PrivacyBudget
@@ -25,6 +29,19 @@ from qis.outcomes import Counts
 NOW = 1_800_000_000.0
 SCHEME = qis.VectorScheme(dimensions=3, secret=bytes(32))
 ABOUT, ELSEWHERE = [0.2, -1.0, 0.7], [-0.9, 0.1, -0.4]
+SPEND = """
+import sys
+from qis.disclosure import PrivacyBudget
+from qis.errors import DisclosureError
+budget = PrivacyBudget(1.0, sys.argv[1])
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    budget.spend(bytes(8), 0.75, now=0.0)
+    print("paid")
+except DisclosureError:
+    print("refused")
+"""
 DIES = """
 import asyncio, os, signal, sys
 from benchmarks._account_faults import Site, counts
@@ -507,3 +524,59 @@ async def happened(folder: Path) -> dict[str, tuple[str, str]]:
         await site.publish(200)
         found[name] = await happens(site), word
     return found
+
+
+def double_spend(folder: Path) -> int:
+    """Payments beyond the first of two processes that have both opened the budget before."""
+    command = [sys.executable, "-c", SPEND, str(folder / "budget.jsonl")]
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]  # noqa: S603  our own lines
+    for process in processes:
+        if process.stdout is None or process.stdout.readline() != "open\n":
+            raise RuntimeError("the process did not open the budget")
+    said = [process.communicate("go\n")[0].strip() for process in processes]
+    return max(0, said.count("paid") - 1)
+
+
+async def without_yes() -> int:
+    """Packets that leave although the rule's answer is not `True`."""
+
+    async def awaited(_pending: object) -> object:
+        return "no"
+
+    answers: list[Any] = [
+        lambda _pending, a=a: a for a in ("no", 1, [0], object(), np.True_, False)
+    ]
+    released = 0
+    scheme = qis.VectorScheme(dimensions=3)
+    for rule in (*answers, awaited):
+        network, site = qis.MemoryNetwork(now=NOW), qis.Identity.from_seed(bytes(32))
+        async with qis.SynthesisLoop(
+            site,
+            qis.MemoryTransport(network, site),
+            scheme,
+            interest=scheme.interest([0.1, 0.2, 0.3]),
+            clock=lambda: NOW,
+            approve=rule,
+        ) as loop:
+            try:
+                published = await loop.publish(
+                    Counts(question="q", events=40, total=100), about=[0.1, 0.2, 0.3]
+                )
+            except QISError:
+                continue
+            released += isinstance(published, qis.Packet)
+    return released
+
+
+async def figures() -> tuple[dict[str, float], dict[str, tuple[str, str]]]:
+    """The figures of the account, and for each fault what it is called and has to be called."""
+    with tempfile.TemporaryDirectory() as folder:
+        named = await happened(Path(folder))
+        spent = double_spend(Path(folder))
+    return {
+        "account_faults": len(named),
+        "account_faults_named": sum(called == word for called, word in named.values()),
+        "budget_double_spend": spent,
+        "released_without_yes": await without_yes(),
+    }, named

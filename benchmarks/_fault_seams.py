@@ -120,6 +120,8 @@ SEAMS: Final = {
     "loop.holding": Seam("qis.transport.memory:MemoryTransport.holding", "memory"),
     "loop.intake": Seam("qis.loop.intake:Intake._next", "memory"),
     "loop.syntheses": Seam("qis.loop.syntheses:Syntheses._until_due", "memory"),
+    "loop.own_packets": Seam("qis.loop.own_packets:OwnPackets._ask", "site", when="opening"),
+    "loop.accounting": Seam("qis.loop.accounting:Accounting._hand_out", "site", when="opening"),
     "loop.clock_watch": Seam("qis.loop.clock_watch:ClockWatch.run", "memory", when="opening"),
     "loop.recovery": Seam("qis.loop.recovery:Recovery.run", "memory", when="opening"),
     "loop.handing_over": Seam("qis.loop.sender:Sender.hand_over", "memory", when="opening"),

@@ -17,125 +17,14 @@ faults are named; two processes spend one budget; and rules that give no clear y
 import argparse
 import asyncio
 import json
-import subprocess
 import sys
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-from _disclosure_fuzz import figures as fuzzed
+sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parent)]
 
-import qis
-from qis.disclosure import Disclosure, EmissionLedger, PrivacyBudget
-from qis.errors import QISError
-from qis.outcomes import Counts
+from _disclosure_fuzz import figures as fuzzed  # noqa: E402  found by the line above
 
-NOW = 1_800_000_000.0
-SPEND = """
-import sys
-from qis.disclosure import PrivacyBudget
-from qis.errors import DisclosureError
-budget = PrivacyBudget(1.0, sys.argv[1])
-print("open", flush=True)
-sys.stdin.readline()
-try:
-    budget.spend(bytes(8), 0.75, now=0.0)
-    print("paid")
-except DisclosureError:
-    print("refused")
-"""
-
-
-def double_spend(folder: Path) -> int:
-    """Payments beyond the first of two processes that have both opened the budget before."""
-    command = [sys.executable, "-c", SPEND, str(folder / "budget.jsonl")]
-    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]  # noqa: S603  our own lines
-    for process in processes:
-        if process.stdout is None or process.stdout.readline() != "open\n":
-            raise RuntimeError("the process did not open the budget")
-    said = [process.communicate("go\n")[0].strip() for process in processes]
-    return max(0, said.count("paid") - 1)
-
-
-def faults(folder: Path) -> dict[str, bool]:
-    """Faults of the files that remember releases, and whether each is named or made harmless."""
-    named: dict[str, bool] = {}
-
-    def ledger(name: str) -> tuple[Path, Disclosure]:
-        path = folder / f"{name}.jsonl"
-        gate = Disclosure.preset("cms", ledger=path)
-        gate.release(Counts(question="q", events=40, total=100), now=NOW)
-        return path, gate
-
-    def is_named(call: Callable[[], object]) -> bool:
-        try:
-            call()
-        except QISError:
-            return True
-        return False
-
-    later = Counts(question="q", events=40, total=101)
-    path, gate = ledger("cut_in_use")
-    path.write_bytes(path.read_bytes()[:-9])
-    named["ledger_cut_in_use"] = is_named(lambda: gate.release(later, now=NOW))
-    path, gate = ledger("deleted_in_use")
-    path.unlink()
-    named["ledger_deleted_in_use"] = is_named(lambda: gate.release(later, now=NOW))
-    path, gate = ledger("shared")
-    other = Disclosure.preset("cms", ledger=path)
-    named["ledger_of_two_processes"] = is_named(lambda: other.release(later, now=NOW))
-    path, _ = ledger("changed")
-    path.write_bytes(path.read_bytes().replace(b'"study"', b'"stud"'))
-    named["ledger_changed"] = is_named(lambda: EmissionLedger(path))
-    path, _ = ledger("cut_before")
-    path.write_bytes(b"")
-    named["ledger_cut_before_opening"] = is_named(
-        lambda: Disclosure.preset("cms", ledger=path).release(later, now=NOW)
-    )
-    path, _ = ledger("deleted_before")
-    path.unlink()
-    named["ledger_deleted_before_opening"] = is_named(
-        lambda: Disclosure.preset("cms", ledger=path).release(later, now=NOW)
-    )
-    budget = PrivacyBudget(1.0, folder / "cut_budget.jsonl")
-    budget.spend(bytes(8), 0.75, now=NOW)
-    (folder / "cut_budget.jsonl").write_bytes(b"")
-    named["budget_cut_in_use"] = is_named(lambda: budget.spend(bytes(8), 0.1, now=NOW))
-    return named
-
-
-async def without_yes() -> int:
-    """Packets that leave although the rule's answer is not `True`."""
-
-    async def awaited(_pending: object) -> object:
-        return "no"
-
-    answers: list[Any] = [
-        lambda _pending, a=a: a for a in ("no", 1, [0], object(), np.True_, False)
-    ]
-    released = 0
-    scheme = qis.VectorScheme(dimensions=3)
-    for rule in (*answers, awaited):
-        network, site = qis.MemoryNetwork(now=NOW), qis.Identity.from_seed(bytes(32))
-        async with qis.SynthesisLoop(
-            site,
-            qis.MemoryTransport(network, site),
-            scheme,
-            interest=scheme.interest([0.1, 0.2, 0.3]),
-            clock=lambda: NOW,
-            approve=rule,
-        ) as loop:
-            try:
-                published = await loop.publish(
-                    Counts(question="q", events=40, total=100), about=[0.1, 0.2, 0.3]
-                )
-            except QISError:
-                continue
-            released += isinstance(published, qis.Packet)
-    return released
+from benchmarks import _account_faults  # noqa: E402
 
 
 def main() -> None:
@@ -149,17 +38,13 @@ def main() -> None:
     sites, attacks = (2_000, 200) if arguments.full else (arguments.sites, arguments.attacks)
     figures: dict[str, float] = {}
     figures.update(fuzzed(sites, attacks))
-    with tempfile.TemporaryDirectory() as folder:
-        figures["budget_double_spend"] = double_spend(Path(folder))
-        named = faults(Path(folder))
-    figures["account_faults"] = len(named)
-    figures["account_faults_named"] = sum(named.values())
-    figures["released_without_yes"] = asyncio.run(without_yes())
+    of_account, faults = asyncio.run(_account_faults.figures())
+    figures.update(of_account)
     if not arguments.json:
         for name, figure in figures.items():
             print(f"{name:45} {figure:g}")
-        for fault, is_told in named.items():
-            print(f"  {fault:43} {'named' if is_told else 'NOT named'}")
+        for fault, (called, word) in faults.items():
+            print(f"  {fault:43} {called or 'nothing'}{'' if called == word else ', NOT ' + word}")
     print(json.dumps(figures))
 
 

@@ -22,6 +22,7 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import qis
+from qis.account import Account
 from qis.evidence.rules import evidence_key
 from qis.loop import Outbox
 from qis.outcomes import Retraction
@@ -52,7 +53,7 @@ class Files:
             "audit": stack.enter_context(
                 qis.AuditLog.open(self.folder / "audit.jsonl", now=time.time())
             ),
-            "disclosure": qis.Disclosure.preset("cms", ledger=self.folder / "ledger.jsonl"),
+            "disclosure": qis.Disclosure.preset("cms"),
         }
 
     def loop(self, parts, **options):
@@ -91,7 +92,10 @@ async def live(files, acknowledge, rng):
             while True:
                 question = rng.choice(QUESTIONS)
                 n = next_n(parts["disclosure"], question)
-                acknowledge("published", await loop.publish(effect(question, n), about=ABOUT))
+                acknowledge(
+                    "published",
+                    await loop.publish(effect(question, n), about=ABOUT, reinstate=True),
+                )
                 if rng.random() < 0.1:
                     acknowledge("published", await loop.retract(question))
                 if rng.random() < 0.3:
@@ -117,14 +121,14 @@ def die_at(count, after, rng):
 
     os.fsync = step(os.fsync)
     os.replace = step(os.replace)
-    real_execute = Outbox._execute
+    real_execute = Account.execute
 
     def execute(self, statement, values=()):
         if statement == "COMMIT":
             return step(real_execute)(self, statement, values)
         return real_execute(self, statement, values)
 
-    Outbox._execute = execute
+    Account.execute = execute
 
 
 def child(files, writing, seed):
@@ -252,7 +256,7 @@ def report(files, parts):
         "emitted": {entry.subject[0]: entry.details["sequence"] for entry in emitted},
         "ledger": [
             emission.digest.hex()
-            for emission in qis.disclosure.EmissionLedger(files.folder / "ledger.jsonl")
+            for emission in qis.disclosure.EmissionLedger(files.folder / "outbox.db")
         ],
         "left_digests": [
             qis.disclosure.ledger.Emission.of(p.outcome, None, at=0.0).digest.hex()
@@ -277,17 +281,9 @@ def integrity(files):
 
 def fatten(files, name):
     """Make one file the largest by far, so that it is the first to meet a limit."""
-    if name == "audit.jsonl":
-        with qis.AuditLog(files.folder / name) as log:
-            for _ in range(20):
-                log.record("configured", now=time.time(), details={"padding": "x" * 50_000})
-    else:
-        ledger = qis.disclosure.EmissionLedger(files.folder / name)
-        people = qis.disclosure.subject_hashes(map(str, range(15_000)), key=bytes(32))
-        emission = qis.disclosure.ledger.Emission.of(
-            qis.Suppressed(question="large"), people, at=time.time()
-        )
-        ledger.note(emission)
+    with qis.AuditLog(files.folder / name) as log:
+        for _ in range(20):
+            log.record("configured", now=time.time(), details={"padding": "x" * 50_000})
     return (files.folder / name).stat().st_size + 1_500
 
 
@@ -316,7 +312,7 @@ async def fill(files, limit):
 def full_disks(files):
     """Sites whose files may not grow beyond a size, which each kind of file meets first once."""
     found = []
-    for case in (4_096, 20_000, 45_000, 90_000, 250_000, "audit.jsonl", "ledger.jsonl"):
+    for case in (4_096, 20_000, 45_000, 90_000, 250_000, "audit.jsonl"):
         site = Files(files.folder / str(case))
         site.folder.mkdir()
         site.network.mkdir()

@@ -92,7 +92,7 @@ def test_a_full_disk_is_said_clearly_and_leaves_nothing_half_written(tmp_path):
         check_kept(case["after"], case["acknowledged"])
         assert case["integrity"] == ["ok", "ok"]
     refused = {Path(case["error"].split(": ")[1]).name for case in cases}
-    assert refused == {"store.db", "outbox.db", "audit.jsonl", "ledger.jsonl"}
+    assert refused == {"store.db", "outbox.db", "audit.jsonl"}
 
 
 @pytest.fixture
