@@ -77,7 +77,7 @@ class Site:
         self.outbox, self.audit = self.data / "outbox.db", self.data / "audit.jsonl"
         self.ledger: Path | None = None
 
-    def loop(self) -> qis.SynthesisLoop:
+    def loop(self, **options: Any) -> qis.SynthesisLoop:
         """The site's loop on its files; `closing` closes them afterwards."""
         identity = qis.Identity.load(self.key)
         self._outbox = Outbox(self.outbox)
@@ -96,6 +96,7 @@ class Site:
             audit=self._audit,
             disclosure=Disclosure.preset("cms", ledger=self.ledger),
             clock=lambda: NOW,
+            **options,
         )
 
     def closing(self) -> None:

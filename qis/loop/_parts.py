@@ -71,7 +71,7 @@ class Parts:
             options.audit,
             options.disclosure.rules.name,
             clock,
-            counter=lambda: outbox.account.counter,
+            account=lambda: (outbox.account.name, outbox.account.counter),
         )
         self.accounting = Accounting(
             outbox,
@@ -153,6 +153,7 @@ class Parts:
             journal=self.journal,
             announcer=announcer,
             arrived=self.signer.notice,
+            arriving=self.accounting.arriving,
             changed=self.syntheses.mark,
             condition=condition,
             clock=clock,
@@ -176,6 +177,7 @@ class Parts:
         """
         options = self._options
         self.accounting.begin()
+        self.accounting.record_arrived(options.store)
         self.journal.configured(
             {
                 "approval": name_of(options.approve),

@@ -7,18 +7,19 @@ nothing leaves.
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from qis.account import AccountFinding
 from qis.account.findings import FINDINGS
 from qis.account.taking_over import relative
 from qis.errors import InputError, StorageDamagedError, StorageError
-from qis.evidence import AuditHead, AuditLog
+from qis.evidence import AuditHead, AuditLog, EvidenceStore
 from qis.health import Condition, HealthState
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
+from qis.packet import Packet
 
 HAND_OUT_S: Final = 3_600.0
 """Seconds between two heads of the audit log that are handed out."""
@@ -128,6 +129,26 @@ class Accounting:
         finally:
             self._hand_out()
 
+    def arriving(self, packets: Sequence[Packet]) -> None:
+        """Note on disk what is about to be stored, so that it gets its line in the log.
+
+        Whatever ends this process before it is recorded, the next one finds it.
+        """
+        if self._audit is not None and self._outbox.path is not None:
+            self._outbox.arriving(packets, since=self._audit.head.count)
+
+    def record_arrived(self, store: EvidenceStore) -> None:
+        """Record what the last process stored and could not record."""
+        since, packets = self._outbox.arrived()
+        if self._audit is None or not packets or "audit_cut" in self._told:
+            return
+        known = {each.subject for each in self._audit.since(since)}
+        missing = [
+            packet for packet in packets if packet.id in store and (packet.id.hex(),) not in known
+        ]
+        self._journal.arrived_before(missing)
+        self._outbox.arriving((), since=0)
+
     def _of_audit(self, audit: AuditLog) -> list[AccountFinding]:
         account = self._outbox.account
         said = account.fact(self._name_of_head())
@@ -145,15 +166,16 @@ class Accounting:
                     text = f"{audit.path} has not come to {head}, which {where} knows of"
                     found.append(_finding("audit_cut", text))
             since = heads[0][1].count if heads else 0
-            counters = [
-                entry.details["account"]
+            told = [
+                entry.details.get("account", ("", 0))
                 for entry in (() if found else audit.since(since))
-                if entry.event == "emitted" and "account" in entry.details
+                if entry.event == "emitted"
             ]
         except StorageDamagedError as error:
             return [_finding("audit_cut", str(error))]
-        if counters and max(counters) > account.counter:
-            text = f"The account has {account.counter} changes, the log knows of {max(counters)}"
+        known = max((counter for name, counter in told if name == account.name), default=0)
+        if known > account.counter:
+            text = f"The account has {account.counter} changes, the log knows of {known}"
             found.append(_finding("audit_ahead", text))
         return found
 

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from itertools import count
 from typing import Final
@@ -44,6 +44,8 @@ class Intake:
         The other parts of the loop.
     arrived
         Called with every packet before it is stored.
+    arriving
+        Called with each batch before it is stored; what it raises keeps the batch out.
     changed
         Called with the id of each study whose evidence may have changed.
     condition
@@ -61,6 +63,7 @@ class Intake:
         journal: Journal,
         announcer: Announcer,
         arrived: Callable[[Packet], None],
+        arriving: Callable[[Sequence[Packet]], None],
         changed: Callable[[bytes], None],
         condition: Condition,
         clock: Callable[[], float],
@@ -70,6 +73,7 @@ class Intake:
         self._journal = journal
         self._announcer = announcer
         self._arrived = arrived
+        self._arriving = arriving
         self._changed = changed
         self._clock = clock
         self._notices = Notices(logging.getLogger("qis.evidence"))
@@ -154,6 +158,7 @@ class Intake:
         with self._guard.item("loop.store") as item:
             for packet in packets:
                 self._arrived(packet)
+            self._arriving(packets)
             admissions = self._store.add_many(packets, now=self._clock())
             arrivals = list(zip(packets, admissions, strict=True))
         if not item.failed:

@@ -32,8 +32,8 @@ class Journal:
         Name of the disclosure preset.
     clock
         Gives Unix seconds.
-    counter
-        Gives the number of changes of the account, which an older copy of it does not have.
+    account
+        Gives the account's name and its number of changes, which an older copy does not have.
 
     """
 
@@ -43,13 +43,13 @@ class Journal:
         rules: str,
         clock: Callable[[], float],
         *,
-        counter: Callable[[], int] = lambda: 0,
+        account: Callable[[], tuple[str, int]] = lambda: ("", 0),
     ) -> None:
         self._audit = audit
         self._rules = rules
         self._clock = clock
         self._used: dict[bytes, tuple[str, frozenset[str]]] = {}
-        self._counter = counter
+        self._account = account
 
     def configured(self, settings: Mapping[str, Any]) -> None:
         """Record that the loop was opened with these settings."""
@@ -150,6 +150,22 @@ class Journal:
             )
         )
 
+    def arrived_before(self, packets: Iterable[Packet]) -> None:
+        """Record packets that an earlier process has stored and could not record."""
+        reason = "stored before, and recorded when the loop was opened again"
+        self._write(
+            *(
+                AuditNote(
+                    "received",
+                    (packet.id.hex(),),
+                    "stored",
+                    reason,
+                    {"issuer": str(packet.issuer), **_about(packet.outcome)},
+                )
+                for packet in packets
+            )
+        )
+
     def used(self, synthesis: Synthesis) -> None:
         """Record a synthesis and the packets that it was made of.
 
@@ -190,7 +206,7 @@ class Journal:
             **_about(packet.outcome),
             "outcome": _digest(packet.outcome),
             "sequence": packet.sequence,
-            "account": self._counter(),
+            "account": list(self._account()),
         }
         return AuditNote("emitted", (packet.id.hex(),), self._rules, reason, details)
 

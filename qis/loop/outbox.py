@@ -405,6 +405,26 @@ class Outbox(OutboxFile):
                 elif raw in done:
                     self._execute("UPDATE aside SET is_answered = 1 WHERE packet = ?", (raw,))
 
+    def arriving(self, packets: Iterable[Packet], *, since: int) -> None:
+        """Note packets that are about to be stored, in place of those before them.
+
+        They are stored first and recorded in the audit log then; a process that ends in between
+        finds here what has no line yet. `since` is the number of entries that the log has.
+        """
+        with self._transaction():
+            self._execute("DELETE FROM arriving")
+            for packet in packets:
+                self._execute(
+                    "INSERT OR IGNORE INTO arriving VALUES (?, ?)", (bytes(packet), str(since))
+                )
+
+    def arrived(self) -> tuple[int, list[Packet]]:
+        """Return the packets of the last `arriving`, and how many entries the log had then."""
+        with self._translated():
+            rows = self._execute("SELECT packet, label FROM arriving").fetchall()
+        since = min((int(label) for _, label in rows), default=0)
+        return since, [self._parsed(raw) for raw, _ in rows]
+
     def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
         """Return at most `most` unsent packets with numbers above `after`, oldest first."""
         if 0 < after >= self._newest:  # the usual case, which must not cost a query

@@ -11,13 +11,13 @@ import sys
 import pytest
 
 import qis
-from benchmarks._account_faults import NOW, SCHEME, Site, called, counts
+from benchmarks._account_faults import ELSEWHERE, NOW, SCHEME, Site, called, counts
 from qis.account import Account
 from qis.account.account import key_witness
 from qis.account.witness import Statement, Witness
 from qis.disclosure import Disclosure, EmissionLedger, PrivacyBudget
 from qis.disclosure.ledger import Emission, line_of
-from qis.errors import AccountError, DisclosureError, InputError, StorageDamagedError
+from qis.errors import AccountError, DisclosureError, InputError, StorageDamagedError, StorageError
 from qis.loop import Outbox
 from qis.outcomes import Counts, Suppressed
 from qis.testing import VirtualClock
@@ -467,3 +467,70 @@ def test_a_witness_says_what_it_was_told(tmp_path):
 def test_a_key_without_a_file_has_no_account_of_its_own():
     with pytest.raises(InputError, match="not loaded from a file"):
         Account.of(qis.Identity.from_seed(bytes(32)))
+
+
+class Told(qis.MemoryStore):
+    """A store that says when something has come."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.has_more = asyncio.Event()
+
+    def add_many(self, packets, *, now):
+        found = super().add_many(packets, now=now)
+        self.has_more.set()
+        return found
+
+
+@pytest.mark.parametrize("ending", ["closed", "killed"])
+def test_what_was_stored_and_not_recorded_gets_its_line_at_the_next_opening(
+    tmp_path, ending, faults
+):
+    """The log's disk fails while packets come in, and the loop ends before it works again."""
+    peer = qis.Identity.from_seed(bytes([9]) * 32)
+
+    async def scenario():
+        site = Site(tmp_path)
+        await site.publish(100)
+        packet = qis.Packet.sign(
+            peer,
+            outcome=counts(400, "from a peer"),
+            fingerprint=SCHEME.fingerprint(ELSEWHERE),
+            issued_at=int(NOW),
+            lifetime_s=86_400,
+            routing_keys=SCHEME.routing_keys(ELSEWHERE),
+        )
+        store = Told(roster=qis.Roster.open())
+        came = asyncio.Event()
+        loop = site.loop(store=store, on_event=lambda e: e.kind == "fault" and came.set())
+        store.has_more.clear()
+        async with loop:
+            if ending == "killed":  # between store and log: nothing of the log is reached
+                loop._parts.journal.received = lambda _: asyncio.current_task().cancel()
+            else:
+                faults.allow("loop.audit", "loop.synthesis")
+                site._audit._require_same_file = full_disk
+            async with qis.DirectoryTransport(site.network, peer, clock=lambda: NOW) as other:
+                await other.publish(packet, SCHEME.routing_keys(ELSEWHERE))
+            async with asyncio.timeout(20):
+                await store.has_more.wait()
+            assert packet.id in store
+            if ending == "closed":
+                await came.wait()
+                assert "unrecorded" in {reason.code for reason in loop.health.reasons}
+        site.closing()
+        loop = site.loop(store=store)
+        async with loop:
+            entries = [e for e in site._audit.entries() if e.subject == (packet.id.hex(),)]
+            assert [(e.event, e.rule) for e in entries] == [("received", "stored")]
+        site.closing()
+        loop = site.loop(store=store)
+        async with loop:  # and one line only
+            entries = [e for e in site._audit.entries() if e.subject == (packet.id.hex(),)]
+            assert len(entries) == 1
+        site.closing()
+
+    def full_disk():
+        raise StorageError("the disk is full")
+
+    asyncio.run(scenario())
