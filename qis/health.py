@@ -21,7 +21,15 @@ _log = logging.getLogger("qis.health")
 
 
 class HealthState(Enum):
-    """The state of a part, from best to worst."""
+    """The state of a part, from best to worst.
+
+    Examples
+    --------
+    >>> import qis
+    >>> [state.value for state in qis.HealthState]
+    ['ok', 'degraded', 'cut off', 'closed']
+
+    """
 
     OK = "ok"
     DEGRADED = "degraded"
@@ -57,7 +65,18 @@ class HealthReason:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Health:
-    """A state, the reasons for it (worst first), and since when (Unix seconds)."""
+    """A state, the reasons for it (worst first), and since when (Unix seconds).
+
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> loop.health.state.value, loop.health.reasons
+    ('closed', ())
+
+    """
 
     state: HealthState
     since: float

@@ -38,6 +38,15 @@ class Issuer:
     InputError
         If it is not 32 bytes.
 
+    Examples
+    --------
+    >>> import qis
+    >>> issuer = qis.Identity.from_seed(bytes(32)).issuer
+    >>> qis.Issuer(bytes(issuer)) == issuer
+    True
+    >>> str(issuer)[:16]
+    '3b6a27bcceb6a42d'
+
     """
 
     key: bytes
@@ -63,7 +72,16 @@ def issuer_of(key: bytes) -> Issuer:
 
 
 class Identity:
-    """A site's signing key. Keep it secret, back it up, and use it on one machine at a time."""
+    """A site's signing key. Keep it secret, back it up, and use it on one machine at a time.
+
+    Examples
+    --------
+    >>> import qis
+    >>> site = qis.Identity.generate()  # from_seed() makes the same key each time, for tests
+    >>> len(site.issuer.key)
+    32
+
+    """
 
     __slots__ = ("_secret", "issuer", "path")
 

@@ -33,6 +33,13 @@ class Fingerprint:
     InputError
         If a field is not `bytes` of its size.
 
+    Examples
+    --------
+    >>> import qis
+    >>> fingerprint = qis.VectorScheme(dimensions=3).fingerprint([0.2, -1.0, 0.7])
+    >>> len(fingerprint.sketch), len(fingerprint.scheme_id)
+    (32, 8)
+
     """
 
     sketch: bytes

@@ -47,6 +47,14 @@ class Interest:
         If a key or study id is not 8 bytes, there are too many, or `min_similarity` is not in
         [0, 1].
 
+    Examples
+    --------
+    >>> import qis
+    >>> scheme = qis.VectorScheme(dimensions=3)
+    >>> interest = scheme.interest([0.2, -1.0, 0.7], min_similarity=0.8)
+    >>> len(interest.routing_keys)
+    24
+
     """
 
     fingerprint: Fingerprint

@@ -42,6 +42,12 @@ class Account:
     StorageError
         If the disk refuses.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Account()  # in memory; with a path it is a file that survives
+    <Account in memory, open>
+
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:

@@ -60,6 +60,14 @@ class Disclosure:
         Patterns of texts that are warned of in question and cohort
         (`qis.disclosure.identifiers.PATTERNS`); an empty mapping turns it off.
 
+    Examples
+    --------
+    >>> import qis
+    >>> disclosure = qis.Disclosure.preset("cms")
+    >>> small = qis.Counts(question="q", events=3, total=40)
+    >>> disclosure.preview(small).refusal != ""  # 3 people of 40 are too few to be shown
+    True
+
     """
 
     @checked

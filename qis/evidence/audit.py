@@ -69,6 +69,16 @@ class AuditLog:
     StorageDamagedError
         If its last whole line is no entry.
 
+    Examples
+    --------
+    >>> import qis, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> with qis.AuditLog.open(f"{folder.name}/audit.log", now=1_800_000_000) as log:
+    ...     entry = log.record("configured", now=1_800_000_000, reason="by hand")
+    ...     [entry.event for entry in log.entries()]
+    ['configured']
+    >>> folder.cleanup()
+
     """
 
     def __init__(

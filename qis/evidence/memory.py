@@ -28,6 +28,23 @@ class MemoryStore(EvidenceStore):
     capacity
         Most packets held; one takes some 3 kB.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> packet = qis.Packet.sign(
+    ...     key,
+    ...     outcome=qis.Counts(question="a vs b | death", events=3, total=20),
+    ...     fingerprint=qis.VectorScheme(dimensions=2).fingerprint([0.5, -1.0]),
+    ...     issued_at=1_800_000_000,
+    ...     lifetime_s=86_400,
+    ... )
+    >>> store = qis.MemoryStore(roster=qis.Roster.open())
+    >>> store.add(packet, now=1_800_000_000).kept
+    True
+    >>> len(store.evidence("a vs b | death", now=1_800_000_000))
+    1
+
     """
 
     def __init__(self, *, roster: Roster, capacity: int = 100_000) -> None:

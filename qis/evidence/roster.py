@@ -37,6 +37,18 @@ class SiteKey:
     revoked
         Nothing that the key ever signed is believed, since whoever has it can sign with any date.
 
+    Examples
+    --------
+    >>> import qis
+    >>> old, new = (qis.Identity.from_seed(bytes([n]) * 32).issuer for n in (1, 2))
+    >>> site = qis.Site(
+    ...     name="Ulm",
+    ...     keys=(
+    ...         qis.SiteKey(issuer=old, valid_until=1_800_000_000),
+    ...         qis.SiteKey(issuer=new, valid_from=1_800_000_000),
+    ...     ),
+    ... )
+
     """
 
     issuer: Issuer
@@ -81,6 +93,13 @@ class Site:
         Ids of the studies that it is enrolled in; `None`: in all.
     shares_patients_with
         Names of the sites that may hold the same people (a registry and its hospitals).
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> qis.Site.of("Ulm", key.issuer).name
+    'Ulm'
 
     """
 
@@ -139,6 +158,14 @@ class Roster:
     InputError
         If two sites have one name, two keys one 8-byte tag, or a site shares patients with an
         unknown one.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> roster = qis.Roster((qis.Site.of("Ulm", key.issuer),))
+    >>> roster.name_of(key.issuer)
+    'Ulm'
 
     """
 

@@ -78,6 +78,18 @@ class RosterFile:
     StorageDamagedError
         If the memory is not what was written.
 
+    Examples
+    --------
+    >>> import pathlib, tempfile, qis
+    >>> folder, key = tempfile.TemporaryDirectory(), qis.Identity.from_seed(bytes(32))
+    >>> file = pathlib.Path(folder.name) / "roster.toml"
+    >>> lines = ("[[site]]", 'name = "Ulm"', "[[site.key]]", f'issuer = "{key.issuer}"')
+    >>> file.write_text(chr(10).join(lines)) > 0
+    True
+    >>> [site.name for site in qis.RosterFile(file).roster.sites]
+    ['Ulm']
+    >>> folder.cleanup()
+
     """
 
     def __init__(
@@ -184,7 +196,23 @@ def _beside(path: Path, suffix: str) -> Path:
 
 
 def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
-    """Add a coordinator's signature of a roster file to the file beside it."""
+    """Add a coordinator's signature of a roster file to the file beside it.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile, qis
+    >>> folder, key = tempfile.TemporaryDirectory(), qis.Identity.from_seed(bytes(32))
+    >>> file = pathlib.Path(folder.name) / "roster.toml"
+    >>> lines = ["version = 1", "[[site]]", 'name = "Ulm"']
+    >>> lines += ["[[site.key]]", f'issuer = "{key.issuer}"']
+    >>> file.write_text(chr(10).join(lines)) > 0
+    True
+    >>> qis.sign_roster(file, key)
+    >>> qis.RosterFile(file, coordinators=[key.issuer], needed=1).version
+    1
+    >>> folder.cleanup()
+
+    """
     file = Path(path)
     data = read_bytes(file)
     _parsed(file, data)  # nobody signs what is no roster

@@ -46,6 +46,22 @@ class Admission(Enum):
 
     `kept` tells whether the store holds the packet now, `changes_evidence` whether what counts may
     have changed, so that syntheses of the study are due.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> packet = qis.Packet.sign(
+    ...     key,
+    ...     outcome=qis.Counts(question="a vs b | death", events=3, total=20),
+    ...     fingerprint=qis.VectorScheme(dimensions=2).fingerprint([0.5, -1.0]),
+    ...     issued_at=1_800_000_000,
+    ...     lifetime_s=86_400,
+    ... )
+    >>> store = qis.MemoryStore(roster=qis.Roster.open())
+    >>> [store.add(packet, now=1_800_000_000).name for _ in range(2)]
+    ['ACCEPTED', 'DUPLICATE']
+
     """
 
     ACCEPTED = ("accepted", "The packet decides for its issuer, study and cohort.")

@@ -65,6 +65,16 @@ class SQLiteStore(EvidenceStore):
     StorageDamagedError
         If the file is damaged or is something else; it is left as it is.
 
+    Examples
+    --------
+    >>> import qis, tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> store = qis.SQLiteStore(f"{folder.name}/evidence.db", roster=qis.Roster.open())
+    >>> store
+    <SQLiteStore of 0 packets>
+    >>> store.close()
+    >>> folder.cleanup()
+
     """
 
     @checked

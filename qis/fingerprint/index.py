@@ -52,6 +52,16 @@ class FingerprintIndex:
     scheme
         The scheme whose fingerprints it holds.
 
+    Examples
+    --------
+    >>> import qis
+    >>> scheme = qis.VectorScheme(dimensions=3)
+    >>> index = qis.FingerprintIndex(scheme)
+    >>> index.add(scheme.fingerprints([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.1, 0.0]]))
+    range(0, 3)
+    >>> [found.position for found in index.search(scheme.fingerprint([1.0, 0.0, 0.0]), k=2)]
+    [0, 2]
+
     """
 
     @checked

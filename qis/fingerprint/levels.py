@@ -47,6 +47,12 @@ class LoadBudget:
     InputError
         If a number is out of range.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.LoadBudget().budget > 0.0
+    True
+
     """
 
     budget: float = 1.5
@@ -95,6 +101,12 @@ class Everything:
     ------
     InputError
         If there are more.
+
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Everything(sites=12).sites
+    12
 
     """
 

@@ -59,6 +59,14 @@ class SetScheme(FieldScheme[Iterable[str]]):
     InputError
         If a parameter is out of range.
 
+    Examples
+    --------
+    >>> import qis
+    >>> scheme = qis.SetScheme()
+    >>> one, other = scheme.fingerprint({"fever", "cough"}), scheme.fingerprint({"fever", "rash"})
+    >>> 0.0 < scheme.similarity(one, other) < 1.0
+    True
+
     """
 
     field_bits = _FIELD_BITS

@@ -46,6 +46,14 @@ class VectorScheme(FieldScheme[Vector]):
     InputError
         If a parameter is out of range.
 
+    Examples
+    --------
+    >>> import qis
+    >>> scheme = qis.VectorScheme(dimensions=3)
+    >>> a, b = scheme.fingerprint([0.2, -1.0, 0.7]), scheme.fingerprint([0.2, -1.1, 0.7])
+    >>> scheme.similarity(a, b) > 0.9
+    True
+
     """
 
     field_bits = 1

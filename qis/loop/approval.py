@@ -92,6 +92,19 @@ class Pending:
         The packet as it would have left when it was submitted, every field in words. Times and
         sequence are set anew at the release.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> import asyncio
+    >>> async def main() -> tuple[qis.Pending, ...]:
+    ...     async with loop:
+    ...         return loop.waiting()
+    >>> asyncio.run(main())
+    ()
+
     """
 
     id: str

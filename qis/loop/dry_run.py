@@ -26,6 +26,21 @@ class DryRun:
     preview
         Whether the disclosure rules let it leave, and what the known attacks find.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> small = qis.Counts(question="q", events=3, total=40)
+    >>> import asyncio
+    >>> async def main() -> qis.DryRun:
+    ...     async with loop:
+    ...         return loop.dry_run(small, about=[1.0, 2.0])
+    >>> dry = asyncio.run(main())
+    >>> len(dry.data), dry.preview.refusal != ""
+    (512, True)
+
     """
 
     data: bytes

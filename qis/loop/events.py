@@ -97,6 +97,17 @@ class Event:
     count
         With the same: how often it has happened. It is told at the 1st, 10th, 100th … time.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> def show(event: qis.Event) -> None:
+    ...     print(event.kind, event.reason)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(
+    ...     key, transport, scheme, interest=scheme.interest([1.0, 2.0]), on_event=show
+    ... )
+
     """
 
     kind: EventKind
@@ -140,6 +151,16 @@ class LoopStatistics:
     `admissions` counts the packets that arrived by the store's verdict; `refused` the outcomes
     kept back here by rule; `failures` the syntheses that raised, by the name of the error; `events`
     all events by kind; `callback_failures` the errors that `on_event` raised.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> loop.statistics.published
+    0
+
     """
 
     published: int = 0

@@ -103,6 +103,13 @@ class Outbox(OutboxFile):
     StorageDamagedError
         If the file is damaged or no outbox; it is left as it is.
 
+    Examples
+    --------
+    >>> import qis
+    >>> with qis.Outbox() as outbox:  # in memory; with a path it survives the process
+    ...     outbox
+    <Outbox the outbox in memory, 0 of 10000 unsent>
+
     """
 
     def __init__(

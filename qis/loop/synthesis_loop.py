@@ -117,6 +117,15 @@ class SynthesisLoop(Lifecycle):
         On opening, if an interest may not be registered elsewhere, or the disclosure rules rest on
         an agreement and the roster is open.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> loop  # opened by ``async with``
+    <SynthesisLoop of 3b6a27bcceb6a42d, closed, 1 interests, <MemoryStore of 0 packets>>
+
     """
 
     @checked

@@ -54,6 +54,13 @@ class Anchor(Outcome):
     OutcomeTooLargeError
         If there are more than 14 coefficients.
 
+    Examples
+    --------
+    >>> import qis
+    >>> anchor = qis.Anchor(question="death | age", model="logistic", coefficients=(-2.0, 0.5))
+    >>> len(anchor.anchor_id)
+    8
+
     """
 
     kind: ClassVar[int] = 7

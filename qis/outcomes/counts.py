@@ -78,6 +78,15 @@ class Counts(Outcome):
         If a count is negative, there are more events than people (without person-time), or the
         two arms are not both complete.
 
+    Examples
+    --------
+    >>> import qis
+    >>> counts = qis.Counts(
+    ...     question="a vs b | death", events=3, total=40, control_events=9, control_total=41
+    ... )
+    >>> counts.measure, counts.n, counts.all_events
+    ('OR', 81, 12)
+
     """
 
     kind: ClassVar[int] = 2

@@ -62,6 +62,15 @@ class Derived(Outcome):
     InputError
         If a number is not finite or outside the measure's bounds.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Derived(
+    ...     question="a vs b | death", measure="OR", model="fixed", estimate=-0.3,
+    ...     standard_error=0.1, sites=4,
+    ... ).sites
+    4
+
     """
 
     kind: ClassVar[int] = 8

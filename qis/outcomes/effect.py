@@ -52,6 +52,15 @@ class Effect(Outcome):
     InputError
         If a number is not finite or outside the measure's bounds.
 
+    Examples
+    --------
+    >>> import qis
+    >>> effect = qis.Effect.from_ratio(
+    ...     question="a vs b | death", measure="OR", ratio=0.5, lower=0.25, upper=1.0, n=200
+    ... )
+    >>> round(effect.estimate, 3), round(effect.standard_error, 3)
+    (-0.693, 0.354)
+
     """
 
     kind: ClassVar[int] = 1

@@ -79,6 +79,14 @@ class Moments(Outcome):
     InputError
         If a number is not finite or out of range, or an arm is not complete.
 
+    Examples
+    --------
+    >>> import qis
+    >>> drug, none = [5.0, 7.0, 9.0], [4.0, 6.0, 5.0]
+    >>> moments = qis.Moments.from_values(drug, control=none, question="score")
+    >>> moments.measure, moments.mean, moments.ss
+    ('MD', 7.0, 8.0)
+
     """
 
     kind: ClassVar[int] = 3

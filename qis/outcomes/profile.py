@@ -100,6 +100,18 @@ class LikelihoodProfile(Outcome):
     InputError
         If a number is not finite or out of range, or the curve has no such shape.
 
+    Examples
+    --------
+    >>> import qis
+    >>> profile = qis.LikelihoodProfile.from_survival(
+    ...     question="a vs b | death",
+    ...     times=[5.0, 8.0, 3.0, 9.0],
+    ...     events=[True, False, True, True],
+    ...     treated=[True, True, False, False],
+    ... )
+    >>> profile.measure, profile.n, profile.events
+    ('HR', 4, 3)
+
     """
 
     kind: ClassVar[int] = 4

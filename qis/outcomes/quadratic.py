@@ -98,6 +98,18 @@ class QuadraticLikelihood(FromModels):
     InputError
         If numbers are out of range or not in the one form that travels.
 
+    Examples
+    --------
+    >>> import qis
+    >>> model = qis.QuadraticLikelihood.from_logistic(
+    ...     question="death | age",
+    ...     features=[[1, 0.1], [1, 0.4], [1, 0.8], [1, 0.2]],
+    ...     labels=[0, 0, 1, 1],
+    ...     anchor=[0.0, 0.0],
+    ... )
+    >>> model.n, model.information.shape
+    (4, (2, 2))
+
     """
 
     kind: ClassVar[int] = 5

@@ -51,6 +51,12 @@ class Record(Outcome):
     OutcomeTooLargeError
         If the map takes more bytes than question and cohort leave.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Record(question="case | gene", content={"gene": "CYBB", "count": 2}).content["gene"]
+    'CYBB'
+
     """
 
     kind: ClassVar[int] = 6

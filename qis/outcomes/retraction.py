@@ -43,6 +43,12 @@ class Retraction(Outcome):
     InputError
         If the reason is unknown.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Retraction(question="a vs b | death", reason="error").reason
+    'error'
+
     """
 
     kind: ClassVar[int] = 9

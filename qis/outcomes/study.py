@@ -79,6 +79,13 @@ class Study:
     InputError
         If a field has the wrong type or is out of range.
 
+    Examples
+    --------
+    >>> import qis
+    >>> study = qis.Study(question="a vs b | death", measure="OR", model="random")
+    >>> len(study.id), study == qis.Study(question="a vs b | death", measure="OR", model="random")
+    (8, True)
+
     """
 
     question: str

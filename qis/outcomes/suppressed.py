@@ -14,7 +14,15 @@ from qis.outcomes._base import Outcome, common_fields
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suppressed(Outcome):
-    """Says that the site has an outcome under this study and cohort, and keeps it back."""
+    """Says that the site has an outcome under this study and cohort, and keeps it back.
+
+    Examples
+    --------
+    >>> import qis
+    >>> qis.Suppressed(question="a vs b | death").kind
+    10
+
+    """
 
     kind: ClassVar[int] = 10
 

@@ -123,6 +123,25 @@ def read_packets(path: str | PathLike[str]) -> PacketFile:
     StorageError
         If the file is missing or cannot be read.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> packet = qis.Packet.sign(
+    ...     key,
+    ...     outcome=qis.Counts(question="a vs b | death", events=3, total=20),
+    ...     fingerprint=qis.VectorScheme(dimensions=2).fingerprint([0.5, -1.0]),
+    ...     issued_at=1_800_000_000,
+    ...     lifetime_s=86_400,
+    ... )
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> qis.write_packets(f"{folder.name}/packets", [packet])
+    1
+    >>> list(qis.read_packets(f"{folder.name}/packets")) == [packet]
+    True
+    >>> folder.cleanup()
+
     """
     return PacketFile(path)
 
@@ -153,6 +172,23 @@ def write_packets(
         If the file to append to ends in a torn packet: copy what `read_packets` gives first.
     StorageError
         If a new file exists already, or it cannot be written.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> packet = qis.Packet.sign(
+    ...     key,
+    ...     outcome=qis.Counts(question="a vs b | death", events=3, total=20),
+    ...     fingerprint=qis.VectorScheme(dimensions=2).fingerprint([0.5, -1.0]),
+    ...     issued_at=1_800_000_000,
+    ...     lifetime_s=86_400,
+    ... )
+    >>> import tempfile
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> qis.write_packets(f"{folder.name}/packets", [packet])
+    1
+    >>> folder.cleanup()
 
     """
     count = 0

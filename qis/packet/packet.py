@@ -57,6 +57,25 @@ class Packet:
     """A signed outcome. One that exists is valid: it was signed here, or it was verified.
 
     Made by `sign` or `parse`. Equality and hash go by `id`; `bytes(packet)` is what travels.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> packet = qis.Packet.sign(
+    ...     key,
+    ...     outcome=qis.Counts(question="a vs b | death", events=3, total=20),
+    ...     fingerprint=qis.VectorScheme(dimensions=2).fingerprint([0.5, -1.0]),
+    ...     issued_at=1_800_000_000,
+    ...     lifetime_s=86_400,
+    ... )
+    >>> len(bytes(packet)), qis.Packet.parse(bytes(packet)) == packet
+    (512, True)
+    >>> qis.Packet.parse(bytes(packet)[:-1] + b"x")  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+        ...
+    qis.errors.SignatureError: the signature is not the issuer's over these bytes: ...
+
     """
 
     __slots__ = (

@@ -39,8 +39,8 @@ class Picture:
     >>> table = {"site": ["A", "B"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
     >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
     >>> picture = qis.synthesise(table, study=study).forest_plot()
-    >>> picture
-    <Picture of 'drug vs none | death', 576 × 214>
+    >>> picture  # doctest: +ELLIPSIS
+    <Picture of 'Forest plot: drug vs none | death', ...>
 
     """
 

@@ -76,6 +76,32 @@ def open_site(
     StorageError
         If a file cannot be opened, or another process has it open.
 
+    Examples
+    --------
+    >>> import asyncio, pathlib, tempfile, qis
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> home, key = pathlib.Path(folder.name), qis.Identity.generate()
+    >>> key.save(home / "key.pem")
+    >>> files = {
+    ...     "roster.toml": f'[[site]]#name = "Ulm"#[[site.key]]#issuer = "{key.issuer}"',
+    ...     "scheme.secret": "00" * 31 + "01",
+    ...     "site.toml": (
+    ...         '[identity]#file = "key.pem"#[roster]#file = "roster.toml"#'
+    ...         '[scheme]#kind = "vector"#dimensions = 2#secret_file = "scheme.secret"#'
+    ...         '[interest]#features = [0.5, -1.0]#people = 0#'
+    ...         '[transport]#kind = "directory"#path = "exchange"'
+    ...     ),
+    ... }
+    >>> for name, text in files.items():
+    ...     size = (home / name).write_text(text.replace("#", chr(10)))
+    >>> (home / "scheme.secret").chmod(0o600)
+    >>> async def main() -> str:
+    ...     async with qis.open_site(home / "site.toml") as site:
+    ...         return site.health.state.value
+    >>> asyncio.run(main())
+    'ok'
+    >>> folder.cleanup()
+
     """
     site = read(Path(path), _TABLES)
     roster = parts.roster_of(site)

@@ -31,6 +31,17 @@ class AbsoluteEffect(HasTable):
     level
         Coverage of the intervals.
 
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.synthesis import absolute_effect
+    >>> counts = qis.Counts(
+    ...     question="q", events=30, total=400, control_events=60, control_total=410
+    ... )
+    >>> effect = absolute_effect(qis.pool_profiles([counts]), baseline_risk=0.15)
+    >>> round(effect.risk_difference, 2)
+    -0.07
+
     """
 
     baseline_risk: float
@@ -70,6 +81,17 @@ def absolute_effect(pooled: Synthesis | PooledProfiles, *, baseline_risk: float)
         that the risk ratio gives risks above 1.
     NoEstimateError
         If there is no estimate.
+
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.synthesis import absolute_effect
+    >>> counts = qis.Counts(
+    ...     question="q", events=30, total=400, control_events=60, control_total=410
+    ... )
+    >>> effect = absolute_effect(qis.pool_profiles([counts]), baseline_risk=0.15)
+    >>> round(effect.risk_difference, 2)
+    -0.07
 
     """
     result = pooled.chosen if isinstance(pooled, Synthesis) else pooled

@@ -32,6 +32,13 @@ class EggerTest(HasTable):
     df
         Degrees of freedom, k - 2.
 
+    Examples
+    --------
+    >>> from qis.synthesis import egger_test
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> 0.0 < egger_test(estimates, standard_errors).pval < 1.0
+    True
+
     """
 
     slope: float
@@ -63,6 +70,13 @@ def egger_test(estimates: ArrayLike, standard_errors: ArrayLike) -> EggerTest:
     InputError
         With fewer than three sites, if all standard errors are equal, or if the estimates lie on
         one line exactly.
+
+    Examples
+    --------
+    >>> from qis.synthesis import egger_test
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> egger_test(estimates, standard_errors).df
+    3
 
     """
     sites = check_sites(estimates, standard_errors)

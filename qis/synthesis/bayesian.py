@@ -59,6 +59,13 @@ class Marginal(HasTable):
     interval
         Central interval, at the posterior's `level`.
 
+    Examples
+    --------
+    >>> import qis
+    >>> tau = qis.bayes([-0.5, -0.1, -0.3], [0.2, 0.2, 0.1]).tau
+    >>> 0.0 <= tau.interval[0] < tau.median < tau.interval[1]
+    True
+
     """
 
     mean: float
@@ -87,6 +94,13 @@ class Posterior(HasTable):
         Probability inside the intervals.
     tau_prior, tau_scale, mean_prior, mean_scale
         The priors: `mean_scale` is None for a flat one, else that of N(mean_prior, mean_scale²).
+
+    Examples
+    --------
+    >>> import qis
+    >>> posterior = qis.bayes([-0.5, -0.1, -0.3], [0.2, 0.2, 0.1])
+    >>> posterior.interval[0] < posterior.median < posterior.interval[1]
+    True
 
     """
 
@@ -171,6 +185,13 @@ def bayes(
     ------
     InputError
         If a number is not finite, a scale or standard error not positive, or an option unknown.
+
+    Examples
+    --------
+    >>> import qis
+    >>> posterior = qis.bayes([-0.5, -0.1, -0.3], [0.2, 0.2, 0.1], tau_scale=0.5)
+    >>> round(posterior.median, 1)
+    -0.3
 
     """
     found = _integrated(

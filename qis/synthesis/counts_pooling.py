@@ -42,6 +42,13 @@ class PooledCounts(HasTable):
     level
         Coverage aimed at.
 
+    Examples
+    --------
+    >>> from qis.synthesis import mantel_haenszel
+    >>> pooled = mantel_haenszel([3, 4], [40, 50], [9, 8], [41, 52])
+    >>> pooled.interval[0] < pooled.estimate < pooled.interval[1]
+    True
+
     """
 
     measure: str
@@ -95,6 +102,13 @@ def peto(
     NoEstimateError
         If no table is informative (none has both events and non-events).
 
+    Examples
+    --------
+    >>> from qis.synthesis import peto
+    >>> pooled = peto([3, 4], [40, 50], [9, 8], [41, 52])
+    >>> pooled.estimate < 0.0
+    True
+
     """
     level = check_level(level)
     tables = _check_tables(events, totals, control_events, control_totals)
@@ -139,6 +153,13 @@ def mantel_haenszel(
         measure is unknown.
     NoEstimateError
         If the estimate or its standard error would be zero over zero, or infinite.
+
+    Examples
+    --------
+    >>> from qis.synthesis import mantel_haenszel
+    >>> pooled = mantel_haenszel([3, 4], [40, 50], [9, 8], [41, 52])
+    >>> pooled.estimate < 0.0
+    True
 
     """
     check_choice(measure, "measure", tuple(_MEASURES))

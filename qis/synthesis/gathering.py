@@ -41,7 +41,18 @@ _OF_A_COMMON_EFFECT: Final = (
 
 
 class LeftOut(NamedTuple):
-    """A packet that is not in the synthesis."""
+    """A packet that is not in the synthesis.
+
+    Examples
+    --------
+    >>> import qis
+    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    >>> synthesis = qis.synthesise(table, study=study)
+    >>> synthesis.excluded
+    ()
+
+    """
 
     packet: Packet
     site: str | None

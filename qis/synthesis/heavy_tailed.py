@@ -47,6 +47,13 @@ class HeavyTailed(HasTable):
     k
         Number of sites.
 
+    Examples
+    --------
+    >>> from qis.synthesis import heavy_tailed
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> -0.2 < heavy_tailed(estimates, standard_errors).median < 0.4
+    True
+
     """
 
     mean: float
@@ -113,6 +120,13 @@ def heavy_tailed(
     InputError
         If a number is out of range, or the estimates contradict the prior so much that the
         integrals cannot be computed.
+
+    Examples
+    --------
+    >>> from qis.synthesis import heavy_tailed
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> -0.2 < heavy_tailed(estimates, standard_errors).median < 0.4
+    True
 
     """
     level = check_level(level)

@@ -81,6 +81,13 @@ class KeptSites:
 
     It changes how long a synthesis takes and no number in it. At most 32 MiB are kept from one
     synthesis to the next: a few thousand sites; of more, each synthesis computes all again.
+
+    Examples
+    --------
+    >>> from qis.synthesis import KeptSites
+    >>> KeptSites()
+    <KeptSites of 0 sites>
+
     """
 
     def __init__(self) -> None:

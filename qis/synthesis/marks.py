@@ -4,7 +4,15 @@ from enum import StrEnum
 
 
 class Mark(StrEnum):
-    """A reason for caution about a pooled result, each also in words in its `note`."""
+    """A reason for caution about a pooled result, each also in words in its `note`.
+
+    Examples
+    --------
+    >>> from qis.synthesis import Mark
+    >>> Mark.EXTRAPOLATED.value
+    'extrapolated'
+
+    """
 
     EXTRAPOLATED = "extrapolated"
     """A pooled value lies where a site's curve was not sampled, and could be wrong by more than a

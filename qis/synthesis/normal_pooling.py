@@ -70,6 +70,13 @@ class Pooled(HasTable):
     level
         Coverage aimed at, in (0, 1).
 
+    Examples
+    --------
+    >>> import qis
+    >>> pooled = qis.inverse_variance([-0.5, -0.1, -0.3], [0.2, 0.2, 0.1], tau2="FE")
+    >>> round(pooled.estimate, 2), round(pooled.q, 2), pooled.df
+    (-0.3, 2.0, 2)
+
     """
 
     estimate: float
@@ -261,6 +268,13 @@ def inverse_variance(
     ------
     InputError
         If a number is not finite, a standard error not positive, or an option unknown.
+
+    Examples
+    --------
+    >>> import qis
+    >>> pooled = qis.inverse_variance([-0.5, -0.1, -0.3], [0.2, 0.2, 0.1], tau2="REML")
+    >>> round(pooled.estimate, 2), round(pooled.interval[0], 2), round(pooled.interval[1], 2)
+    (-0.3, -0.46, -0.14)
 
     """
     check_choice(tau2, "tau2", TAU2_METHODS)

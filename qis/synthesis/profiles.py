@@ -64,6 +64,15 @@ class PooledProfiles(HasTable):
     marks
         Reasons for caution about the numbers.
 
+    Examples
+    --------
+    >>> import qis
+    >>> counts = qis.Counts(
+    ...     question="q", events=30, total=400, control_events=60, control_total=410
+    ... )
+    >>> qis.pool_profiles([counts]).informative
+    (0,)
+
     """
 
     measure: str
@@ -114,6 +123,17 @@ def pool_profiles(
         tau_scale was given.
     IncompatibleEvidenceError
         If studies or measures differ.
+
+    Examples
+    --------
+    >>> import qis
+    >>> sites = [
+    ...     qis.Counts(question="q", events=3, total=40, control_events=9, control_total=41),
+    ...     qis.Counts(question="q", events=0, total=11, control_events=2, control_total=12),
+    ... ]
+    >>> pooled = qis.pool_profiles(sites, model="fixed")
+    >>> pooled.measure, round(pooled.estimate, 1)
+    ('OR', -1.4)
 
     """
     check_choice(model, "model", ("fixed", "random"))

@@ -44,6 +44,17 @@ class CombinedQuadratics(HasTable):
     sites
         Number of outcomes.
 
+    Examples
+    --------
+    >>> import qis
+    >>> point, x, y = [0.0, 0.0], [[1, 0.1], [1, 0.4], [1, 0.8], [1, 0.2]], [0, 1, 1, 0]
+    >>> anchor = qis.Anchor(question="death | age", model="logistic", coefficients=tuple(point))
+    >>> model = qis.QuadraticLikelihood.from_logistic(
+    ...     question="death | age", features=x, labels=y, anchor=point
+    ... )
+    >>> qis.combine_quadratics([model], anchors={model.anchor_id: point}).coefficients.shape
+    (2,)
+
     """
 
     model: str
@@ -93,6 +104,18 @@ def combine_quadratics(
         If studies, models or numbers of coefficients differ.
     NoEstimateError
         If the data of all sites together do not determine the coefficients and there is no ridge.
+
+    Examples
+    --------
+    >>> import qis
+    >>> point, x, y = [0.0, 0.0], [[1, 0.1], [1, 0.4], [1, 0.8], [1, 0.2]], [0, 1, 1, 0]
+    >>> anchor = qis.Anchor(question="death | age", model="logistic", coefficients=tuple(point))
+    >>> model = qis.QuadraticLikelihood.from_logistic(
+    ...     question="death | age", features=x, labels=y, anchor=point
+    ... )
+    >>> combined = qis.combine_quadratics([model], anchors={model.anchor_id: point})
+    >>> combined.coefficients.shape, combined.covariance.shape
+    ((2,), (2, 2))
 
     """
     _check_alike(outcomes)
@@ -164,6 +187,18 @@ def next_anchor(
     ------
     InputError
         If there is no coefficient at `intercept`.
+
+    Examples
+    --------
+    >>> import qis
+    >>> point, x, y = [0.0, 0.0], [[1, 0.1], [1, 0.4], [1, 0.8], [1, 0.2]], [0, 1, 1, 0]
+    >>> anchor = qis.Anchor(question="death | age", model="logistic", coefficients=tuple(point))
+    >>> model = qis.QuadraticLikelihood.from_logistic(
+    ...     question="death | age", features=x, labels=y, anchor=point
+    ... )
+    >>> combined = qis.combine_quadratics([model], anchors={model.anchor_id: point})
+    >>> len(qis.next_anchor(combined, question="death | age").coefficients)
+    2
 
     """
     coefficients = combined.coefficients

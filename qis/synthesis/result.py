@@ -40,6 +40,15 @@ class SiteResult:
     is_informative
         True if its evidence depends on the effect at all.
 
+    Examples
+    --------
+    >>> import qis
+    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    >>> synthesis = qis.synthesise(table, study=study)
+    >>> [site.name for site in synthesis.sites]
+    ['Bern', 'Ulm']
+
     """
 
     name: str
@@ -53,7 +62,18 @@ class SiteResult:
 
 
 class Reach(NamedTuple):
-    """How many sites, and pairs of sites, a synthesis brings together."""
+    """How many sites, and pairs of sites, a synthesis brings together.
+
+    Examples
+    --------
+    >>> import qis
+    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    >>> synthesis = qis.synthesise(table, study=study)
+    >>> synthesis.reach.pairs
+    1
+
+    """
 
     sites: int
     """Sites that count."""
@@ -119,6 +139,17 @@ class Synthesis:
     seen_digest
         Digest of everything seen: 32 bytes over `digest` and each packet that is left out, with the
         reason. It changes when anybody publishes a packet that does not count.
+
+    Examples
+    --------
+    >>> import qis
+    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    >>> synthesis = qis.synthesise(table, study=study)
+    >>> synthesis
+    <Synthesis of 2 sites, OR 0.59 [0.37, 0.95]: 'drug vs none | death'>
+    >>> synthesis.to_dict()["site"]
+    ['Bern', 'Ulm']
 
     """
 

@@ -66,6 +66,13 @@ class MedianEstimate(HasTable):
     k, level
         Number of sites; coverage aimed at.
 
+    Examples
+    --------
+    >>> from qis.synthesis import weighted_median
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> round(weighted_median(estimates, standard_errors).estimate, 1)
+    0.1
+
     """
 
     estimate: float
@@ -105,6 +112,13 @@ def weighted_median(
     ------
     InputError
         If a number is not finite, a standard error not positive, or `level` outside (0, 1).
+
+    Examples
+    --------
+    >>> from qis.synthesis import weighted_median
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> round(weighted_median(estimates, standard_errors).estimate, 1)
+    0.1
 
     """
     level = check_level(level)
@@ -172,6 +186,13 @@ class SiteInfluence(HasTable):
     pval
         Two-sided p-value of `residual`, times the number of sites (Bonferroni), at most 1.
 
+    Examples
+    --------
+    >>> from qis.synthesis import influence
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> influence(estimates, standard_errors).sites[0].__class__.__name__
+    'SiteInfluence'
+
     """
 
     estimate: float
@@ -192,6 +213,13 @@ class InfluenceTable(HasTable):
         One `SiteInfluence` a site, in the order given.
     method
         The estimator of tau².
+
+    Examples
+    --------
+    >>> from qis.synthesis import influence
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> len(influence(estimates, standard_errors).sites)
+    5
 
     """
 
@@ -234,6 +262,13 @@ def influence(
     InputError
         With one site, or if a number is not finite, a standard error not positive, or the
         estimator unknown.
+
+    Examples
+    --------
+    >>> from qis.synthesis import influence
+    >>> estimates, standard_errors = [0.1, 0.3, -0.2, 0.4, 0.2], [0.1, 0.2, 0.15, 0.3, 0.25]
+    >>> len(influence(estimates, standard_errors).sites)
+    5
 
     """
     check_choice(tau2, "tau2", TAU2_METHODS)

@@ -46,6 +46,13 @@ def anytime_interval(
     InputError
         If a number is not finite or not positive, or the level outside (0, 1).
 
+    Examples
+    --------
+    >>> from qis.synthesis import anytime_interval
+    >>> low, high = anytime_interval(-0.3, 0.1, mixing_scale=0.5)
+    >>> low < -0.3 - 1.96 * 0.1 and high > -0.3 + 1.96 * 0.1
+    True
+
     """
     centre = check_number(estimate, "estimate")
     error = check_scale(standard_error, "standard_error")
@@ -75,6 +82,12 @@ def mixing_scale_for(standard_error: float, *, level: float = 0.95) -> float:
         Standard error of the synthesis at which the width matters most, planned in advance.
     level
         Probability that the intervals at all looks cover together, in (0, 1).
+
+    Examples
+    --------
+    >>> from qis.synthesis import mixing_scale_for
+    >>> mixing_scale_for(0.1) > 0.0
+    True
 
     """
     error = check_scale(standard_error, "standard_error")

@@ -58,6 +58,16 @@ class Shrunken(HasTable):
     level
         Coverage aimed at.
 
+    Examples
+    --------
+    >>> import qis
+    >>> own, *others = [
+    ...     qis.Effect(question="q", measure="OR", estimate=y, standard_error=s)
+    ...     for y, s in ((0.9, 0.6), (0.1, 0.2), (0.2, 0.2), (0.0, 0.3))
+    ... ]
+    >>> 0.0 < qis.shrink(own, others).estimate < 0.9
+    True
+
     """
 
     estimate: float
@@ -111,6 +121,16 @@ def shrink(
         If a number or option is out of range, or `tau_scale` is missing.
     IncompatibleEvidenceError
         If effects differ in study or measure, or effects and pairs are mixed.
+
+    Examples
+    --------
+    >>> import qis
+    >>> own, *others = [
+    ...     qis.Effect(question="q", measure="OR", estimate=y, standard_error=s)
+    ...     for y, s in ((0.9, 0.6), (0.1, 0.2), (0.2, 0.2), (0.0, 0.3))
+    ... ]
+    >>> 0.0 < qis.shrink(own, others).estimate < 0.9
+    True
 
     """
     check_choice(method, "method", SHRINK_METHODS)

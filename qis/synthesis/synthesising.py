@@ -115,6 +115,15 @@ def synthesise(
     IncompatibleEvidenceError
         If the packets belong to several studies, or the model asked for is not the study's.
 
+    Examples
+    --------
+    >>> import qis
+    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
+    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    >>> synthesis = qis.synthesise(table, study=study)
+    >>> print(synthesis.summary().splitlines()[1])
+    Odds ratio [95% interval], 2 sites:
+
     """
     check_choice(method, "method", (METHOD,))
     level = check_level(level)

@@ -40,6 +40,29 @@ class Delivery:
     on_done
         Called by `done`; `None` in a network that waits for no acknowledgement.
 
+    Examples
+    --------
+    >>> import asyncio, qis
+    >>> async def main():
+    ...     network, scheme = qis.MemoryNetwork(), qis.VectorScheme(dimensions=2)
+    ...     a, b = (qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
+    ...     packet = qis.Packet.sign(
+    ...         a,
+    ...         outcome=qis.Counts(question="q", events=3, total=20),
+    ...         fingerprint=scheme.fingerprint([1.0, 2.0]),
+    ...         issued_at=int(network.now),
+    ...         lifetime_s=86_400,
+    ...         routing_keys=scheme.routing_keys([1.0, 2.0]),
+    ...     )
+    ...     async with qis.MemoryTransport(network, b) as there:
+    ...         async with there.subscribe(scheme.interest([1.0, 2.0])) as deliveries:
+    ...             async with qis.MemoryTransport(network, a) as here:
+    ...                 await here.publish(packet, scheme.routing_keys([1.0, 2.0]))
+    ...                 async for delivery in deliveries:
+    ...                     return delivery.packet == packet
+    >>> asyncio.run(main())
+    True
+
     """
 
     packet: Packet
@@ -101,6 +124,15 @@ class Holding(NamedTuple):
     reason
         Why it is not held, in words; empty if it is.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=2)
+    >>> transport = qis.MemoryTransport(qis.MemoryNetwork(), key)
+    >>> loop = qis.SynthesisLoop(key, transport, scheme, interest=scheme.interest([1.0, 2.0]))
+    >>> isinstance(transport.holding(bytes(32)), qis.Holding)
+    True
+
     """
 
     is_held: bool
@@ -109,7 +141,15 @@ class Holding(NamedTuple):
 
 
 class Transport(ABC):
-    """Carries packets to the nodes whose interests they match. An async context manager."""
+    """Carries packets to the nodes whose interests they match. An async context manager.
+
+    Examples
+    --------
+    >>> import qis
+    >>> issubclass(qis.UDPTransport, qis.Transport)
+    True
+
+    """
 
     @property
     def notices(self) -> Notices:

@@ -81,6 +81,13 @@ class DirectoryTransport(Transport):
     InputError
         If `poll_s` is not positive.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> qis.DirectoryTransport("shared", key)  # opened by ``async with``
+    <DirectoryTransport 'shared', closed, 0 published, 0 delivered>
+
     """
 
     def __init__(

@@ -45,6 +45,12 @@ class MemoryNetwork:
     overlay
         Route packets by the overlay, as over UDP; otherwise each node reaches all others directly.
 
+    Examples
+    --------
+    >>> import qis
+    >>> qis.MemoryNetwork(seed=1, loss=0.2)  # doctest: +ELLIPSIS
+    <MemoryNetwork of 0 nodes at ... s, loss 0.2, duplicate 0, reorder 0>
+
     """
 
     def __init__(
@@ -209,6 +215,13 @@ class MemoryTransport(Transport):
         This node's key.
     roster
         Whose packets are accepted; default: everybody's.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> qis.MemoryTransport(qis.MemoryNetwork(), key)
+    <MemoryTransport of 3b6a27bcceb6a42d, open, 0 published, 0 delivered>
 
     """
 

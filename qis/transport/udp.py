@@ -72,6 +72,13 @@ class UDPTransport(Transport):
     InputError
         If an address is malformed, or nobody could reach this node at what it would advertise.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> qis.UDPTransport(key, roster=qis.Roster.open())  # opened by ``async with``
+    <UDPTransport of 3b6a27bcceb6a42d, closed, 0 published, 0 delivered>
+
     """
 
     def __init__(
