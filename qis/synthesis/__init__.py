@@ -7,6 +7,7 @@ from qis.synthesis.counts_pooling import PooledCounts, mantel_haenszel, peto
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.heavy_tailed import HeavyTailed, heavy_tailed
 from qis.synthesis.kept import KeptSites
+from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
 from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
@@ -28,6 +29,7 @@ __all__ = [
     "CombinedQuadratics",
     "EggerTest",
     "HeavyTailed",
+    "Heterogeneity",
     "InfluenceTable",
     "KeptSites",
     "LeftOut",
@@ -49,6 +51,7 @@ __all__ = [
     "combine_quadratics",
     "egger_test",
     "heavy_tailed",
+    "heterogeneity_of",
     "influence",
     "inverse_variance",
     "mantel_haenszel",

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
+from qis.synthesis._foresight import PRIOR_POINT, Foresight
 from qis.synthesis._mixture import NormalMixture, interpolated_quantiles
 from qis.synthesis._sites import (
     Floats,
@@ -204,11 +205,6 @@ def bayes(
         level=level,
     )
     sites, nodes, unit = found.sites, found.nodes, found.sites.scale
-    further = NormalMixture(
-        mass=found.mass,
-        means=nodes.mean,
-        sds=np.hypot(found.mean.sds, np.exp(nodes.log_tau)),
-    )
     of_mean = found.of_mean(level)
     shrunken_means, shrunken_sds = _shrinkage(sites, nodes, found.mass)
     return Posterior(
@@ -217,7 +213,7 @@ def bayes(
         sd=of_mean.sd,
         interval=of_mean.interval,
         tau=found.of_tau(level),
-        predictive=_marginal(further, level, unit, finite=found.moments > 2),
+        predictive=_marginal(found.further, level, unit, finite=found.moments > 2),
         shrinkage_means=sites.as_given(shrunken_means * unit),
         shrinkage_sds=sites.as_given(shrunken_sds * unit),
         probability_positive=found.mean.above(0.0),
@@ -236,8 +232,8 @@ def mean_and_tau(
     tau_scale: float,
     mean_scale: float | None,
     level: float,
-) -> tuple[Marginal, Marginal]:
-    """The posteriors of mu and tau, without the rest of `bayes` and in half its time.
+) -> tuple[Marginal, Marginal, Foresight]:
+    """The posteriors of mu and tau, and what they say beyond, without the rest of `bayes`.
 
     The prior on tau is half-normal with scale `tau_scale`, that on mu normal about 0 with standard
     deviation `mean_scale`, or flat if that is None. Raises `InputError` if a number is not finite,
@@ -252,7 +248,7 @@ def mean_and_tau(
         tau_prior="half-normal",
         level=level,
     )
-    return found.of_mean(level), found.of_tau(level)
+    return found.of_mean(level), found.of_tau(level), found.foresight(level)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -275,6 +271,29 @@ class _Integrated:
 
     def of_tau(self, level: float) -> Marginal:
         return _tau_marginal(self.nodes, self.mass, level, self.sites.scale, self.moments)
+
+    @property
+    def further(self) -> NormalMixture:
+        """The true effect of a further site."""
+        sds = np.hypot(self.mean.sds, np.exp(self.nodes.log_tau))
+        return NormalMixture(mass=self.mass, means=self.nodes.mean, sds=sds)
+
+    def foresight(self, level: float) -> Foresight:
+        """A further site, and tau's posterior beside its half-normal prior."""
+        nodes, scale = self.nodes.log_tau, self.prior.tau_scale
+        ratio = np.exp(nodes - math.log(scale))
+        # Density of log tau under the prior, times the distance of the nodes.
+        prior = math.sqrt(2.0 / math.pi) * ratio * np.exp(-0.5 * np.minimum(ratio**2, 1400.0))
+        prior *= float(nodes[1] - nodes[0])
+        tails = (0.5 - level / 2.0, 0.5 + level / 2.0)
+        low, high = self.further.quantiles(tails)
+        below = np.concatenate(([0.0], np.add.accumulate(0.5 * (self.mass[1:] + self.mass[:-1]))))
+        point = math.log(PRIOR_POINT * scale)
+        return Foresight(
+            prediction=(low * self.sites.scale, high * self.sites.scale),
+            prior_share=min(total(np.minimum(prior, self.mass)), 1.0),
+            beyond_prior=1.0 - float(np.interp(point, nodes, below / below[-1])),
+        )
 
 
 def _integrated(

@@ -31,24 +31,14 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
 def _answer(synthesis: Synthesis) -> Iterator[str]:
     measure = measure_named(synthesis.measure or "")
     words = measure.label
-    declared = synthesis.study is not None and synthesis.study.model == synthesis.model
-    whose = "the study's model" if declared else "the model asked for"
     yield f"{words[:1].upper()}{words[1:]} ({synthesis.measure}), {synthesis.level:.0%} intervals."
     if synthesis.random is None:
         yield "Random effects: not computed, since the measure has units; give tau_scale."
     for result in (synthesis.fixed, synthesis.random):
-        if result is None:
-            continue
-        name, target = _MODELS[result.model]
-        if not measure.has_null:
-            target = target.replace("effect", measure.label)
-        mark = f", {whose}" if result.model == synthesis.model else ""
-        yield f"{name} ({target}{mark}): {_numbers(synthesis, result)}."
-        if result.note:
-            yield f"  {result.note}"
-        if result.tau is not None and result.tau_interval is not None:
-            low, high = result.tau_interval
-            yield f"  tau {result.tau:.3g} [{low:.3g}, {high:.3g}]"
+        if result is not None:
+            yield from _of_model(synthesis, result)
+    if synthesis.heterogeneity is not None:
+        yield str(synthesis.heterogeneity)
     if synthesis.sites_without_events:
         yield f"{synthesis.sites_without_events} of {len(synthesis.sites)} sites saw no event."
     if synthesis.confidence_sequence is not None and synthesis.fixed is not None:
@@ -56,6 +46,28 @@ def _answer(synthesis: Synthesis) -> Iterator[str]:
         yield f"Common effect, valid however often one looks: {limits}."
     else:
         yield f"No interval that is valid however often one looks: {synthesis.no_sequence}."
+
+
+def _of_model(synthesis: Synthesis, result: PooledProfiles) -> Iterator[str]:
+    name, target = _MODELS[result.model]
+    measure = measure_named(result.measure)
+    if not measure.has_null:
+        target = target.replace("effect", measure.label)
+    mark = ""
+    if result.model == synthesis.model:
+        declared = synthesis.study is not None and synthesis.study.model == synthesis.model
+        mark = ", the study's model" if declared else ", the model asked for"
+    kind = f"{result.interval_kind} interval"
+    yield f"{name} ({target}{mark}): {_numbers(synthesis, result)} ({kind})."
+    if result.note:
+        yield f"  {result.note}"
+    if result.tau is not None and result.tau_interval is not None:
+        low, high = result.tau_interval
+        share = f", of which {result.prior_share:.0%} is the prior" if result.prior_share else ""
+        yield f"  tau {result.tau:.3g} [{low:.3g}, {high:.3g}]{share}"
+    if result.prediction_interval is not None:
+        limits = synthesis.scale.limits(result.prediction_interval)
+        yield f"  At a further site like these: {limits} (prediction interval)"
 
 
 _LONGEST_NAME = 24

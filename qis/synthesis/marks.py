@@ -22,6 +22,12 @@ class Mark(StrEnum):
     could add up to more than a hundredth of the standard error of all."""
     PRIOR_DOMINATED = "prior_dominated"
     """How sites differ is known from the prior only, and with it the width of the interval."""
+    FEW_SITES = "few_sites"
+    """Two to four informative sites tell so little of how sites differ that the prior has a large
+    share in the width of the interval; `prior_share` says how large."""
+    PRIOR_CONTRADICTED = "prior_contradicted"
+    """The sites differ more than the prior on tau allows for: with a probability over one quarter
+    tau exceeds the prior's 90 % point. `under_twice_the_scale` is the answer under a wider one."""
 
 
 SENTENCES = {
@@ -37,6 +43,14 @@ SENTENCES = {
     Mark.PRIOR_DOMINATED: (
         "Prior-dominated: one informative site tells nothing of how sites differ, so the width of "
         "this interval comes from the prior on tau; that site's own is the fixed model's."
+    ),
+    Mark.FEW_SITES: (
+        "Few sites: with {sites} that are informative, {share:.0%} of what is said of how sites "
+        "differ, and with it of the interval's width, is the prior on tau."
+    ),
+    Mark.PRIOR_CONTRADICTED: (
+        "The sites differ more than the prior on tau allows for: tau exceeds the prior's 90 % "
+        "point, {point:.3g}, with probability {beyond:.0%}."
     ),
 }
 """Each mark in words."""

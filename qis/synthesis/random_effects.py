@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from qis.errors import InputError
 from qis.outcomes._means import MeanDifferences, Means
 from qis.synthesis._density import Density
+from qis.synthesis._foresight import Foresight, of_grid
 from qis.synthesis._pooled_curve import border
 from qis.synthesis.bayesian import mean_and_tau
 from qis.synthesis.currency import Likelihood, has_tails
@@ -60,6 +61,7 @@ class MeanEffect:
     interval: tuple[float, float]
     tau: float
     tau_interval: tuple[float, float]
+    foresight: Foresight
     slope_error: float
     """How much the slope of the log-likelihood of the mean may be wrong at the median or a limit,
     for want of samples where sites' effects may lie."""
@@ -110,11 +112,14 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
     mean, sd = of_mean.mean_and_sd
     median, tau = of_mean.quantile(0.5), of_tau.quantile(0.5)
     interval = (of_mean.quantile(tails[0]), of_mean.quantile(tails[1]))
+    foresight = of_grid(means, taus, density, tau_scale=surface.tau_scale, level=level)
+    next_low, next_high = foresight.prediction
     return MeanEffect(
         median=unit * median,
         mean=unit * mean,
         sd=unit * sd,
         interval=(unit * interval[0], unit * interval[1]),
+        foresight=foresight._replace(prediction=(unit * next_low, unit * next_high)),
         slope_error=surface.slope_error(np.array((interval[0], median, interval[1])), tau) / unit,
         tau=unit * tau,
         tau_interval=(unit * of_tau.quantile(tails[0]), unit * of_tau.quantile(tails[1])),
@@ -124,7 +129,7 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
 def _of_normal_sites(
     sites: Sequence[Likelihood], tau_scale: float, mean_scale: float | None, level: float
 ) -> MeanEffect:
-    mean, tau = mean_and_tau(
+    mean, tau, foresight = mean_and_tau(
         [site.centre for site in sites],
         [site.precision**-0.5 for site in sites],
         tau_scale=tau_scale,
@@ -136,6 +141,7 @@ def _of_normal_sites(
         mean=mean.mean,
         sd=mean.sd,
         interval=mean.interval,
+        foresight=foresight,
         tau=tau.median,
         tau_interval=tau.interval,
         slope_error=0.0,
@@ -293,7 +299,7 @@ class _Surface:
         facts = [site.facts(unit) for site in said]
         self.tau_points = TauPoints.for_errors(tau_scale, min(each.finest for each in facts))
         self._taus = self.tau_points.taus
-        self._tau_scale, self._mean_scale, self._unit = tau_scale, mean_scale, unit
+        self.tau_scale, self._mean_scale, self._unit = tau_scale, mean_scale, unit
         self._marginals = SummedMarginals(said, unit)
         self._bends = _Bends(facts)
         self._panels = [self._bends.first()]
@@ -328,7 +334,7 @@ class _Surface:
                 "the sites' effects lie so far from each other, beside their standard errors, that "
                 "the posterior cannot be resolved; check units and tau_scale",
                 field="tau_scale",
-                actual=self._tau_scale,
+                actual=self.tau_scale,
             )
         if side > 0:
             self._panels.append(self._bends.widest(self._panels[-1].ends[1], 1))
@@ -382,7 +388,7 @@ class _Surface:
         return (above - below) / (2.0 * step), (above - 2.0 * middle + below) / step**2
 
     def _prior(self, means: Floats, taus: Floats) -> Floats:
-        logs: Floats = -0.5 * (taus[:, np.newaxis] / self._tau_scale) ** 2
+        logs: Floats = -0.5 * (taus[:, np.newaxis] / self.tau_scale) ** 2
         if self._mean_scale is not None:
             logs = logs - 0.5 * (means / self._mean_scale) ** 2
         return logs

@@ -15,6 +15,7 @@ from qis.packet import Packet
 from qis.picture import Picture
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import LeftOut
+from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
 from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
 from qis.synthesis.scale import Scale
@@ -226,6 +227,22 @@ class Synthesis:
         `None` for all if there is no finite estimate. See `qis.synthesis.shares`.
         """
         return shares([site.outcomes for site in self.sites], self.chosen)
+
+    @property
+    def prediction_interval(self) -> Interval | None:
+        """For the true effect of a further site like these; `None` without random effects."""
+        return None if self.random is None else self.random.prediction_interval
+
+    @property
+    def heterogeneity(self) -> Heterogeneity | None:
+        """How much the sites differ beside what chance would do; `None` if nothing counts.
+
+        Computed when it is asked for; its simulation, if it needs one, is seeded by the outcomes.
+        A derived packet is one estimate of several sites, so that with one there is none.
+        """
+        if self.fixed is None or (self.random is None and self.reach.sites > len(self.sites)):
+            return None
+        return heterogeneity_of([site.outcomes for site in self.sites])
 
     @property
     def back_transformed(self) -> tuple[float | None, float, float]:

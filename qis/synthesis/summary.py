@@ -14,17 +14,18 @@ _WIDTH: Final = 100
 _MODELS = {"fixed": "fixed effect, common to all sites", "random": "random effects, mean"}
 _METHODS = {
     "fixed": (
-        "the common effect is where their sum is largest, and its interval holds all values whose "
-        "sum is within half the chi-squared quantile (1 degree of freedom) of that."
+        "the common effect is where their sum is largest, and its confidence interval holds all "
+        "values whose sum is within half the chi-squared quantile (1 degree of freedom) of that."
     ),
     "curve": (
         "effects vary normally between sites, with a half-normal prior of scale {tau:g} on their "
         "standard deviation tau; the sum, with tau integrated out, has no proper posterior, so the "
-        "interval of the mean holds all values within half the chi-squared quantile of the largest."
+        "confidence interval of the mean holds all values within half the chi-squared quantile of "
+        "the largest."
     ),
     "random": (
         "effects vary normally between sites; the mean is its posterior median, with the central "
-        "posterior interval, under a {mean} prior on the mean and a half-normal prior of scale "
+        "credible interval, under a {mean} prior on the mean and a half-normal prior of scale "
         "{tau:g} on the standard deviation tau between sites."
     ),
 }
@@ -50,8 +51,13 @@ def _lines(synthesis: "Synthesis") -> Iterator[str]:
     for result in chosen_first:
         if result is not None:
             yield f"  {_MODELS[result.model]}: {_numbers(synthesis, result)}"
+        if result is not None and result.prediction_interval is not None:
+            limits = synthesis.scale.limits(result.prediction_interval)
+            yield f"    prediction interval, of a further site: {limits}"
         if result is not None and result.note:
             yield f"    {result.note}"
+    if synthesis.heterogeneity is not None:
+        yield str(synthesis.heterogeneity)
     yield from _caveats(synthesis)
     yield _methods(synthesis)
 

@@ -1,0 +1,77 @@
+"""What a posterior of (mu, tau) says of a further site, and how it stands to the prior on tau."""
+
+import math
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.synthesis._density import Density
+
+Floats = NDArray[np.float64]
+
+Interval = tuple[float, float]
+PRIOR_POINT: Final = 1.6448536269514722
+"""The 90 % point of a half-normal prior, in units of its scale."""
+_REACH: Final = 8.5
+"""Standard deviations about a mean beyond which nothing is left."""
+_LONGEST: Final = 1 << 16
+"""Most points of a further site's effect."""
+
+
+class Foresight(NamedTuple):
+    """A further site, and how much of what is said of tau comes from the prior."""
+
+    prediction: Interval
+    """Central interval for the true effect of a further site like these."""
+    prior_share: float
+    """Overlap of tau's prior and posterior densities, 0 to 1 (Garrett & Zeger 2000)."""
+    beyond_prior: float
+    """Posterior probability that tau exceeds the prior's 90 % point."""
+
+
+def of_grid(
+    means: Floats, taus: Floats, density: Floats, *, tau_scale: float, level: float
+) -> Foresight:
+    """From a posterior density of shape (taus, means) at equally spaced points of both."""
+    weights = np.full(taus.size, float(taus[1] - taus[0]))
+    weights[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    of_tau = density.sum(axis=1)
+    of_tau = of_tau / (of_tau @ weights)
+    prior = math.sqrt(2.0 / math.pi) / tau_scale * np.exp(-0.5 * (taus / tau_scale) ** 2)
+    further = _further(means, taus, density * weights[:, np.newaxis])
+    # The distribution function of tau, straight lines between its points.
+    above = np.concatenate(([0.0], np.add.accumulate(0.5 * (of_tau[1:] + of_tau[:-1]))))
+    beyond = 1.0 - float(np.interp(PRIOR_POINT * tau_scale, taus, above / above[-1]))
+    return Foresight(
+        prediction=(further.quantile((1.0 - level) / 2.0), further.quantile((1.0 + level) / 2.0)),
+        prior_share=min(float(np.minimum(prior, of_tau) @ weights), 1.0),
+        beyond_prior=beyond,
+    )
+
+
+def _further(means: Floats, taus: Floats, masses: Floats) -> Density:
+    """The density of ``theta ~ N(mu, tau²)``: each tau's density of mu, convolved.
+
+    By Fourier's transform, in which a normal density multiplies, so that tau = 0 needs no case of
+    its own.
+    """
+    step, start = float(means[1] - means[0]), float(means[0])
+    widest = _REACH * float(taus[-1])
+    while (means.size * step + 2.0 * widest) / step > _LONGEST:
+        # Where taus are this large beside the points of mu, pairs of points are as good as one.
+        masses = np.pad(masses, ((0, 0), (0, masses.shape[1] % 2)))
+        masses = masses[:, ::2] + masses[:, 1::2]
+        start, step = start + 0.5 * step, 2.0 * step
+        means = means[::2]
+    margin = math.ceil(widest / step) + 1
+    size = 2 ** math.ceil(math.log2(means.size + 2 * margin))
+    frequency = np.fft.rfftfreq(size, step) * 2.0 * math.pi
+    turned = np.zeros(frequency.size, dtype=np.complex128)
+    for tau, row in zip(taus.tolist(), masses, strict=True):
+        with np.errstate(under="ignore"):
+            normal = np.exp(-0.5 * np.minimum((tau * frequency) ** 2, 1400.0))
+        turned += np.fft.rfft(row, size) * normal
+    # Periodic: what lies below the first mean comes out at the end.
+    heights = np.roll(np.fft.irfft(turned, size), margin)[: means.size + 2 * margin]
+    return Density(start=start - margin * step, step=step, heights=np.maximum(heights, 0.0))
