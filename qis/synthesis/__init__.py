@@ -23,6 +23,7 @@ from qis.synthesis.robust import (
 from qis.synthesis.sequence import anytime_interval, mixing_scale_for
 from qis.synthesis.shrinkage import Shrunken, shrink
 from qis.synthesis.synthesising import synthesise
+from qis.synthesis.tipping import TippingPoints, tipping_points
 
 __all__ = [
     "AbsoluteEffect",
@@ -45,6 +46,7 @@ __all__ = [
     "SiteInfluence",
     "SiteResult",
     "Synthesis",
+    "TippingPoints",
     "absolute_effect",
     "anytime_interval",
     "bayes",
@@ -61,5 +63,6 @@ __all__ = [
     "pool_profiles",
     "shrink",
     "synthesise",
+    "tipping_points",
     "weighted_median",
 ]

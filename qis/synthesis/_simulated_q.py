@@ -108,7 +108,7 @@ def simulated_p(sites: Sequence[Likelihood], theta: float, q: float, seed: bytes
         for each in of_site:
             tilts[k] += _drawn(each, uniform[row])
             row += 1
-    curves = _Tilted(sites)
+    curves = _LargestValues(sites)
     drawn = 2.0 * (curves.apart(tilts) - curves.together(tilts.sum(axis=0)))
     nothing = np.zeros((len(sites), 1))
     seen = float(2.0 * (curves.apart(nothing) - curves.together(nothing[0]))[0])
@@ -211,7 +211,7 @@ def _normal(uniform: Floats) -> Floats:
     return signed
 
 
-class _Tilted:
+class _LargestValues:
     """The largest value of ``l(theta) + t * theta``, for each site and for all together."""
 
     def __init__(self, sites: Sequence[Likelihood]) -> None:

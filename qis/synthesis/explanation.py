@@ -1,10 +1,13 @@
 """A synthesis in plain words."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 
+from qis.errors import InputError, NoEstimateError
 from qis.outcomes import LikelihoodProfile, measure_named
 from qis.synthesis.profiles import PooledProfiles
 from qis.synthesis.result import SiteResult, Synthesis
+from qis.synthesis.tipping import missing_sites, tipping_points
 
 
 def explain(synthesis: Synthesis) -> str:
@@ -26,6 +29,10 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
         for site, weight in zip(synthesis.sites, synthesis.weights, strict=True):
             yield f"  {_site(synthesis, site, weight, others.get(site.name))}"
     yield from missing(synthesis)
+    if synthesis.sites and missing_sites(synthesis):
+        # Without an estimate, or a scale of shifts, there is no table; both are told above.
+        with suppress(NoEstimateError, InputError):
+            yield str(tipping_points(synthesis))
 
 
 def _answer(synthesis: Synthesis) -> Iterator[str]:
