@@ -2,223 +2,146 @@
 
     python benchmarks/wrong_inputs.py --json
 
-A call has to raise one of our errors, or take what its annotation says. Everything else is counted:
-foreign exceptions, and nonsense that was accepted. Parameters annotated as `Any`, and callbacks,
-take anything by contract: they count as inputs, and only foreign exceptions count against them.
-Asynchronous methods, and what needs an open loop or network, are not called.
+A call has to raise one of our errors, or take what its annotation says, or keep it in the form
+that its annotation says. Everything else is counted: foreign exceptions, and nonsense that was
+accepted. First each callable is called with nothing wrong, since a call that fails anyway would
+refuse every wrong input too.
+
+Coroutines and context managers are run. Whatever writes, writes into a folder that is deleted, and
+standard input is closed. `_wrong_subjects.py` lists what is not called, and the contract of each
+callback and of each parameter that takes anything.
 """
 
 import argparse
+import asyncio
 import inspect
 import json
 import os
 import subprocess
 import sys
 import tempfile
-import types
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import InitVar
-from datetime import UTC, datetime, timedelta
-from decimal import Decimal
-from enum import IntEnum
-from fractions import Fraction
-from numbers import Rational, Real
-from os import PathLike
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Any
 
-import numpy as np
+sys.path[:0] = [str(Path(__file__).parents[1])]
 
-import qis
-
-NOW = 1_800_000_000
-IDENTITY = qis.Identity.from_seed(bytes(range(32)))
-SCHEME = qis.VectorScheme(dimensions=3)
-FINGERPRINT = SCHEME.fingerprint([0.2, -1.0, 0.7])
-EFFECT = qis.Effect(question="a vs b | c", measure="OR", estimate=-0.3, standard_error=0.1, n=90)
-PACKET = qis.Packet.sign(
-    IDENTITY, outcome=EFFECT, fingerprint=FINGERPRINT, issued_at=NOW, lifetime_s=86_400
+from benchmarks._wrong_live import Live  # noqa: E402  found by the line above
+from benchmarks._wrong_subjects import (  # noqa: E402
+    ALWAYS_REFUSED,
+    ANYTHING,
+    CALLBACKS,
+    USUAL,
+    Made,
+    Subject,
+    subjects,
 )
-STUDY = qis.Study(question="a vs b | c")
-ROSTER = qis.Roster((qis.Site.of("Ulm", IDENTITY.issuer),))
-COUNTS = qis.Counts(question="a vs b | c", events=3, total=40, control_events=5, control_total=41)
+from benchmarks._wrong_zoo import fits, foreign, plain  # noqa: E402
+
+import qis  # noqa: E402
+
+_WAIT_S = 0.02
+"""A coroutine that waits longer has accepted what it was given."""
 
 
-class Level(IntEnum):
-    """An enumeration that is a number too."""
+class Trials:
+    """Calls with one wrong input each, in one event loop."""
 
-    LOW = 1
+    def __init__(self, live: Live) -> None:
+        self._live = live
 
+    def usual(self, subject: Subject) -> str:
+        """Call with nothing wrong; return what happened, "" if all is well."""
+        try:
+            what, error = self._called(subject, *self._arguments(subject, "", None))[:2]
+        except KeyError as missing:
+            return f"nothing is usual for {missing}"
+        is_well = what == "accepted" or (what == "refused" and subject.name in ALWAYS_REFUSED)
+        return "" if is_well else f"{what}: {error!r:.200}"
 
-async def _coroutine() -> None:
-    """Do nothing."""
+    def one(self, subject: Subject, name: str, value: Any) -> tuple[str, str]:
+        """Call with one wrong input; return what happened and which error it was."""
+        positional, keywords = self._arguments(subject, name, value)
+        what, error, result = self._called(subject, positional, keywords)
+        kind = subject.parameters[name].annotation
+        if what == "foreign" and name in CALLBACKS and callable(value):
+            return "callback", type(error).__name__
+        if what == "foreign":
+            return what, type(error).__name__
+        if what == "refused":
+            return (what if _names(error, name) else "unnamed"), f"{error!s:.60}"
+        kept = getattr(result, name, value) if inspect.isclass(subject.call) else value
+        is_right = name in ANYTHING or name in CALLBACKS and callable(value)
+        is_right = is_right or fits(value, kind) or (kept is not value and fits(kept, kind))
+        return ("accepted" if is_right else "nonsense"), f"{value!r:.40}"
 
-
-def zoo() -> Iterator[Any]:
-    """Yield fresh values: generators and iterators are used up by whoever takes them."""
-    yield from (None, True, "", "text", "3", "ab" * 32, b"", b"bytes", bytes(8), bytearray(32))
-    yield from (0, 1, -1, 2**64, 10**400, 0.5, -0.0, float("nan"), float("inf"), 3j)
-    yield from (Decimal("0.5"), Decimal("NaN"), Decimal("sNaN"), Fraction(1, 3), Level.LOW)
-    yield from ([], [1, 2], ["a", "b"], [None], [[1, 2], [3]], (), (1,), {}, {"a": 1}, {1, 2})
-    for dtype in ("i8", "u1", "f4", "f8", "?", "c16", "U3", "S3", "O", "M8[s]", "m8[s]"):
-        yield np.zeros(3, dtype=dtype)
-    yield from (np.array(5), np.array(0.5), np.zeros((2, 2)), np.int64(3), np.float32(0.5))
-    yield from (np.ma.masked, np.ma.array([1.0, 2.0], mask=[True, False]), np.True_)
-    yield from (datetime(2027, 1, 1), datetime(2027, 1, 1, tzinfo=UTC), timedelta(1))  # noqa: DTZ001
-    yield from (Path("nowhere/at.all"), int, qis.Packet, object(), len, lambda: None)
-    yield from ((n for n in (1, 2)), iter(["a"]), _coroutine, range(3), slice(1), NotImplemented)
-    yield from (IDENTITY, IDENTITY.issuer, FINGERPRINT, EFFECT, PACKET, STUDY, ROSTER, SCHEME)
-    yield from ([EFFECT], [PACKET], [bytes(8)], [b"x"], np, Ellipsis)
-
-
-# What a call is given where the parameter is not the one under test.
-USUAL: dict[str, Any] = {
-    "identity": IDENTITY, "outcome": EFFECT, "fingerprint": FINGERPRINT, "issued_at": NOW,
-    "lifetime_s": 3600, "question": "a vs b | c", "measure": "OR", "estimate": 0.1,
-    "standard_error": 0.2, "ratio": 0.73, "lower": 0.58, "upper": 0.92, "events": 3, "total": 40,
-    "mean": 1.0, "ss": 2.0, "data": bytes(PACKET), "buffers": [bytes(PACKET)], "packet": PACKET,
-    "packets": [PACKET], "now": NOW, "study": STUDY, "roster": ROSTER, "name": "Ulm",
-    "key": bytes(32), "seed": bytes(32), "sketch": bytes(32), "scheme_id": bytes(8),
-    "routing_keys": (bytes(8),), "min_similarity": 0.5, "model": "fixed", "sites": (),
-    "estimates": [0.1, 0.2], "standard_errors": [0.1, 0.2], "features": [0.2, -1.0, 0.7],
-    "a": FINGERPRINT, "b": FINGERPRINT, "k": 1, "fingerprints": [FINGERPRINT], "dimensions": 3,
-    "scheme": SCHEME, "issuer": IDENTITY.issuer, "issuers": IDENTITY.issuer, "similarity": 0.5,
-    "values": [1.0, 2.0, 3.0], "log_likelihood": lambda b: -b * b, "times": [1, 2, 3],
-    "treated": [0, 1, 0], "coefficients": [0.1], "profiles": [COUNTS.profile()],
-    "content": {"a": 1}, "batch": [[0.2, -1.0, 0.7]], "index": 0, "fraction": 0.1,
-    "message": b"m", "keys": (qis.SiteKey(issuer=IDENTITY.issuer),), "study_id": bytes(8),
-    "level": 0.95, "tag": bytes(8), "theta": [0.0],
-}  # fmt: skip
-
-
-def _subjects() -> dict[str, dict[str, Any]]:
-    """Callables by group and name; of a class its constructor, class methods and methods."""
-    own = {
-        "Issuer": IDENTITY.issuer, "Packet": PACKET, "Study": STUDY, "Roster": ROSTER,
-        "Site": ROSTER.sites[0], "SiteKey": ROSTER.sites[0].keys[0], "Effect": EFFECT,
-        "Counts": COUNTS, "Fingerprint": FINGERPRINT, "VectorScheme": SCHEME,
-        "Interest": SCHEME.interest([0.2, -1.0, 0.7]), "SetScheme": qis.SetScheme(),
-        "LikelihoodProfile": COUNTS.profile(), "MemoryStore": qis.MemoryStore(roster=ROSTER),
-        "Identity": IDENTITY, "FingerprintIndex": qis.FingerprintIndex(SCHEME),
-        "Moments": qis.Moments.from_values([1.0, 2.0, 4.0], [1.0, 3.0], question="q"),
-        "Disclosure": qis.Disclosure.preset("cms"),
-    }  # fmt: skip
-    special: dict[str, dict[str, Any]] = {
-        "LikelihoodProfile.from_survival": {"events": [1, 1, 0]},
-        "LikelihoodProfile": {
-            "lower": -1.0, "upper": 1.0, "maximum": 0.0, "slope_below": -1.0, "slope_above": -1.0,
-        },
-        "Moments.effect": {"measure": "MD"},
-        "SetScheme.fingerprint": {"features": {"a"}}, "SetScheme.routing_keys": {"features": {"a"}},
-        "Interest.matches": {"study": bytes(8)}, "Packet.parse": {"now": NOW},
-        "Derived": {"sites": 2}, "QuadraticLikelihood": {"model": "linear"},
-    }  # fmt: skip
-    plain = ("Derived", "Retraction", "Record", "Suppressed", "Anchor", "SQLiteStore")
-    functions = (
-        "synthesise", "inverse_variance", "bayes", "pool_profiles", "shrink", "read_packets",
-        "write_packets",
-    )  # fmt: skip
-    found: dict[str, dict[str, Any]] = {}
-    for name in functions:
-        found[name] = {"call": getattr(qis, name), "usual": special.get(name, {})}
-    for name in (*own, *plain):
-        cls = getattr(qis, name)
-        if name not in ("Packet", "Disclosure"):
-            found[name] = {"call": cls, "usual": special.get(name, {})}
-        for member in sorted(dir(cls)):
-            static = inspect.getattr_static(cls, member)
-            if member.startswith("_") or isinstance(static, (property, types.MemberDescriptorType)):
+    def _arguments(
+        self, subject: Subject, name: str, value: Any
+    ) -> tuple[list[Any], dict[str, Any]]:
+        positional: list[Any] = []
+        keywords: dict[str, Any] = {}
+        starred = any(each.kind is each.VAR_POSITIONAL for each in subject.parameters.values())
+        for other, parameter in subject.parameters.items():
+            if other == name:
+                argument = value
+            elif other in subject.usual:
+                argument = subject.usual[other]
+            elif other == "question" and name != "study" and parameter.default == "":
+                argument = USUAL["question"]
+            elif parameter.default is not parameter.empty:
                 continue
-            is_class = isinstance(static, (classmethod, staticmethod))
-            owner = cls if is_class else own.get(name)
-            call = getattr(owner, member, None)
-            if not callable(call) or inspect.iscoroutinefunction(call) or member == "from_body":
-                continue
-            key = f"{name}.{member}"
-            found[key] = {"call": call, "usual": special.get(key, {})}
-    return found
+            else:
+                argument = USUAL[other]
+            argument = argument() if isinstance(argument, Made) else argument
+            if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL} or starred:
+                positional.append(argument)
+            else:
+                keywords[other] = argument
+        others = {k: v for k, v in subject.usual.items() if k not in subject.parameters}
+        return positional, keywords | others
+
+    def _called(
+        self, subject: Subject, positional: list[Any], keywords: dict[str, Any]
+    ) -> tuple[str, BaseException | None, Any]:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                result = subject.call(*positional, **keywords)
+                if inspect.isawaitable(result) or hasattr(result, "__aenter__"):
+                    result = self._live.run(_finished(result))
+        except qis.QISError as error:
+            return "refused", error, None
+        except Exception as error:  # noqa: BLE001  to be counted
+            return "foreign", error, None
+        if hasattr(result, "close") and inspect.isclass(subject.call):
+            result.close()
+        return "accepted", None, result
 
 
-def fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  one line a kind of annotation
-    """True if an annotation allows a value, with numbers of any library for numbers."""
-    if kind in {Any, object, inspect.Parameter.empty} or isinstance(kind, (str, TypeVar)):
-        return True
-    if isinstance(kind, InitVar):
-        return fits(value, kind.type)
-    if kind is None or kind is type(None):
-        return value is None
-    origin = get_origin(kind)
-    if origin in {Union, types.UnionType}:
-        return any(fits(value, each) for each in get_args(kind))
-    if origin is Literal:
-        return isinstance(value, str) and value in get_args(kind)
-    if origin is not None and isinstance(origin, type):
-        kind = origin
-    if isinstance(value, np.ndarray) and value.shape == () and not np.ma.is_masked(value):
-        value = value.item()
-    if kind is int:
-        whole = isinstance(value, (Rational, np.integer)) and not isinstance(
-            value, (bool, np.bool_)
-        )
-        return whole and getattr(value, "denominator", 1) == 1
-    if kind is float:
-        return isinstance(value, (Real, Decimal)) and not isinstance(value, (bool, np.bool_))
-    if kind is bytes:
-        return isinstance(value, (bytes, bytearray))
-    if kind is PathLike:
-        return isinstance(value, (str, Path))
-    if isinstance(kind, type) and issubclass(kind, Mapping):
-        return isinstance(value, Mapping)
-    if kind is Callable or "Callable" in str(kind):
-        return callable(value)
-    if isinstance(kind, type) and isinstance(value, kind):
-        return not isinstance(value, (str, bytes)) or kind in {str, bytes}
-    arrays = "_SupportsArray" in str(kind) or "NestedSequence" in str(kind)
-    several = isinstance(kind, type) and issubclass(kind, Iterable) and kind is not str
-    return (arrays or several) and isinstance(value, Iterable) and not isinstance(value, str)
-
-
-def _parameters(call: Any) -> dict[str, inspect.Parameter]:
+async def _finished(thing: Any) -> Any:
+    """Wait for a coroutine, or enter and leave a context manager."""
     try:
-        found = inspect.signature(call, eval_str=True).parameters
-    except (NameError, TypeError, ValueError):
-        found = inspect.signature(call).parameters
-    return {n: p for n, p in found.items() if p.kind is not p.VAR_KEYWORD}
+        async with asyncio.timeout(_WAIT_S):
+            if not hasattr(thing, "__aenter__"):
+                return await thing
+            async with thing:
+                return None
+    except TimeoutError:
+        return None
 
 
-def trial(subject: dict[str, Any], name: str, value: Any) -> tuple[str, str]:
-    """Call with one wrong input; return what happened and of which class the error was."""
-    parameters = _parameters(subject["call"])
-    positional, keywords = [], {}
-    starred = any(each.kind is each.VAR_POSITIONAL for each in parameters.values())
-    for other, parameter in parameters.items():
-        usual = subject["usual"].get(other, USUAL.get(other))
-        if other == name:
-            given = value
-        elif parameter.default is not parameter.empty or parameter.kind is parameter.VAR_POSITIONAL:
-            if other != "question" or ("study" in parameters and name == "study"):
-                continue
-            given = usual
-        else:
-            given = usual
-        if parameter.kind in {parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL} or starred:
-            positional.append(given)
-        else:
-            keywords[other] = given
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            subject["call"](*positional, **keywords)
-    except qis.QISError:
-        return "refused", ""
-    except Exception as error:  # noqa: BLE001  to be counted
-        return "foreign", type(error).__name__
-    return ("accepted" if fits(value, parameters[name].annotation) else "nonsense"), ""
+def _names(error: BaseException | None, name: str) -> bool:
+    """True if an error says which parameter it is about."""
+    field = str(getattr(error, "field", "") or "")
+    return field.partition("[")[0] == name or name in str(error)
 
 
-def run(only: Callable[[str], bool] = lambda _: True) -> tuple[dict[str, int], Counter[str]]:
+def run(
+    only: Callable[[str], bool] = lambda _: True,
+    zoo: Callable[[], Iterator[Any]] = lambda: iter([*plain(), *foreign()]),
+) -> tuple[dict[str, int], Counter[str]]:
     """Try the zoo; return the counts, and how often which parameter failed in which way."""
     counts: Counter[str] = Counter()
     failures: Counter[str] = Counter()
@@ -226,18 +149,24 @@ def run(only: Callable[[str], bool] = lambda _: True) -> tuple[dict[str, int], C
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            for name, subject in _subjects().items():
-                if not only(name):
-                    continue
-                counts["callables"] += 1
-                for parameter in _parameters(subject["call"]):
-                    counts["parameters"] += 1
-                    for value in zoo():
-                        counts["inputs"] += 1
-                        what, error = trial(subject, parameter, value)
-                        counts[what] += 1
-                        if what in {"foreign", "nonsense"}:
-                            failures[f"{what}: {name}({parameter}=) {error}".strip()] += 1
+            with Live() as live:
+                trials = Trials(live)
+                for subject in subjects(live.owners, live.special, live.new_owner):
+                    if not only(subject.name):
+                        continue
+                    counts["callables"] += 1
+                    if wrong := trials.usual(subject):
+                        counts["unusable"] += 1
+                        failures[f"unusable: {subject.name}: {wrong}"] += 1
+                        continue
+                    for parameter in subject.parameters:
+                        counts["parameters"] += 1
+                        for value in zoo():
+                            counts["inputs"] += 1
+                            what, error = trials.one(subject, parameter, value)
+                            counts[what] += 1
+                            if what in {"foreign", "nonsense", "unnamed"}:
+                                failures[f"{what}: {subject.name}({parameter}=) {error}"] += 1
         finally:
             os.chdir(former)
     return counts, failures
@@ -255,13 +184,20 @@ def main() -> None:
     """Run all, list what failed, and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--json", action="store_true", help="print figures as one line of JSON")
+    parser.add_argument("--only", default="", help="callables whose names contain this")
     arguments = parser.parse_args()
-    counts, failures = run()
+    with Path(os.devnull).open() as nothing:
+        os.dup2(nothing.fileno(), 0)
+    counts, failures = run(lambda name: arguments.only in name)
     figures = {
         "callables": counts["callables"],
         "parameters": counts["parameters"],
         "inputs": counts["inputs"],
-        "refused": counts["refused"],
+        "refused": counts["refused"] + counts["unnamed"],
+        "accepted": counts["accepted"],
+        "raised_by_callbacks": counts["callback"],
+        "unusable": counts["unusable"],
+        "refusals_without_the_name": counts["unnamed"],
         "foreign_exceptions": counts["foreign"],
         "nonsense_accepted": counts["nonsense"],
         "import_modules": _import_modules(),
