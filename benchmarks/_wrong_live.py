@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import qis
 from benchmarks import _wrong_subjects as given
-from benchmarks._wrong_subjects import ABOUT, IDENTITY, INTEREST, ROSTER, SCHEME, Made, Q, X
+from benchmarks._wrong_subjects import IDENTITY, INTEREST, ROSTER, SCHEME, Made, Q, X
 from qis.disclosure import PrivacyBudget
 from qis.evidence.rules import evidence_key
 from qis.outcomes import MEASURES
@@ -78,8 +78,15 @@ class Live:
         Path("sandbox.study.toml").write_text('question = "a vs b | c"\n', encoding="utf-8")
         roster = f'[[site]]\nname = "Ulm"\n[[site.key]]\nissuer = "{IDENTITY.issuer}"\n'
         Path("sandbox.roster.toml").write_text(roster, encoding="utf-8")
-        graph = {"graphs": [{"nodes": [{"id": "HP:1", "lbl": "x", "type": "CLASS"}], "edges": [],
-                             "meta": {"version": "1"}}]}
+        graph = {
+            "graphs": [
+                {
+                    "nodes": [{"id": "HP:1", "lbl": "x", "type": "CLASS"}],
+                    "edges": [],
+                    "meta": {"version": "1"},
+                }
+            ]
+        }
         Path("sandbox.json").write_text(json.dumps(graph), encoding="utf-8")
         Path("sandbox.obo").write_text(
             "format-version: 1.2\ndata-version: 1\n\n[Term]\nid: HP:1\nname: x\n", encoding="utf-8"
@@ -218,7 +225,8 @@ class Live:
             },
             "SetScheme.fingerprint": {"features": {"a"}},
             "SetScheme.fingerprints": {"batch": [{"a"}]},
-            "SetScheme.routing_keys": {"features": {"a"}}, "SetScheme.interest": {"features": {"a"}},
+            "SetScheme.routing_keys": {"features": {"a"}},
+            "SetScheme.interest": {"features": {"a"}},
             "SetScheme.explain": {
                 "features": {"a"}, "fingerprint": given.SETS.fingerprint({"a"}),
             },
@@ -265,6 +273,7 @@ def _terms() -> dict[str, dict[str, Any]]:
     return {
         "fingerprint": features, "routing_keys": features, "interest": features,
         "explain": about, "relevance": about, "fingerprints": {"batch": [{"a", "b"}]},
-        "similarity": {"a": mark, "b": mark}, "terms_of": {"fingerprint": mark}, "codes": {"sketch": mark.sketch},
+        "similarity": {"a": mark, "b": mark}, "terms_of": {"fingerprint": mark},
+        "codes": {"sketch": mark.sketch},
         "squared_weights": {"sketch": mark.sketch}, "resolve": {"terms": {"a"}},
     }  # fmt: skip

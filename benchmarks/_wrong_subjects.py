@@ -59,7 +59,8 @@ PRESET = qis.Disclosure.preset("none").rules
 FRAME = {"arm": ["t", "c"] * 4, "died": [1, 0, 0, 1, 1, 1, 0, 0], "days": [3, 4, 5, 6, 7, 8, 2, 1]}
 
 ALWAYS_REFUSED = {"AuditReader.packets_of", "SynthesisLoop.reject", "SynthesisLoop.release"}
-"""Nothing waits for a release, and nothing was synthesised, here: every call is refused, and only foreign exceptions tell."""
+"""Nothing waits for a release, and nothing was synthesised, here: every call is refused, and only
+foreign exceptions tell."""
 
 MODULES = (
     "qis", "qis.synthesis", "qis.outcomes", "qis.fingerprint", "qis.evidence", "qis.disclosure",
@@ -241,7 +242,7 @@ def _of_class(
         elif name in new_owner:
             yield f"{name}.{member}", _fresh(cls, member, new_owner[name])
         else:
-            yield f"{name}.{member}", getattr(owners[name], member)
+            yield f"{name}.{member}", getattr(owners.get(name, cls), member)  # cls: is unusable
 
 
 def _fresh(cls: type, member: str, make: Callable[[], Any]) -> Callable[..., Any]:

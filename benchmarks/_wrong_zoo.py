@@ -43,7 +43,7 @@ async def coroutine() -> None:
 
 
 def plain() -> Iterator[Any]:
-    """Yield fresh values of Python's and of numpy's: iterators are used up by whoever takes them."""
+    """Yield fresh values of Python's and of numpy's, since iterators are used up."""
     yield from (None, True, "", "text", "3", "ab" * 32, "a\0b", b"", b"bytes", bytes(8))
     yield from (bytearray(32), memoryview(b"ab"), 0, 1, -1, 2**64, 10**400, 0.5, -0.0, 1e300)
     yield from (float("nan"), float("inf"), 3j, 1_800_000_000_000)
@@ -61,7 +61,13 @@ def plain() -> Iterator[Any]:
 
 def foreign() -> Iterator[Any]:
     """Yield values of other libraries."""
-    yield from (pd.NA, pd.NaT, pd.Timestamp("2027-01-01"), pd.Series([1, 2]), pd.Series([None, 1.0]))
+    yield from (
+        pd.NA,
+        pd.NaT,
+        pd.Timestamp("2027-01-01"),
+        pd.Series([1, 2]),
+        pd.Series([None, 1.0]),
+    )
     yield from (pd.Series(["a"]), pd.Categorical(["a", "b"]), pd.DataFrame({"a": [1, 2]}))
     yield from (pl.Series([1, None]), pl.DataFrame({"a": [1]}), pl.LazyFrame({"a": [1]}))
     yield from (sparse.csr_array(np.eye(2)), sparse.coo_array(np.eye(2)))
@@ -81,10 +87,16 @@ def fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  one li
     if origin is Literal:
         return isinstance(value, str) and value in parts
     kind = origin or kind
-    if isinstance(value, np.ndarray) and value.shape == () and not np.ma.is_masked(value):
+    if (
+        isinstance(value, (np.ndarray, np.generic))
+        and value.shape == ()
+        and not np.ma.is_masked(value)
+    ):
         value = value.item()
     if kind is int:
-        whole = isinstance(value, (Rational, np.integer)) and not isinstance(value, (bool, np.bool_))
+        whole = isinstance(value, (Rational, np.integer)) and not isinstance(
+            value, (bool, np.bool_)
+        )
         return whole and getattr(value, "denominator", 1) == 1
     if kind is float:
         return isinstance(value, (Real, Decimal)) and not isinstance(value, (bool, np.bool_))
@@ -103,8 +115,9 @@ def fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  one li
         return isinstance(value, kind)
     if getattr(value, "shape", None) == ():
         return False  # a scalar in an array is no list
-    several = isinstance(kind, type) and issubclass(kind, Iterable) and kind is not qis.Study
-    if several and isinstance(value, Iterable) and not isinstance(value, (str, bytes, bytearray)):
+    if isinstance(kind, type) and issubclass(kind, Iterable):
+        if not isinstance(value, Iterable) or isinstance(value, (str, bytes, bytearray, Mapping)):
+            return False
         of = [part for part in parts if part is not Ellipsis][:1] or [Any]
         used_up = isinstance(value, Iterator)  # nobody can look at its items any more
         return used_up or all(fits(each, of[0]) for each in value)

@@ -28,6 +28,7 @@ from typing import Any
 
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
+import qis  # noqa: E402
 from benchmarks._wrong_live import Live  # noqa: E402  found by the line above
 from benchmarks._wrong_subjects import (  # noqa: E402
     ALWAYS_REFUSED,
@@ -39,8 +40,6 @@ from benchmarks._wrong_subjects import (  # noqa: E402
     subjects,
 )
 from benchmarks._wrong_zoo import fits, foreign, plain  # noqa: E402
-
-import qis  # noqa: E402
 
 _WAIT_S = 0.02
 """A coroutine that waits longer has accepted what it was given."""
@@ -71,9 +70,10 @@ class Trials:
         if what == "foreign":
             return what, type(error).__name__
         if what == "refused":
-            return (what if _names(error, name) else "unnamed"), f"{error!s:.60}"
+            is_named = name in ANYTHING or _names(error, name)
+            return (what if is_named else "unnamed"), f"{error!s:.60}"
         kept = getattr(result, name, value) if inspect.isclass(subject.call) else value
-        is_right = name in ANYTHING or name in CALLBACKS and callable(value)
+        is_right = name in ANYTHING or (name in CALLBACKS and callable(value))
         is_right = is_right or fits(value, kind) or (kept is not value and fits(kept, kind))
         return ("accepted" if is_right else "nonsense"), f"{value!r:.40}"
 
@@ -135,7 +135,8 @@ async def _finished(thing: Any) -> Any:
 def _names(error: BaseException | None, name: str) -> bool:
     """True if an error says which parameter it is about."""
     field = str(getattr(error, "field", "") or "")
-    return field.partition("[")[0] == name or name in str(error)
+    said = str(error).casefold()
+    return field.partition("[")[0] == name or name in said or name.replace("_", " ") in said
 
 
 def run(

@@ -30,7 +30,10 @@ def matrix(value: Any, field: str, *, booleans: bool = False) -> NDArray[np.floa
 
 def array(value: Any, field: str) -> NDArray[np.float64]:
     """Return a number, column or table of finite numbers as a float64 array of its own shape."""
-    dimensions = np.ndim(value) if hasattr(value, "__array__") else _depth(value)
+    try:
+        dimensions = np.ndim(value) if hasattr(value, "__array__") else _depth(value)
+    except Exception as error:  # any class's own __array__ may raise anything
+        raise InputError(f"{field} is {shown(value)}, no numbers", field=field) from error
     if dimensions:
         return _table(value, field, dimensions, booleans=False)
     return np.array(real_number(value, field, -np.inf, np.inf))

@@ -213,8 +213,10 @@ def _union(parts: tuple[Any, ...]) -> Check | None:
                 return cast("Check", each)(value, field)
             except InputError as error:
                 refusals.append(error)
-        if len(refusals) == 1:
-            raise refusals[0]
+        # One that is about an item knew the container, and says more than a list of kinds.
+        deeper = [each for each in refusals if not str(each).startswith(f"{field} is ")]
+        if len(refusals) == 1 or deeper:
+            raise (deeper or refusals)[0]
         raise _refusal(value, field, " or ".join(map(_named, parts)))
 
     return check
@@ -264,7 +266,7 @@ def _several(kind: Any, parts: tuple[Any, ...]) -> Check:
         if isinstance(value, (str, bytes, bytearray, memoryview, dict)) or not is_iterable(value):
             raise _refusal(value, field, what)
         items = value if isinstance(value, (Sequence, AbstractSet)) else list(value)
-        if is_fixed and len(items) != len(kinds):
+        if is_fixed and (isinstance(items, AbstractSet) or len(items) != len(kinds)):
             raise _refusal(value, field, what)
         each = checks if is_fixed else checks[:1] * len(items)
         found = [

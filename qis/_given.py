@@ -228,10 +228,12 @@ def is_iterable(value: object) -> bool:
     if isinstance(value, type):
         return False
     try:
-        iter(value)  # type: ignore[call-overload]  # asks whether it can
-    except TypeError:
+        items = iter(value)  # type: ignore[call-overload]  # asks whether it can
+        if not isinstance(value, Iterable):  # it has __getitem__, and may still refuse numbers
+            next(items, None)
+    except Exception:  # noqa: BLE001  any class may raise anything
         return False
-    return isinstance(value, Iterable) or hasattr(value, "__getitem__")
+    return True
 
 
 def scalar(value: Any) -> Any:

@@ -48,6 +48,10 @@ class Fingerprint:
     made_by: str = field(default="", compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
+        if type(self.made_by) is not str:
+            raise InputError(
+                f"made_by is {shown(self.made_by)}; it must be a text", field="made_by"
+            )
         check_size(self.sketch, "sketch", SKETCH_SIZE)
         check_size(self.scheme_id, "scheme_id", SCHEME_ID_SIZE)
         if type(self.warnings) is not tuple or self.warnings:

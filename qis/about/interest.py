@@ -70,7 +70,7 @@ class Interest:
         instance(self.fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
         studies = several(self.studies, "studies", "study ids")
         for study in studies:
-            check_size(study, "study id", ROUTING_KEY_SIZE)
+            check_size(study, "studies", ROUTING_KEY_SIZE)
         object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
         object.__setattr__(self, "studies", tuple(sorted(set(studies))))
         canonical_routing_keys(self.all_keys)

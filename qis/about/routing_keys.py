@@ -27,7 +27,7 @@ def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
     """
     given = several(keys, "routing_keys", "keys of 8 bytes")
     for key in given:
-        check_size(key, "routing key", ROUTING_KEY_SIZE)
+        check_size(key, "routing_keys", ROUTING_KEY_SIZE)
     distinct = set(given)
     if len(distinct) > MAX_ROUTING_KEYS:
         raise InputError(

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis._gate import checked
 from qis.disclosure.finding import Finding
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
@@ -116,6 +117,7 @@ def _of_effect(outcome: Effect, _below: int) -> Iterator[Finding]:
             yield Finding("from the standard error", "events, about or more", math.ceil(least))
 
 
+@checked
 def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     """Find the 2×2 tables with a cell under `below` that give this estimate and standard error.
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from blake3 import blake3
 
+from qis._gate import checked
 from qis.account import Account, Lines
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Outcome
@@ -55,6 +56,7 @@ class PrivacyBudget:
 
     """
 
+    @checked
     def __init__(self, epsilon: float, path: Account | str | PathLike[str] | None = None) -> None:
         if not 0.0 < epsilon < 1e6:
             raise InputError(
@@ -70,6 +72,7 @@ class PrivacyBudget:
         """The account that it is kept in; `None` in memory."""
         return self._lines.account
 
+    @checked
     def move_to(self, account: Account) -> None:
         """Go on in another account, which takes over everything that is in this one's."""
         self._lines.move_to(account)
@@ -78,11 +81,13 @@ class PrivacyBudget:
         """Close the file; idempotent."""
         self._lines.close()
 
+    @checked
     def spent(self, study_id: bytes) -> float:
         """The ε that was paid for a study so far."""
         self._lines.refresh()
         return float(sum(self._paid(study_id)))
 
+    @checked
     def spend(self, study_id: bytes, epsilon: float, *, now: float) -> None:
         """Pay ε for a release, before its noise is drawn.
 
@@ -115,11 +120,13 @@ class PrivacyBudget:
                 )
             self._note(_Entry(study_id, price, b""), now)
 
+    @checked
     def note_release(self, outcome: Outcome, *, now: float) -> None:
         """Remember an outcome that was paid for, so that `Disclosure` knows it again."""
         digest = blake3(outcome.encoded()).digest()
         self._note(_Entry(outcome.study_id, Decimal(0), digest), now)
 
+    @checked
     def covers(self, outcome: Outcome) -> bool:
         """True if exactly this outcome was paid for."""
         self._lines.refresh()

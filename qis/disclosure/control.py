@@ -126,8 +126,8 @@ class Disclosure:
         """
         if name not in PRESETS:
             raise InputError(
-                f"no preset {name!r:.40}; there are {', '.join(PRESETS)}",
-                field="preset",
+                f"name is {name!r:.40}, no preset; there are {', '.join(PRESETS)}",
+                field="name",
                 actual=name,
                 limit=tuple(PRESETS),
             )

@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
+from qis._gate import checked
 from qis.account import Account, Lines
 from qis.errors import InputError
 from qis.outcomes import Outcome
@@ -24,6 +25,7 @@ Subjects = Mapping[bytes, bytes]
 """Hash of each subject → hash of its data (empty if changes of data are not to be found)."""
 
 
+@checked
 def subject_hashes(records: Mapping[str, str] | Iterable[str], *, key: bytes) -> dict[bytes, bytes]:
     """Compute keyed hashes of subjects for the ledger. They and the key never leave the site.
 
@@ -154,6 +156,7 @@ class EmissionLedger:
 
     """
 
+    @checked
     def __init__(self, path: Account | str | PathLike[str] | None = None) -> None:
         self._lines = Lines(path, "emission", emission_of)
 
@@ -167,6 +170,7 @@ class EmissionLedger:
         self._lines.refresh()
         return iter((*self._lines.lines, *self._lines.unknown("emission")))
 
+    @checked
     def of_study(self, study_id: bytes) -> list[Emission]:
         """The releases under a study, in the order in which they were made."""
         return [emission for emission in self if emission.study_id == study_id]
@@ -177,6 +181,7 @@ class EmissionLedger:
         with self._lines.writing():
             yield
 
+    @checked
     def note(self, emission: Emission) -> None:
         """Write down a release, before it is made.
 
@@ -190,6 +195,7 @@ class EmissionLedger:
         """
         self._lines.append(line_of(emission))
 
+    @checked
     def move_to(self, account: Account) -> None:
         """Go on in another account, which takes over everything that is in this one's."""
         self._lines.move_to(account)

@@ -14,6 +14,7 @@ import math
 from statistics import NormalDist
 from typing import Final
 
+from qis._gate import checked
 from qis.disclosure.matrices import (
     independent_numbers,
     spans_less_than_all,
@@ -28,6 +29,7 @@ _OF_ARM: Final = 2
 """Numbers in an arm: mean and sum of squares."""
 
 
+@checked
 def membership_auc(numbers: int, people: int) -> float:
     """Area under the ROC curve of the membership test, from 0.5 (a guess) to 1 (certain).
 

@@ -19,6 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from qis._gate import checked
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
 from qis.errors import InputError, MissingExtraError
@@ -30,6 +31,7 @@ _LEFT_OUT: Final = 1e-8
 """Probability of noise larger than what is summed over."""
 
 
+@checked
 def private_counts(
     counts: Counts, *, epsilon: float, budget: PrivacyBudget, now: float
 ) -> LikelihoodProfile:

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from qis._gate import checked
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
@@ -18,6 +19,7 @@ from qis.outcomes import Counts, LikelihoodProfile
 _HIDDEN: Final = "minimum_cell"
 
 
+@checked
 def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
     """Log-likelihood of the log odds ratio, given all four counts as a preset rounds them.
 

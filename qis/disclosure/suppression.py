@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 
+from qis._gate import checked
 from qis.disclosure.presets import Preset
 from qis.errors import InputError
 from qis.outcomes import Counts, Suppressed
 
 
+@checked
 def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Suppressed]:
     """Suppress the tables that the preset refuses, and as many more as are needed to hide them.
 

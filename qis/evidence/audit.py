@@ -19,6 +19,7 @@ from typing import Any, Final, Self
 from blake3 import blake3
 
 from qis._files import sync_folder
+from qis._gate import checked
 from qis._paths import file_path
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence.audit_entry import (
@@ -81,6 +82,7 @@ class AuditLog:
 
     """
 
+    @checked
     def __init__(
         self,
         path: str | PathLike[str],
@@ -115,6 +117,7 @@ class AuditLog:
             raise error if isinstance(error, StorageError) else self._refusal(error) from error
 
     @classmethod
+    @checked
     def open(
         cls,
         path: str | PathLike[str],
@@ -128,10 +131,12 @@ class AuditLog:
         return log
 
     @classmethod
+    @checked
     def read(cls, path: str | PathLike[str], *, begins: AuditHead | None = None) -> AuditReader:
         """Read a log without write access, also while its site is running; see `AuditReader`."""
         return AuditReader(path, begins=begins)
 
+    @checked
     def note_recovery(self, *, now: float) -> None:
         """Record that an unfinished line was removed on opening, if one was."""
         if self._torn:
@@ -148,6 +153,7 @@ class AuditLog:
         """Number of entries and newest hash; keep it where the log's writer cannot change it."""
         return self._head
 
+    @checked
     def record(
         self,
         event: Event,
@@ -186,6 +192,7 @@ class AuditLog:
         note = AuditNote(event, subject, rule, reason, details or {})
         return self.record_many((note,), now=now)[0]
 
+    @checked
     def record_many(self, notes: Iterable[AuditNote], *, now: float) -> list[Entry]:
         """Append entries, all or none, synced once.
 
@@ -209,6 +216,7 @@ class AuditLog:
         self._head = head
         return entries
 
+    @checked
     def verify(self, *, head: AuditHead | None = None) -> AuditHead:
         """Check the whole chain, as it is on disk now.
 
@@ -243,6 +251,7 @@ class AuditLog:
         """All entries in order, each checked against the one before it."""
         return self._reader().entries()
 
+    @checked
     def contains(self, head: AuditHead) -> bool:
         """True if the log, as it is on disk, has come to this head; verified from there on.
 
@@ -290,6 +299,7 @@ class AuditLog:
         whole = [line for line in lines[:-1] if line.strip()]
         return AuditHead.parse(whole[-1].rpartition(" ")[2]) if whole else None
 
+    @checked
     def hand_out(self, *, now: float) -> AuditHead:
         """Append the head to the file `heads`, if there is one; returns it.
 
@@ -316,6 +326,7 @@ class AuditLog:
             ) from error
         return self._head
 
+    @checked
     def export(self, target: str | PathLike[str]) -> AuditHead:
         """Verify the log and write it to a new file, one JSON object a line.
 

@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, Self
 
 from blake3 import blake3
 
+from qis._gate import checked
 from qis.errors import InputError
 
 Event = Literal["emitted", "received", "used", "refused", "approved", "configured", "recovered"]
@@ -98,11 +99,12 @@ class AuditHead:
         return f"{self.count}:{self.hash}"
 
     @classmethod
+    @checked
     def parse(cls, text: str) -> Self:
         """The inverse of `str`."""
         count, _, digest = text.strip().partition(":")
         if not count.isdecimal() or len(digest) != 64:
-            raise InputError(f"{text!r:.90} is no head of an audit log", field="head")
+            raise InputError(f"text is {text!r:.90}, no head of an audit log", field="text")
         return cls(int(count), digest)
 
 

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from qis._gate import checked
 from qis._paths import file_path
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence.audit_entry import AuditHead, Entry, content_of, digest_of, entry_of
@@ -48,6 +49,7 @@ class AuditReader:
 
     """
 
+    @checked
     def __init__(self, path: str | PathLike[str], *, begins: AuditHead | None = None) -> None:
         self.path = file_path(path)
         self._begins = AuditHead() if begins is None else begins
@@ -57,6 +59,7 @@ class AuditReader:
         """Number of entries and newest hash, after checking all of the log; as `verify`."""
         return self.verify()
 
+    @checked
     def verify(self, *, head: AuditHead | None = None) -> AuditHead:
         """Check the whole chain.
 
@@ -118,6 +121,7 @@ class AuditReader:
                 raise
             raise StorageError(f"{self.path}: {error.strerror}", field="path") from error
 
+    @checked
     def since(self, number: int) -> Iterator[Entry]:
         """The entries from this number on; those before are passed over unchecked.
 
@@ -157,6 +161,7 @@ class AuditReader:
                 raise
             raise StorageError(f"{self.path}: {error.strerror}", field="path") from error
 
+    @checked
     def packets_of(self, synthesis: bytes) -> tuple[str, ...]:
         """The ids of the packets that a synthesis was made of, in hexadecimal digits, sorted.
 

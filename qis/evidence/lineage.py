@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.evidence.review import Excluded, Reason, Review
 from qis.evidence.roster import TAG_SIZE, Roster
@@ -18,6 +19,7 @@ from qis.packet import Packet
 _WITHDRAWN: Final = frozenset({Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION})
 
 
+@checked
 def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
     """The leaves of what goes into a synthesis; a derived packet is replaced by its own leaves."""
     leaves: set[bytes] = set()
@@ -26,6 +28,7 @@ def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
     return tuple(sorted(leaves))
 
 
+@checked
 def expiry_of(packets: Iterable[Packet]) -> int:
     """When a synthesis of these expires: with the first of them, in Unix seconds.
 
@@ -41,6 +44,7 @@ def expiry_of(packets: Iterable[Packet]) -> int:
     return min(ends)
 
 
+@checked
 def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
     """Let derived packets count, each of which adds sites that do not count yet.
 

@@ -11,6 +11,7 @@ from enum import Enum
 from typing import Any, Final, NamedTuple, overload
 
 from qis._data_frame import data_frame
+from qis._gate import checked
 from qis.errors import InputError
 from qis.evidence.roster import Roster
 from qis.evidence.rules import (
@@ -184,6 +185,7 @@ class Review(Sequence[Packet]):
             **packet_columns([packet for packet, _, _ in rows]),
         }
 
+    @checked
     def to_frame(self, *, backend: str = "pandas") -> Any:
         """The columns of `to_dict` as a data frame: all packets, those that do not count too.
 
@@ -202,6 +204,7 @@ class Review(Sequence[Packet]):
         """
         return data_frame(self.to_dict(), backend)
 
+    @checked
     def excluded_for(self, reason: Reason) -> tuple[Packet, ...]:
         """The packets that are left out for one reason."""
         return tuple(left.packet for left in self.excluded if left.reason is reason)

@@ -31,6 +31,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from qis._files import durable
+from qis._gate import checked
 from qis._paths import file_path
 from qis._toml import parse_toml, read_bytes
 from qis.errors import ConfigurationError, InputError, SignatureError
@@ -92,6 +93,7 @@ class RosterFile:
 
     """
 
+    @checked
     def __init__(
         self,
         path: str | PathLike[str],
@@ -195,6 +197,7 @@ def _beside(path: Path, suffix: str) -> Path:
     return path.with_name(file_path(path).name + suffix)
 
 
+@checked
 def sign_roster(path: str | PathLike[str], identity: Identity) -> None:
     """Add a coordinator's signature of a roster file to the file beside it.
 

@@ -136,32 +136,38 @@ class SQLiteStore(EvidenceStore):
         """16 random bytes that the file was made with, so that they stay when it is reopened."""
         return self._memory
 
+    @checked
     def newest(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was ever held, or 0."""
         account = self._accounts.get(issuer)
         return 0 if account is None else account.newest
 
+    @checked
     def ids_at(self, issuer: bytes, sequence: int) -> frozenset[bytes]:
         """Ids of the packets held under (issuer, sequence)."""
         return frozenset(packet_id for _, packet_id in self._slot(issuer, sequence))
 
+    @checked
     def head_sequence(self, key: EvidenceKey) -> int | None:
         """Highest sequence held under a key."""
         head = self._head(key)
         return None if head is None else head[0]
 
+    @checked
     def head(self, key: EvidenceKey) -> Packet | None:
         """The newest packet under a key, whoever believes it; of several the smallest id."""
         head = self._head(key)
         with translated(self.path, SCHEMA):
             return None if head is None else self._packet(head[2])
 
+    @checked
     def heads(self, study_id: bytes) -> list[Head]:
         """The newest packet of each evidence key of a study, whoever believes it."""
         with translated(self.path, SCHEMA):
             rows = self._database.execute(sql.HEADS, (study_id,)).fetchall()
             return [Head(self._packet(row_id, at), bool(double)) for at, row_id, double in rows]
 
+    @checked
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
@@ -169,11 +175,13 @@ class SQLiteStore(EvidenceStore):
         with translated(self.path, SCHEMA):
             return [self._packet(row_id) for row_id in self._newest_of(keys, accepts).values()]
 
+    @checked
     def at(self, issuer: bytes, sequence: int) -> list[Packet]:
         """The packets held under (issuer, sequence)."""
         with translated(self.path, SCHEMA):
             return [self._packet(row_id) for row_id, _ in self._slot(issuer, sequence)]
 
+    @checked
     def floor(self, issuer: bytes) -> int:
         """Highest sequence of the issuer that was evicted, or 0."""
         account = self._accounts.get(issuer)
@@ -200,6 +208,7 @@ class SQLiteStore(EvidenceStore):
             row_ids = self._database.execute("SELECT place FROM packets").fetchall()
             return sorted((self._packet(row_id) for (row_id,) in row_ids), key=lambda one: one.id)
 
+    @checked
     def packets_of(self, issuer: Issuer) -> list[Packet]:
         """All packets of one issuer, superseded ones too, by sequence and id."""
         account = self._accounts.get(issuer.key)
@@ -442,6 +451,7 @@ class SQLiteStore(EvidenceStore):
     def _held_by_issuer(self) -> dict[bytes, int]:
         return {issuer: account.held for issuer, account in self._accounts.items() if account.held}
 
+    @checked
     def singles(self, *, decide: bool) -> Iterator[Kept]:
         """Packets alone under their issuer and sequence, by sequence: those that decide, or not."""
         self._write()

@@ -48,6 +48,7 @@ class FieldScheme(Scheme[Features]):
         differing = differing_fields(one, other, self.field_bits)
         return self.similarities[SKETCH_BITS // self.field_bits - differing]
 
+    @checked
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
         """Similarity in [0, 1] to the fingerprint of the features, which say no more than it."""
         return self.similarity(self.fingerprint(features), fingerprint)

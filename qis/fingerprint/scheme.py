@@ -114,6 +114,7 @@ class Scheme(ABC, Generic[Features]):
     def similarity_at(self, top_fraction: float) -> float:
         """The similarity that only this fraction of random pairs reaches."""
 
+    @checked
     def explain(self, features: Features, fingerprint: Fingerprint) -> str:
         """In words, how relevant a fingerprint is; schemes that know more say more."""
         score = self.relevance(features, fingerprint)

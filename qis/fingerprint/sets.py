@@ -151,7 +151,7 @@ def _elements(features: Iterable[str]) -> Collection[bytes]:
         is_ascii = "".join(distinct).isascii()
         texts = distinct if is_ascii else {normalize("NFC", text) for text in distinct}
         elements = [text.encode() for text in texts]
-    except (TypeError, UnicodeEncodeError) as error:
+    except Exception as error:  # noqa: BLE001  of a class' own __iter__
         raise InputError(f"features are no set of strings: {error}", field="features") from None
     if not elements:
         raise InputError("an empty set has no fingerprint", field="features", actual=0, limit=1)

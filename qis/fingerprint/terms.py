@@ -322,6 +322,7 @@ class TermScheme(Scheme[Terms]):
         """
         return self._cosine(frozenset(self.terms_of(a)), frozenset(self.terms_of(b)))
 
+    @checked
     def relevance(self, features: Terms, fingerprint: Fingerprint) -> float:
         """Cosine of terms that are known in full and what a sketch holds, in [0, 1]."""
         return self._cosine(
@@ -354,6 +355,7 @@ class TermScheme(Scheme[Terms]):
         first_above = bisect_right(null, null[len(null) - allowed - 1])
         return null[first_above] if first_above < len(null) else 1.0
 
+    @checked
     def explain(self, features: Terms, fingerprint: Fingerprint) -> str:
         """In words: how similar, which terms are shared, and which only one side has."""
         found = self.resolve(features)

@@ -154,7 +154,7 @@ class VectorScheme(FieldScheme[Vector]):
             values = np.asarray(batch)
             if values.dtype != np.float32:
                 values = values.astype(np.float64, casting=_casting(values), copy=False)
-        except (TypeError, ValueError, OverflowError) as error:
+        except Exception as error:  # noqa: BLE001  of a class' own __array__
             raise InputError(f"features are no real numbers: {error}", field="features") from None
         if values.ndim != 2 or values.shape[1] != self.dimensions:
             raise InputError(

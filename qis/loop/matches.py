@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from qis._gate import checked
 from qis.health import Notices
 from qis.outcomes import Record
 from qis.packet import Packet
@@ -30,6 +31,7 @@ class Match:
     packet: Packet
     record: Record
 
+    @checked
     def reply(self, content: Mapping[str, Any], *, cohort: str = "") -> Record:
         """A record under the study of the match, to be published as any other outcome.
 

@@ -14,6 +14,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
+from qis._gate import checked
 from qis.account import Account, AccountFinding
 from qis.account.account import key_witness
 from qis.account.chain import append_line
@@ -112,6 +113,7 @@ class Outbox(OutboxFile):
 
     """
 
+    @checked
     def __init__(
         self, path: Account | str | PathLike[str] | None = None, *, limit: int = LIMIT
     ) -> None:
@@ -136,6 +138,7 @@ class Outbox(OutboxFile):
         """The highest used sequence of this key that was not set aside; 0 if there is none."""
         return self._numbers.last
 
+    @checked
     def next_sequence(self, now: float, *, above: int = 0) -> int:
         """Return an unused sequence for a packet that is signed now (Unix seconds).
 
@@ -150,6 +153,7 @@ class Outbox(OutboxFile):
         """Number of packets that are not held yet."""
         return self._unsent
 
+    @checked
     @contextmanager
     def claimed(self, issuer: Issuer, *, key_path: Path | None = None) -> Iterator[Self]:
         """Reserve outbox and key for one loop while the context lasts.
@@ -224,6 +228,7 @@ class Outbox(OutboxFile):
         self.account.compare(witness, now=time.time())
         self.account.witness_by(witness, issuer)
 
+    @checked
     def put(self, packet: Packet, routing_keys: tuple[bytes, ...], *, releases: str = "") -> bool:
         """Queue a packet; it, its keys and its sequence are on disk when this returns.
 
@@ -276,6 +281,7 @@ class Outbox(OutboxFile):
             self._fresh[self._newest] = packet
         return gone > 0
 
+    @checked
     def take_back(
         self, packet: Packet, former: Own | None, *, waits: Pending | None = None
     ) -> None:
@@ -297,12 +303,14 @@ class Outbox(OutboxFile):
                 self._hold(waits)
         self._unsent -= 1
 
+    @checked
     def begins(self, now: float) -> None:
         """Tell an outbox in memory when it begins (Unix seconds): it knows no earlier packets."""
         if self.path is None:
             with self._transaction():
                 self._made.ignore_before(max(0, int(now * 1e6)))
 
+    @checked
     def noticed(self, packet: Packet, *, now: float = 0.0) -> int:
         """Note a packet of this key if it was made elsewhere; returns the number of such packets.
 
@@ -355,6 +363,7 @@ class Outbox(OutboxFile):
             self._execute("DELETE FROM unknown")
             self._made.adopt()
 
+    @checked
     def raise_sequence(self, sequence: int) -> None:
         """Note a sequence as used, which a packet of this key from elsewhere has shown."""
         if sequence > self._numbers.last:
@@ -362,6 +371,7 @@ class Outbox(OutboxFile):
                 self._numbers.use(sequence)
             self._numbers.used()
 
+    @checked
     def set_aside(
         self, packets: Iterable[Own], former: Iterable[Own], *, limit: int | None
     ) -> None:
@@ -402,6 +412,7 @@ class Outbox(OutboxFile):
         found = [Aside(self._parsed(raw), keys_of(keys), bool(done)) for raw, keys, done in rows]
         return sorted(found, key=lambda each: each.packet.sequence)
 
+    @checked
     def answered(self, packets: Iterable[Packet], *, now: float) -> None:
         """Note that newer packets supersede these, which were set aside; delete expired ones."""
         done = {bytes(packet) for packet in packets}
@@ -412,6 +423,7 @@ class Outbox(OutboxFile):
                 elif raw in done:
                     self._execute("UPDATE aside SET is_answered = 1 WHERE packet = ?", (raw,))
 
+    @checked
     def arriving(self, packets: Iterable[Packet], *, since: int) -> None:
         """Note packets that are about to be stored, in place of those before them.
 
@@ -432,6 +444,7 @@ class Outbox(OutboxFile):
         since = min((int(label) for _, label in rows), default=0)
         return since, [self._parsed(raw) for raw, _ in rows]
 
+    @checked
     def queued(self, *, after: int = 0, most: int = 64) -> list[Unsent]:
         """Return at most `most` unsent packets with numbers above `after`, oldest first."""
         if 0 < after >= self._newest:  # the usual case, which must not cost a query
@@ -444,6 +457,7 @@ class Outbox(OutboxFile):
             ).fetchall()
         return [self._unsent_of(*row) for row in rows]
 
+    @checked
     def taken(self, numbers: Iterable[int]) -> None:
         """Delete the packets of these numbers: they are held, replaced or expired."""
         with self._transaction():
@@ -453,6 +467,7 @@ class Outbox(OutboxFile):
             ]
         self._unsent -= sum(gone)
 
+    @checked
     def queue_again(self, *, now: float) -> list[Packet]:
         """Queue each evidence key's newest packet again, unless queued or expired; returns them.
 
@@ -480,6 +495,7 @@ class Outbox(OutboxFile):
         found = (Own(self._parsed(packet), keys_of(keys)) for packet, keys in rows)
         return {evidence_key(one.packet): one for one in found}
 
+    @checked
     def hold(self, pending: Pending) -> None:
         """Keep an outcome until it is released or rejected; on disk when this returns.
 
@@ -508,18 +524,21 @@ class Outbox(OutboxFile):
             rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
         return tuple(map(self._pending, rows))
 
+    @checked
     def pending(self, pending_id: str) -> Pending | None:
         """Return the outcome that waits under an id, if there is one."""
         with self._translated():
             row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
         return None if row is None else self._pending(row)
 
+    @checked
     def drop(self, pending_id: str) -> None:
         """Delete an outcome that waits, or that waited and can no longer be read."""
         with self._transaction():
             self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
             self._execute("DELETE FROM unread_waiting WHERE id = ?", (pending_id,))
 
+    @checked
     def look(self, study_id: bytes) -> Look:
         """Return the last look at a study's synthesis, by this process or an earlier one."""
         with self._translated():
@@ -528,6 +547,7 @@ class Outbox(OutboxFile):
             ).fetchone()
         return Look(b"", 0) if row is None else Look(*row)
 
+    @checked
     def looked(self, study_id: bytes, look: Look) -> None:
         """Remember a look at a study's synthesis."""
         with self._transaction():

@@ -150,9 +150,16 @@ class Table:
 
 
 def read_table(
-    frame: Any, used: Mapping[str, Any], *, missing: Missing, patient: str | None
+    frame: Any,
+    used: Mapping[str, Any],
+    *,
+    missing: Missing,
+    patient: str | None,
+    needed: Iterable[str] = (),
 ) -> Table:
     """Read the columns that are used: a column's name, or `Levels`, by the parameter's name.
+
+    `needed` are the parameters that may not be `None`.
 
     Raises
     ------
@@ -167,6 +174,9 @@ def read_table(
     if not isinstance(given_missing, str) or given_missing not in ("refuse", "drop"):
         _refuse("missing", f"{shown(missing)} must be 'refuse' or 'drop'")
     names, get = open_table(frame)
+    for field in needed:
+        if used[field] is None:
+            _refuse(field, "None; give the name of its column")
     wanted = {field: _column_of(given, field) for field, given in used.items() if given is not None}
     if patient is not None:
         wanted["patient"] = _column_of(patient, "patient")

@@ -236,10 +236,15 @@ class Effect(Outcome):
                 "give the columns estimate= and standard_error=, or ratio=, lower= and upper=",
                 field="estimate",
             )
-        table = read_table(frame, {"site": site, **chosen, "n": n}, missing=missing, patient=None)
+        level = check_real(level, "level", 1e-9, 1.0 - 1e-9)
+        used = {"site": site, **chosen, "n": n}
+        table = read_table(frame, used, missing=missing, patient=None, needed=("site",))
         columns = {field: table.numbers(str(name), field) for field, name in chosen.items()}
         people = [None] * len(table.rows) if n is None else table.whole_numbers(n, "n", 1)
-        measure = measure or (None if study is None else instance(study, "study", Study).measure)
+        if measure is None:
+            measure = None if study is None else instance(study, "study", Study).measure
+        if rounding is not None:
+            rounding = check_real(rounding, "rounding", 0.0)
         build: Any = cls
         if ratio is not None:
             build = partial(cls.from_ratio, level=level, rounding=rounding)

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from qis._gate import checked
 from qis.errors import InputError
 
 
@@ -57,6 +58,7 @@ class Measure:
         """True if 0 means no effect; a proportion, rate or mean of one arm has no such value."""
         return self.name not in ("PLO", "IRLN", "MN", "PR")
 
+    @checked
     def back(self, value: float) -> float:
         """A value as people read it: ratio, rate, proportion in [0, 1], or as it is."""
         if self.is_logarithmic:

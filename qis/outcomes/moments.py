@@ -122,7 +122,6 @@ class Moments(Outcome):
                 object.__setattr__(self, arm + name, real)
 
     @classmethod
-    @checked
     def from_values(
         cls,
         values: Iterable[float],

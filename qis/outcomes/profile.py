@@ -151,7 +151,7 @@ class LikelihoodProfile(Outcome):
             rounded = _singles(getattr(self, field), field, -_LARGEST, high)
             object.__setattr__(self, field, rounded)
         set_counts(self, ("n", "events"), optional=True)
-        if self.protection != "":
+        if type(self.protection) is not str or self.protection:
             words = normal_text(self.protection, "protection", PROTECTION_SIZE)
             object.__setattr__(self, "protection", words)
         self._check_shape()
@@ -350,7 +350,9 @@ class LikelihoodProfile(Outcome):
 
         """
         used = {"time": time, "event": event, "treated": treated, "strata": strata, "entry": entry}
-        table = read_table(frame, used, missing=missing, patient=patient)
+        table = read_table(
+            frame, used, missing=missing, patient=patient, needed=("time", "event", "treated")
+        )
         arms = table.flags(treated, "treated")
         levels = [treated[0], event[0]]
         refuse_aggregated(*open_table(frame), levels, "repeat each row as often as {!r} says")

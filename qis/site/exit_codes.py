@@ -7,6 +7,7 @@ import errno
 from enum import IntEnum
 from typing import Final
 
+from qis._gate import checked
 from qis.errors import (
     ClockError,
     ConfigurationError,
@@ -64,6 +65,7 @@ _MEANINGS: Final = {
 _OF_A_SITE: Final = (ConfigurationError, KeyFileError, MissingExtraError, SchemeMismatchError)
 
 
+@checked
 def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit status for an error.
 

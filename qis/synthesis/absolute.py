@@ -9,6 +9,7 @@ hazards (Altman & Andersen 1999). Intervals of the number needed to treat: Altma
 import math
 from dataclasses import dataclass
 
+from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.picture.html import HasTable
 from qis.synthesis._sites import check_scale
@@ -64,6 +65,7 @@ class AbsoluteEffect(HasTable):
         return f"{_named(self.risk_difference)} ({self.level:.0%} interval: {limits})"
 
 
+@checked
 def absolute_effect(pooled: Synthesis | PooledProfiles, *, baseline_risk: float) -> AbsoluteEffect:
     """Risk difference and number needed to treat from a pooled OR, RR or HR.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
 from qis.synthesis._quantiles import t_two_sided_p
@@ -57,6 +58,7 @@ class EggerTest(HasTable):
         return t_two_sided_p(self.t, self.df)
 
 
+@checked
 def egger_test(estimates: ArrayLike, standard_errors: ArrayLike) -> EggerTest:
     """Test whether the estimates depend on their standard errors.
 

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
@@ -78,6 +79,7 @@ class _Tables:
         return self.a + self.c
 
 
+@checked
 def peto(
     events: ArrayLike,
     totals: ArrayLike,
@@ -126,6 +128,7 @@ def peto(
     return _result("OR", estimate, 1.0 / math.sqrt(information), informative, level, q=q)
 
 
+@checked
 def mantel_haenszel(
     events: ArrayLike,
     totals: ArrayLike,

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
 from qis.synthesis._mixture import interpolated_quantiles
@@ -93,6 +94,7 @@ class _SinhGrid:
     log_tau: Floats
 
 
+@checked
 def heavy_tailed(
     estimates: ArrayLike,
     standard_errors: ArrayLike,

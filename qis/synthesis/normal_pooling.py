@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
 from qis.synthesis._quantiles import chi2_tail, normal_quantile, normal_two_sided_p, t_quantile
@@ -126,6 +127,7 @@ class Pooled(HasTable):
         """`predict` by the convention that goes with `interval_method`."""
         return self.predict("z" if self.interval_method == "z" else "hk")
 
+    @checked
     def predict(self, convention: str) -> Interval:
         """Where the true effect of a further site is expected to lie.
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._gate import checked
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes import Anchor, QuadraticLikelihood
 from qis.outcomes.anchor import rounded
@@ -77,6 +78,7 @@ class CombinedQuadratics(HasTable):
         return errors
 
 
+@checked
 def combine_quadratics(
     outcomes: Sequence[QuadraticLikelihood],
     *,
@@ -159,6 +161,7 @@ def combine_quadratics(
     )
 
 
+@checked
 def next_anchor(
     combined: CombinedQuadratics,
     *,

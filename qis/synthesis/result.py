@@ -8,6 +8,7 @@ from html import escape
 from typing import Any, Final, NamedTuple
 
 from qis._data_frame import data_frame
+from qis._gate import checked
 from qis._given import truth_value
 from qis.errors import InputError
 from qis.outcomes import Study, measure_named
@@ -304,6 +305,7 @@ class Synthesis:
             "packets": [[packet.id.hex() for packet in site.packets] for site in self.sites],
         }
 
+    @checked
     def to_frame(self, *, back_transform: bool = False, backend: str = "pandas") -> Any:
         """The columns of `to_dict` as a data frame, one row a site.
 
@@ -344,6 +346,7 @@ class Synthesis:
             raise InputError("no evidence counts, so there is no measure", field="measure")
         return Scale(measure=self.measure, level=self.level)
 
+    @checked
     def forest_plot(
         self,
         *,
@@ -430,6 +433,7 @@ class Synthesis:
             picture.draw(ax)
         return picture
 
+    @checked
     def funnel_plot(self, *, ax: Any = None, contours: bool = False, unit: str = "") -> Picture:
         """Make a funnel plot: each site's estimate against its standard error.
 
@@ -469,6 +473,7 @@ class Synthesis:
             picture.draw(ax)
         return picture
 
+    @checked
     def profile_plot(
         self, *, ax: Any = None, limits: Interval | None = None, unit: str = ""
     ) -> Picture:

@@ -17,6 +17,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._gate import checked
+from qis._given import real_number
 from qis.errors import InputError
 from qis.picture.html import HasTable
 from qis.synthesis._quantiles import NORMAL, normal_quantile
@@ -92,6 +94,7 @@ class MedianEstimate(HasTable):
         return verdict_for(self.k)
 
 
+@checked
 def weighted_median(
     estimates: ArrayLike, standard_errors: ArrayLike, *, level: float = 0.95
 ) -> MedianEstimate:
@@ -238,12 +241,13 @@ class InfluenceTable(HasTable):
 
     def odd(self, alpha: float = 0.05) -> tuple[int, ...]:
         """Positions of the sites with ``pval < alpha``; none where `can_tell` is false."""
-        check_level(alpha)
+        alpha = real_number(alpha, "alpha", 0.0, 1.0)
         if not self.can_tell:
             return ()
         return tuple(i for i, site in enumerate(self.sites) if site.pval < alpha)
 
 
+@checked
 def influence(
     estimates: ArrayLike, standard_errors: ArrayLike, *, tau2: str = "REML"
 ) -> InfluenceTable:

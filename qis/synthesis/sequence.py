@@ -13,12 +13,14 @@ an estimate that was used has been withdrawn.
 import math
 from typing import Final
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.synthesis._sites import check_level, check_number, check_scale
 
 _STEPS: Final = 100
 
 
+@checked
 def anytime_interval(
     estimate: float, standard_error: float, *, mixing_scale: float, level: float = 0.95
 ) -> tuple[float, float]:
@@ -73,6 +75,7 @@ def anytime_interval(
     return centre - half, centre + half
 
 
+@checked
 def mixing_scale_for(standard_error: float, *, level: float = 0.95) -> float:
     """The `mixing_scale` that makes the interval narrowest once this standard error is reached.
 

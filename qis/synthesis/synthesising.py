@@ -7,6 +7,7 @@ from typing import Final
 from blake3 import blake3
 
 from qis._canonical import encode
+from qis._gate import checked
 from qis._given import instance, point_in_time
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Review, Roster
@@ -36,6 +37,7 @@ VERSION: Final = 2
 METHOD: Final = "exact-likelihood"
 
 
+@checked
 def synthesise(
     packets: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome | Frame,
     *,

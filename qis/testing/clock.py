@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from qis._gate import checked
 from qis.errors import InputError
 
 
@@ -31,10 +32,12 @@ class VirtualClock:
         """Seconds that have passed; `set` does not change it."""
         return self.passed
 
+    @checked
     def set(self, now: float) -> None:
         """Set the date, forwards or back, as an administrator or NTP does. No time passes."""
         self.now = now
 
+    @checked
     def advance(self, seconds: float) -> None:
         """Let time pass.
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import NamedTuple, Self
 
+from qis._gate import checked
 from qis.about import Interest
 from qis.errors import InputError
 from qis.evidence.roster import Roster
@@ -172,7 +173,8 @@ class Transport(ABC):
         """What packets and handshakes have shown of other sites' clocks; by default nothing."""
         return SiteClocks(time.monotonic)
 
-    async def hear_clocks(self, timeout_s: float) -> None:  # noqa: B027  by default at once
+    @checked  # noqa: B027  by default at once
+    async def hear_clocks(self, timeout_s: float) -> None:
         """Wait until the first sites have shown their clocks, at most `timeout_s` seconds."""
 
     async def catch_up(self, timeout_s: float) -> None:  # noqa: B027  by default at once
@@ -181,6 +183,7 @@ class Transport(ABC):
         At most `timeout_s` seconds. The default is for networks that cannot tell.
         """
 
+    @checked
     def holding(self, packet_id: bytes) -> Holding:  # noqa: ARG002  the default: taken is held
         """Tell whether other sites hold a packet that was published here; see `Holding`.
 
@@ -256,15 +259,18 @@ class Transport(ABC):
     async def aclose(self) -> None:
         """Leave the network and release all resources. Idempotent; open subscriptions end."""
 
-    def withdraw(self, packets: Iterable[Packet]) -> None:  # noqa: B027  as far as it can
+    @checked  # noqa: B027  as far as it can
+    def withdraw(self, packets: Iterable[Packet]) -> None:
         """Stop repeating these packets of this site, and delete the copies that it can delete.
 
         Other nodes may still hold copies. The default does nothing.
         """
 
-    def believe(self, roster: Roster) -> None:  # noqa: B027  in a transport without a roster
+    @checked  # noqa: B027  in a transport without a roster
+    def believe(self, roster: Roster) -> None:
         """Admit packets by another roster from now on. The default does nothing."""
 
+    @checked
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  in-process: at once
         """Wait until all that was published is held (`Holding`); false if `timeout_s` is over."""
         return True

@@ -20,6 +20,7 @@ from typing import Final, NamedTuple, Self
 
 from qis import _files, _layout
 from qis._clock import Clock
+from qis._gate import checked
 from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
 from qis._paths import folder_path
 from qis.about import Interest
@@ -90,6 +91,7 @@ class DirectoryTransport(Transport):
 
     """
 
+    @checked
     def __init__(
         self,
         path: str | PathLike[str],
@@ -151,6 +153,7 @@ class DirectoryTransport(Transport):
             self._condition = Condition(self.notices, now=self._clock.wall())
         return self
 
+    @checked
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
         """Put a packet into the folder; it is synced to disk when this returns."""
         keys = require_signed_keys(packet, routing_keys)
@@ -179,12 +182,14 @@ class DirectoryTransport(Transport):
         self._seen.pop(name, None)
         self._statistics.published += 1
 
+    @checked
     async def catch_up(self, timeout_s: float) -> None:
         """Read all files that are in the folder now, for at most `timeout_s` seconds."""
         with self._guard.item("directory.poll"), suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self._take_in()
 
+    @checked
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether the packet's file lies in the folder, where `publish` has synced it to disk.
 
@@ -206,6 +211,7 @@ class DirectoryTransport(Transport):
         """The state of the folder: can it be read and written; see docs/operating.md."""
         return self._condition.health
 
+    @checked
     @asynccontextmanager
     async def subscribe(
         self,
@@ -226,6 +232,7 @@ class DirectoryTransport(Transport):
                     self._polling.cancel()
                     self._polling = None
 
+    @checked
     def withdraw(self, packets: Iterable[Packet]) -> None:
         """Delete the files of these own packets; copies elsewhere stay.
 
@@ -241,6 +248,7 @@ class DirectoryTransport(Transport):
                 (self.path / f"{packet.id.hex()}.qis").unlink(missing_ok=True)
                 self._watch.forget([f"{packet.id.hex()}.qis"])
 
+    @checked
     def believe(self, roster: Roster) -> None:
         """Admit packets by another roster from now on; all files are read once more."""
         self._reception.roster = roster

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 
 from qis._clock import Clock
+from qis._gate import checked
 from qis._guard import Guard
 from qis.about import Interest
 from qis.errors import InputError, TransportError
@@ -53,6 +54,7 @@ class MemoryNetwork:
 
     """
 
+    @checked
     def __init__(
         self,
         *,
@@ -91,6 +93,7 @@ class MemoryNetwork:
         """Return once nothing is under way any more."""
         await self._time.settle()
 
+    @checked
     async def advance(self, seconds: float) -> None:
         """Advance the virtual time by `seconds`, doing what is due, such as refreshes.
 
@@ -116,6 +119,7 @@ class MemoryNetwork:
         """End the partition."""
         self._sides = {}
 
+    @checked
     def kill(self, transport: "MemoryTransport") -> None:
         """Stop a node at once, without telling the others."""
         self._alive.pop(transport._carrier, None)  # noqa: SLF001  as above
@@ -225,6 +229,7 @@ class MemoryTransport(Transport):
 
     """
 
+    @checked
     def __init__(
         self, network: MemoryNetwork, identity: Identity, *, roster: Roster | None = None
     ) -> None:
@@ -261,6 +266,7 @@ class MemoryTransport(Transport):
         """Counters since the transport was opened."""
         return self._statistics
 
+    @checked
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
         """Send a packet to the nodes that have registered one of its keys."""
         if not self._is_open:
@@ -270,6 +276,7 @@ class MemoryTransport(Transport):
         self._statistics.published += 1
         self._carrier.publish(packet, keys, self._network.now)
 
+    @checked
     @asynccontextmanager
     async def subscribe(
         self,
@@ -287,16 +294,19 @@ class MemoryTransport(Transport):
         if self._is_open:
             self._carrier.interests_changed(self._network.now, has_more=False)
 
+    @checked
     async def flush(self, timeout_s: float) -> bool:  # noqa: ARG002  it is the network's time
         """Let the network settle; true if all that was published is held then (`holding`)."""
         self._carrier.spread(self._network.now)
         await self._network.settle()
         return self._carrier.all_held(self._network.now)
 
+    @checked
     async def catch_up(self, timeout_s: float) -> None:  # noqa: ARG002  it is the network's time
         """Let the network settle, so that all that was published has arrived."""
         await self._network.settle()
 
+    @checked
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether other nodes hold a packet, as over UDP.
 
@@ -310,11 +320,13 @@ class MemoryTransport(Transport):
         """The node's state: open or closed and, with the overlay, its connection to others."""
         return self._condition.health
 
+    @checked
     def believe(self, roster: Roster) -> None:
         """Admit packets and nodes by another roster from now on."""
         self._reception.roster = roster
         self._carrier.judge_again()
 
+    @checked
     def withdraw(self, packets: Iterable[Packet]) -> None:
         """Stop repeating these packets of this node, and stop keeping them for others."""
         self._carrier.withdraw([packet.id for packet in packets])

@@ -13,6 +13,7 @@ from os import PathLike
 from typing import Final, Self
 
 from qis._clock import Clock
+from qis._gate import checked
 from qis._given import shown
 from qis._guard import Backoff, Guard
 from qis._paths import file_path
@@ -81,6 +82,7 @@ class UDPTransport(Transport):
 
     """
 
+    @checked
     def __init__(
         self,
         identity: Identity,
@@ -158,6 +160,7 @@ class UDPTransport(Transport):
                 clocks.session(key, clock_s)
         return clocks
 
+    @checked
     async def hear_clocks(self, timeout_s: float) -> None:
         """Wait until it has joined, at most `timeout_s` seconds: handshakes show peers' clocks."""
         with suppress(TimeoutError):
@@ -209,6 +212,7 @@ class UDPTransport(Transport):
             self._turn()
         return self
 
+    @checked
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
         """Hand a packet to the rendezvous nodes of its keys, and again from time to time.
 
@@ -229,6 +233,7 @@ class UDPTransport(Transport):
         node.publish(carried, self._clock.steady())
         self._turn()
 
+    @checked
     @asynccontextmanager
     async def subscribe(
         self,
@@ -244,6 +249,7 @@ class UDPTransport(Transport):
             yield inbox
         self._register()
 
+    @checked
     async def flush(self, timeout_s: float) -> bool:
         """Wait until what was published is with all its rendezvous nodes; true if it is held.
 
@@ -261,6 +267,7 @@ class UDPTransport(Transport):
             pass
         return self._node is node and node.all_held(self._clock.steady())
 
+    @checked
     async def catch_up(self, timeout_s: float) -> None:
         """Wait until its keys are registered and nothing is under way, then for what comes back."""
         with suppress(TimeoutError):
@@ -269,6 +276,7 @@ class UDPTransport(Transport):
                 await self._idle.wait()
                 await asyncio.sleep(ANSWER_S)
 
+    @checked
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether another node has acknowledged a packet under each of its routing keys.
 
@@ -282,11 +290,13 @@ class UDPTransport(Transport):
         """The node's state: open or closed, do others answer; see docs/operating.md."""
         return self._condition.health
 
+    @checked
     def withdraw(self, packets: Iterable[Packet]) -> None:
         """Stop repeating these packets of this node; other nodes keep what they hold."""
         if self._node is not None:
             self._node.withdraw(packet.id for packet in packets)
 
+    @checked
     def believe(self, roster: Roster) -> None:
         """Admit packets, nodes and channels by another roster from now on."""
         self._reception.roster = roster

@@ -191,7 +191,7 @@ def test_a_folder_admits_by_the_roster_that_is_believed_now(tmp_path):
 def test_what_is_no_packet_is_refused_in_words(what):
     async def scenario():
         transport = qis.MemoryTransport(qis.MemoryNetwork(now=1.8e9), site(1))
-        with pytest.raises(errors.InputError, match=r"no qis\.Packet"):
+        with pytest.raises(errors.InputError, match=r"must be a qis\.Packet"):
             await transport.publish(what, ())
 
     asyncio.run(scenario())
