@@ -9,7 +9,7 @@ import itertools
 
 import numpy as np
 import pytest
-from scipy.stats import nchypergeom_fisher
+from scipy.stats import binom, nchypergeom_fisher, poisson
 
 import qis
 from qis.errors import DisclosureError, StorageError
@@ -18,6 +18,7 @@ from qis.loop import Outbox
 
 NOW = 1_800_000_000
 QUESTION = "a vs b | death"
+OTHER = {"question": QUESTION, "measure": "OR"}
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = SCHEME.fingerprint([0.2, -1.0, 0.7])
 THETA = np.linspace(-8.0, 9.0, 1701)
@@ -101,6 +102,89 @@ def test_kinds_and_cohorts_pool_as_brute_force_says(kinds, together):
         fewer = sum(curve for n, curve in enumerate(curves) if n != left_out) + sites[-1]
         if abs(THETA[np.argmax(fewer)] - fixed.estimate) < 0.03:
             pytest.fail(f"part {left_out} changes nothing, so the test would not see it go")
+
+
+@pytest.mark.parametrize("together", [True, False], ids=["cohorts of one site", "sites"])
+def test_many_sites_of_all_kinds_pool_as_brute_force_says(together):
+    """24 outcomes: of 24 sites, or of 12 with two cohorts of different kinds each."""
+    kinds = [("effect", "profile", "counts")[n % 3] for n in range(24)]
+    parts = [made(kind, f"cohort {n}") for n, kind in enumerate(kinds)]
+    packets = [
+        sign(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
+        for n, (outcome, _) in enumerate(parts)
+    ]
+    packets.append(sign(99, qis.Effect(**OTHER, estimate=-1.9, standard_error=0.15)))
+    curves = [curve for _, curve in parts]
+    sites = [a + b for a, b in zip(curves[::2], curves[1::2], strict=True)] if together else curves
+    sites.append(-0.5 * ((THETA + 1.9) / 0.15) ** 2)
+    fixed = qis.synthesise(packets, model="fixed")
+    assert len(fixed.sites) == len(sites)
+    assert fixed.estimate == pytest.approx(THETA[np.argmax(sum(sites))], abs=0.011)
+    random = qis.synthesise(packets, model="random", tau_scale=0.5)
+    assert random.estimate == pytest.approx(median_of_mean(sites, 0.5), abs=0.01)
+    assert abs(random.estimate - fixed.estimate) > 0.05  # one precise site says something else
+
+
+def proportion(events, total, cohort):
+    outcome = qis.Counts(question=QUESTION, cohort=cohort, events=events, total=total)
+    return outcome, binom.logpmf(events, total, 1.0 / (1.0 + np.exp(-THETA)))
+
+
+def rate(events, years, cohort):
+    outcome = qis.Counts(
+        question=QUESTION, cohort=cohort, events=events, total=200, person_time=years
+    )
+    return outcome, poisson.logpmf(events, years * np.exp(THETA))
+
+
+def mean(people, value, cohort):
+    outcome = qis.Moments(question=QUESTION, cohort=cohort, total=people, mean=value, ss=2.0)
+    return outcome, -0.5 * people * np.log1p(people * (value - THETA) ** 2 / 2.0)
+
+
+def difference(people, value, cohort):
+    """The control arm's mean is profiled out, by brute force too."""
+    outcome = qis.Moments(
+        question=QUESTION,
+        cohort=cohort,
+        total=people,
+        mean=value,
+        ss=2.0,
+        control_total=people + 3,
+        control_mean=0.0,
+        control_ss=3.0,
+    )
+    control = np.linspace(-6.0, 6.0, 601)[:, np.newaxis]
+    both = people * np.log1p(people * (value - THETA - control) ** 2 / 2.0)
+    both = both + (people + 3) * np.log1p((people + 3) * control**2 / 3.0)
+    return outcome, -0.5 * both.min(axis=0)
+
+
+ONE_ARM = {
+    "proportion": (proportion, [(3, 20), (0, 9), (11, 30), (7, 25)]),
+    "rate": (rate, [(3, 20.0), (0, 9.0), (11, 30.0), (7, 5.0)]),
+    "mean": (mean, [(12, 0.4), (5, 1.1), (30, 0.1), (9, -0.5)]),
+    "difference": (difference, [(12, 0.4), (5, 1.1), (30, 0.1), (9, -0.5)]),
+}
+
+
+@pytest.mark.parametrize("many", [1, 3], ids=["few", "many"])
+@pytest.mark.parametrize("together", [True, False], ids=["cohorts of one site", "sites"])
+@pytest.mark.parametrize("kind", ONE_ARM)
+def test_other_measures_pool_as_brute_force_says(kind, together, many):
+    make, numbers = ONE_ARM[kind]
+    parts = [make(*each, f"cohort {n}") for n, each in enumerate(numbers * many)]
+    packets = [
+        sign(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
+        for n, (outcome, _) in enumerate(parts)
+    ]
+    curves = [curve for _, curve in parts]
+    sites = [a + b for a, b in zip(curves[::2], curves[1::2], strict=True)] if together else curves
+    fixed = qis.synthesise(packets, model="fixed")
+    assert len(fixed.sites) == len(sites)
+    assert fixed.estimate == pytest.approx(THETA[np.argmax(sum(sites))], abs=0.011)
+    random = qis.synthesise(packets, model="random", tau_scale=0.5)
+    assert random.estimate == pytest.approx(median_of_mean(sites, 0.5), abs=0.02)
 
 
 def test_a_bare_study_id_means_the_question_that_has_this_id():
