@@ -329,3 +329,79 @@ def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nob
     assert len(world.node.rendezvous.message_store) == 1  # here too, the second of the two holders
     world.run(700.0)
     assert [attempt for attempt, _ in seen[2:]] in ([2], [])  # and then one at a time again
+
+
+class Crowd(World):
+    """A node that publishes, and several others that know each other; some may be silent."""
+
+    def __init__(self, count):
+        super().__init__(with_other=False)
+        keys = [Credentials.of(Identity.from_seed(bytes([i]) * 32)) for i in range(10, 10 + count)]
+        self.others = {pack_address(f"192.0.2.{i}", 4_000): key for i, key in enumerate(keys, 10)}
+        self.records = tuple(key.record(at, 1).encode() for at, key in self.others.items())
+        self.silent, self.has, self.finds = set(), Counter(), 0
+        self.node.join([(key.key, at) for at, key in self.others.items()], self.now)
+        self.exchange()
+        self.run(5.0)
+
+    def exchange(self):
+        while sent := self.node.datagrams():
+            for data, address, _ in sent:
+                for part in messages_of(data):
+                    self.hear(decode(part), address)
+
+    def hear(self, message, address):
+        answer = None
+        if isinstance(message, Find):
+            self.finds += 1
+            answer = Found(request=message.request, token=b"t" * 16, records=self.records)
+        elif isinstance(message, Publish) and address not in self.silent:
+            self.has[address] += 1
+            known = (Known(age_s=9_999),) * message.key_bits.bit_count()
+            answer = Published(request=message.request, known=known)
+        if answer is not None:
+            self.node.receive_datagram(answer.encode(), address, self.now)
+
+
+@pytest.mark.parametrize("silent", [1, 2])
+def test_a_holder_that_falls_silent_is_replaced_by_the_next(silent):
+    world = Crowd(6)
+    world.publish(1)
+    world.exchange()
+    (first,) = world.has  # a holder says who has it: one asked, and no other
+    finds = world.finds
+    world.publish(2)
+    world.exchange()
+    assert world.has == {first: 2}
+    assert world.finds == finds  # who holds the key is remembered
+    world.silent = {first}
+    world.publish(3)
+    world.run(10.0)
+    second = next(at for at in world.has if at != first)
+    assert world.has == {first: 2, second: 1}
+    assert world.node.progress((3).to_bytes(32)).is_held
+    if silent == 2:
+        world.silent.add(second)
+    # What was remembered is forgotten with the silent one: the next is looked up anew.
+    world.publish(4)
+    world.run(30.0)
+    assert world.finds > finds
+    assert world.node.progress((4).to_bytes(32)).is_held
+    assert world.has[first] == 2
+    if silent == 1:
+        assert world.has[second] >= 2
+    else:
+        assert world.has[second] == 1
+        assert len(world.has) >= 3
+
+
+def test_what_no_holder_answers_for_is_not_held():
+    world = Crowd(6)
+    world.silent = set(world.others)
+    world.publish(1)
+    world.run(30.0)
+    assert not world.node.progress((1).to_bytes(32)).is_held
+    assert not world.has
+    world.silent = set()
+    world.run(TRY_AGAIN_S[0] + 60.0)
+    assert world.node.progress((1).to_bytes(32)).is_held
