@@ -8,7 +8,8 @@ synthesis, disclosure or loop (`_mutators.py`), and the tests that run its lines
 (`_mutant_runs.py`). A mutant that no test notices survives. Trying all takes an hour, so the result
 is kept in `results/mutants.json` with the git trees of the six packages and of tests/; while these
 are as they were, `--json` prints the kept figures, and otherwise it measures. Each survivor is
-listed there with a reason; those whose change nobody could see from outside are "equivalent".
+listed there with a reason out of `mutant_reasons.json`, by the mutant's id; those whose change
+nobody could see from outside are "equivalent".
 """
 
 import argparse
@@ -65,7 +66,9 @@ def sources() -> dict[str, str]:
 
 def figures(record: dict[str, Any]) -> dict[str, float]:
     """Count what became of the mutants."""
-    verdicts = [each["verdict"] for each in record["mutants"]]
+    verdicts = [each["verdict"] for each in record.get("mutants", [])]
+    if not verdicts:
+        return {"mutants": 0, "record_is_current": 0}
     killed = sum(verdict in {"killed", "timeout"} for verdict in verdicts)
     survivors = [each for each in record["mutants"] if "reason" in each]
     equivalent = sum(bool(each["equivalent"]) for each in survivors)
@@ -127,12 +130,12 @@ def _line(entry: dict[str, Any]) -> str:
     return f"{entry['verdict']} {entry['id']} {entry['where']} {entry['seconds']}s  {change[:160]}"
 
 
-def recorded(entries: list[dict[str, Any]], former: dict[str, Any]) -> dict[str, Any]:
-    """Make the record; a survivor keeps the reason that it had."""
-    reasons = {each["id"]: each for each in former.get("mutants", []) if "reason" in each}
+def recorded(entries: list[dict[str, Any]]) -> dict[str, Any]:
+    """Make the record; a survivor gets its reason, where one has been written down."""
+    reasons = json.loads((ROOT / "benchmarks" / "mutant_reasons.json").read_text(encoding="utf-8"))
     for entry in entries:
-        if "reason" in entry and entry["id"] in reasons:
-            entry.update({name: reasons[entry["id"]][name] for name in ("reason", "equivalent")})
+        if "reason" in entry:
+            entry.update(reasons.get(entry["id"], {}))
     return {
         "seed": SEED,
         "trees": trees(),
@@ -152,8 +155,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the record here instead")
     options = parser.parse_args()
     former = _results.kept("mutants")
-    if options.check_record or (not options.measure and former.get("trees") == trees()):
-        for each in former["mutants"]:
+    is_current = former.get("trees") == trees()
+    if options.check_record or (is_current and not options.measure):
+        for each in former.get("mutants", []):
             if "reason" in each:
                 print(f"{_line(each)}\n    {each['reason']}")
         print(json.dumps(figures(former)))
@@ -167,7 +171,7 @@ def main() -> None:
         chosen = [mutant for mutant in chosen if mutant.id in ids]
     if not chosen:
         parser.error("no mutant of the sample has such an id")
-    record = recorded(measured(chosen, options.map), former)
+    record = recorded(measured(chosen, options.map))
     record["seconds"] = round(time.monotonic() - began_s)
     _results.keep("mutants", record, path=options.out)
     print(json.dumps(figures(record)))
