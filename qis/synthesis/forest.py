@@ -174,7 +174,7 @@ class Forest:
         if not high > low:
             low, high = low - 1.0, high + 1.0
         margin = 0.04 * (high - low)
-        return low - margin, high + margin
+        return self.scale.within(low - margin, high + margin)
 
     def ticks(self) -> tuple[tuple[float, str], ...]:
         """Positions on the axis (on the scale of the estimates) with their labels."""

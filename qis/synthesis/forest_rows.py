@@ -164,7 +164,7 @@ def _summary(
     is_chosen: bool = True,
 ) -> ForestSummary:
     return ForestSummary(
-        label=", ".join((label, *result.marks)),
+        label=", ".join((label, *(mark.replace("_", " ") for mark in result.marks))),
         estimate=result.estimate,
         interval=result.interval,
         weight=weight,

@@ -8,7 +8,7 @@ from qis.synthesis.forest import Forest, ForestRow, ForestSummary
 from qis.synthesis.scale import Interval, share
 
 _PLOT: Final = 35
-_WIDEST_LABEL: Final = 28
+_WIDEST_LABEL: Final = 40
 
 
 def forest_text(forest: Forest) -> str:
@@ -45,7 +45,9 @@ def _headings(forest: Forest) -> list[str]:
 def _cells_of(forest: Forest, plot: "_Plot", line: str | ForestRow | ForestSummary) -> list[str]:
     if isinstance(line, str):
         return [line]
-    label = line.label if len(line.label) <= _WIDEST_LABEL else f"{line.label[:27]}…"
+    label = (
+        line.label if len(line.label) <= _WIDEST_LABEL else f"{line.label[: _WIDEST_LABEL - 1]}…"
+    )
     cells = list(line.cells) or [""] * len(forest.columns)
     weights = ["" if line.weight is None else share(line.weight)]
     interval = line.interval

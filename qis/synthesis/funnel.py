@@ -100,7 +100,8 @@ class _Funnel:
         middle = 0.0 if contours else centre
         shown = [middle - reach, middle + reach, centre, *(y for _, y, _ in points)]
         margin = 0.03 * (max(shown) - min(shown))
-        self.axis = Axis(_LEFT, _RIGHT, min(shown) - margin, max(shown) + margin)
+        ends = scale.within(min(shown) - margin, max(shown) + margin)
+        self.axis = Axis(_LEFT, _RIGHT, *ends)
 
     def elements(self, title: str) -> Iterator[Element]:
         yield Words(10.0, 20.0, cut(title, _WIDTH - 20.0), size=13.0, is_bold=True)

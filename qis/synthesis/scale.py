@@ -10,6 +10,10 @@ Interval = tuple[float, float]
 
 _RATIO_STEPS: Final = (1.0, 2.0, 5.0)
 _MOST_TICKS: Final = 7
+_NOISE: Final = 1e-9
+"""An estimate this small beside its interval is rounding, and shown as 0."""
+_FARTHEST: Final = 690.0
+"""Largest logarithm on an axis; exponentials near e**709 leave float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,8 @@ class Scale:
         """Estimate and limits as text."""
         if interval is None:
             return "no information"
+        if estimate is not None and abs(estimate) < _NOISE * (interval[1] - interval[0]) < math.inf:
+            estimate = 0.0
         middle = "no estimate" if estimate is None else self.number(estimate)
         return f"{middle} {self.limits(interval)}"
 
@@ -101,6 +107,12 @@ class Scale:
         if self._is_share:
             return math.log(shown / (1.0 - shown)) if 0.0 < shown < 1.0 else math.nan
         return shown
+
+    def within(self, low: float, high: float) -> Interval:
+        """The ends of an axis, drawn in to where ratios can be computed."""
+        if not self.is_ratio:
+            return low, high
+        return max(low, -_FARTHEST), min(high, _FARTHEST)
 
     def ticks(self, low: float, high: float) -> tuple[tuple[float, str], ...]:
         """Positions within [low, high], on the scale of the estimates, with their labels."""

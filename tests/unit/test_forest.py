@@ -319,3 +319,20 @@ def test_profiles_and_estimates_have_their_columns():
     assert "1\u202f234" in text
     assert re.search(r"outcome 2 +\? ", text)
     assert re.search(r"Fixed effect +\? ", text)  # a total of which a part is not known
+
+
+def test_extreme_and_tiny_numbers_are_shown():
+    far = {"site": ["a", "b"], "estimate": [49.0, -49.0], "standard_error": [0.001, 1000.0]}
+    found = qis.synthesise(far, study=STUDY)
+    for picture in (found.forest_plot(), found.funnel_plot(), found.profile_plot()):
+        assert "nan" not in picture.svg()
+        assert "inf" not in picture.svg()
+    assert Scale(measure="MD").numbers(-4.2e-15, (-76462.0, 76462.0)) == "0.00 [−76462, 76462]"
+    assert Scale(measure="MD").numbers(-4.2e-15, (-1e-14, 1e-14)).startswith("−4.2e−15")
+
+
+def test_the_marks_of_a_result_are_in_its_label():
+    alone = {name: values[:1] for name, values in TABLE.items()}
+    assert "Random effects, prior dominated" in str(
+        qis.synthesise(alone, study=STUDY).forest_plot()
+    )
