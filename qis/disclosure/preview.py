@@ -1,14 +1,17 @@
 """What an outsider could learn from an outcome, in words, for whoever decides about its release."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from blake3 import blake3
 
 from qis.disclosure.attacks import findings
 from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import readable
+from qis.disclosure.margins import Margins
 from qis.disclosure.membership import membership_sentences
 from qis.disclosure.models import ATTACK, read, tables_of
+from qis.disclosure.reconstruction import certain_records, records_that_fit
 from qis.disclosure.two_by_two import is_coarse
 from qis.outcomes import (
     Counts,
@@ -18,6 +21,11 @@ from qis.outcomes import (
     Outcome,
     QuadraticLikelihood,
 )
+
+_RECONSTRUCTED: Final = 30
+"""People up to whom whole records are reconstructed."""
+_LISTED: Final = 12
+"""Reconstructed records that are listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +102,27 @@ def _of_model(outcome: QuadraticLikelihood, below: int) -> list[str]:
             for cell, people in table.cells()
             if 0 < people < below
         ]
+        lines += _records(table)
     reading = read(outcome, limit=below)
     if reading.small is not None:
         lines.append(reading.small.sentence)
     if reading.not_searched:
         lines.append(f"not searched: {reading.not_searched}")
+    return lines
+
+
+def _records(table: Margins) -> list[str]:
+    """Tell whose whole records follow, where there are few people."""
+    tables = records_that_fit(table) if table.people <= _RECONSTRUCTED else None
+    if not tables:
+        return []
+    lines = [f"{len(tables)} tables of whole records of all {table.people} people fit"]
+    certain = certain_records(tables)
+    for pattern, people in list(certain.items())[:_LISTED]:
+        words = ", ".join(
+            name if bit else f"not {name}" for name, bit in zip(table.names, pattern, strict=True)
+        )
+        lines.append(f"reconstructed: {people} or more with {words}")
     return lines
 
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings, strategies as st
 
 from qis.disclosure import Disclosure
 from qis.disclosure.margins import Margins, margins_of
+from qis.disclosure.reconstruction import certain_records, records_that_fit
 from qis.disclosure.triples import small_of_three, tables_of_three
 from qis.errors import DisclosureError
 from qis.outcomes import Moments, QuadraticLikelihood
@@ -155,3 +156,42 @@ def test_one_person_does_not_make_a_mean(values, rule):
 def test_a_rare_value_is_seen_in_the_rows_however_it_is_coded():
     values = [17.3] * 100 + [41.9] * 6
     assert refusal(Moments.from_values(values, question="q")).field == "implied_cell"
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=SEEDS, n=st.integers(1, 9), columns=st.integers(1, 3))
+def test_all_tables_of_records_with_the_same_pairs_are_found(seed, n, columns):
+    """All splits of n people into the patterns are tried here one by one."""
+    rng = np.random.default_rng(seed)
+    rows = (rng.random((n, columns)) < 0.4).astype(int)
+    margins = Margins(("a", "b", "c")[:columns], n, rows.T @ rows)
+    found = records_that_fit(margins)
+    patterns = np.array(list(itertools.product((0, 1), repeat=columns)))
+    by_hand = []
+    for cuts in itertools.combinations(range(n + len(patterns) - 1), len(patterns) - 1):
+        sizes = np.diff([-1, *cuts, n + len(patterns) - 1]) - 1
+        if np.array_equal(patterns.T @ (sizes[:, np.newaxis] * patterns), margins.pairs):
+            pairs = zip(map(tuple, patterns.tolist()), sizes.tolist(), strict=True)
+            by_hand.append({pattern: size for pattern, size in pairs if size})
+    assert sorted(map(sorted, map(dict.items, found))) == sorted(
+        map(sorted, map(dict.items, by_hand))
+    )
+    certain = certain_records(found)
+    assert all(min(table.get(p, 0) for table in by_hand) == few for p, few in certain.items())
+
+
+def test_the_preview_of_four_people_shows_their_records():
+    rng = np.random.default_rng(5)
+    rows = np.column_stack([np.ones(4), rng.random((4, 4)) < 0.5]).astype(float)
+    label = np.array([1.0, 0.0, 0.0, 1.0])
+    outcome = QuadraticLikelihood.from_logistic(
+        question="q", features=rows, labels=label, anchor=np.zeros(5)
+    )
+    preview = Disclosure.preset("cms").preview(outcome)
+    assert preview.refusal
+    shown = [line for line in preview.learns if line.startswith("reconstructed: ")]
+    whole = {tuple(row) for row in np.column_stack([rows[:, 1:], label]).tolist()}
+    for line in shown:
+        words = line.partition(" with ")[2].split(", ")
+        assert tuple(float(not word.startswith("not ")) for word in words) in whole
+    assert shown
