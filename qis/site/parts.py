@@ -155,6 +155,20 @@ def _udp(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
     )
 
 
+def _cloud(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
+    from qis.transport.cloud import CloudTransport  # noqa: PLC0415  an extra
+
+    return CloudTransport(
+        table.text("url"),
+        identity,
+        roster=roster,
+        secret=consortium_secret(table),
+        clear=table.flag("clear", default=False),
+        seen=table.path("seen", "seen.db"),
+        poll_s=table.real("poll_s", 60.0),
+    )
+
+
 def _nats(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
     from qis.transport.nats import NATSTransport  # noqa: PLC0415  an extra
     from qis.transport.nats.options import options_of  # noqa: PLC0415
@@ -188,6 +202,7 @@ _TRANSPORTS: Final[
 ] = {
     "directory": (_directory, ("path", "poll_s")),
     "udp": (_udp, ("bind", "advertise", "bootstrap", "cache")),
+    "cloud": (_cloud, ("url", "secret_file", "clear", "seen", "poll_s")),
     "nats": (
         _nats,
         (

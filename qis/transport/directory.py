@@ -103,6 +103,12 @@ class DirectoryTransport(Transport):
     ) -> None:
         if not 0.0 < poll_s < 1e6:
             raise InputError(f"poll_s is {poll_s!r:.40}; it is positive", field="poll_s")
+        if "://" in str(path):
+            raise InputError(
+                f"{str(path)!r:.60} is an address and no folder: it is for "
+                "qis.transport.cloud.CloudTransport",
+                field="path",
+            )
         self.path = folder_path(path, without="a qis.MemoryTransport")
         self._identity = identity
         self._poll_s = poll_s

@@ -204,8 +204,28 @@ def test_what_is_wrong_with_a_site_on_nats_is_named(site, lines, says):
         nats(site, *lines)
 
 
+def cloud(site, *lines):
+    table = site("\n".join(("[transport]", 'kind = "cloud"', *lines)))
+    return parts.transport_of(table, IDENTITY, qis.Roster.open())
+
+
+def test_a_site_in_the_cloud_is_made_as_the_file_says(site, tmp_path):
+    secret = tmp_path / "secret"
+    secret.touch(mode=0o600)
+    secret.write_text("ab" * 32)
+    url = 'url = "memory://bucket/folder"'
+    made = cloud(site, url, 'secret_file = "secret"', "poll_s = 7", 'seen = "read.db"')
+    assert (made.url, made._poll_s) == ("memory://bucket/folder", 7.0)
+    assert made._seen == str(tmp_path / "read.db")
+    assert made._seal is not None
+    assert cloud(site, url, "clear = true")._seen == str(tmp_path / "seen.db")
+    with pytest.raises(ConfigurationError, match="clear=True"):
+        cloud(site, url)
+
+
 def test_every_kind_of_transport_has_a_test_here():
-    assert set(parts._TRANSPORTS) == {"udp", "directory", "nats"}
+    assert set(parts._TRANSPORTS) == {"udp", "directory", "nats", "cloud"}
+    assert set(parts._TRANSPORTS["cloud"][1]) == {"url", "secret_file", "clear", "seen", "poll_s"}
     assert set(parts._TRANSPORTS["nats"][1]) == {
         *("servers", "secret_file", "clear", "ca", "certificate", "key"),
         *NATS_LINES,
