@@ -26,7 +26,7 @@ from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity
 from qis.overlay.lru_cache import LruCache
-from qis.packet import Packet, content_id
+from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id
 from qis.transport._held import KNOWN_LIMIT
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 from qis.transport.carried import LARGEST, decode_carried, encode_carried
@@ -230,6 +230,8 @@ class CloudTransport(Transport):
                     seen.forget()
                     roster, days = reception.roster, LOOK_BACK_DAYS
                 now = self._clock.wall()
+                if seen.listed_at > now + CLOCK_TOLERANCE_S:
+                    seen.forget()  # the date was wrong then, and good packets seemed to be expired
                 is_full = not 0.0 <= now - seen.listed_at < WEEK_S
                 await self._look(reception, seen, None if is_full else days)
                 if is_full:

@@ -172,6 +172,25 @@ def test_a_night_reads_only_what_is_new(store, tmp_path):
     run(scenario())
 
 
+def test_what_a_wrong_clock_refused_is_read_again_when_it_is_right(bucket, tmp_path):
+    async def scenario():
+        folder, clock = next(FOLDERS), VirtualClock(NOW)
+        ahead, seen = VirtualClock(NOW + 30 * 86_400), tmp_path / "seen"
+        async with node(bucket, folder, SITES[0], clock=clock) as writer:
+            await writer.publish(packet(), KEYS)
+            async with (
+                node(bucket, folder, SITES[1], seen=seen, clock=ahead) as reader,
+                reader.subscribe(INTEREST, name="interest-1", memory=b"m"),
+            ):
+                while not reader.statistics.refused["ExpiredError"]:  # noqa: ASYNC110
+                    await asyncio.sleep(0)
+                for _ in range(100):  # until the listing is noted
+                    await asyncio.sleep(0)
+            assert await night(bucket, folder, seen, 1, 0) == ({packet()}, 1)
+
+    run(scenario())
+
+
 def test_another_secret_opens_nothing(bucket):
     async def scenario():
         folder, told = next(FOLDERS), asyncio.Event()
