@@ -174,7 +174,7 @@ def next_anchor(
 
     It is the combined coefficients. But for a logistic model with a common intercept that was
     expanded about zero it is Fisher's linear discriminant, which follows from the same sums and is
-    nearer to the fit than Newton's step: three packets then do what four would.
+    as a rule nearer to the fit than Newton's step.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from qis._given import instance, point_in_time
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Review, Roster
 from qis.identity import Issuer
-from qis.outcomes import Effect, Outcome, Study, measure_named
+from qis.outcomes import Effect, Moments, Outcome, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.currency import is_informative
@@ -311,6 +311,9 @@ def _why_no_sequence(
             f"it holds for known standard errors, and one rests on fewer than {_FEWEST_PEOPLE} "
             "people, or on a number that the site did not give"
         )
+    means = [outcome for outcome in outcomes if isinstance(outcome, Moments)]
+    if any(min(m.total, m.control_total or m.total) < _FEWEST_PEOPLE for m in means):
+        yield f"it holds for known variances, and a mean is of fewer than {_FEWEST_PEOPLE} people"
 
 
 def _sequence(fixed: PooledProfiles | None, tau_scale: float | None) -> tuple[float, float] | None:

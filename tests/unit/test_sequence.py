@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+import qis
 from qis.errors import InputError
 from qis.synthesis import anytime_interval, mixing_scale_for
 
@@ -61,3 +62,12 @@ def test_units_carry_through(factor):
     plain = anytime_interval(0.3, 0.1, mixing_scale=0.5)
     scaled = anytime_interval(0.3 * factor, 0.1 * factor, mixing_scale=0.5 * factor)
     assert [x / factor for x in scaled] == pytest.approx(plain, rel=1e-12)
+
+
+def test_means_of_few_people_have_no_confidence_sequence_and_say_so():
+    few = [qis.Moments(question="q", total=n, mean=1.0, ss=4.0 * n) for n in (11, 200)]
+    many = [qis.Moments(question="q", total=n, mean=1.0, ss=4.0 * n) for n in (300, 200)]
+    found = qis.synthesise(few, model="fixed", tau_scale=1.0)
+    assert found.confidence_sequence is None
+    assert "fewer than 50 people" in found.no_sequence
+    assert qis.synthesise(many, model="fixed", tau_scale=1.0).confidence_sequence is not None
