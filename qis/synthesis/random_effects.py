@@ -47,6 +47,9 @@ _NOWHERE: Final = 1e4
 _LEVEL_FROM: Final = 8.0
 """Beyond the ends by this a curve's bend is over: exp(-8) of it is left."""
 _ZOOMS: Final = 5
+_ERRORS: Final = 8.0
+"""Nor wider than so many standard errors of the most precise site: curves that were sampled at nine
+points are cubics piece by piece, which one polynomial over many errors does not follow."""
 _PANELS: Final = 2_000
 """Most panels."""
 
@@ -453,7 +456,8 @@ class _Bends:
             self._low, self._high = float(self._lows.min()), float(self._highs.max())
         else:
             self._lows, self._highs = np.array([self._low]), np.array([self._high])
-            self._widths = np.array([math.ldexp(1.0, _WIDEST)])
+            sharpest = min(each.finest for each in facts)
+            self._widths = np.array([min(math.ldexp(1.0, _WIDEST), _ERRORS * sharpest)])
 
     def _are_resolved(self, panel: Panel) -> bool:
         low, high = panel.ends
