@@ -45,7 +45,11 @@ class OutboxFile:
     """
 
     def __init__(self, path: Account | str | PathLike[str] | None) -> None:
-        given = None if path is None or isinstance(path, Account) else file_path(path)
+        given = (
+            None
+            if path is None or isinstance(path, Account)
+            else file_path(path, without="Outbox()")
+        )
         self.account = path if isinstance(path, Account) else followed(Account(given))
         try:
             self._begin(self.account)

@@ -344,14 +344,15 @@ class Outbox(OutboxFile):
         with self._transaction():
             rows = self._execute("SELECT packet, emission, payment FROM unknown").fetchall()
             own = self.own()
+            aside = {raw for (raw,) in self._execute("SELECT packet FROM aside")}
             for raw, emission, payment in rows:
                 for kind, line in (("emission", emission), ("payment", payment)):
                     if line is not None:
                         append_line(self.account, kind, line)
                 packet = self._parsed(raw)
                 former = own.get(evidence_key(packet))
-                if is_numbered_ahead(packet.sequence, packet.issued_at):
-                    continue  # no store admits it, so it is in force nowhere
+                if is_numbered_ahead(packet.sequence, packet.issued_at) or raw in aside:
+                    continue  # no store admits it, or a wrong clock has dated it
                 if former is None or former.packet.sequence < packet.sequence:
                     keys = () if former is None else former.routing_keys
                     keys = keys if packet.travels_under(keys) else ()
