@@ -1,7 +1,7 @@
 """Files on disk: whole or not at all, durable when a call returns, private where they hold secrets.
 
 The one place that syncs files and folders, but for those that are written line by line under a lock
-of their own (`qis/disclosure/lines.py`, `qis/evidence/audit.py`).
+of their own (`qis/account/witness.py`, `qis/evidence/audit.py`).
 """
 
 import errno

@@ -13,7 +13,7 @@ from qis.errors import KeyFileError
 
 ROOT = Path(qis.__file__).parent
 # Files that are written line by line, each under a lock of its own, and cut where a line is torn.
-WITH_OWN_LINES = {"_files.py", "disclosure/lines.py", "evidence/audit.py"}
+WITH_OWN_LINES = {"_files.py", "account/witness.py", "evidence/audit.py"}
 
 
 def leftovers(folder, *kept):

@@ -8,6 +8,7 @@ import qis
 from qis.errors import ConfigurationError, KeyFileError, SignatureError
 from qis.evidence import sign_roster
 from qis.fingerprint import Ontology
+from qis.fingerprint.levels import LoadBudget
 from qis.site import opening, parts
 from qis.site.table import read
 
@@ -21,8 +22,8 @@ ontology: t
     f"[Term]\nid: T:{n}\nname: term {n}\n" + (f"is_a: T:{n // 2}\n" if n > 1 else "") + "\n"
     for n in range(1, 16)
 )
-ANNOTATIONS = "database_id\tqualifier\thpo_id\taspect\n" + "".join(
-    f"disease {n % 5}\t\tT:{n}\tP\n" for n in range(1, 16)
+ANNOTATIONS = "database_id\tqualifier\thpo_id\tfrequency\taspect\n" + "".join(
+    f"disease {n % 5}\t\tT:{n}\t\tP\n" for n in range(1, 16)
 )
 
 
@@ -42,6 +43,12 @@ def site(tmp_path):
 
 def ontology(site_folder, **options):
     return Ontology.from_obo(site_folder / "t.obo", **options)
+
+
+def terms(folder, *, budget=1.5, target=4.0, **options):
+    levels = list(qis.TermScheme(ontology(folder, **options)).levels)
+    levels[0] = LoadBudget(budget, target)
+    return qis.TermScheme(ontology(folder, **options), levels=levels[:1])
 
 
 # Kind of scheme: its lines, what they mean in Python, and for each further key another value.
@@ -65,20 +72,23 @@ SCHEMES = {
     ),
     "term": (
         'ontology = "t.obo"',
-        lambda folder: qis.TermScheme(ontology(folder), target_information=5.5),
+        terms,
         {
-            'ontology = "t.obo"\nkeys = 4': lambda folder: qis.TermScheme(
-                ontology(folder), keys=4, target_information=5.5
+            'ontology = "t.obo"\nbudget = 3.0': lambda folder: terms(folder, budget=3.0),
+            'ontology = "t.obo"\ntarget_information = 2.0': lambda folder: terms(
+                folder, target=2.0
             ),
-            'ontology = "t.obo"\ntarget_information = 2.0': lambda folder: qis.TermScheme(
-                ontology(folder), target_information=2.0
-            ),
-            'ontology = "t.obo"\nannotations = "t.tsv"': lambda folder: qis.TermScheme(
-                ontology(folder, annotations=folder / "t.tsv"), target_information=5.5
+            'ontology = "t.obo"\nannotations = "t.tsv"': lambda folder: terms(
+                folder, annotations=folder / "t.tsv"
             ),
         },
     ),
 }
+
+
+def said(scheme):
+    """The scheme's id, and the levels of its keys, which are no part of it."""
+    return scheme.id, repr(getattr(scheme, "levels", ()))
 
 
 @pytest.mark.parametrize("kind", parts._SCHEMES)
@@ -86,11 +96,11 @@ def test_each_kind_of_scheme_is_made_with_each_of_its_keys(kind, site, tmp_path)
     (tmp_path / "t.tsv").write_text(ANNOTATIONS)
     lines, made, others = SCHEMES[kind]
     plain = parts.scheme_of(site(f'[scheme]\nkind = "{kind}"\n{lines}'))
-    assert plain.id == made(tmp_path).id
+    assert said(plain) == said(made(tmp_path))
     for text, other in others.items():
         scheme = parts.scheme_of(site(f'[scheme]\nkind = "{kind}"\n{text}'))
-        assert scheme.id == other(tmp_path).id, text
-        assert scheme.id != plain.id, text
+        assert said(scheme) == said(other(tmp_path)), text
+        assert said(scheme) != said(plain), text
     told = {line.partition(" ")[0] for text in (lines, *others) for line in text.splitlines()}
     assert told == set(parts._SCHEMES[kind][1])
     secret = tmp_path / "secret"
