@@ -248,6 +248,7 @@ class Live:
             **{f"TermScheme.{name}": values for name, values in _terms().items()},
             "MemoryStore.head": {"key": _KEY}, "SQLiteStore.head": {"key": _KEY},
             "MemoryStore.head_sequence": {"key": _KEY}, "SQLiteStore.head_sequence": {"key": _KEY},
+            "Outbox.taken": {"numbers": [1]}, "Outbox.arriving": {"since": given.NOW},
             "VirtualClock": {}, "VirtualClock.set": {"now": 2_000_000_000.0},
         }  # fmt: skip
 

@@ -73,7 +73,8 @@ MADE_BY_THE_LIBRARY = {
     "LoopStatistics", "Marginal", "Match", "MedianEstimate", "Neighbour", "Pending", "Pooled",
     "PooledCounts", "PooledProfiles", "Posterior", "Preview", "Reach", "Resolution", "Review",
     "Shrunken", "SiteInfluence", "SiteResult", "Statistics", "Synthesis", "Undelivered", "Measure",
-    "Health", "Holding", "QuadraticLikelihood", "AuditHead", "StoreStatistics",
+    "Health", "Holding", "Heterogeneity", "TippingPoints", "QuadraticLikelihood",
+    "AuditHead", "StoreStatistics",
 }  # fmt: skip
 """Results: their constructors are called by the library only, with what it has computed."""
 
@@ -93,6 +94,15 @@ NOT_CALLED = {
     "Scheme": "is abstract; VectorScheme, SetScheme and TermScheme are called",
     "Outcome": "is the base of the kinds, which are called",
     "Approval": "is a type",
+    "Account": "is opened and written by Disclosure and its ledger and budget",
+    "move_to": "as Account",
+    "settle": "is called with the verdict of a reconciliation",
+    "Everything": "is a body of the overlay, for authors of transports",
+    "LoadBudget": "as Everything",
+    "KeptSites": "is made from likelihoods that the synthesis has computed",
+    "heterogeneity_of": "is called by a synthesis, with what it has gathered",
+    "tipping_points": "needs sites that are silent; tests/unit has them",
+    "NATSServer": "starts a server",
     "Pending.of": "is called by the loop, with a draft of its own",
     "Pending.with_preview": "as Pending.of",
     "Outbox.hold": "is called by the loop, with a Pending of its own",
