@@ -287,6 +287,7 @@ class Ontology:
             "" if self.root is None else self._named(self.root),
         )
 
+    @checked
     def is_used(self, term: str) -> bool:
         """True if it is a term of the branch that fingerprints are made of."""
         above = self._ancestors.get(term)

@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._gate import checked
 from qis.errors import InputError
 from qis.outcomes._base import Outcome, check_real, knowing
 from qis.outcomes._data_summary import DataSummary
@@ -42,6 +43,7 @@ class FromModels(Outcome):
         raise NotImplementedError
 
     @classmethod
+    @checked
     def from_logistic(
         cls,
         *,
@@ -86,6 +88,7 @@ class FromModels(Outcome):
         return knowing(cls._expanded("logistic", terms, anchor, people, others), summary)
 
     @classmethod
+    @checked
     def from_poisson(
         cls,
         *,
@@ -135,6 +138,7 @@ class FromModels(Outcome):
         return knowing(cls._expanded("poisson", terms, anchor, people, others), summary)
 
     @classmethod
+    @checked
     def from_linear(
         cls,
         *,
@@ -185,6 +189,7 @@ class FromModels(Outcome):
         return knowing(cls._expanded("linear", terms, anchor, people, others), summary)
 
     @classmethod
+    @checked
     def from_cox(
         cls,
         *,

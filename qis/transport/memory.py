@@ -107,6 +107,7 @@ class MemoryNetwork:
             raise InputError("time does not go back", field="seconds", actual=seconds, limit=0.0)
         await self._time.advance(seconds)
 
+    @checked
     def partition(self, *sides: Iterable["MemoryTransport"]) -> None:
         """Lose all datagrams between different sides; transports in no side form one more."""
         self._sides = {

@@ -303,7 +303,7 @@ def test_what_cannot_be_combined_says_why():
         combine_quadratics([], anchors={})
     with pytest.raises(IncompatibleEvidenceError, match="model"):
         combine_quadratics([outcome, MODELS["linear"][1](AT)], anchors={})
-    with pytest.raises(InputError, match="no QuadraticLikelihood"):
+    with pytest.raises(InputError, match=r"must be a qis\.QuadraticLikelihood"):
         combine_quadratics([Anchor(model="cox", coefficients=(1.0,), **QUESTION)], anchors={})
     with pytest.raises(InputError, match="of a cox model"):
         QuadraticLikelihood.from_logistic(
