@@ -33,8 +33,12 @@ def forest_of(
     unit: str = "",
     limits: Interval | None = None,
     title: str | None = None,
+    with_notes: bool = True,
 ) -> Forest:
-    """What the forest plot of a synthesis shows; the parameters are those of `forest_plot`."""
+    """What the forest plot of a synthesis shows; the parameters are those of `forest_plot`.
+
+    Without notes nothing is simulated for the p-value of heterogeneity.
+    """
     scale = _scale(synthesis, unit)
     sites = _ordered(synthesis, order)
     names = [site.name for site in sites]
@@ -68,7 +72,7 @@ def forest_of(
         columns=columns.headings,
         weights_of=synthesis.model,
         favours=_pair(favours, "favours", "effect to the left and to the right of none"),
-        notes=tuple(_notes(synthesis)),
+        notes=tuple(_notes(synthesis)) if with_notes else (),
         limits=_limits(limits, scale),
     )
 
@@ -142,13 +146,12 @@ def _summaries(synthesis: "Synthesis", totals: tuple[str, ...]) -> tuple[ForestS
             found.append(_summary(result, label, totals, weight=weight))
         else:
             found.append(_summary(result, label, (), is_chosen=False))
-        prediction = getattr(result, "prediction_interval", None)
-        if prediction is not None and is_chosen:
+        if result.prediction_interval is not None and is_chosen:
             found.append(
                 ForestSummary(
                     label="Prediction interval",
                     estimate=None,
-                    interval=prediction,
+                    interval=result.prediction_interval,
                     is_model=False,
                 )
             )
@@ -174,13 +177,14 @@ def _summary(
 
 
 def _notes(synthesis: "Synthesis") -> "list[str]":
-    notes = []
+    differ = synthesis.heterogeneity
+    notes = [] if differ is None else [str(differ)]
     random = synthesis.random
     if random is not None and random.tau is not None and random.tau_interval is not None:
         low, high = random.tau_interval
         notes.append(
-            f"Heterogeneity: tau {random.tau:.2f} [{low:.2f}, {high:.2f}] (posterior median, "
-            f"{synthesis.level:.0%} interval)."
+            f"Between sites: tau {random.tau:.2f} [{low:.2f}, {high:.2f}] (posterior median, "
+            f"{synthesis.level:.0%} credible interval)."
         )
     if not synthesis.is_signed:
         notes.append("Unsigned input: nobody vouches for the outcomes.")

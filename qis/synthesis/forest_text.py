@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Final
 
 from qis.synthesis.forest import Forest, ForestRow, ForestSummary
@@ -9,6 +10,7 @@ from qis.synthesis.scale import Interval, share
 
 _PLOT: Final = 35
 _WIDEST_LABEL: Final = 40
+_WIDEST_NOTE: Final = 100
 
 
 def forest_text(forest: Forest) -> str:
@@ -22,7 +24,8 @@ def forest_text(forest: Forest) -> str:
     ]
     before = widths[0] + sum(width + 2 for width in widths[1 : 1 + len(forest.columns)]) + 2
     foot = [" " * before + row for row in plot.foot()]
-    text = [forest.title, *shown, *foot, *forest.notes]
+    notes = [line for note in forest.notes for line in wrap(note, _WIDEST_NOTE)]
+    text = [forest.title, *shown, *foot, *notes]
     return "\n".join(line.rstrip() for line in text)
 
 

@@ -507,7 +507,7 @@ class Synthesis:
         from qis.synthesis.forest_rows import forest_of  # noqa: PLC0415  it describes this class
         from qis.synthesis.profile_curves import profile_picture  # noqa: PLC0415  the same
 
-        forest = forest_of(self, limits=limits, unit=unit)
+        forest = forest_of(self, limits=limits, unit=unit, with_notes=False)
         picture = profile_picture(self, forest.axis(), unit=unit)
         if ax is not None:
             picture.draw(ax)

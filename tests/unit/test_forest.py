@@ -192,15 +192,26 @@ def test_events_totals_and_the_chosen_models_weights():
     fixed = qis.synthesise(
         TABLE, study=qis.Study(question="drug vs none | death", measure="OR", model="fixed")
     )
-    models = [line.split("  ")[0] for line in str(fixed.forest_plot()).splitlines()]
-    assert models.index("Fixed effect") < models.index("Random effects")
+    text = str(fixed.forest_plot())
+    assert text.index("\nFixed effect") < text.index("\nRandom effects")
     assert f"{100 * fixed.weights[1]:.1f} %" in str(fixed.forest_plot())
     assert fixed.weights[1] != pytest.approx(weight, abs=0.01)
 
 
 def test_heterogeneity_is_said():
     found = synthesis()
-    assert f"tau {found.tau:.2f} [" in str(found.forest_plot())
+    text = str(found.forest_plot())
+    assert f"tau {found.tau:.2f} [" in text
+    assert str(found.heterogeneity) in " ".join(text.splitlines())
+
+
+def test_the_prediction_interval_is_a_row_of_random_effects_only():
+    found = synthesis()
+    row = next(x for x in str(found.forest_plot()).splitlines() if x.startswith("Prediction"))
+    assert found.scale.limits(found.prediction_interval) in row
+    assert "◆" not in row
+    fixed = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
+    assert "Prediction" not in str(qis.synthesise(TABLE, study=fixed).forest_plot())
 
 
 def names(picture):
