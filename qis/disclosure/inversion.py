@@ -145,7 +145,9 @@ def _arm(name: str, n: int, mean: float, ss: float, ss_error: float = 0.0) -> It
     """
     attack = "from mean and sum of squares, if the values are whole numbers"
     # A whole number is taken as exact: a standardised variable has the mean 0, say.
-    of_mean, of_ss = (0.0 if x == round(x) else half_unit(x) * 1.01 for x in (mean, ss))
+    of_mean, of_ss = (
+        0.0 if abs(x - round(x)) <= _EXACT else half_unit(x) * 1.01 for x in (mean, ss)
+    )
     mean_error = max(of_mean, _EXACT * max(1.0, abs(mean)))
     ss_error = max(ss_error, of_ss, _EXACT * max(1.0, ss))
     seen: set[int] = set()

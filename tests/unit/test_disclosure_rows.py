@@ -195,3 +195,11 @@ def test_the_preview_of_four_people_shows_their_records():
         words = line.partition(" with ")[2].split(", ")
         assert tuple(float(not word.startswith("not ")) for word in words) in whole
     assert shown
+
+
+def test_standardised_values_are_not_taken_for_a_yes_no_variable():
+    values = np.random.default_rng(6).normal(size=442)
+    values -= values.mean()
+    values /= np.linalg.norm(values)  # mean 0 but for rounding errors, sum of squares 1
+    assert refusal(Moments.from_values(values, question="q")) is None
+    assert refusal(Moments.from_values(values, question="q").effect("MN")) is None
