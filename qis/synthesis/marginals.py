@@ -46,8 +46,10 @@ _NOTHING: Final = 150.0
 """Of a likelihood this far under its largest value nothing is left at `_FAR`."""
 _CLOSE: Final = 0.05
 """Distance of points between which one step of Newton's is as good as several."""
-_FURTHEST: Final = 60.0
-"""No likelihood that bends further away than this is looked at."""
+_FADED: Final = 12.0
+"""Beyond the span by this exp(-12) of a bend is left."""
+_AWAY: Final = np.concatenate(([0.0], 2.0 ** np.arange(-2.0, 13.0)))
+"""Distances from a panel at which a log-likelihood is looked at where it is straight."""
 _ROUGH: Final = np.linspace(-80.0, 80.0, 641)
 """Log ratios at which it is looked where a likelihood is; a packet's lie within 64."""
 _LONGEST: Final = 1 << 15
@@ -214,6 +216,8 @@ class _Group:
             self._fast = self._exact
         self._exact_owners = _owners(exact)
         self._modes: tuple[float, float] | None = None
+        spans = [site.span for site in sites]
+        self._span = min(low for low, _ in spans), max(high for _, high in spans)
         self._peaks = np.array([])
         if has_tails(self._exact):
             normal = [site.centre for site in sites if site.precision > 0.0]
@@ -349,14 +353,17 @@ class _Group:
         if self._peaks.size:
             reach = max(high - low, self._error)
             ends = (low, high, *self._peaks.tolist())
-            return self._graded(min(ends) - reach, max(ends) + reach, reach)[0]
+            return self._graded(min(ends) - reach, max(ends) + reach, reach, self._peaks)[0]
         if self._modes is None:
             logs = self.values(_ROUGH)
             modes = _ROUGH[logs.argmax(axis=1)]
             self._modes = float(modes.min()), float(modes.max())
-        low = max(min(low, self._modes[0]), low - _FURTHEST)
-        high = min(max(high, self._modes[1]), high + _FURTHEST)
-        return np.linspace(low, high, math.ceil((high - low) / _CLOSE) + 1)
+        # Beyond its bends a log-likelihood is straight, and one step leads to the peak from afar.
+        start = max(min(low, self._modes[0]), self._span[0] - _FADED)
+        end = min(max(high, self._modes[1]), self._span[1] + _FADED)
+        close = np.arange(math.floor(start / _CLOSE), math.ceil(end / _CLOSE) + 1) * _CLOSE
+        # None of these depends on which sites are computed together.
+        return np.unique(np.concatenate((close, low - _AWAY, high + _AWAY)))
 
     def _points(self, panel: Panel, taus: Floats) -> tuple[Floats, Floats]:
         """Points of the integral over a site's effect, and their weights."""
@@ -364,16 +371,20 @@ class _Group:
         reach = _REACH * float(taus[-1])
         if self._peaks.size:
             ends = (low - reach, high + reach, *self._peaks.tolist())
-            return self._graded(min(ends), max(ends), float(taus[0]))
+            return self._graded(min(ends), max(ends), float(taus[0]), self._peaks)
         narrowest = self._error / math.hypot(1.0, self._error / float(taus[0]))
         step = _PER_WIDTH * narrowest
         low, high = self._within or (low - reach, high + reach)
-        step = max(step, (high - low) / _LONGEST)
+        if (high - low) / step > _LONGEST:
+            # So large a tau that equal steps are too many: close together only where they bend.
+            reach = 12.0 * self._error
+            bends = np.arange(self._span[0] - reach, self._span[1] + reach, 2.0 * self._error)
+            return self._graded(low, high, float(taus[0]), bends)
         steps = np.arange(math.floor(low / step), math.ceil(high / step) + 1, dtype=np.float64)
         theta: Floats = steps * step
         return theta, np.full_like(theta, step)
 
-    def _graded(self, low: float, high: float, tau: float) -> tuple[Floats, Floats]:
+    def _graded(self, low: float, high: float, tau: float, peaks: Floats) -> tuple[Floats, Floats]:
         """Gauss-Legendre points on panels that are narrow only where something is.
 
         Likelihoods of means never vanish, so that equal steps would be very many. At a distance
@@ -382,7 +393,7 @@ class _Group:
         """
         octaves = max(math.ceil(math.log2((high - low) / self._error)), 1)
         reach = 2.0 * self._error * 2.0 ** np.arange(octaves)
-        near = np.add.outer(self._peaks, np.concatenate((-reach, [0.0], reach))).ravel()
+        near = np.add.outer(peaks, np.concatenate((-reach, [0.0], reach))).ravel()
         edges = np.unique(np.concatenate(([low, high], near[(near > low) & (near < high)])))
         # Peaks of many cohorts lie close together: two edges this close are one.
         kept = np.concatenate(([True], np.diff(edges) > 0.5 * self._error))

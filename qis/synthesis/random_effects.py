@@ -40,6 +40,8 @@ _MARGIN: Final = 8.0
 _WIDEST: Final = 1
 """Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
 have their nearest singularities at a distance of pi."""
+_NEIGHBOUR: Final = 0.2
+"""Next to its largest value a density is at least this part of it; mostly it is 0.9."""
 _PART_OF_PANEL: Final = 0.01
 """Of a panel's width: the step of a numerical derivative."""
 _NOWHERE: Final = 1e4
@@ -111,6 +113,13 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
         heights=density.sum(axis=1),
         is_even=bool(taus[0] == 0.0),
     )
+    if not (_is_resolved(of_mean.heights) and _is_resolved(of_tau.heights)):
+        raise InputError(
+            "tau_scale is so large beside the sites' standard errors that the posterior cannot be "
+            "resolved: declare how much sites may plausibly differ",
+            field="tau_scale",
+            actual=unit * surface.tau_scale,
+        )
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
     mean, sd = of_mean.mean_and_sd
     median, tau = of_mean.quantile(0.5), of_tau.quantile(0.5)
@@ -127,6 +136,13 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
         tau=unit * tau,
         tau_interval=(unit * of_tau.quantile(tails[0]), unit * of_tau.quantile(tails[1])),
     )
+
+
+def _is_resolved(heights: Floats) -> bool:
+    """True if a density's grid is close enough where most of its mass is."""
+    best = int(heights.argmax())
+    near = heights[max(best - 1, 0) : best + 2]
+    return bool(near.min() >= _NEIGHBOUR * heights[best])
 
 
 def _of_normal_sites(

@@ -153,3 +153,10 @@ def of_grid(site, means, taus):
     logs = logs - 0.5 * ((theta[:, np.newaxis, np.newaxis] - means) / taus[:, np.newaxis]) ** 2
     top = logs.max(axis=0)
     return top + np.log(np.exp(logs - top).sum(axis=0)) - np.log(taus)[:, np.newaxis]
+
+
+def test_nothing_is_read_into_values_far_from_every_site():
+    # A sum that was read wrongly there once had its peak at 1e-48 as an odds ratio.
+    outcomes = [counts(3, 20, 5, 18), counts(30, 200, 50, 180), counts(7, 70, 9, 50)]
+    found = pool_profiles(outcomes, model="random", tau_scale=5.0)
+    assert found.estimate == pytest.approx(-0.756, abs=0.01)
