@@ -27,6 +27,8 @@ from qis.synthesis import Synthesis
 from qis.transport import Transport
 
 Result = TypeVar("Result")
+_HANDED_OVER_S = 0.05
+"""How long it takes at most that what is ready in the loop's thread is here."""
 
 
 class SynthesisLoop:
@@ -252,6 +254,11 @@ class SynthesisLoop:
         self._ask(lambda inner: inner.believe(roster))
 
     @property
+    def is_synthesising(self) -> bool:
+        """True while evidence has changed and its newest synthesis is not there yet."""
+        return self._require_open().is_synthesising
+
+    @property
     def statistics(self) -> LoopStatistics:
         """A copy of the counters, as of now."""
         inner = self._require_open()
@@ -287,22 +294,33 @@ class SynthesisLoop:
         return self._ask(lambda inner: inner.latest(study))
 
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
-        """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never)."""
-        return self._following(aiter(self._require_open()), timeout_s)
+        """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never).
+
+        It does not end while one is being computed, however long that takes.
+        """
+        loop = self._require_open()
+        return self._following(aiter(loop), timeout_s, lambda: loop.is_synthesising)
 
     def matches(self, *, timeout_s: float | None = None) -> Iterator[Match]:
         """Each record that arrives; ends when none has come for `timeout_s` seconds."""
-        return self._following(self._require_open().matches(), timeout_s)
+        return self._following(self._require_open().matches(), timeout_s, lambda: False)
 
-    def _following(self, fresh: AsyncIterator[Result], timeout_s: float | None) -> Iterator[Result]:
+    def _following(
+        self,
+        fresh: AsyncIterator[Result],
+        timeout_s: float | None,
+        is_coming: Callable[[], bool],
+    ) -> Iterator[Result]:
         async def following() -> Result | None:
             return await anext(fresh, None)
 
         while True:
             waiting = self._start(following())
-            if not self._has_ended(waiting, timeout_s):
-                waiting.cancel()
-                return
+            while not self._has_ended(waiting, timeout_s):
+                # What was ready just now is given before this ends.
+                if not is_coming() and not self._has_ended(waiting, _HANDED_OVER_S):
+                    waiting.cancel()
+                    return
             found = self._result(waiting)
             if found is None:
                 return

@@ -84,6 +84,7 @@ class Syntheses:
         )
         self._guard = announcer.guard
         self._due: set[bytes] = set()
+        self._is_computing = False
         self._set_aside: SetAside[bytes] = SetAside()
         self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
         self._kept: OrderedDict[bytes, KeptSites] = OrderedDict()
@@ -96,6 +97,11 @@ class Syntheses:
         """Note that the evidence of these studies may have changed."""
         self._due.update(study_ids)
         self._work.set()
+
+    @property
+    def is_busy(self) -> bool:
+        """True while evidence has changed and its synthesis is not there yet."""
+        return self._is_computing or bool(self._due)
 
     def latest(self, study_id: bytes) -> Synthesis | None:
         """Return the newest synthesis of a study, if there is one."""
@@ -120,6 +126,7 @@ class Syntheses:
         while True:
             await self._until_due()
             due, self._due = sorted(self._due), set()
+            self._is_computing = True
             for study_id in due:
                 # One study whose synthesis fails must not stop the others.
                 with self._guard.item("loop.synthesis") as item:
@@ -129,6 +136,7 @@ class Syntheses:
                 else:
                     self._set_aside.done(study_id)
                 await asyncio.sleep(0)
+            self._is_computing = False
             if self._debounce_s:
                 await asyncio.sleep(self._debounce_s)
 

@@ -529,6 +529,15 @@ class SynthesisLoop(Lifecycle):
         """
         return self._require_open().sender.undelivered()
 
+    @property
+    def is_synthesising(self) -> bool:
+        """True while evidence has changed and its newest synthesis is not there yet.
+
+        A synthesis is made in a thread and may take seconds: whoever leaves as soon as nothing new
+        comes leaves without it.
+        """
+        return self._running is not None and self._require_open().syntheses.is_busy
+
     @checked
     def latest(self, study: Study | bytes | str) -> Synthesis | None:
         """Return the newest synthesis of a study (given as such, by id or by question), if any.

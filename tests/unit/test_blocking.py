@@ -13,7 +13,7 @@ import pytest
 import qis
 from qis import blocking
 from qis.errors import InputError, StorageError
-from qis.loop import Outbox
+from qis.loop import Outbox, syntheses
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -278,3 +278,32 @@ def test_an_interrupt_while_it_opens_leaves_it_closed_and_waits_for_nothing(is_l
     threading.Thread(target=entering, daemon=True).start()
     assert ended.wait(20)
     assert transport.is_closed.is_set()
+
+
+def test_waiting_for_syntheses_does_not_end_while_one_is_being_computed(monkeypatch):
+    """A nightly job waits until nothing new comes; it left without what took longer than that."""
+    may_end = threading.Event()
+    made, busy = syntheses.synthesise, qis.SynthesisLoop.is_synthesising.fget
+    asked = []
+
+    def slow(*arguments, **options):
+        assert may_end.wait(30.0)
+        return made(*arguments, **options)
+
+    def counted(loop):
+        asked.append(busy(loop))
+        if len(asked) == 3:
+            may_end.set()
+        return asked[-1]
+
+    monkeypatch.setattr(syntheses, "synthesise", slow)
+    monkeypatch.setattr(qis.SynthesisLoop, "is_synthesising", property(counted))
+    counts = qis.Counts(
+        events=31, total=212, control_events=44, control_total=205, question=QUESTION
+    )
+    with opened() as loop:
+        loop.publish(counts, about=ABOUT)
+        (found,) = loop.syntheses(timeout_s=0.001)
+    assert found.question == QUESTION
+    assert asked[:3] == [True] * 3
+    assert not asked[-1]
