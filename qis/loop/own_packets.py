@@ -11,6 +11,7 @@ from typing import Final
 
 from qis._guard import Guard
 from qis.about import MAX_ROUTING_KEYS, SKETCH_SIZE, Fingerprint, Interest
+from qis.errors import TransportError
 from qis.identity import Issuer
 from qis.packet import Packet
 from qis.transport import Delivery, Transport
@@ -33,8 +34,7 @@ class OwnPackets:
     notice
         Called with each own packet that comes.
     guard
-        Contains what the transport raises: a network that cannot be asked stops nobody, as nothing
-        could leave through it either.
+        Contains what the transport raises: a network that cannot be asked stops nobody.
 
     """
 
@@ -58,12 +58,20 @@ class OwnPackets:
         return bool(self._asked)
 
     async def ask(self, studies: Iterable[bytes]) -> None:
-        """Wait until the network has answered for these studies, at most `ASK_S` seconds each."""
+        """Wait until the network has answered for these studies, at most `ASK_S` seconds each.
+
+        Without a connection nothing is asked, which the transport's health tells; the next call
+        asks for them again.
+        """
         new = sorted(set(studies) - self._asked)
         self._asked.update(new)
         for at in range(0, len(new), MAX_ROUTING_KEYS):
+            asking = tuple(new[at : at + MAX_ROUTING_KEYS])
             with self._guard.item("loop.own_packets"):
-                await self._ask(tuple(new[at : at + MAX_ROUTING_KEYS]))
+                try:
+                    await self._ask(asking)
+                except TransportError:
+                    self._asked.difference_update(asking)
 
     async def _ask(self, studies: tuple[bytes, ...]) -> None:
         interest = Interest(Fingerprint(bytes(SKETCH_SIZE), bytes(8)), (), 1.0, studies=studies)

@@ -10,14 +10,17 @@ import nats
 import pytest
 
 import qis
+from qis._guard import Guard
 from qis.errors import InputError, TransportError
 from qis.health import HealthState
 from qis.loop.outbox import Outbox
+from qis.loop.own_packets import OwnPackets
 from qis.testing import VirtualClock, check_transport
 from qis.testing.nats_server import NATSServer
 from qis.transport.nats import (
     Names,
     NATSTransport,
+    connection as connection_module,
     consumer as consumer_module,
     reader as reader_module,
 )
@@ -358,6 +361,65 @@ async def _killed(server, tmp_path):
         assert all(each in store for each in sent)
         codes = {event.subject for event in events if event.kind == "health"}
         assert "server_away" in codes
+
+
+def test_a_connection_that_breaks_while_something_is_sent_is_made_anew(tmp_path, faults):
+    faults.allow("nats.")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with NATSServer(folder) as server:
+        run(_broken_while_sending(server))
+
+
+async def _broken_while_sending(server):
+    domain = await new_domain(server)
+    async with opened(server, domain, SITES[0]) as (writer,):
+        for number in range(8):
+            packets = [packet(f"{number}, {each}") for each in range(64)]
+            await asyncio.to_thread(server.kill) if number % 2 else server.kill()
+            began_s = asyncio.get_running_loop().time()
+            asking = []
+            for each in packets:  # one a turn, so that something is to be sent as the end is seen
+                asking.append(asyncio.create_task(writer.publish(each, KEYS)))
+                await asyncio.sleep(0)
+            results = await asyncio.gather(*asking, return_exceptions=True)
+            # All fail at once, instead of waiting for an answer that cannot come.
+            assert all(isinstance(each, TransportError) for each in results)
+            assert asyncio.get_running_loop().time() - began_s < connection_module.ANSWER_S / 2
+            await until(lambda: writer.health.state is HealthState.CUT_OFF)
+            server.start()
+            await until(lambda: writer.health.state is HealthState.OK)
+            again = packet(f"{number}, again")
+            await writer.publish(again, KEYS)
+            assert writer.holding(again.id).is_held
+
+
+def test_own_packets_are_asked_for_once_the_server_is_there(tmp_path, faults):
+    faults.allow("nats.")
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with NATSServer(folder) as server:
+        run(_asked_later(server))
+
+
+async def _asked_later(server):
+    domain = await new_domain(server)
+    async with opened(server, domain, SITES[0], SITES[1]) as (lost, writer):
+        known = packet()
+        await lost.publish(known, KEYS)
+        for number in range(300):  # more than one request of a reader brings
+            await lost.publish(packet(f"another {number}"), KEYS)
+        came = []
+        own = OwnPackets(writer, SITES[0].issuer, came.append, guard=Guard(writer.notices))
+        server.kill()
+        await until(lambda: writer.health.state is HealthState.CUT_OFF)
+        await own.ask([known.outcome.study_id])
+        assert not own.has_asked
+        server.start()
+        await until(lambda: writer.health.state is HealthState.OK)
+        await own.ask([known.outcome.study_id])
+        assert own.has_asked
+        assert [each.id for each in came] == [known.id]
 
 
 def loop_on(server, domain, identity, **options):

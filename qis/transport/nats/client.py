@@ -1,4 +1,4 @@
-"""nats-py's client with two things that it lacks: proxies, and TLS that cannot be talked away."""
+"""nats-py's client with what it lacks: proxies, TLS that cannot be talked away, an end for sure."""
 
 import asyncio
 import time
@@ -68,6 +68,25 @@ class Client(client.Client):
     def __init__(self, proxy: Proxy | None) -> None:
         super().__init__()
         self._proxy = proxy
+        self._ending = asyncio.Lock()
+        self.ended = asyncio.Event()
+        """Set as soon as the connection is broken or closed."""
+
+    async def _close(
+        self,
+        status: int,
+        do_cbs: bool = True,  # noqa: FBT001, FBT002  as nats-py has it
+    ) -> None:
+        # nats-py calls back last of all, after it has sent what is left. Over a broken connection
+        # that fails, and then it ends halfway: nobody learns that the connection is gone.
+        if do_cbs:
+            self.ended.set()
+        async with self._ending:
+            try:
+                await super()._close(status, do_cbs)
+            except (OSError, RuntimeError):  # now nothing is left to be sent
+                self._status = Client.DISCONNECTED
+                await super()._close(status, do_cbs)
 
     async def _connect_to_server(self, s: Any) -> None:
         # All of nats-py's: its own would put a transport of its own in the place of ours, which

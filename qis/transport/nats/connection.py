@@ -171,9 +171,13 @@ class Connection:
 
     async def listen(self, subject: str, callback: Callable[[Any], Awaitable[None]]) -> Any:
         """Subscribe on this connection; it ends with it. Bounded by what is asked for."""
-        return await self._connected().subscribe(
-            subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
-        )
+        client = self._connected()
+        try:
+            return await client.subscribe(
+                subject, cb=callback, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+        except Exception as error:
+            raise TransportError(f"the server cannot be reached: {_said(error)}") from error
 
     @property
     def lost(self) -> asyncio.Event:
@@ -196,11 +200,7 @@ class Connection:
     async def _connect(self) -> None:
         client = _new_client(self._proxy)
         self._last_error = ""
-        self._lost = lost = asyncio.Event()
-
-        async def closed() -> None:
-            lost.set()
-
+        self._lost = client.ended
         try:
             async with asyncio.timeout(CONNECT_S):
                 await client.connect(
@@ -213,7 +213,6 @@ class Connection:
                     ping_interval=PING_S,
                     inbox_prefix=self._inbox,
                     error_cb=self._erred,
-                    closed_cb=closed,
                     **self._options,
                 )
             _require_version(client)
@@ -239,9 +238,9 @@ class Connection:
         while True:
             await self._lost.wait()
             reason = self._last_error or "the server has closed the connection"
-            await self._end(reason)
             with self._guard.item("nats.connection"):
                 self._is_down(reason)
+            await self._end(reason)
             while not self.ready.is_set():
                 await asyncio.sleep(backoff.failed())
                 with self._guard.item("nats.connection"):

@@ -110,6 +110,11 @@ class Consumer:
         await self._ask("DELETE", None, missing_is_error=False)
         await self._create(now, "create")
 
+    async def has_unread(self) -> bool:
+        """Ask whether the server has something that it has not given to the reader yet."""
+        found = await self._info()
+        return found is None or bool(found.get("num_pending", 0))
+
     async def check(self, now: float) -> None:
         """See whether it is still this reader's, and note the date.
 

@@ -37,6 +37,8 @@ TRIES: Final = 8
 HEARTBEAT_S: Final = EXPIRES_S / 3.0
 CHECK_S: Final = 30.0
 """Seconds between two looks at whether somebody else reads under this name."""
+LOOK_AGAIN_S: Final = 0.02
+"""Seconds between two looks at whether everything has come, for `Reader.catch_up`."""
 UNHEARD_S: Final = 5.0
 """Seconds until a packet from the future that could not be verified is offered again."""
 
@@ -104,6 +106,14 @@ class Reader:
     async def prepare(self) -> None:
         """Make the consumer, or find it as it was left."""
         await self._consumer.prepare(self._clock.wall())
+
+    async def catch_up(self) -> None:
+        """Wait until what the server holds for this reader has gone through the gate."""
+        while await self._consumer.has_unread():  # noqa: ASYNC110  only the server knows
+            await asyncio.sleep(LOOK_AGAIN_S)
+        await self._connection.flush()  # what the server has sent before its answer is here now
+        while self._arrived:  # noqa: ASYNC110  emptied by `run`, also when the connection breaks
+            await asyncio.sleep(LOOK_AGAIN_S)
 
     def begin_anew(self) -> None:
         """Read everything again that the server holds, as after a change of the roster."""

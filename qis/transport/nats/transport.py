@@ -235,6 +235,23 @@ class NATSTransport(Transport):
                 await self._idle.wait()
         return self._idle.is_set() and not len(self._failed)
 
+    async def catch_up(self, timeout_s: float) -> None:
+        """Wait until what the stream holds for open subscriptions has come.
+
+        At most `timeout_s` seconds.
+
+        Raises
+        ------
+        TransportError
+            If the server does not answer.
+
+        """
+        self._require_open()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for reader in list(self._readers.values()):
+                    await reader.catch_up()
+
     @asynccontextmanager
     async def subscribe(
         self, interest: Interest, *, name: str = "", memory: bytes = b""
