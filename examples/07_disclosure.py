@@ -37,7 +37,7 @@ print("\nWay out 1, say that there is something, so that nobody takes silence fo
 print(f"{type(gate.or_suppressed(mine)).__name__} is published in its place, and listed by all")
 
 print("\nWay out 2, a lower preset, in a closed roster under an agreement:")
-ask("NIH's profile under datashield (3)", qis.Disclosure.preset("datashield"), mine)
+ask("NIH's counts under datashield (3)", qis.Disclosure.preset("datashield"), counts)
 
 print("\nWay out 3, more people, or sites that pool among themselves before the release:")
 rows = patients()
