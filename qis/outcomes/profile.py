@@ -62,6 +62,10 @@ from qis.outcomes.study import Study
 
 PROTECTION_SIZE: Final = 24
 """Most bytes of UTF-8 in `LikelihoodProfile.protection`."""
+_STEEPER: Final = 64.0
+"""Beyond the points a slope changes by at most this times the largest curvature between them. One
+that falls for ever faster (a rate's) has no limiting slope; what was measured far out, 1e10, would
+be a wall that no quadrature follows."""
 _HEAD = 4  # reals before maximum and values: two ends, two limiting slopes
 _LARGEST = 1e12
 
@@ -477,12 +481,15 @@ class LikelihoodProfile(Outcome):
 
 def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
     """The curves of one or more profiles, one a row in the given order."""
+    points = np.array([p.points for p in profiles])
+    gradients = np.array([p.gradients for p in profiles])
+    sharpest = (np.abs(np.diff(gradients, axis=1)) / np.diff(points, axis=1)).max(axis=1)
     return Curves(
-        points=np.array([p.points for p in profiles]),
+        points=points,
         values=np.array([p.values for p in profiles]),
-        gradients=np.array([p.gradients for p in profiles]),
-        below=np.array([p.slope_below for p in profiles]),
-        above=np.array([p.slope_above for p in profiles]),
+        gradients=gradients,
+        below=np.maximum([p.slope_below for p in profiles], -gradients[:, 0] - _STEEPER * sharpest),
+        above=np.maximum([p.slope_above for p in profiles], gradients[:, -1] - _STEEPER * sharpest),
     )
 
 

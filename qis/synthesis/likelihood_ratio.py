@@ -50,6 +50,15 @@ class Heterogeneity:
         I² in per cent, 0 to 100: how much of the scatter is not chance; `None` for the reason
         `no_i2`.
 
+    Examples
+    --------
+    >>> import qis
+    >>> named = {"question": "q", "measure": "OR", "standard_error": 0.2}
+    >>> effects = [qis.Effect(**named, estimate=x) for x in (0.1, 0.9)]
+    >>> found = qis.synthesise(effects, model="fixed").heterogeneity
+    >>> found.df, round(found.q, 1), round(found.p_value, 3)
+    (1, 8.0, 0.005)
+
     """
 
     q: float | None

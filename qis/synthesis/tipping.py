@@ -71,6 +71,14 @@ class TippingPoints:
         The smallest shift at which a limit of the interval meets no effect; `None` if there is none
         within eight times the largest shift in the table, or the measure knows no "no effect".
 
+    Examples
+    --------
+    >>> import qis
+    >>> effect = qis.Effect(question="q", measure="OR", estimate=-0.5, standard_error=0.2)
+    >>> found = qis.synthesis.tipping_points(qis.synthesise([effect], model="fixed"), missing=1)
+    >>> found.missing, found.measure
+    (1, 'OR')
+
     """
 
     measure: str
@@ -124,6 +132,14 @@ def tipping_points(synthesis: "Synthesis", *, missing: int | None = None) -> Tip
         scale for tau.
     NoEstimateError
         If there is no finite estimate to shift.
+
+    Examples
+    --------
+    >>> import qis
+    >>> effect = qis.Effect(question="q", measure="OR", estimate=-0.5, standard_error=0.2)
+    >>> found = qis.synthesis.tipping_points(qis.synthesise([effect], model="fixed"), missing=1)
+    >>> found.missing, found.measure
+    (1, 'OR')
 
     """
     result, fixed = synthesis.chosen, synthesis.fixed

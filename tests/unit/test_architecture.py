@@ -414,7 +414,7 @@ def test_a_preset_is_added_as_the_page_says(copied):
         return True
     print(passes(19), passes(20))
     """
-    with pytest.raises(AssertionError, match="no preset 'house'"):
+    with pytest.raises(AssertionError, match="is 'house', no preset"):
         copied.says(code)
     copied.follow("A disclosure preset")
     assert copied.says(code) == ["False", "True"]

@@ -251,7 +251,7 @@ def test_an_outbox_in_memory_serves_one_loop_at_a_time():
 
 
 def people(*numbers):
-    return qis.disclosure.subject_hashes({f"p{n}": b"" for n in numbers}, key=bytes(range(32)))
+    return qis.disclosure.subject_hashes({f"p{n}": "" for n in numbers}, key=bytes(range(32)))
 
 
 def test_a_preview_tells_what_subtraction_from_a_former_release_shows():

@@ -233,3 +233,17 @@ def test_evidence_that_pulls_apart_without_end_has_no_mean():
     assert pool_profiles([up, down], model="random").estimate == pytest.approx(0.0, abs=0.01)
     silent = pool_profiles([binomial(0, 0)], model="random")
     assert (silent.estimate, silent.interval) == (None, (-math.inf, math.inf))
+
+
+def test_a_curve_that_falls_for_ever_faster_makes_no_false_peak():
+    """A rate's log-likelihood has no limiting slope: 1e10 was measured, and 1.0 was the answer."""
+    rate = LikelihoodProfile.from_function(
+        log_likelihood=lambda x: 9.0 * (x - 1.0) - 20.0 * math.exp(min(x - 1.0, 700.0)),
+        question="q",
+        measure="OR",
+    )
+    assert rate.slope_above < -1e9
+    found = pool_profiles([rate] * 3, model="random", tau_scale=0.5)
+    alone = pool_profiles([rate] * 3, model="fixed")
+    assert found.estimate == pytest.approx(alone.estimate, abs=0.05)
+    assert found.interval[1] < 1.0
