@@ -33,7 +33,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Check = Callable[[Any, str], Any]
 """Takes a value and the parameter's name; gives the value that the function gets, or raises."""
 
-_INT64: Final = 2**63
+_WIDEST: Final = 2**64
 _TEXT_OF: Final = {str: "a text", bytes: "bytes", bool: "True or False", int: "a whole number"}
 
 
@@ -156,9 +156,9 @@ def _text(value: Any, field: str) -> Any:
 
 
 def _whole(value: Any, field: str) -> Any:
-    if type(value) is int and -_INT64 <= value < _INT64:
+    if type(value) is int and -_WIDEST <= value < _WIDEST:
         return value
-    return whole_number(value, field, -_INT64, _INT64 - 1)
+    return whole_number(value, field, -_WIDEST, _WIDEST - 1)
 
 
 def _real(value: Any, field: str) -> Any:

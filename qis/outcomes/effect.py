@@ -83,7 +83,6 @@ class Effect(Outcome):
             set_counts(self, ("n",), 1)
 
     @classmethod
-    @checked
     def from_ratio(
         cls,
         *,

@@ -108,6 +108,7 @@ class DirectoryTransport(Transport):
                 f"{str(path)!r:.60} is an address and no folder: it is for "
                 "qis.transport.cloud.CloudTransport",
                 field="path",
+                actual=path,
             )
         self.path = folder_path(path, without="a qis.MemoryTransport")
         self._identity = identity

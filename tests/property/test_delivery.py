@@ -95,7 +95,7 @@ async def act(steps, loop, clock, mood, published):
         what, value = steps.pop(0)
         if what == "publish":
             outcome = qis.Effect(question=value, measure="OR", estimate=-0.3, standard_error=0.2)
-            published.append(await loop.publish(outcome, about=ABOUT))
+            published.append(await loop.publish(outcome, about=ABOUT, reinstate=True))
         elif what == "retract":
             try:
                 published.append(await loop.retract(value))
