@@ -27,6 +27,8 @@ _STEP: Final = 0.46
 """Distance of the points of ``log(tau² + c²)``. The nearest singularity is pi away, where c is at
 most the smallest standard error, so that polynomials through eight points are right to 2e-6."""
 _POINTS: Final = 8
+_SLACK: Final = 0.5
+"""Of a second difference: four times what a parabola through three points rises above them."""
 _WIDEST_TAU: Final = 6.5
 """Largest tau, in units of the prior's scale: 1e-10 of the prior's mass lies beyond."""
 
@@ -84,7 +86,26 @@ class TauPoints:
         """The largest tau that matters under the prior."""
         return _WIDEST_TAU * self.scale
 
-    def matrix(self, taus: Floats) -> Floats:
+    def interpolated(self, values: Floats, taus: Floats) -> Floats:
+        """Values at other taus, from those at the points: shape (t, m) to (taus, m).
+
+        Far out on a side where a likelihood falls ever faster, as a rate's does, values near tau 0
+        are lower than those at the next points by any factor, and a polynomial through them
+        oscillates. So what lies between two points may leave their range only by as much as
+        neighbouring second differences allow. Nothing of a posterior is left where that is less
+        than exact.
+        """
+        known = self.taus
+        found: Floats = self._matrix(taus) @ values
+        first = np.clip(known.searchsorted(taus, side="right") - 1, 0, known.size - 2)
+        bends = np.abs(values[:-2] - 2.0 * values[1:-1] + values[2:])
+        beside = (np.clip(first + shift, 0, len(bends) - 1) for shift in (-1, 0, 1))
+        slack = np.minimum.reduce([bends[rows] for rows in beside]) * _SLACK
+        low = np.minimum(values[first], values[first + 1]) - slack
+        high = np.maximum(values[first], values[first + 1]) + slack
+        return np.clip(found, low, high, out=found)
+
+    def _matrix(self, taus: Floats) -> Floats:
         """What takes values at the points to values at other taus: shape (taus, t)."""
         c = math.ldexp(self.scale, self.exponent)
         count = self.taus.size

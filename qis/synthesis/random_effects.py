@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from qis.errors import InputError
 from qis.outcomes._means import MeanDifferences, Means
+from qis.outcomes._poisson import PoissonRates
 from qis.synthesis._density import Density
 from qis.synthesis._foresight import Foresight, of_grid
 from qis.synthesis._pooled_curve import border
@@ -255,7 +256,8 @@ def _second_differences(
     while panels[-1].ends[1] < means[2]:
         panels.append(bends.widest(panels[-1].ends[1], 1))
     values = np.concatenate([marginals.on(panel, points.taus)[0] for panel in panels], axis=2)
-    found = (points.matrix(taus) @ values @ mean_matrix(panels, means).T)[:, 0]
+    at = np.array([points.interpolated(each, taus)[0] for each in values])
+    found = at @ mean_matrix(panels, means).T
     curvature: Floats = (2.0 * found[:, 1] - found[:, 0] - found[:, 2]) / step**2
     return [float(each) for each in curvature]
 
@@ -400,7 +402,7 @@ class _Surface:
         step = _PART_OF_PANEL * min(panel.ends[1] - panel.ends[0] for panel in self._panels)
         low, high = self.ends
         inner = np.clip(means, low + step, high - step)
-        at = self.tau_points.matrix(taus) @ table
+        at = self.tau_points.interpolated(table, taus)
         below, middle, above = (
             at @ mean_matrix(self._panels, inner + shift).T for shift in (-step, 0.0, step)
         )
@@ -428,7 +430,8 @@ class _Surface:
         low, high = means.min(), means.max()
         panels = [panel for panel in self._panels if panel.ends[1] >= low and panel.ends[0] <= high]
         sums = np.concatenate([self._sums[panel][which] for panel in panels], axis=1)
-        found: Floats = self.tau_points.matrix(taus) @ sums @ mean_matrix(panels, means).T
+        at = self.tau_points.interpolated(sums, taus)
+        found: Floats = at @ mean_matrix(panels, means).T
         return found
 
     def narrowed(
@@ -450,7 +453,8 @@ class _Bends:
 
     A panel is at most twice as wide as the distance to the nearest singularity. That of a mean's
     likelihood is at its centre, off the real line by the standard deviation of one person; those of
-    all others are pi off the real line, and none is beyond the span.
+    all others are pi off the real line, and none is beyond the span. Rates fall exponentially above
+    theirs, where panels stay narrow.
     """
 
     def __init__(self, facts: Sequence[Facts]) -> None:
@@ -474,6 +478,13 @@ class _Bends:
             self._lows, self._highs = np.array([self._low]), np.array([self._high])
             sharpest = min(each.finest for each in facts)
             self._widths = np.array([min(math.ldexp(1.0, _WIDEST), _ERRORS * sharpest)])
+            if any(isinstance(each.likelihood.exact, PoissonRates) for each in facts):
+                # A rate's log-likelihood falls as exp(theta) above its span, and is never straight.
+                self._lows, self._highs = (
+                    np.append(self._lows, self._high),
+                    np.append(self._highs, np.inf),
+                )
+                self._widths = np.append(self._widths, math.ldexp(1.0, _WIDEST))
 
     def _are_resolved(self, panel: Panel) -> bool:
         low, high = panel.ends

@@ -165,9 +165,6 @@ RANDOM = {
 }
 
 
-@pytest.mark.xfail(
-    strict=False, reason="IRLN is refused as unresolved: a false peak at the smallest tau"
-)
 @pytest.mark.parametrize("measure", RANDOM)
 def test_random_effects_equal_sums_over_a_plain_grid(measure):
     outcomes, functions, tau_scale, ends = RANDOM[measure]
