@@ -1,5 +1,9 @@
-"""A pytest plugin: which test runs which line of the six packages, and how long each test takes."""
+"""A pytest plugin: which test runs which line of the six packages, and how long each test takes.
 
+Lines are named by their function and text, so that a map stays good when lines move.
+"""
+
+import ast
 import json
 import time
 from collections.abc import Iterator
@@ -11,11 +15,26 @@ import pytest
 PACKAGES = ("packet", "evidence", "outcomes", "synthesis", "disclosure", "loop")
 
 
+def line_names(source: str) -> list[str]:
+    """A name for each line of a module, the first at index 1: its function, a tab, its text."""
+    texts = source.splitlines()
+    functions = [""] * (len(texts) + 1)
+    inner: list[tuple[ast.AST, str]] = [(ast.parse(source), "")]
+    for node, around in inner:  # grows: outer functions come before those in them
+        name = around
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            name = f"{around}.{node.name}".lstrip(".")
+            first, last = node.lineno, node.end_lineno or node.lineno
+            functions[first : last + 1] = [name] * (last + 1 - first)
+        inner.extend((child, name) for child in ast.iter_child_nodes(node))
+    return ["", *(f"{functions[n]}\t{text.strip()}" for n, text in enumerate(texts, 1))]
+
+
 class Map:
     """Coverage with one context a test, and how long each took; written at the end."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, blob: str) -> None:
+        self._path, self._blob = path, blob
         self._root = Path.cwd()
         self._seconds: dict[str, float] = {}
         self._coverage = coverage.Coverage(
@@ -47,14 +66,19 @@ class Map:
         data = self._coverage.get_data()
         names = sorted(name for name, s in self._seconds.items() if s == s)  # noqa: PLR0124  NaN
         numbers = {name: number for number, name in enumerate(names)}
-        lines = {}
+        lines: dict[str, dict[str, list[int]]] = {}
         for file in sorted(data.measured_files()):
-            by_line = data.contexts_by_lineno(file)
-            lines[Path(file).relative_to(self._root).as_posix()] = {
-                str(line): sorted(numbers[c] for c in contexts if c in numbers)
-                for line, contexts in sorted(by_line.items())
+            path = Path(file)
+            named = line_names(path.read_text(encoding="utf-8"))
+            found: dict[str, set[int]] = {}
+            for line, contexts in data.contexts_by_lineno(file).items():
+                ran = {numbers[each] for each in contexts if each in numbers}
+                found.setdefault(named[line], set()).update(ran)
+            lines[path.relative_to(self._root).as_posix()] = {
+                name: sorted(ran) for name, ran in found.items()
             }
         content = {
+            "blob": self._blob,
             "tests": names,
             "seconds": [round(self._seconds[name], 4) for name in names],
             "lines": lines,

@@ -2,7 +2,8 @@
 
 The parent has imported pytest and numpy and never the library, so that a child starts in
 milliseconds and imports the mutated file. A child that runs longer than its limit is killed with
-all that it started, and so is its mutant: tests that hang do not pass.
+all that it started, and so is its mutant: tests that hang do not pass. A test kills a mutant only
+if it passes without: each killer is run once more after the mutant was taken out.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ import hypothesis  # noqa: F401  imported before the fork
 import numpy as np  # noqa: F401
 import pytest
 
+from benchmarks._mutant_map import line_names
 from benchmarks._mutators import Mutant
 
 MEMORY_BYTES = 8 << 30
@@ -32,6 +34,7 @@ STAGES = ((60, 15.0), (600, 120.0))
 # Seconds that tests may take: so many, and so many times what they took without a mutant.
 LIMITS_S = (20.0, 5.0)
 FILE_S = 400.0
+CONFTEST = "tests/conftest.py"
 OPTIONS = ["-q", "-p", "no:cacheprovider", "--hypothesis-profile=mutants"]
 OPTIONS += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]  # hypothesis is imported before
 
@@ -50,32 +53,39 @@ class Verdict:
 class Tests:
     """The map of lines to tests, and which of them to run for a mutant."""
 
-    def __init__(self, content: dict[str, Any]) -> None:
+    def __init__(self, content: dict[str, Any], sources: Mapping[str, str]) -> None:
         self._names: list[str] = content["tests"]
         self._seconds: list[float] = content["seconds"]
         self._lines: dict[str, dict[str, list[int]]] = content["lines"]
+        self._sources = sources
         self._width = [0] * len(self._names)
         for by_line in self._lines.values():
             for numbers in by_line.values():
                 for number in numbers:
                     self._width[number] += 1
-        self._dropped: set[int] = set()
 
     def reaching(self, mutant: Mutant) -> list[int]:
         """Tests that run the mutant's lines, those that run little else first.
 
-        Lines of a module's head run when it is imported, which is under no test: for these, the
-        tests that run anything of the module.
+        If the map does not know the lines, since it is older than they are, those that run the
+        function. Lines of a module's head run when it is imported, which is under no test: for
+        these, the tests that run anything of the module.
         """
         by_line = self._lines.get(mutant.path, {})
+        named = line_names(self._sources[mutant.path])
         for lines in (mutant.lines, mutant.statement):
-            ran = [by_line[str(line)] for line in lines if str(line) in by_line]
+            ran = [by_line[named[line]] for line in lines if named[line] in by_line]
             if ran:
                 break
         found = {number for numbers in ran for number in numbers}
-        if ran and not found:
-            found = {number for numbers in by_line.values() for number in numbers}
-        found -= self._dropped
+        if not found:
+            is_head = bool(ran) or not mutant.function
+            found = {
+                number
+                for name, numbers in by_line.items()
+                if is_head or name.partition("\t")[0] == mutant.function
+                for number in numbers
+            }
         return sorted(found, key=lambda n: (self._width[n], self._names[n]))
 
     def stages(self, mutant: Mutant) -> Iterator[tuple[list[str], float]]:
@@ -91,19 +101,6 @@ class Tests:
             if taken:
                 yield [self._names[number] for number in taken], LIMITS_S[0] + LIMITS_S[1] * total_s
             rest = [number for number in rest if number not in set(taken)]
-
-    def first(self, mutant: Mutant) -> list[str]:
-        """Names of the tests that are tried first."""
-        return next((names for names, _ in self.stages(mutant)), [])
-
-    def seconds(self, names: Sequence[str]) -> float:
-        """How long these tests took together."""
-        numbers = {name: number for number, name in enumerate(self._names)}
-        return sum(self._seconds[numbers[name]] for name in names)
-
-    def drop(self, names: Sequence[str]) -> None:
-        """Leave out tests that fail without any mutant."""
-        self._dropped |= {self._names.index(name) for name in names}
 
 
 class Selected:
@@ -127,6 +124,10 @@ class Selected:
         if report.failed:
             self._tell(f"failed {report.nodeid}")
 
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        """Tell which test begins, so that one that hangs is known."""
+        self._tell(f"began {nodeid}")
+
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell that a test failed."""
         if report.failed:
@@ -140,15 +141,14 @@ class Copy:
         self.folder = folder
         skipped = shutil.ignore_patterns(".git", ".venv", ".*cache", ".hypothesis", "node_modules")
         shutil.copytree(root, folder, ignore=skipped)
+        self._passes: dict[str, bool] = {}
 
-    def run(
-        self, names: Sequence[str], limit_s: float, *, stop_at_first: bool = True
-    ) -> tuple[int | None, list[str]]:
+    def run(self, names: Sequence[str], limit_s: float) -> tuple[int | None, list[str]]:
         """Pytest's exit code for these tests, ``None`` after the limit, and what it told."""
         files = list(dict.fromkeys(name.split("::")[0] for name in names))
-        options = [*OPTIONS, "-x"] if stop_at_first else OPTIONS
         return self.forked(
-            lambda pipe: pytest.main([*options, *files], plugins=[Selected(names, pipe)]), limit_s
+            lambda pipe: pytest.main([*OPTIONS, "-x", *files], plugins=[Selected(names, pipe)]),
+            limit_s,
         )
 
     def forked(self, work: Callable[[int], int], limit_s: float) -> tuple[int | None, list[str]]:
@@ -193,51 +193,69 @@ class Copy:
         text = self.folder.with_suffix(".log").read_text(encoding="utf-8", errors="replace")
         return text.strip().rpartition("\n")[2]
 
-    def failing_without_mutant(self, names: Sequence[str], seconds: float) -> list[str]:
-        """Of these tests, those that fail here as it is: they would kill whatever was planted."""
-        if not names:
-            return []
-        code, told = self.run(names, 60.0 + 5.0 * seconds, stop_at_first=False)
-        if f"collected {len(names)}" not in told or code not in {0, 1}:
-            msg = f"the tests do not run without a mutant: pytest ended with {code}; {told[:5]}"
-            raise RuntimeError(msg)
-        return sorted({line[7:] for line in told if line.startswith("failed ")})
+    def passes(self, name: str, limit_s: float) -> bool:
+        """Whether a test passes without a mutant; asked once each."""
+        if name not in self._passes:
+            code, _ = self.run([name], limit_s)
+            # Of a file, only that it can be collected.
+            good = pytest.ExitCode.OK if "::" in name else pytest.ExitCode.NO_TESTS_COLLECTED
+            self._passes[name] = code == good
+        return self._passes[name]
 
-    def judge(self, mutant: Mutant, tests: Tests) -> Verdict:
-        """Plant a mutant, run what reaches it, and take it out again."""
+    @contextlib.contextmanager
+    def planted(self, mutant: Mutant) -> Iterator[None]:
+        """The copy with a mutant in it."""
         path = self.folder / mutant.path
         source, times = path.read_text(encoding="utf-8"), path.stat()
-        began_s, ran = time.monotonic(), 0
         path.write_text(mutant.applied(source), encoding="utf-8")
         # Bytecode is matched by time and size alone, so no two versions may share a time.
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns + 10**9 * 3600))
-        verdict, killed_by = "unreached", ""
         try:
-            for names, limit_s in tests.stages(mutant):
-                code, told = self.run(names, limit_s)
-                ran += len(names)
-                failed = [line.removeprefix("failed ") for line in told if line[:7] == "failed "]
-                verdict = _verdict(code, failed, told, names)
-                if verdict != "survived":
-                    killed_by = failed[0] if failed else ""
-                    break
+            yield
         finally:
             path.write_text(source, encoding="utf-8")
             os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+    def judge(self, mutant: Mutant, stages: Iterable[tuple[list[str], float]]) -> Verdict:
+        """Run tests against a mutant, a stage after the other, until one of them kills it."""
+        began_s, ran = time.monotonic(), 0
+        verdict, killed_by = "unreached", ""
+        for stage, limit_s in stages:
+            names = stage
+            while names:
+                with self.planted(mutant):
+                    found, killed_by = _verdict(*self.run(names, limit_s))
+                if not killed_by or self.passes(killed_by, limit_s):
+                    break
+                # It would fail in any case, so it says nothing of the mutant.
+                names = [n for n in names if killed_by not in {n, n.partition("::")[0]}]
+                if killed_by == CONFTEST:
+                    msg = f"the tests do not run without a mutant: {self.last_words()}"
+                    raise RuntimeError(msg)
+            if not names:
+                continue
+            ran, verdict = ran + len(names), found
+            if verdict != "survived":
+                break
         return Verdict(mutant, verdict, killed_by, ran, time.monotonic() - began_s)
 
 
-def _verdict(code: int | None, failed: list[str], told: list[str], names: Sequence[str]) -> str:
-    """Only a test that failed kills, or a process that hung or died: nothing else may look so."""
+def _verdict(code: int | None, told: list[str]) -> tuple[str, str]:
+    """What became of the mutant, and the test that did it.
+
+    Only a test that failed kills, or a process that hung or died: nothing else may look so.
+    """
+    failed = [line.removeprefix("failed ") for line in told if line.startswith("failed ")]
+    began = [line.removeprefix("began ") for line in told if line.startswith("began ")]
     if failed:
-        return "killed"
+        return "killed", failed[0]
     if code is None or code < 0:
-        return "timeout"
+        return "timeout", began[-1] if began else ""
     if code == pytest.ExitCode.USAGE_ERROR and not told:  # tests/conftest.py cannot be imported
-        return "killed"
-    if code == 0 and told == [f"collected {len(names)}"]:
-        return "survived"
-    msg = f"pytest ended with {code} and told {told} for {len(names)} tests: {names[:3]}"
+        return "killed", CONFTEST
+    if code in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED} and told:
+        return "survived", ""
+    msg = f"pytest ended with {code} and told {told[:9]}"
     raise RuntimeError(msg)
 
 
@@ -257,33 +275,26 @@ def _wait(child: int, limit_s: float) -> int | None:
     return code
 
 
-def mapped(copy: Copy, folder: Path, paths: Sequence[str]) -> dict[str, Any]:
-    """Which test runs which line of the packages: each test file runs once, with coverage.
+def mapped(copy: Copy, file: str, kept: Path, blob: str) -> None:
+    """Keep which test of a file runs which line of the packages: it runs once, with coverage.
 
-    What is in `folder` already is not run again. A file that fails, or takes longer than
-    `FILE_S`, is left out and told: fewer tests then try the mutants.
+    What is kept of the same content of the file is not run again. A file that takes longer than
+    `FILE_S` is left out and told: fewer tests then try the mutants.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    whole = Joined()
-    for path in paths:
-        for file in sorted((copy.folder / path).rglob("test_*.py")):
-            name = file.relative_to(copy.folder).as_posix()
-            kept = folder / f"{name.replace('/', '-')}.json"
-            if not kept.exists():
-                began_s = time.monotonic()
-                code, _ = copy.forked(lambda _, n=name, k=kept: _map_one(n, k), FILE_S)
-                print(f"{name}: {time.monotonic() - began_s:.0f} s, ended with {code}", flush=True)
-            if kept.exists():
-                whole.add(json.loads(kept.read_text(encoding="utf-8")))
-            else:
-                print(f"!! {name} is left out of the map: {copy.last_words()}", flush=True)
-    return whole.content
+    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")).get("blob") == blob:
+        return
+    kept.unlink(missing_ok=True)
+    began_s = time.monotonic()
+    code, _ = copy.forked(lambda _: _map_one(file, kept, blob), FILE_S)
+    print(f"{file}: {time.monotonic() - began_s:.0f} s, ended with {code}", flush=True)
+    if not kept.exists():
+        print(f"!! {file} is left out of the map: {copy.last_words()}", flush=True)
 
 
-def _map_one(name: str, kept: Path) -> int:
+def _map_one(name: str, kept: Path, blob: str) -> int:
     from benchmarks._mutant_map import Map  # noqa: PLC0415  starts coverage: only in the child
 
-    return int(pytest.main([*OPTIONS, name], plugins=[Map(kept)]))
+    return int(pytest.main([*OPTIONS, name], plugins=[Map(kept, blob)]))
 
 
 class Joined:

@@ -1,180 +1,209 @@
 """Do the tests notice a change of one operator? A seeded sample of mutants is tried against them.
 
     python benchmarks/mutants.py --json
-    python benchmarks/mutants.py --check-record
+    python benchmarks/mutants.py --renew
 
 Each mutant changes one expression or deletes one statement of packet, evidence, outcomes,
 synthesis, disclosure or loop (`_mutators.py`), and the tests that run its lines are run against it
-(`_mutant_runs.py`). A mutant that no test notices survives. Trying all takes an hour, so the result
-is kept in `results/mutants.json` with the git trees of the six packages and of tests/; while these
-are as they were, `--json` prints the kept figures, and otherwise it measures. Each survivor is
-listed there with a reason out of `mutant_reasons.json`, by the mutant's id; those whose change
-nobody could see from outside are "equivalent".
+(`_mutant_runs.py`). A mutant that no test notices survives. The result is kept in
+`results/mutants.json` with the git trees of the six packages and of tests/; while these are as they
+were, `--json` prints the kept figures, and otherwise it renews them: a kill is kept while the
+mutated file, the file of the test that killed it and conftest.py are as they were, and where only
+one of them has changed the same test is tried first. Each survivor is listed with a reason out of
+`mutant_reasons.json`, by the mutant's id; those whose change nobody could see from outside are
+"equivalent".
 """
 
 import argparse
-import hashlib
 import json
+import multiprocessing
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT)]
 
-from benchmarks import _results  # noqa: E402  found by the line above
+import benchmarks._mutant_record as records  # noqa: E402  found by the line above
+from benchmarks import _results  # noqa: E402
 from benchmarks._mutators import Mutant, sample  # noqa: E402
 
-PACKAGES = ("packet", "evidence", "outcomes", "synthesis", "disclosure", "loop")
 TESTS = ("tests/unit", "tests/property")
 COUNT, SEED = 320, 1
-IGNORED = {"__pycache__", ".hypothesis", "node_modules", ".pytest_cache"}
+HINT_S = 120.0
 
 
-def tree_id(folder: Path) -> str:
-    """Git's id of the folder's tree as it is on disk, so that it is known without git, too."""
-    entries = []
-    for path in folder.iterdir():
-        if path.name in IGNORED:
-            continue
-        if path.is_dir():
-            entries.append((f"{path.name}/", f"40000 {path.name}", bytes.fromhex(tree_id(path))))
-        else:
-            mode = "100755" if path.stat().st_mode & 0o100 else "100644"
-            entries.append((path.name, f"{mode} {path.name}", _object("blob", path.read_bytes())))
-    content = b"".join(name.encode() + b"\0" + digest for _, name, digest in sorted(entries))
-    return _object("tree", content).hex()
+class Measurement:
+    """Tries mutants in several processes, each with its own copy of the checkout."""
+
+    def __init__(self, sources: dict[str, str], cache: Path, jobs: int) -> None:
+        # Before numpy is imported: each process has one core.
+        os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
+        from benchmarks import _mutant_runs  # noqa: PLC0415  needs pytest, the record does not
+
+        self._runs, self._sources, self._cache = _mutant_runs, sources, cache
+        cache.mkdir(parents=True, exist_ok=True)
+        self._folder = tempfile.TemporaryDirectory()
+        self._pool = ProcessPoolExecutor(
+            jobs, mp_context=multiprocessing.get_context("fork"), initializer=self._begin
+        )
+
+    def _begin(self) -> None:
+        """Make the copy of this process."""
+        self._copy = self._runs.Copy(ROOT, Path(self._folder.name, str(os.getpid())))
+        global _here  # noqa: PLW0603  what a process of the pool is given work by
+        _here = self
+
+    def close(self) -> None:
+        """Remove the copies."""
+        self._pool.shutdown()
+        self._folder.cleanup()
+
+    def __call__(
+        self, chosen: list[Mutant], former: dict[str, dict[str, Any]]
+    ) -> Iterator[dict[str, Any]]:
+        """What became of each, as it is known."""
+        again = []
+        for mutant in chosen:
+            if mutant.id in former and records.holds(former[mutant.id]):
+                yield {**former[mutant.id], "where": f"{mutant.path}:{mutant.line}"}
+            else:
+                again.append(mutant)
+        print(f"{len(chosen) - len(again)} of {len(chosen)} hold; the others are tried", flush=True)
+        left = []
+        hints = [(mutant, former.get(mutant.id, {}).get("killed_by", "")) for mutant in again]
+        tried = [self._pool.submit(_try_hint, mutant, hint) for mutant, hint in hints]
+        for mutant, found in _done(tried):
+            if found is None:
+                left.append(mutant)
+            else:
+                yield found
+        if not left:
+            return
+        print(f"{len(left)} need the map of lines to tests", flush=True)
+        for _ in _done([self._pool.submit(_map, *each) for each in self._files()]):
+            pass
+        for _, found in _done([self._pool.submit(_judge, mutant) for mutant in left]):
+            if found is not None:
+                yield found
+
+    def _files(self) -> Iterable[tuple[str, Path]]:
+        """Test files, and where the map of each is kept."""
+        for folder in TESTS:
+            for path in sorted((ROOT / folder).rglob("test_*.py")):
+                name = path.relative_to(ROOT).as_posix()
+                yield name, self._cache / f"{name.replace('/', '-')}.json"
+
+    def map_one(self, file: str, kept: Path) -> None:
+        """See which test of a file runs which line."""
+        self._runs.mapped(self._copy, file, kept, records.blob(file))
+
+    def hint(self, mutant: Mutant, test: str) -> dict[str, Any] | None:
+        """Try the test that killed it the last time; ``None`` if it does not any more."""
+        if not (self._copy.folder / test.partition("::")[0]).is_file():
+            return None
+        verdict = self._copy.judge(mutant, [([test], HINT_S)])
+        return records.entry(mutant, verdict) if verdict.verdict in records.KILLED else None
+
+    def judge(self, mutant: Mutant) -> dict[str, Any]:
+        """Try all tests that reach it, within the limits."""
+        if not hasattr(self, "_tests"):
+            whole = self._runs.Joined()
+            for _, kept in self._files():
+                if kept.exists():
+                    whole.add(json.loads(kept.read_text(encoding="utf-8")))
+            self._tests = self._runs.Tests(whole.content, self._sources)
+        return records.entry(mutant, self._copy.judge(mutant, self._tests.stages(mutant)))
 
 
-def _object(kind: str, content: bytes) -> bytes:
-    return hashlib.sha1(f"{kind} {len(content)}\0".encode() + content).digest()  # noqa: S324  git's
+_here: Measurement
 
 
-def trees() -> dict[str, str]:
-    """Ids of all that the record depends on."""
-    folders = [f"qis/{name}" for name in PACKAGES] + ["tests"]
-    return {folder: tree_id(ROOT / folder) for folder in folders}
+def _map(file: str, kept: Path) -> tuple[None, None]:
+    _here.map_one(file, kept)
+    return None, None
 
 
-def sources() -> dict[str, str]:
-    """Text of each module of the six packages, by its path."""
-    files = [path for name in PACKAGES for path in sorted((ROOT / "qis" / name).rglob("*.py"))]
-    return {path.relative_to(ROOT).as_posix(): path.read_text(encoding="utf-8") for path in files}
+def _try_hint(mutant: Mutant, test: str) -> tuple[Mutant, dict[str, Any] | None]:
+    return mutant, _here.hint(mutant, test) if test else None
 
 
-def figures(record: dict[str, Any]) -> dict[str, float]:
-    """Count what became of the mutants."""
-    verdicts = [each["verdict"] for each in record.get("mutants", [])]
-    if not verdicts:
-        return {"mutants": 0, "record_is_current": 0}
-    killed = sum(verdict in {"killed", "timeout"} for verdict in verdicts)
-    survivors = [each for each in record["mutants"] if "reason" in each]
-    equivalent = sum(bool(each["equivalent"]) for each in survivors)
-    return {
-        "mutants": len(verdicts),
-        "killed": killed,
-        "killed_fraction": round(killed / len(verdicts), 4),
-        "killed_by_timeout": verdicts.count("timeout"),
-        "survivors": len(survivors),
-        "survivors_equivalent": equivalent,
-        "killed_fraction_without_equivalent": round(killed / (len(verdicts) - equivalent), 4),
-        "survivors_without_reason": sum(not each["reason"] for each in survivors),
-        "record_is_current": int(record["trees"] == trees()),
-    }
+def _judge(mutant: Mutant) -> tuple[Mutant, dict[str, Any]]:
+    return mutant, _here.judge(mutant)
 
 
-def measured(chosen: list[Mutant], cache: Path | None) -> list[dict[str, Any]]:
-    """Try each mutant, and tell about it as it is done."""
-    from benchmarks import _mutant_runs as runs  # noqa: PLC0415  needs pytest, the record does not
-
-    with tempfile.TemporaryDirectory() as folder:
-        copy = runs.Copy(ROOT, Path(folder, "copy"))
-        print("the tests run once, to see which of them run which line", flush=True)
-        content = runs.mapped(copy, cache or Path(folder, "map"), TESTS)
-        tests = runs.Tests(content)
-        names = list({name: None for mutant in chosen for name in tests.first(mutant)})
-        print(f"{len(names)} tests run without a mutant", flush=True)
-        dropped = copy.failing_without_mutant(names, tests.seconds(names))
-        print(f"left out, since they fail without a mutant: {dropped}", flush=True)
-        tests.drop(dropped)
-        found = []
-        for number, mutant in enumerate(chosen, 1):
-            verdict = copy.judge(mutant, tests)
-            found.append(_entry(mutant, verdict))
-            print(f"{number}/{len(chosen)} {_line(found[-1])}", flush=True)
-    return found
+def _done(tasks: list[Any]) -> Iterator[Any]:
+    for task in as_completed(tasks):
+        yield task.result()
 
 
-def _entry(mutant: Mutant, verdict: Any) -> dict[str, Any]:
-    entry = {
-        "id": mutant.id,
-        "where": f"{mutant.path}:{mutant.line}",
-        "function": mutant.function,
-        "operator": mutant.operator,
-        "before": mutant.before,
-        "after": mutant.after,
-        "verdict": verdict.verdict,
-        "killed_by": verdict.killed_by,
-        "tests": verdict.tests,
-        "seconds": round(verdict.seconds, 1),
-    }
-    if verdict.verdict not in {"killed", "timeout"}:
-        entry.update(reason="", equivalent=False)
-    return entry
+def renewed(former: dict[str, Any], options: argparse.Namespace) -> dict[str, Any]:
+    """Measure what the former record does not say, and tell about each mutant as it is done."""
+    began_s, trees = time.monotonic(), records.trees()
+    sources = records.sources()
+    chosen = sample(sources, count=options.count, seed=SEED)
+    wanted = [m for m in chosen if not options.only or any(each in m.path for each in options.only)]
+    known = {} if options.afresh else {each["id"]: each for each in former.get("mutants", [])}
+    found = {m.id: known[m.id] for m in chosen if m.id in known and m not in wanted}
+    measurement = Measurement(sources, options.map, options.jobs)
+    try:
+        for entry in measurement(wanted, known):
+            found[entry["id"]] = entry
+            print(f"{len(found)}/{len(chosen)} {records.line(entry)}", flush=True)
+            if options.partial:
+                _keep(chosen, found, options, trees, began_s)
+    finally:
+        measurement.close()
+    return _keep(chosen, found, options, trees, began_s)
 
 
-def _line(entry: dict[str, Any]) -> str:
-    change = f"{entry['before']} -> {entry['after']}".replace("\n", " ")
-    return f"{entry['verdict']} {entry['id']} {entry['where']} {entry['seconds']}s  {change[:160]}"
-
-
-def recorded(entries: list[dict[str, Any]]) -> dict[str, Any]:
-    """Make the record; a survivor gets its reason, where one has been written down."""
-    reasons = json.loads((ROOT / "benchmarks" / "mutant_reasons.json").read_text(encoding="utf-8"))
-    for entry in entries:
-        if "reason" in entry:
-            entry.update(reasons.get(entry["id"], {}))
-    return {
-        "seed": SEED,
-        "trees": trees(),
-        "mutants": [{**e, "killed_by": e["killed_by"][:200]} for e in entries],
-    }
+def _keep(
+    chosen: list[Mutant],
+    found: dict[str, dict[str, Any]],
+    options: argparse.Namespace,
+    trees: dict[str, str],
+    began_s: float,
+) -> dict[str, Any]:
+    if records.trees() != trees:
+        msg = "qis/ or tests/ changed while this measured them: measure in a checkout at rest"
+        raise SystemExit(msg)
+    entries = [found[mutant.id] for mutant in chosen if mutant.id in found]
+    record = {"seed": SEED, "trees": trees, "mutants": records.with_reasons(entries)}
+    record["is_complete"] = len(entries) == len(chosen) and not options.only
+    record["seconds"] = round(time.monotonic() - began_s)
+    _results.keep("mutants", record, path=options.out)
+    return record
 
 
 def main() -> None:
-    """Print the kept record or measure, and end with the figures."""
+    """Print the kept record or renew it, and end with the figures."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     parser.add_argument("--json", action="store_true", help="print figures as JSON (always done)")
     parser.add_argument("--check-record", action="store_true", help="never measure")
-    parser.add_argument("--measure", action="store_true", help="measure in any case")
+    parser.add_argument("--renew", action="store_true", help="renew in any case")
+    parser.add_argument("--afresh", action="store_true", help="with nothing of the former record")
     parser.add_argument("--count", type=int, default=COUNT, help="mutants to draw")
-    parser.add_argument("--only", nargs="*", help="ids of mutants, or `survivors` of the record")
-    parser.add_argument("--map", type=Path, help="folder to keep the map of lines to tests in")
+    parser.add_argument("--only", nargs="*", help="only modules whose path has one of these in it")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    parser.add_argument("--partial", action="store_true", help="keep what is known after each")
+    default = Path(tempfile.gettempdir(), "qis-mutants-map")
+    parser.add_argument("--map", type=Path, default=default, help="folder of the map, kept")
     parser.add_argument("--out", type=Path, help="write the record here instead")
     options = parser.parse_args()
     former = _results.kept("mutants")
-    is_current = former.get("trees") == trees()
-    if options.check_record or (is_current and not options.measure):
+    is_current = former.get("trees") == records.trees() and former.get("is_complete", False)
+    if options.check_record or (is_current and not (options.renew or options.afresh)):
         for each in former.get("mutants", []):
             if "reason" in each:
-                print(f"{_line(each)}\n    {each['reason']}")
-        print(json.dumps(figures(former)))
-        return
-    began_s = time.monotonic()
-    chosen = sample(sources(), count=options.count, seed=SEED)
-    if options.only:
-        ids = set(options.only)
-        if "survivors" in ids:
-            ids |= {each["id"] for each in former["mutants"] if "reason" in each}
-        chosen = [mutant for mutant in chosen if mutant.id in ids]
-    if not chosen:
-        parser.error("no mutant of the sample has such an id")
-    record = recorded(measured(chosen, options.map))
-    record["seconds"] = round(time.monotonic() - began_s)
-    _results.keep("mutants", record, path=options.out)
-    print(json.dumps(figures(record)))
+                print(f"{records.line(each)}\n    {each['reason']}")
+    else:
+        former = renewed(former, options)
+    print(json.dumps(records.figures(former)))
 
 
 if __name__ == "__main__":

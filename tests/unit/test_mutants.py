@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import _mutators, _results, mutants
+import benchmarks._mutant_record as records
+from benchmarks import _mutant_map, _mutators, _results
+from benchmarks._mutant_runs import Verdict
 
 ROOT = Path(__file__).parents[2]
 SOURCE = '''"""Docs with 1 + 1."""
@@ -83,7 +85,7 @@ def test_a_change_elsewhere_moves_few_of_the_drawn():
 
 
 def test_operators_share_the_sample():
-    drawn = _mutators.sample(mutants.sources(), count=160, seed=3)
+    drawn = _mutators.sample(records.sources(), count=160, seed=3)
     counts = [sum(each.operator == name for each in drawn) for name in _mutators.OPERATORS]
     assert counts == [20] * 8
 
@@ -103,15 +105,16 @@ def test_a_tree_has_the_id_that_git_gives_it(tmp_path):
     git("add", "b", "b.py")
     written = git("write-tree")
     shutil.rmtree(tmp_path / ".git")
-    assert mutants.tree_id(tmp_path) == written
+    assert records.tree_id(tmp_path) == written
 
 
 PROJECT = {
     "qis/__init__.py": "",
-    "qis/a.py": "LIMIT = 2\n\n\ndef f(x):\n    while x > LIMIT:\n        x -= 1\n    return x + 0\n"
-    "\n\ndef unused(x):\n    return x + 1\n",
+    "qis/packet/__init__.py": "",
+    "qis/packet/a.py": "LIMIT = 2\n\n\ndef f(x):\n    while x > LIMIT:\n        x -= 1\n"
+    "    return x + 0\n\n\ndef unused(x):\n    return x + 1\n",
     "tests/conftest.py": "from hypothesis import settings\nsettings.register_profile('mutants')\n",
-    "tests/test_a.py": "from qis.a import f\n\n\ndef test_f():\n    assert f(4) == 2\n"
+    "tests/test_a.py": "from qis.packet.a import f\n\n\ndef test_f():\n    assert f(4) == 2\n"
     "\n\ndef test_other():\n    assert f(1) == 1\n",
 }
 SCRIPT = """
@@ -120,17 +123,26 @@ from pathlib import Path
 from benchmarks import _mutant_runs as runs
 from benchmarks._mutators import mutants
 root, folder = Path(sys.argv[1]), Path(sys.argv[2])
-names = ["tests/test_a.py::test_f", "tests/test_a.py::test_other"]
-lines = {"1": [], "4": [], "5": [0, 1], "6": [0], "7": [0, 1], "10": []}
-tests = runs.Tests({"tests": names, "seconds": [0.01, 0.01], "lines": {"qis/a.py": lines}})
+source = (root / "qis/packet/a.py").read_text()
 copy = runs.Copy(root, folder)
-(copy.folder / "tests/test_b.py").write_text("def test_red():\\n    assert False\\n")
-print(copy.failing_without_mutant([*names], 0.1), file=sys.stderr)
-runs.LIMITS_S = (3.0, 5.0)
-for mutant in mutants("qis/a.py", (root / "qis/a.py").read_text()):
-    found = copy.judge(mutant, tests)
+runs.mapped(copy, "tests/test_a.py", folder.with_suffix(".map"), "1")
+content = json.loads(folder.with_suffix(".map").read_text())
+print(json.dumps([content["tests"], len(content["seconds"])]))
+content["tests"].insert(0, "tests/test_a.py::test_red")  # fails in any case
+content["seconds"].insert(0, 0.01)
+for by_line in content["lines"].values():
+    for numbers in by_line.values():
+        numbers[:] = [0, *(number + 1 for number in numbers)] if numbers else []
+tests = runs.Tests(content, {"qis/packet/a.py": source})
+with (copy.folder / "tests/test_a.py").open("a") as file:
+    file.write("\\n\\ndef test_red():\\n    assert False\\n")
+runs.LIMITS_S = (2.0, 5.0)
+for mutant in mutants("qis/packet/a.py", source):
+    if mutant.before in {"0", "1"}:
+        continue  # each costs a process, and the others show as much
+    found = copy.judge(mutant, tests.stages(mutant))
     print(json.dumps([mutant.before, mutant.after, found.verdict, found.killed_by]))
-assert (folder / "qis/a.py").read_text() == (root / "qis/a.py").read_text()
+assert (folder / "qis/packet/a.py").read_text() == source
 """
 
 
@@ -144,20 +156,53 @@ def test_mutants_are_killed_hang_survive_or_are_not_reached(tmp_path):
         command, cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = {tuple(entry[:2]): entry[2:] for entry in map(json.loads, done.stdout.splitlines())}
-    test_f = "tests/test_a.py::test_f"
+    first, *rest = [json.loads(line) for line in done.stdout.splitlines() if line[0] == "["]
+    found = {tuple(entry[:2]): entry[2:] for entry in rest}
+    test_f, test_other = "tests/test_a.py::test_f", "tests/test_a.py::test_other"
+    assert first == [[test_f, test_other], 2]
     assert found["2", "3"] == ["killed", test_f]  # of the module's head
-    assert found["x -= 1", "pass"] == ["timeout", ""]
+    assert found["x -= 1", "pass"] == ["timeout", test_f]
     assert found["x > LIMIT", "(x >= LIMIT)"] == ["killed", test_f]
     assert found["x + 0", "(x - 0)"] == ["survived", ""]
     assert found["x + 1", "(x - 1)"] == ["unreached", ""]
+
+
+def test_a_line_is_named_by_its_function_and_text():
+    names = _mutant_map.line_names("A = 1\n\nclass B:\n    def c(self):\n        return 2\n")
+    assert names == ["", "\tA = 1", "\t", "B\tclass B:", "B.c\tdef c(self):", "B.c\treturn 2"]
+    moved = _mutant_map.line_names("# first\n" + SOURCE)
+    assert moved[2:] == _mutant_map.line_names(SOURCE)[1:]
+
+
+def test_a_kill_holds_while_the_files_that_made_it_are_as_they_were(tmp_path, monkeypatch):
+    for name, text in PROJECT.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    monkeypatch.setattr(records, "ROOT", tmp_path)
+    mutant = _mutators.mutants("qis/packet/a.py", PROJECT["qis/packet/a.py"])[0]
+    killed = Verdict(mutant, "killed", "tests/test_a.py::test_f", 1, 0.1)
+    kept = records.entry(mutant, killed)
+    assert sorted(kept["blobs"]) == ["qis/packet/a.py", "tests/conftest.py", "tests/test_a.py"]
+    assert records.holds(kept)
+    for name in kept["blobs"]:
+        path = tmp_path / name
+        text = path.read_text(encoding="utf-8")
+        path.write_text(f"{text}\n", encoding="utf-8")
+        assert not records.holds(kept)
+        path.write_text(text, encoding="utf-8")
+        assert records.holds(kept)
+    (tmp_path / "tests/test_a.py").unlink()
+    assert not records.holds(kept)
+    assert not records.holds(records.entry(mutant, Verdict(mutant, "survived", "", 2, 0.1)))
+    assert not records.holds(records.entry(mutant, Verdict(mutant, "timeout", "", 2, 0.1)))
 
 
 def test_the_record_is_complete_and_its_figures_are_those_of_its_mutants():
     record = _results.kept("mutants")
     if not record:
         pytest.skip("no record is kept yet")
-    told = mutants.figures(record)
+    told = records.figures(record)
     assert told["mutants"] >= 300
     assert told["survivors_without_reason"] == sum(
         each.get("reason") == "" for each in record["mutants"]
@@ -169,7 +214,7 @@ def test_the_record_is_complete_and_its_figures_are_those_of_its_mutants():
 
 
 def test_without_a_record_it_says_so_and_reasons_are_words():
-    assert mutants.figures({}) == {"mutants": 0, "record_is_current": 0}
+    assert records.figures({}) == {"mutants": 0, "record_is_current": 0}
     path = ROOT / "benchmarks" / "mutant_reasons.json"
     for name, each in json.loads(path.read_text(encoding="utf-8")).items():
         assert len(bytes.fromhex(name)) == 8
