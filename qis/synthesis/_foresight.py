@@ -40,13 +40,12 @@ def of_grid(
     of_tau = of_tau / (of_tau @ weights)
     prior = math.sqrt(2.0 / math.pi) / tau_scale * np.exp(-0.5 * (taus / tau_scale) ** 2)
     further = _further(means, taus, density * weights[:, np.newaxis])
-    # The distribution function of tau, straight lines between its points.
-    above = np.concatenate(([0.0], np.add.accumulate(0.5 * (of_tau[1:] + of_tau[:-1]))))
-    beyond = 1.0 - float(np.interp(PRIOR_POINT * tau_scale, taus, above / above[-1]))
+    start, step = float(taus[0]), float(taus[1] - taus[0])
+    tau = Density(start=start, step=step, heights=of_tau, is_even=start == 0.0)
     return Foresight(
         prediction=(further.quantile((1.0 - level) / 2.0), further.quantile((1.0 + level) / 2.0)),
         prior_share=min(float(np.minimum(prior, of_tau) @ weights), 1.0),
-        beyond_prior=beyond,
+        beyond_prior=tau.above(PRIOR_POINT * tau_scale),
     )
 
 

@@ -1,4 +1,4 @@
-"""Quantiles of what a quadrature leaves: a mixture of normals, or a density at equal steps."""
+"""Quantiles of a mixture of normal distributions, which a quadrature over tau leaves of a mean."""
 
 import math
 from collections.abc import Sequence
@@ -104,36 +104,3 @@ class NormalMixture:
         values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
         density = total(values) / (self._whole * math.sqrt(2.0 * math.pi))
         return self._tail(z), density
-
-
-def interpolated_quantiles(
-    x: Floats, mass: Floats, probabilities: Sequence[float]
-) -> tuple[float, ...]:
-    """Quantiles of a density given at equally spaced points, its ends negligible.
-
-    The distribution function between two points is the cubic with the density as its slope at
-    both; its values at the points come from the trapezoid rule with the end correction.
-    """
-    slope = np.gradient(mass)
-    steps = 0.5 * (mass[1:] + mass[:-1]) + (slope[:-1] - slope[1:]) / 12.0
-    cdf = np.concatenate([[0.0], np.cumsum(np.maximum(steps, 0.0))])
-    cdf /= cdf[-1]
-    return tuple(_between(x, mass, cdf, probability) for probability in probabilities)
-
-
-def _between(x: Floats, mass: Floats, cdf: Floats, probability: float) -> float:
-    """The quantile in its cell, by bisection of the cubic."""
-    i = min(max(int(np.searchsorted(cdf, probability)) - 1, 0), len(x) - 2)
-    below, above = float(cdf[i]), float(cdf[i + 1])
-    rising, falling = float(mass[i]), float(mass[i + 1])
-    low, high = 0.0, 1.0
-    for _ in range(60):  # halvings, until float64 tells no more apart
-        u = 0.5 * (low + high)
-        value = (
-            below * (1.0 + 2.0 * u) * (1.0 - u) ** 2
-            + above * u * u * (3.0 - 2.0 * u)
-            + rising * u * (1.0 - u) ** 2
-            - falling * u * u * (1.0 - u)
-        )
-        low, high = (u, high) if value < probability else (low, u)
-    return float(x[i] + 0.5 * (low + high) * (x[i + 1] - x[i]))

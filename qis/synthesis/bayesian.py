@@ -18,8 +18,9 @@ from numpy.typing import ArrayLike
 from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
+from qis.synthesis._density import Density, ends_that_matter, is_settled, masses_of
 from qis.synthesis._foresight import PRIOR_POINT, Foresight
-from qis.synthesis._mixture import NormalMixture, interpolated_quantiles
+from qis.synthesis._mixture import NormalMixture
 from qis.synthesis._sites import (
     Floats,
     Sites,
@@ -287,12 +288,10 @@ class _Integrated:
         prior *= float(nodes[1] - nodes[0])
         tails = (0.5 - level / 2.0, 0.5 + level / 2.0)
         low, high = self.further.quantiles(tails)
-        below = np.concatenate(([0.0], np.add.accumulate(0.5 * (self.mass[1:] + self.mass[:-1]))))
-        point = math.log(PRIOR_POINT * scale)
         return Foresight(
             prediction=(low * self.sites.scale, high * self.sites.scale),
             prior_share=min(total(np.minimum(prior, self.mass)), 1.0),
-            beyond_prior=1.0 - float(np.interp(point, nodes, below / below[-1])),
+            beyond_prior=_over_log_tau(self.nodes, self.mass).above(math.log(PRIOR_POINT * scale)),
         )
 
 
@@ -320,7 +319,7 @@ def _integrated(
         precision=0.0 if scale_of_mean is None else (unit / scale_of_mean) ** 2,
     )
     nodes = _zoom(sites, prior)
-    mass = _masses(nodes)
+    mass = masses_of(nodes.log_density)
     mean = NormalMixture(mass=mass, means=nodes.mean, sds=np.sqrt(nodes.variance))
     return _Integrated(sites=sites, prior=prior, nodes=nodes, mass=mass, mean=mean)
 
@@ -359,11 +358,10 @@ def _zoom(sites: Sites, prior: _Prior) -> _Nodes:
                 field="tau_scale",
                 actual=prior.tau_scale * sites.scale,
             )
-        kept = np.flatnonzero(nodes.log_density > highest - _NEGLIGIBLE)
-        first, last = max(int(kept[0]) - 1, 0), min(int(kept[-1]) + 1, _NODES - 1)
-        if last - first > 0.8 * _NODES:  # looking closer would gain little
+        ends = ends_that_matter([nodes.log_tau], nodes.log_density, _NEGLIGIBLE)
+        if is_settled([nodes.log_tau], ends):
             return nodes
-        low, high = float(nodes.log_tau[first]), float(nodes.log_tau[last])
+        ((low, high),) = ends
 
 
 def _evaluate(sites: Sites, prior: _Prior, log_tau: Floats) -> _Nodes:
@@ -404,9 +402,9 @@ def _evaluate_piece(sites: Sites, prior: _Prior, log_tau: Floats) -> tuple[Float
     return density, origin + shift, 1.0 / precision
 
 
-def _masses(nodes: _Nodes) -> Floats:
-    density: Floats = np.exp(nodes.log_density - nodes.log_density.max())
-    return density / total(density)
+def _over_log_tau(nodes: _Nodes, mass: Floats) -> Density:
+    start, step = float(nodes.log_tau[0]), float(nodes.log_tau[1] - nodes.log_tau[0])
+    return Density(start=start, step=step, heights=mass)
 
 
 def _marginal(mixture: NormalMixture, level: float, unit: float, *, finite: bool) -> Marginal:
@@ -426,9 +424,9 @@ def _tau_marginal(
     tau = np.exp(nodes.log_tau)
     mean = total(mass * tau) if moments > 1 else math.inf
     sd = math.sqrt(total(mass * (tau - mean) ** 2)) if moments > 2 else math.inf
-    probabilities = (0.5 - level / 2.0, 0.5, 0.5 + level / 2.0)
-    quantiles = interpolated_quantiles(nodes.log_tau, mass, probabilities)
-    low, middle, high = (math.exp(log_tau) * unit for log_tau in quantiles)
+    density = _over_log_tau(nodes, mass)
+    shares = (0.5 - level / 2.0, 0.5, 0.5 + level / 2.0)
+    low, middle, high = (math.exp(density.quantile(share)) * unit for share in shares)
     return Marginal(mean=mean * unit, sd=sd * unit, median=middle, interval=(low, high))
 
 

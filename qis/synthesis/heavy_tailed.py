@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from qis._gate import checked
 from qis.errors import InputError
 from qis.picture.html import HasTable
-from qis.synthesis._mixture import interpolated_quantiles
+from qis.synthesis._density import Density, ends_that_matter, is_settled, masses_of
 from qis.synthesis._sites import Floats, Sites, check_level, check_scale, check_sites, total
 from qis.synthesis.robust import FEWEST_SITES, verdict_for
 
@@ -189,16 +189,17 @@ class _Model:
         count = _MEAN_NODES
         previous: tuple[float, ...] | None = None
         while True:
-            mass = _masses(self._log_density(grid))
+            mass = masses_of(self._log_density(grid))
             of_mean, of_tau = mass.sum(axis=1), mass.sum(axis=0)
             offsets = self._width * np.sinh(grid.u)
             shift = total(of_mean * offsets)
             sd = math.sqrt(total(of_mean * (offsets - shift) ** 2))
+            over_u = _density(grid.u, of_mean)
             quantiles = tuple(
-                self._centre + self._width * math.sinh(u)
-                for u in interpolated_quantiles(grid.u, of_mean, probabilities)
+                self._centre + self._width * math.sinh(over_u.quantile(each))
+                for each in probabilities
             )
-            tau = math.exp(*interpolated_quantiles(grid.log_tau, of_tau, (0.5,)))
+            tau = math.exp(_density(grid.log_tau, of_tau).quantile(0.5))
             found = (self._centre + shift, sd, *quantiles)
             if previous is not None and _close(found, previous, _SAME * sd):
                 return self._centre + shift, sd, quantiles, tau
@@ -222,14 +223,11 @@ class _Model:
             grid = _SinhGrid(
                 u=np.linspace(*u, _MEAN_NODES), log_tau=np.linspace(*log_tau, _TAU_NODES)
             )
-            density = self._log_density(grid)
-            kept = density > density.max() - _NEGLIGIBLE
-            closer_u = _around(grid.u, kept.any(axis=1))
-            closer_tau = _around(grid.log_tau, kept.any(axis=0))
-            done = _narrowed(u, closer_u) > 0.8 and _narrowed(log_tau, closer_tau) > 0.8
-            if done:
+            axes = [grid.u, grid.log_tau]
+            ends = ends_that_matter(axes, self._log_density(grid), _NEGLIGIBLE)
+            if is_settled(axes, ends):
                 return grid
-            u, log_tau = closer_u, closer_tau
+            u, log_tau = ends
 
     def _log_density(self, grid: _SinhGrid) -> Floats:
         """Shape (len(u), len(log_tau)), with the Jacobians of both."""
@@ -259,23 +257,8 @@ class _Model:
         return log_likelihood
 
 
-def _masses(log_density: Floats) -> Floats:
-    density: Floats = np.exp(log_density - log_density.max())
-    density /= density.sum()
-    return density
-
-
-def _around(
-    nodes: Floats, kept: "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-) -> tuple[float, float]:
-    """First and last node that is kept, and one more on each side."""
-    indices = np.flatnonzero(kept)
-    first, last = max(int(indices[0]) - 1, 0), min(int(indices[-1]) + 1, len(nodes) - 1)
-    return float(nodes[first]), float(nodes[last])
-
-
-def _narrowed(before: tuple[float, float], after: tuple[float, float]) -> float:
-    return (after[1] - after[0]) / (before[1] - before[0])
+def _density(points: Floats, mass: Floats) -> Density:
+    return Density(start=float(points[0]), step=float(points[1] - points[0]), heights=mass)
 
 
 def _close(found: tuple[float, ...], previous: tuple[float, ...], tolerance: float) -> bool:

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from qis.errors import InputError
 from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes._poisson import PoissonRates
-from qis.synthesis._density import Density
+from qis.synthesis._density import Density, ends_that_matter
 from qis.synthesis._foresight import Foresight, of_grid
 from qis.synthesis._pooled_curve import border
 from qis.synthesis.bayesian import mean_and_tau
@@ -439,13 +439,8 @@ class _Surface:
     ) -> tuple[Floats, Floats]:
         """A grid of equally spaced points over the part of a coarser one that matters."""
         logs = self.log_density(means, taus)
-        logs -= logs.max()
-        ends = []
-        for points, axis in ((means, 0), (taus, 1)):
-            matters = np.flatnonzero(logs.max(axis=axis) > -_NEGLIGIBLE)
-            first, last = max(int(matters[0]) - 1, 0), min(int(matters[-1]) + 1, points.size - 1)
-            ends.append((float(points[first]), float(points[last])))
-        return np.linspace(*ends[0], count), np.linspace(*ends[1], tau_count)
+        of_taus, of_means = ends_that_matter([taus, means], logs, _NEGLIGIBLE)
+        return np.linspace(*of_means, count), np.linspace(*of_taus, tau_count)
 
 
 class _Bends:
