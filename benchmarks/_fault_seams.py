@@ -29,7 +29,9 @@ NOW: Final = 1_800_000_000.0
 SCHEME: Final = qis.VectorScheme(dimensions=3)
 NEAR: Final = (0.2, -1.0, 0.7)
 WITHIN_S: Final = 10.0
-_LITERAL: Final = re.compile(r'"((?:udp|overlay|memory|reception|directory|loop|site)\.[a-z_]+)"')
+_LITERAL: Final = re.compile(
+    r'"((?:udp|overlay|memory|reception|directory|nats|cloud|bridge|loop|site)\.(?!(?:toml|conf)")[a-z_]+)"'
+)
 
 
 class Seam(NamedTuple):
@@ -40,7 +42,7 @@ class Seam(NamedTuple):
     target
         ``module:name.of.attribute`` of what is called inside it.
     network
-        Where: "udp", "overlay", "memory", "directory" or "site".
+        Where: a key of `_NETWORKS`.
     when
         "running", once both sites are open; "opening", before that.
     passes
@@ -109,6 +111,15 @@ SEAMS: Final = {
         "directory",
         when="opening",
     ),
+    "nats.connection": Seam("qis.transport.nats.connection:Connection._connect", "restarted"),
+    "nats.reading": Seam("qis.transport.nats.reader:Reader._judge_all", "nats"),
+    "nats.message": Seam("qis.transport.nats.reader:Reader._read", "nats"),
+    "nats.stream": Seam("qis.transport.nats.transport:NATSTransport._look_at_stream", "nats"),
+    "cloud.poll": Seam("qis.transport.cloud:CloudTransport._look", "cloud"),
+    "cloud.file": Seam("qis.transport.cloud:CloudTransport._take", "cloud"),
+    "bridge.following": Seam("qis.transport.bridge:Bridge._try", "bridge"),
+    "bridge.carrying": Seam("qis.transport.bridge:Bridge._carry", "bridge"),
+    "bridge.confirming": Seam("qis.transport.bridge:Bridge._look", "bridge"),
     "loop.store": Seam("qis.loop.signing:Signer.notice", "memory"),
     "loop.done": Seam("qis.transport.base:Delivery.done", "memory"),
     "loop.audit": Seam("qis.loop.journal:Journal.received", "memory"),
@@ -351,6 +362,91 @@ async def _directory(folder: Path) -> AsyncIterator[Network]:
 
 
 @asynccontextmanager
+async def _nats(folder: Path, *, restarts: bool = False) -> AsyncIterator[Network]:
+    import nats  # noqa: PLC0415  the extra [nats], where it is asked for
+
+    from qis.testing import NATSServer  # noqa: PLC0415
+    from qis.transport.nats import NATSTransport, transport as module  # noqa: PLC0415
+
+    first, second = Site(1), Site(2)
+    pause_s, module.STREAM_LOOK_S = module.STREAM_LOOK_S, 0.05  # not ten minutes
+    with NATSServer(folder) as server:
+        client = await nats.connect(server.url)
+        await client.jetstream().add_stream(name="qis", subjects=["qis.>"], max_msgs_per_subject=1)
+        await client.close()
+
+        async def disturb(_: int) -> None:
+            if restarts:
+                await asyncio.to_thread(server.kill)
+                await asyncio.to_thread(server.start)
+
+        try:
+            async with _loops(
+                {
+                    site: NATSTransport(
+                        server.url, site.identity, roster=qis.Roster.open(), secret=bytes(32)
+                    )
+                    for site in (first, second)
+                }
+            ):
+                yield Network(first, second, lambda _: _soon(second), disturb)
+        finally:
+            module.STREAM_LOOK_S = pause_s
+
+
+@asynccontextmanager
+async def _cloud(folder: Path) -> AsyncIterator[Network]:
+    from qis.transport.cloud import CloudTransport  # noqa: PLC0415  the extra [cloud]
+
+    first, second = Site(1), Site(2)
+    transports = {
+        site: CloudTransport(
+            f"file://{folder}/shared",
+            site.identity,
+            roster=qis.Roster.open(),
+            secret=bytes(32),
+            poll_s=0.01,
+        )
+        for site in (first, second)
+    }
+    async with _loops(transports):
+        yield Network(first, second, lambda _: _soon(second), _nothing)
+
+
+@asynccontextmanager
+async def _bridge(folder: Path) -> AsyncIterator[Network]:
+    from qis.transport import bridge  # noqa: PLC0415  for those who use it
+
+    first, second = Site(1), Site(2)
+    names = ("one", "two")
+    here, there = (
+        qis.DirectoryTransport(folder / name, site.identity, poll_s=0.01)
+        for name, site in zip(names, (first, second), strict=True)
+    )
+    ends = [
+        qis.DirectoryTransport(folder / name, qis.Identity.generate(), poll_s=0.01)
+        for name in names
+    ]
+    former_s, bridge.CONFIRM_S = bridge.CONFIRM_S, 0.01
+    try:
+        async with ends[0], ends[1], bridge.bridge(*ends, roster=qis.Roster.open()) as made:
+            made.notices.listen(first.told.append)
+            async with _loops({first: here, second: there}):
+                yield Network(first, second, lambda _: _soon(second), _nothing)
+    finally:
+        bridge.CONFIRM_S = former_s
+
+
+@asynccontextmanager
+async def _loops(transports: dict[Site, Any]) -> AsyncIterator[None]:
+    async with AsyncExitStack() as opened:
+        for site, transport in transports.items():
+            loop = qis.SynthesisLoop(site.identity, transport, SCHEME, **site.options())
+            site.loop = await opened.enter_async_context(loop)
+        yield
+
+
+@asynccontextmanager
 async def _site(folder: Path) -> AsyncIterator[Network]:
     first, second = Site(1), Site(2)
     (folder / "shared").mkdir()
@@ -412,6 +508,10 @@ _NETWORKS: Final[dict[str, Callable[[Path], Any]]] = {
     "silent": lambda folder: _memory(folder, overlay=True, kind="silent"),
     "udp": _udp,
     "directory": _directory,
+    "nats": _nats,
+    "restarted": lambda folder: _nats(folder, restarts=True),
+    "cloud": _cloud,
+    "bridge": _bridge,
     "site": _site,
 }
 

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
-from qis._guard import Backoff, Guard
+from qis._guard import Backoff, Guard, SetAside
 from qis.about import Fingerprint, Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
@@ -87,11 +87,11 @@ class Bridge:
             with self._guard.item("bridge.following"):
                 source = self._sides[side]
                 async with source.subscribe(interest, name=name, memory=b"bridge") as deliveries:
-                    unheld: dict[bytes, Delivery] = {}
-                    confirming = asyncio.create_task(self._confirm(side, unheld))
+                    under_way = _UnderWay()
+                    confirming = asyncio.create_task(self._confirm(side, under_way))
                     try:
                         async for delivery in deliveries:
-                            await self._carry(side, delivery, unheld)
+                            await self._try(side, delivery, under_way)
                             backoff.succeeded()
                     finally:
                         confirming.cancel()
@@ -99,7 +99,19 @@ class Bridge:
                 raise TransportError("a transport has ended the bridge's subscription")
             await asyncio.sleep(backoff.failed())
 
-    async def _carry(self, side: int, delivery: Delivery, unheld: dict[bytes, Delivery]) -> None:
+    async def _try(self, side: int, delivery: Delivery, under_way: "_UnderWay") -> None:
+        """Carry a packet; one that fails is tried again, ever later, and holds nothing else up."""
+        packet_id = delivery.packet.id
+        with self._guard.item("bridge.carrying") as item:
+            await self._carry(side, delivery, under_way)
+        if item.failed:
+            under_way.failed[packet_id] = delivery
+            under_way.set_aside.failed(packet_id, asyncio.get_running_loop().time())
+        else:
+            under_way.failed.pop(packet_id, None)
+            under_way.set_aside.done(packet_id)
+
+    async def _carry(self, side: int, delivery: Delivery, under_way: "_UnderWay") -> None:
         packet = delivery.packet
         if not self._roster.accepts(packet.issuer):
             self.refused += 1
@@ -115,7 +127,6 @@ class Bridge:
         if packet.id in self._known or (newest is not None and newest > packet.sequence):
             await delivery.done()
             return
-        self._known.put(packet.id, None)
         self._newest.put(topic, packet.sequence)
         backoff = Backoff()
         while True:  # what cannot go out waits here, and is not done on the other side
@@ -127,20 +138,37 @@ class Bridge:
             except TransportError as error:
                 self.notices.tell("health", "bridge_waits", f"a packet waits: {error}")
                 await asyncio.sleep(backoff.failed())
+        self._known.put(packet.id, None)
         self.carried[side] += 1
-        unheld[packet.id] = delivery
+        under_way.unheld[packet.id] = delivery
 
-    async def _confirm(self, side: int, unheld: dict[bytes, Delivery]) -> None:
-        """Say that a packet is done once the other side holds it."""
-        target = self._sides[1 - side]
+    async def _confirm(self, side: int, under_way: "_UnderWay") -> None:
         while True:
             await asyncio.sleep(CONFIRM_S)
             with self._guard.item("bridge.confirming"), suppress(TransportError):
-                if unheld:
-                    await target.flush(CONFIRM_S)
-                for packet_id in list(unheld):
-                    if target.holding(packet_id).is_held:
-                        await unheld.pop(packet_id).done()
+                await self._look(self._sides[1 - side], under_way.unheld)
+            for packet_id in under_way.set_aside.due(asyncio.get_running_loop().time()):
+                await self._try(side, under_way.failed[packet_id], under_way)
+
+    async def _look(self, target: Transport, unheld: dict[bytes, Delivery]) -> None:
+        """Say that packets are done once the other side holds them."""
+        if unheld:
+            await target.flush(CONFIRM_S)
+        for packet_id in list(unheld):
+            if target.holding(packet_id).is_held:
+                await unheld[packet_id].done()
+                del unheld[packet_id]
+
+
+class _UnderWay:
+    """What one subscription of a bridge has brought, and that is not done."""
+
+    __slots__ = ("failed", "set_aside", "unheld")
+
+    def __init__(self) -> None:
+        self.unheld: dict[bytes, Delivery] = {}
+        self.failed: dict[bytes, Delivery] = {}
+        self.set_aside: SetAside[bytes] = SetAside()
 
 
 @asynccontextmanager

@@ -13,13 +13,11 @@ from benchmarks import _fault_seams
 ONE_EACH = ("udp.handling", "overlay.answer", "directory.poll", "loop.store", "site.roster")
 
 
-@pytest.mark.xfail(strict=False, reason="seams of the bridge and of NATS are not injected yet")
 def test_the_table_names_every_seam_in_the_library_and_no_other():
     assert set(_fault_seams.SEAMS) == _fault_seams.seams_in_source()
     assert len(_fault_seams.SEAMS) >= 20
 
 
-@pytest.mark.xfail(strict=False, reason="new seams are not on the page yet")
 def test_the_operators_page_says_of_every_seam_what_became_of_what_failed():
     page = (_fault_seams.ROOT / "docs" / "operating.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `")]

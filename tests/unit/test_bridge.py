@@ -241,3 +241,32 @@ def test_everything_crosses_between_two_folders(tmp_path):
             assert {p.name for p in two.glob("*.qis")} == {p.name for p in one.glob("*.qis")}
 
     run(scenario())
+
+
+def test_a_packet_on_which_the_bridge_fails_is_carried_later_and_holds_nothing_up(tmp_path, faults):
+    faults.expect("bridge.carrying: RuntimeError")
+
+    async def scenario():
+        class Failing(qis.DirectoryTransport):
+            is_bad = True
+
+            async def publish(self, one, keys):
+                if one == packet("bad") and self.is_bad:
+                    raise RuntimeError("a defect")
+                await super().publish(one, keys)
+
+        one, two = tmp_path / "one", tmp_path / "two"
+        async with (
+            folder(one, SITES[0]) as site,
+            folder(one, SITES[2]) as a,
+            Failing(two, SITES[3], poll_s=0.01, clock=VirtualClock(NOW + 100)) as b,
+            bridge(a, b, roster=qis.Roster.open()) as made,
+        ):
+            for question in ("bad", "good", "better"):
+                await site.publish(packet(question), KEYS)
+            await until(lambda: made.carried[0] == 2)
+            b.is_bad = False
+            await until(lambda: made.carried[0] == 3)
+            assert {p.name for p in two.glob("*.qis")} == {p.name for p in one.glob("*.qis")}
+
+    run(scenario())

@@ -261,12 +261,11 @@ class Connection:
             await self._abandon(client)
 
     async def _abandon(self, client: Any) -> None:
-        with self._guard.item("nats.closing"):
-            try:
-                async with asyncio.timeout(CONNECT_S):
-                    await client.close()
-            except Exception:  # noqa: BLE001, S110  it is broken already
-                pass
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await client.close()
+        except Exception:  # noqa: BLE001, S110  it is broken already
+            pass
 
     async def _answered(self, message: Any) -> None:
         token = message.subject.rpartition(".")[2].encode("ascii")

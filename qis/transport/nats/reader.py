@@ -162,8 +162,8 @@ class Reader:
     async def _session(self) -> None:
         """Read while this connection lasts, or until everything is to be read anew."""
         self._inbox = self._connection.new_inbox()
+        # What the former connection has brought is still here: it is acknowledged over this one.
         self._asked, self._gone = 0, False
-        self._arrived.clear()  # of the former connection; not acknowledged, so they come again
         listening = await self._connection.listen(self._inbox, self._heard)
         self._condition.clear("unread", now=self._clock.wall())
         losing = asyncio.create_task(self._connection.lost.wait())
@@ -224,7 +224,7 @@ class Reader:
     async def _pull(self, now_s: float) -> None:
         if self._asked and now_s - self._heard_s > 2.0 * HEARTBEAT_S + 1.0:
             self._asked = 0  # the server has forgotten the request
-        room = OPEN_LIMIT - len(self._open) - self._asked
+        room = OPEN_LIMIT - len(self._open) - len(self._arrived) - self._asked
         if self._kept_out or self._asked > BATCH // 2 or room < BATCH // 2:
             return
         wanted = min(BATCH, room)
@@ -246,10 +246,15 @@ class Reader:
         messages = list(self._kept_out)
         self._kept_out.clear()
         while self._arrived and len(messages) < BATCH:
-            with self._guard.item("nats.message"):
-                read = self._read(self._arrived.popleft())
+            message = self._arrived.popleft()
+            with self._guard.item("nats.message") as item:
+                read = self._read(message)
                 if read is not None:
                     messages.append(read)
+            number = _stream_sequence(message.reply)
+            if item.failed and number is not None:
+                self._open[number] = message.reply
+                self._failed_on(number, message.subject)
         if not messages:
             return
         verdicts = self._reception.receive_many(
@@ -300,20 +305,24 @@ class Reader:
         elif verdict is Verdict.EARLY:
             self._put_off(message)
         elif verdict is Verdict.FAULT:
-            failures = self._faults.pop(message.number, 0) + 1
-            if failures < TRIES:
-                self._faults[message.number] = failures
-                while len(self._faults) > OPEN_LIMIT:
-                    del self._faults[next(iter(self._faults))]
-                self._later(message.number, 2.0**failures / 10.0)
-            else:
-                self._guard.at_limit(
-                    "transport.nats.reader.TRIES",
-                    message.issuer,
-                    f"a packet on which this node has failed {TRIES} times is not tried again; its "
-                    "site sends it again when it opens",
-                )
-                self._answer(message.number, b"+TERM")
+            self._failed_on(message.number, message.issuer)
+
+    def _failed_on(self, number: int, whose: str) -> None:
+        """Try a message again, ever later; after `TRIES` it ends."""
+        failures = self._faults.pop(number, 0) + 1
+        if failures < TRIES:
+            self._faults[number] = failures
+            while len(self._faults) > OPEN_LIMIT:
+                del self._faults[next(iter(self._faults))]
+            self._later(number, 2.0**failures / 10.0)
+            return
+        self._guard.at_limit(
+            "transport.nats.reader.TRIES",
+            whose,
+            f"a packet on which this node has failed {TRIES} times is not tried again; its "
+            "site sends it again when it opens",
+        )
+        self._answer(number, b"+TERM")
 
     def _put_off(self, message: "_Message") -> None:
         """Let the server keep a packet dated in the future until its time."""
