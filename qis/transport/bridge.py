@@ -87,7 +87,7 @@ class Bridge:
             with self._guard.item("bridge.following"):
                 source = self._sides[side]
                 async with source.subscribe(interest, name=name, memory=b"bridge") as deliveries:
-                    under_way = _UnderWay()
+                    under_way = _Carrying()
                     confirming = asyncio.create_task(self._confirm(side, under_way))
                     try:
                         async for delivery in deliveries:
@@ -99,7 +99,7 @@ class Bridge:
                 raise TransportError("a transport has ended the bridge's subscription")
             await asyncio.sleep(backoff.failed())
 
-    async def _try(self, side: int, delivery: Delivery, under_way: "_UnderWay") -> None:
+    async def _try(self, side: int, delivery: Delivery, under_way: "_Carrying") -> None:
         """Carry a packet; one that fails is tried again, ever later, and holds nothing else up."""
         packet_id = delivery.packet.id
         with self._guard.item("bridge.carrying") as item:
@@ -111,7 +111,7 @@ class Bridge:
             under_way.failed.pop(packet_id, None)
             under_way.set_aside.done(packet_id)
 
-    async def _carry(self, side: int, delivery: Delivery, under_way: "_UnderWay") -> None:
+    async def _carry(self, side: int, delivery: Delivery, under_way: "_Carrying") -> None:
         packet = delivery.packet
         if not self._roster.accepts(packet.issuer):
             self.refused += 1
@@ -142,7 +142,7 @@ class Bridge:
         self.carried[side] += 1
         under_way.unheld[packet.id] = delivery
 
-    async def _confirm(self, side: int, under_way: "_UnderWay") -> None:
+    async def _confirm(self, side: int, under_way: "_Carrying") -> None:
         while True:
             await asyncio.sleep(CONFIRM_S)
             with self._guard.item("bridge.confirming"), suppress(TransportError):
@@ -160,7 +160,7 @@ class Bridge:
                 del unheld[packet_id]
 
 
-class _UnderWay:
+class _Carrying:
     """What one subscription of a bridge has brought, and that is not done."""
 
     __slots__ = ("failed", "set_aside", "unheld")
