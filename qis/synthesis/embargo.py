@@ -4,30 +4,27 @@ What is hidden is not computed, so that nothing can print, plot, log or pickle i
 an embargo among honest parties: each site holds the packets and could compute all of it.
 """
 
-from contextlib import suppress
-from dataclasses import Field, fields
+from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from html import escape
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from qis.errors import EmbargoError
 from qis.outcomes import Study
 from qis.outcomes._times import in_words
+from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import Gathered, SiteEvidence
-from qis.synthesis.profiles import Model
+from qis.synthesis.profiles import Interval, Model, PooledProfiles
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 
 
 class _Hidden:
-    """Mixed into a dataclass: some of its fields are set, reading another raises `EmbargoError`."""
+    """Mixed into a dataclass: reading a field that is not set raises `EmbargoError`."""
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
+    embargo_until: float
 
     __slots__ = ()
-
-    def __init__(self, **shown: Any) -> None:
-        for name, value in shown.items():
-            object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         # Called only where the slot of that name is empty, so what is shown never passes here.
@@ -38,31 +35,27 @@ class _Hidden:
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._shown()), ()
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._shown() == self._shown()
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._shown().values()))
-
-    def _shown(self) -> dict[str, Any]:
-        shown = {}
-        for name in (*(field.name for field in fields(self)), "embargo_until"):
-            with suppress(AttributeError):
-                shown[name] = object.__getattribute__(self, name)
-        return shown
+        # A dataclass with slots would read all of its fields, also those that are hidden.
+        shown = {each.name: getattr(self, each.name) for each in fields(self) if each.init}
+        return partial(type(self), **shown), ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EmbargoedSite(_Hidden, SiteResult):
     """A site under embargo: `name`, `packets` and `n`; all else raises `EmbargoError`."""
 
-    __slots__ = ("embargo_until",)
+    outcomes: tuple[Poolable, ...] = field(init=False, compare=False)
+    events: int | None = field(init=False, compare=False)
+    estimate: float | None = field(init=False, compare=False)
+    interval: Interval = field(init=False, compare=False)
+    is_informative: bool = field(init=False, compare=False)
+    embargo_until: float
 
     def __repr__(self) -> str:
         return f"<EmbargoedSite {self.name!r}: {_count(len(self.packets), 'packet')}>"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class EmbargoedSynthesis(_Hidden, Synthesis):
     """A `Synthesis` of which sites, packets left out, `reach` and the digests can be read.
 
@@ -71,7 +64,13 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
     the data, and does not count as one.
     """
 
-    __slots__ = ("embargo_until",)
+    fixed: PooledProfiles | None = field(init=False, compare=False)
+    random: PooledProfiles | None = field(init=False, compare=False)
+    tau_scale: float | None = field(init=False, compare=False)
+    mean_scale: float | None = field(init=False, compare=False)
+    confidence_sequence: Interval | None = field(init=False, compare=False)
+    no_sequence: str = field(init=False, compare=False)
+    embargo_until: float
 
     @property
     def is_embargoed(self) -> bool:
@@ -121,7 +120,7 @@ def embargoed(
     seen_digest: bytes,
 ) -> EmbargoedSynthesis:
     """What may be known of a synthesis before the study's embargo ends."""
-    until = study.embargo_until
+    until = cast("int", study.embargo_until)  # it has one, since it is under embargo
     return EmbargoedSynthesis(
         study_id=gathered.study_id,
         question=gathered.question,
@@ -141,7 +140,7 @@ def embargoed(
     )
 
 
-def _site(site: SiteEvidence, until: int | None) -> EmbargoedSite:
+def _site(site: SiteEvidence, until: float) -> EmbargoedSite:
     return EmbargoedSite(name=site.name, packets=site.packets, n=site.n, embargo_until=until)
 
 
