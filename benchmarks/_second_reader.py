@@ -11,7 +11,7 @@ from typing import Any, Final
 import qis
 from qis.outcomes.anchor import MODELS
 from qis.outcomes.measures import MEASURES
-from qis.outcomes.retraction import RETRACTION_REASONS
+from qis.outcomes.retraction import RETRACTED_ROLES, RETRACTION_REASONS
 
 PORT: Final = Path(__file__).parents[1] / "tests" / "port"
 _BATCH: Final = 5_000
@@ -77,7 +77,7 @@ _FIELDS: Final = {
     6: ("content",),
     7: ("model", "coefficients", "names_hash"),
     8: ("measure", "estimate", "standard_error", "tau2", "sites", "model"),
-    9: ("reason",),
+    9: ("reason", "role"),
     10: (),
 }
 
@@ -199,5 +199,6 @@ _CODES: Final = {
     "model": lambda name: MODELS[name] if name in MODELS else ("fixed", "random").index(name),
     "protection": lambda text: text or None,
     "reason": _reason,
+    "role": RETRACTED_ROLES.index,
 }
 """How the fields that Python names in words stand on the wire."""

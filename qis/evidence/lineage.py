@@ -7,16 +7,30 @@ tell.
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from qis._gate import checked
 from qis.errors import InputError
 from qis.evidence.review import Excluded, Reason, Review
 from qis.evidence.roster import TAG_SIZE, Roster
 from qis.outcomes import Derived
-from qis.packet import Packet
+from qis.packet import CLOCK_TOLERANCE_S, Packet
 
-_WITHDRAWN: Final = frozenset({Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION})
+_WITHDRAWN: Final = frozenset(
+    {str(reason) for reason in (Reason.RETRACTED, Reason.SUPPRESSED, Reason.EQUIVOCATION)}
+)
+
+
+class LeftOut(Protocol):
+    """A packet that does not count: an `Excluded`, or what a synthesis shows of one."""
+
+    @property
+    def packet(self) -> Packet:
+        """The packet."""
+
+    @property
+    def reason(self) -> Reason | str:
+        """Why it does not count, or the label of that."""
 
 
 @checked
@@ -77,7 +91,7 @@ def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
     names = dict(review.site_names)
     evidence = list(review.evidence)
     excluded = [left for left in review.excluded if left.reason is not Reason.DERIVED]
-    withdrawn = _withdrawn(review)
+    withdrawn = _withdrawn(review.excluded)
     for left in derived:
         sites = _sites_of(left.packet, roster)
         reason = _own_fault(left.packet, sites, roster, now)
@@ -96,11 +110,30 @@ def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
     )
 
 
-def _withdrawn(review: Review) -> dict[bytes, int]:
+def has_void_leaf(packet: Packet, left_out: Iterable[LeftOut]) -> bool:
+    """True if something that a derived packet was made from is in force no more.
+
+    Parameters
+    ----------
+    packet
+        A derived packet. If it does not list its leaves, whatever was withdrawn since it was issued
+        is taken for one of them.
+    left_out
+        What does not count of its study.
+
+    """
+    withdrawn = _withdrawn(left_out)
+    if not packet.leaves:
+        since = _split(packet.leaf)[1] - CLOCK_TOLERANCE_S
+        return any(second >= since for second in withdrawn.values())
+    return any(second <= withdrawn.get(tag, -1) for tag, second in map(_split, packet.leaves))
+
+
+def _withdrawn(left_out: Iterable[LeftOut]) -> dict[bytes, int]:
     """Map the tag of each issuer that withdrew to the second up to which its leaves are void."""
     ends: dict[bytes, int] = {}
-    for left in review.excluded:
-        if left.reason in _WITHDRAWN:
+    for left in left_out:
+        if str(left.reason) in _WITHDRAWN:
             tag, second = _split(left.packet.leaf)
             ends[tag] = max(second, ends.get(tag, 0))
     return ends

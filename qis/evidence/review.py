@@ -49,6 +49,11 @@ class Reason(Enum):
         "from a later time, of two such keys the newer packet.",
     )
     RETRACTED = ("retracted", "The site has withdrawn what it had published.")
+    SIDE_RETRACTED = (
+        "retracted synthesis or anchor",
+        "The site has withdrawn its synthesis of others' packets, or its anchor; its own evidence "
+        "is not concerned.",
+    )
     SUPPRESSED = ("suppressed", "The site has data that its disclosure rules keep back.")
     NOT_STARTED = ("not started", "The study's validity has not begun.")
     ENDED = ("ended", "The study's validity has ended.")
@@ -310,9 +315,10 @@ def _withheld(head: Head, role: Role) -> Reason | None:
     """Why a deciding packet is itself no evidence; `None` if it is."""
     if head.equivocal:
         return Reason.EQUIVOCATION
-    if role is Role.DERIVED:
-        return Reason.DERIVED
-    return _KIND_REASONS.get(head.packet.outcome.kind)
+    kind = head.packet.outcome.kind
+    if role is not Role.PRIMARY and kind == KIND_RETRACTION:
+        return Reason.SIDE_RETRACTED
+    return Reason.DERIVED if role is Role.DERIVED else _KIND_REASONS.get(kind)
 
 
 def _outside_validity(study: Study | bytes | str, issued_at: int, now: float) -> Reason | None:

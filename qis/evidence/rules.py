@@ -8,10 +8,13 @@ back.
 """
 
 from enum import Enum, IntEnum
-from typing import Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, cast
 
 from qis.outcomes import Outcome
 from qis.packet import CLOCK_TOLERANCE_S, Packet, is_numbered_ahead, issuer_key
+
+if TYPE_CHECKING:
+    from qis.outcomes import Retraction
 
 KIND_ANCHOR: Final = 7
 KIND_DERIVED: Final = 8
@@ -27,9 +30,9 @@ class Role(IntEnum):
     PRIMARY = 0
     """Distilled from a site's own data, or the withdrawal or suppression of that."""
     DERIVED = 1
-    """Synthesised from other packets."""
+    """Synthesised from other packets, or the withdrawal of that."""
     ANCHOR = 2
-    """A point of expansion for quadratic likelihoods: a convention, no data."""
+    """A point of expansion for quadratic likelihoods: a convention, no data; or its withdrawal."""
 
 
 class EvidenceKey(NamedTuple):
@@ -144,10 +147,13 @@ class Held(Protocol):
 
 def role_of(outcome: Outcome) -> Role:
     """The role of a packet that carries this outcome."""
+    if outcome.kind == KIND_RETRACTION:
+        return _RETRACTED[cast("Retraction", outcome).role]
     return _ROLES.get(outcome.kind, _PRIMARY)
 
 
 _PRIMARY: Final = Role.PRIMARY
+_RETRACTED: Final = {"primary": Role.PRIMARY, "derived": Role.DERIVED, "anchor": Role.ANCHOR}
 _ROLES: Final = {KIND_DERIVED: Role.DERIVED, KIND_ANCHOR: Role.ANCHOR}
 
 

@@ -47,7 +47,8 @@ class Options:
     disclosure: Disclosure
     audit: AuditLog | None
     approve: Approval | None
-    republish_interval_s: float | None
+    republish: bool
+    republish_interval_s: float
     count_derived: bool
     monitor: bool
     model: Literal["fixed", "random"]
@@ -158,17 +159,16 @@ class Parts:
             condition=condition,
             clock=clock,
         )
-        self._republisher: Republisher | None = None
-        if options.republish_interval_s is not None:
-            self._republisher = Republisher(
-                self.publisher,
-                self.signer,
-                self.sender,
-                guard=announcer.guard,
-                interval_s=options.republish_interval_s,
-                clock=clock,
-            )
-            self.syntheses.listener = self._republisher.offer
+        self._republisher = Republisher(
+            self.publisher,
+            self.signer,
+            self.sender,
+            guard=announcer.guard,
+            interval_s=options.republish_interval_s,
+            publishes=options.republish,
+            clock=clock,
+        )
+        self.syntheses.listener = self._republisher.offer
 
     def begin(self) -> None:
         """Make store and outbox consistent again, however the last process ended.
@@ -183,7 +183,7 @@ class Parts:
                 "approval": name_of(options.approve),
                 "issuer": str(self.signer.issuer),
                 "monitor": options.monitor,
-                "republish": self._republisher is not None,
+                "republish": options.republish,
                 "roster": options.store.roster.digest.hex(),
                 "transport": type(options.transport).__name__,
             }
@@ -269,9 +269,8 @@ class Parts:
                 ("loop.confirming", self.sender.confirm),
             ):
                 tasks.create_task(self._kept_going(seam, part, passing=StorageError))
-            if self._republisher is not None:
-                run = self._republisher.run
-                tasks.create_task(self._kept_going("loop.republishing", run))
+            run = self._republisher.run
+            tasks.create_task(self._kept_going("loop.republishing", run))
 
     async def _kept_going(
         self,

@@ -13,7 +13,7 @@ from qis.disclosure.ledger import Subjects
 from qis.errors import DisclosureError, InputError, StorageError
 from qis.evidence import Admission, EvidenceStore
 from qis.evidence.review import study_id_of
-from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role
+from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, role_of
 from qis.fingerprint import Scheme
 from qis.loop.approval import Approval, Draft, Pending, drafted, name_of, verdict_of
 from qis.loop.clock_watch import ClockWatch
@@ -182,6 +182,24 @@ class ReleaseGate:
         self._require_clock(trust_clock=False)
         return self._emit(draft, kind="republished")
 
+    def withdraw_derived(self, own: Own) -> Packet:
+        """Publish the retraction of a derived packet of this site, which needs no approval."""
+        self._outbox.account.require_settled()
+        return self._emit(self._superseded(own), kind="retracted")
+
+    def _superseded(self, own: Own) -> Draft:
+        """Draft the retraction of one packet of this site, and of nothing else."""
+        outcome = own.packet.outcome
+        return withdrawal(
+            outcome.study_id,
+            outcome.cohort,
+            "superseded",
+            about=None,
+            former=own,
+            scheme=self._scheme,
+            role=role_of(outcome),
+        )
+
     def publish_again(self, own: Own, above: int) -> Packet:
         """Publish a former packet of this site again, with a sequence higher than `above`.
 
@@ -196,15 +214,7 @@ class ReleaseGate:
             routing_keys=own.routing_keys,
         )
         if own.packet.expires_at <= self._clock() and outcome.kind != KIND_RETRACTION:
-            # It has expired, and the site has not renewed it.
-            draft = withdrawal(
-                outcome.study_id,
-                outcome.cohort,
-                "superseded",
-                about=None,
-                former=own,
-                scheme=self._scheme,
-            )
+            draft = self._superseded(own)  # it has expired, and the site has not renewed it
         again = self._signer.sign(draft, above=above)
         self._journal.emitted(again, reason="over an own packet that a wrong clock had dated")
         self._leave(again, draft, None, "republished")

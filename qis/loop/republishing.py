@@ -2,18 +2,24 @@
 
 By default a derived packet is no evidence, and one is published only if it says something new. So
 two loops that receive each other's packets come to rest.
+
+If a leaf is withdrawn, the next synthesis replaces the derived packet. If none may be published
+instead, the derived packet is retracted.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from qis._guard import Backoff, Guard
-from qis.errors import ClockError, InputError, OutcomeTooLargeError
+from qis.errors import AccountError, ClockError, InputError, OutcomeTooLargeError
 from qis.evidence import expiry_of, leaves_of
+from qis.evidence.lineage import has_void_leaf
 from qis.evidence.rules import EvidenceKey, Role
 from qis.loop.approval import Draft
+from qis.loop.outbox import Own
 from qis.loop.release_gate import ReleaseGate
 from qis.loop.sender import Sender
 from qis.loop.signing import Signer
@@ -24,10 +30,13 @@ from qis.synthesis import Synthesis
 INTERVAL_S: Final = 60.0
 """Least seconds between two rounds of derived packets."""
 LEAST_SITES: Final = 2
+_AGAIN_S: Final = 60.0
 
 
 class Republisher:
-    """Publishes derived packets of fixed-effect syntheses that say something new.
+    """Publishes derived packets of syntheses, and retracts those whose leaves were withdrawn.
+
+    Published are fixed-effect syntheses that say something new.
 
     A derived packet has the fingerprint and routing keys of this site's own packet of the study. If
     there is none, it travels under the study's id only, with the fingerprint of its first leaf.
@@ -40,6 +49,8 @@ class Republisher:
         Contains what a synthesis makes this raise. Nothing has left then, and it is tried again.
     interval_s
         Least seconds between two rounds; of the syntheses in between only the newest counts.
+    publishes
+        False to retract only: a site that has turned republishing off still has packets out.
     clock
         Gives Unix seconds.
 
@@ -53,6 +64,7 @@ class Republisher:
         *,
         guard: Guard,
         interval_s: float,
+        publishes: bool,
         clock: Callable[[], float],
     ) -> None:
         self._publisher = publisher
@@ -60,7 +72,10 @@ class Republisher:
         self._sender = sender
         self._guard = guard
         self._interval_s = interval_s
+        self._publishes = publishes
         self._clock = clock
+        self._void: dict[bytes, float] = {}
+        """When the derived packet of a study is to be retracted, by the event loop's clock."""
         self._offers: dict[bytes, Synthesis] = {}
         self._offered = asyncio.Event()
 
@@ -73,8 +88,9 @@ class Republisher:
         """Publish what is new, until cancelled."""
         backoff = Backoff()
         while True:
-            await self._offered.wait()
+            await self._until_due()
             self._offered.clear()
+            self._retract_due()
             offers, self._offers = self._offers, {}
             emitted = failures = 0
             for study_id, offer in offers.items():
@@ -91,11 +107,64 @@ class Republisher:
             if emitted:
                 await asyncio.sleep(self._interval_s)
 
+    async def _until_due(self) -> None:
+        """Wait for a synthesis, or until a derived packet is to be retracted."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(min(self._void.values(), default=None)):
+                await self._offered.wait()
+
+    def _retract_due(self) -> None:
+        """Retract the derived packets whose moment has come."""
+        now_s = asyncio.get_running_loop().time()
+        for study_id in [each for each, due_s in self._void.items() if due_s <= now_s]:
+            is_done = True
+            with self._guard.item("loop.republication") as item:
+                try:
+                    self._retract(study_id)
+                except AccountError:  # the loop's health tells it, until a person has settled it
+                    is_done = False
+                except InputError:  # told and recorded where it was refused
+                    pass
+            if item.failed or not is_done:
+                self._void[study_id] = now_s + max(self._interval_s, _AGAIN_S)
+            else:
+                del self._void[study_id]
+
+    def _retract(self, study_id: bytes) -> None:
+        former = self._former(study_id)
+        if former is not None:
+            self._publisher.withdraw_derived(former)
+            self._sender.wake()
+
+    def _former(self, study_id: bytes) -> Own | None:
+        """Return this site's derived packet of a study, if one is in force and lives."""
+        key = EvidenceKey(study_id, self._signer.issuer.key, "", Role.DERIVED)
+        former = self._signer.former(key)
+        if former is None or not isinstance(former.packet.outcome, Derived):
+            return None
+        return former if former.packet.expires_at > self._clock() else None
+
+    def _look_for_void(self, synthesis: Synthesis) -> None:
+        """Note when the derived packet of a study is to be retracted, if a leaf was withdrawn.
+
+        All sites that hold the leaf learn of its withdrawal at the same time. So that they do not
+        all speak at once, the delay differs from packet to packet, and is the same in each run.
+        """
+        study_id, former = synthesis.study_id, self._former(synthesis.study_id)
+        if former is None or not has_void_leaf(former.packet, synthesis.excluded):
+            self._void.pop(study_id, None)
+        elif study_id not in self._void:
+            part = int.from_bytes(former.packet.id[:4], "big") / 2**32
+            now_s = asyncio.get_running_loop().time()
+            self._void[study_id] = now_s + part * self._interval_s
+
     async def _emit(self, offer: Synthesis) -> bool:
         """Publish a synthesis if it says something new; true if it does."""
-        draft = self._draft(offer)
+        draft = self._draft(offer) if self._publishes else None
         if draft is None:
+            self._look_for_void(offer)
             return False
+        self._void.pop(offer.study_id, None)  # what is published now replaces it
         await self._sender.room()
         try:
             self._publisher.republish(draft)
@@ -104,7 +173,7 @@ class Republisher:
             self._offers.setdefault(offer.study_id, offer)
             self._offered.set()
         except InputError:  # told and recorded where it was refused
-            pass
+            self._look_for_void(offer)
         return True
 
     def _draft(self, synthesis: Synthesis) -> Draft | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
 from qis.evidence.review import study_id_of
-from qis.evidence.rules import KIND_RETRACTION
+from qis.evidence.rules import KIND_RETRACTION, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Draft
 from qis.loop.outbox import Own
@@ -28,6 +28,7 @@ def withdrawal(
     about: Any,
     former: Own | None,
     scheme: Scheme[Any],
+    role: Role = Role.PRIMARY,
 ) -> Draft:
     """Draft a retraction.
 
@@ -41,6 +42,8 @@ def withdrawal(
         The features that the outcome was published with, if the outbox was lost; else `None`.
     former
         The packet that is withdrawn, if known; its routing keys may be unknown (empty).
+    role
+        Whether the site's own evidence is withdrawn, its synthesis, or its anchor.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def withdrawal(
             question=_question(study, former),
             cohort=cohort,
             reason=reason,
+            role=role.name.lower(),
         ),
         fingerprint=fingerprint,
         routing_keys=keys,

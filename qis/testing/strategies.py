@@ -34,7 +34,7 @@ from qis.outcomes import (
 from qis.outcomes._characters import refused_in
 from qis.outcomes.anchor import MODELS
 from qis.outcomes.profile import PROTECTION_SIZE
-from qis.outcomes.retraction import RETRACTION_REASONS
+from qis.outcomes.retraction import RETRACTED_ROLES, RETRACTION_REASONS
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, Model
 from qis.packet import MAX_LIFETIME_S, Packet
 
@@ -214,11 +214,12 @@ def suppressions() -> SearchStrategy[Suppressed]:
 
 @st.composite
 def retractions(draw: DrawFn) -> Retraction:
-    """Retractions for every reason."""
+    """Retractions for every reason, of evidence, syntheses and anchors."""
     return Retraction(
         question=draw(questions()),
         cohort=draw(_texts(COHORT_SIZE)),
         reason=draw(st.sampled_from(sorted(RETRACTION_REASONS))),
+        role=draw(st.sampled_from(RETRACTED_ROLES)),
     )
 
 

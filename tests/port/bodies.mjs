@@ -19,7 +19,7 @@ const KINDS = {
   6: [[8], [], record],
   7: [[6, 8], [], anchor],
   8: [[3, 6, 7, 8], [], derived],
-  9: [[8], [], retraction],
+  9: [[8, 9], [9], retraction],
   10: [[], [], () => ({})],
 };
 
@@ -302,8 +302,9 @@ function derived({ 3: measure, 6: bytes, 7: sites, 8: model }, relaxed) {
   };
 }
 
-function retraction({ 8: reason }) {
-  return { reason };
+function retraction({ 8: reason, 9: role }) {
+  demand(role === undefined || role === 1 || role === 2, "role");
+  return { reason, role: role ?? 0 };
 }
 
 /** A real as the 16 digits of its float64, which compare exactly. */

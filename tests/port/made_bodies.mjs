@@ -304,7 +304,10 @@ const MAKERS = {
   6: (chance) => ({ 8: recordMap(chance, 3) }),
   7: anchor,
   8: derived,
-  9: (chance) => ({ 8: whole(chance, chance.count32(0, 255)) }),
+  9: (chance) => ({
+    8: whole(chance, chance.count32(0, 255)),
+    ...(chance.is(0.3) && { 9: whole(chance, chance.slip(0.1) ? chance.whole(0, 4) : chance.whole(1, 2)) }),
+  }),
   10: () => ({}),
 };
 

@@ -429,6 +429,8 @@ def derived(body):
 
 def retraction(body):
     known(body.pop(8, None), 0, 255)
+    if 9 in body:
+        known(body.pop(9), 1, 2)
 
 
 BODIES = {

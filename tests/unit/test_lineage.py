@@ -7,7 +7,8 @@ import pytest
 
 import qis
 from qis.evidence import MemoryStore, Reason, Roster, Site, SiteKey, expiry_of, with_derived
-from qis.outcomes import Derived, Retraction
+from qis.evidence.lineage import has_void_leaf
+from qis.outcomes import Derived, Retraction, Suppressed
 
 NOW = 1_800_000_000
 SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in range(1, 6)]
@@ -165,3 +166,37 @@ def test_a_synthesis_counts_what_derived_packets_add_and_nothing_twice():
     assert whole.standard_error == pytest.approx(3**-0.5, rel=1e-9)
     assert [left.reason for left in whole.excluded] == ["counted leaf"]
     assert whole.random is not None
+
+
+def test_the_withdrawal_of_a_synthesis_withdraws_nothing_else():
+    first, second = primary(1), primary(2)
+    synthesis = derived(1, first, second)
+    withdrawn = sign(1, Retraction(question="q", reason="superseded", role="derived"), 7)
+    review = judged([first, second, synthesis, withdrawn])
+    assert set(review.evidence) == {first, second}
+    assert [left.reason for left in review.excluded] == [Reason.SIDE_RETRACTED]
+    # It voids no leaf either: another's synthesis of site b counts beside it.
+    other = derived(2, first, second)
+    assert other in judged([withdrawn, other]).evidence
+    found = qis.synthesise(judged([first, second, withdrawn]), model="fixed")
+    assert not any(left.is_withdrawn for left in found.excluded)
+    assert "its own evidence is not concerned. Its reason: superseded." in found.explain()
+
+
+@pytest.mark.parametrize(
+    ("taken_back", "is_void"),
+    [
+        (Retraction(question="q"), True),
+        (Suppressed(question="q"), True),
+        (Retraction(question="q", role="derived"), False),
+        (None, False),
+    ],
+)
+def test_a_leaf_is_void_once_its_site_has_taken_it_back(taken_back, is_void):
+    leaves = primary(1), primary(2)
+    after = [] if taken_back is None else [sign(2, taken_back, 7)]
+    left_out = judged([*leaves, *after]).excluded
+    assert has_void_leaf(derived(1, *leaves), left_out) is is_void
+    incomplete = derived(1, sites=20)
+    assert has_void_leaf(incomplete, left_out) is is_void
+    assert not has_void_leaf(derived(1, primary(1), primary(2, 8)), left_out)

@@ -72,6 +72,7 @@ VALID = {
         question="\u09b0\u200d\u09cd\u09af\u09be | \u09f0\u200d\u09cd\u09af\u09be\u09b2\u09c0",
         cohort="\u0995\u09b0\u200d\u09cd\u09af",
     ),
+    "retraction of a derived packet": qis.Retraction(**Q, reason="superseded", role="derived"),
 }
 DERIVED = Derived(
     **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3
