@@ -21,7 +21,7 @@ _WITHDRAWN: Final = frozenset(
 )
 
 
-class LeftOut(Protocol):
+class Uncounted(Protocol):
     """A packet that does not count: an `Excluded`, or what a synthesis shows of one."""
 
     @property
@@ -110,7 +110,7 @@ def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
     )
 
 
-def has_void_leaf(packet: Packet, left_out: Iterable[LeftOut]) -> bool:
+def has_void_leaf(packet: Packet, left_out: Iterable[Uncounted]) -> bool:
     """True if something that a derived packet was made from is in force no more.
 
     Parameters
@@ -129,7 +129,7 @@ def has_void_leaf(packet: Packet, left_out: Iterable[LeftOut]) -> bool:
     return any(second <= withdrawn.get(tag, -1) for tag, second in map(_split, packet.leaves))
 
 
-def _withdrawn(left_out: Iterable[LeftOut]) -> dict[bytes, int]:
+def _withdrawn(left_out: Iterable[Uncounted]) -> dict[bytes, int]:
     """Map the tag of each issuer that withdrew to the second up to which its leaves are void."""
     ends: dict[bytes, int] = {}
     for left in left_out:

@@ -8,7 +8,7 @@ sending, or not made it at all.
 import json
 import struct
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
@@ -40,6 +40,8 @@ FRESH_LIMIT: Final = 64
 """Most packets kept as objects between `put` and `queued`, which then need not verify them."""
 
 
+_ANSWERED, _DUE = 1, 2
+"""States of a packet that was set aside, beside 0; fixed for ever."""
 _ONE_LOOP: Final = "another loop or process publishes with this key, and a key has one writer"
 
 
@@ -68,6 +70,8 @@ class Aside(NamedTuple):
     routing_keys: tuple[bytes, ...]
     is_answered: bool
     """True if its date has come and a newer packet was published to supersede it."""
+    is_due: bool = False
+    """True if it is a withdrawal that is to be signed again at once, with the right date."""
 
 
 class Look(NamedTuple):
@@ -374,7 +378,12 @@ class Outbox(OutboxFile):
 
     @checked
     def set_aside(
-        self, packets: Iterable[Own], former: Iterable[Own], *, limit: int | None
+        self,
+        packets: Iterable[Own],
+        former: Iterable[Own],
+        *,
+        limit: int | None,
+        again: Container[bytes] = (),
     ) -> None:
         """Stop sending packets that a wrong clock has dated, and let them supersede nothing here.
 
@@ -387,12 +396,17 @@ class Outbox(OutboxFile):
         limit
             Sequences beyond it no longer raise the next one; `None`: they still do, since it is not
             known whether they are wrong.
+        again
+            Ids of packets whose content is to be signed again at once (`Aside.is_due`).
 
         """
-        rows = [(bytes(each.packet), b"".join(each.routing_keys)) for each in packets]
+        rows = [
+            (bytes(own.packet), b"".join(own.routing_keys), _DUE if own.packet.id in again else 0)
+            for own in packets
+        ]
         with self._transaction():
-            for packet, keys in rows:
-                self._execute("INSERT OR IGNORE INTO aside VALUES (?, ?, 0)", (packet, keys))
+            for packet, keys, state in rows:
+                self._execute("INSERT OR IGNORE INTO aside VALUES (?, ?, ?)", (packet, keys, state))
                 self._execute("DELETE FROM own WHERE packet = ?", (packet,))
                 self._execute("DELETE FROM unsent WHERE packet = ?", (packet,))
             for each in former:
@@ -410,8 +424,17 @@ class Outbox(OutboxFile):
         """Return the packets that were set aside and are still kept, in order of sequence."""
         with self._translated():
             rows = self._execute("SELECT packet, keys, is_answered FROM aside").fetchall()
-        found = [Aside(self._parsed(raw), keys_of(keys), bool(done)) for raw, keys, done in rows]
+        found = [
+            Aside(self._parsed(raw), keys_of(keys), state == _ANSWERED, state == _DUE)
+            for raw, keys, state in rows
+        ]
         return sorted(found, key=lambda each: each.packet.sequence)
+
+    @checked
+    def signed_again(self, packet: Packet) -> None:
+        """Note that the content of a packet which was set aside is signed again."""
+        with self._transaction():
+            self._execute("UPDATE aside SET is_answered = 0 WHERE packet = ?", (bytes(packet),))
 
     @checked
     def answered(self, packets: Iterable[Packet], *, now: float) -> None:

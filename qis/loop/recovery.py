@@ -7,12 +7,12 @@ date of one comes, the site publishes its newest packet with a higher sequence.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from typing import Final
 
 from qis.errors import ClockError, InputError, StorageError, TransportError
 from qis.evidence import EvidenceStore
-from qis.evidence.rules import EvidenceKey, Role, evidence_key
+from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, evidence_key
 from qis.loop._numbers import limit_at
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
@@ -100,12 +100,27 @@ class Recovery:
             limit=last_s,
         )
 
-    def recover(self) -> tuple[Packet, ...]:
-        """Set aside and return all packets dated after now. The clock has to be right."""
+    def recover(self, publish_again: PublishAgain) -> tuple[Packet, ...]:
+        """Set aside and return all packets dated after now. The clock has to be right.
+
+        Withdrawals among them are signed again at once: a person has said them, and what they
+        withdraw must not come into force again because of the date.
+        """
         limit = limit_at(self._clock())
         packets = [own for own in self._known() if _is_beyond(own.packet, limit)]
-        self._set_aside(packets, limit=limit)
+        newest = _newest(packets)
+        again = {own.packet.id for own in newest if own.packet.outcome.kind == KIND_RETRACTION}
+        self._set_aside(packets, limit=limit, again=again)
+        self.renew(publish_again)
         return tuple(own.packet for own in packets)
+
+    def renew(self, publish_again: PublishAgain) -> None:
+        """Sign again the withdrawals that were set aside, if that has not been done."""
+        for each in self._outbox.aside():
+            if each.is_due:
+                publish_again(Own(each.packet, each.routing_keys), 0)
+                self._outbox.signed_again(each.packet)
+                self._sender.wake()
 
     def make_way(self, key: EvidenceKey) -> None:
         """Set aside what is dated ahead under one evidence key, so that it can be retracted now.
@@ -151,6 +166,8 @@ class Recovery:
             await self._sender.room()
             self._withdraw()
             try:
+                if not self.is_needed:  # the withdrawals that an earlier process did not come to
+                    self.renew(publish_again)
                 self.answer(publish_again)
             except (InputError, StorageError) as error:  # not answered yet: tried again
                 self._announcer.tell("refused", reason=f"over a packet set aside: {error}")
@@ -173,13 +190,15 @@ class Recovery:
         aside = {each.packet.id for each in self._outbox.aside()}
         return [own for own in found.values() if own.packet.id not in aside]
 
-    def _set_aside(self, packets: list[Own], *, limit: int | None) -> None:
+    def _set_aside(
+        self, packets: list[Own], *, limit: int | None, again: Container[bytes] = ()
+    ) -> None:
         ids = {own.packet.id for own in packets}
         left = [own for own in self._known() if own.packet.id not in ids]
         former = _newest(own for own in left if limit is None or not _is_beyond(own.packet, limit))
         self._journal.set_aside(own.packet for own in packets)
         self._store.set_aside([own.packet for own in packets])
-        self._outbox.set_aside(packets, former, limit=limit)
+        self._outbox.set_aside(packets, former, limit=limit, again=again)
         self._signer.read_again()
         self._sender.withdraw(ids)
         self._to_withdraw += [own.packet for own in packets]

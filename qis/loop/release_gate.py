@@ -227,7 +227,8 @@ class ReleaseGate:
         if self._recovery.is_needed:
             if not is_agreed:
                 self._recovery.refuse()
-            self._recovery.recover()
+            self._recovery.recover(self.publish_again)
+        self._recovery.renew(self.publish_again)
 
     async def _submit(
         self, draft: Draft, approve: Approval, is_open: Callable[[], bool], *, trust_clock: bool

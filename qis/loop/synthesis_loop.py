@@ -401,10 +401,11 @@ class SynthesisLoop(Lifecycle):
         If the clock was ahead for a while, the packets signed then supersede all that is signed
         now, until their date comes, so `publish` raises `ClockError`. This sets those packets
         aside: they no longer count here, are no longer sent, and their files in a shared folder are
-        deleted. Sequences go on from the present; none is used twice. Publish again what is still
-        true. Other sites may hold such a packet: when its date comes, it is superseded at once by
-        the newest packet of its study and cohort; if there is none, by its own content with the
-        right date; if the newest has expired by then, by a retraction.
+        deleted. Withdrawals among them are signed again with the right date. Sequences go on from
+        the present; none is used twice. Publish again what is still true. Other sites may hold such
+        a packet: when its date comes, it is superseded at once by the newest packet of its study
+        and cohort; if there is none, by its own content with the right date; if the newest has
+        expired by then, by a retraction.
 
         Parameters
         ----------
@@ -427,7 +428,7 @@ class SynthesisLoop(Lifecycle):
         parts = self._require_open()
         if not trust_clock:
             parts.clock_watch.require()
-        packets = parts.recovery.recover()
+        packets = parts.recovery.recover(parts.publisher.publish_again)
         parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
         return packets
 

@@ -10,7 +10,7 @@ import pytest
 import qis
 import qis.blocking
 from qis.account.tables import SCHEMA
-from qis.errors import ClockError, InputError, StorageError
+from qis.errors import ClockError, DisclosureError, InputError, StorageError
 from qis.loop import _numbers
 from qis.loop.outbox import Own
 from qis.testing import VirtualClock
@@ -172,6 +172,65 @@ def test_what_was_signed_ahead_can_be_withdrawn_at_once_and_stays_withdrawn(tmp_
         assert await network.read() == []
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_withdrawal_dated_ahead_stays_in_force_when_the_clock_is_right_again(
+    tmp_path, monkeypatch, fails
+):
+    """It is set aside with all that was dated then; what it withdrew must not come back."""
+
+    async def scenario():
+        network = Network(tmp_path)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            await publish(loop, 0.1)
+            await kept(loop)
+        assert await network.read() == [0.1]
+        network.clock.set(NOW + 2 * DAY_S)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            wrong = await loop.retract(STUDY, reason="consent")
+            await kept(loop)
+        network.clock.set(NOW + 60.0)
+        network.right.advance(60.0)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            if fails:  # between the two, and the process ends
+                with monkeypatch.context() as patch:
+                    patch.setattr(type(loop._parts.signer), "sign", full_disk)
+                    with pytest.raises(StorageError):
+                        await loop.recover_clock()
+            else:
+                assert await loop.recover_clock() == (wrong,)
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            with pytest.raises(DisclosureError) as caught:  # the nightly job
+                await publish(loop, 0.2)
+            assert caught.value.field == "withdrawn"
+            (again,) = [e.packet for e in network.events if e.kind == "republished"]
+            assert again.outcome == wrong.outcome
+            assert again.sequence < wrong.sequence
+            assert list(loop.store.evidence(STUDY, now=network.clock())) == []
+            await kept(loop)
+            assert await network.read() == []
+            await publish(loop, 0.3, reinstate=True)
+            await publish(loop, 0.4)
+            await kept(loop)
+        assert await network.read() == [0.4]
+        network.pass_time(2 * DAY_S)  # the withdrawal's date comes, and does not win
+        network.reader.add(wrong, now=network.right())
+        async with AsyncExitStack() as stack:
+            loop = await network.site(stack)
+            await until(lambda: [e for e in network.events if e.kind == "republished"][1:])
+            await kept(loop)
+        assert await network.read() == [0.4]
+
+    asyncio.run(scenario())
+
+
+def full_disk(*_, **__):
+    raise StorageError("the disk is full", field="path")
 
 
 def test_a_retraction_signed_by_a_clock_that_is_behind_works_once_it_is_right(tmp_path):
