@@ -97,18 +97,19 @@ class CoarseOddsRatio:
         chance = _chance(self._phi)
         self._control_information = control.size * chance * (1.0 - chance)
 
-    def value(self, log_ratio: float) -> float:
-        """Log-likelihood, but for a constant."""
-        logs, information, _, _ = self._parts(log_ratio)
-        top = float(logs.max())
-        return top + math.log(float((np.exp(logs - top) * information).sum()))
+    def at(self, log_ratios: Floats) -> tuple[Floats, Floats]:
+        """Log-likelihoods, but for a constant, and derivatives at log ratios of shape (m,)."""
+        each = [self._one(log_ratio) for log_ratio in log_ratios.tolist()]
+        values, slopes = np.array(each).reshape(-1, 2).T
+        return values, slopes
 
-    def gradient(self, log_ratio: float) -> float:
-        """Derivative of `value`."""
+    def _one(self, log_ratio: float) -> tuple[float, float]:
         logs, information, slopes, change = self._parts(log_ratio)
-        shares = np.exp(logs - logs.max())
-        rise = (shares * (slopes * information + change)).sum()
-        return float(rise / (shares * information).sum())
+        top = float(logs.max())
+        shares = np.exp(logs - top)
+        whole = float((shares * information).sum())
+        rise = float((shares * (slopes * information + change)).sum())
+        return top + math.log(whole), rise / whole
 
     def _parts(self, log_ratio: float) -> tuple[Floats, Floats, Floats, Floats]:
         """Along φ: log-likelihood, prior density, and the derivatives of both by the log ratio.

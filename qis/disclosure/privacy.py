@@ -22,6 +22,7 @@ import numpy as np
 from qis._gate import checked
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
+from qis.disclosure.envelope import Envelope
 from qis.errors import InputError, MissingExtraError
 from qis.outcomes import Counts, LikelihoodProfile
 
@@ -115,9 +116,8 @@ def profile_of_noisy_cells(
         _arm(events, others, epsilon), _arm(control_events, control_others, epsilon)
     )
     people = max(0, sum(cells))
-    return LikelihoodProfile.from_likelihood(
-        likelihood.value,
-        likelihood.gradient,
+    return LikelihoodProfile.from_evaluation(
+        Envelope(likelihood),
         None,
         measure="OR",
         n=people,

@@ -11,6 +11,7 @@ import numpy as np
 
 from qis._gate import checked
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
+from qis.disclosure.envelope import Envelope
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.errors import InputError
@@ -60,9 +61,8 @@ def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
     base = rules.rounding
     shown = [(_rounded(events, base), _rounded(total, base)) for events, total in arms]
     likelihood = CoarseOddsRatio(*(_arm(events, total, rules) for events, total in shown))
-    return LikelihoodProfile.from_likelihood(
-        likelihood.value,
-        likelihood.gradient,
+    return LikelihoodProfile.from_evaluation(
+        Envelope(likelihood),
         None,
         measure="OR",
         n=sum(total for _, total in shown),

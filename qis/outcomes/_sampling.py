@@ -101,7 +101,7 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
 
     """
     scan = np.linspace(-CAP, CAP, round(2 * CAP / _STEP) + 1)
-    heights, _ = evaluate(scan)
+    heights, gradients = evaluate(scan)
     _refuse_two_maxima(scan, heights)
     noise = 1e-12 * max(1.0, float(np.abs(heights).max()))
     is_level = bool(np.ptp(heights) <= noise)
@@ -131,12 +131,20 @@ def sample(evaluate: Evaluate, limiting_slopes: tuple[float, float] | None = Non
     low_slope, high_slope = limiting_slopes
     slopes = (0.0 if rising < 0 else low_slope), (0.0 if rising > 0 else high_slope)
     if rising:
-        # It bends about where the slope is half of that on the other side.
+        # It bends about where the slope is half of that on the other side, or, where it is level
+        # there, too, half of the steepest.
         half = (slopes[0] if rising > 0 else slopes[1]) / 2.0
-        bend = _falls_through(evaluate, half)
+        steepest = int(np.abs(gradients).argmax())
+        if abs(half) < abs(gradients[steepest]) / 4.0:
+            ends = sorted((float(scan[steepest]), rising * CAP))
+            bend = _falls_through(evaluate, float(gradients[steepest]) / 2.0, *ends)
+        else:
+            bend = _falls_through(evaluate, half)
         grid = _SamplingGrid(evaluate, rising, bend, slopes)
     else:
-        mode = _falls_through(evaluate, 0.0)
+        best = int(heights.argmax())
+        near = scan[[max(best - 1, 0), min(best + 1, len(scan) - 1)]].tolist()
+        mode = _falls_through(evaluate, 0.0, *near)
         if is_measured and CAP < abs(mode) < FURTHEST:
             slopes = _measured_slopes(evaluate, mode)
         grid = _SamplingGrid(evaluate, 0, mode, slopes)
@@ -366,13 +374,12 @@ _BETWEEN: Final = np.array([0.2, 0.5, 0.8])
 """Positions between two points where the curve is compared with the function."""
 
 
-def _falls_through(evaluate: Evaluate, level: float) -> float:
-    """Where the slope, which falls, passes a level between its two limits."""
-    low, high = -CAP, CAP
+def _falls_through(evaluate: Evaluate, level: float, low: float = -CAP, high: float = CAP) -> float:
+    """Where the slope, which falls, passes a level: within two points, or beyond them."""
     while low > -FURTHEST and evaluate(np.array([low]))[1][0] <= level:
-        low, high = 2.0 * low, low
+        low, high = min(2.0 * low, -CAP), low
     while high < FURTHEST and evaluate(np.array([high]))[1][0] > level:
-        low, high = high, 2.0 * high
+        low, high = high, max(2.0 * high, CAP)
     above, below = (float(evaluate(np.array([end]))[1][0]) - level for end in (low, high))
     if not above > 0.0 >= below:  # it lies beyond what a packet holds
         return low if above <= 0.0 else high

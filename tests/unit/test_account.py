@@ -258,7 +258,6 @@ def test_two_outboxes_in_two_folders_share_the_account_of_a_key(tmp_path):
     asyncio.run(scenario())
 
 
-@pytest.mark.xfail(strict=False, reason="random noise may give a curve that no packet holds")
 def test_noise_is_paid_from_the_account_of_the_key_wherever_it_is_drawn(tmp_path):
     """First in a notebook, before there is a loop; then in one while the loop is open."""
     pytest.importorskip("opendp")

@@ -18,7 +18,8 @@ from qis.disclosure import (
     subject_hashes,
 )
 from qis.disclosure.coarse import Arm, CoarseOddsRatio
-from qis.disclosure.privacy import profile_of_noisy_cells
+from qis.disclosure.envelope import Envelope
+from qis.disclosure.privacy import _arm, profile_of_noisy_cells
 from qis.errors import DisclosureError, InputError, MissingExtraError, StorageDamagedError
 from qis.evidence import Roster, Site
 from qis.fingerprint import VectorScheme
@@ -50,7 +51,7 @@ def arm(*pairs, size):
 
 def differences(one, other, where):
     """How much two log-likelihoods differ but for a constant, where neither is negligible."""
-    both = np.array([[one(x), other(x)] for x in where])
+    both = np.column_stack((one.at(where)[0], [other(x) for x in where]))
     both -= both.max(axis=0)
     away = (both[:, 0] - both[:, 1])[both.max(axis=1) > -6.0]
     return np.ptp(away)
@@ -74,7 +75,7 @@ def test_exact_counts_give_the_conditional_likelihood(table, within):
     def conditional(x):
         return stats.nchypergeom_fisher.logpmf(a, n + m, a + c, n, math.exp(x))
 
-    assert differences(coarse.value, conditional, np.linspace(-4, 4, 41)) < within
+    assert differences(coarse, conditional, np.linspace(-4, 4, 41)) < within
 
 
 def test_several_tables_give_the_mixture_of_their_conditional_likelihoods():
@@ -90,7 +91,7 @@ def test_several_tables_give_the_mixture_of_their_conditional_likelihoods():
         ]
         return math.log(sum(each))
 
-    assert differences(coarse.value, mixture, np.linspace(-2.5, 1.5, 7)) < 0.01
+    assert differences(coarse, mixture, np.linspace(-2.5, 1.5, 7)) < 0.01
 
 
 @pytest.mark.parametrize("log_ratio", [-3.0, -0.5, 0.0, 2.0])
@@ -99,8 +100,45 @@ def test_the_gradient_is_the_derivative(log_ratio):
         arm((8, 40), (9, 40), (9, 41), size=40), arm((0, 30), (1, 30), size=30)
     )
     step = 1e-4
-    slope = (coarse.value(log_ratio + step) - coarse.value(log_ratio - step)) / (2 * step)
-    assert coarse.gradient(log_ratio) == pytest.approx(slope, abs=1e-6)
+    (below, _, above), slopes = coarse.at(log_ratio + step * np.array([-1, 0, 1]))
+    assert slopes[1] == pytest.approx((above - below) / (2 * step), abs=1e-6)
+
+
+def noisy(cells, epsilon):
+    return CoarseOddsRatio(_arm(*cells[:2], epsilon), _arm(*cells[2:], epsilon))
+
+
+# Each was refused once, after its ε had been paid: the likelihood rises again far from its maximum,
+# or rises for ever and is level on the other side too.
+@pytest.mark.parametrize(
+    ("cells", "epsilon"),
+    [([-4, 5, 4, 4], 0.5), ([-1, 97, 5, 93], 1.0), ([0, 200, 3, 190], 3.0), ([3, -2, -3, 2], 0.5)],
+)
+def test_whatever_the_noise_there_is_a_profile_nowhere_below_the_likelihood(cells, epsilon):
+    where = np.linspace(-20.0, 20.0, 161)
+    true = noisy(cells, epsilon)
+    values, slopes = true.at(where)
+    raised, falls = Envelope(true)(where)
+    assert np.all(raised >= values - 1e-6)
+    top = int(raised.argmax())
+    assert np.all(falls[:top] >= 0.0)
+    assert np.all(falls[top + 1 :] <= 0.0)
+    same = slopes * np.sign(top - np.arange(161)) > 0.01  # where it falls outwards by itself …
+    level = raised - values < 1e-9  # … and nothing further out is higher
+    np.testing.assert_allclose(falls[same & level], slopes[same & level], atol=0.01)
+    found = profile_of_noisy_cells(cells, epsilon=epsilon, question=Q)
+    assert found.is_informative
+
+
+def test_no_noise_makes_a_table_that_no_packet_holds():
+    random = np.random.default_rng(20261130)
+    for epsilon in (0.5, 1.0, 4.0):
+        chance = 1.0 - math.exp(-epsilon)
+        for table in ((3, 6, 1, 7), (0, 10, 0, 10), (1, 2, 1, 2), (0, 60, 3, 57)):
+            for _ in range(2):
+                drawn = random.geometric(chance, 4) - random.geometric(chance, 4)
+                cells = (np.array(table) + drawn).tolist()
+                profile_of_noisy_cells(cells, epsilon=epsilon, question=Q)
 
 
 def test_rounded_counts_say_what_they_are_and_nothing_else():

@@ -154,19 +154,13 @@ def test_a_slow_fall_is_followed_to_its_end_and_has_no_limit_where_that_means_no
         assert pooled.interval == pytest.approx((-border, border), rel=1e-5)
 
 
-@pytest.mark.xfail(
-    strict=False, reason="an endless noisy curve under random effects: no grid point is left"
-)
 @given(
     st.tuples(*[st.integers(-15, 60)] * 4),
     st.sampled_from([0.1, 0.5, 2.0]),
 )
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 def test_noisy_tables_have_a_limit_that_means_something_or_none(cells, epsilon):
-    try:
-        noisy = profile_of_noisy_cells(cells, epsilon=epsilon, question="q")
-    except InputError:
-        return  # said in words: it still rises, or bends too far out
+    noisy = profile_of_noisy_cells(cells, epsilon=epsilon, question="q")
     for model in ("fixed", "random"):
         pooled = pool_profiles([noisy], model=model, mean_scale=2.0 if model == "random" else None)
         for end, name in zip(pooled.interval, ("lower", "upper"), strict=True):
