@@ -27,6 +27,8 @@ _CURVED: Final = 12.0
 """An arm of n people is tabulated within ± (this + log n); beyond, it is straight to exp(-12)."""
 _COARSEST: Final = 0.05
 """Largest step of the integration, in log odds."""
+_TABLE: Final = 0.1
+"""Largest step of an arm's table, which is cubic between its points."""
 _BLOCK: Final = 1 << 21
 """Terms that are in memory at once."""
 _MOST: Final = 1 << 29
@@ -92,8 +94,8 @@ class CoarseOddsRatio:
         # likelihood; the information is at most a quarter of the number of people.
         step = min(_COARSEST, 1.0 / math.sqrt(treated.size + control.size))
         self._phi = np.arange(-_REACH, _REACH, step)
-        self._treated = _Tabulated.of(treated, step)
-        self._control, _ = _Tabulated.of(control, step).at(self._phi)
+        self._treated = _Tabulated.of(treated)
+        self._control, _ = _Tabulated.of(control).at(self._phi)
         chance = _chance(self._phi)
         self._control_information = control.size * chance * (1.0 - chance)
 
@@ -134,7 +136,8 @@ class _Tabulated:
     step: float
 
     @classmethod
-    def of(cls, arm: Arm, step: float) -> Self:
+    def of(cls, arm: Arm) -> Self:
+        step = min(_TABLE, 1.5 / math.sqrt(arm.size))
         half = math.ceil((_CURVED + math.log(max(1, arm.people.max(initial=0)))) / step)
         if not len(arm.events) or 2 * half * len(arm.events) > _MOST:
             raise InputError(
