@@ -63,6 +63,7 @@ def figures(record: dict[str, Any]) -> dict[str, float]:
         "survivors_equivalent": equivalent,
         "killed_fraction_without_equivalent": round(killed / (len(verdicts) - equivalent), 4),
         "survivors_without_reason": sum(not each["reason"] for each in survivors),
+        **({"branch_coverage": record["branch_coverage"]} if "branch_coverage" in record else {}),
         "record_is_current": int(record["trees"] == trees()),
     }
 

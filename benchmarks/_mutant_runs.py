@@ -275,26 +275,28 @@ def _wait(child: int, limit_s: float) -> int | None:
     return code
 
 
-def mapped(copy: Copy, file: str, kept: Path, blob: str) -> None:
+def mapped(copy: Copy, file: str, kept: Path, ids: Mapping[str, str]) -> None:
     """Keep which test of a file runs which line of the packages: it runs once, with coverage.
 
-    What is kept of the same content of the file is not run again. A file that takes longer than
-    `FILE_S` is left out and told: fewer tests then try the mutants.
+    What is kept under the same ids is not run again. A file that takes longer than `FILE_S` is left
+    out and told: fewer tests then try the mutants.
     """
-    if kept.exists() and json.loads(kept.read_text(encoding="utf-8")).get("blob") == blob:
-        return
-    kept.unlink(missing_ok=True)
+    if kept.exists():
+        content = json.loads(kept.read_text(encoding="utf-8"))
+        if all(content.get(name) == value for name, value in ids.items()):
+            return
+        kept.unlink()
     began_s = time.monotonic()
-    code, _ = copy.forked(lambda _: _map_one(file, kept, blob), FILE_S)
+    code, _ = copy.forked(lambda _: _map_one(file, kept, ids), FILE_S)
     print(f"{file}: {time.monotonic() - began_s:.0f} s, ended with {code}", flush=True)
     if not kept.exists():
         print(f"!! {file} is left out of the map: {copy.last_words()}", flush=True)
 
 
-def _map_one(name: str, kept: Path, blob: str) -> int:
+def _map_one(name: str, kept: Path, ids: Mapping[str, str]) -> int:
     from benchmarks._mutant_map import Map  # noqa: PLC0415  starts coverage: only in the child
 
-    return int(pytest.main([*OPTIONS, name], plugins=[Map(kept, blob)]))
+    return int(pytest.main([*OPTIONS, name], plugins=[Map(kept, ids)]))
 
 
 class Joined:

@@ -52,10 +52,10 @@ def origin() -> dict[str, Any]:
     }
 
 
-def kept(name: str) -> dict[str, Any]:
+def kept(name: str, *, path: Path | None = None) -> dict[str, Any]:
     """What is kept of a benchmark; empty if nothing is."""
     try:
-        content: dict[str, Any] = json.loads(_path(name).read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads((path or _path(name)).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
     return content

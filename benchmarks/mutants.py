@@ -9,9 +9,10 @@ synthesis, disclosure or loop (`_mutators.py`), and the tests that run its lines
 `results/mutants.json` with the git trees of the six packages and of tests/; while these are as they
 were, `--json` prints the kept figures, and otherwise it renews them: a kill is kept while the
 mutated file, the file of the test that killed it and conftest.py are as they were, and where only
-one of them has changed the same test is tried first. Each survivor is listed with a reason out of
-`mutant_reasons.json`, by the mutant's id; those whose change nobody could see from outside are
-"equivalent".
+one of them has changed the same test is tried first. `--coverage` maps each test file
+anew, and tells how many of the lines and branches of `qis` the tests run. Each survivor is listed
+with a reason out of `mutant_reasons.json`, by the mutant's id; those whose change nobody could see
+from outside are "equivalent".
 """
 
 import argparse
@@ -41,16 +42,18 @@ HINT_S = 120.0
 class Measurement:
     """Tries mutants in several processes, each with its own copy of the checkout."""
 
-    def __init__(self, sources: dict[str, str], cache: Path, jobs: int) -> None:
+    def __init__(self, sources: dict[str, str], options: argparse.Namespace) -> None:
         # Before numpy is imported: each process has one core.
         os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
         from benchmarks import _mutant_runs  # noqa: PLC0415  needs pytest, the record does not
 
-        self._runs, self._sources, self._cache = _mutant_runs, sources, cache
-        cache.mkdir(parents=True, exist_ok=True)
+        self._runs, self._sources = _mutant_runs, sources
+        self._cache, self._as_mapped = options.map, options.as_mapped
+        self._covers = options.coverage
+        self._cache.mkdir(parents=True, exist_ok=True)
         self._folder = tempfile.TemporaryDirectory()
         self._pool = ProcessPoolExecutor(
-            jobs, mp_context=multiprocessing.get_context("fork"), initializer=self._begin
+            options.jobs, mp_context=multiprocessing.get_context("fork"), initializer=self._begin
         )
 
     def _begin(self) -> None:
@@ -86,11 +89,15 @@ class Measurement:
         if not left:
             return
         print(f"{len(left)} need the map of lines to tests", flush=True)
-        for _ in _done([self._pool.submit(_map, *each) for each in self._files()]):
-            pass
+        if not self._as_mapped:
+            self._map_all()
         for _, found in _done([self._pool.submit(_judge, mutant) for mutant in left]):
             if found is not None:
                 yield found
+
+    def _map_all(self) -> None:
+        for _ in _done([self._pool.submit(_map, *each) for each in self._files()]):
+            pass
 
     def _files(self) -> Iterable[tuple[str, Path]]:
         """Test files, and where the map of each is kept."""
@@ -101,7 +108,19 @@ class Measurement:
 
     def map_one(self, file: str, kept: Path) -> None:
         """See which test of a file runs which line."""
-        self._runs.mapped(self._copy, file, kept, records.blob(file))
+        ids = {"blob": records.blob(file)}
+        if self._covers:
+            ids["qis"] = records.tree_id(ROOT / "qis")
+        self._runs.mapped(self._copy, file, kept, ids)
+
+    def branch_coverage(self) -> float:
+        """Map what is not mapped of this very checkout; what ran of `qis`, in per cent."""
+        self._map_all()
+        from benchmarks._mutant_map import branch_coverage  # noqa: PLC0415  needs coverage
+
+        kept = (path for _, path in self._files() if path.exists())
+        parts = (json.loads(path.read_text(encoding="utf-8")) for path in kept)
+        return branch_coverage(ROOT, parts)
 
     def hint(self, mutant: Mutant, test: str) -> dict[str, Any] | None:
         """Try the test that killed it the last time; ``None`` if it does not any more."""
@@ -150,8 +169,11 @@ def renewed(former: dict[str, Any], options: argparse.Namespace) -> dict[str, An
     wanted = [m for m in chosen if not options.only or any(each in m.path for each in options.only)]
     known = {} if options.afresh else {each["id"]: each for each in former.get("mutants", [])}
     found = {m.id: known[m.id] for m in chosen if m.id in known and m not in wanted}
-    measurement = Measurement(sources, options.map, options.jobs)
+    measurement = Measurement(sources, options)
+    covered = None
     try:
+        if options.coverage:
+            covered = measurement.branch_coverage()
         for entry in measurement(wanted, known):
             found[entry["id"]] = entry
             print(f"{len(found)}/{len(chosen)} {records.line(entry)}", flush=True)
@@ -159,7 +181,7 @@ def renewed(former: dict[str, Any], options: argparse.Namespace) -> dict[str, An
                 _keep(chosen, found, options, trees, began_s)
     finally:
         measurement.close()
-    return _keep(chosen, found, options, trees, began_s)
+    return _keep(chosen, found, options, trees, began_s, branch_coverage=covered)
 
 
 def _keep(
@@ -168,6 +190,8 @@ def _keep(
     options: argparse.Namespace,
     trees: dict[str, str],
     began_s: float,
+    *,
+    branch_coverage: float | None = None,
 ) -> dict[str, Any]:
     if records.trees() != trees:
         msg = "qis/ or tests/ changed while this measured them: measure in a checkout at rest"
@@ -175,6 +199,8 @@ def _keep(
     entries = [found[mutant.id] for mutant in chosen if mutant.id in found]
     record = {"seed": SEED, "trees": trees, "mutants": records.with_reasons(entries)}
     record["is_complete"] = len(entries) == len(chosen) and not options.only
+    if branch_coverage is not None:
+        record["branch_coverage"] = branch_coverage
     record["seconds"] = round(time.monotonic() - began_s)
     _results.keep("mutants", record, path=options.out)
     return record
@@ -193,9 +219,11 @@ def main() -> None:
     parser.add_argument("--partial", action="store_true", help="keep what is known after each")
     default = Path(tempfile.gettempdir(), "qis-mutants-map")
     parser.add_argument("--map", type=Path, default=default, help="folder of the map, kept")
-    parser.add_argument("--out", type=Path, help="write the record here instead")
+    parser.add_argument("--as-mapped", action="store_true", help="map no further test files")
+    parser.add_argument("--coverage", action="store_true", help="branch coverage, on the way")
+    parser.add_argument("--out", type=Path, help="the record, elsewhere")
     options = parser.parse_args()
-    former = _results.kept("mutants")
+    former = _results.kept("mutants", path=options.out)
     is_current = former.get("trees") == records.trees() and former.get("is_complete", False)
     if options.check_record or (is_current and not (options.renew or options.afresh)):
         for each in former.get("mutants", []):

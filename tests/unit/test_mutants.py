@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -121,13 +122,14 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from benchmarks import _mutant_runs as runs
+from benchmarks._mutant_map import branch_coverage
 from benchmarks._mutators import mutants
 root, folder = Path(sys.argv[1]), Path(sys.argv[2])
 source = (root / "qis/packet/a.py").read_text()
 copy = runs.Copy(root, folder)
-runs.mapped(copy, "tests/test_a.py", folder.with_suffix(".map"), "1")
+runs.mapped(copy, "tests/test_a.py", folder.with_suffix(".map"), {"blob": "1"})
 content = json.loads(folder.with_suffix(".map").read_text())
-print(json.dumps([content["tests"], len(content["seconds"])]))
+print(json.dumps([content["tests"], len(content["seconds"]), branch_coverage(root, [content])]))
 content["tests"].insert(0, "tests/test_a.py::test_red")  # fails in any case
 content["seconds"].insert(0, 0.01)
 for by_line in content["lines"].values():
@@ -159,7 +161,8 @@ def test_mutants_are_killed_hang_survive_or_are_not_reached(tmp_path):
     first, *rest = [json.loads(line) for line in done.stdout.splitlines() if line[0] == "["]
     found = {tuple(entry[:2]): entry[2:] for entry in rest}
     test_f, test_other = "tests/test_a.py::test_f", "tests/test_a.py::test_other"
-    assert first == [[test_f, test_other], 2]
+    # 7 statements and 2 branches; `return x + 1` is not run.
+    assert first == [[test_f, test_other], 2, 88.9]
     assert found["2", "3"] == ["killed", test_f]  # of the module's head
     assert found["x -= 1", "pass"] == ["timeout", test_f]
     assert found["x > LIMIT", "(x >= LIMIT)"] == ["killed", test_f]
@@ -204,6 +207,8 @@ def test_the_record_is_complete_and_its_figures_are_those_of_its_mutants():
         pytest.skip("no record is kept yet")
     told = records.figures(record)
     assert told["mutants"] >= 300
+    floor = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert record["branch_coverage"] >= floor["tool"]["coverage"]["report"]["fail_under"]
     assert told["survivors_without_reason"] == sum(
         each.get("reason") == "" for each in record["mutants"]
     )
