@@ -23,12 +23,13 @@ from qis.about import Interest
 from qis.channel.sealing import OVERHEAD, Seal
 from qis.errors import InputError, MissingExtraError, StorageError, TransportError
 from qis.evidence.roster import Roster
-from qis.health import Condition, Health, HealthState
+from qis.health import Condition, HealthState
 from qis.identity import Identity
 from qis.overlay.lru_cache import LruCache
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id
 from qis.transport._held import KNOWN_LIMIT
-from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport._stateful import StatefulTransport
+from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
 from qis.transport.carried import LARGEST, decode_carried, encode_carried
 from qis.transport.reception import Reception, Verdict
 from qis.transport.site_clocks import SiteClocks
@@ -43,7 +44,7 @@ _NAME: Final = re.compile(r"([0-9a-f]{64})\.qis")
 _DAY: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
-class CloudTransport(Transport):
+class CloudTransport(StatefulTransport):
     """A node whose network is a bucket or a folder on an SFTP server. Open it with ``async with``.
 
     Parameters
@@ -118,11 +119,6 @@ class CloudTransport(Transport):
         """Objects whose content was read since the transport was made."""
 
     @property
-    def is_open(self) -> bool:
-        """True while the store is in use."""
-        return self._is_open
-
-    @property
     def is_durable(self) -> bool:
         """True if what was read is remembered in a file."""
         return self._seen is not None
@@ -131,21 +127,6 @@ class CloudTransport(Transport):
     def shows_everything(self) -> bool:
         """True: whoever reads the store reads all of it."""
         return True
-
-    @property
-    def site_clocks(self) -> SiteClocks:
-        """What packets have shown of other sites' clocks."""
-        return self._clocks
-
-    @property
-    def statistics(self) -> Statistics:
-        """Counters since the transport was made."""
-        return self._statistics
-
-    @property
-    def health(self) -> Health:
-        """Whether the store can be read and written."""
-        return self._condition.health
 
     async def __aenter__(self) -> Self:
         if not self._is_open:

@@ -26,16 +26,17 @@ from qis._paths import folder_path
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.health import Condition, Health, HealthState
+from qis.health import Condition, HealthState
 from qis.identity import Identity
 from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
 from qis.transport._folder_watch import FolderMark, FolderState, FolderWatch
 from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
+from qis.transport._stateful import StatefulTransport
 from qis.transport._tidying import tidy
-from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
 from qis.transport.carried import LARGEST, decode_carried, encode_carried
 from qis.transport.reception import Reception, Verdict
-from qis.transport.site_clocks import SiteClocks, span
+from qis.transport.site_clocks import span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
 _TURN: Final = 256
@@ -55,7 +56,7 @@ class _Early(NamedTuple):
     """Unix seconds from which on it is admitted."""
 
 
-class DirectoryTransport(Transport):
+class DirectoryTransport(StatefulTransport):
     """A node whose network is a folder. Open it with ``async with``.
 
     The folder holds files ``<id>.qis``: the packet's 512 bytes and its routing keys, 8 bytes each.
@@ -119,6 +120,7 @@ class DirectoryTransport(Transport):
         self._reception = Reception(
             roster or Roster.open(), self._statistics, notices=self.notices, clock=self._clock
         )
+        self._clocks = self._reception.clocks
         pauses_s = (poll_s, max(poll_s, LAST_PAUSE_S))
         self._backoff = Backoff(*pauses_s)
         self._seen: dict[str, _Mark] = {}
@@ -131,24 +133,9 @@ class DirectoryTransport(Transport):
         self._condition = self._closed()
 
     @property
-    def is_open(self) -> bool:
-        """True while the folder is in use."""
-        return self._is_open
-
-    @property
-    def site_clocks(self) -> SiteClocks:
-        """What packets have shown of other sites' clocks, those from the future included."""
-        return self._reception.clocks
-
-    @property
     def shows_everything(self) -> bool:
         """True: whoever reads the folder reads all of it."""
         return True
-
-    @property
-    def statistics(self) -> Statistics:
-        """Counters since the transport was opened."""
-        return self._statistics
 
     async def __aenter__(self) -> Self:
         if not self._is_open:
@@ -212,11 +199,6 @@ class DirectoryTransport(Transport):
         if is_there:
             return Holding(is_held=True)
         return Holding(is_held=False, reason=f"{name} is not in {self.path}")
-
-    @property
-    def health(self) -> Health:
-        """The state of the folder: can it be read and written; see docs/operating.md."""
-        return self._condition.health
 
     @checked
     @asynccontextmanager

@@ -16,15 +16,15 @@ from qis._guard import Guard
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.health import Condition, Health, HealthState
+from qis.health import Condition, HealthState
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.packet import Packet
 from qis.transport._carriers import Carrier, Direct, Overlaid
+from qis.transport._stateful import StatefulTransport
 from qis.transport._virtual_time import VirtualTime
-from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
 from qis.transport.reception import Reception
-from qis.transport.site_clocks import SiteClocks
 
 _PORT = 4_000
 
@@ -209,7 +209,7 @@ class MemoryNetwork:
         )
 
 
-class MemoryTransport(Transport):
+class MemoryTransport(StatefulTransport):
     """A node on a `MemoryNetwork`.
 
     Parameters
@@ -240,6 +240,7 @@ class MemoryTransport(Transport):
         roster = Roster.open() if roster is None else roster
         clock = Clock(lambda: network.now, lambda: network.now)
         self._reception = Reception(roster, self._statistics, notices=self.notices, clock=clock)
+        self._clocks = self._reception.clocks
         guard = Guard(self.notices)
         self._is_open = True
         self._condition = Condition(self.notices, now=network.now)
@@ -248,24 +249,9 @@ class MemoryTransport(Transport):
         )
 
     @property
-    def is_open(self) -> bool:
-        """True until `aclose` is called."""
-        return self._is_open
-
-    @property
     def leaves_machine(self) -> bool:
         """False: nothing leaves the process."""
         return False
-
-    @property
-    def site_clocks(self) -> SiteClocks:
-        """What packets have shown of other sites' clocks."""
-        return self._reception.clocks
-
-    @property
-    def statistics(self) -> Statistics:
-        """Counters since the transport was opened."""
-        return self._statistics
 
     @checked
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
@@ -315,11 +301,6 @@ class MemoryTransport(Transport):
         it for later subscribers.
         """
         return self._carrier.holding(packet_id)
-
-    @property
-    def health(self) -> Health:
-        """The node's state: open or closed and, with the overlay, its connection to others."""
-        return self._condition.health
 
     @checked
     def believe(self, roster: Roster) -> None:

@@ -13,12 +13,13 @@ from qis.about import Interest
 from qis.channel.sealing import Seal
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.health import Condition, Health, HealthState
+from qis.health import Condition, HealthState
 from qis.identity import Identity
 from qis.overlay.lru_cache import LruCache
 from qis.packet import CLOCK_TOLERANCE_S, Packet
 from qis.transport._held import KNOWN_LIMIT
-from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
+from qis.transport._stateful import StatefulTransport
+from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
 from qis.transport.carried import encode_carried
 from qis.transport.nats.connection import (
     Connection,
@@ -38,7 +39,7 @@ STREAM_LOOK_S: Final = 600.0
 """Seconds between two looks at how the operator has set the stream up."""
 
 
-class NATSTransport(Transport):
+class NATSTransport(StatefulTransport):
     """A node whose network is a stream of a NATS server. Open it with ``async with``.
 
     Everything goes out through one connection of this site's own making; no port has to be open.
@@ -137,34 +138,14 @@ class NATSTransport(Transport):
         self._looking: asyncio.Task[None] | None = None
 
     @property
-    def is_open(self) -> bool:
-        """True from opening to closing, also while there is no connection."""
-        return self._is_open
-
-    @property
     def is_durable(self) -> bool:
         """True: the server keeps for each name where it ended."""
         return True
 
     @property
-    def site_clocks(self) -> SiteClocks:
-        """What packets have shown of other sites' clocks."""
-        return self._clocks
-
-    @property
     def shows_everything(self) -> bool:
         """True, unless it reads by study only."""
         return not self._by_study
-
-    @property
-    def statistics(self) -> Statistics:
-        """Counters since the transport was made."""
-        return self._statistics
-
-    @property
-    def health(self) -> Health:
-        """Whether there is a connection, and what the server refuses; see docs/operating.md."""
-        return self._condition.health
 
     async def __aenter__(self) -> Self:
         if not self._is_open:
