@@ -427,9 +427,9 @@ _UNDERSTATED = 1.5
 
 def _marks(pooled: Likelihood, read: Sequence[float], standard_error: float) -> tuple[Mark, ...]:
     """What to say of a common effect whose curves were read at these values."""
-    if pooled.curves is None:
-        return ()
     theta = np.array(sorted(value for value in read if math.isfinite(value)))
+    if pooled.curves is None or not theta.size:  # nothing was read where there is no limit at all
+        return ()
     doubt = float(pooled.curves.slope_bound(theta).sum(axis=0).max())
     return _of_doubts(doubt, _lost(pooled.curves, theta, 0.0), standard_error)
 

@@ -6,7 +6,7 @@ import math
 from statistics import NormalDist
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from qis import _canonical
 from qis.disclosure.privacy import profile_of_noisy_cells
@@ -156,8 +156,9 @@ def test_a_slow_fall_is_followed_to_its_end_and_has_no_limit_where_that_means_no
 
 @given(
     st.tuples(*[st.integers(-15, 60)] * 4),
-    st.sampled_from([0.1, 0.5, 2.0]),
+    st.sampled_from([0.5, 2.0]),  # with 0.1 a table takes seconds
 )
+@example((0, 0, 0, 1), 0.1)  # endless on one side, and too level for a limit on the other
 @settings(max_examples=8, deadline=None)
 def test_noisy_tables_have_a_limit_that_means_something_or_none(cells, epsilon):
     noisy = profile_of_noisy_cells(cells, epsilon=epsilon, question="q")
