@@ -2,10 +2,11 @@
 
 ``python benchmarks/fingerprint_leakage.py --data DIR [--cases 12] [--json]``, data as for
 fingerprint_quality.py. The attacker knows the ontology and the scheme's parameters, not the secret.
-A term sketch is decoded. Bits of vectors (SimHash) and of sets (MinHash) are attacked greedily: the
-term whose addition makes the attacker's own fingerprint agree most with the stolen one is added,
-until none helps. Printed are the share of the patient's most specific terms that are found, and of
-those found that are right; and the same where an ancestor or descendant counts as found.
+First, who knows some patients (own cases) reads the others: see `_known_patients`. Then a sketch
+of terms is decoded. Bits of vectors (SimHash) and of sets (MinHash) are attacked greedily: the term
+whose addition makes the attacker's own fingerprint agree most with the stolen one is added, until
+none helps. Printed are the share of the patient's most specific terms that are found, and of those
+found that are right; and the same where an ancestor or descendant counts as found.
 """
 
 import argparse
@@ -15,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _known_patients import known_figures
 from fingerprint_quality import Cases
 
-from qis.fingerprint import Fingerprint, Ontology, SetScheme, TermScheme, VectorScheme
+from qis.fingerprint import Fingerprint, Ontology, Scheme, SetScheme, TermScheme, VectorScheme
 
 SECRET = bytes(range(32))
 MOST_STEPS = 16
@@ -71,9 +73,8 @@ def vectors_of(ontology: Ontology, sets: Iterable[Terms]) -> Any:
     return rows
 
 
-def figures(folder: Path, count: int) -> dict[str, dict[str, float]]:
+def figures(cases: Cases, count: int) -> dict[str, dict[str, float]]:
     """Recall and precision of each attack."""
-    cases = Cases(folder, None)
     ontology = cases.ontology
     several = [terms for terms in cases.terms if 5 <= len(ontology.most_specific(terms)) <= 15]
     patients = several[:: max(len(several) // count, 1)][:count]
@@ -82,20 +83,26 @@ def figures(folder: Path, count: int) -> dict[str, dict[str, float]]:
         theirs = TermScheme(ontology, secret=secret)
         ours = TermScheme(ontology)
         found[f"terms, {name}"] = [
-            frozenset(ours.terms_of(Fingerprint(theirs.fingerprint(p).sketch, ours.id)))
-            for p in patients
+            frozenset(ours.terms_of(Fingerprint(_carried(theirs, f).sketch, ours.id)))
+            for f in theirs.fingerprints(patients)
         ]
         vectors = VectorScheme(len(ontology), secret=secret)
         attack = Attack(ontology, _guessing_vectors(ontology))
         found[f"vectors, {name}"] = [
-            attack.recover(vectors.fingerprints(vectors_of(ontology, [p]))[0]) for p in patients
+            attack.recover(_carried(vectors, f))
+            for f in vectors.fingerprints(vectors_of(ontology, patients))
         ]
         sets = SetScheme(secret=secret)
         attack = Attack(ontology, _guessing_sets(ontology))
         found[f"sets, {name}"] = [
-            attack.recover(sets.fingerprint(ontology.closure(p))) for p in patients
+            attack.recover(_carried(sets, sets.fingerprint(ontology.closure(p)))) for p in patients
         ]
     return {name: _scored(ontology, patients, guesses) for name, guesses in found.items()}
+
+
+def _carried(scheme: Scheme[Any], fingerprint: Fingerprint) -> Fingerprint:
+    """The fingerprint as a packet carries it."""
+    return scheme.seal(fingerprint, bytes(32), 2**32)
 
 
 def _guessing_vectors(ontology: Ontology) -> Callable[[list[Terms]], Sequence[Fingerprint]]:
@@ -138,10 +145,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=12)
     options = parser.parse_args()
-    results = figures(options.data, options.cases)
+    cases = Cases(options.data, None)
+    known = known_figures(cases.ontology, cases.terms)
     if options.json:
-        print(json.dumps(results))
+        found = figures(cases, options.cases)
+        flat = {
+            f"{name.replace(', ', '_').replace(' ', '_')}_{key}": value
+            for name, scores in found.items()
+            for key, value in scores.items()
+        }
+        print(json.dumps({**known, **flat}))
         return
+    for name, share in known.items():
+        print(f"{name:40}{share:.3f}")
+    results = figures(cases, options.cases)
     for name, scores in results.items():
         numbers = "  ".join(f"{key} {value:.2f}" for key, value in scores.items())
         print(f"{name:28}{numbers}")

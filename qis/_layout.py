@@ -46,8 +46,8 @@ BETWEEN: Final = (
 
 FRAME: Final = struct.Struct("10s32x7s4x2s4x5s1x3s32x2s8x1s1x2s8x1s323x2s64x")
 """Unpacks the constant bytes of a packet, and nothing else, in one call."""
-FIELDS: Final = struct.Struct(">49xI2xI5xB3x32s2x8s1xB2xQ390x")
-"""Unpacks expiry, issue, entries, sketch, scheme id, kind and sequence in one call."""
+FIELDS: Final = struct.Struct(">49xI2xI5xB46xB2xQ390x")
+"""Unpacks expiry, issue, entries, kind and sequence in one call."""
 FRAME_CONTENT: Final = tuple(constant for _, constant in BETWEEN)
 
 TIMES: Final = struct.Struct(">49xI2xI453x")

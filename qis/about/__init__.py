@@ -9,6 +9,7 @@ from qis.about.fingerprint import (
     Fingerprint,
     OfScheme,
     bit_agreement,
+    carried_fingerprint,
     require_same_scheme,
 )
 from qis.about.interest import Interest
@@ -32,6 +33,7 @@ __all__ = [
     "OfScheme",
     "bit_agreement",
     "canonical_routing_keys",
+    "carried_fingerprint",
     "checked_commitment",
     "differing_fields",
     "require_same_scheme",

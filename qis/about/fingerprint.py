@@ -27,6 +27,12 @@ class Fingerprint:
     made_by
         What the scheme is, in words, if the fingerprint was made here: told by the error that two
         schemes differ. Stays here, too.
+    is_open
+        True if it was made with a secret and is not sealed: it must not leave as it is, and
+        `Packet.sign` refuses it without ``seal=``.
+    carried_by
+        Issuer's key (32 bytes) and sequence of the packet that it was read from. If its scheme has
+        a secret, its sketch is sealed by these: `scheme.open` reads it.
 
     Raises
     ------
@@ -46,6 +52,8 @@ class Fingerprint:
     scheme_id: bytes
     warnings: tuple[str, ...] = field(default=(), compare=False, kw_only=True)
     made_by: str = field(default="", compare=False, kw_only=True)
+    is_open: bool = field(default=False, compare=False, kw_only=True)
+    carried_by: tuple[bytes, int] | None = field(default=None, compare=False, kw_only=True)
 
     def __post_init__(self) -> None:
         if type(self.made_by) is not str:
@@ -62,6 +70,23 @@ class Fingerprint:
 
     def __repr__(self) -> str:
         return f"Fingerprint(sketch={self.sketch.hex()!r}, scheme_id={self.scheme_id.hex()!r})"
+
+
+_setters = [
+    Fingerprint.__dict__[name].__set__
+    for name in ("sketch", "scheme_id", "carried_by", "warnings", "made_by", "is_open")
+]
+
+
+def carried_fingerprint(
+    sketch: bytes, scheme_id: bytes, issuer: bytes, sequence: int
+) -> Fingerprint:
+    """The fingerprint of a packet whose bytes were verified, so that nothing is checked again."""
+    made = object.__new__(Fingerprint)
+    values = (sketch, scheme_id, (issuer, sequence), (), "", False)
+    for setter, value in zip(_setters, values, strict=True):
+        setter(made, value)
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +122,16 @@ def bit_agreement(a: Fingerprint, b: Fingerprint) -> float:
     ------
     SchemeMismatchError
         If the two are of different schemes.
+    InputError
+        If one is open and the other as it stands in a packet, which is sealed.
 
     """
     require_same_scheme(a, b)
+    if any(one.is_open and other.carried_by is not None for one, other in ((a, b), (b, a))):
+        raise InputError(
+            "a sealed sketch is noise to whoever does not open it: scheme.open(packet)",
+            field="fingerprint",
+        )
     differing = (
         int.from_bytes(a.sketch, "little") ^ int.from_bytes(b.sketch, "little")
     ).bit_count()

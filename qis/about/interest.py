@@ -14,6 +14,7 @@ from qis.about.fingerprint import (
 )
 from qis.about.nearness import Near
 from qis.about.routing_keys import ROUTING_KEY_SIZE, canonical_routing_keys
+from qis.errors import InputError
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Interest:
     ------
     InputError
         If a key or study id is not 8 bytes, there are too many, or `min_similarity` is not in
-        [0, 1].
+        [0, 1]; or the fingerprint was made with a secret, and its sketch is to be shared or
+        `relevance` is missing.
 
     Examples
     --------
@@ -79,6 +81,13 @@ class Interest:
         object.__setattr__(self, "min_similarity", similarity)
         if self.relevance is not None:
             callable_(self.relevance, "relevance", "a fingerprint's relevance in [0, 1]")
+        if self.fingerprint.is_open and (self.share_sketch or self.relevance is None):
+            raise InputError(
+                "sketches made with a secret are sealed in packets: other nodes cannot compare "
+                "them, and would learn this one; take scheme.interest(features) without "
+                "share_sketch",
+                field="share_sketch" if self.share_sketch else "relevance",
+            )
 
     @property
     def all_keys(self) -> tuple[bytes, ...]:

@@ -2,7 +2,7 @@
 
 from qis.about import Fingerprint, Interest
 from qis.fingerprint.index import FingerprintIndex, Neighbour
-from qis.fingerprint.levels import Everything, LoadBudget
+from qis.fingerprint.levels import Everything, Level, LoadBudget
 from qis.fingerprint.ontology import Ontology, Resolution
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.sets import SetScheme
@@ -15,6 +15,7 @@ __all__ = [
     "Fingerprint",
     "FingerprintIndex",
     "Interest",
+    "Level",
     "LoadBudget",
     "Neighbour",
     "Ontology",

@@ -22,6 +22,8 @@ _set_sketch = Fingerprint.__dict__["sketch"].__set__
 _set_scheme_id = Fingerprint.__dict__["scheme_id"].__set__
 _set_warnings = Fingerprint.__dict__["warnings"].__set__
 _set_made_by = Fingerprint.__dict__["made_by"].__set__
+_set_is_open = Fingerprint.__dict__["is_open"].__set__
+_set_carried_by = Fingerprint.__dict__["carried_by"].__set__
 
 
 class FieldScheme(Scheme[Features]):
@@ -43,7 +45,7 @@ class FieldScheme(Scheme[Features]):
             If one of them is of another scheme.
 
         """
-        self._require_own(a, b)
+        self.require_own(a, b)
         one, other = (int.from_bytes(each.sketch, "big") for each in (a, b))
         differing = differing_fields(one, other, self.field_bits)
         return self.similarities[SKETCH_BITS // self.field_bits - differing]
@@ -97,7 +99,7 @@ class _Relevance:
         self._own = own
 
     def __call__(self, fingerprint: Fingerprint) -> float:
-        return self._scheme.similarity(self._own, fingerprint)
+        return self._scheme.similarity(self._own, self._scheme.open(fingerprint))
 
     def near(self, min_similarity: float) -> Near | None:
         """The sketches that are as similar as that; `None` if all are."""
@@ -108,12 +110,16 @@ class _Relevance:
         return Near(self._own.scheme_id, self._own.sketch, field_bits, reaching - 1)
 
 
-def fingerprints_of(sketches: bytes, scheme_id: bytes, made_by: str) -> list[Fingerprint]:
+def fingerprints_of(
+    sketches: bytes, scheme_id: bytes, made_by: str, *, is_open: bool
+) -> list[Fingerprint]:
     """Fingerprints of sketches that lie one after the other, some three times as fast as singly."""
     if len(sketches) <= SKETCH_SIZE:
-        return [Fingerprint(sketches, scheme_id, made_by=made_by)] if sketches else []
+        if not sketches:
+            return []
+        return [Fingerprint(sketches, scheme_id, made_by=made_by, is_open=is_open)]
     # Its checks hold for the others.
-    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id, made_by=made_by)]
+    made = [Fingerprint(sketches[:SKETCH_SIZE], scheme_id, made_by=made_by, is_open=is_open)]
     count = len(sketches) // SKETCH_SIZE
     # Straight to the slots: `Fingerprint`'s checks cost more than a matrix product per sketch.
     made += map(object.__new__, repeat(Fingerprint, count - 1))
@@ -123,6 +129,8 @@ def fingerprints_of(sketches: bytes, scheme_id: bytes, made_by: str) -> list[Fin
         _set_scheme_id(fingerprint, scheme_id)
         _set_warnings(fingerprint, ())
         _set_made_by(fingerprint, made_by)
+        _set_is_open(fingerprint, is_open)
+        _set_carried_by(fingerprint, None)
     return made
 
 

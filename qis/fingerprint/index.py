@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from qis._gate import checked
 from qis._paths import file_path, opening
-from qis.about import SKETCH_SIZE, Fingerprint, OfScheme, require_same_scheme
+from qis.about import SKETCH_SIZE, Fingerprint, OfScheme
 from qis.errors import InputError
 from qis.fingerprint import _index_file
 from qis.fingerprint._bit_index import BitIndex
@@ -67,6 +67,7 @@ class FingerprintIndex:
     @checked
     def __init__(self, scheme: Scheme[Any]) -> None:
         self._scheme = OfScheme(scheme.id, scheme.description)
+        self._require_own = scheme.require_own
         self._rows = _rows(scheme)
         self._positions = np.empty(0, np.int64)
         self._next = 0
@@ -90,11 +91,12 @@ class FingerprintIndex:
         ------
         SchemeMismatchError
             If one is of another scheme; then none is added.
+        InputError
+            If one is sealed, as in a packet: `Scheme.open` reads it. Then none is added.
 
         """
         added = list(fingerprints)
-        for fingerprint in added:
-            require_same_scheme(self._scheme, fingerprint)
+        self._require_own(*added)
         joined = b"".join([fingerprint.sketch for fingerprint in added])
         self._rows.extend(np.frombuffer(joined, np.uint8).reshape(-1, SKETCH_SIZE))
         positions = range(self._next, self._next + len(added))
@@ -136,7 +138,7 @@ class FingerprintIndex:
             If k is not a whole number from 1 on.
 
         """
-        require_same_scheme(self._scheme, fingerprint)
+        self._require_own(fingerprint)
         if type(k) is not int or k < 1:
             raise InputError(
                 f"k is {k!r:.60}; it is a whole number from 1 on", field="k", actual=k, limit=1
@@ -155,7 +157,7 @@ class FingerprintIndex:
             If `min_similarity` is not in [0, 1].
 
         """
-        require_same_scheme(self._scheme, fingerprint)
+        self._require_own(fingerprint)
         if not 0.0 <= min_similarity <= 1.0:
             raise InputError(
                 f"min_similarity is {min_similarity!r}; it lies in [0, 1]",

@@ -7,7 +7,7 @@ change between versions.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 from blake3 import blake3
 
@@ -17,6 +17,7 @@ from qis._given import instance
 from qis.about import (
     ROUTING_KEY_SIZE,
     SCHEME_ID_SIZE,
+    SKETCH_SIZE,
     Fingerprint,
     Interest,
     OfScheme,
@@ -26,6 +27,14 @@ from qis.errors import InputError
 
 SECRET_SIZE = 32
 Features = TypeVar("Features")
+
+
+class Carrier(Protocol):
+    """What has a fingerprint, such as a packet."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """As it travels: sealed, if its scheme has a secret."""
 
 
 class Scheme(ABC, Generic[Features]):
@@ -38,8 +47,9 @@ class Scheme(ABC, Generic[Features]):
     description
         In words, for errors; default: the parameters.
     secret
-        32 bytes shared by a consortium. Without it sketches and routing keys are meaningless to
-        others; with none, whoever knows the parameters can test guesses of the features.
+        32 bytes shared by a consortium. With one, sketches are sealed in packets, so that they say
+        nothing to others, and routing keys say only which of them are equal; with none, whoever
+        knows the parameters can test guesses of the features.
 
     """
 
@@ -57,7 +67,9 @@ class Scheme(ABC, Generic[Features]):
             )
         self._context = encode(parameters)
         self._secret = secret
-        self._id = self._derive(b"id", SCHEME_ID_SIZE)
+        # Named otherwise than where a secret did not seal, so that the two never compare noise.
+        self._id = self._derive(b"id" if secret is None else b"sealed id", SCHEME_ID_SIZE)
+        self._seal_key = self._derive(b"seal", SECRET_SIZE)
         what = description or ", ".join(map(str, parameters))
         self._what = f"{what}, {'without a' if secret is None else 'with a'} secret"
 
@@ -78,6 +90,71 @@ class Scheme(ABC, Generic[Features]):
     def is_keyed(self) -> bool:
         """True if the scheme has a secret."""
         return self._secret is not None
+
+    @checked
+    def seal(self, fingerprint: Fingerprint, issuer: bytes, sequence: int) -> Fingerprint:
+        """The fingerprint as a packet carries it: without the secret, no bit of it can be told.
+
+        Added is a keystream that follows from secret, issuer and sequence, which no two packets
+        share; so equal sketches look unlike. There is no check inside: the scheme's id covers the
+        secret, and the packet's signature the bytes. Without a secret nothing is changed.
+        Usually given to `Packet.sign`, as ``seal=scheme.seal``.
+
+        Parameters
+        ----------
+        fingerprint
+            An open one.
+        issuer
+            The issuer's public key, 32 bytes.
+        sequence
+            The packet's; used for no other packet of the issuer.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If it is of another scheme.
+        InputError
+            If it is sealed already.
+
+        """
+        self.require_own(fingerprint)
+        if self._secret is None:
+            return fingerprint
+        return Fingerprint(
+            self._streamed(fingerprint.sketch, issuer, sequence),
+            self._id,
+            made_by=self._what,
+            carried_by=(issuer, sequence),
+        )
+
+    @checked
+    def open(self, packet: Carrier | Fingerprint) -> Fingerprint:
+        """The fingerprint of a packet, to be compared; the inverse of `seal`.
+
+        Parameters
+        ----------
+        packet
+            A packet, or its fingerprint. Without a secret, or if it is open, nothing is changed.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If it is of another scheme.
+
+        """
+        found = getattr(packet, "fingerprint", packet)
+        instance(found, "packet", Fingerprint, "a packet, or its fingerprint")
+        require_same_scheme(OfScheme(self._id, self._what), found)
+        if self._secret is None or found.carried_by is None:
+            return found
+        sketch = self._streamed(found.sketch, *found.carried_by)
+        return Fingerprint(sketch, self._id, made_by=self._what, is_open=True)
+
+    def _streamed(self, sketch: bytes, issuer: bytes, sequence: int) -> bytes:
+        message = issuer + sequence.to_bytes(8, "big")
+        stream = blake3(message, key=self._seal_key).digest(SKETCH_SIZE)
+        mixed = int.from_bytes(sketch, "big") ^ int.from_bytes(stream, "big")
+        return mixed.to_bytes(SKETCH_SIZE, "big")
 
     @abstractmethod
     def fingerprints(self, batch: Any) -> list[Fingerprint]:
@@ -143,12 +220,13 @@ class Scheme(ABC, Generic[Features]):
             Ids of studies of which everything is wanted.
         share_sketch
             True: the sketch is registered at other nodes beside the routing keys, so that they send
-            only what is similar. Default: true for vectors and sets, false for terms.
+            only what is similar. Default: true for vectors and sets without a secret. With one it
+            is refused, since those nodes would learn the sketch, and see only sealed ones.
 
         Raises
         ------
         InputError
-            If both are given, or one is out of (0, 1].
+            If both are given, one is out of (0, 1], or a sketch made with a secret is to be shared.
 
         """
         if min_similarity is not None and top_fraction is not None:
@@ -160,19 +238,27 @@ class Scheme(ABC, Generic[Features]):
             self.routing_keys(features),
             self.default_min_similarity if min_similarity is None else min_similarity,
             tuple(studies),
-            share_sketch=self.shares_sketch if share_sketch is None else share_sketch,
+            share_sketch=(
+                self.shares_sketch and not self.is_keyed if share_sketch is None else share_sketch
+            ),
             relevance=self._relevance_to(features),
         )
 
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
         """Return `relevance` for fixed features as a function, so that schemes can precompute."""
-        return lambda fingerprint: self.relevance(features, fingerprint)
+        return lambda fingerprint: self.relevance(features, self.open(fingerprint))
 
-    def _require_own(self, *fingerprints: Fingerprint) -> None:
+    def require_own(self, *fingerprints: Fingerprint) -> None:
+        """Refuse fingerprints of another scheme, and sealed ones, which would read as noise."""
         own = OfScheme(self._id, self._what)
         for fingerprint in fingerprints:
             instance(fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
             require_same_scheme(own, fingerprint)
+            if self._secret is not None and fingerprint.carried_by is not None:
+                raise InputError(
+                    "the fingerprint of a packet is sealed: scheme.open(packet) reads it",
+                    field="fingerprint",
+                )
 
     def _derive(self, purpose: bytes, size: int) -> bytes:
         """Derive `size` bytes from parameters and purpose (BLAKE3, keyed with any secret)."""

@@ -111,7 +111,12 @@ class SetScheme(FieldScheme[Iterable[str]]):
         """
         sets = several(batch, "batch", "sets of strings")
         return [
-            Fingerprint(_sketch(self._samples(features)), self._id, made_by=self._what)
+            Fingerprint(
+                _sketch(self._samples(features)),
+                self._id,
+                made_by=self._what,
+                is_open=self.is_keyed,
+            )
             for features in sets
         ]
 

@@ -1,10 +1,10 @@
 """Fingerprints of sets of ontology terms: what a patient has, or a cohort is about.
 
-The sketch holds terms as codes that no release changes, so that whoever knows the vocabulary (and
-the secret, if there is one) compares on the scale of the own release. The similarity is a cosine
-over all terms and their ancestors in which a term weighs √(IC · ΔIC), its information times what it
-adds to its parents': a chain of ancestors that hardly differ then counts once, not once for each of
-them.
+The sketch holds terms as codes that no release changes, so that whoever knows the vocabulary
+compares on the scale of the own release; a secret seals it, and changes no code. The similarity is
+a cosine over all terms and their ancestors in which a term weighs √(IC · ΔIC), its information
+times what it adds to its parents': a chain of ancestors that hardly differ then counts once, not
+once for each of them.
 """
 
 from bisect import bisect_left, bisect_right
@@ -39,7 +39,8 @@ _CACHED: Final = 4_096
 class TermScheme(Scheme[Terms]):
     """Fingerprints of sets of terms.
 
-    Without a secret a sketch *is* its terms, to whoever knows the vocabulary. Sites compare
+    A sketch *is* its terms, to whoever knows the vocabulary; with a secret, packets carry it
+    sealed. Sites compare
     whatever release each of them has: a sketch holds ids, and information content is the reader's.
 
     Parameters
@@ -96,7 +97,7 @@ class TermScheme(Scheme[Terms]):
             self._note(codes.code(term), term, term)
         for old, new in sorted(ontology.replacements.items()):
             code = codes.code(old)
-            if code is not None and self._hidden(code) not in self._term:
+            if code is not None and code not in self._term:
                 self._note(code, old, new)
         self._order = {term: blake3(term.encode()).digest(8) for term in self._code}
         steps = {term: ontology.steps(term) for term in ontology.terms if ontology.is_used(term)}
@@ -107,38 +108,8 @@ class TermScheme(Scheme[Terms]):
 
     def _note(self, code: int | None, given: str, term: str) -> None:
         if code is not None:
-            hidden = self._hidden(code)
-            self._code[given] = hidden
-            self._term[hidden] = term
-
-    def _hidden(self, code: int) -> int:
-        """The code as it stands in a sketch: permuted by the secret, if there is one.
-
-        Four rounds of a Feistel network over the width of a code; 0 means no term, so the one code
-        that becomes 0 goes where 0 went.
-        """
-        if self._secret is None:
-            return code
-        found = self._permuted(code)
-        return found or self._permuted(0)
-
-    def _permuted(self, code: int) -> int:
-        half = self._bits // 2
-        mask = (1 << half) - 1
-        left, right = code >> half, code & mask
-        for keyed in self._rounds:
-            left, right = right, left ^ keyed[right]
-        return left << half | right
-
-    @cached_property
-    def _rounds(self) -> list[list[int]]:
-        half = self._bits // 2
-        values = 1 << half
-        drawn = self._derive(b"codes", 4 * 2 * values)
-        numbers = [
-            int.from_bytes(drawn[at : at + 2], "big") % values for at in range(0, len(drawn), 2)
-        ]
-        return [numbers[at : at + values] for at in range(0, len(numbers), values)]
+            self._code[given] = code
+            self._term[code] = term
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_squares_of"}
@@ -212,6 +183,7 @@ class TermScheme(Scheme[Terms]):
             self.id,
             warnings=(*found.warnings, *warnings),
             made_by=self._what,
+            is_open=self.is_keyed,
         )
 
     def fingerprints(self, batch: Iterable[Terms]) -> list[Fingerprint]:
@@ -292,15 +264,16 @@ class TermScheme(Scheme[Terms]):
             If the fingerprint is of another scheme.
 
         """
-        self._require_own(fingerprint)
+        self.require_own(fingerprint)
         return tuple(sorted(self._term[code] for code in self.codes(fingerprint.sketch)))
 
     @checked
     def codes(self, sketch: bytes) -> frozenset[int]:
         """The codes in a sketch that are terms of this release."""
-        return frozenset(code for code in self._written(sketch) if code in self._term)
+        return frozenset(code for code in self.written(sketch) if code in self._term)
 
-    def _written(self, sketch: bytes) -> set[int]:
+    @checked
+    def written(self, sketch: bytes) -> set[int]:
         """All codes in a sketch, those of terms that this release does not have too."""
         rest = int.from_bytes(sketch, "big") >> _SKETCH_BITS - self._bits * self.capacity
         mask = (1 << self._bits) - 1
@@ -373,7 +346,7 @@ class TermScheme(Scheme[Terms]):
             ]
             lines.append(f"{heading}: {', '.join(names) or 'nothing'}")
         lines += found.warnings
-        written = self._written(fingerprint.sketch)
+        written = self.written(fingerprint.sketch)
         unread = len(written) - len(self.codes(fingerprint.sketch))
         if unread:
             lines.append(

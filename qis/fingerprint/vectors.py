@@ -102,7 +102,7 @@ class VectorScheme(FieldScheme[Vector]):
             If the shape is wrong, a value is not finite, or a vector is all zero.
 
         """
-        return fingerprints_of(self._sketches(batch), self._id, self._what)
+        return fingerprints_of(self._sketches(batch), self._id, self._what, is_open=self.is_keyed)
 
     def routing_keys(self, features: Vector) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""

@@ -85,6 +85,7 @@ class Parts:
         self.signer = Signer(
             options.identity,
             outbox,
+            scheme=options.scheme,
             announcer=announcer,
             lifetime_s=options.lifetime_s,
             clock=clock,

@@ -210,7 +210,7 @@ class ReleaseGate:
         outcome = own.packet.outcome
         draft = Draft(
             outcome=outcome,
-            fingerprint=own.packet.fingerprint,
+            fingerprint=self._signer.about(own.packet),
             routing_keys=own.routing_keys,
         )
         if own.packet.expires_at <= self._clock() and outcome.kind != KIND_RETRACTION:
@@ -358,7 +358,7 @@ class ReleaseGate:
         if former is None or former.packet.outcome.kind == KIND_RETRACTION:
             return
         same_keys = former.packet.travels_under(draft.routing_keys)
-        if former.packet.fingerprint != draft.fingerprint or not same_keys:
+        if self._signer.about(former.packet) != draft.fingerprint or not same_keys:
             raise InputError(
                 f"{draft.outcome.question!r} was published about something else, and whoever got "
                 "that would not get this: retract it first, then publish anew with reinstate=True",

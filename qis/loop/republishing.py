@@ -198,13 +198,13 @@ class Republisher:
 
     def _addressed(self, outcome: Derived, packets: list[Packet]) -> Draft:
         first = min(packets, key=lambda packet: packet.leaf)
-        fingerprint = first.fingerprint
+        fingerprint = self._signer.about(first)
         keys: tuple[bytes, ...] = ()
         for role in (Role.PRIMARY, Role.DERIVED):  # the former derived one binds the next
             key = EvidenceKey(outcome.study_id, self._signer.issuer.key, "", role)
             former = self._signer.former(key)
             if former is not None and former.packet.travels_under(former.routing_keys):
-                fingerprint, keys = former.packet.fingerprint, former.routing_keys
+                fingerprint, keys = self._signer.about(former.packet), former.routing_keys
         whole = Draft(
             outcome=outcome,
             fingerprint=fingerprint,

@@ -1,9 +1,11 @@
 """Numbers and signs the packets of one key, or builds them unsigned for a preview."""
 
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
+from qis.about import SKETCH_SIZE, Fingerprint
 from qis.evidence.rules import EvidenceKey, evidence_key, role_of
+from qis.fingerprint import Scheme
 from qis.identity import Identity, Issuer
 from qis.loop.approval import Draft
 from qis.loop.events import Announcer
@@ -31,6 +33,8 @@ class Signer:
         Gives Unix seconds.
     outbox
         Keeps used sequences and the packets that were published before.
+    scheme
+        Seals sketches, and opens those of former packets.
     announcer
         Told of packets of this key that were made elsewhere.
 
@@ -41,6 +45,7 @@ class Signer:
         identity: Identity,
         outbox: Outbox,
         *,
+        scheme: Scheme[Any],
         announcer: Announcer,
         lifetime_s: int,
         clock: Callable[[], float],
@@ -48,6 +53,7 @@ class Signer:
         self.issuer = identity.issuer
         self._identity = identity
         self._outbox = outbox
+        self._scheme = scheme
         self._lifetime_s = lifetime_s
         self._clock = clock
         self._announcer = announcer
@@ -65,6 +71,10 @@ class Signer:
     def former(self, key: EvidenceKey) -> Own | None:
         """Return the newest packet of this site under an evidence key, if there is one."""
         return self._own.get(key)
+
+    def about(self, packet: Packet) -> Fingerprint:
+        """Return what a packet is about, unsealed; see `fingerprint_of`."""
+        return fingerprint_of(packet, self._scheme)
 
     def newest(self) -> list[Packet]:
         """Return the newest packet of every evidence key."""
@@ -121,6 +131,7 @@ class Signer:
             sequence=self._outbox.next_sequence(now, above=above),
             routing_keys=draft.routing_keys,
             leaves=draft.leaves,
+            seal=self._scheme.seal,
         )
 
     def _expiry(self, draft: Draft, issued_at: int) -> int:
@@ -136,6 +147,16 @@ class Signer:
             return draft.expires_at
         former = self._own.get(self.key_of(draft.outcome))
         return max(issued_at + self._lifetime_s, former.packet.expires_at if former else 0)
+
+
+def fingerprint_of(packet: Packet | None, scheme: Scheme[Any]) -> Fingerprint:
+    """Return what a packet is about, for a packet that this site signs with its scheme.
+
+    A sketch of zeros if there is none, or it is of another scheme, which cannot be opened here.
+    """
+    if packet is None or packet.fingerprint.scheme_id != scheme.id:
+        return Fingerprint(bytes(SKETCH_SIZE), scheme.id)
+    return scheme.open(packet)
 
 
 class _Blank(Identity):

@@ -7,13 +7,13 @@ it travels under the id of its study alone, which is a routing key of every pack
 from collections.abc import Iterable
 from typing import Any, Final
 
-from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
 from qis.evidence.review import study_id_of
 from qis.evidence.rules import KIND_RETRACTION, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Draft
 from qis.loop.outbox import Own
+from qis.loop.signing import fingerprint_of
 from qis.outcomes import Retraction, Study
 from qis.packet import Packet
 
@@ -54,10 +54,10 @@ def withdrawal(
     if about is not None:
         fingerprint, keys = scheme.fingerprint(about), scheme.routing_keys(about)
     elif former is not None:
-        fingerprint, keys = former.packet.fingerprint, former.routing_keys
+        fingerprint, keys = fingerprint_of(former.packet, scheme), former.routing_keys
     else:
-        # A sketch of zeros, since nothing is known; the study's id carries the packet.
-        fingerprint, keys = Fingerprint(bytes(SKETCH_SIZE), scheme.id), ()
+        # Nothing is known; the study's id carries the packet.
+        fingerprint, keys = fingerprint_of(None, scheme), ()
     if (
         former is not None
         and former.packet.outcome.kind != KIND_RETRACTION

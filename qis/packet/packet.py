@@ -6,9 +6,8 @@ Whatever content was understood is then encoded again (a record's is measured): 
 come out are accepted, so each content has exactly one encoding.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
-from functools import lru_cache
 from typing import Final, Self
 
 from qis import _canonical, _layout
@@ -22,7 +21,12 @@ from qis._given import (
     whole_second,
     whole_seconds,
 )
-from qis.about import Fingerprint, checked_commitment, routing_commitment
+from qis.about import (
+    Fingerprint,
+    carried_fingerprint,
+    checked_commitment,
+    routing_commitment,
+)
 from qis.errors import InputError, MalformedPacketError, PeerError, QISError
 from qis.identity import Identity, Issuer, issuer_of, verify
 from qis.outcomes import Outcome, outcome_from_body
@@ -49,8 +53,6 @@ _DEPTH: Final = 3
 """Claims, body, and the lists of numbers in it."""
 _DEPTH_OF_RECORDS: Final = 2 + 4
 """Claims, body, and the four levels of a record."""
-_fingerprint = lru_cache(maxsize=1_024)(Fingerprint)
-"""One object for all that is said about the same, as a site's versions of one outcome are."""
 
 
 class Packet:
@@ -83,7 +85,6 @@ class Packet:
         "_issuer",
         "_raw",
         "expires_at",
-        "fingerprint",
         "issued_at",
         "leaves",
         "outcome",
@@ -95,7 +96,6 @@ class Packet:
     _issuer: Issuer
     _raw: bytes
     expires_at: int
-    fingerprint: Fingerprint
     issued_at: int
     leaves: tuple[bytes, ...]
     outcome: Outcome
@@ -117,6 +117,7 @@ class Packet:
         sequence: int | None = None,
         routing_keys: Iterable[bytes] = (),
         leaves: Iterable[bytes] = (),
+        seal: Callable[[Fingerprint, bytes, int], Fingerprint] | None = None,
     ) -> Self:
         """Sign an outcome.
 
@@ -138,11 +139,16 @@ class Packet:
             The packet commits to them, so that nobody can replay it under others.
         leaves
             For a derived outcome, what it was made from: 12 bytes each, see `leaf`.
+        seal
+            ``scheme.seal``, which hides the sketch from all who do not have the scheme's secret.
+            Needed for fingerprints that were made with one. Two packets with one sequence would be
+            sealed alike, so that whoever compares them learns in what their sketches differ.
 
         Raises
         ------
         InputError
-            If a time, sequence, key or leaf is out of range.
+            If a time, sequence, key or leaf is out of range, or the fingerprint was made with a
+            secret and there is no `seal`.
         OutcomeTooLargeError
             If body and leaves do not fit.
 
@@ -158,9 +164,16 @@ class Packet:
         expires_at = issued_at + whole_seconds(lifetime_s, "lifetime_s")
         check_times(issued_at, expires_at)
         check_sequence(sequence)
+        if seal is not None:
+            fingerprint = seal(fingerprint, identity.issuer.key, sequence)
+        if fingerprint.is_open:
+            raise InputError(
+                "the fingerprint was made with a secret, and would leave unsealed: give "
+                "seal=scheme.seal",
+                field="seal",
+            )
         self = cls.__new__(cls)
         self.outcome = outcome
-        self.fingerprint = fingerprint
         self.issued_at = issued_at
         self.expires_at = expires_at
         self.sequence = sequence
@@ -282,9 +295,7 @@ class Packet:
         self._raw = data
         self._id = packet_id
         self._issuer = issuer_of(data[_layout.ISSUER])
-        expires_at, issued_at, entries, sketch, scheme_id, kind, sequence = _layout.FIELDS.unpack(
-            data
-        )
+        expires_at, issued_at, entries, kind, sequence = _layout.FIELDS.unpack(data)
         variable = data[_layout.VARIABLE]
         try:
             # Asked here, so that a packet in order costs no call: what a verification leaves of the
@@ -298,7 +309,6 @@ class Packet:
             self.expires_at = expires_at
             self.issued_at = issued_at
             self.sequence = sequence
-            self.fingerprint = _fingerprint(sketch, scheme_id)
             claims = _canonical.loads(
                 _VARIABLE_HEADS[entries] + variable,
                 max_depth=_DEPTH_OF_RECORDS if kind == _RECORD else _DEPTH,
@@ -343,6 +353,13 @@ class Packet:
     def issuer(self) -> Issuer:
         """The issuer: the public key that verified the signature."""
         return self._issuer
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What the outcome is about, as it travels: sealed, if the scheme has a secret."""
+        return carried_fingerprint(
+            self._raw[_layout.SKETCH], self._raw[_layout.SCHEME_ID], self._issuer.key, self.sequence
+        )
 
     @property
     def leaf(self) -> bytes:

@@ -30,5 +30,9 @@ def test_the_bits_are_those_that_were_frozen(kind, vector):
     scheme = made(kind, vector["parameters"])
     assert scheme.id.hex() == vector["scheme_id"]
     assert scheme.fingerprint(vector["features"]).sketch.hex() == vector["sketch"]
+    issuer, sequence = bytes(range(64, 96)), 1_800_000_000_000_000
+    sealed = scheme.seal(scheme.fingerprint(vector["features"]), issuer, sequence)
+    assert sealed.sketch.hex() == vector["sealed"]
+    assert (vector["sealed"] == vector["sketch"]) is (scheme.is_keyed is False)
     keys = [key.hex() for key in scheme.routing_keys(vector["features"])]
     assert keys == vector["routing_keys"]

@@ -132,23 +132,10 @@ def test_levels_take_turns_until_there_are_32_keys_and_none_is_left_out_whole():
         SCHEME.interest(many, levels=[])
 
 
-def test_without_the_secret_sketches_and_keys_are_meaningless():
+def test_without_the_secret_keys_are_meaningless():
     terms = ["T:100", "T:201", "T:399"]
-    other = TermScheme(ONTOLOGY, secret=bytes(32))
-    schemes = (SCHEME, KEYED, other)
+    schemes = (SCHEME, KEYED, TermScheme(ONTOLOGY, secret=bytes(32)))
     assert len({scheme.id for scheme in schemes}) == 3
-    sketches = [scheme.fingerprint(terms).sketch for scheme in schemes]
-    assert len(set(sketches)) == 3
-    # Read with another secret, the codes are other terms, as good as drawn at random.
-    hits = 0
-    for start in range(0, 390, 3):
-        mine = {f"T:{start + n}" for n in range(3)}
-        sketch = KEYED.fingerprint(mine).sketch
-        fingerprint = qis.Fingerprint(sketch, other.id)
-        hits += len({*other.terms_of(fingerprint)} & mine)
-        held = set(KEYED.terms_of(qis.Fingerprint(sketch, KEYED.id)))
-        assert held == ONTOLOGY.most_specific(mine)
-    assert hits < 8  # of 390; chance gives three
     keys = [set(scheme.routing_keys(terms)) for scheme in schemes]
     assert keys[0].isdisjoint(keys[1])
     assert keys[1].isdisjoint(keys[2])
