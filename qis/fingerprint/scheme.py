@@ -142,8 +142,9 @@ class Scheme(ABC, Generic[Features]):
             If it is of another scheme.
 
         """
-        found = getattr(packet, "fingerprint", packet)
-        instance(found, "packet", Fingerprint, "a packet, or its fingerprint")
+        found: object = getattr(packet, "fingerprint", packet)
+        if not isinstance(found, Fingerprint):
+            raise InputError("packet is a packet, or its fingerprint", field="packet", actual=found)
         require_same_scheme(OfScheme(self._id, self._what), found)
         if self._secret is None or found.carried_by is None:
             return found
