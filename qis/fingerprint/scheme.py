@@ -29,7 +29,7 @@ SECRET_SIZE = 32
 Features = TypeVar("Features")
 
 
-class Carrier(Protocol):
+class HasFingerprint(Protocol):
     """What has a fingerprint, such as a packet."""
 
     @property
@@ -128,7 +128,7 @@ class Scheme(ABC, Generic[Features]):
         )
 
     @checked
-    def open(self, packet: Carrier | Fingerprint) -> Fingerprint:
+    def open(self, packet: HasFingerprint | Fingerprint) -> Fingerprint:
         """The fingerprint of a packet, to be compared; the inverse of `seal`.
 
         Parameters
