@@ -6,27 +6,20 @@ is counted, and the count is written into the account's witnesses.
 """
 
 import os
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Literal, Self
 
-from qis._database import open_database, open_in_memory, translated
-from qis._paths import file_path
+from qis.account.file import IN_MEMORY, AccountFile
 from qis.account.findings import FINDINGS, AccountFinding
-from qis.account.tables import SCHEMA
-from qis.account.witness import Statement, Witness, locked
+from qis.account.witness import Statement, Witness
 from qis.errors import AccountError, InputError, StorageDamagedError, StorageError
 from qis.identity import Identity, Issuer
 
-_IN_MEMORY: Final = Path("the account in memory")
 
-
-class Account:
+class Account(AccountFile):
     """The record of what has left under a key, and of what may leave.
 
     Parameters
@@ -51,23 +44,12 @@ class Account:
     """
 
     def __init__(self, path: str | PathLike[str] | None = None) -> None:
-        self.path = None if path is None else file_path(path, without="None")
-        self._lock = threading.RLock()
-        self.is_open = True
-        self._depth = 0
-        self._queue_lock = -1
-        self.on_change: Callable[[], None] = lambda: None
-        """Called at the end of each transaction, to write down what belongs to every change."""
         self._witnesses: tuple[Witness, ...] = ()
-        self._seen = 0
+        super().__init__(path)
         if self.path is None:
-            self._database = open_in_memory(SCHEMA)
             return
         own = Witness(self.path.with_name(f"{self.path.name}.witness"))
-        self._database = open_database(self.path, SCHEMA)
         try:
-            self._identity = self.path.stat()
-            self._seen = self.counter
             self._witnesses = (own, *self._key_witnesses())
             self.found(self._compared(own), now=time.time())
             if own.read() is None:
@@ -99,148 +81,19 @@ class Account:
                 "the account's path",
                 field="identity",
             )
-        witness = key_witness(identity.issuer, identity.path, None)
-        said = None if witness is None else witness.read()
-        if said is None:
-            account = cls(identity.path.with_name(f"{identity.path.name}.account"))
-            if witness is not None:
-                account.witness_by(witness, identity.issuer)
-            return account
-        if not Path(said.account).exists():
+        path, witness = beside_key(identity)
+        if witness is not None and witness.read() is not None and not path.exists():
             raise AccountError(
-                f"{said.account}, the account of this key, is not there: bring it back; or, if it "
-                "is lost, open the site's loop and say what happened (docs/operating.md)",
+                f"{path}, the account of this key, is not there: bring it back; or, if it is "
+                "lost, open the site's loop and say what happened (docs/operating.md)",
                 field="account_missing",
             )
-        return cls(said.account)
-
-    # --- reading and writing ------------------------------------------------------------------
-
-    def execute(self, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
-        """Run an SQL statement; writing ones within `transaction` only."""
-        return self._database.execute(statement, values)
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """All changes or none, on disk afterwards; nobody else changes anything meanwhile.
-
-        May be entered again by its holder.
-
-        Raises
-        ------
-        StorageDamagedError
-            If the file was replaced, deleted or brought back from an older copy while it was open.
-        StorageError
-            If the disk refuses, or another process holds it for long.
-
-        """
-        with self._lock:
-            if self._depth:
-                yield
-                return
-            with self.translated():
-                self._require_same_file()
-                self.execute("BEGIN IMMEDIATE")
-                self._depth = 1
-                try:
-                    self._require_not_older()
-                    yield
-                    self.on_change()
-                    counter = self.counter + 1
-                    self.set_fact("counter", counter.to_bytes(8, "big"))
-                    self.execute("COMMIT")
-                except BaseException:
-                    if self._database.in_transaction:
-                        self.execute("ROLLBACK")
-                    raise
-                finally:
-                    self._depth = 0
-            self._seen = counter
-            if self._witnesses and not self.findings():  # which rest on what they say now
-                for witness in self._witnesses:
-                    # What is committed is committed; a witness that is behind accuses nobody.
-                    with suppress(StorageError):
-                        witness.write(self._statement())
-
-    @contextmanager
-    def translated(self) -> Iterator[None]:
-        """Turn what sqlite raises into errors that say what to do."""
-        with translated(self.path or _IN_MEMORY, SCHEMA):
-            yield
-
-    def fact(self, name: str) -> bytes | None:
-        """Return a single value of the account."""
-        row = self.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
-        return None if row is None else bytes(row[0])
-
-    def set_fact(self, name: str, value: bytes) -> None:
-        """Set a single value, within `transaction` only."""
-        self.execute("REPLACE INTO facts VALUES (?, ?)", (name, value))
-
-    @property
-    def counter(self) -> int:
-        """Number of changes since the account was made."""
-        return int.from_bytes(self.fact("counter") or b"", "big")
-
-    @property
-    def name(self) -> str:
-        """The account's random name, 32 hexadecimal digits."""
-        return (self.fact("name") or b"").hex()
-
-    @property
-    def issuer(self) -> Issuer | None:
-        """The key that it belongs to, once a loop has used it."""
-        owner = self.fact("issuer")
-        return None if owner is None else Issuer(owner)
-
-    def close(self) -> None:
-        """Close the file; idempotent."""
-        with self._lock:
-            self.is_open = False
-            self._database.close()
-            if self._queue_lock >= 0:
-                os.close(self._queue_lock)
-                self._queue_lock = -1
-
-    def __del__(self) -> None:
-        with suppress(AttributeError, sqlite3.Error):  # it was never opened
-            self._database.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+        account = cls(path)
+        if witness is not None and witness.read() is None:
+            account.witness_by(witness, identity.issuer)
+        return account
 
     # --- witnesses ----------------------------------------------------------------------------
-
-    def own_queue(self) -> None:
-        """Reserve the queue of packets for one outbox, as it keeps a part of it in memory.
-
-        Raises
-        ------
-        StorageError
-            If another outbox has it.
-
-        """
-        if self.path is None or self._queue_lock >= 0:
-            return
-        self._queue_lock = locked(
-            self.path.with_name(f"{self.path.name}.witness"),
-            "another process or outbox has it open, and an outbox has one writer",
-        )
-
-    def is_queue_held(self) -> bool:
-        """True if an outbox has the queue, in this process or another."""
-        if self.path is None or self._queue_lock >= 0:
-            return self._queue_lock >= 0
-        try:
-            self.own_queue()
-        except StorageError:
-            return True
-        os.close(self._queue_lock)
-        self._queue_lock = -1
-        return False
 
     def witness_by(self, witness: Witness, issuer: Issuer) -> None:
         """Let the witness of a key know of all changes from now on."""
@@ -351,40 +204,21 @@ class Account:
 
     # --- inside -------------------------------------------------------------------------------
 
+    def _committed(self) -> None:
+        if self._witnesses and not self.findings():  # which rest on what they say now
+            for witness in self._witnesses:
+                # What is committed is committed; a witness that is behind accuses nobody.
+                with suppress(StorageError):
+                    witness.write(self._statement())
+
     def _statement(self) -> Statement:
         return Statement(
-            account=str((self.path or _IN_MEMORY).absolute()), name=self.name, counter=self._seen
+            account=str((self.path or IN_MEMORY).absolute()), name=self.name, counter=self._seen
         )
 
     def _key_witnesses(self) -> list[Witness]:
         path = self.fact("witness")
         return [] if path is None else [Witness(Path(path.decode()))]
-
-    def _require_same_file(self) -> None:
-        if self.path is None:
-            return
-        try:
-            is_same = os.path.samestat(self._identity, self.path.stat())
-        except FileNotFoundError:
-            is_same = False
-        if not is_same:
-            raise StorageDamagedError(
-                f"{self.path} was deleted or replaced while it was in use: nothing is released any "
-                "more. Bring it back and open it again",
-                field="path",
-            )
-
-    def _require_not_older(self) -> None:
-        counter = self.counter
-        if counter < self._seen:
-            raise StorageDamagedError(
-                f"{self.path} was brought back from an older copy while it was in use: it had "
-                f"{self._seen} changes, now {counter}. Nothing is released any more: bring the "
-                "newer one back and open it again",
-                field="counter",
-                actual=counter,
-                limit=self._seen,
-            )
 
     def __repr__(self) -> str:
         where = "in memory" if self.path is None else repr(str(self.path))
@@ -401,6 +235,19 @@ def key_witness(issuer: Issuer, key_path: Path | None, account: Path | None) -> 
         if beside.exists() or os.access(key_path.parent, os.W_OK):
             return Witness(beside)
     return None if account is None else Witness(account.with_name(f"{issuer}.witness"))
+
+
+def beside_key(identity: Identity) -> tuple[Path, Witness | None]:
+    """Where the account of a key lies that is in a file, and the key's witness, if there is one.
+
+    That is where the witness says, and by default beside the key.
+    """
+    if identity.path is None:
+        raise InputError("this key is in no file", field="identity")
+    witness = key_witness(identity.issuer, identity.path, None)
+    said = None if witness is None else witness.read()
+    default = identity.path.with_name(f"{identity.path.name}.account")
+    return (default if said is None else Path(said.account)), witness
 
 
 def _finding(code: str, text: str) -> AccountFinding:

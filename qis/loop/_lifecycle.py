@@ -7,8 +7,10 @@ from types import TracebackType
 from typing import Self
 
 from qis.about import Interest
+from qis.account.account import beside_key
 from qis.errors import InputError
 from qis.health import Condition, Health, HealthReason, HealthState, Notices, together
+from qis.identity import Identity
 from qis.loop._parts import Options, Parts
 from qis.loop.events import Announcer
 from qis.loop.outbox import Outbox
@@ -26,7 +28,8 @@ class Lifecycle:
     interest_people
         How many people's features the interests are made from; 0 if they describe nobody.
     outbox
-        `None`: one in memory, while the loop is open.
+        `None`: the account beside the key's file, if it is in one; else one in memory, while the
+        loop is open.
     announcer
         Tells events to the log, the counters and the callback.
 
@@ -62,7 +65,7 @@ class Lifecycle:
         async with AsyncExitStack() as closing_later:
             identity = self._options.identity
             if self._outbox is None:
-                outbox = closing_later.enter_context(closing(Outbox()))
+                outbox = closing_later.enter_context(closing(self._outbox_of(identity)))
             else:
                 outbox = self._outbox
             closing_later.enter_context(outbox.claimed(identity.issuer, key_path=identity.path))
@@ -89,6 +92,24 @@ class Lifecycle:
         for reason in transport.health.reasons if was_open else ():
             self._announcer.tell("health", subject=reason.code, reason=reason.text, count=1)
         return self
+
+    def _outbox_of(self, identity: Identity) -> Outbox:
+        """Return the outbox of a loop that was given none.
+
+        A key that outlives the process has an account that does too: the next process must know
+        what this one has released.
+        """
+        if identity.path is None:
+            return Outbox()
+        path, witness = beside_key(identity)
+        if witness is None:
+            reason = (
+                f"{path.parent} cannot be written to, so what is released is forgotten when the "
+                "loop closes, and the next one does not compare with it: give outbox=, on disk"
+            )
+            self._announcer.tell("limit", subject="account", reason=reason, count=1)
+            return Outbox()
+        return Outbox(path)
 
     @property
     def health(self) -> Health:

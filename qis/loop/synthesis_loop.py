@@ -42,7 +42,7 @@ class SynthesisLoop(Lifecycle):
     syntheses, but never the newest.
 
     Packets that no other site holds when the loop closes are sent when its outbox is opened again.
-    An outbox in memory loses them, so call `flush` first.
+    An outbox in memory (of a key that is in no file) loses them, so call `flush` first.
 
     Store, outbox and audit log that are passed in belong to the caller and stay open when the loop
     closes. If one of them fails while something goes out, nothing leaves and the call raises; if no
@@ -76,7 +76,8 @@ class SynthesisLoop(Lifecycle):
         ``Disclosure.preset("none")``.
     outbox
         Where packets are kept, on disk before `publish` returns, until another site holds them;
-        default: in memory, so that what was not sent is lost with the process.
+        default: the account beside the key's file; for a key in no file, in memory, so that what
+        was not sent is lost with the process, and what was released is forgotten.
     audit
         The log of everything that left, came in, was used or was refused. If it cannot be written,
         nothing leaves.

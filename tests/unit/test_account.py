@@ -322,6 +322,40 @@ def test_a_loop_remembers_its_releases_where_its_outbox_is_on_disk(tmp_path, n, 
     assert asyncio.run(publish(111)).outcome.n == 111
 
 
+@pytest.mark.parametrize("writable", [True, False])
+def test_without_an_outbox_the_account_lies_beside_the_key(tmp_path, monkeypatch, writable):
+    path, told = tmp_path / "north.pem", []
+    qis.Identity.from_seed(bytes([7]) * 32).save(path)
+    if not writable:  # root may write everywhere
+        monkeypatch.setattr(os, "access", lambda *_: False)
+
+    async def publish(people):
+        key = qis.Identity.load(path)
+        network = qis.MemoryNetwork(now=NOW)
+        async with qis.SynthesisLoop(
+            key,
+            qis.MemoryTransport(network, key),
+            SCHEME,
+            interest=SCHEME.interest([0.2, -1.0, 0.7]),
+            clock=VirtualClock(NOW),
+            on_event=told.append,
+        ) as loop:
+            return await loop.publish(counts(people), about=[0.2, -1.0, 0.7])
+
+    first = asyncio.run(publish(100))
+    limits = [event.reason for event in told if event.kind == "limit"]
+    assert (tmp_path / "north.pem.account").exists() is writable
+    if not writable:
+        assert "give outbox=" in limits[0]
+        return
+    assert limits == []
+    with pytest.raises(DisclosureError, match="difference"):
+        asyncio.run(publish(101))
+    assert asyncio.run(publish(120)).sequence > first.sequence
+    with Account.of(qis.Identity.load(path)) as account:  # where a notebook pays
+        assert [each.n for each in EmissionLedger(account)] == [100, 120]
+
+
 def test_a_new_key_takes_over_the_releases_and_the_old_one_is_not_used_again(tmp_path):
     async def scenario():
         old, new = Site(tmp_path / "old"), Site(tmp_path / "new")
