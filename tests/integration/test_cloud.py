@@ -4,7 +4,9 @@ import asyncio
 import itertools
 import socket
 import threading
+import time
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import asyncssh
 import pytest
@@ -44,7 +46,12 @@ def bucket():
 
 
 @pytest.fixture(scope="module")
-def sftp(tmp_path_factory):
+def sftp(sftp_server):
+    return sftp_server[:2]
+
+
+@pytest.fixture(scope="module")
+def sftp_server(tmp_path_factory):
     """An SFTP server in a thread, with an event loop of its own."""
     root = tmp_path_factory.mktemp("sftp")
     key = asyncssh.generate_private_key("ssh-ed25519")
@@ -79,7 +86,16 @@ def sftp(tmp_path_factory):
     thread.start()
     assert ready.wait(20)
     port = found[0].get_port()
-    yield f"sftp://127.0.0.1:{port}", {"port": port, "username": "x", "known_hosts": None}
+
+    async def drop():
+        for each in connections:
+            each.abort()
+
+    def broken():
+        """Break all connections, as a firewall does."""
+        asyncio.run_coroutine_threadsafe(drop(), loop).result(20)
+
+    yield f"sftp://127.0.0.1:{port}", {"port": port, "username": "x", "known_hosts": None}, broken
 
     async def end():
         found[0].close()
@@ -106,13 +122,13 @@ def node(store, folder, identity, **options):
     return CloudTransport(f"{url}/{folder}", identity, options=fs, **options)
 
 
-def packet(question="q", identity=SITES[0]):
+def packet(question="q", identity=SITES[0], lifetime_s=86_400):
     return qis.Packet.sign(
         identity,
         outcome=qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1),
         fingerprint=SCHEME.fingerprint(ABOUT),
         issued_at=NOW,
-        lifetime_s=86_400,
+        lifetime_s=lifetime_s,
         routing_keys=KEYS,
     )
 
@@ -230,6 +246,203 @@ def test_a_store_that_is_away_is_told(bucket):
         with pytest.raises(TransportError, match="cannot be used"):
             async with away:
                 await away.publish(packet(), KEYS)
+
+    run(scenario())
+
+
+def test_a_connection_that_breaks_is_made_anew(sftp_server, faults):
+    faults.allow("cloud.poll: TransportError", "cloud.file: TransportError")
+    *store, broken = sftp_server
+
+    async def scenario():
+        folder, clock = next(FOLDERS), VirtualClock(NOW)
+        async with (
+            node(store, folder, SITES[0], clock=clock) as writer,
+            node(store, folder, SITES[1], clock=clock) as reader,
+            reader.subscribe(INTEREST) as deliveries,
+        ):
+            for number in range(3):
+                sent = packet(f"number {number}")
+                try:
+                    await writer.publish(sent, KEYS)
+                except TransportError:
+                    assert {each.code for each in writer.health.reasons} == {"store_away"}
+                    assert not writer.holding(sent.id).is_held
+                    assert not await writer.flush(1.0)
+                    await writer.publish(sent, KEYS)
+                assert writer.health.reasons == ()
+                assert writer.holding(sent.id).is_held
+                assert await writer.flush(1.0)
+                assert (await anext(deliveries)).packet == sent
+                broken()
+
+    run(scenario())
+
+
+def test_a_server_whose_key_nobody_knows_is_refused(sftp, tmp_path, monkeypatch):
+    """By default sshfs takes every server for the right one."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    url, options = sftp
+    options = {name: value for name, value in options.items() if name != "known_hosts"}
+
+    async def scenario():
+        with pytest.raises(TransportError, match=r"not trusted|HostKey"):
+            async with node((url, options), next(FOLDERS), SITES[0]):
+                pass
+
+    run(scenario())
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A folder of this machine, by fsspec: what is the same for all stores is seen here."""
+    return f"file://{tmp_path}", {}
+
+
+def names_in(local, folder):
+    return sorted(path.name for path in objects_in(local, folder))
+
+
+def objects_in(local, folder):
+    return Path(local[0].removeprefix("file://"), folder).rglob("*.qis")
+
+
+def test_it_waits_until_what_the_store_holds_has_come(local, monkeypatch):
+    monkeypatch.setattr("qis.transport.inbox.INBOX_LIMIT", 4)  # it has to wait for room, too
+
+    async def scenario():
+        clock, sent = VirtualClock(NOW), {packet(f"{number}") for number in range(20)}
+        async with (
+            node(local, "x", SITES[0], clock=clock) as writer,
+            node(local, "x", SITES[1], clock=clock, poll_s=1_000.0) as reader,
+            reader.subscribe(INTEREST) as deliveries,
+        ):
+            await reader.catch_up(10.0)
+            for each in sent:
+                await writer.publish(each, KEYS)
+            got = set()
+
+            async def take():
+                async for delivery in deliveries:
+                    got.add(delivery.packet)
+
+            taking = asyncio.create_task(take())
+            await reader.catch_up(60.0)
+            for _ in range(20):
+                await asyncio.sleep(0)
+            taking.cancel()
+            assert got == sent
+            assert reader.files_read == 20  # what had no room was not read twice
+
+    run(scenario())
+
+
+def test_own_packets_that_have_expired_or_are_withdrawn_are_deleted(local, tmp_path):
+    async def scenario():
+        clock = VirtualClock(NOW)
+        mine, other = packet("mine"), packet("other", SITES[1])
+        withdrawn = packet("withdrawn")
+
+        async def opened(at, **options):
+            clock.now = at
+            async with node(
+                local, "x", SITES[0], clock=clock, seen=tmp_path / "seen", **options
+            ) as made:
+                made._store.time = lambda: store_time(made)
+                await settled(made)
+                return made.statistics.tidied
+
+        theirs = NOW
+
+        async def store_time(_):
+            return theirs
+
+        async with (
+            node(local, "x", SITES[0], clock=clock, seen=tmp_path / "seen") as writer,
+            node(local, "x", SITES[1], clock=clock) as second,
+        ):
+            await writer.publish(mine, KEYS)
+            await writer.publish(withdrawn, KEYS)
+            await second.publish(other, KEYS)
+            second.withdraw([withdrawn])  # not its own
+            await settled(second)
+            assert len(names_in(local, "x")) == 3
+            writer.withdraw([withdrawn, other])
+            await settled(writer)
+        kept = sorted(f"{each.id.hex()}.qis" for each in (mine, other))
+        assert names_in(local, "x") == kept
+        assert await opened(NOW + 100) == 0
+        assert await opened(NOW + 2 * 86_400) == 0  # the store's clock does not say so
+        assert names_in(local, "x") == kept
+        theirs = NOW + 2 * 86_400
+        assert await opened(NOW + 2 * 86_400) == 1
+        assert names_in(local, "x") == [f"{other.id.hex()}.qis"]
+
+    run(scenario())
+
+
+async def settled(made):
+    """Until the transport has tidied once more."""
+    tidied, tidy = asyncio.Event(), made._tidy
+
+    async def told():
+        await tidy()
+        tidied.set()
+
+    made._tidy = told
+    made._untidy.set()
+    await tidied.wait()
+
+
+def test_the_clock_of_a_store_is_read(store):
+    async def scenario():
+        async with node(store, next(FOLDERS), SITES[0]) as made:
+            assert abs(await made._store.time() - time.time()) < 60.0
+
+    run(scenario())
+
+
+def test_what_is_published_again_is_written_once(local, tmp_path):
+    async def scenario():
+        clock, seen = VirtualClock(NOW), tmp_path / "seen"
+        for day in range(3):
+            clock.now = NOW + day * 20_000
+            async with node(local, "x", SITES[0], clock=clock, seen=seen) as writer:
+                await writer.publish(packet(), KEYS)
+                assert writer.holding(packet().id).is_held
+        (only,) = objects_in(local, "x")
+        only.unlink()  # somebody else has deleted it
+        async with node(local, "x", SITES[0], clock=clock, seen=seen) as writer:
+            await writer.publish(packet(), KEYS)
+        assert len(names_in(local, "x")) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("where", "days_later", "comes"),
+    [("", 0, True), ("2020-01-01", 8, True), ("2020-01-01", 1, False)],
+    ids=["flat", "old, once a week", "old, the next day"],
+)
+def test_flat_and_old_objects_are_read(local, tmp_path, where, days_later, comes):
+    """What lies in no folder of a date always, in those of long ago once a week."""
+
+    async def scenario():
+        clock, seen = VirtualClock(NOW), tmp_path / "seen"
+        first, second = packet("first"), packet("second", lifetime_s=30 * 86_400)
+        last = packet("last", lifetime_s=30 * 86_400)
+        async with node(local, "x", SITES[0], clock=clock) as writer:
+            await writer.publish(first, KEYS)
+            assert await night(local, "x", seen, 1, 0) == ({first}, 1)
+            await writer.publish(second, KEYS)
+            (made,) = [each for each in objects_in(local, "x") if second.id.hex() in each.name]
+            root = Path(local[0].removeprefix("file://"), "x", where)
+            await asyncio.to_thread(root.mkdir, exist_ok=True)
+            await asyncio.to_thread(made.rename, root / made.name)
+            await writer.publish(last, KEYS)
+            wanted = {last, second} if comes else {last}
+            got, _ = await night(local, "x", seen, len(wanted), 24 * days_later)
+            assert got == wanted
 
     run(scenario())
 

@@ -7,19 +7,14 @@ from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final, Self
 
-from qis._clock import Clock
-from qis._guard import Guard
 from qis.about import Interest
-from qis.channel.sealing import Seal
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
-from qis.health import Condition, HealthState
+from qis.health import HealthState
 from qis.identity import Identity
-from qis.overlay.lru_cache import LruCache
 from qis.packet import CLOCK_TOLERANCE_S, Packet
-from qis.transport._held import KNOWN_LIMIT
-from qis.transport._stateful import StatefulTransport
-from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
+from qis.transport._engine import EngineTransport
+from qis.transport.base import Delivery, require_signed_keys
 from qis.transport.carried import encode_carried
 from qis.transport.nats.connection import (
     Connection,
@@ -32,14 +27,13 @@ from qis.transport.nats.names import Names
 from qis.transport.nats.proxy import Proxy
 from qis.transport.nats.reader import Reader
 from qis.transport.nats.stream import faults_of
-from qis.transport.reception import Reception
-from qis.transport.site_clocks import SiteClocks, span
+from qis.transport.site_clocks import span
 
 STREAM_LOOK_S: Final = 600.0
 """Seconds between two looks at how the operator has set the stream up."""
 
 
-class NATSTransport(StatefulTransport):
+class NATSTransport(EngineTransport):
     """A node whose network is a stream of a NATS server. Open it with ``async with``.
 
     Everything goes out through one connection of this site's own making; no port has to be open.
@@ -97,26 +91,20 @@ class NATSTransport(StatefulTransport):
         options: Mapping[str, Any] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if (secret is None) is not clear:
-            raise InputError(
-                "give the consortium's secret=, with which packets are sealed; or say clear=True, "
-                "and whoever runs the server can read them",
-                field="secret",
-            )
+        super().__init__(
+            identity,
+            roster,
+            secret=secret,
+            clear=clear,
+            clock=clock,
+            reader="whoever runs the server",
+        )
         self._servers = _addresses(servers)
-        self._identity = identity
-        self._roster = roster
-        self._seal = None if secret is None else Seal(secret)
         self.names = Names(domain, secret)
         self._by_study = by_study
         if jetstream_domain is not None:
             Names(jetstream_domain, None)
         self._api = f"$JS.{jetstream_domain}.API" if jetstream_domain else "$JS.API"
-        self._clock = Clock.of(clock)
-        self._statistics = Statistics()
-        self._guard = Guard(self.notices)
-        self._clocks = SiteClocks(self._clock.steady)
-        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._connection = Connection(
             self._servers,
             dict(options or {}),
@@ -127,14 +115,8 @@ class NATSTransport(StatefulTransport):
             is_down=self._down,
             is_denied=self._denied,
         )
-        self._is_open = False
         self._readers: dict[str, Reader] = {}
-        self._own: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
-        self._acknowledged: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
-        self._failed: LruCache[bytes, str] = LruCache(KNOWN_LIMIT)
-        self._publishing: dict[str, list[asyncio.Lock | int]] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._versions: dict[str, list[asyncio.Lock | int]] = {}
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -171,50 +153,27 @@ class NATSTransport(StatefulTransport):
         content = encode_carried(packet, keys)
         if self._seal is not None:
             content = self._seal.seal(content, subject.partition(".")[2].encode("utf-8"))
-        self._own.put(packet.id, None)
-        lock = self._publishing.setdefault(subject, [asyncio.Lock(), 0])
+        with self._handing_over(packet):
+            await self._ask_in_turn(subject, content)
+        self._clear("denied", "full")
+        self._statistics.datagrams_sent += 1
+        self._statistics.bytes_sent += len(content)
+
+    async def _ask_in_turn(self, subject: str, content: bytes) -> None:
+        lock = self._versions.setdefault(subject, [asyncio.Lock(), 0])
         lock[1] += 1  # type: ignore[operator]
-        self._idle.clear()
         try:
             async with lock[0]:  # type: ignore[union-attr]
                 answer = answer_of(await self._connection.ask(subject, content))
             self._require_stored(answer)
-        except TransportError as error:
-            self._failed.put(packet.id, str(error))
-            if isinstance(error, DeniedError):
-                text = f"this site may not publish: {error}"
-                self._condition.set("denied", HealthState.DEGRADED, text, now=self._clock.wall())
+        except DeniedError as error:
+            text = f"this site may not publish: {error}"
+            self._condition.set("denied", HealthState.DEGRADED, text, now=self._clock.wall())
             raise
         finally:
             lock[1] -= 1  # type: ignore[operator]
             if not lock[1]:
-                self._publishing.pop(subject, None)
-            if not self._publishing:
-                self._idle.set()
-        self._clear("denied", "full")
-        self._failed.pop(packet.id, None)
-        self._acknowledged.put(packet.id, None)
-        self._statistics.published += 1
-        self._statistics.datagrams_sent += 1
-        self._statistics.bytes_sent += len(content)
-
-    def holding(self, packet_id: bytes) -> Holding:
-        """Tell whether the server's stream has acknowledged a packet since this was opened.
-
-        Whether anybody else reads the stream cannot be known.
-        """
-        if packet_id in self._acknowledged:
-            return Holding(is_held=True)
-        why = self._failed.get(packet_id) or "the server has not acknowledged it"
-        return Holding(is_held=False, reason=why)
-
-    async def flush(self, timeout_s: float) -> bool:
-        """Wait until nothing is under way; true if all that was published is in the stream."""
-        self._require_open()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._idle.wait()
-        return self._idle.is_set() and not len(self._failed)
+                self._versions.pop(subject, None)
 
     async def catch_up(self, timeout_s: float) -> None:
         """Wait until what the stream holds for open subscriptions has come.
@@ -288,16 +247,9 @@ class NATSTransport(StatefulTransport):
             await reader.release()
             reader.reception.close()
         await self._connection.aclose()
-        self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
+        self._closed()
 
     def _reader(self, interest: Interest, name: str, memory: bytes | None) -> Reader:
-        reception = Reception(
-            self._roster,
-            self._statistics,
-            notices=self.notices,
-            clock=self._clock,
-            clocks=self._clocks,
-        )
         names, key = self.names, self._identity.issuer.key
         subjects = [names.everything]
         if self._by_study:
@@ -321,7 +273,7 @@ class NATSTransport(StatefulTransport):
             names,
             self._seal,
             consumer,
-            reception=reception,
+            reception=self._new_reception(),
             statistics=self._statistics,
             notices=self.notices,
             condition=self._condition,
@@ -334,17 +286,7 @@ class NATSTransport(StatefulTransport):
         """Name interest, roster and store; without a store something new each time."""
         if memory is None:
             memory = time.time_ns().to_bytes(16, "big") + id(interest).to_bytes(16, "big")
-        parts = (
-            interest.fingerprint.scheme_id,
-            interest.fingerprint.sketch,
-            repr(interest.min_similarity).encode("ascii"),
-            b"".join(interest.routing_keys),
-            b"".join(interest.studies),
-            self._roster.digest,
-            bytes(memory),
-        )
-        content = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
-        return self.names.reader(content, "token")
+        return self.names.reader(self._described(interest, bytes(memory)), "token")
 
     def _unnamed(self) -> str:
         number = 1
@@ -425,10 +367,6 @@ class NATSTransport(StatefulTransport):
     def _clear(self, *codes: str) -> None:
         for code in codes:
             self._condition.clear(code, now=self._clock.wall())
-
-    def _require_open(self) -> None:
-        if not self._is_open:
-            raise TransportError("the transport is not open: use it in 'async with'")
 
 
 def _addresses(servers: str | Iterable[str]) -> list[str]:
