@@ -113,9 +113,12 @@ class Interest:
 
     @checked
     def matches(
-        self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes]
+        self, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes] | None
     ) -> bool:
         """True if a packet with this fingerprint, study id and routing keys is wanted.
+
+        Where no routing keys travel (`None`), as in direct mode, the relevance alone decides; it
+        has to be more than 0.
 
         Raises
         ------
@@ -126,8 +129,10 @@ class Interest:
         if study in self.studies:
             return True
         require_same_scheme(self.fingerprint, fingerprint)
-        if not set(self.routing_keys).intersection(routing_keys):
+        if routing_keys is not None and not set(self.routing_keys).intersection(routing_keys):
             return False
         if self.relevance is not None:
-            return self.relevance(fingerprint) >= self.min_similarity
-        return bit_agreement(self.fingerprint, fingerprint) >= self.min_similarity
+            relevance = self.relevance(fingerprint)
+        else:
+            relevance = bit_agreement(self.fingerprint, fingerprint)
+        return relevance >= self.min_similarity and (routing_keys is not None or relevance > 0.0)

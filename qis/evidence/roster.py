@@ -21,6 +21,8 @@ from qis.identity import Issuer
 TAG_SIZE: Final = 8
 """Bytes of an issuer that a leaf carries."""
 _STUDY_ID_SIZE: Final = 8
+DIRECT_LIMIT: Final = 128
+"""Most sites of a closed roster in which each publication goes to every member, without routing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,9 @@ class Roster:
     is_open
         True: everybody is believed, each key as a site of its own. Anybody can make any number
         of keys, so an open roster is for trials and simulations.
+    is_keyed
+        True: packets are routed by keys however few the sites are (`is_direct`). All members have
+        to have the same, as they have the roster.
 
     Raises
     ------
@@ -171,6 +176,7 @@ class Roster:
 
     sites: tuple[Site, ...] = ()
     is_open: bool = field(default=False, kw_only=True)
+    is_keyed: bool = field(default=False, kw_only=True)
     digest: bytes = field(init=False, compare=False, repr=False)
     _by_key: dict[bytes, tuple[int, SiteKey]] = field(init=False, compare=False, repr=False)
     _overlaps: dict[str, frozenset[str]] = field(init=False, compare=False, repr=False)
@@ -178,6 +184,7 @@ class Roster:
 
     def __post_init__(self) -> None:
         truth_value(self.is_open, "is_open")
+        truth_value(self.is_keyed, "is_keyed")
         sites = several(self.sites, "sites", "qis.Site")
         for site in sites:
             instance(site, "sites", Site, "Site.of(name, issuer)")
@@ -207,6 +214,20 @@ class Roster:
     def open(cls) -> Self:
         """Believe everybody; each key is a site of its own."""
         return cls(is_open=True)
+
+    @property
+    def is_direct(self) -> bool:
+        """True if its sites send each packet to every member (docs/direct.md), without routing.
+
+        So it is where a roster is closed, lists at most 128 sites and does not ask for keyed mode.
+        All that have the roster agree on it, and nobody outside can change it.
+        """
+        return not (self.is_open or self.is_keyed) and len(self.sites) <= DIRECT_LIMIT
+
+    @property
+    def node_keys(self) -> frozenset[bytes]:
+        """The 32-byte keys, not revoked, that a closed roster lists."""
+        return frozenset(key for key, (_, entry) in self._by_key.items() if not entry.revoked)
 
     @classmethod
     @checked
@@ -311,6 +332,7 @@ class Roster:
     def _content(self) -> dict[str, Any]:
         """What the roster says, for the digest."""
         return {
+            **({"keyed": True} if self.is_keyed else {}),
             "open": self.is_open,
             "sites": [
                 {

@@ -41,7 +41,7 @@ from qis.identity import Identity, Issuer, verify
 from qis.outcomes._times import unix_seconds
 
 _DOMAIN: Final = b"qis roster 1\n"
-_FILE_KEYS: Final = ("version", "site")
+_FILE_KEYS: Final = ("version", "site", "keyed")
 _SITE_KEYS: Final = ("name", "key", "studies", "shares_patients_with")
 _KEY_KEYS: Final = ("issuer", "valid_from", "valid_until", "revoked")
 
@@ -271,7 +271,10 @@ def _roster(table: Mapping[str, Any]) -> tuple[int, Roster]:
     sites = tuple(_site(entry) for entry in _tables(table, "site"))
     if not sites:
         raise InputError("it lists no site; to believe everybody, say Roster.open()", field="site")
-    return version, Roster(sites)
+    is_keyed = table.get("keyed", False)
+    if type(is_keyed) is not bool:
+        raise InputError(f"keyed is true or false, not {is_keyed!r:.60}", field="keyed")
+    return version, Roster(sites, is_keyed=is_keyed)
 
 
 def _site(table: Mapping[str, Any]) -> Site:

@@ -15,8 +15,9 @@ one that the application fails on."""
 UNDELIVERED_LIMIT: Final = 16_384
 """Packets that wait for the application; beyond these one is refused and counted."""
 
-Arrived = tuple[bytes, tuple[bytes, ...], int]
-"""A packet, the keys that it travels under, and the nodes that it went through."""
+Arrived = tuple[bytes, tuple[bytes, ...] | None, int]
+"""A packet, the keys that it travels under (`None`: they do not travel, as in direct mode), and the
+nodes that it went through."""
 Receive = Callable[[Sequence[Arrived], float], list[bool]]
 """The application's gate: takes what has arrived, and now; false asks for a packet once more."""
 

@@ -428,6 +428,14 @@ class OverlayNode:
         else:
             self._unpublished.append(carried)
 
+    def spread(self, now: float) -> None:
+        """Hand all own packets that live to all of their holders, so that this node may go."""
+        self.publisher.spread(now)
+
+    def own(self) -> list[Carried]:
+        """What was published here and is repeated while it lives."""
+        return [*self.publisher.own(), *self._unpublished]
+
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
         """Repeat and keep these packets no more; what others hold stays there."""
         for packet_id in packet_ids:

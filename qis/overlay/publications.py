@@ -156,6 +156,10 @@ class Publications:
                 key_indices = range(len(publication.carried.keys))
                 self._begin(publication, key_indices, 0, now, to_all=True)
 
+    def own(self) -> list[Carried]:
+        """What is published again while it lives."""
+        return [publication.carried for publication in self._publications.values()]
+
     def withdraw(self, packet_id: bytes) -> None:
         """Repeat a packet no more."""
         publication = self._publications.get(packet_id)

@@ -120,9 +120,9 @@ class Crowd(Wire):
 
     def _receive(self, index: int, arrivals: Sequence[Arrived], now: float) -> list[bool]:
         for packet, keys, hops in arrivals:
-            publication = self.publications.get(letters.carried(packet, keys, now).id)
+            publication = self.publications.get(letters.carried(packet, keys or (), now).id)
             if publication is not None:
-                is_taken = self.members[index].takes(packet, keys)
+                is_taken = self.members[index].takes(packet, keys or ())
                 publication.arrived(index, hops=hops, is_taken=is_taken)
         return [True] * len(arrivals)
 

@@ -7,15 +7,23 @@ from random import Random
 from typing import Final
 
 from qis import _layout
+from qis._clock import Clock
 from qis._guard import LAST_PAUSE_S, Guard
+from qis.direct.frames import MAGIC
 from qis.health import Condition
 from qis.identity import Identity
 from qis.overlay.lru_cache import LruCache
-from qis.overlay.node import OverlayNode, Settings
-from qis.overlay.record import Credentials
 from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 from qis.refusals import Claim, judge_refusals
-from qis.transport._standing import holding_of, judge
+from qis.transport._modes import (
+    Node,
+    NodeParts,
+    after_both,
+    called_otherwise,
+    holding,
+    judged_again,
+)
+from qis.transport._standing import judge
 from qis.transport.base import Holding, Statistics
 from qis.transport.reception import Reception, Verdict
 
@@ -250,18 +258,17 @@ class Overlaid(Carrier):
         self._now = clock
         self._opened_at = now
         self._validator = reception.validator
-        settings = Settings(
-            credentials=Credentials.of(identity),
+        self._parts = NodeParts(
+            identity=identity,
             address=address,
-            inspect=self._validator,
-            receive=reception.takes,
-            accepts=reception.accepts,
-            refused=statistics.refused,
+            reception=reception,
+            statistics=statistics,
             guard=guard,
-            refusals=reception.refusals,
-            is_own_site=partial(reception.is_one_site, identity.issuer.key),
+            rng=rng,
+            clock=Clock(clock, clock),
+            secret=partial(rng.randbytes, 32),
         )
-        self.node = OverlayNode(settings, rng=rng, secret=rng.randbytes(32), now=now)
+        self.node: Node = self._parts.node(now)
         self._reception = reception
         self._statistics = statistics
         self._guard = guard
@@ -297,12 +304,12 @@ class Overlaid(Carrier):
 
     def spread(self, now: float) -> None:
         """Hand all own packets that live to all rendezvous nodes of their keys."""
-        self.node.publisher.spread(now)
+        self.node.spread(now)
         self._flush()
 
     def holding(self, packet_id: bytes) -> Holding:
         """Tell whether other nodes have acknowledged a packet under each of its keys."""
-        return holding_of(self.node, packet_id, self._refusals(self._now()))
+        return holding(self.node, packet_id, self._refusals(self._now()))
 
     def _refusals(self, now: float) -> list[Claim]:
         known = (contact.record.key for contact in self.node.table)
@@ -318,19 +325,25 @@ class Overlaid(Carrier):
 
     def judge_again(self) -> None:
         """Drop nodes that are no longer accepted."""
-        self.node.judge_again()
+        self.node = judged_again(self.node, self._parts, self._now())
+        self._flush()
 
     def leave(self, now: float) -> None:
         """Withdraw all subscriptions and tell the other nodes that this one leaves."""
         self.node.leave(now)
         self._flush()
 
-    def receive(self, data: bytes, address: bytes, now: float) -> None:
-        """Take a datagram in."""
+    def receive(self, data: bytes, peer: tuple[bytes, bytes], now: float) -> None:
+        """Take a datagram in, from a key and address that the network vouches for, as a channel."""
         self._statistics.datagrams_received += 1
         self._statistics.bytes_received += len(data)
         with self._guard.item("memory.datagram"):
-            self.node.receive_datagram(data, address, now)
+            # The keyed mode is told no sender here: it then proves addresses by its own tokens.
+            sender = peer[0] if data.startswith(MAGIC) else None
+            arrivals = [(data, peer[1], sender)]
+            called = [(data, peer[1], peer[0])]
+            self.node = called_otherwise(self.node, self._parts, called, now)
+            self.node.receive_datagrams(arrivals, now)
         self._flush()
 
     def _flush(self) -> None:
@@ -354,4 +367,5 @@ class Overlaid(Carrier):
             self._alarm_at = float("inf")
             with self._guard.item("memory.alarm"):
                 self.node.handle_timer(now)
+                self.node = after_both(self.node, now)
             self._flush()

@@ -41,7 +41,7 @@ def holding_of(node: OverlayNode, packet_id: bytes, refusals: Iterable[Claim] = 
     reason = (
         f"no other node has acknowledged it under {missing} of its {progress.keys} routing keys"
     )
-    if (why := _alone(node.standing)) is not None:
+    if (why := alone(node.standing)) is not None:
         reason = f"{reason}: {why}"
     reason = "; ".join([reason, *map(str, refusals)])
     return Holding(is_held=False, holders=progress.holders, reason=reason)
@@ -83,7 +83,8 @@ def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: 
             condition.clear(code, now=now)
 
 
-def _alone(standing: Standing) -> str | None:
+def alone(standing: Standing) -> str | None:
+    """Return why nobody can hold anything of this node, or `None` if others answer."""
     if standing.peers:
         return None
     if not standing.knows_of:

@@ -37,7 +37,8 @@ class Delivery:
     received_at
         Unix seconds on this node's clock.
     routing_keys
-        The keys under which it came, 8 bytes each, as its issuer has signed them.
+        The keys under which it came, 8 bytes each, as its issuer has signed them; none where they
+        do not travel, as in direct mode.
     on_done
         Called by `done`; `None` in a network that waits for no acknowledgement.
 

@@ -35,7 +35,7 @@ class _Everything(Interest):
         self,
         fingerprint: Fingerprint,  # noqa: ARG002
         study: bytes,  # noqa: ARG002
-        routing_keys: Iterable[bytes],  # noqa: ARG002
+        routing_keys: Iterable[bytes] | None,  # noqa: ARG002
     ) -> bool:
         """Want all of them."""
         return True
@@ -119,6 +119,17 @@ class Bridge:
                 "refusal",
                 f"UntrustedIssuerError: {packet.issuer}",
                 "a packet is not carried: the bridge's roster does not list its issuer",
+            )
+            await delivery.done()
+            return
+        if not packet.travels_under(delivery.routing_keys):
+            self.refused += 1
+            self.notices.tell(
+                "refusal",
+                f"RoutingKeysError: {packet.issuer}",
+                "a packet is not carried: it comes from a network in direct mode, where routing "
+                "keys do not travel, and was signed for more keys than its study's; publish it on "
+                "both sides, or sign it with routing_keys=()",
             )
             await delivery.done()
             return

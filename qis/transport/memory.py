@@ -178,7 +178,7 @@ class MemoryNetwork:
     def _send_datagram(self, origin: Overlaid, data: bytes, address: bytes) -> None:
         target = self._nodes.get(int.from_bytes(address[13:16]))
         if isinstance(target, Overlaid):
-            source = origin.peer[1]
+            source = origin.peer
             self._send(origin, target, lambda now: target.receive(data, source, now))
 
     def _send(self, origin: Carrier, target: Carrier, action: Callable[[float], None]) -> None:

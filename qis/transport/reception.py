@@ -13,6 +13,7 @@ from qis._clock import SYSTEM, Clock
 from qis._guard import Guard
 from qis.about import Fingerprint, Interest
 from qis.errors import (
+    ExpiredError,
     NotYetValidError,
     PeerError,
     RoutingKeysError,
@@ -35,7 +36,7 @@ from qis.packet import (
     screen,
     verify_screened,
 )
-from qis.refusals import Refusals
+from qis.refusals import RefusalCode, Refusals
 from qis.transport._held import HeldPackets
 from qis.transport._receipts import Done, Receipts
 from qis.transport.base import Delivery, Statistics
@@ -105,7 +106,7 @@ class Reception:
             self.accepts,
             self._topic,
             holds=self._held.has_bytes,
-            on_refusal=self._not_held,
+            on_refusal=self.not_held,
             on_early=self._early,
         )
         """Verifies packets that the node passes on. Shared, so that nothing is verified twice."""
@@ -146,6 +147,10 @@ class Reception:
         """Keep a packet that was signed here or has verified."""
         self._held.put(packet.id, (bytes(packet), keys, hops))
 
+    def held(self, now: float) -> list[Arrived]:
+        """Return all live packets that were published here (0 hops) or have come and verified."""
+        return self._held.live(now)
+
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
         """Open an inbox for an interest while the context lasts; it begins with what is held."""
@@ -181,14 +186,15 @@ class Reception:
     def receive(
         self,
         data: bytes,
-        routing_keys: Iterable[bytes],
+        routing_keys: Iterable[bytes] | None,
         *,
         hops: int,
         now: float,
         done: Done | None = None,
     ) -> Verdict:
         """Check an arrival and deliver it; see `receive_many`."""
-        arrival = (bytes(data), tuple(routing_keys), hops)
+        keys = None if routing_keys is None else tuple(routing_keys)
+        arrival = (bytes(data), keys, hops)
         return self.receive_many([arrival], now=now, done=() if done is None else [done])[0]
 
     def receive_many(
@@ -202,7 +208,8 @@ class Reception:
         Parameters
         ----------
         arrivals
-            Packets of 512 bytes, not verified, each with its routing keys and the number of hops.
+            Packets of 512 bytes, not verified, each with its routing keys (`None`: they do not
+            travel) and the number of hops.
         now
             Unix seconds.
         done
@@ -224,6 +231,19 @@ class Reception:
                 self._guard.contained("reception.packet", error)
                 verdicts.append(Verdict.FAULT)
         return verdicts
+
+    def why(self, data: bytes, now: float) -> RefusalCode | None:
+        """Return why a packet was refused, as far as its issuer may know; `None`: it is no packet.
+
+        It may say "the roster" or "the clock" of a packet whose signature is wrong.
+        """
+        try:
+            issuer = issuer_of(issuer_key(screen(data, now=now)))
+        except (NotYetValidError, ExpiredError):
+            return RefusalCode.CLOCK
+        except PeerError:
+            return None
+        return None if self.accepts(issuer) else RefusalCode.ROSTER
 
     def takes(self, arrivals: Sequence[Arrived], now: float) -> list[bool]:
         """As `receive_many`; true for each arrival that need not come again."""
@@ -309,7 +329,9 @@ class Reception:
         if isinstance(found, PeerError):
             return self._refused(found)
         _, keys, hops = arrived
-        if not found.travels_under(keys):
+        if keys is None:  # a packet of its study alone says so itself
+            self.validator.remember(found)
+        elif not found.travels_under(keys):
             self.validator.remember(found)
             return self._refused(
                 RoutingKeysError("not the routing keys that the issuer signed", field="keys")
@@ -357,7 +379,7 @@ class Reception:
         """
         return b"" if distrust(bytes(packet), self.roster) else self._topic_of(packet)
 
-    def _not_held(self, packet: Packet, error: PeerError) -> None:
+    def not_held(self, packet: Packet, error: PeerError) -> None:
         """Tell that this node, as a holder, refuses a packet that verified."""
         self._statistics.refused[type(error).__name__] += 1
         if self._notices is not None:
@@ -409,20 +431,28 @@ class Reception:
         hops: int,
         now: float,
         *,
-        keys: tuple[bytes, ...],
+        keys: tuple[bytes, ...] | None,
         done: Done | None = None,
     ) -> Delivery:
         self._statistics.delivered += 1
         self._statistics.hops[hops] += 1
+        if keys is None:
+            alone = (packet.outcome.study_id,)
+            keys = alone if packet.travels_under(alone) else ()
         return Delivery(packet=packet, hops=hops, received_at=now, routing_keys=keys, on_done=done)
 
     def _wants(
-        self, interest: Interest, about: Fingerprint, study_id: bytes, keys: tuple[bytes, ...]
+        self,
+        interest: Interest,
+        about: Fingerprint,
+        study_id: bytes,
+        keys: tuple[bytes, ...] | None,
     ) -> bool:
         try:
             return interest.matches(about, study_id, keys)
         except SchemeMismatchError as error:
-            self._statistics.refused[type(error).__name__] += 1
+            if keys is not None:  # where everything comes to everybody, that is no error
+                self._statistics.refused[type(error).__name__] += 1
             return False
 
     def __repr__(self) -> str:

@@ -24,14 +24,20 @@ from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
-from qis.overlay.node import Arrival, OverlayNode, Settings
 from qis.overlay.publications import BACKLOG_LIMIT
-from qis.overlay.record import Credentials
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
+from qis.transport._modes import (
+    Node,
+    NodeParts,
+    after_both,
+    called_otherwise,
+    holding,
+    judged_again,
+)
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
 from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
-from qis.transport._standing import holding_of, judge
+from qis.transport._standing import judge
 from qis.transport._topic import topic_of
 from qis.transport.base import Delivery, Holding, Statistics, Transport, require_signed_keys
 from qis.transport.reception import Reception
@@ -111,7 +117,8 @@ class UDPTransport(Transport):
         )
         self._validator = self._reception.validator
         self._socket: DatagramSocket | None = None
-        self._node: OverlayNode | None = None
+        self._node: Node | None = None
+        self._parts: NodeParts | None = None
         self._channels: Channels | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._guard = Guard(self.notices)
@@ -184,7 +191,17 @@ class UDPTransport(Transport):
             now = self._clock.steady()
             # The system's, for jitter too: numbers of a Mersenne Twister on the wire tell the next.
             rng = random.SystemRandom()
-            self._node = self._new_node(self._advertise or self._socket.bound_to, rng, now)
+            self._parts = NodeParts(
+                identity=self._identity,
+                address=pack_address(*(self._advertise or self._socket.bound_to)),
+                reception=self._reception,
+                statistics=self._statistics,
+                guard=self._guard,
+                rng=rng,
+                clock=self._clock,
+                secret=partial(secrets.token_bytes, 32),
+            )
+            self._node = self._parts.node(now)
             self._channels = Channels(
                 self._identity,
                 accepts=self._reception.accepts,
@@ -258,7 +275,7 @@ class UDPTransport(Transport):
         that have died cost time, but not the answer. A node that is alone never gets true.
         """
         node = self._open_node()
-        node.publisher.spread(self._clock.steady())
+        node.spread(self._clock.steady())
         self._turn()
         try:
             async with asyncio.timeout(timeout_s):
@@ -283,7 +300,7 @@ class UDPTransport(Transport):
         A dishonest node may acknowledge a packet and drop it. That is not seen here; repeating the
         publication at other rendezvous nodes makes up for it.
         """
-        return holding_of(self._open_node(), packet_id, self._refusals(self._clock.steady()))
+        return holding(self._open_node(), packet_id, self._refusals(self._clock.steady()))
 
     @property
     def health(self) -> Health:
@@ -300,8 +317,8 @@ class UDPTransport(Transport):
     def believe(self, roster: Roster) -> None:
         """Admit packets, nodes and channels by another roster from now on."""
         self._reception.roster = roster
-        if self._node is not None and self._channels is not None:
-            self._node.judge_again()
+        if self._node is not None and self._channels is not None and self._parts is not None:
+            self._node = judged_again(self._node, self._parts, self._clock.steady())
             self._channels.sessions.keep(lambda key: roster.accepts(Issuer(key)))
 
     async def aclose(self) -> None:
@@ -321,22 +338,6 @@ class UDPTransport(Transport):
         self._room.set()
         self._reception.close()
 
-    def _new_node(self, reached_at: Address, rng: random.Random, now: float) -> OverlayNode:
-        settings = Settings(
-            credentials=Credentials.of(self._identity),
-            address=pack_address(*reached_at),
-            inspect=self._validator,
-            receive=self._reception.takes,
-            accepts=self._reception.accepts,
-            verify_ahead=self._validator.verify_ahead,
-            refused=self._statistics.refused,
-            unix_s=self._clock.unix_s,
-            guard=self._guard,
-            refusals=self._reception.refusals,
-            is_own_site=partial(self._reception.is_one_site, self._identity.issuer.key),
-        )
-        return OverlayNode(settings, rng=rng, secret=secrets.token_bytes(32), now=now)
-
     def _register(self) -> None:
         if self._node is not None:
             self._node.want(self._reception.wanted(), self._clock.steady())
@@ -346,13 +347,15 @@ class UDPTransport(Transport):
         if self._node is None or self._channels is None:
             return
         now = self._clock.steady()
-        arrivals: list[Arrival] = []
+        arrivals: list[tuple[bytes, bytes, bytes | None]] = []
         for data, address in datagrams:
             try:  # each alone: one must not take the others along
                 opened = self._channels.receive(data, address, now)
                 arrivals += [(plain, address, key) for plain, key in opened]
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
                 self._guard.contained("udp.channel", error)
+        if self._parts is not None:
+            self._node = called_otherwise(self._node, self._parts, arrivals, now)
         self._node.receive_datagrams(arrivals, now)
 
     def _seal(self, now: float) -> None:
@@ -373,10 +376,11 @@ class UDPTransport(Transport):
         finally:  # also after an error, or the node would stand still
             self._set_alarm(self._node, self._channels, faults)
 
-    def _do_due(self, node: OverlayNode, channels: Channels) -> None:
+    def _do_due(self, node: Node, channels: Channels) -> None:
         now = self._clock.steady()
         with self._guard.item("udp.alarm"):
             node.handle_timer(now)
+            self._node = after_both(node, now)
         self._seal(now)
         with self._guard.item("udp.channel_alarm"):
             channels.handle_timer(now)
@@ -388,7 +392,7 @@ class UDPTransport(Transport):
             self._cache_at = now + CACHE_EVERY_S
             self._remember_peers()
 
-    def _set_alarm(self, node: OverlayNode, channels: Channels, faults: int) -> None:
+    def _set_alarm(self, node: Node, channels: Channels, faults: int) -> None:
         """Set the next alarm; after turns with new `faults` with growing pauses."""
         pause_s = 0.0
         with self._guard.item("udp.alarm"):
@@ -443,7 +447,7 @@ class UDPTransport(Transport):
         with self._guard.item("udp.cache"):  # the network goes on without a file of peers
             write_cache(self._cache, ((c.record.key, c.record.address) for c in self._node.table))
 
-    def _open_node(self) -> OverlayNode:
+    def _open_node(self) -> Node:
         if self._node is None:
             raise TransportError("the transport is not open: use it in 'async with'")
         return self._node

@@ -41,7 +41,8 @@ OWN = IDENTITIES[0]
 
 
 def roster_of(*numbers):
-    return qis.Roster(tuple(qis.Site.of(NAMES[n], IDENTITIES[n].issuer) for n in numbers))
+    sites = tuple(qis.Site.of(NAMES[n], IDENTITIES[n].issuer) for n in numbers)
+    return qis.Roster(sites, is_keyed=True)  # holders are of the keyed mode
 
 
 ALL = roster_of(*range(6))
@@ -98,7 +99,9 @@ def test_two_sites_or_all_that_are_known_are_believed(saying, known, is_believed
 
 def test_two_keys_of_one_site_are_one_word():
     keys = tuple(qis.SiteKey(issuer=identity.issuer) for identity in IDENTITIES[1:3])
-    roster = qis.Roster((*roster_of(0, 3, 4).sites, qis.Site(name="liar", keys=keys)))
+    roster = qis.Roster(
+        (*roster_of(0, 3, 4).sites, qis.Site(name="liar", keys=keys)), is_keyed=True
+    )
     (claim,) = heard(1, 2, roster=roster).claims(SITE_KEYS, 1.0)
     assert not claim.is_believed
 
