@@ -30,7 +30,7 @@ FORMER_LIMIT: Final = 512
 
 
 @dataclass(slots=True, eq=False)
-class Item:
+class QueuedFrame:
     """A frame on its way to one member; `packet_id` if it is a packet."""
 
     frame: Frame
@@ -47,11 +47,11 @@ class Flow:
         self.expiries = 0
         """Times in a row that nothing was acknowledged."""
         self._number = 0
-        self._waiting: deque[Item] = deque()
-        self._later: list[tuple[float, Item]] = []
+        self._waiting: deque[QueuedFrame] = deque()
+        self._later: list[tuple[float, QueuedFrame]] = []
         self._packets: set[bytes] = set()
-        self._under_way: OrderedDict[int, tuple[Item, float]] = OrderedDict()
-        self._former: OrderedDict[int, tuple[Item, float]] = OrderedDict()
+        self._under_way: OrderedDict[int, tuple[QueuedFrame, float]] = OrderedDict()
+        self._former: OrderedDict[int, tuple[QueuedFrame, float]] = OrderedDict()
         self._window = FIRST_WINDOW
         self._threshold = WINDOW_LIMIT
         self._recover = 0
@@ -63,7 +63,7 @@ class Flow:
         """True if nothing is under way, and nothing waits but what its receiver has put off."""
         return not self._waiting and not self._under_way
 
-    def put(self, item: Item) -> bool:
+    def put(self, item: QueuedFrame) -> bool:
         """Queue a frame, a packet only once; false if there is no room."""
         if item.packet_id and item.packet_id in self._packets:
             return True
@@ -74,7 +74,7 @@ class Flow:
         self._waiting.append(item)
         return True
 
-    def clear(self) -> list[Item]:
+    def clear(self) -> list[QueuedFrame]:
         """Give everything up; returns what was not acknowledged."""
         lost = [item for item, _ in self._under_way.values()] + list(self._waiting)
         self._former.update(self._under_way)
@@ -118,7 +118,7 @@ class Flow:
         times += [at for at, _ in self._later]
         return min(times, default=None)
 
-    def acknowledged(self, numbers: Iterable[int], now: float) -> list[Item]:
+    def acknowledged(self, numbers: Iterable[int], now: float) -> list[QueuedFrame]:
         """Take acknowledgements in; the items that are done by them."""
         done = []
         newest = 0
@@ -143,7 +143,7 @@ class Flow:
             self._due_at = now + self.round_trips.timeout_s if self._under_way else None
         return done
 
-    def put_off(self, item: Item, now: float) -> None:
+    def put_off(self, item: QueuedFrame, now: float) -> None:
         """Send again later what its receiver cannot judge now; each time later."""
         if item.tries < TRIES_LIMIT:
             item.is_done = False

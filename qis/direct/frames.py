@@ -53,7 +53,7 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Packet(Frame):
+class PacketFrame(Frame):
     """A packet, and how many nodes it has come through, its issuer not counted."""
 
     KIND: ClassVar[int] = 1
@@ -250,7 +250,17 @@ class Feed(Frame):
 
 _KINDS: Final[dict[int, type[Frame]]] = {
     kind.KIND: kind
-    for kind in (Packet, Acknowledgement, Refusal, Records, Summary, Buckets, Holds, Lacks, Feed)
+    for kind in (
+        PacketFrame,
+        Acknowledgement,
+        Refusal,
+        Records,
+        Summary,
+        Buckets,
+        Holds,
+        Lacks,
+        Feed,
+    )
 }
 
 

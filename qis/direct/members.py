@@ -12,7 +12,7 @@ from qis.direct.flow import Flow
 from qis.overlay.record import RECORD_SIZE, Credentials, NodeRecord
 
 
-class Reach(Enum):
+class MemberState(Enum):
     """How a member stands to this node."""
 
     UNKNOWN = auto()
@@ -37,23 +37,23 @@ class Change(Enum):
 
 
 TRANSITIONS: Final = {
-    (Reach.UNKNOWN, Change.RECORD): Reach.CALLED,
-    (Reach.UNKNOWN, Change.HEARD): Reach.PRESENT,
-    (Reach.CALLED, Change.HEARD): Reach.PRESENT,
-    (Reach.CALLED, Change.EXPIRED): Reach.SILENT,
-    (Reach.CALLED, Change.GOODBYE): Reach.LEFT,
-    (Reach.PRESENT, Change.EXPIRED): Reach.SILENT,
-    (Reach.PRESENT, Change.GOODBYE): Reach.LEFT,
-    (Reach.SILENT, Change.RECORD): Reach.CALLED,
-    (Reach.SILENT, Change.HEARD): Reach.PRESENT,
-    (Reach.SILENT, Change.GOODBYE): Reach.LEFT,
-    (Reach.LEFT, Change.RECORD): Reach.CALLED,
-    (Reach.LEFT, Change.HEARD): Reach.PRESENT,
+    (MemberState.UNKNOWN, Change.RECORD): MemberState.CALLED,
+    (MemberState.UNKNOWN, Change.HEARD): MemberState.PRESENT,
+    (MemberState.CALLED, Change.HEARD): MemberState.PRESENT,
+    (MemberState.CALLED, Change.EXPIRED): MemberState.SILENT,
+    (MemberState.CALLED, Change.GOODBYE): MemberState.LEFT,
+    (MemberState.PRESENT, Change.EXPIRED): MemberState.SILENT,
+    (MemberState.PRESENT, Change.GOODBYE): MemberState.LEFT,
+    (MemberState.SILENT, Change.RECORD): MemberState.CALLED,
+    (MemberState.SILENT, Change.HEARD): MemberState.PRESENT,
+    (MemberState.SILENT, Change.GOODBYE): MemberState.LEFT,
+    (MemberState.LEFT, Change.RECORD): MemberState.CALLED,
+    (MemberState.LEFT, Change.HEARD): MemberState.PRESENT,
 }
 
 
 @dataclass(slots=True, eq=False)
-class Member:
+class OtherMember:
     """One other member.
 
     Parameters
@@ -77,7 +77,7 @@ class Member:
     """
 
     key: bytes
-    reach: Reach = Reach.UNKNOWN
+    reach: MemberState = MemberState.UNKNOWN
     record: NodeRecord | None = None
     seen_at: bytes | None = None
     heard_at: float | None = None
@@ -101,7 +101,9 @@ class Member:
     @property
     def address(self) -> bytes | None:
         """Where to send: where it was heard; if it is silent, there or where its record says."""
-        is_next = self.reach is Reach.PRESENT or (self.reach is Reach.SILENT and self.probes % 2)
+        is_next = self.reach is MemberState.PRESENT or (
+            self.reach is MemberState.SILENT and self.probes % 2
+        )
         if self.seen_at is not None and is_next:
             return self.seen_at
         return None if self.record is None else self.record.address
@@ -109,7 +111,7 @@ class Member:
     @property
     def is_reached(self) -> bool:
         """True if packets are sent to it."""
-        return self.reach in (Reach.CALLED, Reach.PRESENT)
+        return self.reach in (MemberState.CALLED, MemberState.PRESENT)
 
 
 class Members:
@@ -117,16 +119,16 @@ class Members:
 
     def __init__(self, credentials: Credentials, keys: frozenset[bytes]) -> None:
         self._credentials = credentials
-        self._members: dict[bytes, Member] = {}
+        self._members: dict[bytes, OtherMember] = {}
         self.enlist(keys)
 
-    def __iter__(self) -> Iterator[Member]:
+    def __iter__(self) -> Iterator[OtherMember]:
         return iter(self._members.values())
 
     def __len__(self) -> int:
         return len(self._members)
 
-    def get(self, key: bytes) -> Member | None:
+    def get(self, key: bytes) -> OtherMember | None:
         """The member of a key."""
         return self._members.get(key)
 
@@ -135,9 +137,9 @@ class Members:
         for key in self._members.keys() - keys:
             del self._members[key]
         for key in sorted(keys - {self._credentials.key}):
-            self._members.setdefault(key, Member(key))
+            self._members.setdefault(key, OtherMember(key))
 
-    def learn(self, data: bytes) -> Member | None:
+    def learn(self, data: bytes) -> OtherMember | None:
         """Take a signed record in; the member that it is news of, else `None`."""
         if len(data) != RECORD_SIZE:
             return None
@@ -152,9 +154,9 @@ class Members:
         member.record = record
         return member
 
-    def present(self) -> list[Member]:
+    def present(self) -> list[OtherMember]:
         """The members that answer, in the order of their keys."""
-        return [member for member in self._members.values() if member.reach is Reach.PRESENT]
+        return [member for member in self._members.values() if member.reach is MemberState.PRESENT]
 
     def records(self) -> list[bytes]:
         """The signed records of all that are not known to have left, ascending."""
@@ -164,5 +166,5 @@ class Members:
             if member.record is not None
             and member.record.signature
             and not member.record.is_leaving
-            and member.reach is not Reach.SILENT
+            and member.reach is not MemberState.SILENT
         )

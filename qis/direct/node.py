@@ -15,7 +15,7 @@ from blake3 import blake3
 from qis._guard import Guard
 from qis.direct import comparing
 from qis.direct.comparing import Comparison
-from qis.direct.flow import Item
+from qis.direct.flow import QueuedFrame
 from qis.direct.frames import (
     ACKS_LIMIT,
     ID_SIZE,
@@ -30,7 +30,7 @@ from qis.direct.frames import (
     Frame,
     Holds,
     Lacks,
-    Packet,
+    PacketFrame,
     Records,
     Refusal,
     Summary,
@@ -38,8 +38,8 @@ from qis.direct.frames import (
     encode,
     frames_of,
 )
-from qis.direct.members import Change, Member, Members, Reach
-from qis.direct.own import Publication, Publications
+from qis.direct.members import Change, Members, MemberState, OtherMember
+from qis.direct.own import SentPacket, SentPackets
 from qis.direct.store import PacketStore
 from qis.overlay.bundles import Datagram
 from qis.overlay.ids import node_id
@@ -98,7 +98,7 @@ class RefusedBy(NamedTuple):
     code: int
 
 
-class Outcome(Enum):
+class Judgement(Enum):
     """What a packet that has come was judged to be."""
 
     KEPT = auto()
@@ -115,7 +115,7 @@ class Judged(NamedTuple):
     """The judgement of a packet; `carried` where it is kept, `code` where it is refused."""
 
     received: Received
-    outcome: Outcome
+    outcome: Judgement
     carried: Carried | None = None
     code: RefusalCode | None = None
 
@@ -165,7 +165,7 @@ class DirectNode:
         self._rng = rng
         self._record = credentials.record(address, int(unix_s(now) * 1_000_000))
         self.members = Members(credentials, members)
-        self.own = Publications(own_site)
+        self.own = SentPackets(own_site)
         self.store = PacketStore(len(members), self._guard)
         self._limiter = RateLimiter(self._guard)
         self._events: list[Received | RefusedBy] = []
@@ -197,7 +197,7 @@ class DirectNode:
         return tuple(
             Contact(node_id(member.key), member.record)
             for member in self.members
-            if member.reach is Reach.PRESENT and member.record is not None
+            if member.reach is MemberState.PRESENT and member.record is not None
         )
 
     @property
@@ -205,7 +205,7 @@ class DirectNode:
         """How the node stands to the others."""
         return Standing(
             peers=len(self.members.present()),
-            knows_of=len([m for m in self.members if m.reach is not Reach.UNKNOWN]),
+            knows_of=len([m for m in self.members if m.reach is not MemberState.UNKNOWN]),
             is_joining=self.is_joining,
             unanswered=self._unanswered,
             heard_at=self._heard_at,
@@ -251,7 +251,7 @@ class DirectNode:
         """It has joined once it has caught up with those that it knows, as far as they answer."""
         if self.is_joining:
             is_called = any(
-                each.reach is Reach.CALLED and not each.is_stuck for each in self.members
+                each.reach is MemberState.CALLED and not each.is_stuck for each in self.members
             )
             is_comparing = self._comparison is not None or bool(self._to_compare)
             self.is_joining = is_called or is_comparing
@@ -262,10 +262,10 @@ class DirectNode:
         self.own.begin(carried.id, now, carried.expires_at)
         self.store.put(carried, unix_s)
         self._end_dropped()
-        frame = Packet(1, carried.packet)
+        frame = PacketFrame(1, carried.packet)
         for member in self.members:
             if member.is_reached:
-                self._put(member, Item(frame, carried.id))
+                self._put(member, QueuedFrame(frame, carried.id))
 
     def withdraw(self, packet_ids: Iterable[bytes]) -> None:
         """Keep and send these packets no more; what others hold stays there."""
@@ -279,7 +279,7 @@ class DirectNode:
         kept = (self.store.get(packet_id[:ID_SIZE]) for packet_id in self.own.live())
         return [carried for carried in kept if carried is not None]
 
-    def publication(self, packet_id: bytes) -> Publication | None:
+    def publication(self, packet_id: bytes) -> SentPacket | None:
         """What is known of a packet that was published here."""
         return self.own.get(packet_id)
 
@@ -318,11 +318,11 @@ class DirectNode:
             if carried is not None and self._comparison is not None:
                 self._comparison.coming.discard(carried.id[:ID_SIZE])
                 self._comparison.moved_at = now
-            if outcome is Outcome.REFUSED:
+            if outcome is Judgement.REFUSED:
                 self._refuse(received, code)
             elif carried is not None and not self.store.put(carried, unix_s):
                 self._refuse(received, RefusalCode.FULL)
-            elif outcome is Outcome.LATER:
+            elif outcome is Judgement.LATER:
                 self._put_off(received)
             else:
                 if carried is not None:
@@ -357,9 +357,9 @@ class DirectNode:
             due = member.flow.next_at()
             if due is not None:
                 times.append(due)
-            if member.reach is Reach.SILENT and member.probe_at is not None:
+            if member.reach is MemberState.SILENT and member.probe_at is not None:
                 times.append(member.probe_at)
-            elif member.reach is Reach.PRESENT and not self._is_called:
+            elif member.reach is MemberState.PRESENT and not self._is_called:
                 times.append(max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S)
         return min(times)
 
@@ -384,15 +384,15 @@ class DirectNode:
 
     # --- members ----------------------------------------------------------------------------
 
-    def _call(self, member: Member, now: float) -> None:
+    def _call(self, member: OtherMember, now: float) -> None:
         """Tell a member where this node is; its acknowledgement shows that it is there."""
-        self._put(member, Item(Records((self._record.encode(),))))
+        self._put(member, QueuedFrame(Records((self._record.encode(),))))
         for packet_id in self.own.young(now - RECENT_S):
             carried = self.store.get(packet_id[:ID_SIZE])
             if carried is not None:
-                self._put(member, Item(Packet(1, carried.packet), packet_id))
+                self._put(member, QueuedFrame(PacketFrame(1, carried.packet), packet_id))
 
-    def _heard(self, member: Member, address: bytes, now: float) -> None:
+    def _heard(self, member: OtherMember, address: bytes, now: float) -> None:
         """Note that something authentic has come from a member."""
         former = member.reach
         self._heard_at = member.heard_at = now
@@ -402,16 +402,16 @@ class DirectNode:
         member.is_stuck = False
         if not member.change(Change.HEARD):
             return
-        if former is Reach.UNKNOWN:
+        if former is MemberState.UNKNOWN:
             self._is_called = True  # by a member that this node has never sent anything
-        if former in (Reach.UNKNOWN, Reach.LEFT):
+        if former in (MemberState.UNKNOWN, MemberState.LEFT):
             self._call(member, now)
-        if former is Reach.SILENT or self._compared < COMPARED_AT_FIRST:
+        if former is MemberState.SILENT or self._compared < COMPARED_AT_FIRST:
             self._compared += 1
             self._to_compare.append(member.key)
         self._ask_to_be_fed()
 
-    def _do_due(self, member: Member, now: float) -> None:
+    def _do_due(self, member: OtherMember, now: float) -> None:
         flow = member.flow
         if flow.expire(now):
             self._unanswered += 1
@@ -421,17 +421,21 @@ class DirectNode:
             member.is_stuck = flow.expiries >= EXPIRIES_LIMIT - 1 and quiet_s >= STUCK_AFTER_S
             if flow.expiries >= limit and quiet_s >= SILENT_AFTER_S:
                 self._fell_silent(member, now)
-        if member.reach is Reach.SILENT and member.probe_at is not None and now >= member.probe_at:
+        if (
+            member.reach is MemberState.SILENT
+            and member.probe_at is not None
+            and now >= member.probe_at
+        ):
             self._probe(member, now)
         if (
-            member.reach is Reach.PRESENT
+            member.reach is MemberState.PRESENT
             and not self._is_called
             and now >= max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S
         ):
             member.sent_at = now
-            self._put(member, Item(Records((self._record.encode(),))))
+            self._put(member, QueuedFrame(Records((self._record.encode(),))))
 
-    def _fell_silent(self, member: Member, now: float) -> None:
+    def _fell_silent(self, member: OtherMember, now: float) -> None:
         member.change(Change.EXPIRED)
         member.seen_at = None
         member.flow.clear()
@@ -440,14 +444,14 @@ class DirectNode:
         self._probe_later(member, now)
         self._ask_to_be_fed()
 
-    def _probe_later(self, member: Member, now: float) -> None:
+    def _probe_later(self, member: OtherMember, now: float) -> None:
         pause_s = PROBE_AFTER_S[min(member.probes, len(PROBE_AFTER_S) - 1)]
         if not self.members.present():
             pause_s = min(pause_s, ALONE_PROBE_S)
         member.probes += 1
         member.probe_at = now + pause_s * self._rng.uniform(0.8, 1.2)
 
-    def _probe(self, member: Member, now: float) -> None:
+    def _probe(self, member: OtherMember, now: float) -> None:
         member.loose.append(encode(Records((self._record.encode(),)), PROBE))
         self._probe_later(member, now)
 
@@ -457,11 +461,13 @@ class DirectNode:
         Between two sites behind NATs nothing gets through, or only one way. What a third member
         keeps of theirs is what this node would keep anyway.
         """
-        tags = frozenset(each.key[:TAG_SIZE] for each in self.members if each.reach is Reach.SILENT)
+        tags = frozenset(
+            each.key[:TAG_SIZE] for each in self.members if each.reach is MemberState.SILENT
+        )
         feeders = [
             each
             for key in self._feeders
-            if (each := self.members.get(key)) is not None and each.reach is Reach.PRESENT
+            if (each := self.members.get(key)) is not None and each.reach is MemberState.PRESENT
         ]
         if tags == self._unreached and (not tags or len(feeders) == FEEDERS):
             return
@@ -471,9 +477,9 @@ class DirectNode:
         feeders += [member for member in drawn if member is not None]
         self._feeders = [each.key for each in feeders]
         for each in feeders:
-            self._put(each, Item(Feed(tuple(sorted(tags)))))
+            self._put(each, QueuedFrame(Feed(tuple(sorted(tags)))))
 
-    def _on_feed(self, member: Member, frame: Feed, _now: float) -> None:
+    def _on_feed(self, member: OtherMember, frame: Feed, _now: float) -> None:
         """Pass on to a member what it does not get, and tell the others where it is."""
         wanted = set(frame.tags)
         for other in self.members:
@@ -481,11 +487,11 @@ class DirectNode:
                 continue
             is_apart = other.key[:TAG_SIZE] in wanted
             was_apart = other.key[:TAG_SIZE] in member.feed
-            if is_apart and not was_apart and other.reach is Reach.PRESENT:
+            if is_apart and not was_apart and other.reach is MemberState.PRESENT:
                 # Both ways: what one does not hear of the other, the other may not hear of it.
                 other.feed.add(member.key[:TAG_SIZE])
                 if member.record is not None and member.record.signature:
-                    self._put(other, Item(Records((member.record.encode(),))))
+                    self._put(other, QueuedFrame(Records((member.record.encode(),))))
             elif was_apart and not is_apart:
                 other.feed.discard(member.key[:TAG_SIZE])
         member.feed = wanted
@@ -495,10 +501,10 @@ class DirectNode:
         for member in self.members:
             if (
                 carried.issuer[:TAG_SIZE] in member.feed
-                and member.reach is Reach.PRESENT
+                and member.reach is MemberState.PRESENT
                 and member.key not in (received.sender, carried.issuer)
             ):
-                self._put(member, Item(Packet(2, carried.packet), carried.id))
+                self._put(member, QueuedFrame(PacketFrame(2, carried.packet), carried.id))
 
     # --- frames -----------------------------------------------------------------------------
 
@@ -514,7 +520,7 @@ class DirectNode:
         self._heard(member, address, now)
         numbers = []
         for frame, number in frames:
-            if isinstance(frame, Packet):
+            if isinstance(frame, PacketFrame):
                 if len(self._events) < EVENTS_LIMIT:
                     self._events.append(Received(member.key, number, frame.packet, frame.hops))
                 else:
@@ -527,7 +533,7 @@ class DirectNode:
             self._acknowledge(member.key, numbers)
         self._go_on_comparing(now)
 
-    def _take(self, member: Member, frame: Frame, now: float) -> None:
+    def _take(self, member: OtherMember, frame: Frame, now: float) -> None:
         if isinstance(frame, Acknowledgement):
             for item in member.flow.acknowledged(frame.numbers, now):
                 if item.packet_id:
@@ -561,14 +567,14 @@ class DirectNode:
         if member is not None:
             member.loose.append(encode(Refusal(received.number, LATER), 0))
 
-    def _on_refusal(self, member: Member, frame: Refusal, now: float) -> None:
+    def _on_refusal(self, member: OtherMember, frame: Refusal, now: float) -> None:
         for item in member.flow.acknowledged((frame.number,), now):
             if frame.code == LATER:
                 member.flow.put_off(item, now)
             elif item.packet_id and frame.code:
                 self._events.append(RefusedBy(member.key, frame.code))
 
-    def _on_records(self, member: Member, frame: Records, now: float) -> None:
+    def _on_records(self, member: OtherMember, frame: Records, now: float) -> None:
         for data in frame.records:
             known = self.members.learn(data)
             if known is None or known.record is None:
@@ -579,10 +585,10 @@ class DirectNode:
                     known.seen_at = None
             elif known.change(Change.RECORD):
                 self._call(known, now)
-            elif known is not member and known.reach is Reach.PRESENT:
+            elif known is not member and known.reach is MemberState.PRESENT:
                 known.seen_at = None  # it has moved, or begun anew
 
-    def _put(self, member: Member, item: Item) -> None:
+    def _put(self, member: OtherMember, item: QueuedFrame) -> None:
         if not member.flow.put(item):
             self._guard.at_limit(
                 "direct.flow.WAITING_LIMIT",
@@ -607,18 +613,18 @@ class DirectNode:
             self._comparison = current = None
         while current is None and self._to_compare:
             member = self.members.get(self._to_compare.pop(0))
-            if member is not None and member.reach is Reach.PRESENT:
+            if member is not None and member.reach is MemberState.PRESENT:
                 current = self._comparison = comparing.begin(member.key, self._rng, now)
                 nonce = current.nonce
                 summary = Summary(nonce, self.store.digest(nonce), self._digest_of_members(nonce))
-                self._put(member, Item(summary))
+                self._put(member, QueuedFrame(summary))
         self._note_entry()
 
     def _digest_of_members(self, nonce: bytes) -> bytes:
         records = sorted([*self.members.records(), self._record.encode()])
         return blake3(nonce + b"".join(records)).digest(8)
 
-    def _may_answer(self, member: Member, size: int, now: float) -> bool:
+    def _may_answer(self, member: OtherMember, size: int, now: float) -> bool:
         """True if comparing with a member may cost so many more bytes."""
         rate = ANSWERS_AN_HOUR / 3_600.0
         spent = max(0.0, member.answered_bytes - rate * (now - member.answered_since))
@@ -635,7 +641,7 @@ class DirectNode:
             )
         return may
 
-    def _on_summary(self, member: Member, frame: Summary, now: float) -> None:
+    def _on_summary(self, member: OtherMember, frame: Summary, now: float) -> None:
         same = frame.packets == self.store.digest(frame.nonce)
         if same:
             self.own.all_acknowledged(member.key)
@@ -645,11 +651,11 @@ class DirectNode:
         if not self._may_answer(member, 32 + 512 * (not same) + 122 * len(records), now):
             return
         for start in range(0, len(records), RECORDS_LIMIT):
-            self._put(member, Item(Records(tuple(records[start : start + RECORDS_LIMIT]))))
+            self._put(member, QueuedFrame(Records(tuple(records[start : start + RECORDS_LIMIT]))))
         digests = () if same else self.store.bucket_digests(frame.nonce)
-        self._put(member, Item(Buckets(frame.nonce, digests)))
+        self._put(member, QueuedFrame(Buckets(frame.nonce, digests)))
 
-    def _on_buckets(self, member: Member, frame: Buckets, now: float) -> None:
+    def _on_buckets(self, member: OtherMember, frame: Buckets, now: float) -> None:
         current = self._comparison_with(member, frame.nonce)
         if current is None or current.has_answer:
             return
@@ -659,9 +665,9 @@ class DirectNode:
             return
         for question in comparing.ranges_of(self.store, frame):
             current.ranges.add(question.high)
-            self._put(member, Item(question))
+            self._put(member, QueuedFrame(question))
 
-    def _on_holds(self, member: Member, frame: Holds, now: float) -> None:
+    def _on_holds(self, member: OtherMember, frame: Holds, now: float) -> None:
         for short in frame.ids:
             self._has(member, short)
         unwanted = frozenset(
@@ -673,10 +679,10 @@ class DirectNode:
         size = 32 + 8 * len(answer.wanted) + 560 * len(answer.offered)
         if not self._may_answer(member, size, now):
             return
-        self._put(member, Item(answer))
+        self._put(member, QueuedFrame(answer))
         self._give(member, answer.offered)
 
-    def _on_lacks(self, member: Member, frame: Lacks, now: float) -> None:
+    def _on_lacks(self, member: OtherMember, frame: Lacks, now: float) -> None:
         current = self._comparison_with(member, frame.nonce)
         if current is None:
             return
@@ -699,30 +705,30 @@ class DirectNode:
                 self.store, frame.nonce, comparing.following(frame.until), end
             ):
                 current.ranges.add(question.high)
-                self._put(member, Item(question))
+                self._put(member, QueuedFrame(question))
 
-    def _comparison_with(self, member: Member, nonce: bytes) -> Comparison | None:
+    def _comparison_with(self, member: OtherMember, nonce: bytes) -> Comparison | None:
         current = self._comparison
         if current is None or current.key != member.key or current.nonce != nonce:
             return None
         return current
 
-    def _give(self, member: Member, shorts: Iterable[bytes]) -> None:
+    def _give(self, member: OtherMember, shorts: Iterable[bytes]) -> None:
         """Send packets that a member lacks."""
         for short in list(shorts)[:IDS_LIMIT]:
             carried = self.store.get(short)
             if carried is not None:
                 hops = 1 if carried.issuer == self._credentials.key else 2
-                self._put(member, Item(Packet(hops, carried.packet), carried.id))
+                self._put(member, QueuedFrame(PacketFrame(hops, carried.packet), carried.id))
 
-    def _has(self, member: Member, short: bytes) -> None:
+    def _has(self, member: OtherMember, short: bytes) -> None:
         """Note that a member has said that it holds a packet."""
         carried = self.store.get(short)
         if carried is not None:
             self.own.acknowledged(carried.id, member.key)
 
 
-_HANDLERS: Final[dict[type[Frame], Callable[[DirectNode, Member, Any, float], None]]] = {
+_HANDLERS: Final[dict[type[Frame], Callable[[DirectNode, OtherMember, Any, float], None]]] = {
     Refusal: DirectNode._on_refusal,  # noqa: SLF001  the table of the class's own handlers
     Records: DirectNode._on_records,  # noqa: SLF001
     Summary: DirectNode._on_summary,  # noqa: SLF001
@@ -733,5 +739,5 @@ _HANDLERS: Final[dict[type[Frame], Callable[[DirectNode, Member, Any, float], No
 }
 
 
-def _is_awaited(member: Member) -> bool:
+def _is_awaited(member: OtherMember) -> bool:
     return member.is_reached and not member.is_stuck

@@ -10,7 +10,7 @@ REMEMBERED_LIMIT: Final = 16_384
 
 
 @dataclass(slots=True)
-class Publication:
+class SentPacket:
     """Since when an own packet is published, until when it lives, and who has acknowledged it."""
 
     since: float
@@ -19,7 +19,7 @@ class Publication:
     is_held: bool = False
 
 
-class Publications:
+class SentPackets:
     """The own packets of a node, by id.
 
     Parameters
@@ -31,9 +31,9 @@ class Publications:
 
     def __init__(self, own_site: frozenset[bytes]) -> None:
         self.own_site = own_site
-        self._live: dict[bytes, Publication] = {}
-        self._unheld: dict[bytes, Publication] = {}
-        self._former: LruCache[bytes, Publication] = LruCache(REMEMBERED_LIMIT)
+        self._live: dict[bytes, SentPacket] = {}
+        self._unheld: dict[bytes, SentPacket] = {}
+        self._former: LruCache[bytes, SentPacket] = LruCache(REMEMBERED_LIMIT)
 
     @property
     def unheld(self) -> int:
@@ -43,9 +43,9 @@ class Publications:
     def begin(self, packet_id: bytes, now: float, expires_at: float) -> None:
         """Note that a packet is published."""
         if packet_id not in self._live:
-            self._live[packet_id] = self._unheld[packet_id] = Publication(now, expires_at)
+            self._live[packet_id] = self._unheld[packet_id] = SentPacket(now, expires_at)
 
-    def get(self, packet_id: bytes) -> Publication | None:
+    def get(self, packet_id: bytes) -> SentPacket | None:
         """What is known of an own packet."""
         return self._live.get(packet_id) or self._former.get(packet_id)
 

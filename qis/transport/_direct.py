@@ -8,7 +8,7 @@ from typing import Final
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.direct import DirectNode
-from qis.direct.node import Judged, Outcome, Received
+from qis.direct.node import Judged, Judgement, Received
 from qis.errors import PeerError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
@@ -25,13 +25,13 @@ from qis.transport.base import Holding, Statistics
 from qis.transport.reception import Reception, Verdict
 
 _OUTCOMES: Final = {
-    Verdict.ACCEPTED: Outcome.KEPT,
-    Verdict.DUPLICATE: Outcome.KNOWN,
-    Verdict.REFUSED: Outcome.REFUSED,
-    Verdict.EARLY: Outcome.REFUSED,
-    Verdict.UNHEARD: Outcome.LATER,
-    Verdict.FULL: Outcome.KEPT,
-    Verdict.FAULT: Outcome.LATER,
+    Verdict.ACCEPTED: Judgement.KEPT,
+    Verdict.DUPLICATE: Judgement.KNOWN,
+    Verdict.REFUSED: Judgement.REFUSED,
+    Verdict.EARLY: Judgement.REFUSED,
+    Verdict.UNHEARD: Judgement.LATER,
+    Verdict.FULL: Judgement.KEPT,
+    Verdict.FAULT: Judgement.LATER,
 }
 
 
@@ -226,9 +226,9 @@ class DirectMember:
 
     def _judged(self, each: Received, verdict: Verdict, unix_s: float, now: float) -> Judged:
         outcome = _OUTCOMES[verdict]
-        if outcome is Outcome.REFUSED:
+        if outcome is Judgement.REFUSED:
             return Judged(each, outcome, code=self._reception.why(each.packet, unix_s))
-        if outcome is not Outcome.KEPT:
+        if outcome is not Judgement.KEPT:
             return Judged(each, outcome)
         packet = self._reception.validator.known(each.packet)
         if packet is None:  # it has verified; more have come at once than are remembered
@@ -237,7 +237,7 @@ class DirectMember:
             check_numbered(packet.sequence, packet.issued_at)
         except PeerError as error:
             self._reception.not_held(packet, error)
-            return Judged(each, Outcome.REFUSED, code=RefusalCode.SEQUENCE)
+            return Judged(each, Judgement.REFUSED, code=RefusalCode.SEQUENCE)
         if verdict is Verdict.FULL:
             self._full.append(each)
             if self._again_at is None:

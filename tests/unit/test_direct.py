@@ -7,7 +7,7 @@ import pytest
 
 import qis
 from qis.direct import DirectNode
-from qis.direct.frames import MAGIC, Packet, datagrams_of, encode
+from qis.direct.frames import MAGIC, PacketFrame, datagrams_of, encode
 from qis.overlay.node import OverlayNode
 from qis.testing import check_transport
 from qis.transport._direct import DirectMember
@@ -226,7 +226,7 @@ def test_a_stranger_is_not_heard_whatever_it_says():
         node = transports[0]._carrier.node
         stranger = qis.Identity.generate().issuer.key
         packet = packet_of(SITES[1])
-        (data,) = datagrams_of([encode(Packet(1, bytes(packet)), 1)])
+        (data,) = datagrams_of([encode(PacketFrame(1, bytes(packet)), 1)])
         for sender in (stranger, None):
             node.receive_datagrams([(data, bytes(18), sender)], network.now)
         assert not has(transports[0])
