@@ -64,6 +64,13 @@ def checked(function: Function) -> Function:
 
 def _admitted(plan: "_Plan", args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
     names, rest, checks, as_they_are = plan
+    # Usually all is of the very class that is asked for: seen without a call or a new list.
+    for name, value in zip(names, args, strict=False):
+        if name in checks and type(value) not in as_they_are[name]:
+            break
+    else:
+        if not kwargs and len(args) <= len(names):
+            return args
     if len(args) > len(names):
         names = names + rest * (len(args) - len(names))
     name = ""

@@ -164,7 +164,6 @@ class Identity:
         _key_file.write_seed(path, self._secret[:KEY_SIZE], passphrase)
         self.path = self.path or Path(path)
 
-    @checked
     def sign(self, message: bytes) -> bytes:
         """The 64-byte Ed25519 signature of a message."""
         return bindings.crypto_sign(byte_string(message, "message"), self._secret)[:64]
