@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import json
+import math
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -66,6 +67,21 @@ class Live:
     def fresh(self, ending: str) -> Made:
         """A path that no file has yet, for each call another."""
         return Made(lambda: f"made{next(self._numbers)}.{ending}")
+
+    def _interest(self) -> qis.Interest:
+        turn = next(self._numbers)
+        return SCHEME.interest([math.cos(turn), math.sin(turn), math.cos(1.7 * turn)])
+
+    def _packet(self) -> qis.Packet:
+        return qis.Packet.sign(
+            IDENTITY,
+            outcome=given.EFFECT,
+            fingerprint=given.PRINT,
+            issued_at=given.NOW,
+            lifetime_s=86_400,
+            routing_keys=given.KEYS,
+            sequence=given.NOW * 10**6 + 1 + next(self._numbers),
+        )
 
     def _write(self) -> None:
         IDENTITY.save("sandbox.key")
@@ -199,9 +215,9 @@ class Live:
             "SynthesisLoop": {"transport": memory},
             "SynthesisLoop.retract": {"force": True},
             "MemoryNetwork.kill": {"transport": memory},
-            "SynthesisLoop.publish": {"outcome": cohorts}, "SynthesisLoop.watch": {
-                "interest": Made(lambda: SCHEME.interest([1.0, next(self._numbers), -1.0])),
-            },
+            "SynthesisLoop.publish": {"outcome": cohorts},
+            "SynthesisLoop.watch": {"interest": Made(self._interest)},
+            "Outbox.put": {"packet": Made(self._packet)},
             "MemoryTransport.publish": loose, "DirectoryTransport.publish": loose,
             "UDPTransport.publish": loose,
             "Moments": {"total": 4}, "Moments.effect": {"measure": "MD"},

@@ -3,19 +3,32 @@
 ``@checked`` makes a function refuse, in our words, whatever its annotations do not allow, before
 its first line runs; numbers, times and bytes of any make become Python's own (`qis._given`). What
 an annotation cannot say (a range, a length, which of two parameters) the function checks itself.
-Parameters annotated as `Any`, with a type variable or as arrays are its own business too.
+Parameters annotated as `Any`, with a type variable or as arrays are its own business too. A number
+called ``now`` is a time.
 
 The checks of a function are built from its annotations when it is first called.
 """
 
 import inspect
 import math
+import os
 import types
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set as AbstractSet
 from datetime import datetime, timedelta
 from functools import wraps
 from os import PathLike
-from typing import Any, Final, Literal, NamedTuple, TypeVar, Union, cast, get_args, get_origin
+from typing import (
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    TypeVar,
+    Union,
+    cast,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from qis._given import (
     byte_string,
@@ -35,6 +48,7 @@ Check = Callable[[Any, str], Any]
 
 _WIDEST: Final = 2**64
 _TEXT_OF: Final = {str: "a text", bytes: "bytes", bool: "True or False", int: "a whole number"}
+_ALL_OF: Final = {str: "texts", bytes: "bytes", bool: "True and False", float: "numbers"}
 
 
 def checked(function: Function) -> Function:
@@ -100,17 +114,19 @@ class _Plan(NamedTuple):
 
 def _plan_of(function: Callable[..., Any]) -> _Plan:
     plan = _Plan([], [], {}, {})
-    for name, parameter in inspect.signature(function, eval_str=True).parameters.items():
+    hints = get_type_hints(function)  # texts in annotations too, which a signature leaves as texts
+    for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_POSITIONAL:
             plan.rest.append(name)
         elif parameter.kind in {parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD}:
             plan.positional.append(name)
         if parameter.annotation is parameter.empty or parameter.kind is parameter.VAR_KEYWORD:
             continue
-        check = check_of(parameter.annotation)
+        kind = float | datetime if (name, hints[name]) == ("now", float) else hints[name]
+        check = check_of(kind)
         if check is not None:
             plan.checks[name] = check
-            plan.as_they_are[name] = _as_they_are(parameter.annotation)
+            plan.as_they_are[name] = _as_they_are(kind)
     return plan
 
 
@@ -156,10 +172,10 @@ def _nothing(value: Any, field: str) -> None:
         raise _refusal(value, field, "None")
 
 
-def _text(value: Any, field: str) -> Any:
+def _text(value: Any, field: str) -> str:
     if not isinstance(value, str):
         raise _refusal(value, field, "a text")
-    return value
+    return value if type(value) is str else str.__str__(value)  # numpy's, or of an enumeration
 
 
 def _whole(value: Any, field: str) -> Any:
@@ -177,7 +193,10 @@ def _real(value: Any, field: str) -> Any:
 
 def _path(value: Any, field: str) -> Any:
     if not isinstance(value, (str, PathLike)):
-        raise _refusal(value, field, "a path: a text or a pathlib.Path")
+        raise _refusal(value, field, _named(PathLike))
+    name = os.fspath(value)
+    if isinstance(name, str) and (not name.strip() or "\0" in name):
+        raise _refusal(value, field, _named(PathLike))
     return value  # who opens it says whether it names a file
 
 
@@ -253,12 +272,14 @@ def _mapping(parts: tuple[Any, ...]) -> Check:
     def check(value: Any, field: str) -> Any:
         if not isinstance(value, Mapping):
             raise _refusal(value, field, "a mapping, such as a dict")
+        found = {}
+        is_as_it_was = True
         for key, each in value.items():
-            if of_key is not None:
-                of_key(key, f"a key of {field}")
-            if of_value is not None:
-                of_value(each, f"{field}[{shown(key)}]")
-        return value
+            new_key = key if of_key is None else of_key(key, f"a key of {field}")
+            new = each if of_value is None else of_value(each, f"{field}[{shown(key)}]")
+            found[new_key] = new
+            is_as_it_was = is_as_it_was and new_key is key and new is each
+        return value if is_as_it_was else found  # iterators among the values are used up
 
     return check
 
@@ -267,7 +288,7 @@ def _several(kind: Any, parts: tuple[Any, ...]) -> Check:
     kinds = tuple(part for part in parts if part is not Ellipsis)
     is_fixed = kind is tuple and Ellipsis not in parts and len(parts) > 0
     checks = [check_of(part) for part in kinds]
-    what = f"{len(kinds)} values" if is_fixed else f"a list of {_named(kinds[0]) if kinds else ''}"
+    what = f"{len(kinds)} values" if is_fixed else f"a list of {_named_all(kinds[:1])}"
 
     def check(value: Any, field: str) -> Any:
         if isinstance(value, (str, bytes, bytearray, memoryview, dict)) or not is_iterable(value):
@@ -293,9 +314,20 @@ def _named(kind: Any) -> str:
         return _TEXT_OF[kind]
     if kind is float:
         return "a number"
+    if (get_origin(kind) or kind) is PathLike:
+        return "a path (not empty, without null characters)"
     name = getattr(get_origin(kind) or kind, "__name__", str(kind))
     module = getattr(kind, "__module__", "") or ""
     return f"a qis.{name}" if module.startswith("qis") else f"a {name}"
+
+
+def _named_all(kinds: tuple[Any, ...]) -> str:
+    """Several of a kind of value in the words of an error."""
+    if not kinds or kinds[0] in {Any, object}:
+        return "values"
+    if get_origin(kinds[0]) in {Union, types.UnionType}:
+        return " or ".join(_named_all((part,)) for part in get_args(kinds[0]))
+    return _ALL_OF.get(kinds[0]) or f"{_named(kinds[0]).partition(' ')[2]}s"
 
 
 def _refusal(value: Any, field: str, expected: str) -> InputError:

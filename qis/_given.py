@@ -62,8 +62,9 @@ def real_number(value: object, field: str, low: float, high: float) -> float:
             actual=value,
         )
     if not math.isfinite(number) or not low <= number <= high:
+        within = "" if low <= -1e300 and high >= 1e300 else f" and from {low:g} to {high:g}"
         raise InputError(
-            f"{field} is {number!r}; it must be finite and from {low:g} to {high:g}",
+            f"{field} is {number!r}; it must be finite{within}",
             field=field,
             actual=number,
             limit=(low, high),
@@ -162,8 +163,9 @@ def byte_string(value: object, field: str, size: int | None = None) -> bytes:
 def instance(value: Kind, field: str, kind: Any, how: str = "") -> Kind:
     """Return `value` if it is of a class; `how` says how one comes by such an object."""
     if not isinstance(value, kind):
+        known = "a text" if kind is str else f"a qis.{kind.__name__}"
         raise InputError(
-            f"{field} is {shown(value)}; it must be a qis.{kind.__name__}{how and ': ' + how}",
+            f"{field} is {shown(value)}; it must be {known}{how and ': ' + how}",
             field=field,
             actual=value,
             limit=kind.__name__,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from qis._gate import checked
 from qis.outcomes import Outcome
 
 Patterns = Mapping[str, re.Pattern[str]]
@@ -45,6 +46,7 @@ class IdentifierWarning(UserWarning):
     """A text that is to leave looks as if it named a patient."""
 
 
+@checked
 def identifiers_in(text: str, patterns: Patterns = PATTERNS) -> list[str]:
     """Name the patterns that a text matches.
 

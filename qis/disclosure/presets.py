@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from qis._given import real_number
+from qis._given import instance, real_number, truth_value
 from qis.errors import InputError
 
 
@@ -55,6 +55,9 @@ class Preset:
                     actual=value,
                     limit=low,
                 )
+        for field in ("name", "source"):
+            instance(getattr(self, field), field, str)
+        truth_value(self.keyed_schemes, "keyed_schemes")
         for field in ("dominance_p", "dominance_two"):
             share = real_number(getattr(self, field), field, 0.0, 1.0)
             object.__setattr__(self, field, share)

@@ -90,7 +90,7 @@ class MemoryStore(EvidenceStore):
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
-        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+        """The newest packet under each of some keys that is accepted, if one is."""
         found = []
         for key in keys:
             accepted = (one for one in _newest_first(self._versions(key)) if accepts(bytes(one)))

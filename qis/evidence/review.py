@@ -230,7 +230,11 @@ def study_id_of(study: Study | bytes | str) -> bytes:
     if isinstance(study, Study):
         return study.id
     if isinstance(study, str):
-        return Study(question=study).id
+        try:
+            return Study(question=study).id
+        except InputError as error:
+            error.field = "study"
+            raise
     if type(study) is not bytes or len(study) != STUDY_ID_SIZE:
         raise InputError(
             f"give a Study, its id ({STUDY_ID_SIZE} bytes) or a question, not {study!r:.60}",

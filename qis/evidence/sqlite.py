@@ -171,9 +171,15 @@ class SQLiteStore(EvidenceStore):
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
-        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+        """The newest packet under each of some keys that is accepted, if one is."""
         with translated(self.path, SCHEMA):
-            return [self._packet(row_id) for row_id in self._newest_of(keys, accepts).values()]
+            return [
+                self._packet(row_id)
+                for issuer in sorted({key.issuer for key in keys})
+                for row_id in self._newest_of(
+                    [key for key in keys if key.issuer == issuer], accepts
+                ).values()
+            ]
 
     @checked
     def at(self, issuer: bytes, sequence: int) -> list[Packet]:
@@ -390,6 +396,8 @@ class SQLiteStore(EvidenceStore):
         (issuer,) = {key.issuer for key in lacking}
         studies = {key.study_id for key in lacking}
         self._write()
+        if issuer not in self._accounts:
+            return {}
         rows = self._database.execute(
             sql.NEWEST_FIRST,
             (self._accounts[issuer].number, studies.pop() if len(studies) == 1 else None),

@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from qis._gate import checked
-from qis._given import instance, point_in_time, several, whole_number
+from qis._given import byte_string, instance, point_in_time, several, whole_number
+from qis._layout import PACKET_SIZE
 from qis.errors import InputError
 from qis.evidence._unread import Unread
 from qis.evidence.eviction import Kept, losses, refused_losses, shares, strangers_of, to_free
@@ -329,7 +330,8 @@ class EvidenceStore(ABC):
 
     @checked
     def refusal(self, data: bytes) -> Reason | None:
-        """Why a packet of these bytes has no say now; `None` if it has."""
+        """Why a packet of these bytes (all 512) has no say now; `None` if it has."""
+        data = byte_string(data, "data", PACKET_SIZE)
         if self._aside and content_id(data) in self._aside:
             return Reason.SET_ASIDE
         return distrust(data, self.roster)
@@ -384,7 +386,7 @@ class EvidenceStore(ABC):
     def newest_of(
         self, keys: Collection[EvidenceKey], accepts: Callable[[bytes], bool]
     ) -> list[Packet]:
-        """The newest packet under each of some keys of one issuer that is accepted, if one is."""
+        """The newest packet under each of some keys that is accepted, if one is."""
 
     @abstractmethod
     def at(self, issuer: bytes, sequence: int) -> list[Packet]:

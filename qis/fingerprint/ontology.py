@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from os import PathLike
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from blake3 import blake3
 
@@ -18,6 +18,8 @@ from qis._canonical import encode
 from qis._gate import checked
 from qis.errors import InputError
 from qis.fingerprint.term_ids import as_id, short_id
+
+Value = TypeVar("Value")
 
 UNIT: Final = 10_000
 """Whole numbers of information are in nats divided by this."""
@@ -112,6 +114,7 @@ class Ontology:
 
     """
 
+    @checked
     def __init__(
         self,
         release: str,
@@ -318,24 +321,24 @@ class Ontology:
     @checked
     def closure(self, terms: Iterable[str]) -> frozenset[str]:
         """The terms and everything that they are kinds of; all must be in `terms`."""
-        return frozenset().union(*(self._ancestors[term] for term in terms))
+        return frozenset().union(*(self._known(self._ancestors, term) for term in terms))
 
     @checked
     def most_specific(self, terms: Iterable[str]) -> frozenset[str]:
         """The terms that are no ancestor of another of them: they say all that the rest say."""
         given = frozenset(terms)
-        above = frozenset().union(*(self._ancestors[term] - {term} for term in given))
+        above = frozenset().union(*(self._known(self._ancestors, term) - {term} for term in given))
         return given - above
 
     @checked
     def information(self, term: str) -> float:
         """Information content in nats."""
-        return self._information[term] / UNIT
+        return self._known(self._information, term) / UNIT
 
     @checked
     def steps(self, term: str) -> tuple[int, int]:
         """Return (information, increase over the most informative parent), in units of 1e-4 nat."""
-        own = self._information[term]
+        own = self._known(self._information, term)
         above = max((self._information[parent] for parent in self._parents[term]), default=0)
         return own, max(own - above, 0)
 
@@ -366,6 +369,17 @@ class Ontology:
 
     def __repr__(self) -> str:
         return f"<Ontology {self.release}: {len(self)} terms>"
+
+    def _known(self, table: Mapping[str, Value], term: str) -> Value:
+        try:
+            return table[term]
+        except KeyError:
+            raise InputError(
+                f"{term!r:.60} is none of the terms of {self.release}: ask `resolve` first, which "
+                "knows other spellings and merged ids",
+                field="term",
+                actual=term,
+            ) from None
 
     def _from_structure(self) -> dict[str, float]:
         """Estimate information from the graph alone: −log of the share of terms at or below."""

@@ -18,7 +18,7 @@ from typing import Any, Final
 from blake3 import blake3
 
 from qis._gate import checked
-from qis._given import iterable
+from qis._given import iterable, several
 from qis.about import SKETCH_SIZE, Fingerprint, Interest
 from qis.errors import InputError
 from qis.fingerprint.codes import codes_of
@@ -118,7 +118,7 @@ class TermScheme(Scheme[Terms]):
         vars(self).update(state)
         self._squares_of = lru_cache(_CACHED)(self._squares)  # a cache cannot be pickled
 
-    def resolve(self, terms: Terms) -> Resolution:
+    def resolve(self, terms: Terms | str | int) -> Resolution:
         """Say which of the terms are used, and which are not and why.
 
         Parameters
@@ -132,15 +132,16 @@ class TermScheme(Scheme[Terms]):
             If none is used, or one is neither text nor whole number.
 
         """
-        given = (
-            [terms] if isinstance(terms, (str, int)) else list(iterable(terms, "features", "ids"))
-        )
+        return self._resolved(terms, "terms")
+
+    def _resolved(self, terms: Terms | str | int, field: str) -> Resolution:
+        given = [terms] if isinstance(terms, (str, int)) else list(iterable(terms, field, "ids"))
         found = self.ontology.resolve(given)
         if not found.terms:
             raise InputError(
                 f"none of the {len(given)} terms is used, of {self.ontology.release}: "
                 f"{'; '.join(found.warnings[:5]) or 'there is none'}",
-                field="features",
+                field=field,
                 actual=tuple(map(str, given)),
             )
         return found
@@ -161,7 +162,7 @@ class TermScheme(Scheme[Terms]):
             If no term is known, or one is neither text nor whole number.
 
         """
-        found = self.resolve(features)
+        found = self._resolved(features, "features")
         telling = self.ontology.most_specific(found.terms)
         coded = sorted(telling & self._code.keys(), key=self._order.__getitem__)
         warnings = [
@@ -188,7 +189,7 @@ class TermScheme(Scheme[Terms]):
 
     def fingerprints(self, batch: Iterable[Terms]) -> list[Fingerprint]:
         """The fingerprints of many sets of terms."""
-        return [self.fingerprint(terms) for terms in batch]
+        return [self.fingerprint(terms) for terms in several(batch, "batch", "sets of terms")]
 
     def routing_keys(
         self, features: Terms, *, levels: Iterable[Level] | None = None
@@ -205,7 +206,7 @@ class TermScheme(Scheme[Terms]):
 
         """
         chosen = self.levels if levels is None else _checked_levels(levels)
-        terms = self.resolve(features).terms
+        terms = self._resolved(features, "features").terms
         turns = zip_longest(*(level.contents(terms, self.ontology) for level in chosen))
         contents = dict.fromkeys(content for turn in turns for content in turn if content)
         keys = islice((self._routing_key(0, content) for content in contents), MAX_KEYS)
@@ -299,7 +300,8 @@ class TermScheme(Scheme[Terms]):
     def relevance(self, features: Terms, fingerprint: Fingerprint) -> float:
         """Cosine of terms that are known in full and what a sketch holds, in [0, 1]."""
         return self._cosine(
-            frozenset(self.resolve(features).terms), frozenset(self.terms_of(fingerprint))
+            frozenset(self._resolved(features, "features").terms),
+            frozenset(self.terms_of(fingerprint)),
         )
 
     @checked
@@ -331,7 +333,7 @@ class TermScheme(Scheme[Terms]):
     @checked
     def explain(self, features: Terms, fingerprint: Fingerprint) -> str:
         """In words: how similar, which terms are shared, and which only one side has."""
-        found = self.resolve(features)
+        found = self._resolved(features, "features")
         own = self.ontology.closure(found.terms)
         theirs = self.ontology.closure(self.terms_of(fingerprint))
         lines = [super().explain(features, fingerprint)]

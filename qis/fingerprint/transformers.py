@@ -12,6 +12,8 @@ from typing import Any, Generic, Self
 import numpy as np
 import numpy.typing as npt
 
+from qis._gate import checked
+from qis._given import instance, several
 from qis.about import SKETCH_SIZE
 from qis.errors import InputError
 from qis.fingerprint.fields import FieldScheme
@@ -22,6 +24,7 @@ from qis.fingerprint.scheme import Features, Scheme
 class _Transformer(Generic[Features]):
     """The part of scikit-learn's interface that does not depend on what is computed."""
 
+    @checked
     def __init__(self, scheme: Scheme[Features]) -> None:
         self.scheme = scheme
 
@@ -48,6 +51,7 @@ class _Transformer(Generic[Features]):
     def __sklearn_is_fitted__(self) -> bool:
         return True
 
+    @checked
     def get_params(self, *, deep: bool = True) -> dict[str, Any]:
         """Return the one parameter, `scheme`, by name."""
         del deep  # a scheme has no parameters that could be set
@@ -67,7 +71,7 @@ class _Transformer(Generic[Features]):
                 raise InputError(
                     f"{type(self).__name__} has no parameter {name!r}; it has 'scheme'", field=name
                 )
-        self.scheme = params.get("scheme", self.scheme)
+        self.scheme = instance(params.get("scheme", self.scheme), "scheme", Scheme)
         return self
 
 
@@ -187,7 +191,7 @@ class SimilarityTransformer(_Transformer[Features]):
         y: object = None,
     ) -> npt.NDArray[np.float64]:
         """`fit`, then `transform` of the same; a symmetric matrix with ones in its diagonal."""
-        features = list(X)
+        features = several(X, "X", "what the scheme takes")
         return self.fit(features, y).transform(features)
 
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:

@@ -20,6 +20,7 @@ from qis.outcomes._regression import (
     poisson,
 )
 from qis.outcomes._row_groups import levels_of, shares_of, smallest_groups
+from qis.outcomes._strata import strata_of
 from qis.outcomes.anchor import ID_SIZE, Anchor, rounded
 
 Floats = NDArray[np.float64]
@@ -237,10 +238,15 @@ class FromModels(Outcome):
             raise InputError("events must be 0 or 1 (or booleans)", field="events")
         if ties not in ("efron", "breslow"):
             raise InputError("ties is 'efron' or 'breslow'", field="ties", actual=ties)
-        labels = np.zeros(design.n) if strata is None else np.asarray(strata)
-        if labels.shape != (design.n,):
-            raise InputError("strata has another length than times", field="strata")
-        groups = [labels == label for label in np.unique(labels)]
+        if design.y.min() < 0.0:
+            row = int(design.y.argmin())
+            raise InputError(
+                f"times[{row}] is {design.y[row]:g}; a time since the start is not negative",
+                field="times",
+                actual=float(design.y[row]),
+                limit=0.0,
+            )
+        groups = strata_of(strata, design.n)
         terms = design.terms(
             lambda x, t, at: cox(x, t, happened == 1.0, at, strata=groups, ties=ties)
         )
@@ -298,7 +304,7 @@ def _if_few(responses: Floats) -> tuple[Floats, ...]:
 def point_of(anchor: Anchor | ArrayLike, model: str) -> tuple[tuple[float, ...], bytes]:
     """Coefficients of the anchor, rounded to float32, and the hash of their names."""
     if not isinstance(anchor, Anchor):
-        return rounded(anchor), bytes(ID_SIZE)
+        return rounded(anchor, "anchor"), bytes(ID_SIZE)
     if anchor.model != model:
         raise InputError(
             f"the anchor is of a {anchor.model} model, not {model}",

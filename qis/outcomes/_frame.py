@@ -222,7 +222,7 @@ def provenance(arms: Levels | None, treated: Sequence[bool], *others: str) -> st
     return "; ".join(parts)
 
 
-def open_table(frame: Any) -> tuple[list[str], Any]:
+def open_table(frame: Any, field: str = "frame") -> tuple[list[str], Any]:
     """The names of a table's columns, and a function that gives one as a list.
 
     Raises
@@ -235,7 +235,7 @@ def open_table(frame: Any) -> tuple[list[str], Any]:
     """
     if isinstance(frame, Mapping):
         if not all(isinstance(name, str) for name in frame):
-            _refuse("frame", "the names of columns must be texts")
+            _refuse(field, "the names of columns must be texts")
         return list(frame), lambda column: _listed(frame[column], column)
     try:
         import narwhals as nw  # noqa: PLC0415  an extra, and slow to import
@@ -250,10 +250,10 @@ def open_table(frame: Any) -> tuple[list[str], Any]:
         names = list(table.columns)
     except Exception as error:  # narwhals has errors of its own, for what it does not know
         raise InputError(
-            f"frame is a {type(frame).__name__}; it must be a data frame (of pandas, polars or "
+            f"{field} is a {type(frame).__name__}; it must be a data frame (of pandas, polars or "
             f"pyarrow, collected, each column with a name of its own) or a mapping of columns: "
             f"{error!s:.160}",
-            field="frame",
+            field=field,
         ) from error
     # The named levels of a pandas index are columns too: a site or an id is often there.
     index: Any = nw.maybe_get_index(table)

@@ -56,8 +56,8 @@ def middle_and_half(
         if found is not None:
             return found
     raise InputError(
-        f"{mid:g} is not the middle of [{low:g}, {high:g}] on the log scale, "
-        f"{math.sqrt(low) * math.sqrt(high):.4g} is, and rounding does not explain the "
+        f"ratio {mid:g} is not the middle of [lower, upper] = [{low:g}, {high:g}] on the log "
+        f"scale, {math.sqrt(low) * math.sqrt(high):.4g} is, and rounding does not explain the "
         "difference. Is a digit mistyped, or the interval another ratio's? If the numbers were "
         "rounded more than their decimals tell, or the interval was not computed on the log "
         "scale, say to which unit they are rounded at worst: rounding=0.1",

@@ -29,7 +29,9 @@ def normal_text(text: object, field: str, limit: int) -> str:
 
     """
     if type(text) is not str:
-        raise InputError(f"{field} must be a string, not {type(text).__name__}", field=field)
+        if not isinstance(text, str):
+            raise InputError(f"{field} must be a string, not {type(text).__name__}", field=field)
+        text = str.__str__(text)  # numpy's strings, and texts of enumerations
     return _normal(text, field, limit)
 
 

@@ -125,19 +125,21 @@ def check_model(model: object) -> None:
         )
 
 
-def rounded(coefficients: Any) -> tuple[float, ...]:
+def rounded(coefficients: Any, field: str = "coefficients") -> tuple[float, ...]:
     """Round coefficients to float32; raise if there are none or too many, or one is not finite."""
-    given = several(coefficients, "coefficients", "numbers")
+    given = several(coefficients, field, "numbers")
     if not given:
-        raise InputError("an anchor has one coefficient or more", field="coefficients", actual=0)
+        raise InputError(
+            f"{field} is empty; an anchor has one coefficient or more", field=field, actual=0
+        )
     if len(given) > MAX_COEFFICIENTS:
         raise OutcomeTooLargeError(
             f"{len(given)} coefficients; a packet carries at most {MAX_COEFFICIENTS}: leave some "
             "out, or give each site its own intercept",
-            field="coefficients",
+            field=field,
             actual=len(given),
             limit=MAX_COEFFICIENTS,
         )
-    checked = [check_real(c, "coefficients", -_LARGEST, _LARGEST) for c in given]
+    checked = [check_real(c, field, -_LARGEST, _LARGEST) for c in given]
     singles = struct.unpack(f"<{len(checked)}f", struct.pack(f"<{len(checked)}f", *checked))
     return tuple(single + 0.0 for single in singles)  # adding 0.0 turns -0.0 into 0.0

@@ -126,7 +126,17 @@ class Counts(Outcome):
     def _check_arm(self, arm: str, time: Any) -> None:
         set_counts(self, (f"{arm}total",), 1)
         most = MAX_COUNT if time is not None else getattr(self, f"{arm}total")
-        set_counts(self, (f"{arm}events",), 0, most)
+        try:
+            set_counts(self, (f"{arm}events",), 0, most)
+        except InputError as error:
+            if most == MAX_COUNT:
+                raise
+            raise InputError(
+                f"{error}: {arm}total is {most}",
+                field=f"{arm}events",
+                actual=error.actual,
+                limit=error.limit,
+            ) from None
         if time is not None:
             real = check_real(time, f"{arm}person_time", 1e-12, 1e15)
             object.__setattr__(self, f"{arm}person_time", real)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import vector
 from qis.errors import InputError
+from qis.outcomes._strata import strata_of
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ class PartialLikelihood:
             raise InputError("somebody's entry is not before their time", field="entry")
         control: list[float] = []
         exposed: list[float] = []
-        for chosen in _strata(strata, stop.size):
+        for chosen in strata_of(strata, stop.size):
             _add_factors(
                 (control, exposed),
                 (stop[chosen], event[chosen], arm[chosen], start[chosen]),
@@ -180,24 +181,6 @@ def _flags(values: ArrayLike, field: str, size: int) -> NDArray[np.bool_]:
         raise InputError(f"{field} must be 0 or 1 (or booleans) for each person", field=field)
     flags: NDArray[np.bool_] = column == 1.0
     return flags
-
-
-def _strata(labels: ArrayLike | None, size: int) -> list[NDArray[np.bool_]]:
-    if labels is None:
-        return [np.ones(size, dtype=np.bool_)]
-    try:
-        column = np.asarray(labels)
-    except Exception as error:  # any class's own __array__ may raise anything
-        raise InputError("strata cannot be read as a column of labels", field="strata") from error
-    if column.shape != (size,):
-        _refuse_shape("strata", column.size, size)
-    if column.dtype.kind in "cV" or np.ma.is_masked(labels):
-        raise InputError("strata holds masked or complex values, no labels", field="strata")
-    try:
-        _, inverse = np.unique(column, return_inverse=True)
-    except TypeError:
-        raise InputError("strata mixes types that have no order", field="strata") from None
-    return [inverse == which for which in range(int(inverse.max()) + 1)]
 
 
 def _refuse_shape(field: str, actual: int, limit: int) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from qis._gate import checked
+from qis._given import shown
 from qis.errors import InputError
 
 
@@ -114,8 +115,8 @@ def measure_named(name: Any) -> Measure:
     found = MEASURES.get(name) if isinstance(name, str) else None
     if found is None:
         raise InputError(
-            f"unknown measure {name!r:.60}; known are {', '.join(MEASURES)}",
-            field="measure",
+            f"measure is {shown(name)}, none that is known; there are {', '.join(MEASURES)}",
+            field="name",
             actual=name,
             limit=tuple(MEASURES),
         )

@@ -169,9 +169,16 @@ class LikelihoodProfile(Outcome):
         falls = -self.gradients[0] <= 0.0, self.gradients[-1] <= 0.0
         if self.maximum is not None:
             if not well_apart(self.lower, self.upper, self.maximum):
-                raise InputError("the maximum is outside, or on another point", field="maximum")
+                raise InputError(
+                    "the maximum is not between lower and upper, or on another point",
+                    field="maximum",
+                )
             if not all(falls) or self.values[self.points.tolist().index(self.maximum)] != 0.0:
-                raise InputError("values and gradients do not peak at the maximum", field="maximum")
+                raise InputError(
+                    "on the grid from lower to upper, values and gradients do not peak at the "
+                    "maximum",
+                    field="maximum",
+                )
             return
         # A flat curve passes both tests: it says nothing, and that is a valid outcome.
         up = falls[0] and self.gradients[-1] >= 0.0 and self.slope_above == self.values[-1] == 0.0

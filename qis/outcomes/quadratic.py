@@ -23,6 +23,7 @@ from typing import Any, ClassVar, Final, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from qis._columns import matrix, vector
 from qis.errors import InputError
 from qis.outcomes._base import (
     KEY_EVENTS,
@@ -254,8 +255,8 @@ class QuadraticLikelihood(FromModels):
         check_model(model)
         point, names_hash = point_of(anchor, model)
         size = len(point)
-        first = np.asarray(score, dtype=np.float64)
-        second = np.asarray(information, dtype=np.float64)
+        first = vector(score, "score")
+        second = matrix(information, "information")
         if first.shape != (size,) or second.shape != (size, size):
             raise InputError(
                 f"score has shape {first.shape} and information {second.shape}; the anchor has "
@@ -264,8 +265,6 @@ class QuadraticLikelihood(FromModels):
                 actual=first.shape,
                 limit=(size,),
             )
-        if not (np.isfinite(first).all() and np.isfinite(second).all()):
-            raise InputError("score or information is not finite", field="score")
         parts = coded(first, second)
         outcome = cls(
             study=study,

@@ -109,7 +109,7 @@ def check_times(issued_at: int, expires_at: int) -> None:
     if not FIRST_TIME <= issued_at < expires_at < _END_TIME:
         raise InputError(
             f"issued at {issued_at}, expires at {expires_at}: both must lie in [2**16, 2**32), "
-            "expiry after issue",
+            "expiry after issue (lifetime_s is positive)",
             field="issued_at",
             actual=(issued_at, expires_at),
             limit=(FIRST_TIME, _END_TIME - 1),

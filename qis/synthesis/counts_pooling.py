@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from qis._columns import vector
 from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.picture.html import HasTable
@@ -261,16 +262,17 @@ def _check_tables(
     a, n1, c, n2 = (_check_counts(values, field) for field, values in columns.items())
     if not len(a) == len(n1) == len(c) == len(n2) or not len(a):
         raise InputError(
-            f"the columns have {len(a)}, {len(n1)}, {len(c)} and {len(n2)} counts; "
+            f"{', '.join(columns)} have {len(a)}, {len(n1)}, {len(c)} and {len(n2)} counts; "
             "give the same number of each, one or more",
             field="events",
         )
+    totals_of = {"events": "totals", "control_events": "control_totals"}
     for field, some, all_ in (("events", a, n1), ("control_events", c, n2)):
         if (some > all_).any() or (all_ < 1.0).any():
             where = int(np.flatnonzero((some > all_) | (all_ < 1.0))[0])
             raise InputError(
-                f"{field}[{where}] is {some[where]:g} of {all_[where]:g}; totals must be positive "
-                "and not less than the events",
+                f"{field}[{where}] is {some[where]:g} of {all_[where]:g}; {totals_of[field]} must "
+                "be positive and not less than the events",
                 field=field,
                 actual=some[where],
                 limit=all_[where],
@@ -279,12 +281,9 @@ def _check_tables(
 
 
 def _check_counts(values: ArrayLike, field: str) -> Floats:
-    try:
-        counts = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{field} must be whole numbers", field=field) from error
-    whole = np.isfinite(counts) & (counts >= 0.0) & (counts <= _LARGEST_COUNT)
-    if counts.ndim != 1 or not whole.all() or (counts != np.floor(counts)).any():
+    counts = vector(values, field)
+    whole = (counts >= 0.0) & (counts <= _LARGEST_COUNT) & (counts == np.floor(counts))
+    if not whole.all():
         raise InputError(
             f"{field} must be a list of whole numbers from 0 to {_LARGEST_COUNT}", field=field
         )

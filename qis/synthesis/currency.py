@@ -46,7 +46,12 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
 
     """
     if not outcomes:
-        raise InputError("there is no outcome to pool", field="outcomes", actual=0, limit=1)
+        raise InputError(
+            "there is no outcome to pool: the list of outcomes or profiles is empty",
+            field="outcomes",
+            actual=0,
+            limit=1,
+        )
     study_ids: set[bytes] = set()
     measures: set[str] = set()
     for outcome in outcomes:

@@ -205,7 +205,8 @@ class _Model:
                 return self._centre + shift, sd, quantiles, tau
             if count > _MOST_MEAN_NODES:
                 raise InputError(
-                    "the sites are too far apart for their precision to be pooled this way",
+                    "the sites are too far apart for their standard_errors, or tau_scale is far "
+                    "from the units of the estimates, for them to be pooled this way",
                     field="standard_errors",
                 )
             previous = found

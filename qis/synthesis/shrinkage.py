@@ -239,8 +239,8 @@ def _tau_scale(sites: list[Site], given: float | None) -> float:
         return _DEFAULT_TAU_SCALE if given is None else given
     if len(effects) < len(sites):
         raise IncompatibleEvidenceError(
-            "some sites are outcomes and some are pairs, which say nothing of their measure; "
-            "give all of them as outcomes",
+            "some sites (own, others) are outcomes and some are pairs, which say nothing of their "
+            "measure; give all of them as outcomes",
             field="others",
         )
     first = effects[0]

@@ -57,7 +57,7 @@ def outcomes_of_table(frame: Any, study: Study | None) -> tuple[list[Outcome], l
         If the table is of another study than the one given.
 
     """
-    names, get = open_table(frame)
+    names, get = open_table(frame, "packets")
     if not _NUMBERS & {*names}:
         _refuse(
             f"the table has the columns {', '.join(names):.200}; of a table synthesise reads one "

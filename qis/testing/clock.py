@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from qis._gate import checked
+from qis._given import END_OF_TIME_S, point_in_time, real_number
 from qis.errors import InputError
 
 
@@ -23,6 +24,10 @@ class VirtualClock:
 
     now: float = 1_800_000_000.0
     passed: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.now = point_in_time(self.now, "now")
+        self.passed = real_number(self.passed, "passed", 0.0, END_OF_TIME_S)
 
     def __call__(self) -> float:
         """The date, in Unix seconds."""

@@ -5,6 +5,7 @@ import struct
 import unicodedata
 from typing import Any
 
+from qis._gate import checked
 from qis.errors import MissingExtraError
 
 try:
@@ -274,9 +275,14 @@ def packets(
     )
 
 
-@st.composite
-def mutations(draw: DrawFn, data: bytes) -> bytes:
+@checked
+def mutations(data: bytes) -> SearchStrategy[bytes]:
     """Bytes that differ from `data`: bits flipped, pieces cut, doubled, swapped or overwritten."""
+    return _mutations(data)
+
+
+@st.composite
+def _mutations(draw: DrawFn, data: bytes) -> bytes:
     mutated = bytearray(data)
     for _ in range(draw(st.integers(1, 3))):
         start = draw(st.integers(0, len(mutated)))

@@ -108,7 +108,7 @@ class MemoryNetwork:
         await self._time.advance(seconds)
 
     @checked
-    def partition(self, *sides: Iterable["MemoryTransport"]) -> None:
+    def partition(self, *sides: "Iterable[MemoryTransport]") -> None:
         """Lose all datagrams between different sides; transports in no side form one more."""
         self._sides = {
             transport._carrier: side  # noqa: SLF001  the transport is the network's other half

@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 
+import qis
 from qis.errors import InputError
 from qis.outcomes.cox import PartialLikelihood
 
@@ -124,6 +125,10 @@ GOOD = {"times": [1.0, 2.0, 3.0], "events": [1, 0, 1], "treated": [0, 1, 1]}
         ("events", [1, 2, 0]),
         ("treated", [0.5, 1, 0]),
         ("strata", ["a", "b"]),
+        ("strata", ["a", None, "b"]),
+        ("strata", [1.0, math.nan, 2.0]),
+        ("strata", np.ma.array([1, 2, 1], mask=[False, True, False])),
+        ("strata", [[1, 2], [3]]),
         ("entry", [0.0, 2.0, 0.0]),
         ("entry", [0.0, 0.0]),
         ("ties", "exact"),
@@ -133,6 +138,27 @@ def test_refuses_what_it_cannot_use(field, value):
     with pytest.raises(InputError) as caught:
         PartialLikelihood.from_times(**{**GOOD, field: value})
     assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "words"),
+    [
+        # NaN equals nothing, so whoever has it as label was in no stratum, and was left out unseen.
+        ("strata", [1.0, math.nan, 1.0, 2.0, 2.0], "missing for 1 people, first in row 1"),
+        ("times", [3.0, -4.0, 2.0, 5.0, 1.0], r"times\[1\] is -4"),
+    ],
+)
+def test_models_refuse_missing_strata_and_negative_times(field, value, words):
+    given = {
+        "features": [[0.0], [1.0], [0.0], [1.0], [0.5]],
+        "times": [3.0, 4.0, 2.0, 5.0, 1.0],
+        "events": [1, 0, 1, 1, 1],
+        "strata": [1, 1, 1, 2, 2],
+    }
+    fit = qis.QuadraticLikelihood.from_cox
+    assert fit(question="a vs b | c", anchor=[0.0], **given).n == 5
+    with pytest.raises(InputError, match=words):
+        fit(question="a vs b | c", anchor=[0.0], **{**given, field: value})
 
 
 def test_order_of_people_changes_nothing():

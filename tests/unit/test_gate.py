@@ -27,6 +27,7 @@ from qis.errors import InputError
         (str | PathLike[str], Path("a"), Path("a")), (Iterable[int], iter([np.int8(1)]), [1]),
         (tuple[int, ...], [np.int8(1)], (1,)), (tuple[float, float], [1.5, 2.5], [1.5, 2.5]),
         (Sequence[str], ["a"], ["a"]), (frozenset[str], {"a"}, {"a"}), (int, -(2**63), -(2**63)),
+        (str, np.str_("a"), "a"),
         (Mapping[str, int], {"a": 1}, {"a": 1}), (Iterable[Iterable[str]], [["a"]], [["a"]]),
     ],
 )  # fmt: skip
@@ -85,6 +86,40 @@ def test_an_item_is_named_by_its_index_and_its_parameter():
     with pytest.raises(InputError, match=r"^fingerprints\[1\] is 3; it must be a qis\.Fing") as no:
         qis.FingerprintIndex(scheme).add([scheme.fingerprint([1.0]), 3])
     assert no.value.field == "fingerprints"
+
+
+class Later:
+    @checked
+    def of(self, others: "Iterable[Later]", *, now: float = 0.0) -> float:
+        return now
+
+
+def test_annotations_that_are_texts_inside_are_read_too():
+    assert Later().of([Later()]) == 0.0
+    with pytest.raises(InputError, match="others is 3; it must be a list of Laters"):
+        Later().of(3)
+
+
+def test_now_is_a_time_of_any_make():
+    assert Later().of([], now=datetime(1970, 1, 2, tzinfo=UTC)) == 86_400.0
+    for wrong in (float("inf"), float("nan"), -1.0, 1_800_000_000_000, datetime(2027, 1, 1)):  # noqa: DTZ001
+        with pytest.raises(InputError, match="now is"):
+            Later().of([], now=wrong)
+
+
+def test_iterators_in_a_mapping_are_not_used_up_by_the_check():
+    @checked
+    def names(above: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+        return {key: list(each) for key, each in above.items()}
+
+    assert names({"a": iter(["b", "c"])}) == {"a": ["b", "c"]}
+    assert qis.Ontology("toy", {"a": iter(["b"])}, None).closure(["a"]) == {"a", "b"}
+
+
+def test_an_empty_path_is_named_by_its_parameter():
+    for wrong in ("", " ", "a\0b"):
+        with pytest.raises(InputError, match="ledger is "):
+            qis.Disclosure.preset("cms", ledger=wrong)
 
 
 def test_a_coroutine_stays_one():

@@ -219,7 +219,9 @@ def test_the_most_specific_terms_say_what_the_rest_say():
         ({"a": ["b"], "b": ["c"], "c": ["a"]}, None, "circle"),
         ({"a": [], "b": []}, {"a": 1.0}, "1 terms have no information, such as b"),
         ({"a": []}, {"a": -0.1}, "from 0"),
-        ({"a": []}, {"a": math.nan}, "from 0"),
+        ({"a": []}, {"a": math.nan}, "must be finite"),
+        ({"a": [1]}, None, r"parents\['a'\]\[0\] is 1; it must be a text"),
+        ({"a": "b"}, None, "must be a list of texts"),
     ],
 )
 def test_what_is_no_ontology_says_why(parents, information, words):
@@ -259,3 +261,12 @@ def test_another_annotation_table_is_refused(tmp_path):
     table.write_text("a\tb\n1\t2\n", encoding="utf-8")
     with pytest.raises(InputError, match=r"no phenotype\.hpoa"):
         Ontology.from_obo(obo, table)
+
+
+def test_what_is_no_term_is_named_and_not_a_key_error():
+    toy = Ontology("toy/1", {"a": ["b"]}, None)
+    for ask in (toy.information, toy.steps, lambda term: toy.closure([term])):
+        with pytest.raises(InputError, match="'c' is none of the terms of toy/1"):
+            ask("c")
+    with pytest.raises(InputError, match="'c' is none"):
+        toy.most_specific(["a", "c"])

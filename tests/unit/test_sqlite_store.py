@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import qis
 from qis.errors import InputError, StorageDamagedError, StorageError
 from qis.evidence import Admission, MemoryStore, Roster, SQLiteStore, sqlite as sqlite_store
+from qis.evidence.rules import evidence_key
 from qis.testing.stores import check_store, state_of
 
 NOW = 1_800_000_000
@@ -473,3 +475,15 @@ def test_a_damaged_packet_of_an_older_file_is_damage_and_not_set_aside(older):
     with pytest.raises(StorageDamagedError):
         store.packets()
     store.close()
+
+
+def test_the_newest_of_keys_of_several_issuers_or_none(tmp_path):
+    with closing(SQLiteStore(tmp_path / "store.db", roster=Roster.open())) as store:
+        packets = [packet(1), packet(2, site=1)]
+        store.add_many(packets, now=NOW)
+        keys = [evidence_key(each) for each in packets]
+        found = store.newest_of(keys, lambda _: True)
+        assert sorted(bytes(each) for each in found) == sorted(map(bytes, packets))
+        assert store.newest_of([], lambda _: True) == []
+        stranger = evidence_key(packet(3, site=2))
+        assert store.newest_of([stranger], lambda _: True) == []
