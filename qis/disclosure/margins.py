@@ -330,7 +330,7 @@ def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
             for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
                 rows.append(weight * wide[:, one] * wide[:, other])
                 values.append(float(outcome.information[order[one], order[other]]))
-        found = _sizes(np.array(rows), np.array(values), n)
+        found = _sizes(np.array(rows), np.array(values))
         if found is not None:
             table = groups.T @ (found[:, np.newaxis] * groups)
             names = tuple(f"feature {column + 1}" for column in columns)
@@ -338,11 +338,11 @@ def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
     return None
 
 
-def _sizes(rows: Floats, values: Floats, n: int) -> Floats | None:
+def _sizes(rows: Floats, values: Floats) -> Floats | None:
     """Whole numbers that solve the equations within the error of 16 bits, if only one can."""
     scale = np.maximum(np.abs(values), 1e-9)
     sizes, _, rank, singular = np.linalg.lstsq(rows / scale[:, None], values / scale, rcond=None)
-    if rank < rows.shape[1] or singular[-1] * n < RELATIVE * n:
+    if rank < rows.shape[1] or singular[-1] < RELATIVE:
         return None
     whole = np.maximum(np.rint(sizes), 0.0)
     error = np.abs(rows @ whole - values)
