@@ -31,7 +31,7 @@ _STEPS: Final = (0, -1, 1, -2, 2)
 _EDGE: Final = 1.0 + 1e-6
 """Half a unit is exceeded by this, for numbers in the middle between two decimals."""
 _Z: Final = NormalDist().inv_cdf(0.975)
-_LARGEST_N: Final = 2_000_000
+LARGEST_N: Final = 2_000_000
 """Above this no tables are searched: it would take more than ten seconds."""
 
 
@@ -137,7 +137,7 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
         Cells of 1 to `below` − 1 are looked for.
 
     """
-    if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > _LARGEST_N:
+    if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > LARGEST_N:
         return []
     found: set[TwoByTwo] = set()
     precision = precision_of(outcome)

@@ -24,6 +24,7 @@ from qis.disclosure.outcome_rules import check_outcome
 from qis.disclosure.presets import PRESETS, Preset
 from qis.disclosure.preview import Preview, learnt_from, learnt_from_noise
 from qis.disclosure.refusal import refuse
+from qis.disclosure.unsearched import not_searched
 from qis.errors import DisclosureError, InputError
 from qis.evidence.roster import Roster
 from qis.fingerprint.scheme import Scheme
@@ -331,6 +332,16 @@ class Disclosure:
         new = Emission.of(outcome, subjects, at=0.0)
         learns += compared(new, self.ledger.of_study(outcome.study_id))
         return Preview(refusal, tuple(learns))
+
+    @checked
+    def not_searched(self, outcome: Outcome) -> tuple[str, ...]:
+        """Tell what the rules do not search in an outcome, for the audit log; as a rule nothing.
+
+        An outcome in which something was not searched passes if it is of many people only.
+        """
+        if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
+            return ()
+        return not_searched(outcome, limit=self.rules.minimum_cell)
 
     def _is_paid(self, outcome: Outcome) -> bool:
         return self.budget is not None and self.budget.covers(outcome)

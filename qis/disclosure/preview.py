@@ -12,10 +12,9 @@ from qis.disclosure.margins import Margins
 from qis.disclosure.membership import membership_sentences
 from qis.disclosure.models import ATTACK, read, tables_of
 from qis.disclosure.reconstruction import certain_records, records_that_fit
-from qis.disclosure.two_by_two import is_coarse
+from qis.disclosure.unsearched import not_searched
 from qis.outcomes import (
     Counts,
-    Effect,
     LikelihoodProfile,
     Moments,
     Outcome,
@@ -77,6 +76,7 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
         *(finding.sentence for finding in found),
         *(_of_model(outcome, below) if isinstance(outcome, QuadraticLikelihood) else ()),
         *_whatever_its_numbers(outcome),
+        *(f"not searched: {what}" for what in not_searched(outcome, limit=below)),
         *membership_sentences(outcome),
     ]
 
@@ -106,8 +106,6 @@ def _of_model(outcome: QuadraticLikelihood, below: int) -> list[str]:
     reading = read(outcome, limit=below)
     if reading.small is not None:
         lines.append(reading.small.sentence)
-    if reading.not_searched:
-        lines.append(f"not searched: {reading.not_searched}")
     return lines
 
 
@@ -134,11 +132,4 @@ def _whatever_its_numbers(outcome: Outcome) -> list[str]:
         return ["everybody in the treated arm had the event"] if full else []
     if isinstance(outcome, Moments):
         return ["mean and variance of the values in each arm, exactly"]
-    if isinstance(outcome, Effect) and is_coarse(outcome):
-        return [
-            "not searched: which table it comes from if the variable is yes/no (with so few "
-            "decimals most measured values fit some table); give a risk difference for those"
-        ]
-    if isinstance(outcome, Effect) and outcome.n is None:
-        return ["no table can be searched for without n; who knows n can"]
     return []

@@ -100,13 +100,17 @@ def _of_groups(margins: Margins, groups: Whole, limit: int) -> Finding | None:
 
 
 def _finding(margins: Margins, chosen: Sequence[int], tables: Whole, limit: int) -> Finding:
-    small = np.where((tables > 0) & (tables < limit), tables, 0)
-    row, group = np.unravel_index(int(small.argmax()), small.shape)
+    """The smallest group in any table that fits; where several do, that is said."""
+    small = np.where((tables > 0) & (tables < limit), tables, limit)
+    row, group = np.unravel_index(int(small.argmin()), small.shape)
     words = [
         margins.names[column] if int(group) >> (2 - nth) & 1 else f"not {margins.names[column]}"
         for nth, column in enumerate(chosen)
     ]
-    return Finding(_ATTACK, f"people with {', '.join(words)}", int(small[row, group]))
+    attack = _ATTACK
+    if len(tables) > 1:
+        attack += f"; {len(tables)} tables fit, and in each some group of these columns is small"
+    return Finding(attack, f"people with {', '.join(words)}", int(small[row, group]))
 
 
 def _is_possible(margins: Margins, chosen: Sequence[int], limit: int) -> bool | None:

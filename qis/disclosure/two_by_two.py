@@ -48,15 +48,20 @@ def tables(outcome: Effect) -> Iterator[tuple[Floats, bool]]:
     n = outcome.n
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
         return
-    is_rounded = any(half_unit(x) for x in (outcome.estimate, outcome.standard_error))
-    least = math.ceil(n / _LEAST_ARM) if is_rounded and outcome.measure in OF_MEANS else 1
-    sizes = np.array(sorted(range(least, n - least + 1), key=lambda size: abs(2 * size - n)))
+    sizes = _sizes(outcome, n)
     for shift in (0.0, 0.5) if outcome.measure in ("OR", "RR", "RD") else (0.0,):
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
             kept = kept[gives(outcome, kept, shift)]
             if len(kept):
                 yield kept, shift == 0.0
+
+
+def _sizes(outcome: Effect, n: int) -> NDArray[np.int64]:
+    """Sizes of an arm that are tried, balanced ones first."""
+    is_rounded = any(half_unit(x) for x in (outcome.estimate, outcome.standard_error))
+    least = math.ceil(n / _LEAST_ARM) if is_rounded and outcome.measure in OF_MEANS else 1
+    return np.array(sorted(range(least, n - least + 1), key=lambda size: abs(2 * size - n)))
 
 
 def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray[np.bool_]:
@@ -185,7 +190,31 @@ def _by_totals(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
 
 
 def _by_grid(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
-    """SE² = 1/n₁ + 1/n₂ + g²/2n gives the arms; all events of both are tried."""
+    """All events of both arms are tried, for each size of the arms that the error allows."""
+    n, work = outcome.n or 0, 0
+    for size in _sizes_of_grid(outcome, sizes):
+        work += _cost(size, n)
+        if work > _GRID:  # told by `is_grid_cut`
+            return
+        grids = np.meshgrid(np.arange(size + 1.0), np.arange(n - size + 1.0), indexing="ij")
+        a, c = (grid.ravel() for grid in grids)
+        yield np.column_stack([a, size - a, c, n - size - c])
+
+
+def is_grid_cut(outcome: Effect) -> bool:
+    """True for a standardised mean difference so rounded that not all its tables are tried."""
+    n = outcome.n or 0
+    if outcome.measure != "SMD" or not 1 < n <= LARGEST:
+        return False
+    return sum(_cost(size, n) for size in _sizes_of_grid(outcome, _sizes(outcome, n))) > _GRID
+
+
+def _cost(size: int, n: int) -> int:
+    return (size + 1) * (n - size + 1)
+
+
+def _sizes_of_grid(outcome: Effect, sizes: NDArray[np.int64]) -> list[int]:
+    """SE² = 1/n₁ + 1/n₂ + g²/2n gives the sizes of the arms."""
     n = outcome.n or 0
     of_estimate, of_error = precision_of(outcome)
     low, high = (
@@ -194,14 +223,7 @@ def _by_grid(outcome: Effect, sizes: NDArray[np.int64]) -> Iterator[Floats]:
         for side in (-1, 1)
     )
     inverse = 1.0 / sizes + 1.0 / np.maximum(n - sizes, 1e-9)
-    work = 0
-    for size in sizes[(inverse >= low) & (inverse <= high)]:
-        work += int((size + 1) * (n - size + 1))
-        if work > _GRID:
-            return
-        grids = np.meshgrid(np.arange(size + 1.0), np.arange(n - size + 1.0), indexing="ij")
-        a, c = (grid.ravel() for grid in grids)
-        yield np.column_stack([a, size - a, c, n - size - c])
+    return [int(size) for size in sizes[(inverse >= low) & (inverse <= high)]]
 
 
 def estimates(measure: str, cells: Floats) -> tuple[Floats, Floats]:

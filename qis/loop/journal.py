@@ -4,7 +4,7 @@ No entry holds a patient's data, nor the small number for which a rule refused s
 log may be shown to others. If the log cannot be written, nothing leaves.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from blake3 import blake3
@@ -55,11 +55,15 @@ class Journal:
         """Record that the loop was opened with these settings."""
         self._write(AuditNote("configured", rule=self._rules, details=settings))
 
-    def emitted(self, packet: Packet, *, reason: str = "") -> None:
-        """Record that a packet may leave from now on."""
-        self._write(self._emission(packet, reason))
+    def emitted(
+        self, packet: Packet, *, reason: str = "", not_searched: Sequence[str] = ()
+    ) -> None:
+        """Record that a packet may leave, and what the rules have not searched in it."""
+        self._write(self._emission(packet, reason, not_searched))
 
-    def released(self, packet: Packet, pending: Pending, approver: str) -> None:
+    def released(
+        self, packet: Packet, pending: Pending, approver: str, *, not_searched: Sequence[str] = ()
+    ) -> None:
         """Record that a person or a rule approved a packet, which may leave from now on."""
         approved = AuditNote(
             "approved",
@@ -73,7 +77,7 @@ class Journal:
                 "preview": pending.preview_digest.hex(),
             },
         )
-        self._write(approved, self._emission(packet, ""))
+        self._write(approved, self._emission(packet, "", not_searched))
 
     def settled(self, verdict: str, approver: str, codes: list[str]) -> None:
         """Record what a person has said of findings about the account."""
@@ -201,13 +205,15 @@ class Journal:
         )
         self._used[synthesis.study_id] = digest, ids
 
-    def _emission(self, packet: Packet, reason: str) -> AuditNote:
-        details = {
+    def _emission(self, packet: Packet, reason: str, not_searched: Sequence[str] = ()) -> AuditNote:
+        details: dict[str, Any] = {
             **_about(packet.outcome),
             "outcome": _digest(packet.outcome),
             "sequence": packet.sequence,
             "account": list(self._account()),
         }
+        if not_searched:
+            details["not_searched"] = list(not_searched)
         return AuditNote("emitted", (packet.id.hex(),), self._rules, reason, details)
 
     def _refusal(self, outcome: Outcome, rule: str, reason: str) -> AuditNote:

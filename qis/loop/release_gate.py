@@ -286,10 +286,11 @@ class ReleaseGate:
         except DisclosureError as error:
             self._withhold(draft, error)
             raise
+        unsearched = self._disclosure.not_searched(draft.outcome)
         if pending is None:
-            self._journal.emitted(packet)
+            self._journal.emitted(packet, not_searched=unsearched)
         else:
-            self._journal.released(packet, pending, approver)
+            self._journal.released(packet, pending, approver, not_searched=unsearched)
         self._leave(packet, draft, pending, kind)
         return packet
 
