@@ -117,7 +117,7 @@ class Channels:
         elif session is None:
             self._initiator.call(endpoint, now, datagram)
         else:
-            if session.is_stale(now):
+            if session.is_stale(now) or session.seems_dead(now):
                 self._initiator.call(endpoint, now)
             self.sessions.use(session)
             self._put(session.seal(datagram), address)

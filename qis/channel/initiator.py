@@ -19,6 +19,8 @@ WAITING_LIMIT: Final = 64
 """Datagrams that wait for one call; the oldest go first."""
 TRY_AFTER_S: Final = (0.4, 0.8, 1.6)
 """How long each try waits for the response, ± 20 %."""
+DATE_SET_BACK_MS: Final = 10_000
+"""So far ahead of the date the last call's time can only be if the date was set back since."""
 COOKIES_LIMIT: Final = 2
 """How often one call is made again for a cookie."""
 
@@ -76,6 +78,7 @@ class Initiator:
         self._told = told
         self._calls: dict[int, _Call] = {}
         self._called: dict[Endpoint, int] = {}
+        self._newest_ms = 0
 
     def __contains__(self, number: object) -> bool:
         return number in self._calls
@@ -188,11 +191,15 @@ class Initiator:
     def _begin(self, endpoint: Endpoint, now: float) -> int:
         number = self._sessions.new_number(self._calls)
         key_pair = self._key_pairs()
+        # Each later than the one before: who is called takes no older one from this key.
+        self._newest_ms = max(self._newest_ms + 1, int(self._unix_s(now) * 1000), 0)
+        if self._newest_ms > int(self._unix_s(now) * 1000) + DATE_SET_BACK_MS:
+            self._newest_ms = max(0, int(self._unix_s(now) * 1000))
         unsigned = Initiation(
             session=number,
             ephemeral=key_pair[0],
             key=self._identity.issuer.key,
-            time_ms=max(0, int(self._unix_s(now) * 1000)),
+            time_ms=self._newest_ms,
         )
         signature = self._identity.sign(unsigned.signed_part(endpoint[0]))
         initiation = replace(unsigned, signature=signature)

@@ -13,6 +13,9 @@ OVERHEAD: Final = _HEAD.size + TAG_SIZE
 LIFETIME_S: Final = 900.0
 """After this a session is gone, with its keys."""
 RENEW_AFTER_S: Final = 600.0
+DEAD_AFTER_S: Final = 15.0
+"""If so long after something was sent nothing authentic has come, the other may have begun anew and
+know nothing of the session: it is called again, while this one still serves."""
 RENEW_AFTER_SENT: Final = 2**32
 """A session older or busier than this is renewed while it still serves."""
 
@@ -43,6 +46,7 @@ class Session:
         "_sent",
         "_window",
         "address",
+        "awaited_since",
         "clock_s",
         "expires_at",
         "own_number",
@@ -69,6 +73,7 @@ class Session:
         self.expires_at = now + LIFETIME_S
         self.renew_at = now + RENEW_AFTER_S
         self.clock_s = clock_s
+        self.awaited_since: float | None = None
         self._keys = keys
         self._sent = 0
         self._window = ReplayWindow()
@@ -81,6 +86,15 @@ class Session:
     def is_stale(self, now: float) -> bool:
         """True if it is so old, or has sent so much, that a new handshake is due."""
         return now >= self.renew_at or self._sent >= RENEW_AFTER_SENT
+
+    def seems_dead(self, now: float) -> bool:
+        """True if nothing has come back for a while; asked again only after as long again."""
+        if self.awaited_since is None:
+            self.awaited_since = now
+        if now - self.awaited_since < DEAD_AFTER_S:
+            return False
+        self.awaited_since = now
+        return True
 
     def seal(self, plain: bytes) -> bytes:
         """The datagram that carries these bytes; each call uses the next number."""
@@ -97,6 +111,7 @@ class Session:
         plain = unseal(data[_HEAD.size :], head, number, self._keys[0])
         if plain is not None:
             self._window.note(number)
+            self.awaited_since = None
         return plain
 
 

@@ -15,10 +15,13 @@ from qis.overlay.bundles import Datagram, bundled
 from qis.overlay.lru_cache import LruCache
 from qis.overlay.messages import NO_TOKEN, Delivered, Found, Message, Prove, Refused
 from qis.overlay.record import NodeRecord
+from qis.overlay.round_trips import RoundTrips
 from qis.overlay.timers import Timer, Timers
 
 TRY_AFTER_S: Final = (0.5, 1.0, 2.0)
-"""How long each try waits for an answer, ± 20 %."""
+"""How long each try waits for an answer at least, ± 20 %; longer where round trips take longer."""
+MEASURED_LIMIT: Final = 4_096
+"""Addresses whose round trips are remembered; the one heard of longest ago goes first."""
 PROOFS_LIMIT: Final = 2
 """How often one request is sent again because the token was refused."""
 UNDER_WAY_LIMIT: Final = 16_384
@@ -40,6 +43,7 @@ class _UnderWay:
     on_silence: Callable[[float], None]
     on_refusal: Callable[[int, float], object]
     tries: int = 0
+    sent_at: float = 0.0
     proofs: int = 0
     timer: Timer | None = None
 
@@ -67,6 +71,7 @@ class Rpc:
         self._numbered = 0
         self._under_way: dict[bytes, _UnderWay] = {}
         self._tokens: LruCache[bytes, bytes] = LruCache(TOKENS_LIMIT)
+        self._round_trips: LruCache[bytes, RoundTrips] = LruCache(MEASURED_LIMIT)
         self._out: list[Datagram] = []
         self.asked_by: bytes | None = None
         """The key of the node that is being answered, if a channel has authenticated it."""
@@ -160,6 +165,8 @@ class Rpc:
         if not isinstance(message, (request.expects, Refused)):
             return False
         del self._under_way[message.request]
+        if request.tries == 1:  # of a repeated one nobody knows which try is answered (RFC 6298, 3)
+            self._measured(address, now - request.sent_at)
         self.unanswered, self.heard_at = 0, now
         if request.timer is not None:
             request.timer.cancel()
@@ -172,6 +179,11 @@ class Rpc:
             self._timers.start(now, request.on_silence)
         return True
 
+    def _measured(self, address: bytes, seconds: float) -> None:
+        known = self._round_trips.get(address) or RoundTrips()
+        known.measured(seconds)
+        self._round_trips.put(address, known)
+
     def _try(self, number: bytes, now: float) -> None:
         request = self._under_way.get(number)
         if request is None:
@@ -183,8 +195,13 @@ class Rpc:
             self.unanswered += 1
             request.on_silence(now)
             return
-        pause_s = TRY_AFTER_S[request.tries] * self._rng.uniform(0.8, 1.2)
+        least_s = TRY_AFTER_S[request.tries]
+        known = self._round_trips.get(request.to.address)
+        if known is not None:
+            least_s = max(least_s, known.timeout_s * 2.0**request.tries)
+        pause_s = least_s * self._rng.uniform(0.8, 1.2)
         request.tries += 1
+        request.sent_at = now
         # Before anything that may fail: the next try, or the end, comes whatever happens.
         request.timer = self._timers.start(now + pause_s, lambda at: self._try(number, at))
         token = self._tokens.get(request.to.address, NO_TOKEN)

@@ -19,11 +19,13 @@ from qis._guard import Backoff, Guard
 from qis._paths import file_path
 from qis.about import Interest
 from qis.channel import Channels
+from qis.direct.frames import MAGIC as DIRECT_MAGIC
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
+from qis.overlay.messages import MAGIC as KEYED_MAGIC
 from qis.overlay.publications import BACKLOG_LIMIT
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
@@ -47,6 +49,10 @@ CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
 
 Address = tuple[str, int]
+VERSIONS_LIMIT: Final = 256
+"""Peers of another version remembered; more are not named."""
+VERSIONS_S: Final = 600.0
+"""How long a peer is named that has spoken another version."""
 ANSWER_S: Final = 0.5
 """Seconds for which `catch_up` waits, after the last registration, for what holders then send."""
 
@@ -124,6 +130,7 @@ class UDPTransport(Transport):
         self._guard = Guard(self.notices)
         self._backoff = Backoff(last_s=1.0)  # of what is due, since others wait for it too
         self._cache_at = 0.0
+        self._other_versions: dict[bytes, float] = {}
         self._opened_at = 0.0
         self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle = asyncio.Event()
@@ -354,9 +361,46 @@ class UDPTransport(Transport):
                 arrivals += [(plain, address, key) for plain, key in opened]
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
                 self._guard.contained("udp.channel", error)
+        self._note_versions(arrivals, now)
         if self._parts is not None:
             self._node = called_otherwise(self._node, self._parts, arrivals, now)
         self._node.receive_datagrams(arrivals, now)
+
+    def _note_versions(
+        self, arrivals: Iterable[tuple[bytes, bytes, bytes | None]], now: float
+    ) -> None:
+        """Name authenticated peers that speak another version; they see the same of this node."""
+        known = self._other_versions
+        for data, _, key in arrivals:
+            if (
+                key is not None
+                and data[:2] == b"qi"
+                and data[:4] not in (DIRECT_MAGIC, KEYED_MAGIC)
+                and (key in known or len(known) < VERSIONS_LIMIT)
+            ):
+                known[key] = now
+        if known:
+            for key in [key for key, at in known.items() if now - at >= VERSIONS_S]:
+                del known[key]
+            self._judge_versions()
+
+    def _judge_versions(self) -> None:
+        wall = self._clock.wall()
+        if not self._other_versions:
+            self._condition.clear("other_version", now=wall)
+            return
+        roster = self._reception.roster
+        names = sorted(
+            (roster.name_of(Issuer(key)) or key.hex())[:64] for key in self._other_versions
+        )
+        more = f" and {len(names) - 3} others" if len(names) > 3 else ""
+        self._condition.set(
+            "other_version",
+            HealthState.DEGRADED,
+            f"another version of the protocol is spoken by {', '.join(names[:3])}{more}: nothing "
+            "passes between them and this node until both run the same; compare qis.__version__",
+            now=wall,
+        )
 
     def _seal(self, now: float) -> None:
         """Encrypt what the node sends. A datagram that fails counts as lost in the network."""

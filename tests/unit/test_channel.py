@@ -14,8 +14,8 @@ from qis.channel.cookies import CALM_RATE, PERIOD_S, Cookies
 from qis.channel.handshake import REFUSAL, CallRefused, Initiation, Response
 from qis.channel.initiator import CALLS_LIMIT, TRY_AFTER_S, WAITING_LIMIT
 from qis.channel.replay_window import WINDOW, ReplayWindow
-from qis.channel.responder import STRANGERS_RATE
-from qis.channel.session import LIFETIME_S, OVERHEAD, RENEW_AFTER_S
+from qis.channel.responder import CALLS_OF_ONE_RATE, REMEMBERED_S, STRANGERS_RATE
+from qis.channel.session import DEAD_AFTER_S, LIFETIME_S, OVERHEAD, RENEW_AFTER_S
 from qis.channel.sessions import SESSIONS_LIMIT, UNCONFIRMED_LIMIT, UNCONFIRMED_S
 from qis.identity import verify as identity_verify
 from qis.refusals import TELL_EVERY_S, RefusalCode
@@ -369,7 +369,7 @@ def test_a_flood_of_strangers_costs_few_signatures(monkeypatch):
     proven = replace(Initiation.decode(call), cookie=cookie).encode()
     answers = [answer for _ in range(1_000) for answer in wire.arrive(A, B, proven)]
     assert len(answers) == 1
-    assert len(checked) == STRANGERS_RATE
+    assert len(checked) == CALLS_OF_ONE_RATE < STRANGERS_RATE
 
 
 def test_the_clocks_are_compared():
@@ -443,6 +443,7 @@ def test_a_session_is_renewed_without_loss_and_ends():
     for number in range(1, 30):
         wire.wait(100.0)
         wire.talk(A, B, str(number).encode())
+        wire.carry(wire.send(B, A, b"yes", key=None))
     assert [text for text, _ in wire.got[B]] == [str(number).encode() for number in range(30)]
     assert first not in wire.nodes[A].sessions._in_use
     assert len(wire.nodes[A].sessions) <= 2 + LIFETIME_S / RENEW_AFTER_S
@@ -461,6 +462,67 @@ def test_a_restarted_node_is_spoken_to_again():
     wire.talk(B, A, b"i am back")
     wire.talk(A, B, b"welcome")
     assert wire.got[B][-1] == (b"welcome", KEYS[A])
+
+
+def test_into_a_dead_session_nothing_is_sent_for_longer_than_15_s():
+    wire = Wire()
+    wire.talk(A, B)
+    wire.carry(wire.send(B, A, b"yes", key=None))
+    wire.nodes[B] = Channels(
+        IDENTITIES[B], accepts=lambda _: True, rng=random.Random(9), secret=bytes(32)
+    )
+    for second in range(int(DEAD_AFTER_S) + 2):  # as it was: 600 datagrams in 600 s
+        wire.now += 1.0
+        wire.talk(A, B, b"%d" % second)
+    assert wire.got[B][-1][0] == b"%d" % (DEAD_AFTER_S + 1)
+
+
+def test_a_recorded_call_is_not_answered_again_and_keeps_no_newcomer_out():
+    wire = Wire(3)
+    (_, _, old) = wire.send(A, B, b"x")[0]
+    wire.carry([(A, B, old)])
+    wire.now += 1.0
+    newer = wire.nodes[A]
+    newer.sessions.keep(lambda _: False)
+    wire.talk(A, B, b"newer")
+    before = len(wire.nodes[B].sessions)
+    answers = []
+    for number in range(2_000):  # within a second, with the cookie that its sender was given
+        wire.now += 0.0005
+        cookie = Cookies(bytes([B]) * 32).cookie(ADDRESSES[C], wire.now)
+        replayed = replace(Initiation.decode(old), cookie=cookie).encode()
+        answers += wire.arrive(C, B, replayed)
+        if number == 1_000:
+            wire.talk(C, B, b"newcomer")
+    assert answers == []
+    assert wire.nodes[B].refused["old_call"] == 2_000
+    assert wire.got[B][-1] == (b"newcomer", KEYS[C])
+    assert len(wire.nodes[B].sessions) == before + 1
+
+
+def test_a_lost_answer_is_sent_again_without_a_new_signature_and_not_elsewhere():
+    wire = Wire(3)
+    (letter,) = wire.send(A, B, b"x")
+    (first,) = wire.arrive(*letter)
+    again = [wire.arrive(*letter) for _ in range(5)]
+    assert again == [[first], [first], [], [], []]
+    assert wire.arrive(C, B, letter[2]) == []
+    assert len(wire.nodes[B].sessions) == 1
+    wire.carry([first])
+    assert wire.got[B] == [(b"x", KEYS[A])]
+
+
+def test_a_clock_that_was_ahead_and_is_set_right_may_call_soon():
+    wire = Wire()
+    wire.offsets[A] = 1e6
+    wire.talk(A, B, b"from the future")
+    wire.nodes[A] = Channels(
+        IDENTITIES[A], accepts=lambda _: True, rng=random.Random(9), secret=bytes(32)
+    )
+    wire.offsets[A] = 0.0
+    wire.wait(REMEMBERED_S)
+    wire.talk(A, B, b"from now")
+    assert wire.got[B][-1] == (b"from now", KEYS[A])
 
 
 def test_what_is_held_is_bounded():
@@ -560,5 +622,6 @@ def test_who_calls_again_and_again_cuts_nobody_off(monkeypatch):
     assert len(wire.nodes[B].sessions._at_address) <= 1 + sessions.SESSIONS_OF_ONE_LIMIT
     wire.talk(A, B, b"still here")
     assert wire.got[B][-1] == (b"still here", KEYS[A])
+    wire.now += 0.1
     called(wire, C, 100, ADDRESSES[C])
     assert wire.nodes[B].sessions.endpoint_at(ADDRESSES[C]) == (KEYS[C], ADDRESSES[C])

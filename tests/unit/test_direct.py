@@ -272,3 +272,30 @@ def test_while_rosters_differ_in_mode_packets_go_both_ways():
         assert isinstance(transports[0]._carrier.node, OverlayNode)
 
     asyncio.run(scenario())
+
+
+def test_a_peer_of_another_version_is_named_in_health_for_a_while():
+    async def scenario():
+        async with udp(SITES[:2]) as (first, second):
+            assert await until(lambda: first.peers == second.peers == 1)
+            channels, key = second._channels, SITES[0].issuer.key
+            address = first._node.contact.record.address
+            channels.send(b"qid\x09from later", address, key, second._clock.steady())
+            second._send()
+            assert await until(lambda: "other_version" in codes(first))
+            assert "site 1" in str(first.health)
+            first._note_versions((), first._clock.steady() + 601.0)
+            assert "other_version" not in codes(first)
+
+    asyncio.run(scenario())
+
+
+def codes(transport):
+    return [reason.code for reason in transport.health.reasons]
+
+
+async def until(done):
+    async with asyncio.timeout(20):
+        while not done():  # noqa: ASYNC110  nobody tells
+            await asyncio.sleep(0)
+    return True
