@@ -108,7 +108,7 @@ def by_qis(data: bytes) -> dict[str, Any] | None:
         "study": outcome.study_id.hex(),
         "question": outcome.question,
         "cohort": outcome.cohort,
-        "values": {name: _field(outcome, name) for name in _FIELDS[outcome.kind]},
+        "values": {name: _field(outcome, name) for name in _FIELDS.get(outcome.kind, ())},
     }
 
 

@@ -16,6 +16,7 @@ from qis.health import Condition, HealthState, Notices
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.matches import Matches
+from qis.outcomes import UnknownOutcome
 from qis.packet import Packet
 from qis.transport import Delivery, Transport
 
@@ -217,12 +218,23 @@ class Intake:
             self._announcer.tell("received", packet=packet, reason=admission.label)
             if admission.changes_evidence:
                 self.matches.add(packet)
+                self._tell_unknown(packet)
             if admission is Admission.EQUIVOCATION:
                 self._announcer.tell("equivocation", packet=packet, reason=str(packet.issuer))
             if not admission.kept:
                 kind = "limit" if admission is Admission.EVICTED else "refusal"
                 subject = f"{admission.label}: {packet.issuer}"
                 self._notices.tell(kind, subject, f"not stored: {admission.sentence}")
+
+    def _tell_unknown(self, packet: Packet) -> None:
+        """Say that what came in is kept and not read, once for each kind."""
+        if isinstance(packet.outcome, UnknownOutcome):
+            kind = packet.outcome.kind
+            text = (
+                f"a packet of kind {kind}, which a newer version knows, is kept and passed on, and "
+                "not read: what its site found does not count here until the library is updated"
+            )
+            self._notices.tell("limit", f"unknown kind {kind}", text)
 
     async def _follow(self, interest: Interest, registered: "asyncio.Future[None]") -> None:
         """Queue what a subscription yields; subscribe again if it ends or fails."""

@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from qis.outcomes.suppressed import (
         Suppressed as Suppressed,
     )
+    from qis.outcomes.unknown import (
+        UnknownOutcome as UnknownOutcome,
+    )
 
 # Kinds that compute need numpy, whose import takes longer than all else: on first use (PEP 562).
 _KINDS = {
@@ -88,23 +91,22 @@ def outcome_from_body(kind: int, body: Any) -> Outcome:
     Raises
     ------
     InputError
-        If the kind is unknown or the body is no map.
+        If there can be no such kind, or the body is no map.
     LookupError, ValueError, TypeError, struct.error
         If the body lacks an entry or holds a wrong one.
 
     """
-    if kind not in _KINDS:
-        raise _InputError(
-            f"kind {kind} is unknown here; known are {sorted(_KINDS)}",
-            field="kind",
-            actual=kind,
-            limit=tuple(sorted(_KINDS)),
-        )
     if type(body) is not dict:
         raise _InputError("the body is no map", field="body", actual=type(body).__name__)
+    if kind not in _KINDS:
+        from qis.outcomes.unknown import UnknownOutcome  # noqa: PLC0415  for mixed networks only
+
+        return UnknownOutcome.of_kind(kind, body)
     return _reader_of(kind)(body)
 
 
 __all__, __dir__, __getattr__ = attach(
-    globals(), {module: (name,) for module, name in _KINDS.values() if name != "Effect"}
+    globals(),
+    {module: (name,) for module, name in _KINDS.values() if name != "Effect"}
+    | {"qis.outcomes.unknown": ("UnknownOutcome",)},
 )

@@ -491,12 +491,16 @@ def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
     points = np.array([p.points for p in profiles])
     gradients = np.array([p.gradients for p in profiles])
     sharpest = (np.abs(np.diff(gradients, axis=1)) / np.diff(points, axis=1)).max(axis=1)
+    steepest = -gradients[:, 0] - _STEEPER * sharpest, gradients[:, -1] - _STEEPER * sharpest
+    below = np.maximum([p.slope_below for p in profiles], steepest[0])
+    above = np.maximum([p.slope_above for p in profiles], steepest[1])
     return Curves(
         points=points,
         values=np.array([p.values for p in profiles]),
         gradients=gradients,
-        below=np.maximum([p.slope_below for p in profiles], -gradients[:, 0] - _STEEPER * sharpest),
-        above=np.maximum([p.slope_above for p in profiles], gradients[:, -1] - _STEEPER * sharpest),
+        # A slope still rising at an end fades all the same: no curve rises for ever in a line.
+        below=np.minimum(below, 0.0),
+        above=np.minimum(above, 0.0),
     )
 
 

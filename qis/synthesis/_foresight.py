@@ -31,21 +31,28 @@ class Foresight(NamedTuple):
 
 
 def of_grid(
-    means: Floats, taus: Floats, density: Floats, *, tau_scale: float, level: float
+    means: Floats,
+    taus: Floats,
+    density: Floats,
+    *,
+    weights: Floats,
+    beyond_prior: float,
+    tau_scale: float,
+    level: float,
 ) -> Foresight:
-    """From a posterior density of shape (taus, means) at equally spaced points of both."""
-    weights = np.full(taus.size, float(taus[1] - taus[0]))
-    weights[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    """From a posterior density of shape (taus, means), the means equally spaced.
+
+    `weights` are those of the integral over tau, shape (taus,), and `beyond_prior` is the
+    probability that tau exceeds the prior's 90 % point.
+    """
     of_tau = density.sum(axis=1)
     of_tau = of_tau / (of_tau @ weights)
     prior = math.sqrt(2.0 / math.pi) / tau_scale * np.exp(-0.5 * (taus / tau_scale) ** 2)
     further = _further(means, taus, density * weights[:, np.newaxis])
-    start, step = float(taus[0]), float(taus[1] - taus[0])
-    tau = Density(start=start, step=step, heights=of_tau, is_even=start == 0.0)
     return Foresight(
         prediction=(further.quantile((1.0 - level) / 2.0), further.quantile((1.0 + level) / 2.0)),
         prior_share=min(float(np.minimum(prior, of_tau) @ weights), 1.0),
-        beyond_prior=tau.above(PRIOR_POINT * tau_scale),
+        beyond_prior=beyond_prior,
     )
 
 

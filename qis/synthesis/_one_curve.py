@@ -8,6 +8,7 @@ from bisect import bisect_right
 
 from qis.outcomes import LikelihoodProfile
 from qis.outcomes._curves import POINTS
+from qis.outcomes.profile import curves_of
 from qis.synthesis._roots import passing_zero
 
 
@@ -15,14 +16,12 @@ class OneCurve:
     """The log-likelihood of one informative profile."""
 
     def __init__(self, profile: LikelihoodProfile) -> None:
+        curves = curves_of([profile])
         self._points: list[float] = profile.points.tolist()
         self._values, self._gradients = profile.values, profile.gradients
-        self._ends = (profile.slope_below, profile.slope_above)
-        low, high = -self._gradients[0], self._gradients[-1]
-        self.limits = (
-            -math.inf if profile.slope_below < 0.0 else self._values[0] + low,
-            -math.inf if profile.slope_above < 0.0 else self._values[-1] + high,
-        )
+        self._ends = (float(curves.below[0]), float(curves.above[0]))
+        low, high = curves.limits
+        self.limits = (float(low[0]), float(high[0]))
         """Values at minus and plus infinity."""
 
     def at(self, theta: float) -> tuple[float, float]:

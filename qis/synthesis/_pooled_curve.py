@@ -52,7 +52,9 @@ class PooledCurve:
 
     def __init__(self, likelihood: Likelihood) -> None:
         self._likelihood = likelihood
-        self._floor = _RELATIVE * likelihood.finest
+        # Curves that are straight between their points have no sharpness: then a unit.
+        self._finest = min(likelihood.finest, 1.0)
+        self._floor = _RELATIVE * self._finest
         low, high = likelihood.span
         self._ends = low - _MARGIN, high + _MARGIN
         self._scan: Floats | None = None
@@ -149,7 +151,7 @@ class PooledCurve:
 
     def _bracket(self, start: float, level: float, side: int) -> tuple[float, float]:
         """Two points on a side, between which the curve falls below `level` first."""
-        inside, reach = start, self._likelihood.finest
+        inside, reach = start, self._finest
         if self._scan is not None:
             chosen = side * (self._scan - start) > 0.0
             ahead = self._scan[chosen][::side]

@@ -19,12 +19,14 @@ from qis.outcomes import (
     Record,
     Retraction,
     Study,
+    UnknownOutcome,
 )
 from qis.outcomes.moments import NO_LIKELIHOOD
 from qis.packet import Packet
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
 _UNPOOLABLE: Final = "not poolable"
+_UNKNOWN_KIND: Final = "unknown kind"
 _REMEDIES: Final[dict[type[Outcome], str]] = {
     QuadraticLikelihood: "It is a model's likelihood, not that of one effect: "
     "qis.combine_quadratics pools those of one study.",
@@ -194,7 +196,7 @@ def gather(
         elif is_poolable(outcome) and not _lacks_likelihood(outcome):
             poolable.append((packet, outcome))
         else:
-            left_out.append(LeftOut(packet, name, _UNPOOLABLE, _remedy(outcome)))
+            left_out.append(LeftOut(packet, name, *_unpoolable(outcome)))
     measure = _prevailing(study, [outcome for _, outcome in poolable])
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
     for packet, outcome in poolable:
@@ -234,6 +236,15 @@ def _remedy(outcome: Outcome) -> str:
         return f"{NO_LIKELIHOOD[:1].upper()}{NO_LIKELIHOOD[1:]}."
     return _REMEDIES.get(
         type(outcome), f"A {type(outcome).__name__} has no log-likelihood of one effect."
+    )
+
+
+def _unpoolable(outcome: Outcome) -> tuple[str, str]:
+    if not isinstance(outcome, UnknownOutcome):
+        return _UNPOOLABLE, _remedy(outcome)
+    return _UNKNOWN_KIND, (
+        f"It is of kind {outcome.kind}, which a newer version of the library knows and this one "
+        "does not: update the library, or ask the site for a kind that all versions read."
     )
 
 

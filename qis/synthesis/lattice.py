@@ -73,9 +73,14 @@ class TauPoints:
         return cls(scale=scale, exponent=min(math.frexp(smallest / scale)[1] - 2, -1))
 
     @property
+    def closest(self) -> float:
+        """c: below it the points are closest to each other."""
+        return math.ldexp(self.scale, self.exponent)
+
+    @property
     def taus(self) -> Floats:
         """Ascending from 0 to 6.5 times the scale or more, shape (t,)."""
-        c = math.ldexp(self.scale, self.exponent)
+        c = self.closest
         span = math.log1p((_WIDEST_TAU * self.scale / c) ** 2)
         steps = np.arange(math.ceil(span / _STEP) + 1, dtype=np.float64)
         taus: Floats = c * np.sqrt(np.expm1(_STEP * steps))
@@ -107,7 +112,7 @@ class TauPoints:
 
     def _matrix(self, taus: Floats) -> Floats:
         """What takes values at the points to values at other taus: shape (taus, t)."""
-        c = math.ldexp(self.scale, self.exponent)
+        c = self.closest
         count = self.taus.size
         offset = np.log1p((taus / c) ** 2) / _STEP
         first = np.clip(np.floor(offset).astype(np.intp) - _POINTS // 2 + 1, 0, count - _POINTS)

@@ -349,9 +349,9 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     if isinstance(alone, LikelihoodProfile):
         found = _of_profile(alone, quantile)
         middle = () if found.estimate is None else (found.estimate,)
-        read = [end for end in (*middle, *found.interval) if math.isfinite(end)]
+        read = (*middle, *found.interval)
         marks = _marks(Likelihood.of(informative), read, found.standard_error or 1.0)
-        return found._replace(marks=marks) if read else found
+        return found._replace(marks=marks)
     whole = Likelihood.of(informative)
     if whole.is_parabola:
         return _normal(whole.centre, whole.precision**-0.5, quantile)
@@ -535,6 +535,8 @@ def _random(
             note=answer.note + " A prior on the mean (mean_scale) would give one.",
             marks=_marks(whole, [border], 1.0),
         )
+    if mean_scale is None and _falls_too_slowly(kept.sum(said)):
+        return Answer(note=_ENDLESS)
     found = posterior_of_mean(said, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
     low, high = found.interval
     read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
@@ -557,3 +559,20 @@ _UNBOUNDED = (
     "The likelihood of the mean does not fall to nothing on either side, so it has no posterior "
     "under a flat prior; give mean_scale."
 )
+
+_FAR = 1e3
+"""A log ratio beyond which no posterior is looked for: e**64 means nothing."""
+_NOTHING = 22.0
+"""Where a log posterior is this far under its largest value, nothing of it is left."""
+_ENDLESS = (
+    "The likelihood of the mean falls so slowly that its posterior under a flat prior would reach "
+    "beyond any ratio that means something; give mean_scale."
+)
+
+
+def _falls_too_slowly(whole: Likelihood) -> bool:
+    if whole.curves is None or whole.precision > 0.0:
+        return False
+    start, end = whole.span
+    heights = whole.value(np.concatenate(([-_FAR], np.linspace(start, end, 65), [_FAR])))
+    return bool(max(heights[0], heights[-1]) > heights.max() - _NOTHING)

@@ -21,7 +21,7 @@ from qis.errors import InputError
 from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes._poisson import PoissonRates
 from qis.synthesis._density import Density, ends_that_matter
-from qis.synthesis._foresight import Foresight, of_grid
+from qis.synthesis._foresight import PRIOR_POINT, Foresight, of_grid
 from qis.synthesis._pooled_curve import border
 from qis.synthesis.bayesian import mean_and_tau
 from qis.synthesis.currency import Likelihood, has_tails
@@ -34,6 +34,12 @@ Floats = NDArray[np.float64]
 _COARSE: Final = (81, 13)
 _FINE: Final = (161, 41)
 """Numbers of grid points of mu and of tau."""
+_BEND: Final = 4.0
+"""Of c of the taus at which log-marginals are: about the smallest standard error."""
+_FINER: Final = 4
+_MOST: Final = 5_000
+"""Where the fine grid of mu is too coarse it is made so many times finer, until it has more points
+than this."""
 _NEGLIGIBLE: Final = 22.0
 """Where the log posterior is this far under its largest value, it is left out."""
 _MARGIN: Final = 8.0
@@ -41,8 +47,9 @@ _MARGIN: Final = 8.0
 _WIDEST: Final = 1
 """Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
 have their nearest singularities at a distance of pi."""
-_NEIGHBOUR: Final = 0.2
-"""Next to its largest value a density is at least this part of it; mostly it is 0.9."""
+_NEIGHBOUR: Final = 0.85
+"""Next to its largest value a density is at least this part of it: steps of half a standard
+deviation. Steps as wide as one put limits 0.015 standard errors off."""
 _PART_OF_PANEL: Final = 0.01
 """Of a panel's width: the step of a numerical derivative."""
 _NOWHERE: Final = 1e4
@@ -103,17 +110,22 @@ def posterior_of_mean(
 
 def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
     means, taus, density = surface.posterior()
-    over_taus = density.copy()
-    over_taus[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    bend = surface.tau_bend
+    weights = _tau_weights(taus, bend)
     of_mean = Density(
-        start=float(means[0]), step=float(means[1] - means[0]), heights=over_taus.sum(axis=0)
+        start=float(means[0]), step=float(means[1] - means[0]), heights=weights @ density
     )
+    graded = np.arcsinh(taus / bend)
     of_tau = Density(
-        start=float(taus[0]),
-        step=float(taus[1] - taus[0]),
-        heights=density.sum(axis=1),
+        start=float(graded[0]),
+        step=float(graded[1] - graded[0]),
+        heights=density.sum(axis=1) * np.cosh(graded),
         is_even=bool(taus[0] == 0.0),
     )
+
+    def tau_at(share: float) -> float:
+        return bend * math.sinh(of_tau.quantile(share))
+
     if not (_is_resolved(of_mean.heights) and _is_resolved(of_tau.heights)):
         raise InputError(
             "tau_scale is so large beside the sites' standard errors that the posterior cannot be "
@@ -123,9 +135,17 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
         )
     tails = ((1.0 - level) / 2.0, (1.0 + level) / 2.0)
     mean, sd = of_mean.mean_and_sd
-    median, tau = of_mean.quantile(0.5), of_tau.quantile(0.5)
+    median, tau = of_mean.quantile(0.5), tau_at(0.5)
     interval = (of_mean.quantile(tails[0]), of_mean.quantile(tails[1]))
-    foresight = of_grid(means, taus, density, tau_scale=surface.tau_scale, level=level)
+    foresight = of_grid(
+        means,
+        taus,
+        density,
+        weights=weights,
+        beyond_prior=of_tau.above(math.asinh(PRIOR_POINT * surface.tau_scale / bend)),
+        tau_scale=surface.tau_scale,
+        level=level,
+    )
     next_low, next_high = foresight.prediction
     return MeanEffect(
         median=unit * median,
@@ -135,8 +155,16 @@ def _integrated(surface: "_Surface", level: float, unit: float) -> MeanEffect:
         foresight=foresight._replace(prediction=(unit * next_low, unit * next_high)),
         slope_error=surface.slope_error(np.array((interval[0], median, interval[1])), tau) / unit,
         tau=unit * tau,
-        tau_interval=(unit * of_tau.quantile(tails[0]), unit * of_tau.quantile(tails[1])),
+        tau_interval=(unit * tau_at(tails[0]), unit * tau_at(tails[1])),
     )
+
+
+def _tau_weights(taus: Floats, bend: float) -> Floats:
+    """Weights of the trapezoid rule over ``asinh(tau / bend)``, whose steps are equal."""
+    graded = np.arcsinh(taus / bend)
+    weights: Floats = bend * (graded[1] - graded[0]) * np.cosh(graded)
+    weights[0] *= 0.5  # at the other end there is nothing
+    return weights
 
 
 def _is_resolved(heights: Floats) -> bool:
@@ -184,7 +212,7 @@ def own_given_all(
         unit = math.ldexp(1.0, math.frexp(tau_scale)[1] - 1)
     surface = _Surface(said, tau_scale / unit, None, unit)
     means, taus, density = surface.posterior()
-    density[0] *= 0.5  # the trapezoid rule; at the other end there is nothing
+    density *= _tau_weights(taus, surface.tau_bend)[:, np.newaxis]
     shares = density / density.sum()
     square = (taus * taus)[:, np.newaxis]
     middles, spreads = means + np.zeros_like(square), square + np.zeros_like(means)
@@ -320,6 +348,8 @@ class _Surface:
         facts = [site.facts(unit) for site in said]
         self.tau_points = TauPoints.for_errors(tau_scale, min(each.finest for each in facts))
         self._taus = self.tau_points.taus
+        self.tau_bend = min(self.tau_points.closest * _BEND, tau_scale)
+        """Below it taus of the grid are equally spaced, above it their logarithms."""
         self.tau_scale, self._mean_scale, self._unit = tau_scale, mean_scale, unit
         self._marginals = SummedMarginals(said, unit)
         self._bends = _Bends(facts)
@@ -381,17 +411,25 @@ class _Surface:
                     self.extend(side)
 
     def posterior(self) -> tuple[Floats, Floats, Floats]:
-        """Equally spaced means and taus where the posterior is, and its density there.
+        """Means and taus where the posterior is, and its density there.
 
-        The density has the shape (taus, means) and is not normalised.
+        Means are equally spaced, taus in ``asinh(tau / tau_bend)``: close to each other where tau
+        is as small as the errors, since few sites leave a long tail. The density has the shape
+        (taus, means) and is not normalised.
         """
         self.cover()
         points = self.tau_points
         grid = self.narrowed(self.means, points.taus[points.taus <= points.widest], *_COARSE)
         for count in (_COARSE, _FINE):
             grid = self.narrowed(*grid, *count)
-        logs = self.log_density(*grid)
-        return *grid, np.exp(logs - logs.max())
+        while True:
+            logs = self.log_density(*grid)
+            density = np.exp(logs - logs.max())
+            means, taus = grid
+            if _is_resolved(density.sum(axis=0)) or means.size > _MOST:
+                return means, taus, density
+            # A narrow peak and a long tail: flat curves, or a very wide prior.
+            grid = np.linspace(means[0], means[-1], _FINER * (means.size - 1) + 1), taus
 
     def slopes_of(self, one: Said, means: Floats, taus: Floats) -> tuple[Floats, Floats]:
         """First and second derivative in mu of one site's log-marginal, shape (taus, means)."""
@@ -440,7 +478,9 @@ class _Surface:
         """A grid of equally spaced points over the part of a coarser one that matters."""
         logs = self.log_density(means, taus)
         of_taus, of_means = ends_that_matter([taus, means], logs, _NEGLIGIBLE)
-        return np.linspace(*of_means, count), np.linspace(*of_taus, tau_count)
+        low, high = (math.asinh(end / self.tau_bend) for end in of_taus)
+        graded = np.linspace(low, high, tau_count)
+        return np.linspace(*of_means, count), self.tau_bend * np.sinh(graded)
 
 
 class _Bends:

@@ -1,6 +1,6 @@
-// The ten kinds of body: their entries and the conditions on them, from docs/packet-format.md.
+// The kinds of body, ten and those to come: their entries and the conditions on them, from docs/packet-format.md.
 
-import { ARRAY, MAP, TEXT, demand } from "./cbor.mjs";
+import { ARRAY, BYTES, MAP, NEGATIVE, TEXT, UNSIGNED, demand } from "./cbor.mjs";
 import { isNormal } from "./text.mjs";
 
 const MOST = 2 ** 32 - 1;
@@ -22,9 +22,13 @@ const KINDS = {
   9: [[8, 9], [9], retraction],
   10: [[], [], () => ({})],
 };
+const KEYS = Array.from({ length: 21 }, (_, index) => 3 + index);
+/** A kind to come, of which the values are not read. */
+const TO_COME = [KEYS, KEYS, () => ({})];
 
 /** How the entries that mean the same in all kinds are read. */
 function entry(cursor, key, kind) {
+  if (kind > 10) return unread(cursor, true);
   if (key === 3) return cursor.unsigned(15);
   if (key === 4 || key === 5) return cursor.unsigned(MOST);
   if (key === 6) return cursor.byteString();
@@ -42,6 +46,20 @@ function entry(cursor, key, kind) {
   return kind === 4 ? shortText(cursor, 1, 24) : cursor.unsigned(255);
 }
 
+/** A whole number, text or bytes, or a list of these. */
+function unread(cursor, mayBeList) {
+  const start = cursor.at;
+  const { major, argument } = cursor.head();
+  if (major === UNSIGNED || major === NEGATIVE) return;
+  if (major === ARRAY && mayBeList) {
+    for (let left = argument; left > 0n; left -= 1n) unread(cursor, false);
+    return;
+  }
+  cursor.at = start;
+  if (major === BYTES) cursor.byteString();
+  else demand(isNormal(cursor.text(), cursor.relaxed), "text is not in normal form");
+}
+
 function shortText(cursor, least, most) {
   const start = cursor.at;
   const length = cursor.argument(TEXT);
@@ -54,8 +72,8 @@ function shortText(cursor, least, most) {
 
 /** The body at the cursor: its common entries and its values. */
 export function body(cursor, kind) {
-  demand(kind in KINDS, `kind ${kind}`);
-  const [allowed, optional, rule] = KINDS[kind];
+  demand(kind >= 1 && kind <= 23, `kind ${kind}`);
+  const [allowed, optional, rule] = KINDS[kind] ?? TO_COME;
   const entries = {};
   let before = -1;
   for (let left = cursor.argument(MAP); left > 0n; left -= 1n) {

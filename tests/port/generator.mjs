@@ -122,7 +122,7 @@ function contentOf(chance, kind, body) {
 function content(chance, slips) {
   for (;;) {
     chance.slips = slips;
-    const kind = chance.whole(1, 10);
+    const kind = chance.is(0.1) ? chance.whole(11, 23) : chance.whole(1, 10);
     const body = madeBody(chance, kind);
     const others = [0, 11, 12, 23, 24, 255, chance.whole(1, 10)];
     const told = chance.slip(0.02) ? chance.pick(others) : kind;
@@ -150,7 +150,7 @@ function anything(chance, depth) {
 
 /** A packet whose body, or one entry of it, is CBOR of any shape. */
 function grammatical(chance) {
-  const kind = chance.whole(1, 10);
+  const kind = chance.whole(1, 13);
   const value = anything(chance, chance.whole(0, 9));
   if (chance.is(0.3)) return contentOf(chance, kind, value.subarray(0, ROOM)) ?? content(chance, 0);
   const [study, question] = ["0048", "016178"].map((digits) => Buffer.from(digits, "hex"));

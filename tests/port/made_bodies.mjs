@@ -311,12 +311,30 @@ const MAKERS = {
   10: () => ({}),
 };
 
+/** A body of a kind to come. */
+function toCome(chance) {
+  const leaf = (depth) => [
+    () => head(chance, 0, chance.pick([0, 23, 24, -1, -257, 2 ** 32, TOO_LARGE[2], LARGEST])),
+    () => text(chance, textBytes(chance, 0, 12)),
+    () => byteString(chance, chance.bytes(chance.whole(0, 30))),
+    () => list(chance, many(chance.whole(0, 3), () => one(depth - 1))),
+    () => recordValue(chance, 0),
+  ];
+  const one = (depth) => {
+    const makers = leaf(depth);
+    if (chance.slip(0.05)) return makers[4]();
+    return chance.pick(depth > 0 || chance.slip(0.05) ? makers.slice(0, 4) : makers.slice(0, 3))();
+  };
+  const keys = many(chance.whole(0, 3), () => chance.whole(3, chance.slip(0.05) ? 25 : 23));
+  return Object.fromEntries(keys.map((key) => [key, one(1)]));
+}
+
 /** The body of a kind, encoded. */
 export function madeBody(chance, kind) {
   return map(chance, {
     0: byteString(chance, cut(chance, chance.bytes(8))),
     1: text(chance, textBytes(chance, 1, chance.pick([10, 48]))),
     2: maybe(chance, () => text(chance, textBytes(chance, 1, 24))),
-    ...MAKERS[kind](chance),
+    ...(MAKERS[kind] ?? toCome)(chance),
   });
 }

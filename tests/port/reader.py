@@ -86,7 +86,7 @@ def read(data):
     sequence = int.from_bytes(data[114:122], "big")
     need(sequence >= 2**32, "sequence")
     kind = data[111]
-    need(1 <= kind <= 10, "kind")
+    need(1 <= kind <= 23, "kind")
     body, rest = item(data[123:446])
     need(type(body) is dict, "the body is no map")
     lineage = b""
@@ -105,7 +105,7 @@ def read(data):
     need(rest == padding(len(rest)), "padding")
     content = dict(body)
     common(content)
-    BODIES[kind](content)
+    BODIES.get(kind, to_come)(content)
     need(not content, f"entries {sorted(content)}")
     return {
         "id": blake3(data[:446]).digest(),
@@ -431,6 +431,15 @@ def retraction(body):
     known(body.pop(8, None), 0, 255)
     if 9 in body:
         known(body.pop(9), 1, 2)
+
+
+def to_come(body):
+    for key in sorted(body):
+        value = body.pop(known(key, 3, 23))
+        for one in value if type(value) is list else [value]:
+            need(type(one) in (int, str, bytes), "what no body holds")
+            if type(one) is str:
+                plain(one)
 
 
 BODIES = {

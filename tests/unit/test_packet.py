@@ -116,7 +116,8 @@ def test_a_signed_but_different_encoding_of_the_same_content_is_refused():
         (slice(_layout.ENTRIES, _layout.ENTRIES + 1), 0xA6),
         (slice(_layout.ENTRIES, _layout.ENTRIES + 1), 0xA8),
         (slice(_layout.KIND, _layout.KIND + 1), 2),
-        (slice(_layout.KIND, _layout.KIND + 1), 11),
+        (slice(_layout.KIND, _layout.KIND + 1), 0),
+        (slice(_layout.KIND, _layout.KIND + 1), 24),
     ],
 )
 def test_a_signed_number_out_of_its_range_is_refused(field, value):

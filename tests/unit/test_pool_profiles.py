@@ -5,6 +5,7 @@ import itertools
 import math
 from statistics import NormalDist
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings, strategies as st
 
@@ -164,10 +165,51 @@ def test_noisy_tables_have_a_limit_that_means_something_or_none(cells, epsilon):
     noisy = profile_of_noisy_cells(cells, epsilon=epsilon, question="q")
     for model in ("fixed", "random"):
         pooled = pool_profiles([noisy], model=model, mean_scale=2.0 if model == "random" else None)
-        for end, name in zip(pooled.interval, ("lower", "upper"), strict=True):
-            assert abs(end) <= 64.0 or math.isinf(end)
-            if math.isinf(end) and pooled.estimate is not None:
-                assert f"no {name} limit" in pooled.note
+        assert_limits_mean_something(pooled)
+
+
+def assert_limits_mean_something(pooled):
+    for end, name in zip(pooled.interval, ("lower", "upper"), strict=True):
+        assert abs(end) <= 64.0 or math.isinf(end)
+        if math.isinf(end) and pooled.estimate is not None:
+            assert f"no {name} limit" in pooled.note
+
+
+@given(
+    st.sampled_from(["peak", "rises", "falls"]),
+    st.floats(-6.0, 0.5),
+    st.tuples(st.sampled_from([0.0, -1e-9, -1e-3, -0.3]), st.sampled_from([0.0, -1e-6, -0.1])),
+    st.integers(1, 3),
+)
+@settings(max_examples=12, deadline=None)
+def test_curves_that_hardly_fall_have_a_limit_that_means_something_or_none(
+    shape, log10_height, slopes, sites
+):
+    """No estimate and no limit: there was no value at which to ask how wrong the curve may be."""
+    height, steps = 10.0**log10_height, np.linspace(-1.0, 1.0, 9)
+    below, above = slopes
+    if shape == "peak":
+        values, gradients, maximum = -height * steps**2, -height * steps, 0.05
+    else:
+        turned = steps if shape == "rises" else -steps
+        values, maximum = height * (turned - 1.0) / 2.0, None
+        gradients = np.full(9, height / 4.0 if shape == "rises" else -height / 4.0)
+        below, above = (below, 0.0) if shape == "rises" else (0.0, above)
+    profile = LikelihoodProfile(
+        question="q",
+        measure="OR",
+        lower=-2.0,
+        upper=2.0,
+        maximum=maximum,
+        slope_below=below,
+        slope_above=above,
+        values=tuple(values.tolist()),
+        gradients=tuple(gradients.tolist()),
+    )
+    for model, mean_scale in (("fixed", None), ("random", None), ("random", 2.0)):
+        pooled = pool_profiles([profile] * sites, model=model, mean_scale=mean_scale)
+        if model == "fixed" or mean_scale is not None:
+            assert_limits_mean_something(pooled)
 
 
 def test_refuses():
@@ -245,3 +287,16 @@ def test_a_curve_that_falls_for_ever_faster_makes_no_false_peak():
     alone = pool_profiles([rate] * 3, model="fixed")
     assert found.estimate == pytest.approx(alone.estimate, abs=0.05)
     assert found.interval[1] < 1.0
+
+
+@pytest.mark.parametrize("tau_scale", [10.0, 30.0])
+def test_a_scale_far_wider_than_the_errors_is_resolved(tau_scale):
+    """Few sites leave a long tail of tau, whose density near 0 is as narrow as their errors."""
+    estimates, errors = [0.4, -0.3], [0.25, 0.4]
+    outcomes = [normal(y, s) for y, s in zip(estimates, errors, strict=True)]
+    pooled = pool_profiles(outcomes, model="random", tau_scale=tau_scale)
+    posterior = bayes(estimates, errors, tau_scale=tau_scale)
+    assert pooled.estimate == pytest.approx(posterior.median, abs=0.01 * posterior.sd)
+    assert pooled.standard_error == pytest.approx(posterior.sd, rel=0.01)
+    assert pooled.tau == pytest.approx(posterior.tau.median, rel=0.01)
+    assert pooled.tau_interval == pytest.approx(posterior.tau.interval, rel=0.02)

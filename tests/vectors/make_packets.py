@@ -6,7 +6,15 @@ from pathlib import Path
 
 import qis
 from qis import _layout
-from qis.outcomes import Anchor, Derived, Moments, QuadraticLikelihood, Record, Suppressed
+from qis.outcomes import (
+    Anchor,
+    Derived,
+    Moments,
+    QuadraticLikelihood,
+    Record,
+    Suppressed,
+    UnknownOutcome,
+)
 
 NOW = 1_800_000_000
 SEED = bytes(range(32))
@@ -74,6 +82,9 @@ VALID = {
     ),
     "retraction of a derived packet": qis.Retraction(**Q, reason="superseded", role="derived"),
 }
+VALID["a kind to come"] = UnknownOutcome(
+    **Q, cohort="north", kind=11, entries=((4, 40), (6, bytes(range(40))), (7, (1, -2, "é")))
+)
 DERIVED = Derived(
     **Q, measure="OR", model="random", estimate=-0.25, standard_error=0.1, tau2=0.04, sites=3
 )
@@ -104,8 +115,10 @@ def invalid():
     yield "one bit of S", flipped(good, 500), "SignatureError", "the signature was changed"
     expired = resigned(content[:55] + (NOW + 40 * 86_400).to_bytes(4, "big") + content[59:])
     yield "ends before it begins", expired, "MalformedPacketError", "exp is before iat"
-    kind = resigned(content[:111] + b"\x0b" + content[112:])
-    yield "unknown kind", kind, "MalformedPacketError", "kind 11 does not exist in version 1"
+    kind = resigned(content[:111] + b"\x00" + content[112:])
+    yield "no kind", kind, "MalformedPacketError", "kind 0 does not exist"
+    text = resigned(content[:111] + b"\x18" + content[112:])
+    yield "no kind either", text, "MalformedPacketError", "24 takes two bytes"
     padded = resigned(content[:-1] + b"\x01")
     yield "padding that is not zero", padded, "MalformedPacketError", "a second encoding"
     at = content.index(b"\x18\xd4")
