@@ -29,7 +29,7 @@ def records_that_fit(margins: Margins) -> list[Table] | None:
         for table in tables:
             for split in _splits(margins, table, column):
                 steps += 1
-                if steps > _STEPS or len(longer) > _STEPS:
+                if steps > _STEPS:
                     return None
                 if split is not None:
                     longer.append(split)

@@ -7,11 +7,15 @@ import pytest
 
 from qis.disclosure import Disclosure, PrivacyBudget, subject_hashes
 from qis.disclosure.answers import _check_effects
-from qis.disclosure.inversion import proven
+from qis.disclosure.inversion import _most_likely, proven
 from qis.disclosure.margins import Margins, _sizes, with_own_intercept
 from qis.disclosure.matrices import _yes_no
+from qis.disclosure.preview import _whatever_its_numbers
+from qis.disclosure.privacy import _arm, _check_epsilon
+from qis.disclosure.suppression import cells_of
 from qis.disclosure.triples import small_of_three
 from qis.disclosure.two_by_two import estimates, tables
+from qis.disclosure.weights import _events, _own_intercept
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
 
@@ -109,12 +113,13 @@ def test_a_group_by_three_that_every_table_has_is_found(few, is_found):
     assert (found is not None) == is_found
 
 
-@pytest.mark.parametrize("measure", ["MD", "ROM"])
-def test_means_of_yes_no_values_are_read_with_their_sample_variances(measure):
+@pytest.mark.parametrize("measure", ["MD", "ROM", "RD", "RR"])
+def test_means_are_read_with_sample_variances_and_risks_with_those_of_the_binomial(measure):
     treated, control = np.r_[np.ones(14), np.zeros(26)], np.r_[np.ones(30), np.zeros(25)]
     one, other = treated.mean(), control.mean()
-    variances = treated.var(ddof=1) / 40, control.var(ddof=1) / 55
-    if measure == "ROM":
+    ddof = 1 if measure in {"MD", "ROM"} else 0
+    variances = treated.var(ddof=ddof) / 40, control.var(ddof=ddof) / 55
+    if measure in {"ROM", "RR"}:
         expected = math.log(one / other), variances[0] / one**2 + variances[1] / other**2
     else:
         expected = one - other, sum(variances)
@@ -140,3 +145,68 @@ def test_no_table_has_fewer_than_no_people(measure):
         for found, _ in tables(outcome):
             assert (found >= 0).all()
             assert (found.sum(axis=1) == outcome.n).all()
+
+
+def test_cells_are_those_of_both_arms_and_people_stand_for_the_cells_of_rates():
+    arms = {"control_events": 5, "control_total": 50}
+    assert cells_of(Counts(question="q", events=7, total=40, **arms)) == (7, 33, 5, 45)
+    assert cells_of(Counts(question="q", events=7, total=40)) == (7, 33)
+    times = {"person_time": 10.0, "control_person_time": 20.0}
+    assert cells_of(Counts(question="q", events=7, total=40, **arms, **times)) == (7, 40, 5, 50)
+
+
+@pytest.mark.parametrize("epsilon", [0.1, 10.0])
+def test_the_ends_of_the_range_of_epsilon_are_in_it(epsilon):
+    _check_epsilon(epsilon)
+    for beyond in (epsilon * 0.999, epsilon * 1.001):
+        if not 0.1 <= beyond <= 10.0:
+            with pytest.raises(InputError):
+                _check_epsilon(beyond)
+
+
+def test_all_noise_that_is_not_negligible_is_summed_over():
+    arm = _arm(100, 200, 1.0)
+    whole = np.exp(arm.log_weights).sum()
+    apart = np.abs(arm.events - 100) + np.abs(arm.people - arm.events - 200)
+    q = math.exp(-1.0)  # the sum over both cells of q ** |noise|
+    assert apart.max() >= 18
+    assert whole == pytest.approx(((1.0 + q) / (1.0 - q)) ** 2, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_table_behind_an_answer_with_its_own_intercept_is_among_few(seed):
+    rng = np.random.default_rng(seed)
+    rows = (rng.random((90, 2)) < (0.4, 0.3)).astype(float)
+    label = (rng.random(90) < 0.35).astype(float)
+    outcome = QuadraticLikelihood.from_logistic(
+        question="q", features=rows, labels=label, anchor=[0.0, 0.0], own_intercept=True
+    )
+    first, second, pairs = _own_intercept(outcome, 90, int(label.sum()))
+    for column, fits in enumerate((first, second)):
+        having, events = int(rows[:, column].sum()), int((rows[:, column] * label).sum())
+        read = [(fit[0].people, fit[2].people) for fit in fits]
+        assert (having, events) in read
+        assert len(read) <= 4  # each N has a mirror image, and 16 bits leave little room
+    one, other = rows.astype(int).T
+    cells = (one & other).sum(), (one & ~other & 1).sum(), (other & ~one & 1).sum()
+    assert [*cells, 90 - sum(cells)] in [[cell.people for cell in fit] for fit in pairs]
+
+
+@pytest.mark.parametrize(("chance", "sign"), [(0.2, -1.0), (0.7, 1.0), (0.5, 1.0)])
+def test_events_follow_from_weight_and_score(chance, sign):
+    information, score = 40.0 * chance * (1.0 - chance), 11.0 - 40.0 * chance
+    events, error = _events(np.array([40.0, 9.0]), information, score, sign, 1.0)
+    assert events[0] == pytest.approx(11.0, abs=1e-6 + error[0] if chance == 0.5 else 1e-6)
+    if information / 9.0 > 0.26:
+        assert math.isnan(events[1])  # no probability gives so few people that weight
+
+
+def test_a_value_may_be_half_as_much_again_as_frequent_as_chance_makes_it():
+    assert [_most_likely(limit) for limit in (1, 2, 4, 11)] == [1.0, 1.0, 0.5, 0.15]
+
+
+def test_only_a_full_arm_of_people_is_told_to_be_full():
+    arm = {"question": "q", "total": 20}
+    assert _whatever_its_numbers(Counts(events=5, **arm)) == []
+    assert _whatever_its_numbers(Counts(events=20, person_time=4.0, **arm)) == []
+    assert "everybody" in _whatever_its_numbers(Counts(events=20, **arm))[0]
