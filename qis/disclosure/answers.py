@@ -2,7 +2,7 @@
 
 Outsiders keep every packet. So what a new answer says is looked at together with all former ones
 about the same rows (the same subjects; without subjects, the same cohort and number of people) and
-with those about a part of them, from which it can be subtracted.
+with those about a part of them, or about more, since one can be subtracted from the other.
 """
 
 import json
@@ -13,18 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis import _canonical
-from qis.disclosure.attacks import findings
 from qis.disclosure.finding import Finding
-from qis.disclosure.inversion import proven
 from qis.disclosure.ledger import Emission
 from qis.disclosure.margins import Margins, solved
 from qis.disclosure.models import smallest, tables_of
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
+from qis.disclosure.subtraction import Sum, less, small_in, sum_of
 from qis.disclosure.triples import small_of_three
 from qis.disclosure.two_by_two import MEASURES, gives, tables
 from qis.errors import QISError
-from qis.outcomes import Counts, Effect, Moments, Outcome, QuadraticLikelihood, outcome_from_body
+from qis.outcomes import Effect, Outcome, QuadraticLikelihood, outcome_from_body
 from qis.outcomes._base import knowing
 from qis.outcomes._data_summary import DataSummary
 
@@ -56,25 +55,27 @@ def check_answers(
     _check_budget(rules, outcome, same)
     _check_effects(rules, outcome, same)
     _check_models(rules, outcome, same)
-    left: Outcome | None = outcome
+    own: Sum | None = None
+    left: Sum | None = None
     taken: set[bytes] = set()
-    for part in _parts(new, others):
-        answer = _read(part)
+    for other in others:
+        is_part, is_whole = _is_part(other, new), _is_part(new, other)
+        answer = _read(other) if is_part or is_whole else None
         if answer is None:
             continue
-        rest = _less(outcome, answer)
-        if rest is not None:
-            _check_rest(rules, rest, part.cohort)
-        for table in _tables_less(outcome, answer):
+        own = own or sum_of(outcome)
+        said = sum_of(answer)
+        _check_rest(rules, less(own, said) if is_part else less(said, own), other.cohort)
+        pair = (outcome, answer) if is_part else (answer, outcome)
+        for table in _tables_less(*pair):
             small = smallest(table, rules.minimum_cell)
             if small is not None:
-                _refuse_rest(rules, small, part.cohort)
+                _refuse_rest(rules, small, other.cohort)
         # Disjoint parts are subtracted one after the other too.
-        if part.subjects is not None and taken.isdisjoint(part.subjects):
-            taken |= part.subjects.keys()
-            left = None if left is None else _less(left, answer)
-            if left is not None:
-                _check_rest(rules, left, part.cohort)
+        if is_part and other.subjects is not None and taken.isdisjoint(other.subjects):
+            taken |= other.subjects.keys()
+            left = less(left or own, said)
+            _check_rest(rules, left, other.cohort)
 
 
 def _is_same_rows(new: Emission, former: Emission) -> bool:
@@ -83,14 +84,11 @@ def _is_same_rows(new: Emission, former: Emission) -> bool:
     return new.cohort == former.cohort and new.n == former.n
 
 
-def _parts(new: Emission, formers: Sequence[Emission]) -> Iterator[Emission]:
-    """Former releases about some of the people, and no others."""
-    for former in formers:
-        if new.subjects is not None and former.subjects is not None:
-            if former.subjects.keys() < new.subjects.keys():
-                yield former
-        elif new.cohort == former.cohort and (former.n or 0) < (new.n or 0):
-            yield former
+def _is_part(one: Emission, other: Emission) -> bool:
+    """True if one release is about some of the people of another, and about no others."""
+    if one.subjects is not None and other.subjects is not None:
+        return one.subjects.keys() < other.subjects.keys()
+    return one.cohort == other.cohort and (one.n or 0) < (other.n or 0)
 
 
 def _read(former: Emission) -> Outcome | None:
@@ -201,45 +199,6 @@ def _knows_no_small(outcome: Outcome, rules: Preset) -> bool:
     return not any(0 < cell < rules.minimum_cell for cell in cells)
 
 
-def _less(whole: Outcome, part: Outcome) -> Outcome | None:
-    """What is left of a sum after taking away that of some of its people; `None` if unknown."""
-    try:
-        if isinstance(whole, Counts) and isinstance(part, Counts):
-            return _counts_less(whole, part)
-        if isinstance(whole, Moments) and isinstance(part, Moments):
-            return _moments_less(whole, part)
-    except QISError:
-        return None  # no outcome has these numbers, so they are of other people
-    return None
-
-
-def _counts_less(whole: Counts, part: Counts) -> Counts | None:
-    if (whole.control_total is None) != (part.control_total is None):
-        return None
-    control: dict[str, Any] = {}
-    if whole.control_total is not None:
-        control = {
-            "control_events": (whole.control_events or 0) - (part.control_events or 0),
-            "control_total": whole.control_total - (part.control_total or 0),
-        }
-    return Counts(
-        question=whole.question,
-        events=whole.events - part.events,
-        total=whole.total - part.total,
-        **control,
-    )
-
-
-def _moments_less(whole: Moments, part: Moments) -> Moments | None:
-    if whole.control_total is not None or part.control_total is not None:
-        return None
-    n = whole.total - part.total
-    total = whole.total * whole.mean - part.total * part.mean
-    squares = whole.ss + whole.total * whole.mean**2 - part.ss - part.total * part.mean**2
-    ss = squares - total * total / n
-    return Moments(question=whole.question, total=n, mean=total / n, ss=max(ss, 0.0))
-
-
 def _tables_less(whole: Outcome, part: Outcome) -> Iterator[Margins]:
     """Tables of yes/no columns of the people in one answer and not in another."""
     if not isinstance(whole, QuadraticLikelihood) or not isinstance(part, QuadraticLikelihood):
@@ -251,18 +210,13 @@ def _tables_less(whole: Outcome, part: Outcome) -> Iterator[Margins]:
                 yield Margins(table.names, table.people - other.people, pairs)
 
 
-def _check_rest(rules: Preset, rest: Outcome, cohort: str) -> None:
+def _check_rest(rules: Preset, rest: Sum, cohort: str) -> None:
     """A difference of two releases must pass as if it were released itself."""
-    limit = rules.minimum_cell
-    small = next(
-        (finding for finding in findings(rest, below=limit) if 0 < finding.people < limit), None
-    )
-    if small is None:
-        small = proven(rest, limit=limit)
+    small = small_in(rest, limit=rules.minimum_cell)
     if small is not None:
         _refuse_rest(rules, small, cohort)
 
 
 def _refuse_rest(rules: Preset, small: Finding, cohort: str) -> NoReturn:
-    what = f"too few {small.cell} (by subtracting what was released for cohort {cohort!r})"
+    what = f"too few {small.cell} (by comparing with what was released for cohort {cohort!r})"
     refuse(rules, RULE, what, small.people)

@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 
 TOLERANCE: Final = 1e-6
 """Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
-_SLOPE_TOLERANCE: Final = 1e-3
+SLOPE_TOLERANCE: Final = 1e-3
 """A limiting slope within this of a whole number is taken for a count of events."""
 _MOST_DECIMALS: Final = 7
 """A number with as many decimals, or more, is not taken for a rounded one."""
@@ -91,7 +91,7 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
     yield from _written(outcome.n, outcome.events)
     for arm, slope in (("treated", outcome.slope_below), ("control", outcome.slope_above)):
         count = round(-slope)
-        if abs(-slope - count) <= _SLOPE_TOLERANCE:
+        if abs(-slope - count) <= SLOPE_TOLERANCE:
             yield Finding("from the profile's slopes", f"events in the {arm} arm", count)
 
 

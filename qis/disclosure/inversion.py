@@ -17,8 +17,14 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.disclosure.attacks import TOLERANCE, half_unit, implied_cells, precision_of
+from qis.disclosure.attacks import (
+    TOLERANCE,
+    half_unit,
+    implied_cells,
+    precision_of,
+)
 from qis.disclosure.finding import Finding
+from qis.disclosure.profiles import arms_of
 from qis.disclosure.two_by_two import (
     LARGEST,
     MEASURES,
@@ -71,7 +77,7 @@ def proven(outcome: Outcome, *, limit: int) -> Finding | None:
         if named is not None and (all(small) or (is_whole and _is_named(system, limit))):
             return named
     if isinstance(outcome, LikelihoodProfile):
-        for arm in _arms(outcome):
+        for arm in arms_of(outcome):
             room = _ROOM if "without event" not in arm.cell else _ROOM_OF_REST
             if arm.people < room * limit:
                 return arm
@@ -85,39 +91,15 @@ def readable(outcome: Outcome, *, limit: int) -> list[Finding]:
         for table in system[:_SHOWN]:
             found += table
     if isinstance(outcome, LikelihoodProfile):
-        found += _arms(outcome)
+        found += arms_of(outcome)
     return found
 
 
-def _arms(outcome: LikelihoodProfile) -> list[Finding]:
-    """Estimate the people of each arm, and those without event, from a curve's slope.
-
-    The slope at a ratio of 1 is the observed number of events in the treated arm less the expected
-    one: all events times that arm's share of the people at risk. It is exact for a 2×2 table, and
-    for survival times as far as both arms are followed equally long. The limiting slopes are the
-    events.
-    """
-    n, events = outcome.n, outcome.events
-    if outcome.protection or n is None or not events or outcome.is_informative is False:
-        return []
-    if outcome.measure == "IRR":  # the share of the person-time, which is no number of people
-        return []
-    step = 1e-3
-    low, high = outcome.log_likelihood(np.array([-step, step]))
-    slope = float(high - low) / (2.0 * step)
-    treated, control = (round(-limit) for limit in (outcome.slope_below, outcome.slope_above))
-    attack = "from the profile's slope at a ratio of 1"
-    if not treated or not control:
-        # Nothing happened in one arm, so all events are the other's.
-        people = round(n * abs(slope) / events)
-        return [Finding(attack, "people in the arm without events, about", people)]
-    size = round(n * (treated - slope) / events)
-    parts = ("treated", size, treated), ("control", n - size, control)
-    return [
-        Finding(attack, f"people {words} the {arm} arm, about", max(people, 1))
-        for arm, total, happened in parts
-        for words, people in (("in", total), ("without event in", total - happened))
-    ]
+def arm_tables(n: int, mean: float, ss: float) -> Floats:
+    """All counts (m, 2) of people with the larger and the smaller value of a yes/no variable."""
+    system = next(_arm("", n, mean, ss), [])
+    rows = [[float(cell.people) for cell in table] for table in system if len(table) > 1]
+    return np.array(rows).reshape(-1, 2)
 
 
 def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
@@ -249,7 +231,7 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
             few = kept[kept[:, cell] < limit, cell].astype(int)
             times[cell] += np.bincount(few, minlength=limit)
     most = times[:, 1:].max(initial=0)
-    if most > _most_likely(limit) * total and 2 * sum(map(len, chosen)) > total:
+    if most > most_likely(limit) * total and 2 * sum(map(len, chosen)) > total:
         harmless = None  # a value of one cell is named too well, though it is not proven
     small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
     if len(small_ones) > 1:
@@ -258,7 +240,7 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
     return system if harmless is None else [*system, _as_findings(attack, harmless)]
 
 
-def _most_likely(limit: int) -> float:
+def most_likely(limit: int) -> float:
     """The largest share that one small value may have among the tables that fit.
 
     Half as much again as the commonest of `limit` − 1 values has by chance.
@@ -271,7 +253,7 @@ def _is_named(system: System, limit: int) -> bool:
     if 2 * sum(_smallest(table, limit) is not None for table in system) <= len(system):
         return False
     times = Counter(cell[1:] for table in system for cell in table if 0 < cell.people < limit)
-    return max(times.values(), default=0) > _most_likely(limit) * len(system)
+    return max(times.values(), default=0) > most_likely(limit) * len(system)
 
 
 def _as_findings(attack: str, table: Iterable[float]) -> tuple[Finding, ...]:
