@@ -136,6 +136,16 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     below
         Cells of 1 to `below` − 1 are looked for.
 
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.disclosure import implied_cells
+    >>> counts = qis.Counts(
+    ...     question="a vs b | c", events=3, total=20, control_events=9, control_total=21
+    ... )
+    >>> len(implied_cells(counts.effect("OR"), below=11)) > 0  # the cells can be read from it
+    True
+
     """
     if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > LARGEST_N:
         return []

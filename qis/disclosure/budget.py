@@ -54,6 +54,13 @@ class PrivacyBudget:
     StorageDamagedError
         If a line of the file is no entry.
 
+    Examples
+    --------
+    >>> from qis.disclosure import PrivacyBudget
+    >>> budget = PrivacyBudget(2.0)
+    >>> budget.epsilon, budget.spent(bytes(8))
+    (2.0, 0.0)
+
     """
 
     @checked

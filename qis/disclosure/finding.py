@@ -4,7 +4,15 @@ from typing import NamedTuple
 
 
 class Finding(NamedTuple):
-    """A count of people that an outcome shows or implies."""
+    """A count of people that an outcome shows or implies.
+
+    Examples
+    --------
+    >>> from qis.disclosure import Finding
+    >>> Finding("difference", "events", 1).people
+    1
+
+    """
 
     attack: str
     """Name of the attack."""

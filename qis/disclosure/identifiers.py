@@ -43,7 +43,15 @@ PATTERNS: Final[Patterns] = MappingProxyType(
 
 
 class IdentifierWarning(UserWarning):
-    """A text that is to leave looks as if it named a patient."""
+    """A text that is to leave looks as if it named a patient.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from qis.disclosure import IdentifierWarning
+    >>> warnings.simplefilter("error", IdentifierWarning)  # refuse instead of warning
+
+    """
 
 
 @checked

@@ -37,6 +37,13 @@ def subject_hashes(records: Mapping[str, str] | Iterable[str], *, key: bytes) ->
     key
         32 secret bytes: without them nobody can test an identifier against the ledger.
 
+    Examples
+    --------
+    >>> from qis.disclosure import subject_hashes
+    >>> hashes = subject_hashes(["Ann", "Ben"], key=bytes(range(32)))
+    >>> len(hashes)
+    2
+
     """
     if type(key) is not bytes or len(key) != 32:
         raise InputError("the key of subject hashes is 32 secret bytes", field="key", limit=32)
@@ -153,6 +160,15 @@ class EmissionLedger:
         If a line of the file is no emission, or some are missing.
     StorageError
         If the file cannot be opened.
+
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.disclosure import EmissionLedger
+    >>> ledger = EmissionLedger()  # in memory; give a path to keep it
+    >>> rules = qis.Disclosure.preset("cms")  # makes one of its own
+    >>> isinstance(rules.ledger, EmissionLedger)
+    True
 
     """
 

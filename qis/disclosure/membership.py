@@ -46,6 +46,12 @@ def membership_auc(numbers: int, people: int) -> float:
     InputError
         If one of them is not positive.
 
+    Examples
+    --------
+    >>> from qis.disclosure import membership_auc
+    >>> round(membership_auc(numbers=14, people=11), 2), round(membership_auc(2, 5000), 2)
+    (0.79, 0.51)
+
     """
     for field, value in (("numbers", numbers), ("people", people)):
         if value < 1:

@@ -34,6 +34,14 @@ class Preset:
     source
         Who set the cell threshold.
 
+    Examples
+    --------
+    >>> from qis.disclosure import PRESETS, Preset
+    >>> PRESETS["cms"].minimum_cell
+    11
+    >>> Preset(name="ours", minimum_cell=20, source="our data protection officer").rounding
+    1
+
     """
 
     name: str

@@ -38,6 +38,14 @@ class Preview:
     learns
         One sentence for everything that the known attacks find.
 
+    Examples
+    --------
+    >>> import qis
+    >>> few = qis.Counts(question="a | b", events=3, total=40, control_events=9, control_total=41)
+    >>> preview = qis.Disclosure.preset("cms").preview(few)
+    >>> bool(preview.refusal), len(preview.learns) > 0
+    (True, True)
+
     """
 
     refusal: str

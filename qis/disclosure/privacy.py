@@ -66,6 +66,18 @@ def private_counts(
     MissingExtraError
         If OpenDP is not installed.
 
+    Examples
+    --------
+    >>> import qis
+    >>> counts = qis.Counts(
+    ...     question="a vs b | c", events=30, total=400, control_events=50, control_total=410
+    ... )
+    >>> from qis.disclosure import PrivacyBudget, private_counts
+    >>> budget = PrivacyBudget(2.0)
+    >>> profile = private_counts(counts, epsilon=1.0, budget=budget, now=1_800_000_000)
+    >>> profile.measure, budget.spent(counts.study_id)
+    ('OR', 1.0)
+
     """
     if counts.control_events is None or counts.control_total is None:
         raise InputError("one arm has no odds ratio", field="control_events")

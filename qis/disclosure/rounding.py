@@ -46,6 +46,16 @@ def rounded_counts(counts: Counts, rules: Preset) -> LikelihoodProfile:
     InputError
         If there is one arm only, person-time, or a preset that does not round.
 
+    Examples
+    --------
+    >>> import qis
+    >>> counts = qis.Counts(
+    ...     question="a vs b | c", events=30, total=400, control_events=50, control_total=410
+    ... )
+    >>> from qis.disclosure import PRESETS, rounded_counts
+    >>> rounded_counts(counts, PRESETS["nhs"]).measure
+    'OR'
+
     """
     if rules.rounding < 2:
         raise InputError(f"the preset {rules.name} does not round counts", field="rules")

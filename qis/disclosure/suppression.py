@@ -32,6 +32,17 @@ def complementary(tables: Sequence[Counts], preset: Preset) -> list[Counts | Sup
     InputError
         If the tables are of several studies, or two are of one cohort.
 
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.disclosure import PRESETS, complementary
+    >>> cohorts = [
+    ...     qis.Counts(question="a vs b | c", cohort=name, events=events, total=80)
+    ...     for name, events in (("men", 3), ("women", 20), ("others", 31))
+    ... ]
+    >>> [type(kept).__name__ for kept in complementary(cohorts, PRESETS["cms"])]
+    ['Suppressed', 'Counts', 'Suppressed']
+
     """
     tables = list(tables)
     if len({table.study_id for table in tables}) > 1:

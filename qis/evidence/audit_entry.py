@@ -62,6 +62,16 @@ class Entry:
     previous, hash
         Hexadecimal BLAKE3-256 of the entry before (zeros before the first), and of this one.
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> import qis
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with qis.AuditLog(f"{folder}/audit.jsonl") as log:
+    ...         entry = log.record("configured", rule="cms", now=1_800_000_000)
+    >>> entry.number, entry.event, entry.rule
+    (0, 'configured', 'cms')
+
     """
 
     number: int
@@ -89,6 +99,12 @@ class AuditHead:
         Number of entries.
     hash
         Hexadecimal hash of the last; zeros if there is none.
+
+    Examples
+    --------
+    >>> from qis.evidence import AuditHead
+    >>> AuditHead().count  # of a log that is empty
+    0
 
     """
 

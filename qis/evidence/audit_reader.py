@@ -47,6 +47,16 @@ class AuditReader:
         The head at which the oldest segment that is still there begins, from a former `verify`;
         by default the log begins with its first entry.
 
+    Examples
+    --------
+    >>> import tempfile
+    >>> import qis
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with qis.AuditLog(f"{folder}/audit.jsonl") as log:
+    ...         _ = log.record("configured", rule="cms", now=1_800_000_000)
+    ...     qis.AuditLog.read(f"{folder}/audit.jsonl").verify().count
+    1
+
     """
 
     @checked

@@ -35,7 +35,22 @@ class Uncounted(Protocol):
 
 @checked
 def leaves_of(packets: Iterable[Packet]) -> tuple[bytes, ...]:
-    """The leaves of what goes into a synthesis; a derived packet is replaced by its own leaves."""
+    """The leaves of what goes into a synthesis; a derived packet is replaced by its own leaves.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.evidence import leaves_of
+    >>> [len(leaf) for leaf in leaves_of([packet])]
+    [12]
+
+    """
     leaves: set[bytes] = set()
     for packet in packets:
         leaves.update(packet.leaves if isinstance(packet.outcome, Derived) else (packet.leaf,))
@@ -50,6 +65,19 @@ def expiry_of(packets: Iterable[Packet]) -> int:
     ------
     InputError
         If there are none.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.evidence import expiry_of
+    >>> expiry_of([packet]) == packet.expires_at
+    True
 
     """
     ends = [packet.expires_at for packet in packets]
@@ -81,6 +109,23 @@ def with_derived(review: Review, roster: Roster, *, now: float) -> Review:
     -------
     The review, with the derived packets among the evidence or excluded with a reason. Their name
     in `site_names` is that of all their sites.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.evidence import with_derived
+    >>> roster = qis.Roster((qis.Site.of("Ulm", key.issuer),))
+    >>> store = qis.MemoryStore(roster=roster)
+    >>> _ = store.add(packet, now=1_800_000_100)
+    >>> review = store.evidence("a vs b | c", now=1_800_000_100)
+    >>> with_derived(review, roster, now=1_800_000_100) == review  # there is no derived packet
+    True
 
     """
     derived = sorted(

@@ -28,7 +28,15 @@ from qis.packet.columns import packet_columns
 
 
 class Reason(Enum):
-    """Why a packet is no evidence. `sentence` says it in words."""
+    """Why a packet is no evidence. `sentence` says it in words.
+
+    Examples
+    --------
+    >>> from qis.evidence import Reason
+    >>> Reason.UNTRUSTED.sentence
+    '...'
+
+    """
 
     UNTRUSTED = ("untrusted", "The roster does not list its issuer.")
     REVOKED = ("revoked", "The roster has revoked its issuer.")
@@ -77,7 +85,26 @@ class Reason(Enum):
 
 
 class Excluded(NamedTuple):
-    """A packet that does not count, and why."""
+    """A packet that does not count, and why.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> stranger = qis.Identity.from_seed(bytes(range(32))).issuer
+    >>> store = qis.MemoryStore(roster=qis.Roster.open())
+    >>> _ = store.add(packet, now=1_800_000_100)
+    >>> store.roster = qis.Roster((qis.Site.of("Ulm", stranger),))
+    >>> review = store.evidence("a vs b | c", now=1_800_000_100)
+    >>> [left_out.reason.name for left_out in review.excluded]
+    ['UNTRUSTED']
+
+    """
 
     packet: Packet
     reason: Reason
@@ -124,6 +151,21 @@ class Review(Sequence[Packet]):
         Names the roster by which this was judged.
     now
         Unix seconds: when it was judged.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> store = qis.MemoryStore(roster=qis.Roster((qis.Site.of("Ulm", key.issuer),)))
+    >>> _ = store.add(packet, now=1_800_000_100)
+    >>> review = store.evidence("a vs b | c", now=1_800_000_100)
+    >>> len(review), review[0] == packet, review.excluded, review.enrolled
+    (1, True, (), ('Ulm',))
 
     """
 

@@ -34,7 +34,28 @@ _READ_AGAIN: Final = frozenset({Admission.ACCEPTED, Admission.DERIVED, Admission
 
 
 class Equivocation(NamedTuple):
-    """Proof that an issuer signed two contents under one sequence; anyone can verify it."""
+    """Proof that an issuer signed two contents under one sequence; anyone can verify it.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> other = qis.Packet.sign(
+    ...     key, outcome=qis.Retraction(question="a vs b | c", reason="error"),
+    ...     fingerprint=packet.fingerprint, issued_at=1_800_000_000, lifetime_s=3600,
+    ...     sequence=packet.sequence,
+    ... )
+    >>> store = qis.MemoryStore(roster=qis.Roster.open())
+    >>> _ = store.add_many([packet, other], now=1_800_000_100)
+    >>> [proof.issuer == key.issuer for proof in store.equivocations()]
+    [True]
+
+    """
 
     issuer: Issuer
     first: Packet
@@ -87,6 +108,19 @@ class EvidenceStore(ABC):
         Who is believed. May be replaced at any time; it is judged by when evidence is read.
     capacity
         Most packets held.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> store: EvidenceStore = qis.MemoryStore(roster=qis.Roster.open())
+    >>> store.add(packet, now=1_800_000_100).name
+    'ACCEPTED'
 
     """
 

@@ -23,7 +23,20 @@ Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
 class Neighbour(NamedTuple):
-    """One result of a search."""
+    """One result of a search.
+
+    Examples
+    --------
+    >>> import qis
+    >>> scheme = qis.VectorScheme(dimensions=2)
+    >>> index = qis.FingerprintIndex(scheme)
+    >>> index.add(scheme.fingerprints([[1.0, 0.0], [0.0, 1.0]]))
+    range(0, 2)
+    >>> (nearest,) = index.search(scheme.fingerprint([1.0, 0.0]), 1)
+    >>> nearest.position, nearest.similarity
+    (0, 1.0)
+
+    """
 
     position: int
     """What `FingerprintIndex.add` returned for it."""

@@ -21,7 +21,17 @@ _SHARE: Final = 1 << 32
 
 
 class Level(Protocol):
-    """What routing keys are made of."""
+    """What routing keys are made of.
+
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.fingerprint import LoadBudget
+    >>> toy = qis.Ontology("toy/1", {"cold": ["fever"], "fever": []}, None)
+    >>> len(qis.TermScheme(toy, levels=[LoadBudget()]).routing_keys(["cold"])) > 0
+    True
+
+    """
 
     def contents(self, terms: Iterable[str], ontology: Ontology) -> tuple[bytes, ...]:
         """What the keys of a profile are made of, the most telling first, at most `MAX_KEYS`."""

@@ -49,6 +49,13 @@ class Resolution:
     branch
         Id and name of the branch's root, for the warnings.
 
+    Examples
+    --------
+    >>> import qis
+    >>> toy = qis.Ontology("toy/1", {"cold": ["fever"]}, None, replacements={"chill": "cold"})
+    >>> toy.resolve(["chill"]).terms
+    ('cold',)
+
     """
 
     terms: tuple[str, ...]

@@ -51,6 +51,13 @@ class Scheme(ABC, Generic[Features]):
         nothing to others, and routing keys say only which of them are equal; with none, whoever
         knows the parameters can test guesses of the features.
 
+    Examples
+    --------
+    >>> import qis
+    >>> scheme: Scheme = qis.VectorScheme(dimensions=2)
+    >>> len(scheme.fingerprint([1.0, 0.0]).sketch)
+    32
+
     """
 
     default_min_similarity: float

@@ -87,6 +87,13 @@ class SketchTransformer(_Transformer[Features]):
         A `VectorScheme` (256 columns of 0 and 1) or a `SetScheme` (64 columns of 0 to 15). Other
         schemes have no such fields: see `SimilarityTransformer`.
 
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.fingerprint import SketchTransformer
+    >>> SketchTransformer(qis.VectorScheme(dimensions=2)).fit_transform([[1.0, 0.0]]).shape
+    (1, 256)
+
     """
 
     def fit(self, X: Iterable[Features], y: object = None) -> Self:  # noqa: N803  scikit-learn's
@@ -151,6 +158,14 @@ class SimilarityTransformer(_Transformer[Features]):
     ----------
     scheme
         Any scheme.
+
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.fingerprint import SimilarityTransformer
+    >>> transformer = SimilarityTransformer(qis.VectorScheme(dimensions=2))
+    >>> transformer.fit_transform([[1.0, 0.0], [1.0, 0.1], [0.0, 1.0]]).shape
+    (3, 3)
 
     """
 

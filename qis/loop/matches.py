@@ -26,6 +26,20 @@ class Match:
     record
         Its outcome.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> record = qis.Record(question="a vs b | c", content={"seen": 4})
+    >>> from qis.loop import Match
+    >>> Match(packet=packet, record=record).record.content["seen"]
+    4
+
     """
 
     packet: Packet

@@ -61,6 +61,19 @@ class Undelivered(NamedTuple):
         How often it was handed to the transport since the loop was opened. The transport's own
         repetitions are not counted.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.loop import Undelivered
+    >>> Undelivered(packet, since=1_800_000_000.0, reason="no other site is there").holders
+    0
+
     """
 
     packet: Packet

@@ -95,6 +95,13 @@ def outcome_from_body(kind: int, body: Any) -> Outcome:
     LookupError, ValueError, TypeError, struct.error
         If the body lacks an entry or holds a wrong one.
 
+    Examples
+    --------
+    >>> import qis
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> outcome_from_body(effect.kind, effect.body()) == effect
+    True
+
     """
     if type(body) is not dict:
         raise _InputError("the body is no map", field="body", actual=type(body).__name__)

@@ -57,6 +57,12 @@ class Outcome:
         What disclosure control may know of the rows behind it. It is attached by what builds an
         outcome from rows, stays here like `provenance`, and is lost where an outcome is read back.
 
+    Examples
+    --------
+    >>> import qis
+    >>> issubclass(qis.Effect, Outcome)
+    True
+
     """
 
     kind: ClassVar[int]

@@ -38,6 +38,12 @@ class Measure:
     errors
         Smallest and largest standard error, limited for the same reason.
 
+    Examples
+    --------
+    >>> from qis.outcomes import MEASURES
+    >>> MEASURES["OR"].label, MEASURES["OR"].is_ratio
+    ('odds ratio', True)
+
     """
 
     name: str
@@ -110,6 +116,12 @@ def measure_named(name: Any) -> Measure:
     ------
     InputError
         If there is none, or `name` is no string; the message lists the names.
+
+    Examples
+    --------
+    >>> from qis.outcomes import measure_named
+    >>> measure_named("HR").label
+    'hazard ratio'
 
     """
     found = MEASURES.get(name) if isinstance(name, str) else None

@@ -25,7 +25,15 @@ from qis.errors import (
 
 
 class ExitCode(IntEnum):
-    """An exit status; `meaning` says it in words, `is_passing` whether another run may help."""
+    """An exit status; `meaning` says it in words, `is_passing` whether another run may help.
+
+    Examples
+    --------
+    >>> from qis.site import ExitCode
+    >>> ExitCode(0).name
+    'OK'
+
+    """
 
     OK = 0
     FAILED = 1
@@ -73,6 +81,13 @@ def exit_code_of(error: BaseException) -> ExitCode:
     ----------
     error
         The exception that was raised.
+
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.site import exit_code_of
+    >>> exit_code_of(qis.StorageError("the disk is full")).is_passing
+    True
 
     """
     if _is_forbidden(error):

@@ -20,6 +20,14 @@ class VirtualClock:
     passed
         Seconds that have passed, whatever the date was set to.
 
+    Examples
+    --------
+    >>> from qis.testing import VirtualClock
+    >>> clock = VirtualClock()
+    >>> clock.advance(5.0)
+    >>> clock(), clock.steady()
+    (1800000005.0, 5.0)
+
     """
 
     now: float = 1_800_000_000.0

@@ -34,6 +34,12 @@ def check_store(factory: StoreFactory) -> None:
     AssertionError
         If a promise is broken; the message names it.
 
+    Examples
+    --------
+    >>> import qis
+    >>> from qis.testing import check_store
+    >>> check_store(lambda roster, room: qis.MemoryStore(roster=roster, capacity=room))
+
     """
     for check in _CHECKS:
         with ExitStack() as opened:

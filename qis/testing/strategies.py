@@ -44,30 +44,85 @@ _RATIOS = sorted(name for name, measure in MEASURES.items() if measure.is_ratio)
 
 
 def identities() -> SearchStrategy[Identity]:
-    """Signing keys."""
+    """Signing keys.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(identities())
+    ... def check(drawn):
+    ...     assert len(drawn.issuer.key) == 32
+    >>> check()
+
+    """
     return st.binary(min_size=32, max_size=32).map(Identity.from_seed)
 
 
 def fingerprints(scheme_id: bytes | None = None) -> SearchStrategy[Fingerprint]:
-    """Fingerprints with any bits, of one scheme or of any."""
+    """Fingerprints with any bits, of one scheme or of any.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(fingerprints())
+    ... def check(drawn):
+    ...     assert len(drawn.sketch) == 32
+    >>> check()
+
+    """
     ids = st.binary(min_size=8, max_size=8) if scheme_id is None else st.just(scheme_id)
     return st.builds(Fingerprint, st.binary(min_size=32, max_size=32), ids)
 
 
 def routing_keys() -> SearchStrategy[tuple[bytes, ...]]:
-    """Sets of routing keys that leave room for the study's id."""
+    """Sets of routing keys that leave room for the study's id.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(routing_keys())
+    ... def check(drawn):
+    ...     assert all(len(key) == 8 for key in drawn)
+    >>> check()
+
+    """
     key = st.binary(min_size=8, max_size=8)
     return st.lists(key, max_size=MAX_ROUTING_KEYS - 1, unique=True).map(tuple)
 
 
 def questions() -> SearchStrategy[str]:
-    """Questions up to the limit, in any script."""
+    """Questions up to the limit, in any script.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(questions())
+    ... def check(drawn):
+    ...     assert len(drawn.encode()) <= 48
+    >>> check()
+
+    """
     return _texts(QUESTION_SIZE, min_size=1)
 
 
 @st.composite
 def effects(draw: DrawFn) -> Effect:
-    """Effects of every measure, with every finite estimate in its domain."""
+    """Effects of every measure, with every finite estimate in its domain.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(effects())
+    ... def check(drawn):
+    ...     assert drawn.standard_error > 0.0
+    >>> check()
+
+    """
     measure = MEASURES[draw(st.sampled_from(sorted(MEASURES)))]
     return Effect(
         question=draw(questions()),
@@ -81,7 +136,18 @@ def effects(draw: DrawFn) -> Effect:
 
 @st.composite
 def profiles(draw: DrawFn) -> LikelihoodProfile:
-    """Profiles of binomial shape: with a maximum, monotone to either side, or level."""
+    """Profiles of binomial shape: with a maximum, monotone to either side, or level.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(profiles())
+    ... def check(drawn):
+    ...     assert len(drawn.values) == 9
+    >>> check()
+
+    """
     successes = draw(st.integers(0, 30))
     failures = draw(st.integers(0, 30))
     shift = draw(st.floats(-3.0, 3.0))
@@ -104,7 +170,18 @@ def profiles(draw: DrawFn) -> LikelihoodProfile:
 
 @st.composite
 def counts(draw: DrawFn) -> Counts:
-    """Counts of one arm or two, with and without person-time, zero and full cells included."""
+    """Counts of one arm or two, with and without person-time, zero and full cells included.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(counts())
+    ... def check(drawn):
+    ...     assert drawn.events >= 0
+    >>> check()
+
+    """
     arms = draw(st.integers(1, 2))
     timed = draw(st.booleans())
     sizes = st.sampled_from((10, 1000, 2**31 - 1))
@@ -127,7 +204,18 @@ def counts(draw: DrawFn) -> Counts:
 
 @st.composite
 def quadratics(draw: DrawFn) -> QuadraticLikelihood:
-    """Quadratic likelihoods of up to 12 coefficients, nearly collinear ones included."""
+    """Quadratic likelihoods of up to 12 coefficients, nearly collinear ones included.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(quadratics())
+    ... def check(drawn):
+    ...     assert drawn.n >= 1
+    >>> check()
+
+    """
     size = draw(st.integers(1, 12))
     number = st.floats(-3.0, 3.0, width=16)
     rows = [draw(st.lists(number, min_size=size, max_size=size)) for _ in range(2)]
@@ -151,7 +239,18 @@ def quadratics(draw: DrawFn) -> QuadraticLikelihood:
 
 @st.composite
 def anchors(draw: DrawFn) -> Anchor:
-    """Anchors of up to 14 coefficients."""
+    """Anchors of up to 14 coefficients.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(anchors())
+    ... def check(drawn):
+    ...     assert len(drawn.anchor_id) == 8
+    >>> check()
+
+    """
     numbers = st.floats(-(2.0**100), 2.0**100)
     return Anchor(
         question=draw(questions()),
@@ -164,7 +263,18 @@ def anchors(draw: DrawFn) -> Anchor:
 
 @st.composite
 def moments(draw: DrawFn) -> Moments:
-    """Moments of one arm or two."""
+    """Moments of one arm or two.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(moments())
+    ... def check(drawn):
+    ...     assert drawn.n >= 1
+    >>> check()
+
+    """
     reals, ss = st.floats(-1e60, 1e60), st.floats(0.0, 1e120)
     arms = {"total": st.integers(1, 2**31 - 1), "mean": reals, "ss": ss}
     given: dict[str, Any] = {name: draw(strategy) for name, strategy in arms.items()}
@@ -175,7 +285,18 @@ def moments(draw: DrawFn) -> Moments:
 
 @st.composite
 def records(draw: DrawFn) -> Record:
-    """Records of nested maps and lists that fit a packet."""
+    """Records of nested maps and lists that fit a packet.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(records())
+    ... def check(drawn):
+    ...     assert drawn.kind == 6
+    >>> check()
+
+    """
     leaf = (
         st.none()
         | st.booleans()
@@ -193,7 +314,18 @@ def records(draw: DrawFn) -> Record:
 
 @st.composite
 def derivations(draw: DrawFn) -> Derived:
-    """Derived outcomes under both models."""
+    """Derived outcomes under both models.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(derivations())
+    ... def check(drawn):
+    ...     assert drawn.kind == 8
+    >>> check()
+
+    """
     measure = MEASURES[draw(st.sampled_from(sorted(MEASURES)))]
     model: Model = draw(st.sampled_from(("fixed", "random")))
     return Derived(
@@ -209,13 +341,35 @@ def derivations(draw: DrawFn) -> Derived:
 
 
 def suppressions() -> SearchStrategy[Suppressed]:
-    """Outcomes that say that a result is kept back."""
+    """Outcomes that say that a result is kept back.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(suppressions())
+    ... def check(drawn):
+    ...     assert drawn.kind == 10
+    >>> check()
+
+    """
     return st.builds(Suppressed, question=questions(), cohort=_texts(COHORT_SIZE))
 
 
 @st.composite
 def retractions(draw: DrawFn) -> Retraction:
-    """Retractions for every reason, of evidence, syntheses and anchors."""
+    """Retractions for every reason, of evidence, syntheses and anchors.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(retractions())
+    ... def check(drawn):
+    ...     assert drawn.kind == 9
+    >>> check()
+
+    """
     return Retraction(
         question=draw(questions()),
         cohort=draw(_texts(COHORT_SIZE)),
@@ -225,7 +379,18 @@ def retractions(draw: DrawFn) -> Retraction:
 
 
 def outcomes() -> SearchStrategy[Outcome]:
-    """Outcomes of every kind."""
+    """Outcomes of every kind.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(outcomes())
+    ... def check(drawn):
+    ...     assert len(drawn.study_id) == 8
+    >>> check()
+
+    """
     return st.one_of(
         effects(),
         counts(),
@@ -258,6 +423,15 @@ def packets(
     by
         Strategy for the signing identities.
 
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(packets())
+    ... def check(drawn):
+    ...     assert len(bytes(drawn)) == 512
+    >>> check()
+
     """
     outcome = draw(outcomes() if of is None else of)
     leaf = st.binary(min_size=12, max_size=12)
@@ -277,7 +451,18 @@ def packets(
 
 @checked
 def mutations(data: bytes) -> SearchStrategy[bytes]:
-    """Bytes that differ from `data`: bits flipped, pieces cut, doubled, swapped or overwritten."""
+    """Bytes that differ from `data`: bits flipped, pieces cut, doubled, swapped or overwritten.
+
+    Examples
+    --------
+    >>> from hypothesis import given, settings
+    >>> @settings(max_examples=1, deadline=None, database=None)
+    ... @given(mutations(b"abc"))
+    ... def check(drawn):
+    ...     assert drawn != b"abc"
+    >>> check()
+
+    """
     return _mutations(data)
 
 

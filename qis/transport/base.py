@@ -92,6 +92,13 @@ class Statistics:
     packets that did not fit into a full inbox, and that come again; `unmatched` verified packets
     that no interest here wants; `hops` deliveries by the number of nodes that the packet went
     through; `tidied` this site's own expired packets that were deleted from a shared folder.
+
+    Examples
+    --------
+    >>> from qis.transport import Statistics
+    >>> Statistics(published=2).published
+    2
+
     """
 
     published: int = 0
@@ -299,6 +306,19 @@ def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[
     ------
     InputError
         If they are not those that the packet was signed for, or it is no `Packet`.
+
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.transport import require_signed_keys
+    >>> require_signed_keys(packet, []) == (packet.outcome.study_id,)
+    True
 
     """
     if not isinstance(packet, Packet):

@@ -23,6 +23,20 @@ def encode_carried(packet: Packet, routing_keys: Iterable[bytes]) -> bytes:
     InputError
         If the packet was signed for other routing keys, or is no `Packet`.
 
+    Examples
+    --------
+    >>> import qis
+    >>> key = qis.Identity.from_seed(bytes(32))
+    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> packet = qis.Packet.sign(
+    ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
+    ...     issued_at=1_800_000_000, lifetime_s=3600,
+    ... )
+    >>> from qis.transport import decode_carried, encode_carried
+    >>> data, keys = decode_carried(encode_carried(packet, []))
+    >>> data == bytes(packet), keys == (packet.outcome.study_id,)
+    (True, True)
+
     """
     return bytes(packet) + b"".join(require_signed_keys(packet, routing_keys))
 
@@ -32,6 +46,13 @@ def decode_carried(data: bytes) -> tuple[bytes, tuple[bytes, ...]] | None:
 
     `None` if it is too short, too long, or ends within a key. Whether it is a packet, and was
     signed for these keys, is for `Reception` to say.
+
+    Examples
+    --------
+    >>> from qis.transport import decode_carried
+    >>> decode_carried(b"too short") is None
+    True
+
     """
     rest = data[PACKET_SIZE:]
     if not PACKET_SIZE <= len(data) <= LARGEST or len(rest) % ROUTING_KEY_SIZE:

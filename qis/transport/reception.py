@@ -45,7 +45,15 @@ from qis.transport.site_clocks import SiteClocks, span
 
 
 class Verdict(Enum):
-    """The result of judging an arrival."""
+    """The result of judging an arrival.
+
+    Examples
+    --------
+    >>> from qis.transport import Verdict
+    >>> sorted(verdict.name for verdict in Verdict)
+    [...]
+
+    """
 
     ACCEPTED = "new, verified, and given to whoever wants it"
     DUPLICATE = "seen before"
