@@ -63,6 +63,16 @@ class Said:
         """Log-likelihoods at the points of panels."""
         self._likelihoods: dict[float, Facts] = {}
 
+    def forget_coarser(self, points: TauPoints) -> None:
+        """Forget tables of the same scale from a time before a sharper site came.
+
+        Those of another scale stay: a synthesis may ask under the scale and under twice the scale.
+        """
+        stale = [at for at in self.tables if at[1].scale == points.scale and at[1] != points]
+        for at in stale:
+            table = self.tables.pop(at)
+            self.size -= table.values.nbytes + table.bounds.nbytes
+
     def facts(self, unit: float = 1.0) -> "Facts":
         """What is always asked of their log-likelihood, of the parameter in this unit."""
         found = self._likelihoods.get(unit)
@@ -159,9 +169,7 @@ class SummedMarginals:
             values, bounds = self._fresh[some].on(panel, taus)
             for row, k in enumerate(some):
                 tables = self._sites[k].tables
-                if tables and next(iter(tables))[1] != points:
-                    tables.clear()  # of a time before a sharper site came
-                    self._sites[k].size = 0
+                self._sites[k].forget_coarser(points)
                 bound = bounds[row].copy() if bounds[row].any() else _NO_BOUND
                 tables[where] = MarginalTable(values[row].copy(), bound)
                 self._sites[k].size += values[row].nbytes + bound.nbytes
