@@ -12,7 +12,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from qis._canonical import encode
-from qis.synthesis.currency import Likelihood, Poolable
+from qis.synthesis.currency import Likelihood, Poolable, is_informative
 from qis.synthesis.lattice import Panel, TauPoints
 from qis.synthesis.marginals import Marginals, MarginalTable
 
@@ -52,7 +52,7 @@ class Said:
     __slots__ = ("_likelihoods", "key", "levels", "outcomes", "own", "size", "tables")
 
     def __init__(self, outcomes: Sequence[Poolable], key: bytes) -> None:
-        self.outcomes, self.key = outcomes, key
+        self.outcomes, self.key = tuple(outcomes), key
         self.size = 0
         """Bytes of the tables."""
         self.own: dict[float, object] = {}
@@ -86,6 +86,13 @@ class Said:
         return self.facts(unit).likelihood
 
 
+class _Met(NamedTuple):
+    """The outcomes of one site, informative or not, and what they say."""
+
+    outcomes: tuple[Poolable, ...]
+    said: Said | None
+
+
 class KeptSites:
     """What was computed for one study, to be given to its next synthesis.
 
@@ -106,24 +113,26 @@ class KeptSites:
         self._whole: tuple[tuple[bytes, ...], Likelihood] | None = None
         # By the objects themselves, which is faster; `outcomes` holds them, so that no other
         # object can have the same identity.
-        self._known: dict[tuple[int, ...], tuple[Sequence[Poolable], Said]] = {}
-        self._met: dict[tuple[int, ...], tuple[Sequence[Poolable], Said]] = {}
+        self._known: dict[tuple[int, ...], _Met] = {}
+        self._met: dict[tuple[int, ...], _Met] = {}
 
-    def of(self, outcomes: Sequence[Poolable]) -> Said:
-        """What these informative outcomes of one site say."""
+    def of(self, outcomes: Sequence[Poolable]) -> Said | None:
+        """What the outcomes of one site say; `None` if none of them is informative."""
         objects = tuple(map(id, outcomes))
-        met = self._met.get(objects) or self._known.get(objects)
-        if met is not None:
+        met = self._met.get(objects)
+        if met is None:
+            met = self._known.get(objects) or _Met(tuple(outcomes), self._first(outcomes))
             self._met[objects] = met
-            self._used[met[1].key] = met[1]
-            return met[1]
-        key = blake3(encode(sorted(outcome.encoded() for outcome in outcomes))).digest()
-        said = self._used.get(key) or self._sites.get(key)
-        if said is None:
-            said = Said(tuple(outcomes), key)
-        self._used[key] = said
-        self._met[objects] = tuple(outcomes), said
-        return said
+            if met.said is not None:
+                self._used[met.said.key] = met.said
+        return met.said
+
+    def _first(self, outcomes: Sequence[Poolable]) -> Said | None:
+        informative = [outcome for outcome in outcomes if is_informative(outcome)]
+        if not informative:
+            return None
+        key = blake3(encode(sorted(outcome.encoded() for outcome in informative))).digest()
+        return self._used.get(key) or self._sites.get(key) or Said(informative, key)
 
     def sum(self, said: Sequence[Said]) -> Likelihood:
         """The sum of the sites' log-likelihoods, in the order given."""

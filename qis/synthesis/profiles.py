@@ -25,7 +25,6 @@ from qis.synthesis.currency import (
     Poolable,
     check_poolable,
     has_tails,
-    is_informative,
 )
 from qis.synthesis.kept import KeptSites, Said, SummedMarginals
 from qis.synthesis.marks import SENTENCES, Mark
@@ -208,16 +207,17 @@ def pool_sites(
     What `kept` has of a site is not computed again.
     """
     kept = KeptSites() if kept is None else kept
-    says = [[outcome for outcome in site if is_informative(outcome)] for site in sites]
-    informative = tuple(k for k, site in enumerate(says) if site)
-    uninformative = tuple(k for k, site in enumerate(says) if not site)
+    says = [kept.of(site) for site in sites]
+    informative = tuple(k for k, said in enumerate(says) if said is not None)
+    uninformative = tuple(k for k, said in enumerate(says) if said is None)
+    known = [said for said in says if said is not None]
     # Floating-point sums depend on order: that of the content gives every node the same bits.
-    parts = sorted((kept.of(site) for site in says if site), key=attrgetter("key"))
+    parts = sorted(known, key=attrgetter("key"))
     wider = None
     if tau_scale is None and len(parts) > MANY:
         answer = _of_many(kept, parts, level)
     elif tau_scale is None:
-        answer = common_effect([outcome for site in says for outcome in site], level)
+        answer = common_effect([outcome for said in known for outcome in said.outcomes], level)
     elif informative:
         answer = _random(kept, parts, tau_scale, mean_scale, level)
         answer = answer._replace(marks=(*answer.marks, *_on_the_prior(answer, len(parts))))
@@ -562,6 +562,8 @@ _UNBOUNDED = (
 
 _FAR = 1e3
 """A log ratio beyond which no posterior is looked for: e**64 means nothing."""
+_FAST = 0.1
+"""Curves that fall by this each unit or faster have fallen far enough there."""
 _NOTHING = 22.0
 """Where a log posterior is this far under its largest value, nothing of it is left."""
 _ENDLESS = (
@@ -572,6 +574,8 @@ _ENDLESS = (
 
 def _falls_too_slowly(whole: Likelihood) -> bool:
     if whole.curves is None or whole.precision > 0.0:
+        return False
+    if max(whole.curves.below.sum(), whole.curves.above.sum()) < -_FAST:
         return False
     start, end = whole.span
     heights = whole.value(np.concatenate(([-_FAR], np.linspace(start, end, 65), [_FAR])))

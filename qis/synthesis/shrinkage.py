@@ -22,7 +22,7 @@ from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_sites
 from qis.synthesis.bayesian import bayes
-from qis.synthesis.currency import Poolable, is_informative
+from qis.synthesis.currency import Poolable
 from qis.synthesis.heterogeneity import TAU2_METHODS
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.normal_pooling import inverse_variance
@@ -179,7 +179,7 @@ def _of_likelihoods(sites: list[Any], method: str, tau_scale: float, level: floa
             limit="bayes",
         )
     kept = KeptSites()
-    said = [kept.of([site]) if is_informative(site) else None for site in sites]
+    said = [kept.of([site]) for site in sites]
     own = common_effect([sites[0]] if said[0] else [], level)
     others = [each for each in said[1:] if each is not None]
     all_said = [each for each in said if each is not None]

@@ -15,7 +15,6 @@ from qis.identity import Issuer
 from qis.outcomes import Effect, Moments, Outcome, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import is_informative
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered
 from qis.synthesis.given import gather_given
@@ -263,8 +262,8 @@ def _sites(
         return ()
     results = []
     for site in gathered.sites:
-        informative = [outcome for outcome in site.outcomes if is_informative(outcome)]
-        own = own_effect(kept.of(informative), fixed.level) if informative else Answer()
+        said = kept.of(site.outcomes)
+        own = Answer() if said is None else own_effect(said, fixed.level)
         results.append(
             SiteResult(
                 name=site.name,
@@ -274,7 +273,7 @@ def _sites(
                 events=site.events,
                 estimate=own.estimate,
                 interval=own.interval,
-                is_informative=bool(informative),
+                is_informative=said is not None,
             )
         )
     return tuple(results)
