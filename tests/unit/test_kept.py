@@ -34,7 +34,7 @@ POOL = [
 
 
 @given(st.lists(st.sets(st.integers(0, len(POOL) - 1), min_size=1), min_size=2, max_size=3))
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_sites_that_come_go_and_come_back_give_the_bits_of_a_fresh_synthesis(turns):
     kept = KeptSites()
     for held in turns:
