@@ -63,6 +63,11 @@ class Flow:
         """True if nothing is under way, and nothing waits but what its receiver has put off."""
         return not self._waiting and not self._under_way
 
+    @property
+    def is_over(self) -> bool:
+        """True if nothing is left to be sent or waited for."""
+        return self.is_idle and not self._later
+
     def put(self, item: QueuedFrame) -> bool:
         """Queue a frame, a packet only once; false if there is no room."""
         if item.packet_id and item.packet_id in self._packets:

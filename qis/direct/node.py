@@ -183,6 +183,11 @@ class DirectNode:
         self._unanswered = 0
         self._heard_at: float | None = None
         self._expire_at = now + COMPARE_EVERY_S
+        self._keep_alive_at = now + KEEP_ALIVE_S
+        # Of 128 members few have something to send or to wait for: only these are looked through.
+        self._active: dict[OtherMember, None] = {}
+        self._table: tuple[Contact, ...] | None = None
+        self._standing = (0, 0)
 
     # --- what the adapter calls -------------------------------------------------------------
 
@@ -194,22 +199,33 @@ class DirectNode:
     @property
     def table(self) -> tuple[Contact, ...]:
         """The members that answer."""
-        return tuple(
-            Contact(node_id(member.key), member.record)
-            for member in self.members
-            if member.reach is MemberState.PRESENT and member.record is not None
-        )
+        if self._table is None:
+            self._table = tuple(
+                Contact(node_id(member.key), member.record)
+                for member in self.members
+                if member.reach is MemberState.PRESENT and member.record is not None
+            )
+            known = [each for each in self.members if each.reach is not MemberState.UNKNOWN]
+            self._standing = (len(self.members.present()), len(known))
+        return self._table
 
     @property
     def standing(self) -> Standing:
         """How the node stands to the others."""
+        if self._table is None:
+            self._table = self.table
+        peers, knows_of = self._standing
         return Standing(
-            peers=len(self.members.present()),
-            knows_of=len([m for m in self.members if m.reach is not MemberState.UNKNOWN]),
+            peers=peers,
+            knows_of=knows_of,
             is_joining=self.is_joining,
             unanswered=self._unanswered,
             heard_at=self._heard_at,
         )
+
+    def _change(self, member: OtherMember, change: Change) -> bool:
+        self._table = None
+        return member.change(change)
 
     @property
     def is_idle(self) -> bool:
@@ -223,7 +239,7 @@ class DirectNode:
             self.is_joining
             or self._comparison is not None
             or bool(self._to_compare)
-            or any(_is_awaited(each) and not each.flow.is_idle for each in self.members)
+            or any(_is_awaited(each) and not each.flow.is_idle for each in self._active)
         )
 
     @property
@@ -242,7 +258,7 @@ class DirectNode:
             member = self.members.get(key)
             if member is not None and member.record is None:
                 member.record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
-                member.change(Change.RECORD)
+                self._change(member, Change.RECORD)
                 self._call(member, now)
                 self._given.append(key)
         self.is_joining = bool(self._given)
@@ -290,6 +306,9 @@ class DirectNode:
     def list_members(self, members: frozenset[bytes], own_site: frozenset[bytes]) -> None:
         """Know these members from now on; what others had published is kept no longer."""
         self.members.enlist(members)
+        self._table = None
+        for member in [each for each in self._active if self.members.get(each.key) is not each]:
+            del self._active[member]
         self.own.own_site = own_site
         self.store.keep(members | {self._credentials.key})
         self.store.share_among(len(members))
@@ -300,7 +319,7 @@ class DirectNode:
         sequence = max(int(self._unix_s(now) * 1_000_000), self._record.sequence + 1)
         record = self._credentials.record(self._address[:16] + bytes(2), sequence)
         for member in self.members.present():
-            member.loose.append(encode(Records((record.encode(),)), 0))
+            self._say(member, encode(Records((record.encode(),)), 0))
 
     def receive_datagrams(self, arrivals: Iterable[Arrival], now: float) -> None:
         """Take in what has come, each with the key of its authenticated sender. Never raises."""
@@ -336,38 +355,48 @@ class DirectNode:
     def datagrams(self, now: float) -> list[Datagram]:
         """What has to be sent now: bytes, address, and the key expected there; taken once."""
         found: list[Datagram] = []
-        for member in self.members:
+        for member in list(self._active):
             address = member.address
             if address is None:
                 member.loose.clear()
+                del self._active[member]
                 continue
             frames, member.loose = member.loose, []
             frames += member.flow.take(now)
             if frames:
                 member.sent_at = now
                 found += [(data, address, member.key) for data in datagrams_of(frames)]
+            if member.flow.is_over and member.reach is not MemberState.SILENT:
+                del self._active[member]
         return found
+
+    def _say(self, member: OtherMember, frame: bytes) -> None:
+        """Send a frame once."""
+        member.loose.append(frame)
+        self._active[member] = None
 
     def next_timer(self) -> float:
         """When `handle_timer` has to be called next, by the clock of `now`."""
         times = [self._compare_at, self._expire_at]
         if self._comparison is not None:
             times.append(self._comparison.moved_at + comparing.PATIENCE_S)
-        for member in self.members:
+        if not self._is_called and self._standing[0]:
+            times.append(self._keep_alive_at)
+        for member in self._active:
             due = member.flow.next_at()
             if due is not None:
                 times.append(due)
             if member.reach is MemberState.SILENT and member.probe_at is not None:
                 times.append(member.probe_at)
-            elif member.reach is MemberState.PRESENT and not self._is_called:
-                times.append(max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S)
         return min(times)
 
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
-        for member in self.members:
+        for member in list(self._active):
             with self._guard.item("direct.timer"):
                 self._do_due(member, now)
+        if not self._is_called and now >= self._keep_alive_at:
+            self._keep_alive(now)
         if self._comparison is not None and self._comparison.is_stuck(now):
             self._comparison = None
         if now >= self._compare_at:
@@ -400,8 +429,9 @@ class DirectNode:
         member.seen_at = address
         member.probes = 0
         member.is_stuck = False
-        if not member.change(Change.HEARD):
+        if member.reach is MemberState.PRESENT:
             return
+        self._change(member, Change.HEARD)
         if former is MemberState.UNKNOWN:
             self._is_called = True  # by a member that this node has never sent anything
         if former in (MemberState.UNKNOWN, MemberState.LEFT):
@@ -427,16 +457,17 @@ class DirectNode:
             and now >= member.probe_at
         ):
             self._probe(member, now)
-        if (
-            member.reach is MemberState.PRESENT
-            and not self._is_called
-            and now >= max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S
-        ):
-            member.sent_at = now
-            self._put(member, QueuedFrame(Records((self._record.encode(),))))
+
+    def _keep_alive(self, now: float) -> None:
+        """Say something to each member that has heard nothing for a while."""
+        self._keep_alive_at = now + KEEP_ALIVE_S
+        for member in self.members.present():
+            if now >= max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S / 2.0:
+                self._put(member, QueuedFrame(Records((self._record.encode(),))))
 
     def _fell_silent(self, member: OtherMember, now: float) -> None:
-        member.change(Change.EXPIRED)
+        self._change(member, Change.EXPIRED)
+        self._active[member] = None
         member.seen_at = None
         member.flow.clear()
         if self._comparison is not None and self._comparison.key == member.key:
@@ -452,7 +483,7 @@ class DirectNode:
         member.probe_at = now + pause_s * self._rng.uniform(0.8, 1.2)
 
     def _probe(self, member: OtherMember, now: float) -> None:
-        member.loose.append(encode(Records((self._record.encode(),)), PROBE))
+        self._say(member, encode(Records((self._record.encode(),)), PROBE))
         self._probe_later(member, now)
 
     def _ask_to_be_fed(self) -> None:
@@ -546,7 +577,7 @@ class DirectNode:
         if member is not None:
             for start in range(0, len(numbers), ACKS_LIMIT):
                 part = tuple(numbers[start : start + ACKS_LIMIT])
-                member.loose.append(encode(Acknowledgement(part), 0))
+                self._say(member, encode(Acknowledgement(part), 0))
 
     def _refuse(self, received: Received, code: RefusalCode | None) -> None:
         """Say that a packet is not kept; why, only to its own issuer."""
@@ -560,12 +591,12 @@ class DirectNode:
             self._comparison.coming.discard(short)
         is_own = issuer_key(received.packet) == received.sender
         told = code if code is not None and is_own else 0
-        member.loose.append(encode(Refusal(received.number, int(told)), 0))
+        self._say(member, encode(Refusal(received.number, int(told)), 0))
 
     def _put_off(self, received: Received) -> None:
         member = self.members.get(received.sender)
         if member is not None:
-            member.loose.append(encode(Refusal(received.number, LATER), 0))
+            self._say(member, encode(Refusal(received.number, LATER), 0))
 
     def _on_refusal(self, member: OtherMember, frame: Refusal, now: float) -> None:
         for item in member.flow.acknowledged((frame.number,), now):
@@ -580,15 +611,16 @@ class DirectNode:
             if known is None or known.record is None:
                 continue
             if known.record.is_leaving:
-                if known.change(Change.GOODBYE):
+                if self._change(known, Change.GOODBYE):
                     known.flow.clear()
                     known.seen_at = None
-            elif known.change(Change.RECORD):
+            elif self._change(known, Change.RECORD):
                 self._call(known, now)
             elif known is not member and known.reach is MemberState.PRESENT:
                 known.seen_at = None  # it has moved, or begun anew
 
     def _put(self, member: OtherMember, item: QueuedFrame) -> None:
+        self._active[member] = None
         if not member.flow.put(item):
             self._guard.at_limit(
                 "direct.flow.WAITING_LIMIT",
