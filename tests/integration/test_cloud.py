@@ -419,6 +419,34 @@ def test_what_is_published_again_is_written_once(local, tmp_path):
     run(scenario())
 
 
+def test_a_draft_that_vanishes_while_a_folder_is_listed_hides_nothing(local, monkeypatch):
+    """Some file systems look at each entry, and the whole listing fails where one is gone."""
+    from fsspec.implementations.local import LocalFileSystem  # noqa: PLC0415
+
+    failures = [FileNotFoundError("a draft")] * 5
+    listed = LocalFileSystem.ls
+
+    def failing(self, path, **options):
+        if failures and path.endswith("-15"):
+            raise failures.pop()
+        return listed(self, path, **options)
+
+    monkeypatch.setattr(LocalFileSystem, "ls", failing)
+
+    async def scenario():
+        clock = VirtualClock(NOW)
+        async with (
+            node(local, "x", SITES[0], clock=clock) as writer,
+            node(local, "x", SITES[1], clock=clock, poll_s=1_000.0) as reader,
+        ):
+            await writer.publish(packet(), KEYS)
+            async with reader.subscribe(INTEREST) as deliveries:
+                assert (await anext(deliveries)).packet == packet()
+        assert not failures
+
+    run(scenario())
+
+
 @pytest.mark.parametrize(
     ("where", "days_later", "comes"),
     [("", 0, True), ("2020-01-01", 8, True), ("2020-01-01", 1, False)],

@@ -71,6 +71,7 @@ class Follower:
         self._is_own = is_own
         self._roster = reception.roster
         self._days = LOOK_BACK_DAYS
+        self._given: set[str] = set()  # read, and not done yet: the reception has them
         self._looking = asyncio.Lock()
         self._room = asyncio.Event()
         reception.on_room = self._room.set
@@ -97,6 +98,7 @@ class Follower:
             now, seen = self._clock.wall(), self._seen
             if self.reception.roster is not self._roster:  # what it refused may be wanted now
                 seen.forget()
+                self._given.clear()
                 self._roster, self._days = self.reception.roster, LOOK_BACK_DAYS
             if seen.listed_at > now + CLOCK_TOLERANCE_S:
                 seen.forget()  # the date was wrong then, and good packets seemed to be expired
@@ -115,11 +117,14 @@ class Follower:
             if _DAY.fullmatch(day) and day >= first:
                 paths += (await self._store.listed(folder)).files
         there = {name: path for path in paths if (name := _id_of(path))}
-        fresh = [(name, path) for name, path in there.items() if name not in self._seen]
-        for name, _ in fresh:
+        fresh = []
+        for name, path in there.items():
+            if name in self._seen or name in self._given:
+                continue
             if self._is_own(bytes.fromhex(name)):
                 self._seen.add(name)
-        fresh = [each for each in fresh if each[0] not in self._seen]
+            else:
+                fresh.append((name, path))
         for at in range(0, len(fresh), BATCH):
             await self._read(fresh[at : at + BATCH])
         return set(there)
@@ -152,11 +157,17 @@ class Follower:
             )
             return Verdict.REFUSED
         verdict = self.reception.receive(
-            *carried, hops=1, now=self._clock.wall(), done=lambda: self._seen.add(name)
+            *carried, hops=1, now=self._clock.wall(), done=lambda: self._done(name)
         )
         if verdict is Verdict.FAULT:
             raise TransportError(f"{name}.qis could not be taken in")
+        if verdict is Verdict.ACCEPTED and name not in self._seen:
+            self._given.add(name)
         return verdict
+
+    def _done(self, name: str) -> None:
+        self._seen.add(name)
+        self._given.discard(name)
 
 
 def day_of(unix_s: float) -> str:

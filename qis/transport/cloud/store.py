@@ -14,6 +14,8 @@ from qis.errors import InputError, MissingExtraError, TransportError
 
 _RENAMED: Final = frozenset({"sftp", "ssh", "file", "local"})
 """Where an object shows while it is still being written: there it is renamed when it is whole."""
+LIST_TRIES: Final = 8
+"""How often a folder is listed in which files vanish meanwhile."""
 _SSH: Final = {
     # Else sshfs takes any server for the right one. Empty: the account's own file, as ssh has it.
     "known_hosts": (),
@@ -111,10 +113,15 @@ class Store:
 
     async def listed(self, folder: str) -> Listed:
         """List a folder: other folders, and files that are not too large; empty if it is gone."""
-        try:
-            found = await self._call("ls", folder, detail=True)
-        except FileNotFoundError:
-            return Listed([], [])
+        for _ in range(LIST_TRIES):
+            try:
+                found = await self._call("ls", folder, detail=True)
+                break
+            except FileNotFoundError:  # the folder, or a draft in it that was renamed meanwhile
+                if not await self.has(folder):
+                    return Listed([], [])
+        else:
+            raise self._failed(FileNotFoundError(f"{folder} changes while it is listed"))
         folders = [each["name"].rstrip("/") for each in found if each["type"] == "directory"]
         files = [
             each["name"]
