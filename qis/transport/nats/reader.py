@@ -94,6 +94,7 @@ class Reader:
         self._wake = asyncio.Event()
         self._anew = False
         self._gone = False
+        self._refusal = ""
         self._inbox = ""
         self._heard_s = 0.0
         reception.on_room = self._wake.set
@@ -163,9 +164,8 @@ class Reader:
         """Read while this connection lasts, or until everything is to be read anew."""
         self._inbox = self._connection.new_inbox()
         # What the former connection has brought is still here: it is acknowledged over this one.
-        self._asked, self._gone = 0, False
+        self._asked, self._gone, self._refusal = 0, False, ""
         listening = await self._connection.listen(self._inbox, self._heard)
-        self._condition.clear("unread", now=self._clock.wall())
         losing = asyncio.create_task(self._connection.lost.wait())
         losing.add_done_callback(lambda _: self._wake.set())
         loop = asyncio.get_running_loop()
@@ -175,6 +175,8 @@ class Reader:
         try:
             while not losing.done():
                 self._wake.clear()
+                if self._refusal:
+                    raise TransportError(self._refusal)
                 await self._send_answers()
                 self._judge_all()
                 await self._send_answers()
@@ -210,6 +212,8 @@ class Reader:
         self._heard_s = asyncio.get_running_loop().time()
         headers = message.headers or {}
         status = headers.get("Status")
+        if not self._refusal:
+            self._condition.clear("unread", now=self._clock.wall())
         if status is None:
             self._asked = max(0, self._asked - 1)
             self._arrived.append(message)
@@ -218,7 +222,10 @@ class Reader:
             self._asked -= int(unanswered) if unanswered.isdecimal() else self._asked
             self._asked = max(0, self._asked)
             # 503: no such consumer; 409 when it is deleted. Others end with the request.
-            self._gone |= status == "503" or "Deleted" in headers.get("Description", "")
+            said = headers.get("Description", "")
+            self._gone |= status == "503" or "Deleted" in said
+            if status == "400" or "Exceeded" in said:  # it would refuse the next one too
+                self._refusal = f"the server refuses to be read: {said}"
         self._wake.set()
 
     async def _pull(self, now_s: float) -> None:
