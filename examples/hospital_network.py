@@ -248,7 +248,8 @@ def bucket() -> Iterator[Sequence[str]]:
     host, port = server.get_host_and_port()
     endpoint = f"http://{host}:{port}"
     client = {"endpoint_url": endpoint, "region_name": "eu-west-1"}
-    s3fs.S3FileSystem(anon=True, client_kwargs=client).mkdir("consortium")
+    account = {"key": "operator", "secret": "password"}
+    s3fs.S3FileSystem(**account, client_kwargs=client).mkdir("consortium")
     try:
         yield ["s3://consortium/packets", endpoint]
     finally:

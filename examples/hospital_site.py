@@ -84,7 +84,7 @@ def transport_of(
             secret=(folder / "secret").read_bytes(),
             seen=folder / "seen.db",
             poll_s=3.0,
-            options={"anon": True, "client_kwargs": client},
+            options={"key": "account", "secret": "password", "client_kwargs": client},
         )
     if where and Path(where[0]).is_dir():
         return qis.DirectoryTransport(where[0], identity, roster=roster, poll_s=0.2)
