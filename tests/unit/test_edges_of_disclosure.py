@@ -7,7 +7,7 @@ import pytest
 
 from qis.disclosure import Disclosure, PrivacyBudget, subject_hashes
 from qis.disclosure.answers import _check_effects
-from qis.disclosure.inversion import _most_likely, proven
+from qis.disclosure.inversion import most_likely, proven
 from qis.disclosure.margins import Margins, _sizes, with_own_intercept
 from qis.disclosure.matrices import _yes_no
 from qis.disclosure.preview import _whatever_its_numbers
@@ -83,6 +83,7 @@ def test_sizes_are_solved_only_where_the_equations_tell_them_apart():
     sizes = np.array([20.0, 7.0, 33.0])
     rows = np.array([[1.0, 1.0, 1.0], [0.25, 0.1, 0.2], [0.2, 0.05, 0.25]])
     assert (_sizes(rows, rows @ sizes) == sizes).all()
+    assert _sizes(rows, rows @ sizes + [0.0, 0.0, 3.0]) is None  # no whole numbers give that
     alike = np.array([[1.0, 1.0, 1.0], [0.25, 0.1, 0.1], [0.2, 0.05, 0.050001]])
     assert np.linalg.matrix_rank(alike) == 3
     assert _sizes(alike, alike @ sizes) is None
@@ -202,7 +203,7 @@ def test_events_follow_from_weight_and_score(chance, sign):
 
 
 def test_a_value_may_be_half_as_much_again_as_frequent_as_chance_makes_it():
-    assert [_most_likely(limit) for limit in (1, 2, 4, 11)] == [1.0, 1.0, 0.5, 0.15]
+    assert [most_likely(limit) for limit in (1, 2, 4, 11)] == [1.0, 1.0, 0.5, 0.15]
 
 
 def test_only_a_full_arm_of_people_is_told_to_be_full():
