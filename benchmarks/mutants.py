@@ -170,7 +170,7 @@ def renewed(former: dict[str, Any], options: argparse.Namespace) -> dict[str, An
     known = {} if options.afresh else {each["id"]: each for each in former.get("mutants", [])}
     found = {m.id: known[m.id] for m in chosen if m.id in known and m not in wanted}
     measurement = Measurement(sources, options)
-    covered = None
+    covered = former.get("branch_coverage")  # the last that was measured
     try:
         if options.coverage:
             covered = measurement.branch_coverage()
