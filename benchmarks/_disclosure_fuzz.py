@@ -12,8 +12,11 @@ import tarfile
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from io import BytesIO
 from pathlib import Path
+from typing import NamedTuple
 
 from _disclosure_attacker import read
 from _disclosure_sites import KINDS, Made, Site
@@ -210,43 +213,86 @@ def read_after_former_gate(tally: Tally) -> tuple[int, int]:
     return len(passed), sum(read(made, limit).guess == made.truth for made in passed)
 
 
+class OfPreset(NamedTuple):
+    """What was found for one preset.
+
+    Parameters
+    ----------
+    recovered
+        Cells that were read from what passed, by kind of outcome.
+    attacked, was_read
+        With the gate off.
+    told
+        Cells that were read where the preview says that this is not searched.
+    harmless
+        Refused and made of harmless outcomes, by kind.
+    former
+        Packets that passed the former gate, and that were read then; `None` if not asked.
+    lines
+        What was read, in words.
+
+    """
+
+    recovered: Counter[str]
+    attacked: int
+    was_read: int
+    told: int
+    harmless: dict[str, tuple[int, int]]
+    former: tuple[int, int] | None
+    lines: list[str]
+
+
+def of_preset(preset: str, sites: int, most_attacked: int, *, former: bool) -> OfPreset:
+    """Everything about one preset, in a process of its own."""
+    is_watched = preset == "cms"
+    tally = Tally(
+        preset,
+        range(sites),
+        attacked_without_gate=3 if is_watched else 0,
+        most_attacked=most_attacked,
+    )
+    return OfPreset(
+        tally.by_kind(),
+        tally.gate_off,
+        tally.gate_off_read,
+        tally.told_read,
+        harmless_refused(preset, range(sites)),
+        read_after_former_gate(tally) if former and is_watched else None,
+        [
+            f"{preset}: {form}: {count} read of {tally.passed[form]} that passed"
+            for form, count in tally.proved.items()
+            if count
+        ],
+    )
+
+
 def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str, float]:
-    """All figures of the fuzzer, flat; `sites` of each sort a preset."""
+    """All figures of the fuzzer, flat; `sites` of each sort a preset, a process for each preset."""
     found: dict[str, float] = {}
     kinds: Counter[str] = Counter()
     harmless: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
-    recovered = off = off_read = coarse = 0
-    for preset in NAMES:
-        tally = Tally(
-            preset,
-            range(sites),
-            attacked_without_gate=3 if preset == "cms" else 0,
-            most_attacked=most_attacked,
-        )
-        recovered += tally.recovered
-        kinds += tally.by_kind()
-        for kind in tally.by_kind():
-            kinds[kind] += 0
-        coarse += tally.told_read
-        off, off_read = off + tally.gate_off, off_read + tally.gate_off_read
-        for form, count in tally.proved.items():
-            if count:
-                print(f"{preset}: {form}: {count} read of {tally.passed[form]} that passed",
-                      file=sys.stderr)  # fmt: skip
-        if former and preset == "cms":
-            passed, was_read = read_after_former_gate(tally)
-            found |= {"former_gate_passed": passed, "former_gate_passed_and_read": was_read}
-        for kind, (refused, made) in harmless_refused(preset, range(sites)).items():
+    with ProcessPoolExecutor() as processes:
+        work = partial(of_preset, sites=sites, most_attacked=most_attacked, former=former)
+        each = list(processes.map(work, NAMES))
+    for one in each:
+        for line in one.lines:
+            print(line, file=sys.stderr)
+        for kind, count in one.recovered.items():
+            kinds[kind] += count
+        for kind, (refused, made) in one.harmless.items():
             harmless[kind][0] += refused
             harmless[kind][1] += made
+        if one.former is not None:
+            passed, was_read = one.former
+            found |= {"former_gate_passed": passed, "former_gate_passed_and_read": was_read}
     worst = {kind: refused / made for kind, (refused, made) in harmless.items()}
     found |= {f"recovered_{kind}": float(count) for kind, count in kinds.items()}
     found |= {f"harmless_refused_{kind}": round(share, 4) for kind, share in worst.items()}
     found |= {
-        "attacked_with_the_gate_off": off,
-        "read_with_the_gate_off": off_read,
-        "read_where_told_not_searched": coarse,
-        "cells_recovered_after_passing": recovered,
+        "attacked_with_the_gate_off": sum(one.attacked for one in each),
+        "read_with_the_gate_off": sum(one.was_read for one in each),
+        "read_where_told_not_searched": sum(one.told for one in each),
+        "cells_recovered_after_passing": kinds.total(),
         "harmless_refused_max": round(max(worst.values()), 4),
     }
     return found

@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="print one line of JSON at the end")
     parser.add_argument("--sites", type=int, default=40, help="sites of each sort a preset")
-    parser.add_argument("--attacks", type=int, default=3, help="most attacks on a form a preset")
+    parser.add_argument("--attacks", type=int, default=2, help="most attacks on a form a preset")
     parser.add_argument("--full", action="store_true", help="2,000 sites of each sort a preset")
     arguments = parser.parse_args()
     sites, attacks = (2_000, 200) if arguments.full else (arguments.sites, arguments.attacks)
