@@ -261,6 +261,7 @@ async def stolen_key(site: Site) -> str:
         lifetime_s=86_400,
         sequence=int(NOW * 1e6) + 1_000,
         routing_keys=SCHEME.routing_keys(ABOUT),
+        seal=SCHEME.seal,
     )
     async with qis.DirectoryTransport(site.network, identity, clock=lambda: NOW) as network:
         await network.publish(packet, SCHEME.routing_keys(ABOUT))
