@@ -44,7 +44,8 @@ class _Layout:
         self._indent = _INDENT if any(group.heading for group in forest.groups) else 0.0
         labels = [row.label for row in forest.rows]
         widest = max([text_width(label) + self._indent for label in labels])
-        summaries = [text_width(s.label, is_bold=True) for s in forest.all_summaries]
+        # Subtotals stand as far in as their sites.
+        summaries = [text_width(s.label, is_bold=True) + self._indent for s in forest.all_summaries]
         headings = [text_width(g.heading, is_bold=True) for g in forest.groups]
         self._labels = min(max([60.0, widest, *summaries, *headings]), _WIDEST_LABEL)
         x = _MARGIN + self._labels

@@ -254,6 +254,22 @@ def test_labels_titles_arms_unit_and_limits():
     assert "mean difference (mmHg)" in svg
 
 
+def test_the_label_of_a_subtotal_is_not_cut_though_it_stands_further_in():
+    table = {
+        "site": ["Ulm", "Bern", "Lyon", "Turin", "Gent", "Graz"],
+        "events": [3, 12, 0, 30, 4, 15],
+        "total": [40, 80, 20, 300, 33, 120],
+        "control_events": [9, 20, 3, 45, 2, 22],
+        "control_total": [41, 79, 22, 310, 30, 118],
+    }
+    groups = {
+        site: "north" if site in {"Ulm", "Bern", "Gent"} else "south" for site in table["site"]
+    }
+    svg = qis.synthesise(table, study=STUDY).forest_plot(subgroups=groups).svg()
+    assert ">Subtotal, few sites<" in svg
+    assert "…<" not in svg
+
+
 def test_subgroups_have_headings_and_subtotals_of_their_own():
     groups = {"Bern": "north", "Oslo": "north", "Ulm": "south", "Wien": "south"}
     text = str(synthesis().forest_plot(subgroups=groups)).splitlines()
