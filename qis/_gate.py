@@ -196,7 +196,7 @@ def _path(value: Any, field: str) -> Any:
         raise _refusal(value, field, _named(PathLike))
     name = os.fspath(value)
     if isinstance(name, str) and (not name.strip() or "\0" in name):
-        raise _refusal(value, field, _named(PathLike))
+        raise _refusal(name, field, _named(PathLike))  # the name is what is wrong
     return value  # who opens it says whether it names a file
 
 

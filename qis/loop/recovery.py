@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Container, Iterable
 from typing import Final
 
-from qis.errors import ClockError, InputError, StorageError, TransportError
+from qis.errors import AccountError, ClockError, InputError, StorageError, TransportError
 from qis.evidence import EvidenceStore
 from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, evidence_key
 from qis.loop._numbers import limit_at
@@ -111,7 +111,10 @@ class Recovery:
         newest = _newest(packets)
         again = {own.packet.id for own in newest if own.packet.outcome.kind == KIND_RETRACTION}
         self._set_aside(packets, limit=limit, again=again)
-        self.renew(publish_again)
+        try:
+            self.renew(publish_again)
+        except AccountError as error:  # until it is settled nothing leaves; `run` tries again
+            self._tell_not_yet(error)
         return tuple(own.packet for own in packets)
 
     def renew(self, publish_again: PublishAgain) -> None:
@@ -169,12 +172,15 @@ class Recovery:
                 if not self.is_needed:  # the withdrawals that an earlier process did not come to
                     self.renew(publish_again)
                 self.answer(publish_again)
-            except (InputError, StorageError) as error:  # not answered yet: tried again
-                self._announcer.tell("refused", reason=f"over a packet set aside: {error}")
+            except (InputError, StorageError) as error:
+                self._tell_not_yet(error)
             now = self._clock()
             aside = self._outbox.aside()
             dates = [_due_at(each.packet) for each in aside if not each.is_answered]
             await asyncio.sleep(min(LOOK_S, max(0.1, min(dates, default=now + LOOK_S) - now)))
+
+    def _tell_not_yet(self, error: InputError | StorageError) -> None:
+        self._announcer.tell("refused", reason=f"over a packet set aside, tried again: {error}")
 
     def _known(self) -> list[Own]:
         """Return this site's packets in store and outbox, each once, without those set aside."""

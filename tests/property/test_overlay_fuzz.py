@@ -27,9 +27,10 @@ def test_a_live_node_stands_whatever_comes(fuzz, encrypted):
     found = fuzz.attack(1_200, 1, encrypted=encrypted, seconds=1_400.0)
     assert found["raised"] == {}
     assert found["faults"] == []
-    # Inputs get deep enough to be answered, and nearly all are refused.
+    # Inputs get deep enough to be answered, and nearly all are refused; over the channel all but
+    # those that change nothing, once.
     assert 0.0 < found["worst_reply_ratio"] <= 1.0
-    assert 5 < sum(found["not_refused"].values()) < 400
+    assert (0 if encrypted else 5) < sum(found["not_refused"].values()) < 400
     assert len(found["refused"]) > 8
     assert found["sizes"]["packets retained"][0] > 15
 
