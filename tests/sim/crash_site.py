@@ -156,6 +156,7 @@ def put_peer_packet(files, number):
         lifetime_s=86_400,
         sequence=int(time.time() * 1e6) + number,
         routing_keys=SCHEME.routing_keys(ABOUT),
+        seal=SCHEME.seal,
     )
     keys = sorted({*SCHEME.routing_keys(ABOUT), packet.outcome.study_id})
     target = files.network / f"{packet.id.hex()}.qis"
