@@ -533,6 +533,7 @@ def test_what_was_stored_and_not_recorded_gets_its_line_at_the_next_opening(
             issued_at=int(NOW),
             lifetime_s=86_400,
             routing_keys=SCHEME.routing_keys(ELSEWHERE),
+            seal=SCHEME.seal,
         )
         store = Told(roster=qis.Roster.open())
         came = asyncio.Event()

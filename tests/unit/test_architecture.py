@@ -202,7 +202,7 @@ def test_a_measure_is_added_as_the_page_says(copied):
     assert "<svg" in found._repr_html_(), found._repr_html_()
     print(round(found.estimate, 6), round(found.standard_error, 6))
     """
-    with pytest.raises(AssertionError, match="unknown measure 'AS'"):
+    with pytest.raises(AssertionError, match="measure is 'AS', none that is known"):
         copied.says(code)
     copied.follow("A measure")
     assert copied.says(code) == ["0.2", "0.070711"]

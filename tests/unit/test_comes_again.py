@@ -16,6 +16,7 @@ SITE = qis.Identity.from_seed(bytes([1]) * 32)
 SECOND_KEY = qis.Identity.from_seed(bytes([2]) * 32)
 OTHER = qis.Identity.from_seed(bytes([3]) * 32)
 ROSTER = qis.Roster(
+    is_keyed=True,
     sites=[
         qis.Site(
             name="A",

@@ -403,9 +403,9 @@ def test_a_passphrase_that_is_no_text_is_refused(key_file, passphrase):
 
 
 def test_a_name_that_no_file_can_have_is_refused():
-    with pytest.raises(KeyFileError, match="null"):
+    with pytest.raises(InputError, match="null"):
         qis.Identity.load("a\0b")
-    with pytest.raises(KeyFileError, match="null"):
+    with pytest.raises(InputError, match="null"):
         qis.Identity.generate().save("a\0b")
 
 
