@@ -97,7 +97,7 @@ SEAMS: Final = {
         "qis.overlay.delivering:Delivering._takes", "overlay", passes=(False,), advance_s=1.0
     ),
     "memory.arrival": Seam("qis.transport.reception:Reception.receive", "memory"),
-    "memory.datagram": Seam("qis.overlay.node:OverlayNode.receive_datagram", "overlay"),
+    "memory.datagram": Seam("qis.overlay.node:OverlayNode.receive_datagrams", "overlay"),
     "memory.sending": Seam("qis.transport.memory:MemoryNetwork._send_datagram", "overlay"),
     "memory.alarm": Seam("qis.overlay.node:OverlayNode.handle_timer", "overlay", advance_s=100.0),
     "reception.packet": Seam("qis.transport.reception:Reception._judge", "memory"),

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from qis._given import several, shown
+from qis._given import several, shown, truth_value
 from qis.errors import InputError, SchemeMismatchError
 
 SKETCH_SIZE = 32
@@ -60,6 +60,9 @@ class Fingerprint:
             raise InputError(
                 f"made_by is {shown(self.made_by)}; it must be a text", field="made_by"
             )
+        truth_value(self.is_open, "is_open")
+        if self.carried_by is not None:
+            _check_carrier(self.carried_by)
         check_size(self.sketch, "sketch", SKETCH_SIZE)
         check_size(self.scheme_id, "scheme_id", SCHEME_ID_SIZE)
         if type(self.warnings) is not tuple or self.warnings:
@@ -70,6 +73,17 @@ class Fingerprint:
 
     def __repr__(self) -> str:
         return f"Fingerprint(sketch={self.sketch.hex()!r}, scheme_id={self.scheme_id.hex()!r})"
+
+
+def _check_carrier(carried_by: object) -> None:
+    kinds = [type(each) for each in carried_by] if type(carried_by) is tuple else []
+    if kinds != [bytes, int] or len(carried_by[0]) != 32:  # type: ignore[index]
+        raise InputError(
+            f"carried_by is {shown(carried_by)}; it must be an issuer's key of 32 bytes and a "
+            "sequence",
+            field="carried_by",
+            actual=carried_by,
+        )
 
 
 _setters = [

@@ -189,6 +189,10 @@ class DirectNode:
         self._table: tuple[Contact, ...] | None = None
         self._standing = (0, 0)
 
+    def __repr__(self) -> str:
+        key = self._record.key.hex()[:16]
+        return f"<DirectNode {key}: {len(self.members)} other members, {len(self.store)} packets>"
+
     # --- what the adapter calls -------------------------------------------------------------
 
     @property

@@ -109,13 +109,13 @@ MEASURES: Final = {measure.name: measure for measure in _ALL}
 MEASURES_BY_CODE: Final = {measure.code: measure for measure in _ALL}
 
 
-def measure_named(name: Any) -> Measure:
+def measure_named(measure: Any) -> Measure:
     """Return the measure of that name.
 
     Raises
     ------
     InputError
-        If there is none, or `name` is no string; the message lists the names.
+        If there is none, or `measure` is no string; the message lists the names.
 
     Examples
     --------
@@ -124,12 +124,12 @@ def measure_named(name: Any) -> Measure:
     'hazard ratio'
 
     """
-    found = MEASURES.get(name) if isinstance(name, str) else None
+    found = MEASURES.get(measure) if isinstance(measure, str) else None
     if found is None:
         raise InputError(
-            f"measure is {shown(name)}, none that is known; there are {', '.join(MEASURES)}",
-            field="name",
-            actual=name,
+            f"measure is {shown(measure)}, none that is known; there are {', '.join(MEASURES)}",
+            field="measure",
+            actual=measure,
             limit=tuple(MEASURES),
         )
     return found

@@ -17,6 +17,7 @@ from qis._given import (
     instance,
     iterable,
     point_in_time,
+    shown,
     whole_number,
     whole_second,
     whole_seconds,
@@ -165,7 +166,7 @@ class Packet:
         check_times(issued_at, expires_at)
         check_sequence(sequence)
         if seal is not None:
-            fingerprint = seal(fingerprint, identity.issuer.key, sequence)
+            fingerprint = _sealed(seal, fingerprint, identity.issuer.key, sequence)
         if fingerprint.is_open:
             raise InputError(
                 "the fingerprint was made with a secret, and would leave unsealed: give "
@@ -413,6 +414,27 @@ class Packet:
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self).parse, (self._raw,))
+
+
+def _sealed(
+    seal: Callable[[Fingerprint, bytes, int], Fingerprint],
+    fingerprint: Fingerprint,
+    issuer: bytes,
+    sequence: int,
+) -> Fingerprint:
+    """What the application's `seal` gives, whose failures and odd answers become errors of ours."""
+    try:
+        found = seal(fingerprint, issuer, sequence)
+    except QISError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"seal is {shown(seal)} and raised {type(error).__name__}: {error!s:.100}; "
+            "give seal=scheme.seal",
+            field="seal",
+            actual=seal,
+        ) from error
+    return instance(found, "seal", Fingerprint, "scheme.seal")
 
 
 def _bytes_of(data: object) -> bytes:

@@ -23,7 +23,7 @@ ROSTER = qis.Roster(
             keys=[qis.SiteKey(issuer=SITE.issuer), qis.SiteKey(issuer=SECOND_KEY.issuer)],
         ),
         qis.Site(name="B", keys=[qis.SiteKey(issuer=OTHER.issuer)]),
-    ]
+    ],
 )
 KEYS = tuple(SCHEME.routing_keys(ABOUT))
 

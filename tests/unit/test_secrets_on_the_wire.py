@@ -89,7 +89,7 @@ def answers(channels, calls, *, apart_s, now=NOW):
             session=number,
             ephemeral=new_key_pair()[0],
             key=CALLER.issuer.key,
-            time_ms=int(at * 1000),
+            time_ms=int(at * 1000) + number,  # each newer: an older one is a replay
         )
         signature = CALLER.sign(unsigned.signed_part(SITE.issuer.key))
         fields = (unsigned.session, unsigned.ephemeral, unsigned.key, unsigned.time_ms)

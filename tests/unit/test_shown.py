@@ -48,7 +48,9 @@ def public():
 CLASSES = {
     name: thing
     for name, thing in public().items()
-    if inspect.isclass(thing) and not inspect.isabstract(thing)
+    if inspect.isclass(thing)
+    and not inspect.isabstract(thing)
+    and not getattr(thing, "_is_protocol", False)
 }
 
 
