@@ -100,7 +100,8 @@ class NormalMixture:
 
     def _below_and_density(self, x: float) -> tuple[float, float]:
         z = (self.means - x) / self.sds
-        # The bound keeps exp(-z²/2) from underflow, for which numpy may be set to warn.
-        values = self.mass * np.exp(-0.5 * np.minimum(z * z, 1400.0)) / self.sds
+        # The bounds keep z² from overflow and exp(-z²/2) from underflow, for which numpy warns.
+        near = np.clip(z, -1e3, 1e3)
+        values = self.mass * np.exp(-0.5 * np.minimum(near * near, 1400.0)) / self.sds
         density = total(values) / (self._whole * math.sqrt(2.0 * math.pi))
         return self._tail(z), density

@@ -25,7 +25,11 @@ def _lines(synthesis: Synthesis) -> Iterator[str]:
             f"Sites: each alone, its weight under the {synthesis.model} model, and the synthesis "
             "without it."
         )
-        others = synthesis.leave_one_out()
+        try:
+            others = synthesis.leave_one_out()
+        except InputError as error:  # of fewer sites the answer may not be resolved
+            others = {}
+            yield f"  Without a site no synthesis can be given: {error}."
         for site, weight in zip(synthesis.sites, synthesis.weights, strict=True):
             yield f"  {_site(synthesis, site, weight, others.get(site.name))}"
     yield from missing(synthesis)
