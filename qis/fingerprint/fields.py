@@ -51,6 +51,21 @@ class FieldScheme(Scheme[Features]):
         return self.similarities[SKETCH_BITS // self.field_bits - differing]
 
     @checked
+    def kernel(self, a: Fingerprint, b: Fingerprint) -> float:
+        """Share of equal fields of two fingerprints, in [0, 1]; positive semidefinite.
+
+        Raises
+        ------
+        SchemeMismatchError
+            If one of them is of another scheme.
+
+        """
+        self.require_own(a, b)
+        one, other = (int.from_bytes(each.sketch, "big") for each in (a, b))
+        count = SKETCH_BITS // self.field_bits
+        return 1.0 - differing_fields(one, other, self.field_bits) / count
+
+    @checked
     def relevance(self, features: Features, fingerprint: Fingerprint) -> float:
         """Similarity in [0, 1] to the fingerprint of the features, which say no more than it."""
         return self.similarity(self.fingerprint(features), fingerprint)

@@ -49,6 +49,20 @@ def cosine(a, b):
     return shared / length if length else 0.0
 
 
+def relevance(own, theirs):
+    """Two thirds cosine, one third of how well each own term is met, by the definition."""
+    if own == theirs:
+        return 1.0
+    having = ONTOLOGY.closure(theirs)
+    telling = ONTOLOGY.most_specific(own)
+    met = sum(
+        max((ONTOLOGY.information(x) for x in ONTOLOGY.closure([term]) & having), default=0.0)
+        for term in telling
+    )
+    total = sum(ONTOLOGY.information(term) for term in telling)
+    return (2.0 * cosine(own, theirs) + (met / total if total else 0.0)) / 3.0
+
+
 @given(TERMS, TERMS, st.sampled_from([SCHEME, KEYED]))
 @settings(max_examples=200)
 def test_similarity_is_the_weighted_cosine_of_what_the_sketches_hold(a, b, scheme):
@@ -56,7 +70,8 @@ def test_similarity_is_the_weighted_cosine_of_what_the_sketches_hold(a, b, schem
     held = [frozenset(scheme.terms_of(fingerprint)) for fingerprint in (one, other)]
     assert scheme.similarity(one, other) == pytest.approx(cosine(*held), abs=1e-6)
     assert scheme.similarity(one, other) == scheme.similarity(other, one)
-    assert scheme.relevance(a, other) == pytest.approx(cosine(frozenset(a), held[1]), abs=1e-6)
+    assert scheme.kernel(one, other) == scheme.similarity(one, other)
+    assert scheme.relevance(a, other) == pytest.approx(relevance(frozenset(a), held[1]), abs=1e-6)
     assert 0.0 <= scheme.relevance(a, other) <= 1.0
     assert scheme.similarity(one, one) == 1.0
 
@@ -328,6 +343,37 @@ def test_codes_are_one_to_one_and_survive_the_secret(secret):
     assert 400 < lost < 640  # n²/2m = 512 expected
     terms = [f"W:{n}" for n in range(5, 15)]
     assert scheme.terms_of(scheme.fingerprint(terms)) == tuple(sorted(terms))
+
+
+def test_the_likelihood_ratio_grows_with_relevance_and_odds_need_a_prior():
+    ids = [f"HP:{n:07}" for n in range(1000, 1100)]
+    graph = {each: ["HP:0000118"] for each in ids}
+    scheme = TermScheme(Ontology("hp/1", graph, None), secret=SECRET)
+    asked = ids[:8]
+    ratios = []
+    for shared in range(9):
+        theirs = scheme.fingerprint([*ids[:shared], *ids[50 : 58 - shared]])
+        ratios.append(scheme.likelihood_ratio(asked, theirs))
+        assert f"same disease: {ratios[-1]:.2g}" in scheme.explain(asked, theirs)
+        odds = scheme.odds(asked, theirs, prior=0.2)
+        assert odds == pytest.approx(ratios[-1] / 4.0)
+    assert ratios == sorted(ratios)
+    assert ratios[0] < 0.02
+    assert 1.0 < ratios[4] < 1_000.0 < ratios[-1] < 2_400.0
+    for prior in (0.0, 1.0, -0.1, math.nan):
+        with pytest.raises(InputError, match="prior"):
+            scheme.odds(asked, theirs, prior=prior)
+    # Not where nobody has calibrated.
+    with pytest.raises(InputError, match="calibrated for the Human Phenotype"):
+        SCHEME.likelihood_ratio(["T:30"], SCHEME.fingerprint(["T:30"]))
+
+
+@given(st.lists(TERMS, min_size=2, max_size=12))
+@settings(max_examples=30)
+def test_the_kernel_is_positive_semidefinite(sets):
+    prints = SCHEME.fingerprints(sets)
+    matrix = np.array([[SCHEME.kernel(a, b) for a in prints] for b in prints])
+    assert np.linalg.eigvalsh(matrix).min() > -1e-9
 
 
 def test_explanations_name_what_is_shared_and_what_is_not():
