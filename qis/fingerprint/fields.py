@@ -71,7 +71,7 @@ class FieldScheme(Scheme[Features]):
         return self.similarity(self.fingerprint(features), fingerprint)
 
     def _relevance_to(self, features: Features) -> Callable[[Fingerprint], float]:
-        return _Relevance(self, self.fingerprint(features))
+        return Similar(self, self.fingerprint(features))
 
     @checked
     def percentile(self, similarity: float) -> float:
@@ -106,7 +106,7 @@ class FieldScheme(Scheme[Features]):
         return self.similarities[-1]
 
 
-class _Relevance:
+class Similar:
     """Similarity to one fingerprint, and which sketches reach a given one."""
 
     def __init__(self, scheme: FieldScheme[Any], own: Fingerprint) -> None:
@@ -114,6 +114,7 @@ class _Relevance:
         self._own = own
 
     def __call__(self, fingerprint: Fingerprint) -> float:
+        """The similarity of a fingerprint, which is opened if it is sealed."""
         return self._scheme.similarity(self._own, self._scheme.open(fingerprint))
 
     def near(self, min_similarity: float) -> Near | None:

@@ -1,24 +1,38 @@
 """Sketches of vectors: random hyperplanes (SimHash; Charikar 2002), the same bits on every machine.
 
-The input is quantised to integers so small that every partial sum of their products with ±1 is
-exact in float32, so neither the order of summation nor the BLAS can change a bit.
+Input is quantised to integers so small that every partial sum of their products with the planes'
+whole numbers is exact in float64, so neither the order of summation nor the BLAS can change a bit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from math import frexp, isfinite, ldexp
-from typing import Any, Literal
+from typing import Any, Final, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from qis._gate import checked
 from qis._given import whole_number
 from qis.about import SKETCH_SIZE, Fingerprint
 from qis.errors import InputError
-from qis.fingerprint.fields import SKETCH_BITS, FieldScheme, fingerprints_of
+from qis.fingerprint.fields import SKETCH_BITS, FieldScheme, Similar, fingerprints_of
+from qis.fingerprint.planes import DRAWN, PLANE_BITS, planes_of
 
 MAX_DIMENSIONS = 65_536
-_EXACT_BITS = 24  # integers up to 2²⁴ are exact in float32
-_SMALL = 2.0**-100  # below, a factor that makes the largest value near 2²⁴ may overflow
+_EXACT_BITS = 53  # integers up to 2⁵³ are exact in float64
+_SMALL = 2.0**-900  # below, a factor that makes the largest value near 2⁵³ may overflow
+_DOMINANT: Final = 0.9
+"""Share of a vector's squared length above which one component is nearly all of it."""
+_TOO_MANY: Final = 0.2
+_TOO_MANY_IN_SPACE: Final = 0.4
+"""Share of the pairs of a batch that may be as similar as an interest asks; in up to three
+dimensions, where a fifth to a third of directions drawn at random are."""
+_SEVERAL: Final = 20
+_LOOKED_AT: Final = 200
+"""Least vectors of a batch whose pairs are looked at, and how many of them are."""
+_DIGITS: Final = 3
+"""Significant digits of means and scales, which others have to be told."""
 
 Vector = Sequence[float] | npt.NDArray[Any]
 
@@ -33,13 +47,17 @@ class VectorScheme(FieldScheme[Vector]):
     Parameters
     ----------
     dimensions
-        Length of the vectors, 1–65,536. Scale the features so that each matters as it should, and
-        centre them: vectors of all-positive features are all alike.
+        Length of the vectors, 1–65,536.
     secret
         32 bytes, see `Scheme`.
     bands, band_bits
         One routing key for each of `bands` groups of `band_bits` bits; together at most 256 bits.
         Take 24 × 5 up to some 30,000 agents, 42 × 6 above.
+    centre, scale
+        Subtracted from each vector, and what it is then divided by: `dimensions` numbers each, part
+        of the scheme and so the same at all sites. Without them features of unlike scales (age in
+        years, a rate per litre) are compared by the largest one alone, and vectors of all-positive
+        features are all alike. `fit` takes them from a sample.
 
     Raises
     ------
@@ -67,6 +85,8 @@ class VectorScheme(FieldScheme[Vector]):
         secret: bytes | None = None,
         bands: int = 24,
         band_bits: int = 5,
+        centre: Vector | None = None,
+        scale: Vector | None = None,
     ) -> None:
         dimensions = whole_number(dimensions, "dimensions", 1, MAX_DIMENSIONS)
         bands = whole_number(bands, "bands", 1, 42)
@@ -79,14 +99,83 @@ class VectorScheme(FieldScheme[Vector]):
                 actual=(bands, band_bits),
                 limit=SKETCH_BITS,
             )
-        super().__init__(["qis vectors 1", dimensions, bands, band_bits], secret=secret)
+        self.centre = _frozen(centre, "centre", dimensions)
+        self.scale = _frozen(scale, "scale", dimensions)
+        if self.scale is not None and not min(self.scale) > 0.0:
+            raise InputError(
+                f"scale has {min(self.scale)!r}; every component is divided by a number above 0",
+                field="scale",
+                actual=min(self.scale),
+            )
+        parameters: list[Any] = ["qis vectors 2", dimensions, bands, band_bits]
+        if self.centre is not None or self.scale is not None:
+            # Exact decimals, since the encoding has no real numbers.
+            parameters += [list(map(repr, numbers or ())) for numbers in (self.centre, self.scale)]
+        super().__init__(
+            parameters,
+            secret=secret,
+            description=", ".join(map(str, parameters[:4]))
+            + (", with centre or scale" if len(parameters) > len(parameters[:4]) else ""),
+        )
         self.dimensions = dimensions
         self.bands = bands
         self.band_bits = band_bits
-        self._bits = _EXACT_BITS - (dimensions - 1).bit_length()
-        signs = np.frombuffer(self._derive(b"hyperplanes", dimensions * SKETCH_SIZE), np.uint8)
-        planes = np.unpackbits(signs).reshape(dimensions, SKETCH_BITS).astype(np.float32)
-        self._planes = np.multiply(planes, 2.0, dtype=np.float32) - np.float32(1.0)
+        self._bits = _EXACT_BITS - PLANE_BITS - (dimensions - 1).bit_length()
+        drawn = self._derive(b"hyperplanes", dimensions * SKETCH_BITS * DRAWN)
+        self._planes = planes_of(drawn, dimensions, SKETCH_BITS)
+
+    @classmethod
+    def fit(
+        cls,
+        sample: Any,
+        *,
+        secret: bytes | None = None,
+        bands: int = 24,
+        band_bits: int = 5,
+    ) -> Self:
+        """A scheme that centres and scales features as this sample needs.
+
+        All sites of a network need the same scheme: one fits, and tells the others `centre` and
+        `scale` (three significant digits). They are means and standard deviations of the sample, so
+        take one that may be published, or a public one.
+
+        Parameters
+        ----------
+        sample
+            Array of shape (n, dimensions), n ≥ 2. A component that never varies is not scaled.
+        secret, bands, band_bits
+            As for the scheme.
+
+        Raises
+        ------
+        InputError
+            If the shape is wrong or a value is not finite.
+
+        Examples
+        --------
+        >>> import qis
+        >>> ages_and_heights = [[34, 1.71], [51, 1.80], [8, 1.25], [70, 1.66]]
+        >>> scheme = qis.VectorScheme.fit(ages_and_heights)
+        >>> scheme.centre, scheme.scale
+        ((40.8, 1.6), (22.8, 0.211))
+
+        """
+        values = _real(sample)
+        if values.ndim != 2 or len(values) < 2 or not np.isfinite(values).all():
+            raise InputError(
+                f"sample has shape {values.shape}; it has two rows or more, of finite numbers",
+                field="sample",
+                actual=values.shape,
+            )
+        scales = values.std(axis=0)
+        return cls(
+            values.shape[1],
+            secret=secret,
+            bands=bands,
+            band_bits=band_bits,
+            centre=[float(f"{mean:.{_DIGITS}g}") for mean in values.mean(axis=0)],
+            scale=[float(f"{scale:.{_DIGITS}g}") if scale > 0.0 else 1.0 for scale in scales],
+        )
 
     def fingerprints(self, batch: Any) -> list[Fingerprint]:
         """The fingerprints of many vectors.
@@ -94,7 +183,9 @@ class VectorScheme(FieldScheme[Vector]):
         Parameters
         ----------
         batch
-            Array of shape (n, dimensions), any real dtype.
+            Array of shape (n, dimensions), any real dtype. Of 20 or more, every fingerprint's
+            `warnings` say if over a fifth of the pairs are as similar as an interest asks by
+            default; each one's say if a single component is nearly all of its length.
 
         Raises
         ------
@@ -102,11 +193,80 @@ class VectorScheme(FieldScheme[Vector]):
             If the shape is wrong, a value is not finite, or a vector is all zero.
 
         """
-        return fingerprints_of(self._sketches(batch), self._id, self._what, is_open=self.is_keyed)
+        values = self._as_array(batch)
+        quantised = self._quantised(values)
+        sketches = self._signs(quantised)
+        made = fingerprints_of(sketches, self._id, self._what, is_open=self.is_keyed)
+        about_all = self._alike(sketches)
+        for row, component in self._dominated(quantised):
+            said = (
+                f"component {component} is over {_DOMINANT:.0%} of this vector's squared length, "
+                "so the others hardly count: scale the features, as VectorScheme.fit does"
+            )
+            made[row] = replace(made[row], warnings=(said,))
+        if about_all:
+            made = [replace(each, warnings=(*each.warnings, about_all)) for each in made]
+        return made
+
+    @checked
+    def relevance(self, features: Vector, fingerprint: Fingerprint) -> float:
+        """How relevant a sketch is to a vector that is known in full, in [0, 1].
+
+        The share of equal bits where each counts as much as the vector is far from its plane, so
+        that bits near to chance count little. Finds more of the nearest than `similarity`. An
+        interest goes by `similarity`, which other nodes can check.
+        """
+        self.require_own(fingerprint)
+        heights = (self._quantised(self._as_array([features])) @ self._planes)[0]
+        bits = np.unpackbits(np.frombuffer(fingerprint.sketch, np.uint8)) > 0
+        weights = np.abs(heights)
+        # An exact zero counts nothing, and is not all of them: planes span the space.
+        return float(weights[(heights > 0.0) == bits].sum() / weights.sum())
+
+    @checked
+    def explain(self, features: Vector, fingerprint: Fingerprint) -> str:
+        """In words, how similar and how relevant a fingerprint is."""
+        score = self.similarity(self.fingerprint(features), fingerprint)
+        relevance = self.relevance(features, fingerprint)
+        return (
+            f"similarity {score:.2f}, above {self.percentile(score):.1%} of random pairs; "
+            f"relevance {relevance:.2f}"
+        )
+
+    def _alike(self, sketches: bytes) -> str:
+        """Say if a batch has a direction in common, so that its sketches tell nothing apart."""
+        rows = np.frombuffer(sketches, np.uint8).reshape(-1, SKETCH_SIZE)
+        if len(rows) < _SEVERAL:
+            return ""
+        words = rows[:: -(-len(rows) // _LOOKED_AT)].view(np.uint64)
+        differing = np.bitwise_count(words[:, None] ^ words[None, :]).sum(axis=2, dtype=np.int64)
+        most = SKETCH_BITS * (1.0 - self.default_min_similarity)
+        passing = int(np.count_nonzero(differing <= most)) - len(words)
+        share = passing / (len(words) * (len(words) - 1))
+        if share <= (_TOO_MANY if self.dimensions > 3 else _TOO_MANY_IN_SPACE):
+            return ""
+        return (
+            f"{share:.0%} of the pairs of these vectors are as similar as an interest asks: they "
+            "have a direction in common; centre and scale them, as VectorScheme.fit does"
+        )
+
+    def _dominated(self, quantised: npt.NDArray[np.float64]) -> list[tuple[int, int]]:
+        """Rows that one component is nearly all of, and that component."""
+        if self.dimensions == 1:
+            return []
+        squared = np.einsum("ij,ij->i", quantised, quantised)
+        # The largest is below 2^bits by construction: few vectors are so short as to be asked.
+        rows = np.flatnonzero(squared * _DOMINANT < 4.0**self._bits)
+        found = []
+        for row in rows.tolist():
+            component = int(np.abs(quantised[row]).argmax())
+            if quantised[row, component] ** 2 > _DOMINANT * squared[row]:
+                found.append((row, component))
+        return found
 
     def routing_keys(self, features: Vector) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""
-        bits = int.from_bytes(self._sketches([features]), "big")
+        bits = int.from_bytes(self._signs(self._quantised(self._as_array([features]))), "big")
         mask = (1 << self.band_bits) - 1
         size = (self.band_bits + 7) // 8
         keys = set()
@@ -115,20 +275,20 @@ class VectorScheme(FieldScheme[Vector]):
             keys.add(self._routing_key(band, (bits >> shift & mask).to_bytes(size, "big")))
         return tuple(sorted(keys))
 
-    def _sketches(self, batch: Any) -> bytes:
+    def _relevance_to(self, features: Vector) -> Callable[[Fingerprint], float]:
+        return Similar(self, self.fingerprint(features))
+
+    def _signs(self, quantised: npt.NDArray[np.float64]) -> bytes:
         """All sketches, one after the other."""
-        bits = (self._quantised(batch) @ self._planes) > 0.0  # an exact zero gives a 0
+        bits = (quantised @ self._planes) > 0.0  # an exact zero gives a 0
         return np.packbits(bits, axis=1).tobytes()
 
-    def _quantised(self, batch: Any) -> npt.NDArray[np.float32]:
-        """Round to integers so small that the sum over all dimensions is at most 2²⁴ in magnitude.
+    def _quantised(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Round to integers so small that no sum of products is beyond 2⁵³ in magnitude.
 
-        Returns shape (n, dimensions), dtype float32.
-
-            Each vector is multiplied by the power of two that brings its largest value to the upper
-            half of the range, and rounded half to even: both are exact in float32 as in float64.
+        Each vector is multiplied by the power of two that brings its largest value to the upper
+        half of the range, which is exact, and rounded half to even. Shape (n, dimensions).
         """
-        values = self._as_array(batch)
         quantised = np.abs(values)
         largest = quantised.max(axis=1)
         if not _are_ordinary(largest.tolist()):
@@ -136,9 +296,7 @@ class VectorScheme(FieldScheme[Vector]):
             largest, exponents = np.frexp(largest)
             values = np.ldexp(values, -exponents[:, None])
         np.multiply(values, self._factors(largest), out=quantised)
-        np.rint(quantised, out=quantised)
-        exact: npt.NDArray[np.float32] = quantised.astype(np.float32, copy=False)
-        return exact
+        return np.rint(quantised, out=quantised)
 
     def _factors(self, largest: npt.NDArray[Any]) -> float | npt.NDArray[Any]:
         """Return the power of two that each vector is multiplied by: shape (n, 1), or one float."""
@@ -149,13 +307,8 @@ class VectorScheme(FieldScheme[Vector]):
         return column[:, None]
 
     def _as_array(self, batch: Any) -> npt.NDArray[Any]:
-        """The batch as float32 if it is, else as float64."""
-        try:
-            values = np.asarray(batch)
-            if values.dtype != np.float32:
-                values = values.astype(np.float64, casting=_casting(values), copy=False)
-        except Exception as error:  # noqa: BLE001  of a class' own __array__
-            raise InputError(f"features are no real numbers: {error}", field="features") from None
+        """The batch as float64, centred and scaled."""
+        values = _real(batch)
         if values.ndim != 2 or values.shape[1] != self.dimensions:
             raise InputError(
                 f"features have shape {values.shape[1:]}; this scheme has {self.dimensions} "
@@ -164,7 +317,38 @@ class VectorScheme(FieldScheme[Vector]):
                 actual=values.shape,
                 limit=self.dimensions,
             )
+        # Element by element, so that every machine computes the same.
+        if self.centre is not None:
+            values = values - np.array(self.centre)
+        if self.scale is not None:
+            values = values / np.array(self.scale)
         return values
+
+
+def _real(batch: Any) -> npt.NDArray[np.float64]:
+    try:
+        values = np.asarray(batch)
+        exact: npt.NDArray[np.float64] = values.astype(
+            np.float64, casting=_casting(values), copy=False
+        )
+    except Exception as error:  # noqa: BLE001  of a class' own __array__
+        raise InputError(f"features are no real numbers: {error}", field="features") from None
+    return exact
+
+
+def _frozen(numbers: Vector | None, name: str, dimensions: int) -> tuple[float, ...] | None:
+    """Centre or scale as a tuple of finite numbers."""
+    if numbers is None:
+        return None
+    values = _real(numbers)
+    if values.shape != (dimensions,) or not np.isfinite(values).all():
+        raise InputError(
+            f"{name} has shape {values.shape}; it is {dimensions} finite numbers",
+            field=name,
+            actual=values.shape,
+            limit=dimensions,
+        )
+    return tuple(values.tolist())
 
 
 def _casting(values: npt.NDArray[Any]) -> Literal["same_kind", "unsafe"]:
