@@ -361,7 +361,7 @@ class TermScheme(Scheme[Terms]):
         Parameters
         ----------
         features, fingerprint
-            As for `likelihood_ratio`.
+            The reader's patient in full, and what another's packet says.
         prior
             How probable it was before looking, in (0, 1): with two mates among 10,000 patients that
             were delivered, 0.0002. There is no default, since everything depends on it.

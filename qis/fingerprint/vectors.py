@@ -144,7 +144,7 @@ class VectorScheme(FieldScheme[Vector]):
         sample
             Array of shape (n, dimensions), n ≥ 2. A component that never varies is not scaled.
         secret, bands, band_bits
-            As for the scheme.
+            The consortium's secret, and what routing keys are made of.
 
         Raises
         ------
