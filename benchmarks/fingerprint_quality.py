@@ -9,7 +9,8 @@ of its own paper are left out, since one curator's vocabulary would be found aga
 the exact cosine over ancestor-closed terms weighted by information content, on all terms. Routing:
 recall is the share of such pairs that have a routing key in common, candidates that of all pairs.
 A reader's list is ordered by relevance; its gain over that cosine has 95 % intervals (bootstrap of
-whole diseases). Weights were chosen on diseases with an even number: `held_out` are the odd ones.
+whole diseases). Weights were chosen on diseases with an even number: `_odd` are the others, which
+were looked at along the way but not chosen on.
 Three seeds change the hyperplanes, the hash functions and the secret; sketches of terms do not
 depend on them.
 """
@@ -227,12 +228,12 @@ def _gains(cases: Cases, exact: Floats, scores: Floats) -> dict[str, float]:
         found[f"{name}_minus_cosine_low"] = interval(gain, cases.disease[queries])[0]
         others = ~is_even[queries]
         if others.any():
-            found[f"{name}_minus_cosine_held_out"] = float(gain[others].mean())
-            found[f"{name}_minus_cosine_held_out_low"] = interval(
+            found[f"{name}_minus_cosine_odd"] = float(gain[others].mean())
+            found[f"{name}_minus_cosine_odd_low"] = interval(
                 gain[others], cases.disease[queries][others]
             )[0]
     everywhere = np.ones(len(cases), bool)
-    for name, rows in (("", everywhere), ("_held_out", ~is_even)):
+    for name, rows in (("", everywhere), ("_odd", ~is_even)):
         if (rows & cases.relevant.any(axis=1)).any():
             slope = calibration_slope(scores, cases.relevant, cases.other_paper, rows)
             found[f"likelihood_slope{name}"] = slope
@@ -319,7 +320,7 @@ def _halves(
 ) -> dict[str, float]:
     """The weights were chosen on diseases with an even number; here are both halves."""
     found = {}
-    for name, parity in (("chosen_on", 0), ("held_out", 1)):
+    for name, parity in (("even", 0), ("odd", 1)):
         queries = [q for q in ceiling if int(cases.disease[q].split(":")[1]) % 2 == parity]
         found[f"ceiling_map_{name}"] = fmean(ceiling[q] for q in queries)
         found[f"term_relevance_map_{name}"] = fmean(relevance[q] for q in queries)
