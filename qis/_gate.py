@@ -216,7 +216,8 @@ _PLAIN: Final[dict[Any, Check]] = {
     timedelta: lambda value, field: duration_s(value, field, -1e12, 1e12),
 }
 _MORE_TO_CHECK: Final = {int, float, datetime, timedelta, *(list, tuple, set, frozenset, dict)}
-_SEVERAL: Final = {list, tuple, set, frozenset, Iterable, Collection, Sequence, AbstractSet}
+_BUILT_IN: Final = {list, tuple, set, frozenset}
+_SEVERAL: Final = {*_BUILT_IN, Iterable, Collection, Sequence, AbstractSet}
 
 
 def _union(parts: tuple[Any, ...]) -> Check | None:
@@ -289,8 +290,11 @@ def _several(kind: Any, parts: tuple[Any, ...]) -> Check:
     is_fixed = kind is tuple and Ellipsis not in parts and len(parts) > 0
     checks = [check_of(part) for part in kinds]
     what = f"{len(kinds)} values" if is_fixed else f"a list of {_named_all(kinds[:1])}"
+    as_they_are = frozenset() if is_fixed else frozenset().union(*map(_as_they_are, kinds[:1]))
 
     def check(value: Any, field: str) -> Any:
+        if type(value) in _BUILT_IN and as_they_are.issuperset(map(type, value)):
+            return value  # the usual case, as in `_admitted`: no call an item
         if isinstance(value, (str, bytes, bytearray, memoryview, dict)) or not is_iterable(value):
             raise _refusal(value, field, what)
         items = value if isinstance(value, (Sequence, AbstractSet)) else list(value)

@@ -230,8 +230,9 @@ class Condition:
 
     def clear(self, code: str, *, now: float) -> None:
         """Remove a reason, if it holds."""
-        before = self._state
-        if self._reasons.pop(code, None) is not None:
+        if code in self._reasons:
+            before = self._state
+            del self._reasons[code]
             self._changed(before, f"{code}: over", now, code=code)
 
     def _changed(self, before: HealthState, text: str, now: float, *, code: str = "") -> None:

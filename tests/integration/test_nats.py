@@ -674,7 +674,7 @@ def test_a_subscriber_that_reads_slowly_loses_nothing(server, monkeypatch):
 
     async def scenario():
         domain = await new_domain(server)
-        sent = [packet(f"{number}") for number in range(900)]
+        sent = [packet(f"{number}") for number in range(400)]
         async with (
             opened(server, domain, SITES[0]) as (writer,),
             opened(server, domain, SITES[1]) as (reader,),
@@ -682,8 +682,8 @@ def test_a_subscriber_that_reads_slowly_loses_nothing(server, monkeypatch):
         ):
             await asyncio.gather(*(writer.publish(each, KEYS) for each in sent))
             await until(lambda: reader.statistics.dropped)
-            assert set(await taken(deliveries, 900)) == set(sent)
-            assert reader.statistics.delivered == 900
+            assert set(await taken(deliveries, 400)) == set(sent)
+            assert reader.statistics.delivered == 400
 
     run(scenario())
 

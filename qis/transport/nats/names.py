@@ -4,7 +4,6 @@ Study, issuer and evidence key appear as keyed hashes only: the server and whoev
 see that two packets are of one study or site, and not of which.
 """
 
-import base64
 import re
 from collections.abc import Iterable
 from functools import lru_cache
@@ -56,8 +55,7 @@ class Names:
         @lru_cache(maxsize=65_536)
         def token(*parts: bytes) -> str:
             content = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
-            digest = blake3(content, key=key).digest(10)
-            return base64.b32encode(digest).decode("ascii").lower()
+            return blake3(content, key=key).digest(10).hex()
 
         self._token = token
 

@@ -28,6 +28,8 @@ from qis.transport.reception import Reception, Verdict
 
 BATCH: Final = 256
 """Messages that one pull request asks for."""
+JUDGED: Final = 64
+"""Messages that are judged at once, some 20 ms; between two such batches others have their turn."""
 OPEN_LIMIT: Final = 2_048
 """Messages that were read and are not acknowledged; more are not asked for."""
 EARLY_LIMIT: Final = 256
@@ -193,12 +195,12 @@ class Reader:
                 if loop.time() - checked_s > CHECK_S:
                     checked_s = loop.time()
                     await self._consumer.check(self._clock.wall())
-                if not self._arrived:
-                    try:
-                        async with asyncio.timeout(HEARTBEAT_S):
-                            await self._wake.wait()
-                    except TimeoutError:
-                        pass
+                if self._arrived and not self._kept_out:
+                    await asyncio.sleep(0)
+                    continue
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HEARTBEAT_S):
+                        await self._wake.wait()
         finally:
             losing.cancel()
             if not self._connection.lost.is_set():
@@ -252,7 +254,7 @@ class Reader:
     def _judge_all(self) -> None:
         messages = list(self._kept_out)
         self._kept_out.clear()
-        while self._arrived and len(messages) < BATCH:
+        while self._arrived and len(messages) < JUDGED:
             message = self._arrived.popleft()
             with self._guard.item("nats.message") as item:
                 read = self._read(message)
@@ -271,8 +273,6 @@ class Reader:
         )
         for message, verdict in zip(messages, verdicts, strict=True):
             self._settle(message, verdict)
-        if self._arrived:
-            self._wake.set()
 
     def _read(self, message: Any) -> "_Message | None":
         """Open a message; `None` if there is nothing more to do with it."""
