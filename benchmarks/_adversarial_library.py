@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from qis.outcomes.counts import exact_of
 from qis.outcomes.profile import curves_of
+from qis.synthesis.doubts import _TOLERATED, _UNDERSTATED
 
 Floats = NDArray[np.float64]
 _GRID: Final = np.linspace(-8.0, 8.0, 801)
 _DROP: Final = 1.9207
 _MOST_ALIKE: Final = 300
-_TOLERATED: Final = 0.01
-"""The rule by which results are marked."""
 
 
 @dataclass(frozen=True)
@@ -79,13 +78,11 @@ class Library:
             return -1.0
         error = information**-0.5
         if gates:
-            ends = [first, at, last]
-            if error * float((times @ self.bounds[which][:, ends]).max()) > _TOLERATED:
-                return -1.0
-            lost = times @ self.losses[which][:, first : last + 1]
-            middle = at - first
-            halves = [lost[middle], lost[: middle + 1].mean(), lost[middle:].mean()]
-            if 1.5 * error * max(map(abs, halves)) > _TOLERATED:
+            doubts = [
+                self._moved(times @ rows[which], slope, (first, at, last), information)
+                for rows in (self.bounds, self.losses)
+            ]
+            if max(doubts[0], _UNDERSTATED * doubts[1]) > _TOLERATED * error:
                 return -1.0
         # At the maximum a wrong slope moves the estimate by its error over the information; at a
         # limit a wrong difference of values moves it by that over the slope there.
@@ -95,6 +92,20 @@ class Library:
             if end != at and abs(slope[end]) > 0.0:
                 moved = max(moved, abs(float(gaps[end] - gaps[at]) / float(slope[end])))
         return moved / error
+
+    @staticmethod
+    def _moved(
+        wrong: Floats, slope: Floats, read: tuple[int, int, int], information: float
+    ) -> float:
+        """How far slopes that are so wrong move the estimate or a limit."""
+        first, at, last = read
+        moved = abs(float(wrong[at])) / information
+        for end in (first, last):
+            way = wrong[min(end, at) : max(end, at) + 1]
+            rise = abs(float(way[1:].sum() + way[:-1].sum())) * float(_GRID[1] - _GRID[0]) / 2.0
+            if slope[end] != 0.0:
+                moved = max(moved, rise / abs(float(slope[end])))
+        return moved
 
 
 def worst_mixtures(

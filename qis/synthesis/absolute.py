@@ -13,7 +13,8 @@ from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.picture.html import HasTable
 from qis.synthesis._sites import check_scale
-from qis.synthesis.profiles import Interval, PooledProfiles
+from qis.synthesis.answers import Interval
+from qis.synthesis.profiles import PooledProfiles
 from qis.synthesis.result import Synthesis
 
 

@@ -12,9 +12,10 @@ from typing import Any, ClassVar, cast
 from qis.errors import EmbargoError
 from qis.outcomes import Study
 from qis.outcomes._times import in_words
+from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import Gathered, SiteEvidence
-from qis.synthesis.profiles import Interval, Model, PooledProfiles
+from qis.synthesis.profiles import Model, PooledProfiles
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 
 

@@ -14,8 +14,8 @@ from qis.errors import InputError
 from qis.picture import Area, Axis, Dot, Element, Line, Picture, Words, cut
 from qis.picture.elements import GREY, INK
 from qis.synthesis._quantiles import normal_quantile
+from qis.synthesis.common_effect import common_effect
 from qis.synthesis.currency import is_informative
-from qis.synthesis.profiles import common_effect
 from qis.synthesis.scale import Scale, linear_ticks
 
 if TYPE_CHECKING:

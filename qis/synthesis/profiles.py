@@ -1,36 +1,23 @@
 """Pooling of whole log-likelihoods, in which small and zero-count sites need no correction."""
 
-import itertools
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Literal, NamedTuple
-
-import numpy as np
+from typing import Literal
 
 from qis._gate import checked
 from qis.errors import InputError
-from qis.outcomes import Effect, LikelihoodProfile, measure_named
-from qis.outcomes._curves import Curves, Floats
-from qis.outcomes._sampling import FURTHEST
+from qis.outcomes import measure_named
 from qis.picture.html import HasTable
-from qis.synthesis._foresight import PRIOR_POINT, Foresight
-from qis.synthesis._one_curve import OneCurve
-from qis.synthesis._pooled_curve import PooledCurve
-from qis.synthesis._quantiles import normal_quantile
+from qis.synthesis._foresight import PRIOR_POINT
 from qis.synthesis._sites import check_choice, check_level, check_scale
-from qis.synthesis.currency import (
-    Likelihood,
-    Poolable,
-    check_poolable,
-    has_tails,
-)
-from qis.synthesis.kept import KeptSites, Said, SummedMarginals
+from qis.synthesis.answers import SILENT, Answer, Interval
+from qis.synthesis.common_effect import MANY, common_effect, of_many
+from qis.synthesis.currency import Poolable, check_poolable
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.marks import SENTENCES, Mark
-from qis.synthesis.random_effects import open_limit, posterior_of_mean, rough_crossings
+from qis.synthesis.mean_effect import mean_effect
 
-Interval = tuple[float, float]
 Model = Literal["fixed", "random"]
 
 
@@ -215,11 +202,11 @@ def pool_sites(
     parts = sorted(known, key=attrgetter("key"))
     wider = None
     if tau_scale is None and len(parts) > MANY:
-        answer = _of_many(kept, parts, level)
+        answer = of_many(kept, parts, level)
     elif tau_scale is None:
         answer = common_effect([outcome for said in known for outcome in said.outcomes], level)
     elif informative:
-        answer = _random(kept, parts, tau_scale, mean_scale, level)
+        answer = mean_effect(kept, parts, tau_scale, mean_scale, level)
         answer = answer._replace(marks=(*answer.marks, *_on_the_prior(answer, len(parts))))
         if Mark.PRIOR_CONTRADICTED in answer.marks and _is_first:
             wider = pool_sites(
@@ -232,7 +219,7 @@ def pool_sites(
                 _is_first=False,
             )
     else:
-        answer = Answer(note=_SILENT)
+        answer = Answer(note=SILENT)
     foresight = answer.foresight
     words = {
         "sites": len(informative),
@@ -269,7 +256,7 @@ _BEYOND = 0.25
 0.5, those that differ by 1 in 48-90 % (3 to 20 sites)."""
 
 
-def _on_the_prior(answer: "Answer", informative: int) -> Iterator[Mark]:
+def _on_the_prior(answer: Answer, informative: int) -> Iterator[Mark]:
     """What is to be said of the prior on tau beside a posterior."""
     if answer.foresight is None:
         return
@@ -288,295 +275,3 @@ def _in_numbers(result: PooledProfiles) -> str:
     middle = "no estimate" if result.estimate is None else f"{back(result.estimate):.3g}"
     tau = "" if result.tau is None else f", tau {result.tau:.3g}"
     return f"{middle} [{low:.3g}, {high:.3g}]{tau}"
-
-
-_SILENT = "No outcome depends on the effect (no events, or all people at risk in one arm)."
-
-
-class Answer(NamedTuple):
-    """What outcomes say of the effect; fields as those of `PooledProfiles`."""
-
-    estimate: float | None = None
-    standard_error: float | None = None
-    interval: Interval = (-math.inf, math.inf)
-    tau: float | None = None
-    tau_interval: Interval | None = None
-    note: str = ""
-    marks: tuple[Mark, ...] = ()
-    foresight: Foresight | None = None
-
-
-def own_effect(said: Said, level: float) -> Answer:
-    """What one site says by itself, without marks; computed once for each level."""
-    found = said.own.get(level)
-    if not isinstance(found, Answer):
-        alone = said.outcomes[0] if len(said.outcomes) == 1 else None
-        if isinstance(alone, LikelihoodProfile):
-            found = _of_profile(alone, normal_quantile(0.5 + level / 2.0))
-        else:
-            found = common_effect(said.outcomes, level)._replace(marks=())
-        said.own[level] = found
-    return found
-
-
-def _of_profile(profile: LikelihoodProfile, quantile: float) -> Answer:
-    """What a site says that sent one profile: the maximum is that which it sent."""
-    curve, drop = OneCurve(profile), quantile**2 / 2.0
-    argmax = profile.maximum
-    if argmax is None:
-        side = 1 if curve.limits[1] > curve.limits[0] else -1
-        level = curve.limits[side > 0] - drop
-        border = _meant(curve.crossing(level, curve.far(side, level), -side))
-        return _one_side(border, side, drop)
-    low, high = (_meant(curve.crossing(-drop, argmax, side)) for side in (-1, 1))
-    error = (curve.crossing(-0.5, argmax, 1) - curve.crossing(-0.5, argmax, -1)) / 2.0
-    return Answer(
-        estimate=argmax,
-        standard_error=error if math.isfinite(error) else None,
-        interval=(low, high),
-        note=_without_limits(low, high),
-    )
-
-
-def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
-    """What outcomes that depend on the effect say of it, if it is one and the same."""
-    if not informative:
-        return Answer(note=_SILENT)
-    quantile = normal_quantile(0.5 + level / 2.0)
-    alone = informative[0] if len(informative) == 1 else None
-    if isinstance(alone, Effect):
-        return _normal(alone.estimate, alone.standard_error, quantile)
-    if isinstance(alone, LikelihoodProfile):
-        found = _of_profile(alone, quantile)
-        middle = () if found.estimate is None else (found.estimate,)
-        read = (*middle, *found.interval)
-        marks = _marks(Likelihood.of(informative), read, found.standard_error or 1.0)
-        return found._replace(marks=marks)
-    whole = Likelihood.of(informative)
-    if whole.is_parabola:
-        return _normal(whole.centre, whole.precision**-0.5, quantile)
-    origin, unit = whole.frame
-    pooled = whole.moved(origin, unit)
-    search = PooledCurve(pooled)
-    # The chi-squared quantile with 1 degree of freedom is the square of the normal one.
-    drop = quantile**2 / 2.0
-    argmax, height = search.maximum()
-    if math.isinf(argmax):
-        return _open(1 if argmax > 0.0 else -1, drop, search, pooled)
-    low, high = (search.crossing(argmax, height - drop, side) for side in (-1, 1))
-    if pooled.curves is not None:
-        low, high = _meant(low), _meant(high)
-    one_below = [search.crossing(argmax, height - 0.5, side) for side in (-1, 1)]
-    error = (one_below[1] - one_below[0]) / 2.0
-    note = _without_limits(low, high)
-    scale = error if math.isfinite(error) else 1.0
-    return Answer(
-        estimate=origin + unit * argmax,
-        standard_error=unit * error if math.isfinite(error) else None,
-        interval=(origin + unit * low, origin + unit * high),
-        note=note,
-        marks=_marks(pooled, (argmax, low, high), scale),
-    )
-
-
-def _of_many(kept: KeptSites, said: list[Said], level: float) -> Answer:
-    """As `common_effect`, of so many sites that what is known of each is not computed again.
-
-    A sum of polynomials through each log-likelihood shows where the maximum and the limits are;
-    steps of Newton's on the log-likelihoods themselves, for all at once, lead there.
-    """
-    whole = kept.sum(said)
-    outcomes = [outcome for site in said for outcome in site.outcomes]
-    if whole.is_parabola or has_tails(whole.exact):
-        return common_effect(outcomes, level)
-    drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
-    drops = np.array([0.0, drop, drop, 0.5, 0.5])
-    theta = rough_crossings(SummedMarginals(said), [site.facts().span for site in said], drops)
-    if theta is None:
-        return common_effect(outcomes, level)
-    for _ in range(_STEPS):
-        values, slopes, bends = whole.evaluate(theta)
-        peak = values[0] - 0.5 * slopes[0] ** 2 / bends[0]
-        steps = (peak - drops - values) / slopes
-        steps[0] = -slopes[0] / bends[0]
-        theta += steps
-        if np.abs(steps).max() <= _CLOSE * (theta[4] - theta[3]):
-            break
-    else:
-        return common_effect(outcomes, level)
-    argmax, low, high, *one_below = theta.tolist()
-    error = (one_below[1] - one_below[0]) / 2.0
-    marks = _marks(whole, (argmax, low, high), error)
-    return Answer(estimate=argmax, standard_error=error, interval=(low, high), marks=marks)
-
-
-MANY = 64
-"""From more sites than this the common effect is found from sums over sites."""
-_STEPS = 12
-_CLOSE = 1e-10
-
-_TOLERATED = 0.01
-"""Part of a standard error by which what was not sampled may move a pooled value, unmarked."""
-
-
-_HALF = 9
-"""At so many values from the estimate to each limit curves are asked how wrong their slopes are."""
-_UNDERSTATED = 1.5
-"""Factor by which the error of a cubic is hardly ever larger than its estimate from the curve."""
-
-
-def _marks(pooled: Likelihood, read: Sequence[float], standard_error: float) -> tuple[Mark, ...]:
-    """What to say of a common effect whose curves were read at these values."""
-    theta = np.array(sorted(value for value in read if math.isfinite(value)))
-    if pooled.curves is None or not theta.size:  # nothing was read where there is no limit at all
-        return ()
-    doubt = float(pooled.curves.slope_bound(theta).sum(axis=0).max())
-    return _of_doubts(doubt, _lost(pooled.curves, theta, 0.0), standard_error)
-
-
-def _of_doubts(extrapolated: float, lost: float, standard_error: float) -> tuple[Mark, ...]:
-    # A slope that is wrong by e moves a maximum by e times the squared standard error.
-    allowed = _TOLERATED / standard_error
-    doubts = {Mark.EXTRAPOLATED: extrapolated, Mark.INTERPOLATED: _UNDERSTATED * lost}
-    return tuple(mark for mark, doubt in doubts.items() if doubt > allowed)
-
-
-def _lost(curves: Curves | None, read: Floats, tau: float) -> float:
-    """How much of the slope nine points lose at the estimate, or on the way from it to a limit.
-
-    `read` holds a limit, the estimate and the other limit, or as many of these as are finite.
-    """
-    if curves is None:
-        return 0.0
-    ways = list(itertools.pairwise(read.tolist())) or [(float(read[0]), float(read[0]))]
-    theta = np.concatenate([np.linspace(start, end, _HALF) for start, end in ways])
-    errors = curves.interpolation_error(theta)
-    if tau > 0.0:
-        # Of a site that is precise beside tau its own effect is known by itself: what its curve
-        # says far from there moves the mean the less.
-        errors /= 1.0 + np.maximum(-curves.evaluate(theta)[2], 0.0) * tau**2
-    sums = errors.sum(axis=0).reshape(len(ways), _HALF)
-    at_ends = np.abs(sums[:, [0, -1]] if len(read) < 3 else sums[0, -1:]).max()
-    return float(max(at_ends, np.abs(sums.mean(axis=1)).max()))
-
-
-def _normal(estimate: float, error: float, quantile: float) -> Answer:
-    ends = (estimate - quantile * error, estimate + quantile * error)
-    return Answer(estimate=estimate, standard_error=error, interval=ends)
-
-
-def _meant(limit: float) -> float:
-    """The limit of a ratio; infinite beyond what a profile may hold: e**64 means nothing."""
-    return limit if abs(limit) <= FURTHEST else math.copysign(math.inf, limit)
-
-
-def _without_limits(low: float, high: float) -> str:
-    missing = [name for name, end in (("lower", low), ("upper", high)) if math.isinf(end)]
-    if not missing:
-        return ""
-    return (
-        "The log-likelihood does not drop far enough on "
-        f"{'either side' if len(missing) == 2 else 'one side'}: "
-        f"there is {' and '.join(f'no {name} limit' for name in missing)}."
-    )
-
-
-def _open(side: int, drop: float, search: PooledCurve, pooled: Likelihood) -> Answer:
-    # Wherever the walk starts out on the level side, it ends at the same border.
-    height = pooled.limits[1 if side > 0 else 0]
-    border = search.crossing(search.far(side), height - drop, -side)
-    if pooled.curves is not None:
-        border = _meant(border)
-    answer = _one_side(border, side, drop)
-    if math.isfinite(border):
-        answer = answer._replace(marks=_marks(pooled, [border], 1.0))
-    return answer
-
-
-def _one_side(border: float, side: int, drop: float) -> Answer:
-    if math.isinf(border):
-        return Answer(note=_without_limits(-math.inf, math.inf))
-    return Answer(
-        interval=(border, math.inf) if side > 0 else (-math.inf, border),
-        note=_one_sided(side, drop),
-    )
-
-
-def _one_sided(side: int, drop: float) -> str:
-    way, bound = ("larger", "lower") if side > 0 else ("smaller", "upper")
-    return (
-        f"All informative outcomes together favour ever {way} values, so there is no finite "
-        f"estimate; the {bound} limit is where the log-likelihood is {drop:.2f} under its limit."
-    )
-
-
-def _random(
-    kept: KeptSites,
-    said: list[Said],
-    tau_scale: float,
-    mean_scale: float | None,
-    level: float,
-) -> Answer:
-    limits = [math.fsum(site.facts().limits[end] for site in said) for end in (0, 1)]
-    level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
-    if mean_scale is None and len(level_ends) == 2:
-        return Answer(note=_UNBOUNDED)
-    if mean_scale is None and level_ends:
-        side = 1 if level_ends[0] else -1
-        drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
-        whole = kept.sum(said)
-        border = open_limit(said, tau_scale=tau_scale, drop=drop, side=side)
-        if whole.curves is not None:
-            border = _meant(border)
-        answer = _one_side(border, side, drop)
-        if math.isinf(border):
-            return answer
-        return answer._replace(
-            note=answer.note + " A prior on the mean (mean_scale) would give one.",
-            marks=_marks(whole, [border], 1.0),
-        )
-    if mean_scale is None and _falls_too_slowly(kept.sum(said)):
-        return Answer(note=_ENDLESS)
-    found = posterior_of_mean(said, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
-    low, high = found.interval
-    read = [low, found.median, high]  # curves are of ratios, whose origin is 0 and unit 1
-    return Answer(
-        estimate=found.median,
-        standard_error=found.sd,
-        interval=(low, high),
-        tau=found.tau,
-        tau_interval=found.tau_interval,
-        foresight=found.foresight,
-        marks=_of_doubts(
-            found.slope_error,
-            _lost(kept.sum(said).curves, np.array(read), found.tau),
-            found.sd,
-        ),
-    )
-
-
-_UNBOUNDED = (
-    "The likelihood of the mean does not fall to nothing on either side, so it has no posterior "
-    "under a flat prior; give mean_scale."
-)
-
-_FAR = 1e3
-"""A log ratio beyond which no posterior is looked for: e**64 means nothing."""
-_FAST = 0.1
-"""Curves that fall by this each unit or faster have fallen far enough there."""
-_NOTHING = 22.0
-"""Where a log posterior is this far under its largest value, nothing of it is left."""
-_ENDLESS = (
-    "The likelihood of the mean falls so slowly that its posterior under a flat prior would reach "
-    "beyond any ratio that means something; give mean_scale."
-)
-
-
-def _falls_too_slowly(whole: Likelihood) -> bool:
-    if whole.curves is None or whole.precision > 0.0:
-        return False
-    if max(whole.curves.below.sum(), whole.curves.above.sum()) < -_FAST:
-        return False
-    start, end = whole.span
-    heights = whole.value(np.concatenate(([-_FAR], np.linspace(start, end, 65), [_FAR])))
-    return bool(max(heights[0], heights[-1]) > heights.max() - _NOTHING)

@@ -14,11 +14,12 @@ from qis.errors import InputError
 from qis.outcomes import Study, measure_named
 from qis.packet import Packet
 from qis.picture import Picture
+from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
 from qis.synthesis.marks import Mark
-from qis.synthesis.profiles import Interval, Model, PooledProfiles, pool_sites
+from qis.synthesis.profiles import Model, PooledProfiles, pool_sites
 from qis.synthesis.scale import Scale
 from qis.synthesis.shares import shares
 

@@ -22,11 +22,11 @@ from qis.picture.html import HasTable
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis._sites import check_choice, check_level, check_sites
 from qis.synthesis.bayesian import bayes
+from qis.synthesis.common_effect import common_effect
 from qis.synthesis.currency import Poolable
 from qis.synthesis.heterogeneity import TAU2_METHODS
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.normal_pooling import inverse_variance
-from qis.synthesis.profiles import common_effect
 from qis.synthesis.random_effects import own_given_all
 
 Site = Poolable | tuple[float, float]

@@ -15,18 +15,13 @@ from qis.identity import Issuer
 from qis.outcomes import Effect, Moments, Outcome, Study, measure_named
 from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
+from qis.synthesis.answers import Answer
+from qis.synthesis.common_effect import own_effect
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered
 from qis.synthesis.given import gather_given
 from qis.synthesis.kept import KeptSites
-from qis.synthesis.profiles import (
-    Answer,
-    Model,
-    PooledProfiles,
-    own_effect,
-    pool_sites,
-    tau_scale_of,
-)
+from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
 from qis.synthesis.tabled import Frame

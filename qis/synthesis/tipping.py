@@ -18,8 +18,9 @@ from qis._given import whole_number
 from qis.errors import InputError, NoEstimateError
 from qis.evidence import Reason
 from qis.outcomes import Effect, measure_named
+from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Likelihood, is_informative
-from qis.synthesis.profiles import Interval, PooledProfiles, pool_sites
+from qis.synthesis.profiles import PooledProfiles, pool_sites
 
 if TYPE_CHECKING:
     from qis.synthesis.result import Synthesis

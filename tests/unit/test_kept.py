@@ -9,8 +9,9 @@ from hypothesis import given, settings, strategies as st
 
 from qis.outcomes import Counts, Effect
 from qis.synthesis import pool_profiles
+from qis.synthesis.common_effect import MANY, common_effect, own_effect
 from qis.synthesis.kept import KeptSites
-from qis.synthesis.profiles import MANY, common_effect, own_effect, pool_sites
+from qis.synthesis.profiles import pool_sites
 
 
 def counts(seed):

@@ -140,16 +140,45 @@ def test_what_nine_points_lose_adds_up_over_sites_that_are_alike_and_is_marked()
     assert pool_profiles([*profiles.values()]).marks == ()
 
 
-@pytest.mark.parametrize("table", [(817, 19820, 24, 760), (35, 10717, 1003, 74226), (9, 30, 3, 40)])
+def test_what_is_lost_in_the_outermost_piece_is_marked_too():
+    # The pooled values lie in the last piece of the first table's curve, whose fourth derivative
+    # was told by pieces further in: 0.024 of a standard error off, without a mark.
+    alike = {(6, 628, 146, 4048): 54, (4, 7, 7, 107): 281, (4, 6, 27, 289): 300}
+    sites = {counts(*table): times for table, times in alike.items()}
+    truth = pool_profiles([site for site, times in sites.items() for _ in range(times)])
+    profiles = {site.profile(): times for site, times in sites.items()}
+    found = pool_profiles([one for one, times in profiles.items() for _ in range(times)])
+    assert abs(found.estimate - truth.estimate) > 0.02 * truth.standard_error
+    assert found.marks == (Mark.INTERPOLATED,)
+
+
+def _random_table(rng):
+    n, m = (int(10 ** rng.uniform(0.5, 5.5)) for _ in range(2))
+    return int(n * rng.random() ** 3), n, int(m * rng.random() ** 3), m
+
+
+FOUND_BEFORE = [(817, 19820, 24, 760), (35, 10717, 1003, 74226), (9, 30, 3, 40)]
+
+
+@pytest.mark.parametrize("table", [*FOUND_BEFORE, (6, 628, 146, 4048), (0, 7, 9, 80)])
 def test_a_curve_knows_about_how_wrong_its_slopes_are(table):
-    site = counts(*table)
+    _check_what_a_curve_tells(counts(*table))
+
+
+def test_a_curve_of_any_table_knows_about_how_wrong_its_slopes_are():
+    rng = np.random.default_rng(11)
+    tables = (counts(*_random_table(rng)) for _ in range(40))
+    for site in [table for table in tables if table.is_informative][:25]:
+        _check_what_a_curve_tells(site)
+
+
+def _check_what_a_curve_tells(site):
     curves, rows = curves_of([site.profile()]), exact_of([site])
-    # In the outermost pieces the third derivative is known on one side only.
-    theta = np.linspace(curves.points[0, 1], curves.points[0, -2], 300)
+    theta = np.linspace(curves.points[0, 0], curves.points[0, -1], 300)
     lost = (rows.evaluate(theta)[1] - curves.evaluate(theta)[1])[0]
     told = curves.interpolation_error(theta)[0]
     worst = np.abs(lost).max()
-    assert np.abs(told - lost).max() < 0.2 * worst
+    assert np.abs(told - lost).max() < 0.17 * worst
     assert np.corrcoef(told, lost)[0, 1] > 0.99
     assert not curves.interpolation_error(theta + 20.0).any()
 
