@@ -26,7 +26,7 @@ from qis.synthesis.result import Reach, SiteResult, Synthesis
 from qis.synthesis.sequence import anytime_interval
 from qis.synthesis.tabled import Frame
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Version of the method; part of every digest."""
 METHOD: Final = "exact-likelihood"
 

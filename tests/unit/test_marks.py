@@ -72,10 +72,11 @@ def test_what_no_profile_can_say_is_refused(function, word):
 
 
 CONFLICT = [counts(3216, 8867, 775, 32120), counts(556, 1814, 955, 13101)]
-FAR = [counts(400_000, 800_000, 100_000, 800_000), counts(90_000, 800_000, 400_000, 800_000)]
+FAR = [counts(40_000, 80_000, 10_000, 80_000), counts(9_000, 80_000, 40_000, 80_000)]
+FURTHER = [counts(400_000, 800_000, 100_000, 800_000), counts(90_000, 800_000, 400_000, 800_000)]
 
 
-@pytest.mark.parametrize("tables", [CONFLICT, FAR])
+@pytest.mark.parametrize("tables", [CONFLICT, FAR, FURTHER])
 def test_pooled_profiles_in_conflict_are_right_or_marked(tables):
     truth = pool_profiles(tables)
     found = pool_profiles([table.profile() for table in tables])
