@@ -11,7 +11,8 @@ import qis
 from qis._clock import SYSTEM, Clock
 from qis.errors import ClockError
 from qis.testing import VirtualClock
-from tests.integration.test_udp_network import NEAR, ROSTER, SCHEME, collect, site, until
+from tests._builders import effect, signed, site, until
+from tests.integration.test_udp_network import NEAR, ROSTER, SCHEME, collect
 
 HOUR_S = 3_600.0
 KEYS = SCHEME.routing_keys(NEAR)
@@ -48,14 +49,7 @@ def test_a_clock_keeps_date_and_intervals_apart():
 
 
 def packet_of(identity, issued_at):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question="a vs b | e", measure="OR", estimate=0.1, standard_error=1.0),
-        fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=int(issued_at),
-        lifetime_s=3600,
-        routing_keys=KEYS,
-    )
+    return signed(identity, effect(question="a vs b | e"), scheme=SCHEME, about=NEAR, at=issued_at)
 
 
 @pytest.mark.parametrize("step_s", [-HOUR_S, HOUR_S])

@@ -16,6 +16,7 @@ import qis
 from qis.errors import InputError, TransportError
 from qis.testing import VirtualClock, check_transport
 from qis.transport.cloud import CloudTransport
+from tests._builders import effect, signed
 
 SECRET = bytes(range(32))
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -123,14 +124,8 @@ def node(store, folder, identity, **options):
 
 
 def packet(question="q", identity=SITES[0], lifetime_s=86_400):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=NOW,
-        lifetime_s=lifetime_s,
-        routing_keys=KEYS,
-    )
+    outcome = effect(-0.3, question=question)
+    return signed(identity, outcome, scheme=SCHEME, about=ABOUT, at=NOW, lifetime_s=lifetime_s)
 
 
 def run(scenario):

@@ -25,6 +25,7 @@ from qis.transport.nats import (
     reader as reader_module,
 )
 from qis.transport.nats.connection import DeniedError
+from tests._builders import effect, signed, until
 
 SECRET = bytes(range(32))
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -69,15 +70,8 @@ def transport(server, identity, domain, **options):
 
 
 def packet(question="q", identity=SITES[0], estimate=-0.3, issued_at=NOW, sequence=None):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=estimate, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=int(issued_at),
-        lifetime_s=86_400,
-        routing_keys=KEYS,
-        sequence=sequence,
-    )
+    outcome, options = effect(estimate, question=question), {"at": issued_at, "sequence": sequence}
+    return signed(identity, outcome, scheme=SCHEME, about=ABOUT, **options)
 
 
 @asynccontextmanager
@@ -86,12 +80,6 @@ async def opened(server, domain, *identities, clock=None, **options):
     async with AsyncExitStack() as stack:
         made = [transport(server, each, domain, **options) for each in identities]
         yield [await stack.enter_async_context(each) for each in made]
-
-
-async def until(holds):
-    """Let everything else run until something holds."""
-    while not holds():  # noqa: ASYNC110
-        await asyncio.sleep(0)  # the event loop waits for sockets and timers in between
 
 
 async def taken(deliveries, number):

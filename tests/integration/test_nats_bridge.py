@@ -11,6 +11,7 @@ from qis.testing import NATSServer
 from qis.transport import bridge as bridge_module
 from qis.transport.bridge import bridge
 from qis.transport.nats import NATSTransport
+from tests._builders import until
 
 SECRET = bytes(range(32))
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -65,11 +66,6 @@ def loop_on(identity, transport):
 async def publish(loop, question):
     outcome = qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1)
     return await loop.publish(outcome, about=ABOUT)
-
-
-async def until(holds):
-    while not holds():  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 def has(loop, packet):

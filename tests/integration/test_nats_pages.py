@@ -25,6 +25,7 @@ from qis.testing import NATSServer, VirtualClock
 from qis.transport.nats import NATSTransport
 from qis.transport.nats.connection import DeniedError
 from qis.transport.nats.options import options_of
+from tests._builders import effect, signed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "transports.md").read_text(encoding="utf-8")
 SECRET = bytes(range(32))
@@ -62,14 +63,7 @@ def run(scenario):
 
 
 def packet(question="q", identity=SITES[0]):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=NOW,
-        lifetime_s=86_400,
-        routing_keys=KEYS,
-    )
+    return signed(identity, effect(-0.3, question=question), scheme=SCHEME, about=ABOUT, at=NOW)
 
 
 # --- certificates and nkeys ----------------------------------------------------------------------

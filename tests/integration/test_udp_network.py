@@ -10,6 +10,7 @@ import pytest
 
 import qis
 from qis.errors import InputError, TransportError
+from tests._builders import effect, signed, site, until
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)
 NEAR = [1.0, 0.5, -0.2, 0.1]
@@ -17,21 +18,10 @@ ROSTER = qis.Roster.open()
 WITHIN_S = 40
 
 
-def site(number):
-    return qis.Identity.from_seed(number.to_bytes(32))
-
-
 def packet_of(identity, question="a vs b | death"):
-    keys = SCHEME.routing_keys(NEAR)
-    packet = qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=0.1, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=int(time.time()),
-        lifetime_s=3600,
-        routing_keys=keys,
-    )
-    return packet, keys
+    at, outcome = time.time(), effect(question=question)
+    packet = signed(identity, outcome, scheme=SCHEME, about=NEAR, at=at, lifetime_s=3600)
+    return packet, SCHEME.routing_keys(NEAR)
 
 
 async def publish(node, number, question="a vs b | death"):
@@ -49,13 +39,6 @@ async def collect(deliveries, wanted):
             if wanted <= set(got):
                 return got
     raise AssertionError("the subscription ended")
-
-
-async def until(holds):
-    """Return once it holds; each turn of the event loop looks again."""
-    async with asyncio.timeout(WITHIN_S):
-        while not holds():  # noqa: ASYNC110  what is waited for has no event of its own
-            await asyncio.sleep(0.01)
 
 
 def silent(node):

@@ -8,15 +8,12 @@ import qis
 from qis.about import Interest
 from qis.overlay import message_store
 from qis.transport import inbox as inbox_module
+from tests._builders import site
 
 SCHEME = qis.VectorScheme(dimensions=2)
 NOW = 1_800_000_000
 STUDY = qis.Study(question="drug vs placebo | death", measure="OR", model="fixed")
 MANY = 4_096 + 300
-
-
-def site(number):
-    return qis.Identity.from_seed(number.to_bytes(32, "big"))
 
 
 def packets(count):

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 import pytest
 
 import qis
+from tests._builders import effect, signed, site
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4, bands=8)
@@ -13,21 +14,10 @@ NEAR = [1.0, 0.5, -0.2, 0.1]
 FAR = [-1.0, -0.5, 0.2, -0.1]
 
 
-def site(number):
-    return qis.Identity.from_seed(number.to_bytes(32))
-
-
 def packet_of(identity, question="a vs b | death", about=NEAR, lifetime_s=86_400):
-    keys = SCHEME.routing_keys(about)
-    packet = qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=0.1, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(about),
-        issued_at=NOW,
-        lifetime_s=lifetime_s,
-        routing_keys=keys,
-    )
-    return packet, keys
+    outcome = effect(question=question)
+    packet = signed(identity, outcome, scheme=SCHEME, about=about, at=NOW, lifetime_s=lifetime_s)
+    return packet, SCHEME.routing_keys(about)
 
 
 class World:

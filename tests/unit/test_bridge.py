@@ -10,6 +10,7 @@ from qis.errors import InputError, TransportError
 from qis.testing import VirtualClock
 from qis.transport import bridge as bridge_module
 from qis.transport.bridge import bridge
+from tests._builders import effect, signed, until
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -20,14 +21,8 @@ SITES = [qis.Identity.from_seed(bytes([number]) * 32) for number in range(1, 7)]
 
 
 def packet(question="q", identity=SITES[0], at=0, estimate=-0.3):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(question=question, measure="OR", estimate=estimate, standard_error=0.1),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=NOW + at,
-        lifetime_s=86_400,
-        routing_keys=KEYS,
-    )
+    outcome = effect(estimate, question=question)
+    return signed(identity, outcome, scheme=SCHEME, about=ABOUT, at=NOW + at)
 
 
 def folder(path, identity):
@@ -45,11 +40,6 @@ def run(scenario):
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
     monkeypatch.setattr(bridge_module, "CONFIRM_S", 0.01)
-
-
-async def until(holds):
-    while not holds():  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 class Networks:

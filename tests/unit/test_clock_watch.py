@@ -15,6 +15,7 @@ from qis.transport import reception as reception_module
 from qis.transport.base import Statistics
 from qis.transport.reception import Reception, Verdict
 from qis.transport.site_clocks import FORGED_RATE, VERIFY_EVERY_S
+from tests._builders import signed, until
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)
 NEAR = [1.0, 0.5, -0.2, 0.1]
@@ -38,14 +39,8 @@ def effect(estimate=0.1):
 
 
 def packet_of(identity, issued_at, lifetime_s=30 * 86_400):
-    return qis.Packet.sign(
-        identity,
-        outcome=effect(),
-        fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=int(issued_at),
-        lifetime_s=lifetime_s,
-        routing_keys=KEYS,
-    )
+    options = {"at": issued_at, "lifetime_s": lifetime_s}
+    return signed(identity, effect(), scheme=SCHEME, about=NEAR, **options)
 
 
 def write(folder, packet):
@@ -68,12 +63,6 @@ def loop_in(folder, clock, events, *, roster=ROSTER, **options):
         clock=clock,
         **options,
     )
-
-
-async def until(holds):
-    async with asyncio.timeout(20):
-        while not holds():  # noqa: ASYNC110  what is waited for has no event of its own
-            await asyncio.sleep(0)
 
 
 def refused_early(loop):

@@ -10,7 +10,8 @@ from qis._guard import FIRST_PAUSE_S, LAST_PAUSE_S, Guard
 from qis.health import HealthState
 from qis.loop._parts import Parts
 from qis.testing import VirtualClock
-from tests.unit.test_undelivered import ABOUT, NOW, SCHEME, Network, Watcher, effect, loop_on, sent
+from tests._builders import Watcher, signed
+from tests.unit.test_undelivered import ABOUT, NOW, SCHEME, Network, effect, loop_on, sent
 
 SITE = qis.Identity.from_seed(bytes([1]) * 32)
 SECOND_KEY = qis.Identity.from_seed(bytes([2]) * 32)
@@ -29,14 +30,7 @@ KEYS = tuple(SCHEME.routing_keys(ABOUT))
 
 
 def packet(question="q", issued_at=NOW):
-    return qis.Packet.sign(
-        SITE,
-        outcome=effect(question),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=int(issued_at),
-        lifetime_s=86_400,
-        routing_keys=KEYS,
-    )
+    return signed(SITE, effect(question), scheme=SCHEME, about=ABOUT, at=issued_at)
 
 
 class BreakingClock(VirtualClock):
@@ -139,7 +133,7 @@ def test_a_packet_that_the_transport_never_takes_keeps_no_other_back(monkeypatch
         async with loop_on(transport, watcher) as loop:
             for question in ("stuck", "after"):
                 await loop.publish(effect(question), about=ABOUT)
-            await watcher.until(lambda: watcher.of("sent"))
+            await watcher.until_holds(lambda: watcher.of("sent"))
             assert sent(watcher) == ["after"]
             (missing,) = loop.undelivered()
             assert "has not taken it" in missing.reason

@@ -22,6 +22,7 @@ from qis.transport._shared_file import ForeignFileError, read_regular
 from qis.transport.base import Statistics
 from qis.transport.directory import DirectoryTransport
 from qis.transport.reception import Reception, Verdict
+from tests._builders import effect, signed, site
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -30,20 +31,8 @@ KEYS = SCHEME.routing_keys(NEAR)
 RAISED = (RuntimeError("any"), RecursionError("deep"), MemoryError(), OSError("disk"))
 
 
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
-
-
 def packet_of(number, question="a vs b"):
-    effect = qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1)
-    return qis.Packet.sign(
-        site(number),
-        outcome=effect,
-        fingerprint=SCHEME.fingerprint(NEAR),
-        routing_keys=KEYS,
-        issued_at=NOW,
-        lifetime_s=3600,
-    )
+    return signed(number, effect(-0.3, question=question), scheme=SCHEME, about=NEAR, at=NOW)
 
 
 def once(error):

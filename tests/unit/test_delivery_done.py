@@ -9,6 +9,7 @@ import qis
 from qis.evidence import Roster
 from qis.transport import Delivery, Reception, Statistics, Verdict
 from qis.transport.carried import LARGEST, decode_carried, encode_carried
+from tests._builders import signed
 from tests.unit.test_undelivered import ABOUT, NOW, SCHEME, effect
 
 SITE, OTHER = (qis.Identity.from_seed(bytes([number]) * 32) for number in (1, 2))
@@ -16,13 +17,8 @@ KEYS = tuple(SCHEME.routing_keys(ABOUT))
 
 
 def packet(question="q", lifetime_s=86_400):
-    return qis.Packet.sign(
-        OTHER,
-        outcome=effect(question),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=int(NOW),
-        lifetime_s=lifetime_s,
-        routing_keys=KEYS,
+    return signed(
+        OTHER, effect(question), scheme=SCHEME, about=ABOUT, at=NOW, lifetime_s=lifetime_s
     )
 
 

@@ -8,6 +8,7 @@ import qis
 from qis.loop import Outbox
 from qis.outcomes import Anchor, Derived, Retraction
 from qis.testing import VirtualClock
+from tests._builders import Watcher, loop_of, site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -15,40 +16,12 @@ STUDY = qis.Study(question="does it help | death", measure="OR", model="fixed")
 NOW = 1_800_000_000.0
 
 
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
-
-
-class Watcher(list):
-    def __init__(self):
-        self._more = asyncio.Event()
-
-    def __call__(self, event):
-        self.append(event)
-        self._more.set()
-
-    async def until(self, kind, number=1):
-        async with asyncio.timeout(20):
-            while len(self.of(kind)) < number:
-                self._more.clear()
-                await self._more.wait()
-        return self.of(kind)
-
-    def of(self, kind):
-        return [event for event in self if event.kind == kind]
-
-
 def loop_on(network, number, clock, **options):
     transport = qis.MemoryTransport(network, site(number))
-    options = {
-        "clock": clock,
-        "interest": SCHEME.interest(ABOUT),
-        "studies": [STUDY],
-        "republish": True,
-        "republish_interval_s": 0.0,
-        **options,
-    }
-    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+    republishing = {"republish": True, "republish_interval_s": 0.0, "disclosure": None, **options}
+    return loop_of(
+        transport, site(number), SCHEME, ABOUT, clock=clock, studies=[STUDY], **republishing
+    )
 
 
 def effect(estimate, n=200):

@@ -12,6 +12,7 @@ from qis.overlay.node import OverlayNode
 from qis.testing import check_transport
 from qis.transport._direct import DirectMember
 from qis.transport._modes import BothModes
+from tests._builders import signed, until
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -26,14 +27,9 @@ def roster_of(identities):
 
 
 def packet_of(identity, question="q", about=NEAR, *, at=NOW, keys=None):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Counts(question=question, events=30, total=200),
-        fingerprint=SCHEME.fingerprint(about),
-        issued_at=at,
-        lifetime_s=86_400,
-        routing_keys=SCHEME.routing_keys(about) if keys is None else keys,
-    )
+    options = {} if keys is None else {"routing_keys": keys}
+    outcome = qis.Counts(question=question, events=30, total=200)
+    return signed(identity, outcome, scheme=SCHEME, about=about, at=at, **options)
 
 
 @asynccontextmanager
@@ -277,12 +273,12 @@ def test_while_rosters_differ_in_mode_packets_go_both_ways():
 def test_a_peer_of_another_version_is_named_in_health_for_a_while():
     async def scenario():
         async with udp(SITES[:2]) as (first, second):
-            assert await until(lambda: first.peers == second.peers == 1)
+            await until(lambda: first.peers == second.peers == 1)
             channels, key = second._channels, SITES[0].issuer.key
             address = first._node.contact.record.address
             channels.send(b"qid\x09from later", address, key, second._clock.steady())
             second._send()
-            assert await until(lambda: "other_version" in codes(first))
+            await until(lambda: "other_version" in codes(first))
             assert "site 1" in str(first.health)
             first._note_versions((), first._clock.steady() + 601.0)
             assert "other_version" not in codes(first)
@@ -292,10 +288,3 @@ def test_a_peer_of_another_version_is_named_in_health_for_a_while():
 
 def codes(transport):
     return [reason.code for reason in transport.health.reasons]
-
-
-async def until(done):
-    async with asyncio.timeout(20):
-        while not done():  # noqa: ASYNC110  nobody tells
-            await asyncio.sleep(0)
-    return True

@@ -17,6 +17,7 @@ from qis.packet import content_id
 from qis.testing import VirtualClock, check_transport
 from qis.transport._folder_watch import FolderMark
 from qis.transport.directory import DirectoryTransport
+from tests._builders import effect, signed, site
 
 NOW = 1_800_000_000
 PAST = 1_700_000_000
@@ -25,20 +26,9 @@ NEAR = [1.0, 0.5, -0.2, 0.1]
 CLOCK = VirtualClock(NOW)
 
 
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
-
-
 def packet_of(number, question="a vs b", **changes):
-    effect = qis.Effect(question=question, measure="OR", estimate=-0.3, standard_error=0.1)
-    arguments = {"issued_at": NOW, "lifetime_s": 3600, **changes}
-    return qis.Packet.sign(
-        site(number),
-        outcome=effect,
-        fingerprint=SCHEME.fingerprint(NEAR),
-        routing_keys=SCHEME.routing_keys(NEAR),
-        **arguments,
-    )
+    outcome = effect(-0.3, question=question)
+    return signed(number, outcome, scheme=SCHEME, about=NEAR, **{"at": NOW, **changes})
 
 
 def open_in(folder, number, **options):
@@ -115,7 +105,7 @@ def test_foreign_files_are_ignored_and_left_alone(tmp_path):
 
 
 def test_only_own_expired_packets_and_own_old_drafts_are_deleted(tmp_path):
-    past = {"issued_at": PAST}  # by the file server's time too, which is this machine's real one
+    past = {"at": PAST}  # by the file server's time too, which is this machine's real one
     mine, theirs = packet_of(1, **past), packet_of(2, **past)
     alive = packet_of(1, lifetime_s=90_000)
     draft = tmp_path / f".{site(1).issuer}.0011.tmp"
@@ -188,7 +178,7 @@ def mount(tmp_path, monkeypatch):
 
 
 def test_an_empty_mount_point_in_place_of_the_share_is_told_and_takes_nothing_back(mount):
-    early = [packet_of(number, issued_at=NOW + 86_400) for number in (2, 3)]
+    early = [packet_of(number, at=NOW + 86_400) for number in (2, 3)]
 
     async def scenario():
         async with open_in(mount.path, 2) as one, open_in(mount.path, 3) as other:
@@ -240,7 +230,7 @@ def test_a_folder_that_loses_all_its_packets_at_once_is_told(tmp_path):
         async with open_in(tmp_path, 2) as writer:
             for question in "ab":
                 await writer.publish(
-                    packet_of(2, question=question, issued_at=NOW + 86_400),
+                    packet_of(2, question=question, at=NOW + 86_400),
                     SCHEME.routing_keys(NEAR),
                 )
         reader = open_in(tmp_path, 1, poll_s=9999.0)
@@ -301,7 +291,7 @@ def test_tampered_and_expired_files_are_refused_by_name(tmp_path):
     raw = bytearray(bytes(packet))
     raw[500] ^= 1  # the id does not cover the signature, so the name still fits
     (tmp_path / f"{packet.id.hex()}.qis").write_bytes(bytes(raw) + keys)
-    old = packet_of(1, issued_at=NOW - 7200)
+    old = packet_of(1, at=NOW - 7200, lifetime_s=3600)
     (tmp_path / f"{old.id.hex()}.qis").write_bytes(bytes(old) + keys)
     wrong = packet_of(1, question="other")
     (tmp_path / f"{wrong.id.hex()}.qis").write_bytes(bytes(wrong) + bytes(8))

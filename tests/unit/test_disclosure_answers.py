@@ -3,16 +3,13 @@
 import numpy as np
 import pytest
 
-from qis.disclosure import Disclosure, subject_hashes
+from qis.disclosure import Disclosure
 from qis.errors import DisclosureError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
+from tests._builders import people
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0
-
-
-def people(*ranges):
-    return subject_hashes((str(who) for one in ranges for who in range(*one)), key=KEY)
 
 
 def refusal(gate, outcome, subjects=None):

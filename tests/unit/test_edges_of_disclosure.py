@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from qis.disclosure import Disclosure, PrivacyBudget, subject_hashes
+from qis.disclosure import Disclosure, PrivacyBudget
 from qis.disclosure.answers import _check_effects
 from qis.disclosure.inversion import most_likely, proven
 from qis.disclosure.margins import Margins, _sizes, with_own_intercept
@@ -18,14 +18,11 @@ from qis.disclosure.two_by_two import estimates, tables
 from qis.disclosure.weights import _events, _own_intercept
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
+from tests._builders import people
 
 KEY = bytes(range(32))
 NOW = 1_800_000_000.0
 CMS = Disclosure.preset("cms").rules
-
-
-def people(*ranges):
-    return subject_hashes((str(who) for one in ranges for who in range(*one)), key=KEY)
 
 
 def refusal(gate, outcome, subjects=None):

@@ -11,6 +11,7 @@ from qis.errors import InputError
 from qis.synthesis.absolute import _risk
 from qis.synthesis.asymmetry import egger_test
 from qis.synthesis.currency import Likelihood
+from tests._builders import signed
 
 NOW = 1_800_000_000
 ABOUT = qis.Fingerprint(bytes(32), bytes(8))
@@ -27,15 +28,6 @@ PROFILE = qis.LikelihoodProfile.from_function(
 )
 MEANS = qis.Moments(question="m", total=9, mean=3.0, ss=12.0)
 EFFECT_OF_MEAN = qis.Effect(question="m", measure="MN", estimate=2.0, standard_error=0.5)
-
-
-def sign(number, outcome, **options):
-    return qis.Packet.sign(
-        qis.Identity.from_seed(bytes([number]) * 32),
-        outcome=outcome,
-        fingerprint=ABOUT,
-        **{"issued_at": NOW, "lifetime_s": 3600, **options},
-    )
 
 
 def columns(row):
@@ -139,9 +131,11 @@ def test_one_person_s_mean_has_no_deviation_and_more_need_theirs():
 
 def test_the_text_says_how_many_people_a_site_has_and_the_frequent_reason_first():
     people = qis.Effect(**OR, estimate=-0.2, standard_error=0.3, n=321)
-    records = [sign(n, qis.Record(question="a vs b | death", content={"a": 1})) for n in (3, 4, 5)]
-    late = sign(6, EFFECT)
-    found = qis.synthesise([sign(1, EFFECT), sign(2, people), *records, late], model="fixed")
+    records = [
+        signed(n, qis.Record(question="a vs b | death", content={"a": 1})) for n in (3, 4, 5)
+    ]
+    late = signed(6, EFFECT)
+    found = qis.synthesise([signed(1, EFFECT), signed(2, people), *records, late], model="fixed")
     text = found.explain()
     assert text.count("n 321, ") == 1
     assert "n None" not in text
@@ -153,7 +147,7 @@ def test_the_text_says_how_many_people_a_site_has_and_the_frequent_reason_first(
 
 def test_records_alone_are_no_evidence_and_an_estimate_of_nothing_says_so():
     found = qis.synthesise(
-        [sign(n, qis.Record(question="a vs b | death", content={"a": 1})) for n in (1, 2)],
+        [signed(n, qis.Record(question="a vs b | death", content={"a": 1})) for n in (1, 2)],
         model="fixed",
     )
     assert found.sites == ()
@@ -162,7 +156,7 @@ def test_records_alone_are_no_evidence_and_an_estimate_of_nothing_says_so():
 
 
 def test_a_note_stands_in_the_repr_of_what_has_sites():
-    found = qis.synthesise([sign(1, RISING), sign(2, RISING)], model="fixed")
+    found = qis.synthesise([signed(1, RISING), signed(2, RISING)], model="fixed")
     assert found.note
     assert found.note in repr(found)
 
@@ -172,7 +166,7 @@ def test_embargoed_syntheses_of_other_evidence_differ():
 
     def hidden(*numbers):
         outcome = qis.Effect(study=study, measure="OR", estimate=0.1, standard_error=0.2)
-        packets = [sign(number, outcome) for number in numbers]
+        packets = [signed(number, outcome) for number in numbers]
         return qis.synthesise(packets, study=study, now=NOW)
 
     assert hidden(1, 2) == hidden(1, 2)

@@ -9,7 +9,7 @@ from qis.evidence._roster_memory import recall, remember, require_no_older
 from qis.evidence.audit import SEGMENT_BYTES
 from qis.evidence.lineage import _clash
 from qis.evidence.roster import Roster, Site
-from qis.evidence.roster_file import _coordinators
+from qis.evidence.roster_file import RosterFile, _coordinators, sign_roster
 from qis.identity import Identity
 
 ONE, OTHER = (Identity.from_seed(bytes([seed]) * 32).issuer for seed in (1, 2))
@@ -66,3 +66,36 @@ def test_coordinators_are_those_that_are_given():
 
 def test_a_segment_of_the_log_holds_64_mib():
     assert SEGMENT_BYTES == 67_108_864
+
+
+SITE = '{}[[site]]\nname = "{}"\n[[site.key]]\nissuer = "' + str(ONE) + '"\n'
+
+
+def test_a_roster_without_version_or_signature_is_believed_as_it_is(tmp_path):
+    path = tmp_path / "roster.toml"
+    path.write_text(SITE.format("", "north"))
+    found = RosterFile(path)
+    path.write_text(SITE.format("", "south"))
+    assert found.refresh()
+    assert [each.name for each in found.roster.sites] == ["south"]
+    assert [each.name for each in tmp_path.iterdir()] == ["roster.toml"]  # nothing to remember
+    path.write_text(SITE.format("version = 2\n", "north"))
+    assert found.refresh()
+    path.write_text(SITE.format("version = 1\n", "south"))
+    with pytest.raises(ConfigurationError, match="an old roster"):
+        RosterFile(path)  # after a restart too
+
+
+def test_of_two_signed_rosters_of_one_version_the_second_is_refused(tmp_path):
+    coordinator, path = Identity.from_seed(bytes(32)), tmp_path / "roster.toml"
+    signed = []
+    for name in ("north", "south"):
+        path.write_text(SITE.format("", name))
+        path.with_name("roster.toml.sig").unlink(missing_ok=True)
+        sign_roster(path, coordinator)
+        signed.append((path.read_bytes(), path.with_name("roster.toml.sig").read_bytes()))
+    RosterFile(path, coordinators=[coordinator.issuer])
+    for file, content in zip(("roster.toml", "roster.toml.sig"), signed[0], strict=True):
+        path.with_name(file).write_bytes(content)
+    with pytest.raises(ConfigurationError, match="of two"):
+        RosterFile(path, coordinators=[coordinator.issuer])

@@ -10,6 +10,7 @@ import pytest
 
 import qis
 from qis.errors import EmbargoError, InputError
+from tests._builders import effect, signed
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -24,15 +25,7 @@ def study(**times):
 
 
 def packet(number, of, estimate=-0.731, at=NOW):
-    return qis.Packet.sign(
-        qis.Identity.from_seed(bytes([number]) * 32),
-        outcome=qis.Effect(
-            study=of, measure="OR", estimate=estimate, standard_error=0.217, n=400 + number
-        ),
-        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
-        issued_at=at,
-        lifetime_s=30 * DAY,
-    )
+    return signed(number, effect(estimate, 0.217, study=of, n=400 + number), at=at)
 
 
 def test_what_was_issued_outside_the_validity_is_listed_and_not_used():

@@ -7,6 +7,7 @@ import qis
 from qis.errors import InputError
 from qis.evidence import Reason, Site, SiteKey
 from qis.evidence.roster import Roster
+from tests._builders import effect, signed
 
 NOW = 1_800_000_000
 FINGERPRINT = qis.Fingerprint(bytes(32), bytes(8))
@@ -15,16 +16,8 @@ QUESTION = "a vs b | death"
 
 
 def packet(site, second=0, *, estimate=0.0, cohort="", lifetime_s=3600):
-    effect = qis.Effect(
-        question=QUESTION, cohort=cohort, measure="OR", estimate=estimate, standard_error=1.0
-    )
-    return qis.Packet.sign(
-        SITES[site],
-        outcome=effect,
-        fingerprint=FINGERPRINT,
-        issued_at=NOW + second,
-        lifetime_s=lifetime_s,
-    )
+    outcome = effect(estimate, 1.0, question=QUESTION, cohort=cohort)
+    return signed(SITES[site], outcome, at=NOW + second, lifetime_s=lifetime_s)
 
 
 POOL = [

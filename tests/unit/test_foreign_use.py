@@ -9,6 +9,7 @@ import pytest
 import qis
 from qis.errors import AccountError
 from qis.loop import Outbox, _made
+from tests._builders import signed
 
 NOW = 1_800_000_000.0
 SITE, OTHER = (qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
@@ -23,14 +24,7 @@ def effect(number):
 
 
 def packet(number, *, identity=SITE):
-    return qis.Packet.sign(
-        identity,
-        outcome=effect(number),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=int(NOW) + number,
-        lifetime_s=86_400,
-        routing_keys=SCHEME.routing_keys(ABOUT),
-    )
+    return signed(identity, effect(number), scheme=SCHEME, about=ABOUT, at=NOW + number)
 
 
 class Site:

@@ -10,6 +10,7 @@ from qis.transport import _held
 from qis.transport._held import HeldPackets
 from qis.transport.base import Statistics
 from qis.transport.reception import Reception, Verdict
+from tests._builders import effect, signed
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=4)
@@ -17,15 +18,8 @@ NEAR = [1.0, 0.5, -0.2, 0.1]
 
 
 def packet_of(site, number, lifetime_s=3_600):
-    effect = qis.Effect(question=f"q {number}", measure="OR", estimate=0.1, standard_error=0.1)
-    return qis.Packet.sign(
-        qis.Identity.from_seed(bytes([site]) * 32),
-        outcome=effect,
-        fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=NOW,
-        lifetime_s=lifetime_s,
-        routing_keys=SCHEME.routing_keys(NEAR),
-    )
+    outcome = effect(question=f"q {number}")
+    return signed(site, outcome, scheme=SCHEME, about=NEAR, at=NOW, lifetime_s=lifetime_s)
 
 
 @pytest.fixture(autouse=True)

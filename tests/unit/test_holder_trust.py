@@ -6,19 +6,14 @@ from qis.overlay.message_store import MessageStore
 from qis.transport._topic import topic_of
 from qis.transport.base import Statistics
 from qis.transport.reception import Reception
+from tests._builders import effect, signed
 
 NOW = 1_800_000_000
 SITE = qis.Identity.from_seed(bytes([1]) * 32)
 
 
 def packet(second):
-    return qis.Packet.sign(
-        SITE,
-        outcome=qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=0.2),
-        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
-        issued_at=NOW + second,
-        lifetime_s=3600,
-    )
+    return signed(SITE, effect(), at=NOW + second)
 
 
 def kept(roster, packets):

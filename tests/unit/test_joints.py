@@ -15,6 +15,7 @@ import qis
 from qis.errors import DisclosureError, StorageError
 from qis.fingerprint import Ontology, TermScheme
 from qis.loop import Outbox
+from tests._builders import signed
 
 NOW = 1_800_000_000
 QUESTION = "a vs b | death"
@@ -22,15 +23,6 @@ OTHER = {"question": QUESTION, "measure": "OR"}
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = SCHEME.fingerprint([0.2, -1.0, 0.7])
 THETA = np.linspace(-8.0, 9.0, 1701)
-
-
-def sign(number, outcome, **options):
-    return qis.Packet.sign(
-        qis.Identity.from_seed(bytes([number]) * 32),
-        outcome=outcome,
-        fingerprint=ABOUT,
-        **{"issued_at": NOW, "lifetime_s": 3600, **options},
-    )
 
 
 # --- a synthesis against brute force ---------------------------------------------------------
@@ -85,10 +77,10 @@ def test_kinds_and_cohorts_pool_as_brute_force_says(kinds, together):
     parts = [made(kind, f"cohort {n}") for n, kind in enumerate(kinds)]
     other = qis.Effect(question=QUESTION, measure="OR", estimate=-0.4, standard_error=0.6)
     packets = [
-        sign(1 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
+        signed(1 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
         for n, (outcome, _) in enumerate(parts)
     ]
-    packets.append(sign(9, other))
+    packets.append(signed(9, other))
     curves = [curve for _, curve in parts]
     sites = [sum(curves)] if together else curves
     sites.append(-0.5 * ((THETA + 0.4) / 0.6) ** 2)
@@ -110,10 +102,10 @@ def test_many_sites_of_all_kinds_pool_as_brute_force_says(together):
     kinds = [("effect", "profile", "counts")[n % 3] for n in range(24)]
     parts = [made(kind, f"cohort {n}") for n, kind in enumerate(kinds)]
     packets = [
-        sign(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
+        signed(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
         for n, (outcome, _) in enumerate(parts)
     ]
-    packets.append(sign(99, qis.Effect(**OTHER, estimate=-1.9, standard_error=0.15)))
+    packets.append(signed(99, qis.Effect(**OTHER, estimate=-1.9, standard_error=0.15)))
     curves = [curve for _, curve in parts]
     sites = [a + b for a, b in zip(curves[::2], curves[1::2], strict=True)] if together else curves
     sites.append(-0.5 * ((THETA + 1.9) / 0.15) ** 2)
@@ -175,7 +167,7 @@ def test_other_measures_pool_as_brute_force_says(kind, together, many):
     make, numbers = ONE_ARM[kind]
     parts = [make(*each, f"cohort {n}") for n, each in enumerate(numbers * many)]
     packets = [
-        sign(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
+        signed(1 + n // 2 if together else 1 + n, outcome, sequence=NOW * 10**6 + n)
         for n, (outcome, _) in enumerate(parts)
     ]
     curves = [curve for _, curve in parts]
@@ -195,13 +187,13 @@ def test_a_bare_study_id_means_the_question_that_has_this_id():
         strange = qis.Effect(
             question=other, study_id=study.id, measure="OR", estimate=5.0, standard_error=0.01
         )
-        packets = [sign(1, own), *(sign(n, strange) for n in (2, 3, 4))]
+        packets = [signed(1, own), *(signed(n, strange) for n in (2, 3, 4))]
         assert qis.synthesise(packets, model="fixed").question == QUESTION
         # If none has the id, the question with most packets; of as many, the first by name.
         rest = qis.Effect(
             question="m | death", study_id=study.id, measure="OR", estimate=1.0, standard_error=1.0
         )
-        alone = [sign(1, rest), *(sign(n, strange) for n in (2, 3))]
+        alone = [signed(1, rest), *(signed(n, strange) for n in (2, 3))]
         assert qis.synthesise(alone, model="fixed").question == other
         assert qis.synthesise(alone[:2], model="fixed").question == min("m | death", other)
 
@@ -298,10 +290,10 @@ def test_similarity_at_is_the_smallest_that_no_more_than_the_fraction_reach():
 )
 def test_a_leaf_of_a_time_after_2106_has_the_last_second_that_four_bytes_hold(beyond_s, seconds):
     outcome = qis.Effect(question=QUESTION, measure="OR", estimate=0.1, standard_error=0.2)
-    packet = sign(
+    packet = signed(
         1,
         outcome,
-        issued_at=2**32 - 61,
+        at=2**32 - 61,
         lifetime_s=60,
         sequence=(2**32 - 1 + beyond_s) * 10**6 + 999_999,
     )

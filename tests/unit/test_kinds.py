@@ -16,6 +16,7 @@ from scipy import optimize, stats
 import qis
 from qis.errors import InputError, NoEstimateError
 from qis.synthesis import pool_profiles, synthesise
+from tests._builders import signed
 
 SETS = json.loads(
     (Path(__file__).parents[1] / "data" / "one_arm" / "one_arm.json").read_text(encoding="utf-8")
@@ -312,13 +313,7 @@ SCHEME = qis.VectorScheme(dimensions=2)
 
 
 def packet(outcome, number):
-    return qis.Packet.sign(
-        qis.Identity.from_seed(bytes([number]) * 32),
-        outcome=outcome,
-        fingerprint=SCHEME.fingerprint([1.0, 2.0]),
-        issued_at=1_800_000_000,
-        lifetime_s=86_400,
-    )
+    return signed(number, outcome, scheme=SCHEME, about=[1.0, 2.0])
 
 
 def test_a_bare_question_with_one_arm_is_shown_in_percent():

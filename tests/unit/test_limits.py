@@ -36,6 +36,7 @@ from qis.transport._socket import DatagramSocket
 from qis.transport.base import Statistics
 from qis.transport.nats.reader import Reader, _Message
 from qis.transport.reception import Reception, Verdict
+from tests._builders import effect, signed, site
 
 PAGE = Path(__file__).parents[2] / "docs" / "overlay.md"
 ROW = re.compile(
@@ -88,23 +89,12 @@ class Told:
         self.guard = Guard(notices)
 
 
-def site(number):
-    return qis.Identity.from_seed(number.to_bytes(32, "big"))
-
-
 def key(number):
     return site(number).issuer.key
 
 
 def packet(number, second=0):
-    return qis.Packet.sign(
-        site(number),
-        outcome=qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=0.2),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=NOW + second,
-        lifetime_s=86_400,
-        routing_keys=SCHEME.routing_keys(ABOUT),
-    )
+    return signed(number, effect(), scheme=SCHEME, about=ABOUT, at=NOW + second)
 
 
 def carried(number):

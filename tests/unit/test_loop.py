@@ -10,14 +10,11 @@ from qis.errors import DisclosureError, InputError, StorageError, TransportError
 from qis.health import HealthState
 from qis.loop import Outbox
 from qis.testing import VirtualClock
+from tests._builders import site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
 QUESTION = "beta blocker vs none | 30-day death"
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def effect(estimate, error=0.2, **others):

@@ -12,16 +12,13 @@ from qis.loop import EVENT_KINDS, Event, Outbox
 from qis.loop.syntheses import AT_ONCE
 from qis.synthesis import kept as kept_module, synthesise as real_synthesise
 from qis.testing import VirtualClock
+from tests._builders import Watcher, first_synthesis, loop_of, site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
 FAR = [-1.0, 0.5, 0.0]
 QUESTION = "beta blocker vs none | 30-day death"
 NOW = 1_800_000_000.0
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def effect(estimate, **others):
@@ -32,46 +29,13 @@ def effect(estimate, **others):
 
 
 def loop_on(network, number, **options):
-    options.setdefault("clock", VirtualClock(NOW))
-    options.setdefault("interest", SCHEME.interest(ABOUT))
-    options.setdefault("disclosure", qis.Disclosure.preset("none"))
     transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
-    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+    return loop_of(transport, site(number), SCHEME, ABOUT, **options)
 
 
 @pytest.fixture
 def network():
     return qis.MemoryNetwork(now=NOW)
-
-
-async def until(loop, done):
-    async with asyncio.timeout(20):
-        async for synthesis in loop:
-            if done(synthesis):
-                return synthesis
-    raise AssertionError("the loop has ended")
-
-
-class Watcher:
-    """Collects events, and waits for one."""
-
-    def __init__(self):
-        self.events = []
-        self._came = asyncio.Event()
-
-    def __call__(self, event):
-        self.events.append(event)
-        self._came.set()
-
-    def of(self, kind):
-        return [event for event in self.events if event.kind == kind]
-
-    async def until(self, kind, count=1):
-        async with asyncio.timeout(20):
-            while len(self.of(kind)) < count:
-                self._came.clear()
-                await self._came.wait()
-        return self.of(kind)
 
 
 async def at_rest(network, *loops):
@@ -95,12 +59,12 @@ def test_several_interests_are_followed_added_and_given_up(network):
         ):
             await writer.publish(effect(-0.4), about=ABOUT)
             await writer.publish(effect(0.3, question="far"), about=FAR)
-            await until(both, lambda s: s.question == "far")
-            await until(both, lambda s: s.question == QUESTION)
-            await until(one, lambda s: s.question == QUESTION)
+            await first_synthesis(both, lambda s: s.question == "far")
+            await first_synthesis(both, lambda s: s.question == QUESTION)
+            await first_synthesis(one, lambda s: s.question == QUESTION)
             assert one.latest("far") is None
             await one.watch(far)
-            await until(one, lambda s: s.question == "far")
+            await first_synthesis(one, lambda s: s.question == "far")
             with pytest.raises(InputError, match="watched already"):
                 await one.watch(far)
             await one.unwatch(far)
@@ -108,7 +72,7 @@ def test_several_interests_are_followed_added_and_given_up(network):
             with pytest.raises(InputError, match="not watched"):
                 await one.unwatch(far)
             await writer.publish(effect(-0.6), about=ABOUT)
-            await until(both, lambda s: s.question == QUESTION and s.estimate == -0.6)
+            await first_synthesis(both, lambda s: s.question == QUESTION and s.estimate == -0.6)
             await network.settle()
             assert one.latest(QUESTION).estimate == -0.4
             assert one.statistics.admissions["accepted"] == 2
@@ -130,7 +94,7 @@ def test_a_packet_that_matches_two_interests_counts_once(network):
             loop_on(network, 2, interest=[SCHEME.interest(ABOUT), loose]) as reader,
         ):
             await writer.publish(effect(-0.4), about=ABOUT)
-            await until(reader, lambda s: len(s.sites) == 1)
+            await first_synthesis(reader, lambda s: len(s.sites) == 1)
             await network.settle()
             await asyncio.sleep(0)
             assert dict(reader.statistics.admissions) == {"accepted": 1, "duplicate": 1}
@@ -233,14 +197,14 @@ def test_derived_packets_count_on_request_where_they_add_sites(network):
             elsewhere, 3, roster=roster, count_derived=True, on_event=watcher, **options
         ) as third:
             await third.publish(effect(-0.1, study=study), about=ABOUT)
-            found = await until(third, lambda s: s.reach.sites == 3)
+            found = await first_synthesis(third, lambda s: s.reach.sites == 3)
             assert [one.name for one in found.sites] == ["site 1 + site 2", "site 3"]
             assert found.fixed.estimate == pytest.approx(-0.1)
             again = (await watcher.until("republished", 2))[1].packet
             assert again.outcome.sites == 3
             assert set(again.leaves) > set(event.packet.leaves)
             await courier.publish(packets[0], keys)
-            found = await until(third, lambda s: s.sites[0].name == "site 1")
+            found = await first_synthesis(third, lambda s: s.sites[0].name == "site 1")
             assert found.reach.sites == 2
             assert [left.reason for left in found.excluded].count("counted leaf") >= 1
 
@@ -258,7 +222,7 @@ def test_only_a_common_effect_of_several_sites_is_republished(network):
         ):
             await random.publish(effect(-0.4), about=ABOUT)
             await other.publish(effect(0.2), about=ABOUT)
-            await until(random, lambda s: len(s.sites) == 2)
+            await first_synthesis(random, lambda s: len(s.sites) == 2)
             await at_rest(network, random, other)
             assert watcher.of("republished") == []
 
@@ -277,7 +241,7 @@ def test_a_lineage_that_does_not_fit_is_marked_incomplete(network):
                 async with loop_on(network, number, studies=[study], transport=transport) as writer:
                     await writer.publish(effect(-0.1, study=study), about=ABOUT)
                     assert await writer.flush(20)
-            await until(loop, lambda s: len(s.sites) == 20)
+            await first_synthesis(loop, lambda s: len(s.sites) == 20)
             await at_rest(network, loop)
             last = watcher.of("republished")[-1].packet
             assert (last.outcome.sites, last.leaves) == (20, ())
@@ -324,7 +288,7 @@ def test_a_listener_that_fails_is_counted_and_the_loop_goes_on(network, caplog, 
     async def scenario():
         async with loop_on(network, 1, on_event=failing) as loop:
             await loop.publish(effect(-0.4), about=ABOUT)
-            await until(loop, lambda s: len(s.sites) == 1)
+            await first_synthesis(loop, lambda s: len(s.sites) == 1)
             assert await loop.flush(20)
         assert loop.statistics.callback_failures == sum(loop.statistics.events.values()) >= 5
         assert "loop.on_event: RuntimeError" in caplog.text
@@ -378,14 +342,14 @@ def test_an_embargo_ends_by_itself_and_its_looks_are_none():
             ):
                 await loop.publish(effect(-0.4, study=study), about=ABOUT)
                 await monitor.publish(effect(-0.2, study=study), about=ABOUT)
-                hidden = await until(loop, lambda s: len(s.sites) == 2)
+                hidden = await first_synthesis(loop, lambda s: len(s.sites) == 2)
                 assert hidden.is_embargoed
-                seen = await until(monitor, lambda s: len(s.sites) == 2)
+                seen = await first_synthesis(monitor, lambda s: len(s.sites) == 2)
                 assert not seen.is_embargoed
                 await at_rest(network, monitor)
                 assert monitor.statistics.events["republished"] == 0
                 clock.advance(1.0)
-                shown = await until(loop, lambda s: not s.is_embargoed)
+                shown = await first_synthesis(loop, lambda s: not s.is_embargoed)
                 assert shown.digest == hidden.digest
                 assert shown.looks == 1
 
@@ -396,9 +360,9 @@ def test_another_roster_is_believed_at_once(network):
     async def scenario():
         async with loop_on(network, 1) as writer, loop_on(network, 2) as reader:
             await writer.publish(effect(-0.4), about=ABOUT)
-            await until(reader, lambda s: len(s.sites) == 1)
+            await first_synthesis(reader, lambda s: len(s.sites) == 1)
             reader.believe(qis.Roster((qis.Site.of("another", site(9).issuer),)))
-            found = await until(reader, lambda s: not s.sites)
+            found = await first_synthesis(reader, lambda s: not s.sites)
             assert [left.reason for left in found.excluded] == ["untrusted"]
 
     asyncio.run(scenario())
@@ -411,14 +375,14 @@ def test_looks_go_on_in_the_next_process_and_the_same_evidence_is_no_new_look(ne
             async with loop_on(network, 1, outbox=outbox, store=store) as loop:
                 for estimate in (-0.4, -0.5):
                     await loop.publish(effect(estimate), about=ABOUT)
-                    await until(loop, lambda s, wanted=estimate: s.estimate == wanted)
+                    await first_synthesis(loop, lambda s, wanted=estimate: s.estimate == wanted)
                 assert loop.latest(QUESTION).looks == 2
         with Outbox(tmp_path / "outbox.db") as outbox:
             async with loop_on(network, 1, outbox=outbox, store=store) as loop:
-                found = await until(loop, lambda s: len(s.sites) == 1)
+                found = await first_synthesis(loop, lambda s: len(s.sites) == 1)
                 assert (found.estimate, found.looks) == (-0.5, 2)
                 await loop.publish(effect(-0.6), about=ABOUT)
-                found = await until(loop, lambda s: s.estimate == -0.6)
+                found = await first_synthesis(loop, lambda s: s.estimate == -0.6)
                 assert found.looks == 3
 
     asyncio.run(scenario())
@@ -433,7 +397,7 @@ def test_a_derived_packet_of_somebody_else_is_seen_and_is_no_look(network, tmp_p
                 loop_on(network, 2) as other,
             ):
                 await one.publish(effect(-0.4), about=ABOUT)
-                before = await until(one, lambda s: len(s.sites) == 1)
+                before = await first_synthesis(one, lambda s: len(s.sites) == 1)
                 derived = qis.Derived(
                     question=QUESTION,
                     measure="OR",
@@ -444,7 +408,7 @@ def test_a_derived_packet_of_somebody_else_is_seen_and_is_no_look(network, tmp_p
                 )
                 for _ in range(3):
                     await other.publish(derived, about=ABOUT)
-                    after = await until(
+                    after = await first_synthesis(
                         one, lambda s, seen=before.seen_digest: s.seen_digest != seen
                     )
                     assert len(after.excluded) == 1
@@ -455,7 +419,7 @@ def test_a_derived_packet_of_somebody_else_is_seen_and_is_no_look(network, tmp_p
                 assert len([e for e in audit.entries() if e.event == "used"]) == 1
                 # Evidence of somebody else is a look, and is counted from where it was.
                 await other.publish(effect(0.1), about=ABOUT)
-                found = await until(one, lambda s: len(s.sites) == 2)
+                found = await first_synthesis(one, lambda s: len(s.sites) == 2)
                 assert found.looks == 2
 
     asyncio.run(scenario())
@@ -513,7 +477,7 @@ def test_a_long_synthesis_keeps_nobody_waiting(network, monkeypatch):
                 loop.store.add(packet, now=NOW)
                 if number in (3, sites - 1):
                     loop.believe(loop.store.roster)  # judge all again
-                    await until(loop, lambda s, n=number: len(s.sites) == n + 1)
+                    await first_synthesis(loop, lambda s, n=number: len(s.sites) == n + 1)
 
     asyncio.run(scenario())
     assert threads == {4: True, sites: False}
@@ -557,7 +521,7 @@ def test_whole_likelihoods_are_computed_in_a_thread_and_kept(network, monkeypatc
                 if number >= 2:
                     computed.clear()
                     loop.believe(loop.store.roster)  # judge all again
-                    await until(loop, lambda s, n=number: len(s.sites) == n + 1)
+                    await first_synthesis(loop, lambda s, n=number: len(s.sites) == n + 1)
 
     asyncio.run(scenario())
     assert not any(threads)

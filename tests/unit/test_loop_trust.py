@@ -21,15 +21,12 @@ from qis.errors import (
 from qis.health import HealthState
 from qis.loop import Outbox, Pending
 from qis.testing import VirtualClock
+from tests._builders import first_synthesis, loop_of, site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
 QUESTION = "beta blocker vs none | 30-day death"
 NOW = 1_800_000_000.0
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def effect(estimate, *, n=200, **others):
@@ -44,10 +41,9 @@ RAISED = (StorageError("store.db: disk full"), RuntimeError(), RecursionError(),
 
 
 def loop_on(network, number, **options):
+    options.setdefault("disclosure", None)
     transport = options.pop("transport", None) or qis.MemoryTransport(network, site(number))
-    options.setdefault("clock", VirtualClock(NOW))
-    options.setdefault("interest", SCHEME.interest(ABOUT))
-    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+    return loop_of(transport, site(number), SCHEME, ABOUT, **options)
 
 
 @pytest.fixture
@@ -64,14 +60,6 @@ def audit(tmp_path):
 def events(audit):
     audit.verify()
     return [entry.event for entry in audit.entries()]
-
-
-async def until(loop, done):
-    async with asyncio.timeout(20):
-        async for synthesis in loop:
-            if done(synthesis):
-                return synthesis
-    raise AssertionError("the loop has ended")
 
 
 class Down(qis.MemoryTransport):
@@ -97,9 +85,9 @@ def test_what_the_network_did_not_take_is_sent_by_the_next_process(network, tmp_
                 loop_on(network, 2) as reader,
             ):
                 assert await loop.flush(20)
-                found = await until(reader, lambda s: len(s.sites[0].packets) == 2)
+                found = await first_synthesis(reader, lambda s: len(s.sites[0].packets) == 2)
                 assert set(found.sites[0].packets) == {first, second}
-                assert loop.latest(QUESTION) is not None or await until(loop, bool)
+                assert loop.latest(QUESTION) is not None or await first_synthesis(loop, bool)
                 third = await loop.publish(effect(-0.5, n=300), about=ABOUT)
                 assert third.sequence == second.sequence + 1
                 # The routing keys are known, though the store was new.
@@ -123,7 +111,7 @@ def test_what_is_in_force_is_told_to_a_network_that_has_forgotten_it(network, tm
                 loop_on(forgetful, 1, outbox=outbox, audit=audit) as loop,
                 loop_on(forgetful, 2) as reader,
             ):
-                found = await until(reader, lambda s: len(s.sites) == 1)
+                found = await first_synthesis(reader, lambda s: len(s.sites) == 1)
                 assert found.sites[0].packets == (newest,)
                 assert reader.statistics.received == 1
         (entry,) = [e for e in audit.entries() if "again" in e.reason]
@@ -149,7 +137,7 @@ def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
         with Outbox(path) as outbox:
             # The clock stands still, and yet: what we had sent comes back from the network.
             async with loop_on(network, 1, outbox=outbox, clock=clock) as loop:
-                await until(loop, lambda s: newest in s.sites[0].packets)
+                await first_synthesis(loop, lambda s: newest in s.sites[0].packets)
                 assert {each.code for each in loop.check()} == {"account_older", "unknown_packet"}
                 with pytest.raises(qis.AccountError):
                     await loop.publish(effect(-0.4, n=600), about=ABOUT)
@@ -190,7 +178,7 @@ def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(
         path.write_bytes(backup)
         with Outbox(path) as outbox:
             async with opened(outbox) as loop:
-                await until(loop, lambda s: newest in s.sites[0].packets)
+                await first_synthesis(loop, lambda s: newest in s.sites[0].packets)
                 assert await loop.settle("restored", approver="Dr Grey") == ()
                 later = await loop.publish(effect(-0.6), about=ABOUT)
                 assert later.sequence == newest.sequence + 1
@@ -226,7 +214,7 @@ def test_the_audit_log_tells_the_whole_story(network, audit):
         ):
             packet = await loop.publish(effect(-0.4), about=ABOUT)
             theirs = await other.publish(effect(0.1), about=ABOUT)
-            found = await until(loop, lambda s: len(s.sites) == 2)
+            found = await first_synthesis(loop, lambda s: len(s.sites) == 2)
             with pytest.raises(DisclosureError):
                 await loop.publish(effect(-0.4, n=7, cohort="few"), about=ABOUT)
             withdrawn = await loop.retract(QUESTION, reason="consent")
@@ -710,7 +698,7 @@ def test_what_came_in_while_the_disk_failed_is_stored_later(network, error, faul
         ):
             store.failures = 3
             await writer.publish(effect(-0.4), about=ABOUT)
-            found = await until(reader, bool)
+            found = await first_synthesis(reader, bool)
             assert len(found.sites) == 1
             assert reader.health.state is HealthState.OK
         # At the first, and when three more had failed as one kind: once is enough.
@@ -738,12 +726,12 @@ def test_a_packet_that_the_store_fails_on_takes_no_other_along(network, faults):
             await other.publish(effect(-0.5), about=ABOUT)
             store.bad = poisoned.id
             async with loop_on(network, 2, store=store) as reader:
-                found = await until(reader, bool)
+                found = await first_synthesis(reader, bool)
                 assert [packet.issuer for s in found.sites for packet in s.packets] == [
                     site(3).issuer
                 ]
                 store.bad = b""
-                await until(reader, lambda s: len(s.sites) == 2)
+                await first_synthesis(reader, lambda s: len(s.sites) == 2)
 
     asyncio.run(scenario())
 
@@ -795,7 +783,7 @@ def test_two_sites_with_one_key_are_told_of_it(network, audit):
                 assert await other.flush(20)
             async with asyncio.timeout(20):
                 await told.wait()
-            found = await until(reader, lambda s: s.excluded)
+            found = await first_synthesis(reader, lambda s: s.excluded)
             assert found.sites == ()
             assert reader.store.flagged == {site(1).issuer}
         verdicts = {e.subject[0]: e.rule for e in audit.entries() if e.event == "received"}
@@ -832,11 +820,11 @@ def test_a_site_that_is_not_on_the_roster_republishes_nothing_and_goes_on(networ
         ):
             await first.publish(found(-0.4), about=ABOUT)
             await second.publish(found(0.1), about=ABOUT)
-            await until(outsider, lambda s: len(s.sites) == 2)
+            await first_synthesis(outsider, lambda s: len(s.sites) == 2)
             async with asyncio.timeout(20):
                 await refused.wait()
             await first.publish(found(-0.5, n=300), about=ABOUT)
-            await until(outsider, lambda s: s.sites[0].estimate == -0.5)
+            await first_synthesis(outsider, lambda s: s.sites[0].estimate == -0.5)
             assert outsider.statistics.events["republished"] == 0
 
     asyncio.run(scenario())
@@ -895,7 +883,7 @@ def test_what_an_embargo_hides_is_used_in_the_log_without_numbers(network, audit
                 study=study, measure="OR", estimate=-0.4, standard_error=0.2, n=200
             )
             packet = await loop.publish(outcome, about=ABOUT)
-            await until(loop, lambda s: len(s.sites) == 1)
+            await first_synthesis(loop, lambda s: len(s.sites) == 1)
         (entry,) = (e for e in audit.entries() if e.event == "used" and e.details["packets"])
         assert entry.details["added"] == [packet.id.hex()]
 

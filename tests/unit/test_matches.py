@@ -9,14 +9,11 @@ import qis
 from qis.errors import InputError
 from qis.health import Notices
 from qis.loop import matches
+from tests._builders import site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
 QUESTION = "which sites have seen this variant"
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def loop_on(network, number, **options):

@@ -10,6 +10,7 @@ from qis.evidence.rules import Role
 from qis.loop import Outbox
 from qis.loop.approval import Draft, Pending
 from qis.loop.outbox import Look
+from tests._builders import effect, signed
 
 NOW = 1_800_000_000
 SITE = qis.Identity.from_seed(bytes([1]) * 32)
@@ -19,21 +20,9 @@ KEYS = (b"key one.", b"key two.")
 
 
 def packet(number, *, identity=SITE, question="q", cohort=""):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(
-            question=question,
-            cohort=cohort,
-            measure="OR",
-            estimate=number / 10,
-            standard_error=0.2,
-        ),
-        fingerprint=ABOUT,
-        issued_at=NOW,
-        lifetime_s=1000,
-        sequence=NOW * 10**6 + number,
-        routing_keys=KEYS,
-    )
+    outcome = effect(number / 10, question=question, cohort=cohort)
+    options = {"fingerprint": ABOUT, "routing_keys": KEYS, "sequence": NOW * 10**6 + number}
+    return signed(identity, outcome, at=NOW, lifetime_s=1000, **options)
 
 
 def pending(number=1, *, subjects=None):

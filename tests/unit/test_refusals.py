@@ -27,6 +27,7 @@ from qis.testing import VirtualClock
 from qis.transport.base import Statistics
 from qis.transport.reception import Reception
 from qis.transport.site_clocks import VERIFY_EVERY_S
+from tests._builders import effect, signed
 
 SCHEME = qis.VectorScheme(dimensions=4, bands=6)
 NEAR = [1.0, 0.5, -0.2, 0.1]
@@ -49,15 +50,9 @@ ALL = roster_of(*range(6))
 
 
 def packet_of(identity, issued_at, *, sequence=None, estimate=0.1):
-    return qis.Packet.sign(
-        identity,
-        outcome=qis.Effect(study=STUDY, measure="OR", estimate=estimate, standard_error=0.2, n=400),
-        fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=int(issued_at),
-        lifetime_s=30 * 86_400,
-        sequence=sequence,
-        routing_keys=KEYS,
-    )
+    options = {"at": issued_at, "lifetime_s": 30 * 86_400, "sequence": sequence}
+    outcome = effect(estimate, study=STUDY, measure="OR", n=400)
+    return signed(identity, outcome, scheme=SCHEME, about=NEAR, **options)
 
 
 # --- how far a word is believed -------------------------------------------------------------

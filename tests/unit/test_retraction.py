@@ -9,6 +9,7 @@ from qis.errors import InputError
 from qis.loop import Outbox
 from qis.packet import MAX_LIFETIME_S
 from qis.testing import VirtualClock
+from tests._builders import first_synthesis, loop_of, site
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -16,29 +17,16 @@ STUDY = qis.Study(question="does it help | death", measure="OR", model="fixed")
 NOW = 1_800_000_000.0
 
 
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
-
-
 def loop_on(network, number, **options):
-    options.setdefault("clock", VirtualClock(NOW))
-    options.setdefault("interest", SCHEME.interest(ABOUT))
+    options.setdefault("disclosure", None)
     transport = qis.MemoryTransport(network, site(number))
-    return qis.SynthesisLoop(site(number), transport, SCHEME, **options)
+    return loop_of(transport, site(number), SCHEME, ABOUT, **options)
 
 
 def effect(**others):
     return qis.Effect(
         **{"study": STUDY, **others}, measure="OR", estimate=0.1, standard_error=0.2, n=200
     )
-
-
-async def until(loop, done):
-    async with asyncio.timeout(20):
-        async for synthesis in loop:
-            if done(synthesis):
-                return synthesis
-    raise AssertionError("the loop has ended")
 
 
 @pytest.mark.parametrize("study", [STUDY, STUDY.id])
@@ -54,7 +42,7 @@ def test_after_a_lost_disk_key_study_and_cohort_are_enough(study):
                 former = await loop.publish(effect(cohort="women"), about=ABOUT)
                 assert await loop.flush(20)
             for follower in followers:
-                await until(follower, lambda s: len(s.sites) == 1)
+                await first_synthesis(follower, lambda s: len(s.sites) == 1)
             clock.advance(10.0)
             # Nothing comes back to it either.
             told = []
@@ -67,11 +55,11 @@ def test_after_a_lost_disk_key_study_and_cohort_are_enough(study):
                 assert withdrawn.expires_at == int(clock.now) + MAX_LIFETIME_S
                 (limit,) = [event for event in told if event.kind == "limit"]
                 assert "about=" in limit.reason
-                await until(followers[0], lambda s: not s.sites)
+                await first_synthesis(followers[0], lambda s: not s.sites)
                 # Who has it by similarity alone is reached with the features.
                 again = await loop.retract(study, "women", about=ABOUT)
                 assert again.travels_under(SCHEME.routing_keys(ABOUT))
-                await until(followers[1], lambda s: not s.sites)
+                await first_synthesis(followers[1], lambda s: not s.sites)
 
     asyncio.run(scenario())
 

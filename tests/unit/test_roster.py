@@ -13,6 +13,7 @@ from qis.errors import (
     StorageError,
 )
 from qis.evidence import Reason, RosterFile, sign_roster
+from tests._builders import effect, signed as of_site
 
 NOW = 1_800_000_000
 SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3)]
@@ -58,13 +59,7 @@ def change(path, old, new):
 
 
 def packet(site, second=0):
-    return qis.Packet.sign(
-        SITES[site],
-        outcome=qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=1.0),
-        fingerprint=qis.Fingerprint(bytes(32), bytes(8)),
-        issued_at=NOW + second,
-        lifetime_s=3600,
-    )
+    return of_site(SITES[site], effect(), at=NOW + second)
 
 
 def test_a_file_says_what_a_roster_says(path):

@@ -7,6 +7,7 @@ import pytest
 import qis
 from qis.packet import check_numbered, is_numbered_ahead
 from qis.testing import VirtualClock
+from tests._builders import effect, signed
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -14,18 +15,9 @@ NOW = 1_800_000_000
 SITES = [qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2)]
 
 
-def signed(*, sequence, site=0, estimate=0.1):
-    return qis.Packet.sign(
-        SITES[site],
-        outcome=qis.Effect(
-            question="q", measure="OR", estimate=estimate, standard_error=0.2, n=200
-        ),
-        fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=NOW,
-        lifetime_s=86_400,
-        sequence=sequence,
-        routing_keys=SCHEME.routing_keys(ABOUT),
-    )
+def numbered(*, sequence, site=0, estimate=0.1):
+    options = {"at": NOW, "sequence": sequence}
+    return signed(SITES[site], effect(estimate, n=200), scheme=SCHEME, about=ABOUT, **options)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +31,7 @@ def signed(*, sequence, site=0, estimate=0.1):
 )
 def test_the_bound(sequence, is_ahead):
     assert is_numbered_ahead(sequence, NOW) is is_ahead
-    packet = signed(sequence=sequence)
+    packet = numbered(sequence=sequence)
     assert qis.Packet.parse(bytes(packet), now=NOW) == packet  # the format stays
     if not is_ahead:
         check_numbered(packet.sequence, packet.issued_at)
@@ -63,9 +55,9 @@ def test_the_loop_tells_each_site_once_and_goes_on():
         )
         async with loop:
             for estimate in (0.1, 0.2, 0.3):
-                ahead = signed(sequence=2**64 - 1, estimate=estimate)
+                ahead = numbered(sequence=2**64 - 1, estimate=estimate)
                 await stranger.publish(ahead, SCHEME.routing_keys(ABOUT))
-            good = signed(sequence=None)
+            good = numbered(sequence=None)
             await stranger.publish(good, SCHEME.routing_keys(ABOUT))
             async with asyncio.timeout(20):
                 async for synthesis in loop:
@@ -86,7 +78,7 @@ def test_a_holder_refuses_it_and_tells():
         nodes = [qis.MemoryTransport(network, site) for site in SITES]
         told = []
         nodes[1].notices.listen(told.append)
-        await nodes[0].publish(signed(sequence=2**64 - 1), SCHEME.routing_keys(ABOUT))
+        await nodes[0].publish(numbered(sequence=2**64 - 1), SCHEME.routing_keys(ABOUT))
         await network.advance(30.0)
         assert nodes[1].statistics.refused["SequenceAheadError"] > 0
         refusals = [notice.subject for notice in told if notice.kind == "refusal"]

@@ -1,6 +1,7 @@
 """`synthesise(packets, roster=)` and `Synthesis.summary()`."""
 
 import qis
+from tests._builders import signed
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=2)
@@ -12,13 +13,8 @@ def identity(number):
 
 def packet(number, *, cohort="", **counts):
     given = {"events": 4, "total": 40, "control_events": 9, "control_total": 41} | counts
-    return qis.Packet.sign(
-        identity(number),
-        outcome=qis.Counts(question="q", cohort=cohort, **given),
-        fingerprint=SCHEME.fingerprint([1.0, -1.0]),
-        issued_at=NOW,
-        lifetime_s=86_400,
-    )
+    outcome = qis.Counts(question="q", cohort=cohort, **given)
+    return signed(identity(number), outcome, scheme=SCHEME, about=[1.0, -1.0], at=NOW)
 
 
 def roster(**sites):

@@ -8,14 +8,11 @@ import pytest
 import qis
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Roster, Site, SiteKey
+from tests._builders import site
 
 NOW = 1_800_000_000
 QUESTION = "a vs b | death"
 FINGERPRINT = qis.Fingerprint(bytes(32), bytes(8))
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def sign(number, outcome, second=0):

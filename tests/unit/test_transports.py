@@ -9,13 +9,10 @@ import pytest
 import qis
 from qis import errors
 from qis.channel.handshake import Initiation
+from tests._builders import site
 
 SCHEME = qis.VectorScheme(dimensions=4)
 NEAR, FAR = [1.0, 0.5, -0.2, 0.1], [-1.0, -0.5, 0.2, -0.1]
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def packet_about(identity, features, question="a vs b | death", now=None):

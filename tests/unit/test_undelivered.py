@@ -15,6 +15,7 @@ from qis.loop import Outbox
 from qis.loop.clock_watch import SETTLE_S
 from qis.loop.sender import LATE_S
 from qis.testing import VirtualClock
+from tests._builders import Watcher, loop_of
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -50,39 +51,12 @@ class Network(qis.MemoryTransport):
         return qis.Holding(is_held=True, holders=2)
 
 
-class Watcher:
-    def __init__(self):
-        self.events, self._came = [], asyncio.Event()
-
-    def __call__(self, event):
-        self.events.append(event)
-        self._came.set()
-
-    def of(self, kind):
-        return [event for event in self.events if event.kind == kind]
-
-    async def until(self, done):
-        async with asyncio.timeout(20):
-            while not done():
-                self._came.clear()
-                await self._came.wait()
-
-
 def effect(question, estimate=-0.4):
     return qis.Effect(question=question, measure="OR", estimate=estimate, standard_error=0.2)
 
 
 def loop_on(transport, watcher=None, **options):
-    options.setdefault("clock", VirtualClock(NOW))
-    return qis.SynthesisLoop(
-        SITE,
-        transport,
-        SCHEME,
-        interest=SCHEME.interest(ABOUT),
-        disclosure=qis.Disclosure.preset("none"),
-        on_event=watcher,
-        **options,
-    )
+    return loop_of(transport, SITE, SCHEME, ABOUT, on_event=watcher, **options)
 
 
 def sent(watcher):
@@ -116,13 +90,13 @@ def test_a_packet_that_the_network_refuses_keeps_no_other_back(error):
         async with loop_on(transport, watcher) as loop:
             for question in ("before", "bad", "after"):
                 await loop.publish(effect(question), about=ABOUT)
-            await watcher.until(lambda: len(watcher.of("sent")) == 2)
+            await watcher.until_holds(lambda: len(watcher.of("sent")) == 2)
             assert sent(watcher) == ["after", "before"]
             (missing,) = loop.undelivered()
             assert missing.packet.outcome.question == "bad"
             said = str(error) if isinstance(error, TransportError) else type(error).__name__
             assert missing.reason == said  # a stranger's text may hold what must not be shown
-            await watcher.until(lambda: len(watcher.of("unsent")) == 2)  # at its 10th failure
+            await watcher.until_holds(lambda: len(watcher.of("unsent")) == 2)  # at its 10th failure
             assert loop.undelivered()[0].attempts >= 10
             assert not await loop.flush(0.0)
             transport.refused = set()
@@ -141,11 +115,11 @@ def test_versions_that_nobody_holds_give_way_to_the_newest(is_taken, tmp_path):
             async with loop_on(transport, watcher, outbox=outbox, audit=audit) as loop:
                 for number in range(30):
                     newest = await loop.publish(effect("q", number / 100), about=ABOUT)
-                await watcher.until(lambda: len(watcher.of("replaced")) == 29)
+                await watcher.until_holds(lambda: len(watcher.of("replaced")) == 29)
                 assert outbox.unsent == 1
                 assert [each.packet for each in loop.undelivered()] == [newest]
                 withdrawn = await loop.retract("q")
-                await watcher.until(lambda: len(watcher.of("replaced")) == 30)
+                await watcher.until_holds(lambda: len(watcher.of("replaced")) == 30)
                 assert [each.packet for each in loop.undelivered()] == [withdrawn]
                 transport.unheld, transport.refused = set(), set()
                 assert await loop.flush(20)
@@ -168,7 +142,7 @@ def test_what_expires_unheld_leaves_with_that_word():
                 await loop.publish(effect(question), about=ABOUT)
             assert not await loop.flush(0.05)
             clock.advance(200.0)
-            await watcher.until(lambda: len(watcher.of("expired")) == 2)
+            await watcher.until_holds(lambda: len(watcher.of("expired")) == 2)
             assert watcher.of("sent") == []
             assert loop.undelivered() == ()
             reasons = {e.packet.outcome.question: e.reason for e in watcher.of("expired")}
@@ -269,7 +243,7 @@ def test_a_transport_that_forgot_gets_it_again():
             assert not await loop.flush(0.05)
             assert transport.handed == ["q"]
             is_closed = True
-            await watcher.until(lambda: watcher.of("unsent"))
+            await watcher.until_holds(lambda: watcher.of("unsent"))
             assert watcher.of("unsent")[0].reason == "the transport is closed"
             is_closed, transport.unheld = False, set()
             assert await loop.flush(20)
@@ -291,7 +265,7 @@ def test_health_says_what_is_late_and_when_it_is_over():
             assert not await loop.flush(0.05)
             assert loop.health.state is HealthState.OK
             clock.advance(LATE_S)
-            await watcher.until(lambda: watcher.of("health"))
+            await watcher.until_holds(lambda: watcher.of("health"))
             health = loop.health
             assert health.state is HealthState.DEGRADED
             assert [reason.code for reason in health.reasons] == ["undelivered"]
@@ -299,7 +273,7 @@ def test_health_says_what_is_late_and_when_it_is_over():
             assert health.since == NOW + LATE_S
             transport.unheld = set()
             assert await loop.flush(20)
-            await watcher.until(lambda: len(watcher.of("health")) == 2)
+            await watcher.until_holds(lambda: len(watcher.of("health")) == 2)
             assert loop.health.state is HealthState.OK
         assert loop.health.state is HealthState.CLOSED
 
@@ -376,12 +350,12 @@ def test_what_a_wrong_date_has_let_go_is_sent_when_it_is_set_back():
             clock.advance(
                 SETTLE_S
             )  # it stands: whoever set it has had time to see that it is wrong
-            await watcher.until(lambda: watcher.of("expired"))
+            await watcher.until_holds(lambda: watcher.of("expired"))
             assert loop.undelivered() == ()
             clock.set(NOW + SETTLE_S)
             transport.refused = set()
             loop._parts.clock_watch.look()
-            await watcher.until(lambda: watcher.of("sent"))
+            await watcher.until_holds(lambda: watcher.of("sent"))
             assert watcher.of("sent")[0].packet == packet
 
     asyncio.run(scenario())
@@ -432,6 +406,6 @@ def test_what_other_sites_say_lives_does_not_expire(sites):
                 assert missing.packet == packet
                 assert "other sites doubt it" in missing.reason
             else:
-                await watcher.until(lambda: watcher.of("expired"))
+                await watcher.until_holds(lambda: watcher.of("expired"))
 
     asyncio.run(scenario())

@@ -9,15 +9,12 @@ import qis
 from qis import _canonical, _layout
 from qis.errors import DisclosureError, InputError, MalformedPacketError
 from qis.outcomes import UnknownOutcome
+from tests._builders import site
 
 NOW = 1_800_000_000
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
 QUESTION = "a vs b | death"
-
-
-def site(number):
-    return qis.Identity.from_seed(bytes([number]) * 32)
 
 
 def unknown(**changes):

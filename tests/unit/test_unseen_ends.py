@@ -8,8 +8,8 @@ import pytest
 import qis
 from qis.errors import TransportError
 from qis.loop.sender import TURN, Sender
-from qis.testing import VirtualClock
 from qis.transport.directory import DirectoryTransport
+from tests._builders import loop_of
 
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
@@ -66,15 +66,7 @@ def effect(question="q"):
 
 
 def loop_on(transport, **options):
-    options.setdefault("clock", VirtualClock(NOW))
-    return qis.SynthesisLoop(
-        SITE,
-        transport,
-        SCHEME,
-        interest=SCHEME.interest(ABOUT),
-        disclosure=qis.Disclosure.preset("none"),
-        **options,
-    )
+    return loop_of(transport, SITE, SCHEME, ABOUT, **options)
 
 
 def from_other(question):
