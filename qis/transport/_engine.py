@@ -115,6 +115,7 @@ class EngineTransport(StatefulTransport):
             notices=self.notices,
             clock=self._clock,
             clocks=self._clocks,
+            own=self._own,
         )
 
     def _described(self, interest: Interest, *more: bytes) -> bytes:

@@ -42,6 +42,11 @@ class HeldPackets:
         held = self._held.get(content_id(data))
         return held is not None and held[0] == data
 
+    def is_own(self, packet_id: bytes) -> bool:
+        """True if the packet of this id is held and was published here: it came over no hop."""
+        held = self._held.get(packet_id)
+        return held is not None and held[2] == 0
+
     def put(self, packet_id: bytes, arrived: Arrived) -> None:
         """Keep a packet, or replace the keys and hops of one that is held."""
         if packet_id not in self._held:

@@ -4,7 +4,7 @@ Cheapest checks first; a packet's id enters the memory of what was seen only aft
 has verified, or anyone could make us ignore a packet that is still to come.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 
@@ -85,6 +85,9 @@ class Reception:
         packets are verified.
     clocks
         Where to note what packets show of other sites' clocks; default: one of its own.
+    own
+        Ids of the packets that this node has published, where several receptions share them; a
+        node that has one reception tells it by `hold`. They are taken for duplicates.
 
     """
 
@@ -97,8 +100,10 @@ class Reception:
         notices: Notices | None = None,
         clock: Clock = SYSTEM,
         clocks: SiteClocks | None = None,
+        own: Container[bytes] = (),
     ) -> None:
         self.roster = roster
+        self._own = own
         self._guard = Guard(notices)
         self._statistics = statistics
         self._held = HeldPackets(self._guard)
@@ -145,6 +150,10 @@ class Reception:
     def accepts(self, issuer: Issuer) -> bool:
         """True if the roster lists an issuer now."""
         return self.roster.accepts(issuer)
+
+    def is_own(self, packet_id: bytes) -> bool:
+        """True if this node has published the packet of this id, so that nobody here wants it."""
+        return packet_id in self._own or self._held.is_own(packet_id)
 
     def is_one_site(self, key: bytes, other: bytes) -> bool:
         """True if two keys belong to one site, whose own copies do not count as held."""
@@ -317,7 +326,7 @@ class Reception:
             else:
                 check_valid_at(now, known.issued_at, known.expires_at)
                 packet_id, issuer = known.id, known.issuer
-            if packet_id in self._held:
+            if packet_id in self._held or packet_id in self._own:
                 return self._repeated()
             if not self.roster.accepts(issuer):
                 raise UntrustedIssuerError("the roster does not list the issuer", field="issuer")

@@ -22,7 +22,9 @@ from qis.transport.nats import (
     NATSTransport,
     connection as connection_module,
     consumer as consumer_module,
+    pulling as pulling_module,
     reader as reader_module,
+    unanswered as unanswered_module,
 )
 from qis.transport.nats.connection import DeniedError
 from tests._builders import effect, signed, until
@@ -287,6 +289,14 @@ def test_two_loops_with_one_name_are_told(server, monkeypatch, faults):
     monkeypatch.setattr(reader_module, "CHECK_S", 0.1)
     monkeypatch.setattr(reader_module, "HEARTBEAT_S", 0.1)
 
+    asked, ask = [], pulling_module.Pulling.ask
+
+    async def asking(self, room, now_s):
+        await ask(self, room, now_s)
+        asked.append(room)
+
+    monkeypatch.setattr(pulling_module.Pulling, "ask", asking)
+
     async def scenario():
         domain = await new_domain(server)
         async with (
@@ -294,7 +304,7 @@ def test_two_loops_with_one_name_are_told(server, monkeypatch, faults):
             opened(server, domain, SITES[1]) as (second,),
             first.subscribe(INTEREST, name="interest-1", memory=b"a") as deliveries,
         ):
-            await until(lambda: first._readers["interest-1"]._asked)
+            await until(lambda: asked)
             with pytest.raises(TransportError, match="another loop reads"):
                 async with second.subscribe(INTEREST, name="interest-1", memory=b"b"):
                     pass
@@ -463,7 +473,8 @@ def test_ten_minutes_without_network_lose_nothing(server, tmp_path, monkeypatch,
             {"CONNECT_S": 1.0, "ANSWER_S": 1.0, "PING_S": 0.2, "LAST_PAUSE_S": 0.15},
         ),
         (consumer_module, {"ACK_WAIT_S": 0.6}),
-        (reader_module, {"ACK_WAIT_S": 0.6, "HEARTBEAT_S": 0.3, "EXPIRES_S": 1.0, "CHECK_S": 0.3}),
+        (reader_module, {"ACK_WAIT_S": 0.6, "HEARTBEAT_S": 0.3, "CHECK_S": 0.3}),
+        (pulling_module, {"HEARTBEAT_S": 0.3, "EXPIRES_S": 1.0}),
     ):
         for name, seconds in timers.items():
             monkeypatch.setattr(module, name, seconds)
@@ -602,7 +613,7 @@ def test_a_stream_that_may_lose_packets_is_told(server, options, word):
 
 def test_a_message_on_which_a_node_fails_ends_and_keeps_no_other_back(server, faults, monkeypatch):
     faults.expect("reception.verify")
-    monkeypatch.setattr(reader_module, "TRIES", 2)
+    monkeypatch.setattr(unanswered_module, "TRIES", 2)
     bad, good = packet("bad"), packet("good")
     module = __import__("qis.transport.reception", fromlist=["x"])
     verify = module.verify_screened
@@ -634,14 +645,14 @@ def test_a_message_on_which_a_node_fails_ends_and_keeps_no_other_back(server, fa
             assert await taken(deliveries, 1) == [good]
             await ended.wait()
             (limit,) = [each for each in told if each.kind == "limit"]
-            assert limit.subject == f"transport.nats.reader.TRIES: {SITES[0].issuer}"
+            assert limit.subject == f"transport.nats.unanswered.TRIES: {SITES[0].issuer}"
 
     run(scenario())
 
 
 def test_a_server_that_refuses_to_be_read_is_told(server, faults, monkeypatch):
     faults.allow("nats.reading")
-    monkeypatch.setattr(reader_module, "EXPIRES_S", 0.0001)  # shorter than a heartbeat may be
+    monkeypatch.setattr(pulling_module, "EXPIRES_S", 0.0001)  # shorter than a heartbeat may be
 
     async def scenario():
         domain = await new_domain(server)
@@ -650,7 +661,7 @@ def test_a_server_that_refuses_to_be_read_is_told(server, faults, monkeypatch):
             (reason,) = reader.health.reasons
             assert reason.code == "unread"
             assert "refuses to be read: Bad Request" in reason.text
-            monkeypatch.setattr(reader_module, "EXPIRES_S", 10.0)
+            monkeypatch.setattr(pulling_module, "EXPIRES_S", 10.0)
             await until(lambda: not reader.health.reasons)
 
     run(scenario())
@@ -679,13 +690,13 @@ def test_a_subscriber_that_reads_slowly_loses_nothing(server, monkeypatch):
 def test_a_packet_from_the_future_comes_at_its_time(server, monkeypatch):
     clock = VirtualClock(NOW)
     pauses = []
-    real = reader_module.Reader._later
+    real = unanswered_module.Unanswered.later
 
     def later(self, number, pause_s):
         pauses.append(pause_s)
         real(self, number, 0.05)
 
-    monkeypatch.setattr(reader_module.Reader, "_later", later)
+    monkeypatch.setattr(unanswered_module.Unanswered, "later", later)
 
     async def scenario():
         domain = await new_domain(server)

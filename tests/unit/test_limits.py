@@ -385,12 +385,11 @@ def nats_reader(told):
         condition=condition,
         guard=told.guard,
         clock=clock,
-        is_own=lambda _: False,
     )
     sent = packet(1, 86_400)
     for number in (1, 2):
-        found._open[number] = "$JS.ACK.a"
-    return found, [_Message(found, number, bytes(sent), ()) for number in (1, 2)]
+        found._unanswered.put(number, "$JS.ACK.a")
+    return found, [_Message(found._unanswered, number, bytes(sent), ()) for number in (1, 2)]
 
 
 def poisoned(told):
@@ -456,8 +455,8 @@ DRIVEN = {
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
     "transport._socket.WAITING_LIMIT": (1, unsent),
     "transport.site_clocks.FORGED_RATE": (1, forged),
-    "transport.nats.reader.TRIES": (1, poisoned),
-    "transport.nats.reader.EARLY_LIMIT": (1, future_ones),
+    "transport.nats.unanswered.TRIES": (1, poisoned),
+    "transport.nats.unanswered.EARLY_LIMIT": (1, future_ones),
 }
 
 

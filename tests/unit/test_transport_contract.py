@@ -1,8 +1,10 @@
 """Every transport keeps the contract, and each way to be refused has its name and is counted."""
 
+import ast
 import asyncio
 import dataclasses
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import pytest
 
@@ -137,6 +139,40 @@ def test_each_refusal_has_its_class_is_counted_and_delivers_nothing(name):
         genuine, its_keys = signed()
         assert reception.receive(genuine, its_keys, hops=1, now=NOW) is Verdict.ACCEPTED
         assert statistics.delivered == 1
+
+
+@pytest.mark.parametrize("tells", ["nothing", "hold", "own"])
+def test_what_this_node_has_published_does_not_come_back(tells):
+    """However an adapter says what is its own: it needs no check besides the gate's."""
+    data, keys = signed()
+    packet = qis.Packet.parse(data)
+    own = {packet.id} if tells == "own" else ()
+    reception = Reception(ROSTER, Statistics(), own=own)
+    if tells == "hold":
+        reception.hold(packet, keys)
+    done = []
+    with reception.inbox(SCHEME.interest(NEAR), now=NOW):
+        verdict = reception.receive(data, keys, hops=1, now=NOW, done=lambda: done.append(1))
+    is_own = tells != "nothing"
+    assert reception.is_own(packet.id) is is_own
+    assert verdict is (Verdict.DUPLICATE if is_own else Verdict.ACCEPTED)
+    assert bool(done) is is_own  # a network that waits for an acknowledgement gets it
+
+
+def test_all_transports_stand_on_one_gate():
+    """Deliveries and inboxes are made in one module, and no transport verifies by itself."""
+    gate = "qis/transport/reception.py"
+    made = {"Delivery": {gate}, "Inbox": {gate}, "HeldPackets": {gate}, "matches": {gate}}
+    made |= {"verify_screened": {gate}, "screen": {gate}}
+    found = {name: set() for name in made}
+    root = Path(qis.__file__).parent.parent
+    for path in sorted((root / "qis" / "transport").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+                if name in found:
+                    found[name].add(path.relative_to(root).as_posix())
+    assert found == made
 
 
 def test_a_foreign_scheme_is_counted_and_delivered_to_nobody():

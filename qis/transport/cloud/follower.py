@@ -5,7 +5,6 @@ What was read and stored is remembered, so that a later run reads what is new an
 
 import asyncio
 import re
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -41,8 +40,6 @@ class Follower:
         What is read, how to open what is sealed (`None`: it is not), and what was read before.
     reception, statistics, notices, guard, clock
         The gate and the counters, and who is told.
-    is_own
-        True for the id of a packet that this node has published itself.
 
     """
 
@@ -57,7 +54,6 @@ class Follower:
         notices: Notices,
         guard: Guard,
         clock: Clock,
-        is_own: Callable[[bytes], bool],
     ) -> None:
         self._store = store
         self._seal = seal
@@ -68,7 +64,6 @@ class Follower:
         self._notices = notices
         self._guard = guard
         self._clock = clock
-        self._is_own = is_own
         self._roster = reception.roster
         self._days = LOOK_BACK_DAYS
         self._given: set[str] = set()  # read, and not done yet: the reception has them
@@ -121,7 +116,7 @@ class Follower:
         for name, path in there.items():
             if name in self._seen or name in self._given:
                 continue
-            if self._is_own(bytes.fromhex(name)):
+            if self.reception.is_own(bytes.fromhex(name)):
                 self._seen.add(name)
             else:
                 fresh.append((name, path))

@@ -184,7 +184,6 @@ class CloudTransport(EngineTransport):
                 notices=self.notices,
                 guard=self._guard,
                 clock=self._clock,
-                is_own=self._own.__contains__,
             )
             self._names.add(name)
             self._followers.add(follower)

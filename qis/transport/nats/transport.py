@@ -279,7 +279,6 @@ class NATSTransport(EngineTransport):
             condition=self._condition,
             guard=self._guard,
             clock=self._clock,
-            is_own=self._own.__contains__,
         )
 
     def _token(self, interest: Interest, memory: bytes | None) -> str:
