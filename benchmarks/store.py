@@ -5,20 +5,29 @@ ratios set the store beside what cannot be avoided: additions beside verifying a
 the disk beside memory. A full store, which evicts as much as it takes in, is measured by CPU time:
 once with 20 questions, so that most packets were superseded, once with none superseded.
 
+What durability costs a publisher comes first: a publication with all files synced, beside one in
+memory and beside a bare sync of 512 bytes.
+
     python benchmarks/store.py --json
 """
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 
 from _ratio import median_seconds
 
 import qis
+from qis import blocking
 from qis.evidence import EvidenceStore, MemoryStore, Roster, SQLiteStore
+from qis.loop import Outbox
 
 NOW = 1_800_000_000
 BATCHES = (1_000, 10_000)
@@ -26,6 +35,9 @@ PER_QUESTION = 50
 LOOP_BATCH = 512
 """What a loop hands over at most at once."""
 FEW_QUESTIONS = 20
+SITE = qis.Identity.from_seed(bytes([1]) * 32)
+SCHEME = qis.VectorScheme(dimensions=3, secret=bytes(32))
+ABOUT = (0.2, -1.0, 0.7)
 
 
 def packets(number: int, questions: int) -> list[qis.Packet]:
@@ -81,6 +93,68 @@ def query_ms(store: EvidenceStore, questions: range) -> float:
     return statistics.median(times)
 
 
+def publisher(stack: ExitStack, **options: object) -> Callable[[], object]:
+    """Publishes one more cohort with each call."""
+    loop = stack.enter_context(
+        blocking.SynthesisLoop(
+            SITE,
+            qis.MemoryTransport(qis.MemoryNetwork(), SITE),
+            SCHEME,
+            interest=SCHEME.interest(ABOUT),
+            debounce_s=3600.0,
+            **options,
+        )
+    )
+    number = count()
+    return lambda: loop.publish(
+        qis.Effect(
+            question="q",
+            cohort=f"{next(number)}",
+            measure="OR",
+            estimate=0.1,
+            standard_error=0.2,
+            n=100,
+        ),
+        about=ABOUT,
+    )
+
+
+def syncing(stack: ExitStack, path: Path) -> Callable[[], object]:
+    """Appends 512 bytes to a file and syncs it: what no durable publisher can do without."""
+    file = stack.enter_context(path.open("ab"))
+
+    def sync() -> None:
+        file.write(bytes(512))
+        file.flush()
+        os.fsync(file.fileno())
+
+    return sync
+
+
+def publishing(folder: Path) -> dict[str, float]:
+    """Milliseconds a publication, or a sync, and ratios."""
+    with ExitStack() as stack:
+        store = stack.enter_context(
+            closing(qis.SQLiteStore(folder / "store.db", roster=qis.Roster.open()))
+        )
+        sides = {
+            "sync": syncing(stack, folder / "plain"),
+            "memory": publisher(stack, disclosure=qis.Disclosure.preset("none")),
+            "durable": publisher(
+                stack,
+                disclosure=qis.Disclosure.preset("none", ledger=folder / "ledger.jsonl"),
+                store=store,
+                outbox=stack.enter_context(Outbox(folder / "outbox.db")),
+                audit=stack.enter_context(qis.AuditLog(folder / "audit.jsonl")),
+            ),
+        }
+        seconds = median_seconds(sides, calls=20, rounds=15)
+    found = {f"publish_{name}_ms": round(1e3 * value, 2) for name, value in seconds.items()}
+    found["publish_durable_over_memory"] = round(seconds["durable"] / seconds["memory"], 1)
+    found["publish_durable_over_sync"] = round(seconds["durable"] / seconds["sync"], 1)
+    return found
+
+
 def main() -> None:
     """Print the measurements."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -94,6 +168,7 @@ def main() -> None:
     verify_s = median_seconds({"verify": lambda: qis.Packet.parse(raw)})["verify"]
     results: dict[str, float] = {"packets": number}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        results |= publishing(Path(folder))
         for batch in BATCHES:
             memory = added_per_second(MemoryStore(roster=Roster.open()), made, batch)
             path = Path(folder) / f"store{batch}.db"

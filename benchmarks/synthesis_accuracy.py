@@ -6,7 +6,8 @@ data sets in tests/data/synthesis are used; DIR may name a folder with more file
 number of every estimator; `worst_bayes_error_sd` the largest difference in posterior standard
 deviations; `worst_profile_error` the largest difference of pooled profiles of counts, as they come
 out of a packet, from the exact conditional estimate and from the exact hypergeometric
-random-effects model, on the log scale. With --data also the gaps of benchmarks/heart_disease.py.
+random-effects model, on the log scale. `one_arm_…` compares proportions and rates with metafor's
+`rma.glmm` (`_one_arm.py`). With --data also the gaps of benchmarks/heart_disease.py.
 All include the references' own error: metafor iterates tau² to 1e-5 and bayesmeta works on a grid.
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import heart_disease
+from _one_arm import one_arm_vs_glmm
 
 import qis
 from qis.outcomes import LikelihoodProfile
@@ -147,6 +149,7 @@ def main() -> None:
         "worst_bayes_error_sd": max(bayes_errors(folder)),
         "worst_profile_error": max(profile_errors(folder)),
     }
+    worst |= {key: (error, "rma.glmm") for key, error in one_arm_vs_glmm().items()}
     if reference.is_dir():
         gaps = heart_disease.figures(options.data / "synthesis")
         worst |= {key: (gap, "four hospitals") for key, gap in gaps.items()}

@@ -21,10 +21,10 @@ import numpy as np
 from _adversarial_library import Library, worst_mixtures
 from _adversarial_tables import MODELS, SAY_SO, Table, counts_of, drawn, judge, search
 from _incremental import incremental
+from _one_arm import one_arm_vs_glmm
 from _ratio import median_seconds
 from scipy.optimize import brentq
 from scipy.special import gammaln, logsumexp
-from synthesis_one_arm import one_arm_vs_glmm
 
 from qis import pool_profiles
 from qis.errors import QISError

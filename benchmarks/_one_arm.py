@@ -1,11 +1,8 @@
 """Proportions and rates of one arm, against the values of metafor's ``rma.glmm``.
 
 The reference values and the script that makes them are in tests/data/one_arm (one_arm.R).
-
-    python -m benchmarks.synthesis_one_arm --json
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -44,19 +41,3 @@ def one_arm_vs_glmm() -> dict[str, float]:
         "one_arm_se_vs_glmm": max(errors),
         "one_arm_se_vs_glmm_few_events": max(rare),
     }
-
-
-def _main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--json", action="store_true", help="one line of JSON")
-    asked = parser.parse_args()
-    found = one_arm_vs_glmm()
-    if asked.json:
-        print(json.dumps(found))
-    else:
-        for name, value in found.items():
-            print(f"{name:32} {value:.2e}")
-
-
-if __name__ == "__main__":
-    _main()
