@@ -5,11 +5,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections import deque
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 STARTS_WITHIN_S: Final = 20.0
+SAID_LIMIT: Final = 1_000
+"""Lines of its log that are kept."""
 _LISTENS: Final = re.compile(r"Listening for (client|websocket|leafnode) \w+ on \S*:(\d+)")
 _PLAIN: Final = """
 listen: 127.0.0.1:{port}
@@ -41,6 +45,9 @@ class NATSServer:
         self.folder = folder
         self._config = config
         self._process: subprocess.Popen[str] | None = None
+        self._reading: threading.Thread | None = None
+        self.said: deque[str] = deque(maxlen=SAID_LIMIT)
+        """The last lines that it has logged."""
         self.port = -1
         self.ports: dict[str, int] = {}
 
@@ -81,17 +88,19 @@ class NATSServer:
             text=True,
             cwd=self.folder,
         )
-        said = []
-        if self._process.stderr is not None:
-            for line in self._process.stderr:
-                said.append(line)
-                if found := _LISTENS.search(line):
-                    self.ports[found[1]] = int(found[2])
-                if "Server is ready" in line:
-                    self.port = self.ports["client"]
-                    return
+        lines = self._process.stderr or ()
+        for line in lines:
+            self.said.append(line)
+            if found := _LISTENS.search(line):
+                self.ports[found[1]] = int(found[2])
+            if "Server is ready" in line:
+                self.port = self.ports["client"]
+                # For ever: a server whose log nobody reads stands still once the pipe is full.
+                self._reading = threading.Thread(target=self.said.extend, args=(lines,))
+                self._reading.start()
+                return
         self.stop()
-        raise RuntimeError("nats-server does not start:\n" + "".join(said))
+        raise RuntimeError("nats-server does not start:\n" + "".join(self.said))
 
     def reload(self) -> None:
         """Let it read its configuration again, as far as that can change while it runs."""
@@ -119,6 +128,8 @@ class NATSServer:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if self._reading is not None:
+            self._reading.join()
         if process.stderr is not None:
             process.stderr.close()
 
