@@ -346,4 +346,6 @@ def _require_version(client: Any) -> None:
 def _said(error: BaseException) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not accepted: {error.verify_message}"
+    if isinstance(error, ConnectionResetError):  # by which the server's own words may be lost
+        return f"{error}: a server that refuses an account or a certificate may end it like this"
     return str(error) or type(error).__name__
