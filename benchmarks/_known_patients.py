@@ -9,12 +9,18 @@ import random
 from collections.abc import Hashable, Iterable, Sequence
 from statistics import fmean
 
-from qis.fingerprint import Level, LoadBudget, Ontology, TermScheme
+from qis.fingerprint import Cells, Everything, Level, LoadBudget, NearestCells, Ontology, TermScheme
 
 SECRET = bytes(range(32))
+CELLS_EACH = 8
+"""Keys of the level of cells that is measured."""
 _ISSUER = bytes(32)
 _FIRST_SEQUENCE = 1_800_000_000_000_000
-LEVELS: dict[str, Level] = {"budget": LoadBudget(), "small_budget": LoadBudget(0.5, 5.5)}
+LEVELS: dict[str, Level] = {
+    "budget": LoadBudget(),
+    "small_budget": LoadBudget(0.5, 5.5),
+    "everything": Everything(sites=100),
+}
 Terms = frozenset[str]
 
 
@@ -63,9 +69,16 @@ def read_of_others(
 
 
 def known_figures(
-    ontology: Ontology, patients: Sequence[Terms], counts: Sequence[int] = (50, 200)
+    ontology: Ontology,
+    patients: Sequence[Terms],
+    cells: Cells | None = None,
+    counts: Sequence[int] = (50, 200),
 ) -> dict[str, float]:
-    """Share of others' terms that is read, from sealed sketches, unsealed ones, and keys."""
+    """Share of others' terms that is read, from sealed sketches, unsealed ones, and keys by level.
+
+    A key of cells stands for a group of diseases, not for a term: its figure is the share of the
+    other patients' cells that are read.
+    """
     scheme = TermScheme(ontology, secret=SECRET)
     used = [frozenset(scheme.resolve(terms).terms) for terms in patients]
     told = [ontology.most_specific(terms) for terms in used]
@@ -82,9 +95,16 @@ def known_figures(
             for t in used
         ]
         seen[f"keys_{name}"] = ([frozenset[Hashable](each) for each in keys], contents)
+    read_as = dict.fromkeys(seen, told)
+    if cells is not None:
+        level = NearestCells(cells, CELLS_EACH)
+        keys = [frozenset(scheme.routing_keys(terms, levels=[level])) for terms in used]
+        numbers = [frozenset(map(bytes.hex, level.contents(terms, ontology))) for terms in used]
+        seen["keys_cells"] = ([frozenset[Hashable](each) for each in keys], numbers)
+        read_as["keys_cells"] = numbers
     order = random.Random(1).sample(range(len(used)), max(counts))
     return {
-        f"known_{count}_read_{name}": read_of_others(marks, contents, told, order[:count])
+        f"known_{count}_read_{name}": read_of_others(marks, contents, read_as[name], order[:count])
         for name, (marks, contents) in seen.items()
         for count in counts
     }

@@ -57,6 +57,11 @@ class Ranking(NamedTuple):
     is_first: Flags
     """Whether a mate is on top."""
 
+    @property
+    def mean(self) -> float:
+        """Mean average precision."""
+        return float(self.precision.mean())
+
 
 def ranking(scores: Floats, relevant: Flags, others: Flags) -> Ranking:
     """Order all others of each patient; `relevant` and `others` have shape (cases, cases)."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from _known_patients import known_figures
-from fingerprint_quality import Cases
+from fingerprint_quality import PublishedCases
 
 from qis.fingerprint import Fingerprint, Ontology, Scheme, SetScheme, TermScheme, VectorScheme
 
@@ -73,7 +73,7 @@ def vectors_of(ontology: Ontology, sets: Iterable[Terms]) -> Any:
     return rows
 
 
-def figures(cases: Cases, count: int) -> dict[str, dict[str, float]]:
+def figures(cases: PublishedCases, count: int) -> dict[str, dict[str, float]]:
     """Recall and precision of each attack."""
     ontology = cases.ontology
     several = [terms for terms in cases.terms if 5 <= len(ontology.most_specific(terms)) <= 15]
@@ -145,8 +145,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=12)
     options = parser.parse_args()
-    cases = Cases(options.data, None)
-    known = known_figures(cases.ontology, cases.terms)
+    cases = PublishedCases(options.data, None)
+    known = known_figures(cases.ontology, cases.terms, cases.cells())
     if options.json:
         found = figures(cases, options.cases)
         flat = {

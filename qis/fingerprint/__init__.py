@@ -1,6 +1,7 @@
 """Fingerprints: what an outcome is about, in 32 bytes, and under which keys it travels."""
 
 from qis.about import Fingerprint, Interest
+from qis.fingerprint.cells import Cells, NearestCells, build_cells
 from qis.fingerprint.index import FingerprintIndex, Neighbour
 from qis.fingerprint.levels import Everything, Level, LoadBudget
 from qis.fingerprint.ontology import Ontology, Resolution
@@ -11,12 +12,14 @@ from qis.fingerprint.transformers import SimilarityTransformer, SketchTransforme
 from qis.fingerprint.vectors import VectorScheme
 
 __all__ = [
+    "Cells",
     "Everything",
     "Fingerprint",
     "FingerprintIndex",
     "Interest",
     "Level",
     "LoadBudget",
+    "NearestCells",
     "Neighbour",
     "Ontology",
     "Resolution",
@@ -26,4 +29,5 @@ __all__ = [
     "SketchTransformer",
     "TermScheme",
     "VectorScheme",
+    "build_cells",
 ]

@@ -20,6 +20,7 @@ _WORDS = SKETCH_SIZE // 8
 _ROW_BITS = 40  # distance (at most 256) and row share one int64, so that one sort orders both
 
 Sketches = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
@@ -53,13 +54,13 @@ class BitIndex:
         words = np.ascontiguousarray(self._columns[:, : self._count].T, dtype="<u8")
         return words.view(np.uint8)
 
-    def nearest(self, sketch: bytes, k: int) -> Found:
+    def nearest(self, sketch: bytes, k: int, gone: Flags | None = None) -> Found:
         """The k most similar rows and their similarities, best first, ties by row."""
         query = np.frombuffer(sketch, "<u8")
         best = np.empty(0, np.int64)
         reach = self._farthest
         for start, differing in self._blocks(query):
-            found = self._keys(query, start, differing, reach)
+            found = self._keys(query, start, differing, reach, gone)
             best = np.concatenate([best, found])
             if len(found) and len(best) >= k:
                 best = np.partition(best, k - 1)[:k]
@@ -68,12 +69,12 @@ class BitIndex:
                     break
         return self._decode(best)
 
-    def within(self, sketch: bytes, min_similarity: float) -> Found:
+    def within(self, sketch: bytes, min_similarity: float, gone: Flags | None = None) -> Found:
         """All rows of at least this similarity, best first, ties by row."""
         query = np.frombuffer(sketch, "<u8")
         reach = int(np.count_nonzero(self._similarities >= min_similarity)) - 1
         blocks = self._blocks(query) if reach >= 0 else ()
-        keys = [self._keys(query, start, differing, reach) for start, differing in blocks]
+        keys = [self._keys(query, start, differing, reach, gone) for start, differing in blocks]
         return self._decode(np.concatenate([np.empty(0, np.int64), *keys]))
 
     def _blocks(self, query: npt.NDArray[np.uint64]) -> Iterator[tuple[int, Sketches]]:
@@ -99,10 +100,19 @@ class BitIndex:
             yield start, differing[part]
 
     def _keys(
-        self, query: npt.NDArray[np.uint64], start: int, differing: Sketches, reach: int
+        self,
+        query: npt.NDArray[np.uint64],
+        start: int,
+        differing: Sketches,
+        reach: int,
+        gone: Flags | None,
     ) -> npt.NDArray[np.int64]:
         """Return ``distance << 40 | row`` of the rows in a block that differ by up to `reach`."""
-        is_near = differing <= reach if reach < self._farthest else np.ones_like(differing)
+        is_near = (
+            differing <= reach if reach < self._farthest else np.ones(len(differing), np.bool_)
+        )
+        if gone is not None:
+            is_near = is_near & ~gone[start : start + len(differing)]
         rows = np.flatnonzero(is_near)
         distances = differing[rows].astype(np.int64)
         # 256 differing fields wrap to 0 in uint8; the first word tells these from equal sketches.

@@ -12,12 +12,16 @@ import numpy as np
 import numpy.typing as npt
 
 from qis.about import SKETCH_SIZE, Fingerprint
+from qis.fingerprint._growing import Growing
 from qis.fingerprint.terms import TermScheme
 
 _COMMON: Final = 64
 """Number of the commonest terms that are kept as bits of a word for each row, not as lists."""
+_UNSORTED: Final = 1_024
+"""Rows, or a 64th of all if that is more, that may wait for the lists to be made anew."""
 
 Sketches = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
 Found = tuple[npt.NDArray[np.int64], Floats]
 
@@ -28,10 +32,10 @@ class TermIndex:
     def __init__(self, scheme: TermScheme) -> None:
         self._scheme = scheme
         self._column = {term: number for number, term in enumerate(scheme.ontology.terms)}
-        self._sketches = np.empty((0, SKETCH_SIZE), np.uint8)
+        self._sketches = Growing(np.empty((0, SKETCH_SIZE), np.uint8))
         self._terms: list[npt.NDArray[np.int32]] = []
-        self._totals = np.empty(0, np.float64)
-        self._is_sorted = False
+        self._totals = Growing(np.empty(0, np.float64))
+        self._sort()
 
     def extend(self, sketches: Sketches) -> None:
         """Append rows; sketches of shape (n, 32)."""
@@ -39,32 +43,32 @@ class TermIndex:
         for number, sketch in enumerate(sketches):
             squares, totals[number] = self._scheme.squared_weights(sketch.tobytes())
             self._terms.append(np.array([self._column[term] for term in squares], np.int32))
-        self._sketches = np.concatenate([self._sketches, sketches])
-        self._totals = np.concatenate([self._totals, totals])
-        self._is_sorted = False
+        self._sketches.extend(sketches)
+        self._totals.extend(totals)
 
-    def keep(self, is_kept: npt.NDArray[np.bool_]) -> None:
+    def keep(self, is_kept: Flags) -> None:
         """Drop all other rows and close the gaps; shape (rows,)."""
-        self._sketches, self._totals = self._sketches[is_kept], self._totals[is_kept]
+        self._sketches.keep(is_kept)
+        self._totals.keep(is_kept)
         self._terms = [self._terms[row] for row in np.flatnonzero(is_kept).tolist()]
-        self._is_sorted = False
+        self._sort()
 
     def sketches(self) -> Sketches:
         """All rows, shape (rows, 32)."""
-        return self._sketches
+        return self._sketches.rows
 
-    def nearest(self, sketch: bytes, k: int) -> Found:
+    def nearest(self, sketch: bytes, k: int, gone: Flags | None = None) -> Found:
         """The k most similar rows and their similarities, best first, ties by row."""
-        similarities = self._similarities(sketch)
-        rows = np.arange(len(similarities))
-        if k < len(similarities):
+        similarities = self._similarities(sketch, gone)
+        rows = np.flatnonzero(similarities >= 0.0)
+        if k < len(rows):
             least = np.partition(similarities, len(similarities) - k)[-k]
             rows = np.flatnonzero(similarities >= least)
         return self._ordered(rows, similarities, k)
 
-    def within(self, sketch: bytes, min_similarity: float) -> Found:
+    def within(self, sketch: bytes, min_similarity: float, gone: Flags | None = None) -> Found:
         """All rows of at least this similarity, best first, ties by row."""
-        similarities = self._similarities(sketch)
+        similarities = self._similarities(sketch, gone)
         rows = np.flatnonzero(similarities >= min_similarity)
         return self._ordered(rows, similarities, len(rows))
 
@@ -74,9 +78,10 @@ class TermIndex:
         best = rows[order].astype(np.int64)
         return best, similarities[best]
 
-    def _similarities(self, sketch: bytes) -> Floats:
-        """The similarity of every row to a sketch, shape (rows,), in [0, 1]."""
-        self._sort()
+    def _similarities(self, sketch: bytes, gone: Flags | None) -> Floats:
+        """The similarity of every row to a sketch, shape (rows,), in [0, 1]; −1 of those gone."""
+        if len(self._terms) - self._sorted > max(_UNSORTED, self._sorted // 64):
+            self._sort()
         squares, total = self._scheme.squared_weights(sketch)
         weight = np.zeros(len(self._column))
         columns = np.array([self._column[term] for term in squares], np.intp)
@@ -89,21 +94,27 @@ class TermIndex:
             shared += np.bincount(
                 np.concatenate(lists),
                 weights=np.repeat(weight[rare], sizes),
-                minlength=len(self._totals),
+                minlength=self._sorted,
             )
+        # Rows that came since the lists were made: few, so that making them anew can wait.
+        late = [weight[terms].sum() for terms in self._terms[self._sorted :]]
+        shared = np.concatenate([shared, np.array(late, np.float64)])
+        totals = self._totals.rows
         with np.errstate(invalid="ignore", divide="ignore"):
-            similarities = np.minimum(shared / np.sqrt(self._totals * float(total)), 1.0)
+            similarities = np.minimum(shared / np.sqrt(totals * float(total)), 1.0)
         similarities[shared == 0.0] = 0.0
         if not total:  # nothing that it implies says anything: only the same terms are similar
             query = Fingerprint(sketch, self._scheme.id)
-            for row in np.flatnonzero(self._totals == 0.0).tolist():
-                other = Fingerprint(self._sketches[row].tobytes(), self._scheme.id)
+            for row in np.flatnonzero(totals == 0.0).tolist():
+                other = Fingerprint(self._sketches.rows[row].tobytes(), self._scheme.id)
                 similarities[row] = self._scheme.similarity(query, other)
+        if gone is not None:
+            similarities[gone] = -1.0
         return similarities
 
     def _shared_common(self, weight: Floats) -> Floats:
         """Shared weight of the common terms, from a table for each byte of the rows' words."""
-        shared = np.zeros(len(self._totals))
+        shared = np.zeros(self._sorted)
         for byte in range(_COMMON // 8):
             of_bits = [weight[term] for term in self._common[8 * byte : 8 * byte + 8]]
             if not any(of_bits):
@@ -115,9 +126,7 @@ class TermIndex:
         return shared
 
     def _sort(self) -> None:
-        """Build the lists of rows by term, if rows were added or removed since the last time."""
-        if self._is_sorted:
-            return
+        """Build the lists of rows by term, of all rows."""
         sizes = [len(terms) for terms in self._terms]
         terms = np.concatenate([np.empty(0, np.int32), *self._terms])
         rows = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
@@ -137,4 +146,4 @@ class TermIndex:
         self._rows = rows[~is_common][order]
         rare = np.where(self._bit < 0, counts, 0)
         self._starts = np.concatenate([[0], np.add.accumulate(rare)])
-        self._is_sorted = True
+        self._sorted = len(sizes)

@@ -13,12 +13,14 @@ from qis.about import SKETCH_SIZE, Fingerprint, OfScheme
 from qis.errors import InputError
 from qis.fingerprint import _index_file
 from qis.fingerprint._bit_index import BitIndex
+from qis.fingerprint._growing import Growing
 from qis.fingerprint._term_index import TermIndex
 from qis.fingerprint.fields import FieldScheme
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.terms import TermScheme
 
 Sketches = npt.NDArray[np.uint8]
+Flags = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
@@ -45,20 +47,24 @@ class Neighbour(NamedTuple):
 
 
 class _SketchRows(Protocol):
-    """Sketches in rows 0, 1, …, laid out so that one kind of scheme searches them fast."""
+    """Sketches in rows 0, 1, …, laid out so that one kind of scheme searches them fast.
+
+    `gone` says which rows are passed over; `None`: none of them.
+    """
 
     def extend(self, sketches: Sketches) -> None: ...
-    def keep(self, is_kept: npt.NDArray[np.bool_]) -> None: ...
+    def keep(self, is_kept: Flags) -> None: ...
     def sketches(self) -> Sketches: ...
-    def nearest(self, sketch: bytes, k: int) -> Found: ...
-    def within(self, sketch: bytes, min_similarity: float) -> Found: ...
+    def nearest(self, sketch: bytes, k: int, gone: Flags | None) -> Found: ...
+    def within(self, sketch: bytes, min_similarity: float, gone: Flags | None) -> Found: ...
 
 
 class FingerprintIndex:
     """Fingerprints of one scheme, for up to some 10⁶, in memory.
 
     Results are exact in the scheme's own `similarity`, the most similar first; of equally similar
-    ones the one that was added first. Not safe for use by several threads while one changes it.
+    ones the one that was added first. Adding and removing one at a time costs as much, on average,
+    as all at once. Not safe for use by several threads while one changes it.
 
     Parameters
     ----------
@@ -82,14 +88,18 @@ class FingerprintIndex:
         self._scheme = OfScheme(scheme.id, scheme.description)
         self._require_own = scheme.require_own
         self._rows = _rows(scheme)
-        self._positions = np.empty(0, np.int64)
+        self._positions = Growing(np.empty(0, np.int64))  # ascending
+        self._gone = Growing(np.empty(0, np.bool_))
+        self._removed = 0
         self._next = 0
 
     def __len__(self) -> int:
-        return len(self._positions)
+        return len(self._positions) - self._removed
 
     def __contains__(self, position: object) -> bool:
-        return isinstance(position, int) and bool(np.isin(position, self._positions))
+        if type(position) is not int or not 0 <= position < self._next:
+            return False
+        return bool(self._rows_at(np.array([position], np.int64))[0] >= 0)
 
     @checked
     def add(self, fingerprints: Iterable[Fingerprint]) -> range:
@@ -113,13 +123,16 @@ class FingerprintIndex:
         joined = b"".join([fingerprint.sketch for fingerprint in added])
         self._rows.extend(np.frombuffer(joined, np.uint8).reshape(-1, SKETCH_SIZE))
         positions = range(self._next, self._next + len(added))
-        self._positions = np.concatenate([self._positions, np.array(positions, np.int64)])
+        self._positions.extend(np.arange(positions.start, positions.stop, dtype=np.int64))
+        self._gone.extend(np.zeros(len(added), np.bool_))
         self._next = positions.stop
         return positions
 
     @checked
     def remove(self, positions: Iterable[int]) -> None:
-        """Remove what was added under these positions; one call for many is much faster.
+        """Remove what was added under these positions.
+
+        The memory of what was removed is given back once it is half of all.
 
         Raises
         ------
@@ -128,16 +141,40 @@ class FingerprintIndex:
 
         """
         gone = np.unique(np.array(list(positions), np.int64))
-        is_gone = np.isin(self._positions, gone, assume_unique=True)
-        if np.count_nonzero(is_gone) != len(gone):
-            missing = np.setdiff1d(gone, self._positions)
+        rows = self._rows_at(gone)
+        missing = gone[rows < 0]
+        if len(missing):
             raise InputError(
                 f"nothing is at {len(missing)} of the positions, the first is {missing[0]}",
                 field="positions",
                 actual=missing.tolist(),
             )
-        self._rows.keep(~is_gone)
-        self._positions = self._positions[~is_gone]
+        self._gone.rows[rows] = True
+        self._removed += len(rows)
+        if 2 * self._removed > len(self._positions):
+            self._close_gaps()
+
+    def _rows_at(self, positions: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+        """The row of each position, −1 where nothing is."""
+        rows = np.searchsorted(self._positions.rows, positions)
+        found = np.full(len(positions), -1)
+        inside = np.flatnonzero(rows < len(self._positions))
+        inside = inside[self._positions.rows[rows[inside]] == positions[inside]]
+        inside = inside[~self._gone.rows[rows[inside]]]
+        found[inside] = rows[inside]
+        return found
+
+    def _close_gaps(self) -> None:
+        if self._removed:
+            is_kept = ~self._gone.rows
+            self._rows.keep(is_kept)
+            self._positions.keep(is_kept)
+            self._gone.keep(is_kept)
+            self._removed = 0
+
+    @property
+    def _passed_over(self) -> Flags | None:
+        return self._gone.rows if self._removed else None
 
     @checked
     def search(self, fingerprint: Fingerprint, k: int = 10) -> list[Neighbour]:
@@ -156,7 +193,7 @@ class FingerprintIndex:
             raise InputError(
                 f"k is {k!r:.60}; it is a whole number from 1 on", field="k", actual=k, limit=1
             )
-        return self._matches(self._rows.nearest(fingerprint.sketch, k))
+        return self._matches(self._rows.nearest(fingerprint.sketch, k, self._passed_over))
 
     @checked
     def within(self, fingerprint: Fingerprint, min_similarity: float) -> list[Neighbour]:
@@ -178,7 +215,9 @@ class FingerprintIndex:
                 actual=min_similarity,
                 limit=(0.0, 1.0),
             )
-        return self._matches(self._rows.within(fingerprint.sketch, min_similarity))
+        return self._matches(
+            self._rows.within(fingerprint.sketch, min_similarity, self._passed_over)
+        )
 
     @checked
     def save(self, path: str | Path) -> None:
@@ -192,7 +231,9 @@ class FingerprintIndex:
             If it cannot be written.
 
         """
-        contents = _index_file.Contents(self._next, self._positions, self._rows.sketches())
+        self._close_gaps()
+        positions, sketches = self._positions.rows, self._rows.sketches()
+        contents = _index_file.Contents(self._next, positions, sketches)
         with opening(path, "write"):
             _index_file.write(file_path(path), self._scheme.scheme_id, contents)
 
@@ -216,13 +257,14 @@ class FingerprintIndex:
             contents = _index_file.read(Path(path), of)
         index = cls(scheme)
         index._rows.extend(contents.sketches)
-        index._positions = contents.positions
+        index._positions.extend(contents.positions)
+        index._gone.extend(np.zeros(len(contents.positions), np.bool_))
         index._next = contents.next_position
         return index
 
     def _matches(self, found: Found) -> list[Neighbour]:
         rows, similarities = found
-        pairs = zip(self._positions[rows].tolist(), similarities.tolist(), strict=True)
+        pairs = zip(self._positions.rows[rows].tolist(), similarities.tolist(), strict=True)
         return [Neighbour(position, similarity) for position, similarity in pairs]
 
     def __repr__(self) -> str:

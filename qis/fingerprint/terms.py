@@ -210,7 +210,7 @@ class TermScheme(Scheme[Terms]):
         Raises
         ------
         InputError
-            If no term is known.
+            If no term is known, or no level has a key for any.
 
         """
         chosen = self.levels if levels is None else _checked_levels(levels)
@@ -218,7 +218,15 @@ class TermScheme(Scheme[Terms]):
         turns = zip_longest(*(level.contents(terms, self.ontology) for level in chosen))
         contents = dict.fromkeys(content for turn in turns for content in turn if content)
         keys = islice((self._routing_key(0, content) for content in contents), MAX_KEYS)
-        return tuple(sorted(keys))
+        found = tuple(sorted(keys))
+        if not found:
+            raise InputError(
+                "no level has a key for these terms, so nobody would be met: cells know none of "
+                "them; take LoadBudget() beside",
+                field="levels",
+                actual=terms,
+            )
+        return found
 
     def interest(
         self,

@@ -3,11 +3,19 @@
 import tempfile
 from pathlib import Path
 
+import pytest
 from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from qis.about import Fingerprint
-from qis.fingerprint import FingerprintIndex, Ontology, SetScheme, TermScheme, VectorScheme
+from qis.fingerprint import (
+    FingerprintIndex,
+    Ontology,
+    SetScheme,
+    TermScheme,
+    VectorScheme,
+    _term_index,
+)
 
 # Of 100 terms most have information; any bits are a sketch of some of them.
 PARENTS = {f"T:{n}": [f"T:{(n - 1) // 3}"] for n in range(1, 100)}
@@ -29,8 +37,11 @@ sketches = (
 
 
 class IndexAgainstBruteForce(RuleBasedStateMachine):
-    @initialize(scheme=st.sampled_from(SCHEMES))
-    def start(self, scheme):
+    @initialize(scheme=st.sampled_from(SCHEMES), unsorted=st.sampled_from([0, 3, 1_024]))
+    def start(self, scheme, unsorted):
+        # Rows that wait for the lists of the term index are compared otherwise: few, and many.
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr(_term_index, "_UNSORTED", unsorted)
         self.scheme = scheme
         self.index = FingerprintIndex(scheme)
         self.model = {}
@@ -76,6 +87,9 @@ class IndexAgainstBruteForce(RuleBasedStateMachine):
             self.index.save(path)
             self.index = FingerprintIndex.load(path, self.scheme)
             assert [file.name for file in Path(folder).iterdir()] == ["index"]
+
+    def teardown(self):
+        self.patch.undo()
 
     @invariant()
     def length(self):
