@@ -19,11 +19,11 @@ from qis.site import parts
 from qis.site.table import TomlTable, read
 from qis.transport import Transport
 
-_TABLES: Final = (
+TABLES: Final = (
     *("studies", "identity", "roster", "scheme", "interest", "transport", "disclosure"),
     *("files", "loop"),
 )
-_FILES: Final = {
+FILES: Final = {
     "evidence": "evidence.db",
     "outbox": "outbox.db",
     "audit": "audit.jsonl",
@@ -103,7 +103,7 @@ def open_site(
     >>> folder.cleanup()
 
     """
-    site = read(Path(path), _TABLES)
+    site = read(Path(path), TABLES)
     roster = parts.roster_of(site)
     with ExitStack() as files:
         arguments = _arguments(site, roster, transport, clock, files) | options
@@ -129,8 +129,8 @@ def _arguments(
     believed = roster.roster if isinstance(roster, RosterFile) else roster
     if transport is None:
         transport = parts.transport_of(site, identity, believed)
-    names = site.table("files", (*_FILES, "heads"))
-    paths = {key: names.path(key, default) for key, default in _FILES.items()}
+    names = site.table("files", (*FILES, "heads"))
+    paths = {key: names.path(key, default) for key, default in FILES.items()}
     if "releases" not in names and not paths["releases"].exists():
         paths["releases"] = names.path("releases", _RELEASES)
     with names.located("releases"):

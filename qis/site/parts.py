@@ -92,8 +92,7 @@ def interest_of(
 
 def transport_of(site: TomlTable, identity: Identity, roster: Roster) -> Transport:
     """Return the transport, from `[transport]`."""
-    known = {key for _, keys in _TRANSPORTS.values() for key in keys}
-    kind = site.table("transport", ("kind", *known)).choice("kind", _TRANSPORTS)
+    kind = site.table("transport", TRANSPORT_KEYS).choice("kind", TRANSPORT_KINDS)
     make, keys = _TRANSPORTS[kind]
     table = site.table("transport", ("kind", *keys))
     with table.located():
@@ -211,6 +210,13 @@ _TRANSPORTS: Final[
         ),
     ),
 }
+TRANSPORT_KINDS: Final = tuple(_TRANSPORTS)
+"""What `kind` in `[transport]` may be."""
+TRANSPORT_KEYS: Final = (
+    "kind",
+    *dict.fromkeys(key for _, keys in _TRANSPORTS.values() for key in keys),
+)
+"""Every key that `[transport]` may have, whatever its kind."""
 
 
 def _address(table: TomlTable, key: str, default: str | None = None) -> tuple[str, int]:

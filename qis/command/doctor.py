@@ -1,0 +1,33 @@
+"""`doctor`: why a site does not do what it should, as far as this machine shows it."""
+
+import argparse
+
+from qis.command._adding import Commands, add
+from qis.command.result import CommandResult
+from qis.site.doctor import examine
+from qis.site.exit_codes import ExitCode
+
+
+def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the command of this module."""
+    parser = add(commands, common, "doctor", doctor)
+    parser.add_argument("site", metavar="SITE.toml")
+
+
+def doctor(options: argparse.Namespace) -> CommandResult:
+    """Examine a site's files, key, roster, clock, folder and account. Nothing is published."""
+    findings = examine(options.site)
+    wrong = [each for each in findings if each.is_wrong]
+    lines = [str(each) for each in findings]
+    lines.append(f"{len(wrong)} of {len(findings)} findings need somebody")
+    return CommandResult(
+        text="\n".join(lines),
+        values={
+            "findings": [
+                {"code": each.code, "is_wrong": each.is_wrong, "text": each.text}
+                for each in findings
+            ],
+            "wrong": len(wrong),
+        },
+        code=next((each.exit_code for each in wrong), ExitCode.OK),
+    )

@@ -1,0 +1,131 @@
+"""`synthesise` and `study`: from a folder of packets to numbers, and what a study declares."""
+
+import argparse
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from qis._paths import opening
+from qis.command._adding import Commands, add
+from qis.command.packets import SUFFIX, PacketFound, of_shared_file, packets_in
+from qis.command.result import CommandResult
+from qis.errors import InputError, PeerError
+from qis.evidence import MemoryStore, Roster
+from qis.outcomes import Study
+from qis.packet.packet import Packet
+from qis.site.exit_codes import ExitCode
+from qis.synthesis import Synthesis, synthesise as pool
+
+
+def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
+    """Add the commands of this module."""
+    parser = add(commands, common, "synthesise", synthesise)
+    parser.add_argument(
+        "folder", metavar="FOLDER|FILE", help="a shared folder, or files of packets"
+    )
+    parser.add_argument("--roster", help="roster.toml; without one every key counts as a site")
+    parser.add_argument("--study", help="study.toml, or a question; needed if there are several")
+    parser.add_argument("--model", choices=("fixed", "random"), help="default: what the study says")
+    parser.add_argument("--sites", action="store_true", help="show the sites, as `explain` does")
+    parser = add(commands, common, "study", study)
+    parser.add_argument("file", metavar="STUDY.toml")
+
+
+def synthesise(options: argparse.Namespace) -> CommandResult:
+    """Pool the packets of a folder, by the rules of a store.
+
+    The newest version of each site's outcome counts. What is refused or left out is named.
+    """
+    now = time.time()
+    roster = Roster.load(options.roster, memory=False) if options.roster else Roster.open()
+    found = list(_packets_of(Path(options.folder)))
+    packets = [each.packet for each in found if isinstance(each.packet, Packet)]
+    store = MemoryStore(roster=roster, capacity=max(1, len(packets)))
+    verdicts = Counter(verdict.value[0] for verdict in store.add_many(packets, now=now))
+    declared = _study_of(options.study)
+    chosen = declared.id if declared is not None else _only_study(store, options.study)
+    review = store.evidence(chosen, now=now)
+    synthesis = pool(review, study=declared, model=options.model)
+    refused = [
+        f"{each.where}: {each.packet}" for each in found if isinstance(each.packet, PeerError)
+    ]
+    lines = [synthesis.summary(), ""]
+    if options.sites:
+        lines += [synthesis.explain(), ""]
+    lines.append(
+        f"{len(found)} files: " + ", ".join(f"{n} {word}" for word, n in sorted(verdicts.items()))
+    )
+    if options.roster is None:
+        lines.append("No roster was given: every key that has signed something counts as a site.")
+    lines += [f"not a packet: {each}" for each in refused]
+    return CommandResult(
+        text="\n".join(lines),
+        values={**_numbers(synthesis), "verdicts": verdicts, "refused": refused},
+        code=ExitCode.DATA if refused else ExitCode.OK,
+    )
+
+
+def study(options: argparse.Namespace) -> CommandResult:
+    """Check a study's file, and show its id and what it declares."""
+    found = Study.load(options.file)
+    return CommandResult(
+        text=f"id: {found.id.hex()}\n{found!r}",
+        values={"id": found.id.hex(), "question": found.question, "measure": found.measure},
+    )
+
+
+def _packets_of(folder: Path) -> list[PacketFound]:
+    if not folder.is_dir():
+        return list(packets_in(str(folder)))
+    with opening(folder, "read"):
+        paths = sorted(path for path in folder.iterdir() if path.is_file())
+    found = [of_shared_file(path) for path in paths if path.suffix == SUFFIX]
+    if not found:
+        raise InputError(
+            f"{folder} holds no file whose name ends with {SUFFIX}, as DirectoryTransport writes "
+            "them; name a file of packets to read one",
+            field="folder",
+        )
+    return found
+
+
+def _study_of(given: str | None) -> Study | None:
+    return Study.load(given) if given and given.endswith(".toml") else None
+
+
+def _only_study(store: MemoryStore, question: str | None) -> bytes:
+    """The id of the one study that is there, or of the one with this question."""
+    questions = {each: _question_of(store, each) for each in store.studies()}
+    matching = [each for each, text in questions.items() if question in {None, text}]
+    if len(matching) == 1:
+        return matching[0]
+    listed = "; ".join(sorted(set(questions.values()))) or "none"
+    raise InputError(
+        f"{len(matching)} studies match; name one with --study. There are: {listed}",
+        field="study",
+        actual=len(matching),
+    )
+
+
+def _question_of(store: MemoryStore, study_id: bytes) -> str:
+    return next(
+        each.outcome.question for each in store.packets() if each.outcome.study_id == study_id
+    )
+
+
+def _numbers(synthesis: Synthesis) -> dict[str, Any]:
+    """What programs read. Ratios are logarithms here, as everywhere but in words."""
+    chosen = synthesis.chosen
+    return {
+        "measure": None if chosen is None else chosen.measure,
+        "model": synthesis.model,
+        "estimate": synthesis.estimate,
+        "standard_error": synthesis.standard_error,
+        "lower": synthesis.interval[0],
+        "upper": synthesis.interval[1],
+        "marks": [mark.name for mark in synthesis.marks],
+        "note": synthesis.note,
+        "digest": synthesis.digest.hex(),
+        "sites": synthesis.to_dict(),
+    }

@@ -1,0 +1,254 @@
+"""The command line: what it prints, for people and for programs, and what it ends with."""
+
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+import qis
+from qis.command import main
+from qis.command.running import parser
+from qis.site import ExitCode
+from qis.transport import encode_carried
+
+ROOT = Path(__file__).parents[2]
+SCHEME = qis.VectorScheme(dimensions=2)
+NOW = int(time.time())
+
+
+def packet(number, *, events=3, issued_at=NOW, question="a vs b | death"):
+    return qis.Packet.sign(
+        qis.Identity.from_seed(bytes([number]) * 32),
+        outcome=qis.Counts(
+            question=question, events=events, total=20, control_events=9, control_total=22
+        ),
+        fingerprint=SCHEME.fingerprint([0.5, -1.0]),
+        issued_at=issued_at,
+        lifetime_s=86_400,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    made = tmp_path / "exchange"
+    made.mkdir()
+    for number in (1, 2, 3):
+        each = packet(number, events=number)
+        (made / f"{each.id.hex()}.qis").write_bytes(encode_carried(each, []))
+    return made
+
+
+def run(capsys, *words):
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def answer(capsys, *words):
+    code, out, _ = run(capsys, *words, "--json")
+    return code, json.loads(out)
+
+
+def test_a_packet_is_shown_from_a_file_and_from_digits(tmp_path, capsys):
+    own = packet(1)
+    qis.write_packets(tmp_path / "packets", [own, packet(2)])
+    code, out, _ = run(capsys, "inspect", tmp_path / "packets")
+    assert code == ExitCode.OK
+    assert own.explain() in out
+    code, values = answer(capsys, "inspect", bytes(own).hex())
+    assert code == ExitCode.OK
+    assert values["packets"][0]["id"] == own.id.hex()
+    assert values["packets"][0]["question"] == "a vs b | death"
+
+
+def test_what_is_not_shown_is_counted(tmp_path, capsys):
+    qis.write_packets(tmp_path / "packets", [packet(number) for number in (1, 2, 3)])
+    code, values = answer(capsys, "inspect", tmp_path / "packets", "--most", 1)
+    assert (code, values["count"], values["shown"]) == (ExitCode.OK, 3, 1)
+    assert (
+        "2 more; show them with --most 3"
+        in run(capsys, "inspect", tmp_path / "packets", "--most", 1)[1]
+    )
+
+
+def test_each_bad_packet_of_a_file_is_named_and_the_others_are_read(tmp_path, capsys):
+    bad = bytearray(bytes(packet(2)))
+    bad[-1] ^= 1
+    (tmp_path / "packets").write_bytes(bytes(packet(1)) + bytes(bad) + bytes(packet(3)) + b"torn")
+    for command in ("inspect", "verify"):
+        code, values = answer(capsys, command, tmp_path / "packets")
+        assert code == ExitCode.DATA
+        assert values["count"] == 4
+    assert values["valid"] == 2
+    assert [each["where"].rpartition(" ")[2] for each in values["refused"]] == ["1", "3"]
+    assert "4 bytes" in values["refused"][1]["error"]
+
+
+def test_a_file_of_a_folder_is_checked_with_its_routing_keys(folder, capsys):
+    files = sorted(folder.iterdir())
+    assert run(capsys, "verify", *files)[0] == ExitCode.OK
+    with files[0].open("ab") as file:
+        file.write(bytes(8))
+    code, values = answer(capsys, "verify", *files)
+    assert (code, values["valid"]) == (ExitCode.DATA, 2)
+    assert "routing keys" in values["refused"][0]["error"]
+
+
+def test_expiry_is_asked_for(tmp_path, capsys):
+    qis.write_packets(tmp_path / "old", [packet(1, issued_at=NOW - 200_000)])
+    assert run(capsys, "verify", tmp_path / "old")[0] == ExitCode.OK
+    code, _, _ = run(capsys, "verify", "--now", tmp_path / "old")
+    assert code == ExitCode.DATA
+
+
+def test_nothing_is_no_proof(tmp_path, capsys):
+    (tmp_path / "empty").touch()
+    assert run(capsys, "verify", tmp_path / "empty")[0] == ExitCode.DATA
+
+
+def test_a_folder_is_pooled_as_synthesise_does(folder, capsys):
+    code, values = answer(capsys, "synthesise", folder, "--model", "fixed")
+    assert code == ExitCode.OK
+    packets = [packet(number, events=number) for number in (1, 2, 3)]
+    expected = qis.synthesise(packets, model="fixed", now=NOW)
+    assert values["estimate"] == expected.estimate
+    assert (values["lower"], values["upper"]) == expected.interval
+    assert values["verdicts"] == {"accepted": 3}
+    code, out, _ = run(capsys, "synthesise", folder, "--model", "fixed", "--sites")
+    assert expected.summary() in out
+    assert "No roster was given" in out
+
+
+def test_a_roster_and_newer_versions_decide_what_counts(folder, tmp_path, capsys):
+    site = qis.Identity.from_seed(bytes([1]) * 32).issuer
+    (tmp_path / "roster.toml").write_text(
+        f'[[site]]\nname = "Ulm"\n[[site.key]]\nissuer = "{site}"\n'
+    )
+    newer = packet(1, events=7, issued_at=NOW + 1)
+    (folder / f"{newer.id.hex()}.qis").write_bytes(encode_carried(newer, []))
+    code, values = answer(
+        capsys, "synthesise", folder, "--model", "fixed", "--roster", tmp_path / "roster.toml"
+    )
+    assert code == ExitCode.OK
+    assert values["sites"]["site"] == ["Ulm"]
+    assert values["sites"]["events"] == [16]
+    assert sum(values["verdicts"].values()) == 4
+
+
+def test_of_several_studies_one_is_named(folder, capsys):
+    other = packet(4, question="c vs d | stroke")
+    (folder / f"{other.id.hex()}.qis").write_bytes(encode_carried(other, []))
+    code, _, err = run(capsys, "synthesise", folder, "--model", "fixed")
+    assert code == ExitCode.DATA
+    assert "a vs b | death; c vs d | stroke" in err
+    chosen = answer(capsys, "synthesise", folder, "--model", "fixed", "--study", "c vs d | stroke")
+    assert len(chosen[1]["sites"]["site"]) == 1
+
+
+def test_a_limit_that_is_infinite_is_a_text_in_json(tmp_path, capsys):
+    nothing = packet(1, events=0)
+    qis.write_packets(tmp_path / "packets", [nothing])
+    code, values = answer(capsys, "synthesise", tmp_path / "packets", "--model", "fixed")
+    assert code == ExitCode.OK
+    assert values["lower"] == "-inf"
+
+
+def test_a_key_a_roster_and_its_signature(tmp_path, capsys):
+    code, made = answer(capsys, "keygen", tmp_path / "key.pem")
+    assert code == ExitCode.OK
+    assert (tmp_path / "key.pem").stat().st_mode & 0o777 == 0o600
+    assert run(capsys, "keygen", tmp_path / "key.pem")[0] == ExitCode.CONFIGURATION
+    roster = tmp_path / "roster.toml"
+    roster.write_text(
+        f'version = 3\n[[site]]\nname = "Ulm"\n[[site.key]]\nissuer = "{made["issuer"]}"\n'
+    )
+    code, shown = answer(capsys, "roster", "show", roster)
+    assert (shown["version"], shown["sites"][0]["name"]) == (3, "Ulm")
+    assert run(capsys, "roster", "sign", roster)[0] == ExitCode.DATA
+    assert run(capsys, "roster", "sign", roster, "--key", tmp_path / "key.pem")[0] == ExitCode.OK
+    coordinator = qis.Identity.load(tmp_path / "key.pem").issuer
+    assert qis.Roster.load(roster, coordinators=[coordinator], memory=False).sites[0].name == "Ulm"
+
+
+def test_a_study_is_checked(tmp_path, capsys):
+    file = tmp_path / "study.toml"
+    file.write_text('question = "a vs b | death"\nmeasure = "OR"\nmodel = "fixed"\n')
+    assert answer(capsys, "study", file)[1]["id"] == qis.Study.load(file).id.hex()
+    file.write_text('question = "a vs b | death"\nmeasur = "OR"\n')
+    code, _, err = run(capsys, "study", file)
+    assert code == ExitCode.CONFIGURATION
+    assert "measur" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["inspect", "no such file"], ExitCode.NO_INPUT),
+        (["inspect", "."], ExitCode.DATA),
+        (["inspect", "ab" * 512], ExitCode.DATA),
+        (["verify", "abc" * 300], ExitCode.DATA),
+        (["synthesise", "."], ExitCode.DATA),
+        (["doctor", "no such.toml"], ExitCode.CONFIGURATION),
+        (["inspect", "ab" * 512, "--most", "0"], ExitCode.DATA),
+        (["nonsense"], 2),
+        ([], 2),
+        (["--version"], 0),
+        (["--help"], 0),
+    ],
+)
+def test_what_cannot_be_done_ends_with_its_code(tmp_path, monkeypatch, capsys, words, code):
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, *words)[0] == code
+
+
+def test_an_error_is_an_object_too(capsys):
+    code, values = answer(capsys, "inspect", "no such file")
+    assert values["exit_code"] == code == ExitCode.NO_INPUT
+    assert "no such file" in values["error"]
+
+
+def test_it_runs_as_a_module_and_a_closed_pipe_is_no_traceback(tmp_path):
+    qis.write_packets(tmp_path / "packets", [packet(1)] * 100)
+    reading, writing = os.pipe()
+    os.close(reading)
+    with io.FileIO(writing, "w") as closed:
+        ended = subprocess.run(  # noqa: S603  our own interpreter
+            [sys.executable, "-m", "qis", "inspect", str(tmp_path / "packets")],
+            stdout=closed,
+            stderr=subprocess.PIPE,
+            check=False,
+            cwd=ROOT,
+            timeout=60,
+        )
+    assert ended.stderr == b""
+    assert ended.returncode == ExitCode.FAILED
+
+
+def test_the_page_names_every_command_and_its_lines_work(tmp_path, monkeypatch, capsys):
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    with pytest.raises(SystemExit):
+        parser().parse_args(["--help"])
+    commands = re.search(r"^  COMMAND\n((?:    .*\n)+)", capsys.readouterr().out, re.MULTILINE)
+    names = re.findall(r"^    (\w+)", commands[1], re.MULTILINE)
+    assert len(names) > 5
+    assert set(re.findall(r"^\| `(\w+) ", page, re.MULTILINE)) == set(names)
+    monkeypatch.chdir(tmp_path)
+    qis.write_packets("ward.packets", [packet(number) for number in (1, 2, 3)])
+    lines = re.findall(r"^\$ python -m qis (.*)$", page, re.MULTILINE)
+    assert len(lines) > 4
+    for line in lines:
+        assert run(capsys, *line.split())[0] == ExitCode.OK, line
+
+
+def test_the_page_names_every_finding_of_the_doctor():
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    source = (ROOT / "qis" / "site" / "doctor.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'_wrong\(\s*"(\w+)"', source))
+    assert len(codes) > 8
+    assert {code for code in codes if f"`{code}`" not in page} == set()
