@@ -37,19 +37,29 @@ def layers(session: nox.Session) -> None:
 @nox.session(python=PYTHONS)
 def unit(session: nox.Session) -> None:
     """The unit tests; a file or a test can be named after `--`."""
-    _run(session, "pytest", *([] if session.posargs else ["tests/unit"]), extra="test")
+    _run(
+        session, "pytest", "-n", "auto", *([] if session.posargs else ["tests/unit"]), extra="test"
+    )
 
 
 @nox.session(python=PYTHONS)
 def tests(session: nox.Session) -> None:
     """All tests, as the README's command runs them."""
-    _run(session, "pytest", extra="test")
+    _run(session, "pytest", "-n", "auto", extra="test")
 
 
 @nox.session
 def fresh(session: nox.Session) -> None:
     """The property tests with examples that were never drawn before."""
-    _run(session, "pytest", "--hypothesis-profile=fresh", "tests/property", extra="test")
+    _run(
+        session,
+        "pytest",
+        "-n",
+        "auto",
+        "--hypothesis-profile=fresh",
+        "tests/property",
+        extra="test",
+    )
 
 
 @nox.session

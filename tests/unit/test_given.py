@@ -23,9 +23,18 @@ WHOLE = [
     Decimal("5.0"),
     Fraction(10, 2),
 ]
+
+
+class Thing:
+    """No number; its text is the same in each process, which names tests by it."""
+
+    def __repr__(self):
+        return "Thing()"
+
+
 NO_NUMBER = [
     None, True, False, np.True_, "5", b"5", np.str_("5"), [5], (5,), {5}, {5: 5},
-    np.array([5]), np.array([[5]]), np.array("5"), 5j, np.complex128(5), float, object(),
+    np.array([5]), np.array([[5]]), np.array("5"), 5j, np.complex128(5), float, Thing(),
     np.datetime64("2027-01-01"), np.timedelta64(5, "s"), timedelta(5), np.ma.masked,
     np.ma.array(5, mask=True), Decimal("sNaN"),
 ]  # fmt: skip

@@ -384,10 +384,13 @@ class Truthy:
     def __call__(self):
         raise AssertionError
 
+    def __repr__(self):
+        return "Truthy()"
+
 
 @pytest.mark.parametrize(
     "answer",
-    ["no", "yes", "", 0, 1, 1.0, [], [False], (), {}, object(), Truthy(), np.True_],
+    ["no", "yes", "", 0, 1, 1.0, [], [False], (), {}, Truthy(), np.True_],
     ids=repr,
 )
 @pytest.mark.parametrize("is_awaited", [False, True])
