@@ -1,6 +1,7 @@
 """Edges of outcomes that a change of one operator once crossed unseen."""
 
 import dataclasses
+import math
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import qis
 from qis.errors import InputError, MissingExtraError
 from qis.outcomes import _characters, _printed, _record_check, _sampling, _text
 from qis.outcomes._regression import Design
+from qis.synthesis.currency import Likelihood
 
 PAGE = Path(__file__).parents[2] / "docs" / "packet-format-characters.txt"
 NAMES = {"measure": "OR", "estimate": 0.1, "standard_error": 0.2}
@@ -200,3 +202,24 @@ def test_texts_of_a_record_become_normal_and_integers_end_where_doubles_are_exac
     for wrong in (2.0**53, 2**53, -(2**53)):
         with pytest.raises(InputError):
             qis.Record(question="a", content={"a": wrong})
+
+
+@pytest.mark.parametrize(
+    ("value", "slope"),
+    [
+        (lambda x: 9.0 * x - 20.0 * math.exp(x), lambda x: 9.0 - 20.0 * np.exp(x)),
+        (lambda x: -300.0 * math.log(math.cosh(x)), lambda x: -300.0 * np.tanh(x)),
+        (
+            lambda x: -50.0 * math.log1p(2.0 * (x - 1.0) ** 2),
+            lambda x: -200.0 * (x - 1.0) / (1.0 + 2.0 * (x - 1.0) ** 2),
+        ),
+    ],
+    ids=["poisson", "logistic", "t"],
+)
+def test_where_nine_points_over_all_of_a_curve_are_too_few_they_stand_closer(value, slope):
+    """The slope between them is right to .004 of one over the standard error."""
+    profile = qis.LikelihoodProfile.from_function(question="q", measure="OR", log_likelihood=value)
+    curve = Likelihood.of([profile])
+    theta = np.linspace(profile.lower, profile.upper, 500)
+    _, found, bends = curve.evaluate(theta)
+    assert np.abs(found - slope(theta)).max() < 0.0045 * math.sqrt(max(-bends.min(), 1.0))

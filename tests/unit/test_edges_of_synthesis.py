@@ -8,9 +8,11 @@ from scipy.stats import t
 
 import qis
 from qis.errors import InputError
+from qis.synthesis import pool_profiles
 from qis.synthesis.absolute import _risk
 from qis.synthesis.asymmetry import egger_test
 from qis.synthesis.currency import Likelihood
+from qis.synthesis.marginals import _Group
 from tests._builders import signed
 
 NOW = 1_800_000_000
@@ -178,3 +180,28 @@ def test_embargoed_syntheses_of_other_evidence_differ():
     (alone,) = one.keys() - other.keys()
     assert one[alone] != other[shared]
     assert hash(hidden(1, 2)) == hash(hidden(1, 2))
+
+
+@pytest.mark.parametrize("side", [-1.0, 1.0])
+@pytest.mark.parametrize("apart", [2.0, 6.0, 20.0])
+def test_of_two_modes_the_higher_is_the_estimate(side, apart):
+    """Precise sites that contradict each other: the curve rises again beyond the higher one."""
+    ones = [(40, side * apart, 10.0), (30, -side * apart, 10.0)]
+    sites = [qis.Moments(question="q", total=n, mean=mean, ss=ss) for n, mean, ss in ones]
+    found = pool_profiles(sites, model="fixed")
+    theta = np.linspace(-apart - 1.0, apart + 1.0, 400_001)
+    log = sum(-0.5 * n * np.log1p(n * (mean - theta) ** 2 / ss) for n, mean, ss in ones)
+    assert found.estimate == pytest.approx(theta[log.argmax()], abs=1e-4)
+    assert side * found.estimate > 0.0
+
+
+def test_a_group_of_likelihoods_bends_wherever_one_of_them_does():
+    tables = [(2, 11), (30, 1), (9, 9)]
+    parts = [
+        Likelihood.of([qis.Counts(question="q", events=a, total=40, control_events=c,
+                                  control_total=40)])
+        for a, c in tables
+    ]  # fmt: skip
+    spans = [part.span for part in parts]
+    group = _Group(parts, 0.3, None)
+    assert group._span == (min(low for low, _ in spans), max(high for _, high in spans))
