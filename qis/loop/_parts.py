@@ -249,7 +249,6 @@ class Parts:
             self.signer.read_again()
             self.begin()
             self.resume()
-            self.sender.wake()
         return left
 
     async def run(self) -> None:

@@ -121,7 +121,7 @@ class Outbox(OutboxFile):
     def __init__(
         self, path: Account | str | PathLike[str] | None = None, *, limit: int = LIMIT
     ) -> None:
-        if type(limit) is not int or limit < 1:
+        if limit < 1:
             raise InputError("limit is a positive number of packets", field="limit", actual=limit)
         self.limit = limit
         self._claimed_by: Issuer | None = None
