@@ -191,3 +191,29 @@ def test_strides_and_steps_give_the_same_sum():
             tilted = weight + t * k
             total = tilted.max() + np.log(np.exp(tilted - tilted.max()).sum())
             assert value == pytest.approx(tilted[events - low] - total, abs=1e-8)
+
+
+@pytest.mark.parametrize("spacing", [0.2, 1.0, 1.7])
+@pytest.mark.parametrize("mode", [-0.03, 0.4, 9.0])
+def test_what_a_sampled_curve_loses_is_told(spacing, mode):
+    """Of a polynomial of degree 7 or less the loss is known exactly, wherever its points lie."""
+    grid = 0.3 + spacing * np.arange(9.0)
+    if mode < grid[-1]:  # a maximum inside takes the place of one of the points
+        grid = np.sort(np.append(np.linspace(grid[0], grid[-1], 8), grid[0] + mode + 0.1))
+        peak = grid[0] + mode + 0.1
+    else:
+        peak = grid[-1] + 1.0
+    value = np.polynomial.Polynomial([0.0, 0.0, -1.0, 0.02, -0.05, 0.0, -0.001])
+    curve = Curves(
+        points=grid[np.newaxis],
+        values=value(grid - peak)[np.newaxis],
+        gradients=value.deriv()(grid - peak)[np.newaxis],
+        below=np.zeros(1),
+        above=np.zeros(1),
+    )
+    theta = np.linspace(grid[0] + 1e-3, grid[-1] - 1e-3, 200)
+    lost = value.deriv()(theta - peak) - curve.evaluate(theta)[1][0]
+    found = curve.interpolation_error(theta)[0]
+    np.testing.assert_allclose(found, lost, atol=1e-6 * np.abs(curve.gradients).max())
+    beyond = np.array([grid[0] - 1.0, grid[-1] + 1.0])
+    assert (curve.interpolation_error(beyond) == 0.0).all()

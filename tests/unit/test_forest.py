@@ -270,6 +270,37 @@ def test_the_label_of_a_subtotal_is_not_cut_though_it_stands_further_in():
     assert "…<" not in svg
 
 
+def starts_of(svg):
+    """Where each text begins, by its words."""
+    found = ET.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")  # noqa: S314
+    return {element.text: float(element.get("x")) for element in found}
+
+
+def test_sites_stand_further_in_than_the_heading_of_their_group_and_are_not_cut():
+    groups = {"Bern": "north", "Oslo": "north", "Ulm": "south", "Wien": "south"}
+    long = {"Bern": "a hospital with a longer name"}
+    grouped = starts_of(synthesis().forest_plot(subgroups=groups, labels=long).svg())
+    assert {long["Bern"], "Ulm"} <= set(grouped)  # whole
+    assert grouped["Ulm"] == grouped["Wien"] == grouped[long["Bern"]] > grouped["north"]
+    assert grouped["Subtotal"] == grouped["Ulm"]
+    plain = starts_of(synthesis().forest_plot().svg())
+    assert plain["Ulm"] == plain["Site"] == grouped["north"]
+
+
+def test_squares_and_diamonds_stand_in_the_middle_of_their_line():
+    svg = forest_picture(forest()).svg()
+    (diamond,) = (each for each in areas(svg, "#b03030") if len(each) == 4)
+    squares = [each for each in areas(svg, "#1f4e8c") if len(each) == 4]
+    for corners in (*squares, diamond):
+        heights = sorted({y for _, y in corners})
+        assert heights[-1] - heights[0] == pytest.approx(
+            2 * (heights[-1] - sum(heights) / len(heights)), abs=0.2
+        )
+    for square in squares:
+        (left, right), (top, bottom) = (sorted({v[i] for v in square}) for i in (0, 1))
+        assert right - left == pytest.approx(bottom - top, abs=0.2)
+
+
 def test_subgroups_have_headings_and_subtotals_of_their_own():
     groups = {"Bern": "north", "Oslo": "north", "Ulm": "south", "Wien": "south"}
     text = str(synthesis().forest_plot(subgroups=groups)).splitlines()
