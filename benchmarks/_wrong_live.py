@@ -14,7 +14,6 @@ from benchmarks import _wrong_subjects as given
 from benchmarks._wrong_subjects import IDENTITY, INTEREST, ROSTER, SCHEME, Made, Q, X
 from qis.disclosure import PrivacyBudget
 from qis.evidence.rules import evidence_key
-from qis.outcomes import MEASURES
 
 _SITE = """
 [identity]
@@ -70,7 +69,8 @@ class Live:
 
     def _interest(self) -> qis.Interest:
         turn = next(self._numbers)
-        return SCHEME.interest([math.cos(turn), math.sin(turn), math.cos(1.7 * turn)])
+        about = [math.cos(turn), math.sin(turn), math.cos(1.7 * turn)]
+        return SCHEME.interest(about, min_similarity=0.5 + turn * 1e-9)  # equal to no other
 
     def _packet(self) -> qis.Packet:
         return qis.Packet.sign(
@@ -188,7 +188,12 @@ class Live:
                     [given.QUADRATIC], anchors={given.ANCHOR.anchor_id: (0.0, 0.0)}
                 ),
             },
-            "private_counts": {"budget": Made(lambda: PrivacyBudget(100.0))},
+            "private_counts": {
+                "budget": Made(lambda: PrivacyBudget(100.0)),
+                "counts": qis.Counts(
+                    events=1, total=4, control_events=2, control_total=5, **Q
+                ),  # the larger, the slower
+            },
             "rounded_counts": {"rules": qis.Disclosure.preset("nhs").rules},
             "Effect.from_fitted": {"result": _fitted(), "term": "x1"},
             "open_site": {"path": "site.toml"},
@@ -239,6 +244,19 @@ class Live:
                 "frame": {"site": ["Ulm"], "y": [0.1], "s": [0.2]}, "site": "site",
                 "estimate": "y", "standard_error": "s", "measure": "OR",
             },
+            **{
+                f"{name}.{method}": values
+                for name, mark in (
+                    ("SetScheme", given.SETS.fingerprint({"a"})),
+                    ("TermScheme", given.TERMS.fingerprint({"a"})),
+                    ("VectorScheme", given.PRINT),
+                )
+                for method, values in (
+                    ("seal", {"fingerprint": mark, "issuer": bytes(32)}),
+                    ("open", {"packet": mark}),
+                    ("require_own", {"fingerprints": mark}),
+                )
+            },
             "SetScheme.fingerprint": {"features": {"a"}},
             "SetScheme.fingerprints": {"batch": [{"a"}]},
             "SetScheme.routing_keys": {"features": {"a"}},
@@ -254,7 +272,7 @@ class Live:
             },
             "Interest": {"min_similarity": 0.5}, "Interest.matches": {"study": bytes(8)},
             "Disclosure.preset": {"name": "cms"},
-            "Measure.back": {"value": 0.1}, "measure_named": {"name": MEASURES["OR"].name},
+            "Measure.back": {"value": 0.1}, "UnknownOutcome": {"kind": 23},
             "Match.reply": {"content": {"a": 1}},
             "peto": _TABLES, "mantel_haenszel": {**_TABLES, "measure": "OR"},
             "absolute_effect": {

@@ -93,6 +93,8 @@ NOT_CALLED = {
     "EvidenceStore": "is abstract; MemoryStore and SQLiteStore are called",
     "Scheme": "is abstract; VectorScheme, SetScheme and TermScheme are called",
     "Outcome": "is the base of the kinds, which are called",
+    "UnknownOutcome.of_kind": "decodes what the packet gate has read, as from_body",
+    "Level": "is a protocol; LoadBudget and the other levels are called",
     "Approval": "is a type",
     "Account": "is opened and written by Disclosure and its ledger and budget",
     "move_to": "as Account",

@@ -18,12 +18,13 @@ import inspect
 import json
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -47,6 +48,16 @@ from benchmarks._wrong_zoo import fits, foreign, plain  # noqa: E402
 _PROCESSES = 2
 _WAIT_S = 0.02
 """A coroutine that waits longer has accepted what it was given."""
+_TOO_LONG_S = 10.0
+"""A call that computes longer on one wrong value is counted as nonsense: nobody bounded it."""
+
+
+class TooLong(BaseException):
+    """A call has used all its time on the processor."""
+
+
+def _give_up(*_: object) -> None:
+    raise TooLong
 
 
 class Trials:
@@ -70,6 +81,8 @@ class Trials:
         what, error, result = self._called(subject, positional, keywords)
         kind = subject.parameters[name].annotation
         kind = float | datetime if (name, kind) == ("now", float) else kind
+        if isinstance(error, TooLong):
+            return "nonsense", f"{value!r:.40} keeps it computing"
         if what == "foreign" and name in CALLBACKS and callable(value):
             return "callback", type(error).__name__
         if what == "foreign":
@@ -113,6 +126,8 @@ class Trials:
     def _called(
         self, subject: Subject, positional: list[Any], keywords: dict[str, Any]
     ) -> tuple[str, BaseException | None, Any]:
+        former = signal.signal(signal.SIGPROF, _give_up)
+        signal.setitimer(signal.ITIMER_PROF, _TOO_LONG_S)
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -121,8 +136,11 @@ class Trials:
                     result = self._live.run(_finished(result))
         except qis.QISError as error:
             return "refused", error, None
-        except Exception as error:  # noqa: BLE001  to be counted
+        except (Exception, TooLong) as error:  # noqa: BLE001  to be counted
             return "foreign", error, None
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0.0)
+            signal.signal(signal.SIGPROF, former)
         if hasattr(result, "close") and inspect.isclass(subject.call):
             result.close()
         return "accepted", None, result
@@ -148,19 +166,23 @@ def _names(error: BaseException | None, name: str) -> bool:
     """
     field = str(getattr(error, "field", "") or "")
     said = str(error).casefold()
-    return field.partition("[")[0] == name or name in said or name.replace("_", " ") in said
+    of_several = name.removesuffix("s")  # "fingerprint is 3" is about one of the fingerprints
+    return (
+        field.partition("[")[0] in {name, of_several}
+        or name in said
+        or name.replace("_", " ") in said
+    )
 
 
 def run(
     only: Callable[[str], bool] = lambda _: True,
     zoo: Callable[[], Iterator[Any]] = lambda: iter([*plain(), *foreign()]),
     *,
-    turn: int = 0,
-    turns: int = 1,
+    numbers: Iterable[int] | None = None,
 ) -> tuple[Counter[str], Counter[str]]:
     """Try the zoo; return the counts, and how often which parameter failed in which way.
 
-    Of several turns each tries its part of the callables.
+    `numbers` says which of the callables are tried, in order; without it, all are.
     """
     counts: Counter[str] = Counter()
     failures: Counter[str] = Counter()
@@ -170,10 +192,12 @@ def run(
         try:
             with Live() as live:
                 trials = Trials(live)
-                found = subjects(live.owners, live.special, live.new_owner)
-                for number, subject in enumerate(found):
-                    if not only(subject.name) or number % turns != turn:
-                        continue
+                found = list(subjects(live.owners, live.special, live.new_owner))
+                wanted = [subject for subject in found if only(subject.name)]
+                for number in range(len(wanted)) if numbers is None else numbers:
+                    if number >= len(wanted):
+                        break
+                    subject = wanted[number]
                     counts["callables"] += 1
                     if wrong := trials.usual(subject):
                         counts["unusable"] += 1
@@ -192,10 +216,27 @@ def run(
     return counts, failures
 
 
-def _part(only: str, turn: int) -> tuple[Counter[str], Counter[str]]:
+_NEXT: list[Any] = []
+"""The number of the callable that is tried next, shared by the processes."""
+
+
+def _share(number: Any) -> None:
+    _NEXT.append(number)
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
-    return run(lambda name: only in name, turn=turn, turns=_PROCESSES)
+
+
+def _numbers() -> Iterator[int]:
+    """Yield the next number that no other process has: they end at about the same time."""
+    while True:
+        with _NEXT[0].get_lock():
+            number = _NEXT[0].value
+            _NEXT[0].value += 1
+        yield number
+
+
+def _part(only: str) -> tuple[Counter[str], Counter[str]]:
+    return run(lambda name: only in name, numbers=_numbers())
 
 
 def _import_modules() -> int:
@@ -214,9 +255,10 @@ def main() -> None:
     arguments = parser.parse_args()
     counts: Counter[str] = Counter()
     failures: Counter[str] = Counter()
-    with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
-        parts = [pool.submit(_part, arguments.only, turn) for turn in range(_PROCESSES)]
-        for part in parts:
+    context = multiprocessing.get_context("spawn")
+    shared = {"initializer": _share, "initargs": (context.Value("i", 0),)}
+    with ProcessPoolExecutor(_PROCESSES, mp_context=context, **shared) as pool:
+        for part in [pool.submit(_part, arguments.only) for _ in range(_PROCESSES)]:
             some_counts, some_failures = part.result()
             counts += some_counts
             failures += some_failures

@@ -13,7 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis._gate import checked
+from qis._given import whole_number
 from qis.disclosure.finding import Finding
+from qis.disclosure.presets import LARGEST_CELL
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
 Floats = NDArray[np.float64]
@@ -31,8 +33,8 @@ _STEPS: Final = (0, -1, 1, -2, 2)
 _EDGE: Final = 1.0 + 1e-6
 """Half a unit is exceeded by this, for numbers in the middle between two decimals."""
 _Z: Final = NormalDist().inv_cdf(0.975)
-LARGEST_N: Final = 2_000_000
-"""Above this no tables are searched: it would take more than ten seconds."""
+_LARGEST_N: Final = 2_000_000
+_USUAL_BELOW: Final = 11
 
 
 class TwoByTwo(NamedTuple):
@@ -131,10 +133,15 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     Parameters
     ----------
     outcome
-        An effect. Without n, with more than 2,000,000 people, or with another measure there are no
-        tables.
+        An effect. Without n, with more than 2,000,000 people (fewer if `below` is above 11, as it
+        takes longer then: `largest_n`), or with another measure no tables are looked for.
     below
-        Cells of 1 to `below` − 1 are looked for.
+        Cells of 1 to `below` − 1 are looked for; 1 to 1,000.
+
+    Raises
+    ------
+    InputError
+        If `below` is out of its range.
 
     Examples
     --------
@@ -147,7 +154,8 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
     True
 
     """
-    if outcome.measure not in _CONTROL_RISK or outcome.n is None or outcome.n > LARGEST_N:
+    below = whole_number(below, "below", 1, LARGEST_CELL)
+    if outcome.measure not in _CONTROL_RISK or (outcome.n or math.inf) > largest_n(below):
         return []
     found: set[TwoByTwo] = set()
     precision = precision_of(outcome)
@@ -161,6 +169,11 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
             for cell_index in range(4):
                 found.update(_tables(outcome, cell, cell_index, shift, precision))
     return sorted(found)
+
+
+def largest_n(below: int) -> int:
+    """Above so many people no tables are searched: it would take more than ten seconds."""
+    return _LARGEST_N * _USUAL_BELOW // max(below, _USUAL_BELOW)
 
 
 def precision_of(outcome: Effect) -> tuple[float, float]:

@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from qis._given import instance, real_number, truth_value
-from qis.errors import InputError
+from qis._given import instance, real_number, truth_value, whole_number
+
+LARGEST_CELL: Final = 1_000
+"""The largest `Preset.minimum_cell`: all smaller cells are searched for one by one."""
+_LARGEST: Final = 10**9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +19,8 @@ class Preset:
     name
         Its key in `PRESETS`.
     minimum_cell
-        Smallest count of people above zero that may be written in an outcome or follow from it.
+        Smallest count of people above zero that may be written in an outcome or follow from it,
+        at most 1,000.
         Also the smallest number of people of an outcome, and the number of people by which two
         releases must differ. 0 turns all rules off.
     rounding
@@ -54,15 +58,13 @@ class Preset:
     source: str
 
     def __post_init__(self) -> None:
-        for field, low in (("minimum_cell", 0), ("rounding", 1), ("people_per_coefficient", 0)):
-            value = getattr(self, field)
-            if type(value) is not int or value < low:
-                raise InputError(
-                    f"{field} is {value!r:.40}; it is a whole number from {low}",
-                    field=field,
-                    actual=value,
-                    limit=low,
-                )
+        for field, low, high in (
+            ("minimum_cell", 0, LARGEST_CELL),
+            ("rounding", 1, _LARGEST),
+            ("people_per_coefficient", 0, _LARGEST),
+        ):
+            number = whole_number(getattr(self, field), field, low, high)
+            object.__setattr__(self, field, number)
         for field in ("name", "source"):
             instance(getattr(self, field), field, str)
         truth_value(self.keyed_schemes, "keyed_schemes")

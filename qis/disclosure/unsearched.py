@@ -4,7 +4,7 @@ An outcome that passes with something not searched is not known to be safe in th
 words hold no number of people, so that they may stand in a log.
 """
 
-from qis.disclosure.attacks import LARGEST_N
+from qis.disclosure.attacks import largest_n
 from qis.disclosure.models import read
 from qis.disclosure.two_by_two import LARGEST, MEASURES, is_coarse, is_grid_cut
 from qis.outcomes import Effect, LikelihoodProfile, Outcome, QuadraticLikelihood
@@ -14,8 +14,7 @@ _COARSE = (
     "values fit some table); give a risk difference for those"
 )
 _WITHOUT_N = "any table, since there is no n; who knows n can search for them"
-_TOO_LARGE = f"any table, since there are more than {LARGEST_N:,} people"
-_LARGE = f"any table, since there are more than {LARGEST:,} people"
+_LARGE = "any table, since there are more than {most:,} people"
 _GRID = "all tables: with numbers as rounded as these there are too many"
 _RATE = "the events behind a rate difference: two equations for two counts and two times"
 _STRATA = "strata one by one, where a survival profile has some"
@@ -38,10 +37,10 @@ def not_searched(outcome: Outcome, *, limit: int) -> tuple[str, ...]:
     if isinstance(outcome, LikelihoodProfile):
         is_survival = outcome.measure == "HR" and not outcome.protection
         return (_STRATA,) if is_survival else ()
-    return _of_effect(outcome) if isinstance(outcome, Effect) else ()
+    return _of_effect(outcome, limit) if isinstance(outcome, Effect) else ()
 
 
-def _of_effect(outcome: Effect) -> tuple[str, ...]:
+def _of_effect(outcome: Effect, limit: int) -> tuple[str, ...]:
     said = ""
     if outcome.n is None:
         said = _WITHOUT_N
@@ -51,10 +50,10 @@ def _of_effect(outcome: Effect) -> tuple[str, ...]:
         pass
     elif is_coarse(outcome):
         said = _COARSE
-    elif outcome.n > LARGEST_N:
-        said = _TOO_LARGE
+    elif outcome.n > largest_n(limit):
+        said = _LARGE.format(most=largest_n(limit))
     elif outcome.n > LARGEST and outcome.measure in ("SMD", "COR", "ZCOR"):
-        said = _LARGE
+        said = _LARGE.format(most=LARGEST)
     elif is_grid_cut(outcome):
         said = _GRID
     return (said,) if said else ()

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
+from qis._given import shown
 from qis.errors import InputError
 from qis.outcomes._base import KEY_COHORT, Body, Outcome, common_fields
 from qis.outcomes._text import check_normal
@@ -60,22 +61,28 @@ class UnknownOutcome(Outcome):
                 limit=(11, LAST_KIND),
             )
         last, texts = KEY_COHORT, []
+        if type(self.entries) is not tuple or not all(map(_is_pair, self.entries)):
+            raise InputError(
+                f"entries is {shown(self.entries)}; it must be a tuple of pairs: key and value",
+                field="entries",
+                actual=self.entries,
+            )
         for key, value in self.entries:
             if type(key) is not int or not last < key <= _LAST_KEY:
                 raise InputError(
-                    f"the keys of a body are whole numbers up to {_LAST_KEY} that ascend",
-                    field="body",
+                    f"the keys of entries are whole numbers up to {_LAST_KEY} that ascend",
+                    field="entries",
                     limit=_LAST_KEY,
                 )
             parts = value if type(value) is tuple else (value,)
             if any(type(part) not in _VALUES for part in parts):
                 raise InputError(
-                    "a body holds whole numbers, texts, bytes and lists of these", field="body"
+                    "entries hold whole numbers, texts, bytes and tuples of these", field="entries"
                 )
             texts += [part for part in parts if type(part) is str]
             last = key
         if texts:
-            check_normal(texts, "body")
+            check_normal(texts, "entries")
 
     def body(self) -> Body:
         """The body map as it travels."""
@@ -98,3 +105,7 @@ class UnknownOutcome(Outcome):
             if type(key) is not int or not 0 <= key <= KEY_COHORT
         )
         return cls(**common_fields(body), kind=kind, entries=entries)
+
+
+def _is_pair(entry: Any) -> bool:
+    return type(entry) is tuple and len(entry) == 2

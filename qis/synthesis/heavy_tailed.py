@@ -29,6 +29,8 @@ _TAU_NODES: Final = 81
 _MIXING_NODES: Final = 48
 _NEGLIGIBLE: Final = 25.0
 """A log density this far below the highest is left out: exp(-25) is 1e-11."""
+_WIDEST_PRIOR: Final = 1e6
+"""A prior wider than this many times the data takes a grid that is computed for minutes."""
 _SAME: Final = 1e-5
 """The grid is fine enough once a finer one moves no result by more, in standard deviations."""
 
@@ -139,6 +141,15 @@ def heavy_tailed(
         )
     sites = check_sites(estimates, standard_errors)
     unit = sites.scale
+    widest = unit * max(np.ptp(sites.estimates), math.sqrt(sites.variances.max()))
+    if scale_of_tau > _WIDEST_PRIOR * widest:
+        raise InputError(
+            f"tau_scale is {tau_scale!r:.40}, over {_WIDEST_PRIOR:,.0f} times all that the "
+            "estimates differ by or are uncertain by; give it in their units",
+            field="tau_scale",
+            actual=tau_scale,
+            limit=_WIDEST_PRIOR * widest,
+        )
     model = _Model(sites, _mixing_nodes(float(df)), scale_of_tau / unit)
     mean, sd, quantiles, tau = model.integrate((0.5 - level / 2.0, 0.5, 0.5 + level / 2.0))
     low, middle, high = quantiles

@@ -6,6 +6,7 @@ import unicodedata
 from typing import Any
 
 from qis._gate import checked
+from qis._given import byte_string
 from qis.errors import MissingExtraError
 
 try:
@@ -16,7 +17,7 @@ except ModuleNotFoundError as error:
         'the strategies of qis.testing need hypothesis: pip install "qis-protocol[test]"'
     ) from error
 
-from qis.about import MAX_ROUTING_KEYS, Fingerprint
+from qis.about import MAX_ROUTING_KEYS, SCHEME_ID_SIZE, Fingerprint
 from qis.identity import Identity
 from qis.outcomes import (
     MEASURES,
@@ -59,6 +60,7 @@ def identities() -> SearchStrategy[Identity]:
     return st.binary(min_size=32, max_size=32).map(Identity.from_seed)
 
 
+@checked
 def fingerprints(scheme_id: bytes | None = None) -> SearchStrategy[Fingerprint]:
     """Fingerprints with any bits, of one scheme or of any.
 
@@ -72,7 +74,11 @@ def fingerprints(scheme_id: bytes | None = None) -> SearchStrategy[Fingerprint]:
     >>> check()
 
     """
-    ids = st.binary(min_size=8, max_size=8) if scheme_id is None else st.just(scheme_id)
+    size = SCHEME_ID_SIZE
+    if scheme_id is None:
+        ids = st.binary(min_size=size, max_size=size)
+    else:
+        ids = st.just(byte_string(scheme_id, "scheme_id", size))
     return st.builds(Fingerprint, st.binary(min_size=32, max_size=32), ids)
 
 
@@ -405,19 +411,16 @@ def outcomes() -> SearchStrategy[Outcome]:
     )
 
 
-@st.composite
+@checked
 def packets(
-    draw: DrawFn,
     *,
     of: SearchStrategy[Outcome] | None = None,
     by: SearchStrategy[Identity] | None = None,
-) -> Packet:
+) -> SearchStrategy[Packet]:
     """Signed packets; by default with every kind of outcome, by any key, at any time.
 
     Parameters
     ----------
-    draw
-        Passed by hypothesis; not an argument of the strategy.
     of
         Strategy for the outcomes.
     by
@@ -433,12 +436,17 @@ def packets(
     >>> check()
 
     """
-    outcome = draw(outcomes() if of is None else of)
+    return _packets(outcomes() if of is None else of, identities() if by is None else by)
+
+
+@st.composite
+def _packets(draw: DrawFn, of: SearchStrategy[Outcome], by: SearchStrategy[Identity]) -> Packet:
+    outcome = draw(of)
     leaf = st.binary(min_size=12, max_size=12)
     issued_at = draw(st.integers(_FIRST_TIME, _LAST_TIME - 1))
     lifetime_s = draw(st.integers(1, min(MAX_LIFETIME_S, _LAST_TIME - issued_at)))
     return Packet.sign(
-        draw(identities() if by is None else by),
+        draw(by),
         outcome=outcome,
         fingerprint=draw(fingerprints()),
         issued_at=issued_at,

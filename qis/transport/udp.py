@@ -188,53 +188,62 @@ class UDPTransport(Transport):
 
     async def __aenter__(self) -> Self:
         if self._socket is None:
-            self._socket = DatagramSocket(
-                *self._bind,
-                self._statistics,
-                guard=self._guard,
-                received=self._receive,
-                drained=self._turn,
-            )
-            now = self._clock.steady()
-            # The system's, for jitter too: numbers of a Mersenne Twister on the wire tell the next.
-            rng = random.SystemRandom()
-            self._parts = NodeParts(
-                identity=self._identity,
-                address=pack_address(*(self._advertise or self._socket.bound_to)),
-                reception=self._reception,
-                statistics=self._statistics,
-                guard=self._guard,
-                rng=rng,
-                clock=self._clock,
-                secret=partial(secrets.token_bytes, 32),
-            )
-            self._node = self._parts.node(now)
-            self._channels = Channels(
-                self._identity,
-                accepts=self._reception.accepts,
-                rng=rng,
-                secret=secrets.token_bytes(32),
-                refused=self._statistics.refused,
-                unix_s=self._clock.unix_s,
-                told=self._reception.refusals.heard,
-                guard=self._guard,
-            )
-            self._cache_at = now + CACHE_EVERY_S
-            remembered = [] if self._cache is None else read_cache(self._cache)
-            self._node.join([*self._bootstrap, *remembered], now)
-            self._opened_at = now
-            self._condition = Condition(self.notices, now=self._clock.wall())
-            if self._socket.receive_buffer < RECEIVE_BUFFER:
-                self._condition.set(
-                    "small_receive_buffer",
-                    # A remark: most systems cap it, and an alarm that is always on is not read.
-                    HealthState.OK,
-                    f"the system caps the receive buffer at {self._socket.receive_buffer} bytes, "
-                    f"so bursts may be lost: raise net.core.rmem_max to {RECEIVE_BUFFER}",
-                    now=self._clock.wall(),
-                )
-            self._turn()
+            try:
+                self._open()
+            except BaseException:  # without this nobody would close the socket
+                if self._socket is not None:
+                    self._socket.close()
+                self._socket = self._node = self._channels = None
+                raise
         return self
+
+    def _open(self) -> None:
+        self._socket = DatagramSocket(
+            *self._bind,
+            self._statistics,
+            guard=self._guard,
+            received=self._receive,
+            drained=self._turn,
+        )
+        now = self._clock.steady()
+        # The system's, for jitter too: numbers of a Mersenne Twister on the wire tell the next.
+        rng = random.SystemRandom()
+        self._parts = NodeParts(
+            identity=self._identity,
+            address=pack_address(*(self._advertise or self._socket.bound_to)),
+            reception=self._reception,
+            statistics=self._statistics,
+            guard=self._guard,
+            rng=rng,
+            clock=self._clock,
+            secret=partial(secrets.token_bytes, 32),
+        )
+        self._node = self._parts.node(now)
+        self._channels = Channels(
+            self._identity,
+            accepts=self._reception.accepts,
+            rng=rng,
+            secret=secrets.token_bytes(32),
+            refused=self._statistics.refused,
+            unix_s=self._clock.unix_s,
+            told=self._reception.refusals.heard,
+            guard=self._guard,
+        )
+        self._cache_at = now + CACHE_EVERY_S
+        remembered = [] if self._cache is None else read_cache(self._cache)
+        self._node.join([*self._bootstrap, *remembered], now)
+        self._opened_at = now
+        self._condition = Condition(self.notices, now=self._clock.wall())
+        if self._socket.receive_buffer < RECEIVE_BUFFER:
+            self._condition.set(
+                "small_receive_buffer",
+                # A remark: most systems cap it, and an alarm that is always on is not read.
+                HealthState.OK,
+                f"the system caps the receive buffer at {self._socket.receive_buffer} bytes, "
+                f"so bursts may be lost: raise net.core.rmem_max to {RECEIVE_BUFFER}",
+                now=self._clock.wall(),
+            )
+        self._turn()
 
     @checked
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:

@@ -17,7 +17,7 @@ from qis.overlay.timers import Timers
 from qis.packet import packet as packet_module
 from qis.packet.file import read_packets, write_packets
 from qis.testing import VirtualClock
-from qis.transport import _socket, reception as reception_module
+from qis.transport import _socket, reception as reception_module, udp
 from qis.transport._shared_file import ForeignFileError, read_regular
 from qis.transport.base import Statistics
 from qis.transport.directory import DirectoryTransport
@@ -348,3 +348,26 @@ def test_a_machine_without_memory_blames_no_peer(monkeypatch):
     monkeypatch.setattr(packet_module, "outcome_from_body", failing)
     with pytest.raises(MemoryError):
         qis.Packet.parse(bytes(packet))
+
+
+def test_a_node_that_cannot_be_opened_leaves_no_socket_and_can_be_opened_later(
+    monkeypatch, tmp_path
+):
+    def fails(_):
+        raise RuntimeError("no cache")
+
+    async def main():
+        node = qis.UDPTransport(
+            qis.Identity.generate(), roster=Roster.open(), cache=tmp_path / "peers"
+        )
+        with monkeypatch.context() as broken:
+            broken.setattr(udp, "read_cache", fails)
+            with pytest.raises(RuntimeError, match="no cache"):
+                async with node:
+                    pass
+        assert node._socket is None  # else nobody would close it
+        assert not node.is_open
+        async with node:
+            assert node.is_open
+
+    asyncio.run(main())

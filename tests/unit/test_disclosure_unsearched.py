@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import qis
-from qis.disclosure import Disclosure
+from qis.disclosure import Disclosure, Preset, implied_cells
 from qis.disclosure.two_by_two import is_grid_cut
 from qis.disclosure.unsearched import not_searched
 from qis.outcomes import Counts, Effect, QuadraticLikelihood
@@ -68,7 +68,7 @@ if "blocked" in sys.argv:
 
 import itertools
 import numpy as np
-from qis.disclosure import Disclosure
+from qis.disclosure import Disclosure, Preset, implied_cells
 from qis.errors import DisclosureError
 from qis.outcomes import Counts, Effect, LikelihoodProfile, QuadraticLikelihood
 
@@ -163,3 +163,18 @@ def test_the_audit_log_says_what_was_not_searched_in_what_left(tmp_path, approve
     }
     assert told["table"] is None
     assert "groups by three columns" in told["model"][0]
+
+
+def test_larger_cells_are_searched_among_fewer_people_and_it_is_told():
+    outcome = effect("OR", 300_000, error=0.02)
+    assert not_searched(outcome, limit=11) == ()
+    assert "more than 220,000 people" in not_searched(outcome, limit=100)[0]
+    assert implied_cells(outcome, below=100) == []
+
+
+@pytest.mark.parametrize("value", [1_001, 2**62, 0.5, -1, "11"])
+def test_a_cell_that_would_keep_the_search_going_for_ever_is_refused(value):
+    with pytest.raises(qis.InputError, match="below is"):
+        implied_cells(effect("OR", 40), below=value)
+    with pytest.raises(qis.InputError, match="minimum_cell is"):
+        Preset(name="ours", minimum_cell=value, source="us")

@@ -149,7 +149,12 @@ def test_order_changes_no_bit():
 
 @pytest.mark.parametrize(
     ("options", "field"),
-    [({"df": 2.0}, "df"), ({"df": 1e3}, "df"), ({"tau_scale": 0}, "tau_scale")],
+    [
+        ({"df": 2.0}, "df"),
+        ({"df": 1e3}, "df"),
+        ({"tau_scale": 0}, "tau_scale"),
+        ({"tau_scale": 1e12}, "tau_scale"),
+    ],
 )
 def test_bad_options_are_named(options, field):
     with pytest.raises(InputError) as caught:

@@ -150,3 +150,17 @@ def test_a_loop_keeps_it_and_tells_it_once():
     (event,) = asyncio.run(scenario())
     assert event.kind == "limit"
     assert "update" in event.reason
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ({}, "it must be a tuple of pairs"), ("ab", "it must be a tuple of pairs"),
+        ((1, 2), "it must be a tuple of pairs"), (((6, 1, 2),), "it must be a tuple of pairs"),
+        ((("a", 1),), "keys of entries"), (((6, 0.5),), "entries hold whole numbers"),
+    ],
+)  # fmt: skip
+def test_what_is_no_body_is_refused_in_words(entries, words):
+    with pytest.raises(qis.InputError, match=words) as refused:
+        UnknownOutcome(question="a vs b", kind=23, entries=entries)
+    assert refused.value.field == "entries"
