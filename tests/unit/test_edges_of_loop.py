@@ -61,6 +61,8 @@ def test_what_a_restored_site_has_published_is_its_own_again(tmp_path):
         assert [each.packet for each in outbox.aside()] == [aside]
         for each in (old, new, other):
             assert outbox.noticed(each) == 0
+        # What is found from now on is counted from one again.
+        assert outbox.noticed(packet(1, question="later", at=NOW + 40)) == 1
 
 
 def test_of_what_was_set_aside_under_a_key_the_newest_is_given():

@@ -13,6 +13,7 @@ import qis
 from qis.errors import InputError, MissingExtraError
 from qis.outcomes import _characters, _printed, _record_check, _sampling, _text
 from qis.outcomes._regression import Design
+from qis.outcomes.measures import MEASURES
 from qis.synthesis.currency import Likelihood
 
 PAGE = Path(__file__).parents[2] / "docs" / "packet-format-characters.txt"
@@ -223,3 +224,41 @@ def test_where_nine_points_over_all_of_a_curve_are_too_few_they_stand_closer(val
     theta = np.linspace(profile.lower, profile.upper, 500)
     _, found, bends = curve.evaluate(theta)
     assert np.abs(found - slope(theta)).max() < 0.0045 * math.sqrt(max(-bends.min(), 1.0))
+
+
+@pytest.mark.parametrize(("events", "control"), [(9, 11), (2, 11), (14, 4)])
+def test_a_profile_is_widened_by_steps_until_enough_is_seen_on_each_side(events, control):
+    """From ratios of a tenth and of ten on, and no further than the first wide enough end."""
+    outcome = qis.Counts(
+        question="q", events=events, total=20, control_events=control, control_total=21
+    )
+    profile, curve = outcome.profile(), Likelihood.of([outcome])
+    top = float(curve.value(np.array([profile.maximum]))[0])
+
+    def is_wide(end, side):
+        value, slope, _ = (float(each[0]) for each in curve.evaluate(np.array([end])))
+        limit = Likelihood.of([profile]).curves.limiting_slopes[0 if side < 0 else 1][0]
+        return top - value >= 8.0 or abs(slope - limit) < _sampling.STRAIGHT
+
+    for side, end in ((-1, profile.lower), (1, profile.upper)):
+        steps = (side * end - _sampling.START) / _sampling._STEP
+        assert steps == pytest.approx(round(steps), abs=1e-5)
+        assert steps > -1e-5
+        assert is_wide(end, side)
+        assert round(steps) == 0 or not is_wide(end - side * _sampling._STEP, side)
+
+
+def test_one_row_a_patient_and_one_row_a_group_are_not_mixed():
+    table = {"x": [1.0, 2.0, 4.0], "mean": [1.0, 2.0, 3.0]}
+    with pytest.raises(InputError, match="one row a patient"):
+        qis.Moments.from_frame(table, value="x", mean="mean", question="q")
+
+
+def test_the_priors_of_tau_that_hold_where_a_study_names_none_stay():
+    """Another default would change what every such study has published."""
+    found = {name: measure.default_tau_scale for name, measure in MEASURES.items()}
+    halves = {"OR", "RR", "HR", "IRR", "ROM", "SMD"}
+    assert {name for name, scale in found.items() if scale == 0.5} == halves
+    assert {name for name, scale in found.items() if scale == 1.0} == {"PLO", "IRLN"}
+    others = {name for name, scale in found.items() if scale is None}
+    assert others == set(found) - halves - {"PLO", "IRLN"}

@@ -287,6 +287,13 @@ def test_sites_stand_further_in_than_the_heading_of_their_group_and_are_not_cut(
     assert plain["Ulm"] == plain["Site"] == grouped["north"]
 
 
+def test_a_heading_of_two_lines_stands_above_the_columns_that_have_one():
+    rows = (ForestRow(label="one", estimate=0.1, interval=(0.0, 0.2), cells=("12", "3/40")),)
+    columns = ("", "n"), ("treated", "events/n")
+    svg = forest_picture(forest(rows=rows, columns=columns, summaries=())).svg()
+    assert {"n", "treated", "events/n"} <= {*words(svg)}
+
+
 def test_squares_and_diamonds_stand_in_the_middle_of_their_line():
     svg = forest_picture(forest()).svg()
     (diamond,) = (each for each in areas(svg, "#b03030") if len(each) == 4)
@@ -296,7 +303,9 @@ def test_squares_and_diamonds_stand_in_the_middle_of_their_line():
         assert heights[-1] - heights[0] == pytest.approx(
             2 * (heights[-1] - sum(heights) / len(heights)), abs=0.2
         )
+    assert squares
     for square in squares:
+        assert len(set(square)) == 4
         (left, right), (top, bottom) = (sorted({v[i] for v in square}) for i in (0, 1))
         assert right - left == pytest.approx(bottom - top, abs=0.2)
 
