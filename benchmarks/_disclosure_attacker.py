@@ -19,6 +19,7 @@ from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, QuadraticLi
 
 Floats = NDArray[np.float64]
 Z = 1.959963984540054
+_CHUNK = 1 << 17
 
 
 class Read(NamedTuple):
@@ -56,7 +57,7 @@ def read(made: Made, limit: int) -> Read:
     return NOTHING
 
 
-def _said(values: Floats, limit: int, *, proved: bool | None = None) -> Read:
+def said(values: Floats, limit: int, *, proved: bool | None = None) -> Read:
     """The most frequent value of the planted cell among the candidates."""
     if not len(values):
         return NOTHING
@@ -65,7 +66,7 @@ def _said(values: Floats, limit: int, *, proved: bool | None = None) -> Read:
     return Read(is_small if proved is None else proved, int(found[times.argmax()]))
 
 
-def _half(number: float) -> float:
+def half(number: float) -> float:
     """Half a unit of the last printed decimal; numbers of more than six were not rounded."""
     text = repr(number)
     decimals = len(text.partition(".")[2]) if "e" not in text else 17
@@ -77,6 +78,8 @@ def _forward(measure: str, a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[
     n1, n0 = a + b, c + d
     p, q = a / n1, c / n0
     s1, s0 = p * (1 - p) * n1 / (n1 - 1), q * (1 - q) * n0 / (n0 - 1)
+    if not len(a):
+        return a, a
     m = n1[0] + n0[0] - 2
     phi = (p - q) * np.sqrt(n1 * n0 / ((a + c) * (b + d)))
     pooled = np.sqrt(((n1 - 1) * s1 + (n0 - 1) * s0) / m)
@@ -98,11 +101,27 @@ def _forward(measure: str, a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[
     }[measure]
 
 
-def _every_table(n: int) -> Iterator[Floats]:
-    for first in range(1, n):
-        a, c = np.meshgrid(np.arange(first + 1.0), np.arange(n - first + 1.0), indexing="ij")
-        a, c = a.ravel(), c.ravel()
-        yield np.stack([a, first - a, c, n - first - c])
+def _arms(n: int) -> Iterator[tuple[Floats, Floats]]:
+    """Each size of the first arm with each number of events in it, in parts of shape (m,)."""
+    sizes = np.arange(1, n)
+    for part in np.array_split(sizes, math.ceil(n * n / 2 / _CHUNK)):
+        yield (
+            np.concatenate([np.arange(size + 1.0) for size in part]),
+            np.repeat(part, part + 1).astype(float),
+        )
+
+
+def _least(measure: str, bound: float, a: Floats, first: Floats, n: int) -> Floats:
+    """The least number of events of the other arm at which the estimate is not above a bound."""
+    low, high = np.zeros(len(a)), n - first + 1.0
+    for _ in range(n.bit_length()):
+        middle = np.floor((low + high) / 2)
+        with np.errstate(all="ignore"):
+            estimate, _ = _forward(measure, a, first - a, middle, n - first - middle)
+        is_below = (estimate <= bound) | (low >= high)
+        high = np.where(is_below, np.minimum(middle, high), high)
+        low = np.where(is_below, low, middle + 1.0)
+    return high
 
 
 def _is_printed_ratio(effect: Effect) -> bool:
@@ -117,25 +136,45 @@ def _of_effects(effects: list[Effect], target: Any, limit: int) -> Read:
         return _of_one_arm(effects[0], n, target, limit)
     if measure == "IRLN":
         k = np.arange(1.0, n + 1)
-        fits = np.abs(1 / np.sqrt(k) - effects[0].standard_error) <= _half(
-            effects[0].standard_error
-        )
-        return _said(k[fits], limit)
+        fits = np.abs(1 / np.sqrt(k) - effects[0].standard_error) <= half(effects[0].standard_error)
+        return said(k[fits], limit)
     if measure == "IRR":
         return _of_rates(effects[0], limit)
     if measure == "IRD":
         return NOTHING  # two equations for two counts and two times
-    kept = []
-    for table in _every_table(n):
+    found = tables_that_fit(effects)
+    if not found.shape[1]:
+        return NOTHING
+    proved = bool(((found > 0) & (found < limit)).any(axis=0).all())
+    return said(found[target], limit, proved=proved)
+
+
+def tables_that_fit(effects: list[Effect]) -> Floats:
+    """Every table of two arms that gives all of these numbers, of shape (4, m).
+
+    With more events in the other arm every measure falls, so that the bounds of the first
+    estimate are looked for by halving.
+    """
+    head = effects[0]
+    n, width = head.n or 0, 2 * half(head.estimate)
+    if _is_printed_ratio(head):
+        width = 0.01 / math.exp(head.estimate)
+    kept = [np.empty((4, 0))]
+    for a, first in _arms(n):
+        low, high = (
+            _least(head.measure, head.estimate + side * width, a, first, n) for side in (1, -1)
+        )
+        low, high = np.maximum(low - 1, 0), np.minimum(high + 1, n - first)
+        times = (high - low + 1).astype(int)
+        within = np.arange(times.sum()) - np.repeat(np.cumsum(times) - times, times)
+        events, size = np.repeat(a, times), np.repeat(first, times)
+        other = np.repeat(low, times) + within
+        table = np.stack([events, size - events, other, n - size - other])
         fits = np.ones(table.shape[1], dtype=bool)
         for effect in effects:
             fits &= _fits(effect, table)
         kept.append(table[:, fits])
-    found = np.concatenate(kept, axis=1)
-    if not found.shape[1]:
-        return NOTHING
-    proved = bool(((found > 0) & (found < limit)).any(axis=0).all())
-    return _said(found[target], limit, proved=proved)
+    return np.concatenate(kept, axis=1)
 
 
 def _fits(effect: Effect, table: Floats) -> NDArray[np.bool_]:
@@ -149,8 +188,8 @@ def _fits(effect: Effect, table: Floats) -> NDArray[np.bool_]:
                 np.abs(np.log(ratio) - effect.estimate) < 1e-9
             )
             return fits
-        fits = np.abs(estimate - effect.estimate) <= _half(effect.estimate)
-        return fits & (np.abs(error - effect.standard_error) <= _half(effect.standard_error))
+        fits = np.abs(estimate - effect.estimate) <= half(effect.estimate)
+        return fits & (np.abs(error - effect.standard_error) <= half(effect.standard_error))
 
 
 def _of_one_arm(effect: Effect, n: int, target: Any, limit: int) -> Read:
@@ -161,18 +200,18 @@ def _of_one_arm(effect: Effect, n: int, target: Any, limit: int) -> Read:
         "PLO": (np.log(p / (1 - p)), np.sqrt(1 / k + 1 / (n - k))),
         "MN": (p, np.sqrt(p * (1 - p) / (n - 1))),
     }[effect.measure]
-    fits = np.abs(estimate - effect.estimate) <= _half(effect.estimate)
-    fits &= np.abs(error - effect.standard_error) <= _half(effect.standard_error)
+    fits = np.abs(estimate - effect.estimate) <= half(effect.estimate)
+    fits &= np.abs(error - effect.standard_error) <= half(effect.standard_error)
     cells = np.stack([k, n - k])[:, fits]
     proved = bool(((cells > 0) & (cells < limit)).any(axis=0).all()) and cells.shape[1] > 0
-    return _said(cells[target], limit, proved=proved)
+    return said(cells[target], limit, proved=proved)
 
 
 def _of_rates(effect: Effect, limit: int) -> Read:
     a, c = np.meshgrid(np.arange(1.0, 401.0), np.arange(1.0, 401.0), indexing="ij")
-    fits = np.abs(np.sqrt(1 / a + 1 / c) - effect.standard_error) <= _half(effect.standard_error)
+    fits = np.abs(np.sqrt(1 / a + 1 / c) - effect.standard_error) <= half(effect.standard_error)
     low = np.minimum(a, c)[fits]
-    return _said(low, limit)
+    return said(low, limit)
 
 
 def _of_counts(outcome: Counts, target: Any, limit: int) -> Read:
@@ -181,14 +220,14 @@ def _of_counts(outcome: Counts, target: Any, limit: int) -> Read:
         cells += [outcome.control_events, outcome.control_total - outcome.control_events]
         if outcome.person_time is not None:
             cells = [outcome.events, outcome.control_events]
-    return _said(np.array([cells[target]], dtype=float), limit)
+    return said(np.array([cells[target]], dtype=float), limit)
 
 
 def _of_moments(outcome: Moments, target: Any, limit: int) -> Read:
     if target == "third":  # 0, 1 and 2: N1 + 2 N2 and N1 + 4 N2 are known
         total = outcome.total * outcome.mean
         squares = outcome.ss + outcome.total * outcome.mean**2
-        return _said(np.array([round((squares - total) / 2)], dtype=float), limit)
+        return said(np.array([round((squares - total) / 2)], dtype=float), limit)
     arms = [(outcome.total, outcome.mean, outcome.ss)]
     if outcome.control_total is not None:
         arms.append((outcome.control_total, outcome.control_mean or 0.0, outcome.control_ss or 0.0))
@@ -197,7 +236,7 @@ def _of_moments(outcome: Moments, target: Any, limit: int) -> Read:
         k = n * (mean - zero) / step
         if abs(k - round(k)) < 1e-6 and abs(k * (n - k) / n * step**2 - ss) < 1e-6 * max(1.0, ss):
             cells = round(k), n - round(k)
-            return _said(np.array([cells[target % 2]], dtype=float), limit)
+            return said(np.array([cells[target % 2]], dtype=float), limit)
     return NOTHING
 
 
@@ -213,9 +252,7 @@ def _of_profile(outcome: LikelihoodProfile, target: Any, limit: int) -> Read:
         cells = (own, size - own, other, n - size - other)
         if outcome.measure == "IRR":
             cells = (own, other, 0, 0)
-        return _said(
-            np.array([cells[target]], dtype=float), limit, proved=0 < cells[target] < limit
-        )
+        return said(np.array([cells[target]], dtype=float), limit, proved=0 < cells[target] < limit)
     guess = {"people": size, "events": happened if own else 0, "others": size - own}[target]
     return Read(target == "events" and 0 < guess < limit, guess)
 

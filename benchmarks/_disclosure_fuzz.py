@@ -18,12 +18,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
-from _disclosure_attacker import read
-from _disclosure_sites import KINDS, Made, Site
+from _disclosure_attacker import Read, read as read_one
+from _disclosure_joint import read_several
+from _disclosure_several import of_nested, of_the_same
+from _disclosure_sites import KINDS as OF_ONE_ANSWER, Made, Site
 
 from qis.disclosure import PRESETS, Disclosure, subject_hashes
 from qis.errors import DisclosureError
-from qis.outcomes import Effect
+from qis.outcomes import Effect, Outcome
 
 NOW = 1_800_000_000.0
 OF_MEANS = ("MD", "ROM", "SMD", "COR", "ZCOR")
@@ -48,18 +50,33 @@ for line in sys.stdin:
 """
 
 
+KINDS = {**OF_ONE_ANSWER, "nested": of_nested, "the_same": of_the_same}
+
+
+def read(made: Made, limit: int) -> Read:
+    """Attack one outcome, together with the former answers."""
+    return read_several(made, limit) if made.who else read_one(made, limit)
+
+
 def passes(made: Made, preset: str) -> bool:
     """Whether the gate lets an outcome out, after the former answers about the same people."""
     gate = Disclosure.preset(preset)
-    n = getattr(made.outcome, "n", None) or 0
-    who = subject_hashes(map(str, range(n)), key=_KEY) if made.others else None
+    *formers, last = (
+        [subject_hashes(map(str, people), key=_KEY) for people in made.who]
+        if made.who
+        else [_everybody(made.outcome) if made.others else None] * (len(made.others) + 1)
+    )
     try:
-        for other, _ in made.others:
-            gate.release(other, now=NOW, subjects=who)
-        gate.check(made.outcome, subjects=who)
+        for (other, _), subjects in zip(made.others, formers, strict=True):
+            gate.release(other, now=NOW, subjects=subjects)
+        gate.check(made.outcome, subjects=last)
     except DisclosureError:
         return False
     return True
+
+
+def _everybody(outcome: Outcome) -> dict[bytes, bytes]:
+    return subject_hashes(map(str, range(getattr(outcome, "n", None) or 0)), key=_KEY)
 
 
 def is_told(made: Made, preset: str) -> bool:

@@ -42,7 +42,9 @@ class Made:
     public
         What outsiders know beside the bytes.
     others
-        Former answers about the same people, with what is public of each.
+        Former answers, with what is public of each.
+    who
+        Whom each of the former answers and this one is about; by default all about the same people.
 
     """
 
@@ -52,6 +54,7 @@ class Made:
     truth: int
     public: dict[str, Any] = field(default_factory=dict)
     others: tuple[tuple[Outcome, dict[str, Any]], ...] = ()
+    who: tuple[range, ...] = ()
 
 
 class Site:
@@ -259,7 +262,7 @@ def of_survival(site: Site) -> Iterator[Made]:
             yield Made(outcome=outcome, form=f"survival_{name}_{ties}", target=target, truth=truth)
 
 
-def _fitted(model: str, x: Floats, y: Floats, at: Floats, **options: bool) -> QuadraticLikelihood:
+def fitted(model: str, x: Floats, y: Floats, at: Floats, **options: bool) -> QuadraticLikelihood:
     """Score and information of a model; the event is the response of the linear one too."""
     if model == "logistic":
         return QuadraticLikelihood.from_logistic(
@@ -313,11 +316,11 @@ def of_models(site: Site) -> Iterator[Made]:
             wide = np.insert(zero + step * x, place, 1.0, axis=1)
             at = anchor.astype(np.float32).astype(float)
             public = {"place": place, "zero": zero, "step": step, "anchor": at, "own": False}
-            yield Made(outcome=_fitted(model, wide, y, at), form=f"{model}_{name}", target=chosen,
+            yield Made(outcome=fitted(model, wide, y, at), form=f"{model}_{name}", target=chosen,
                        truth=truth, public=public)  # fmt: skip
         own: dict[str, Any] = {"own": True, "anchor": np.zeros(features), "zero": 0.0, "step": 1.0}
         yield Made(
-            outcome=_fitted(model, x, y, own["anchor"], own_intercept=True),
+            outcome=fitted(model, x, y, own["anchor"], own_intercept=True),
             form=f"{model}_own_intercept",
             target=chosen,
             truth=truth,
@@ -325,7 +328,7 @@ def of_models(site: Site) -> Iterator[Made]:
         )
     wide = np.column_stack([np.ones(n), x, measured])
     at = np.r_[0.1, np.zeros(features), 0.3].astype(np.float32).astype(float)
-    yield Made(outcome=_fitted("logistic", wide, y, at), form="logistic_with_measured",
+    yield Made(outcome=fitted("logistic", wide, y, at), form="logistic_with_measured",
                target=chosen, truth=truth)  # fmt: skip
     outcome = QuadraticLikelihood.from_cox(
         question="q",
@@ -338,7 +341,7 @@ def of_models(site: Site) -> Iterator[Made]:
     # The same without what the site knows of its rows, as after a restart.
     wide = np.insert(x, 0, 1.0, axis=1)
     at = np.zeros(features + 1)
-    bare = QuadraticLikelihood.from_body(_fitted("logistic", wide, y, at).body())
+    bare = QuadraticLikelihood.from_body(fitted("logistic", wide, y, at).body())
     yield Made(
         outcome=bare,
         form="logistic_zero_read_back",

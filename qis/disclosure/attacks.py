@@ -91,10 +91,16 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
     Far out, a partial or conditional log-likelihood falls by 1 a unit for each event of one arm.
     """
     yield from _written(outcome.n, outcome.events)
-    for arm, slope in (("treated", outcome.slope_below), ("control", outcome.slope_above)):
+    for arm, other, slope in (
+        ("treated", "control", outcome.slope_below),
+        ("control", "treated", outcome.slope_above),
+    ):
         count = round(-slope)
         if abs(-slope - count) <= SLOPE_TOLERANCE:
-            yield Finding("from the profile's slopes", f"events in the {arm} arm", count)
+            cell = f"events in the {arm} arm"
+            if outcome.measure == "OR":  # of a 2×2 table it is the smaller one of these
+                cell += f", or people without event in the {other} arm"
+            yield Finding("from the profile's slopes", cell, count)
 
 
 def _of_quadratic(outcome: QuadraticLikelihood, _below: int) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from qis.disclosure.attacks import (
     precision_of,
 )
 from qis.disclosure.finding import Finding
-from qis.disclosure.profiles import arms_of
+from qis.disclosure.profiles import arms_of, profile_counts
 from qis.disclosure.two_by_two import (
     LARGEST,
     MEASURES,
@@ -111,6 +111,9 @@ def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
             yield from _arm("control arm", outcome.control_total, mean, ss)
     elif isinstance(outcome, Effect) and outcome.n is not None:
         yield from _of_effect(outcome, outcome.n, limit)
+    elif isinstance(outcome, LikelihoodProfile):
+        tables_of_curve = profile_counts(outcome).get("table", [])
+        yield [_as_findings("from the profile's slopes", each) for each in tables_of_curve]
 
 
 def _smallest(table: Iterable[Finding], limit: int) -> Finding | None:
@@ -246,6 +249,24 @@ def most_likely(limit: int) -> float:
     Half as much again as the commonest of `limit` − 1 values has by chance.
     """
     return min(1.0, 1.5 / max(1, limit - 1))
+
+
+def is_told(tables: int, with_small: int, most: int, limit: int) -> bool:
+    """True if each table that fits has a small cell, or most have and one value is too frequent.
+
+    Parameters
+    ----------
+    tables, with_small
+        Number of tables that fit, and of those with a cell of 1 to `limit` - 1.
+    most
+        In how many of them the commonest of these values is in the cell where it is commonest.
+    limit
+        Smallest count above zero that may be derivable.
+
+    """
+    if with_small == tables or 2 * with_small <= tables:
+        return 0 < with_small == tables
+    return most > most_likely(limit) * tables
 
 
 def _is_named(system: System, limit: int) -> bool:

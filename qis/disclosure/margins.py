@@ -2,9 +2,8 @@
 
 Where all people weigh the same (a zero anchor, an anchor of the intercept alone, a linear model),
 the information is a multiple of the sums of products of features, and the score gives the events
-among the people of each column. So every group by two columns is known exactly. Where the weights
-differ between the groups of a few yes/no columns and the anchor is known, their sizes are the
-solution of linear equations, if there are as many as groups.
+among the people of each column. So every group by two columns is known exactly. Other anchors are
+in `solved_groups`, a site's own intercept in `own_intercept`.
 """
 
 import itertools
@@ -24,14 +23,12 @@ Whole = NDArray[np.int64]
 RELATIVE: Final = 1e-4
 """Relative error that 16-bit numbers may leave in an entry of the information."""
 LABEL: Final = "the event"
+_NEAR: Final = 0.1
+"""Sums of responses that are this near to whole numbers count people."""
 _CODINGS: Final = ((0.0, 1.0), (-1.0, 2.0), (1.0, 1.0), (-0.5, 1.0))
 """Codes of "no", and steps to "yes"."""
 _WEIGHTS: Final = {"logistic": 0.25, "linear": 1.0, "poisson": 1.0}
 """Information that each person brings at a zero anchor, by model."""
-_MOST_READINGS: Final = 64
-"""Most tables that are kept where several fit."""
-_MOST_SOLVED: Final = 6
-"""Most yes/no columns whose groups are solved for when weights differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +163,7 @@ def _consistent(
             both -= zero * by * pairs[other, other] + at * step * entries[column, column]
             entries[other, column] = both / (step * by)
         slack = 2.0 * RELATIVE * n / min(step, 1.0) ** 2 + 1e-6
-        if all(_is_count(entry, slack, n) for entry in entries.values()):
+        if all(is_count(entry, slack, n) for entry in entries.values()):
             pairs |= {at: round(entry) for at, entry in entries.items()}
             kept.append(column)
     if not kept:
@@ -181,13 +178,15 @@ def _consistent(
     if events is None:
         found = found[:size, :size]
     else:
-        found[size, :size] = found[:size, size] = events
-        found[size, size] = outcome.events or 0
+        total, *among = events
+        found[size, :size] = found[:size, size] = among
+        found[size, size] = total
         names.append(LABEL)
     return Margins(tuple(names), n, found)
 
 
-def _is_count(entry: float, slack: float, n: int) -> bool:
+def is_count(entry: float, slack: float, n: int) -> bool:
+    """True if an entry is near a whole number of at most n people."""
     return abs(entry - round(entry)) <= min(slack, 0.3) and -0.5 <= entry <= n + 0.5
 
 
@@ -198,10 +197,11 @@ def _events(
     columns: Sequence[tuple[int, float, float]],
     having: Whole,
 ) -> list[int] | None:
-    """Events among the people of each column: the score adds what is expected of them."""
+    """Events of all people, then among those of each column: the score less what is expected."""
+    if outcome.model == "linear":
+        return _responses(outcome, weight, constant, columns, having)
     if outcome.events is None or outcome.model not in ("logistic", "poisson"):
         return None
-    score = outcome.score
     if outcome.model == "poisson":
         chances = [weight]
     elif weight > 0.25 * (1.0 + RELATIVE):
@@ -209,6 +209,7 @@ def _events(
     else:
         root = math.sqrt(max(0.0, 1.0 - 4.0 * weight)) / 2.0
         chances = [0.5 - root, 0.5 + root]
+    score = outcome.score
     for chance in chances:
         expected = chance * outcome.n
         if constant is not None and abs(score[constant] + expected - outcome.events) > 0.3:
@@ -223,128 +224,33 @@ def _events(
             for each, count in zip(events, whole, strict=True)
         )
         if fits and (outcome.model == "poisson" or _fits(whole, having)):
-            return whole
+            return [outcome.events, *whole]
     return None
+
+
+def _responses(
+    outcome: QuadraticLikelihood,
+    weight: float,
+    constant: int | None,
+    columns: Sequence[tuple[int, float, float]],
+    having: Whole,
+) -> list[int] | None:
+    """The same of a linear model whose responses are a yes/no variable, if the anchor is known."""
+    known = outcome.known
+    if known is None or not known.anchor or constant is None:
+        return None
+    sums = (outcome.score + outcome.information @ np.array(known.anchor)) / weight
+    total = float(sums[constant])
+    events = [total, *((float(sums[c]) - zero * total) / step for c, zero, step in columns)]
+    whole = [round(each) for each in events]
+    people = [outcome.n, *map(int, having)]
+    is_whole = all(abs(each - k) <= _NEAR for each, k in zip(events, whole, strict=True))
+    is_possible = all(
+        0 <= k <= n and whole[0] - k <= people[0] - n
+        for k, n in zip(whole, people[: len(whole)], strict=True)
+    )
+    return whole if is_whole and is_possible else None
 
 
 def _fits(events: Sequence[int], having: Whole) -> bool:
     return all(count <= people for count, people in zip(events, having, strict=False))
-
-
-def with_own_intercept(outcome: QuadraticLikelihood) -> list[Margins]:
-    """The tables that fit an answer at a zero anchor with an intercept of the site's own.
-
-    Everybody has the fitted probability, events over people, so the information is a multiple of
-    the covariances N(n - N)/n, and the score is the events of a column less their expected number.
-    Each N has a mirror image, so several tables may fit; at most 64 are given.
-    """
-    n, events, known = outcome.n, outcome.events, outcome.known
-    if outcome.model == "linear":
-        weight = known.weight if known is not None and known.weight is not None else 1.0
-    elif events is None or not 0 < events < n or outcome.model == "cox":
-        return []
-    else:
-        share = events / n
-        weight = share * (1.0 - share) if outcome.model == "logistic" else share
-    table = outcome.information / weight
-    sizes = np.arange(1.0, n)
-    partial: list[tuple[dict[int, int], dict[tuple[int, int], int]]] = [({}, {})]
-    for column in range(len(outcome.diagonal)):
-        variance = float(table[column, column])
-        near = np.abs(sizes * (n - sizes) / n - variance) <= RELATIVE * variance + 1e-6
-        having = [int(size) for size in sizes[near]]
-        if not having or len(having) > _MOST_READINGS:
-            continue
-        longer = []
-        for chosen, pairs in partial:
-            for size in having:
-                entries = {
-                    (other, column): float(table[other, column]) + people * size / n
-                    for other, people in chosen.items()
-                }
-                slack = 2.0 * RELATIVE * n + 1e-6
-                if all(_is_count(entry, slack, min(n, size)) for entry in entries.values()):
-                    whole = {at: round(entry) for at, entry in entries.items()}
-                    longer.append(({**chosen, column: size}, {**pairs, **whole}))
-        partial = longer[:_MOST_READINGS] or partial
-    found = (_put_together(outcome, chosen, pairs) for chosen, pairs in partial if chosen)
-    return [margins for margins in found if margins is not None]
-
-
-def _put_together(
-    outcome: QuadraticLikelihood, chosen: dict[int, int], pairs: dict[tuple[int, int], int]
-) -> Margins | None:
-    size = len(chosen)
-    table = np.diag([*chosen.values(), outcome.events or 0]).astype(np.int64)
-    order = list(chosen)
-    for (one, other), count in pairs.items():
-        row, column = order.index(one), order.index(other)
-        table[row, column] = table[column, row] = count
-    names = tuple(f"feature {column + 1}" for column in order)
-    if outcome.model != "logistic" or outcome.events is None:
-        return Margins(names, outcome.n, table[:size, :size])
-    for nth, (column, having) in enumerate(chosen.items()):
-        among = float(outcome.score[column]) + outcome.events * having / outcome.n
-        if not _is_count(among, 0.3, min(having, outcome.events)):
-            return None
-        table[size, nth] = table[nth, size] = round(among)
-    return Margins((*names, LABEL), outcome.n, table)
-
-
-def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
-    """Solve for the groups of yes/no columns from answers about the same people, if they suffice.
-
-    Each answer gives one linear equation of the groups' sizes for each entry of the information.
-
-    Parameters
-    ----------
-    outcomes
-        Logistic or Poisson answers with the same columns, a column of ones among them, whose
-        anchors are known.
-
-    """
-    anchors = [np.array(outcome.known.anchor) for outcome in outcomes if outcome.known is not None]
-    if any(outcome.model not in ("logistic", "poisson") for outcome in outcomes):
-        return None
-    first = outcomes[0]
-    information, n = first.information, first.n
-    size = len(first.diagonal)
-    for constant in range(size):
-        near = 2.0 * RELATIVE * np.sqrt(np.diag(information) * information[constant, constant])
-        fits = np.abs(information[constant] - np.diag(information)) <= near
-        columns = [int(c) for c in np.flatnonzero(fits & (np.diag(information) > 0.0))]
-        columns = [column for column in columns if column != constant]
-        moving = {int(c) for anchor in anchors for c in np.flatnonzero(anchor)} - {constant}
-        if not columns or len(columns) > _MOST_SOLVED or not moving <= set(columns):
-            continue
-        groups = np.array(list(itertools.product((0.0, 1.0), repeat=len(columns))))
-        rows, values = [np.ones(len(groups))], [float(n)]
-        for outcome, anchor in zip(outcomes, anchors, strict=True):
-            eta = anchor[constant] + groups @ anchor[columns]
-            if outcome.model == "logistic":
-                weight = 0.25 / np.cosh(np.clip(eta / 2.0, -350.0, 350.0)) ** 2
-            else:
-                weight = np.exp(np.clip(eta, -700.0, 700.0))
-            wide = np.column_stack([np.ones(len(groups)), groups])
-            order = [constant, *columns]
-            for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
-                rows.append(weight * wide[:, one] * wide[:, other])
-                values.append(float(outcome.information[order[one], order[other]]))
-        found = _sizes(np.array(rows), np.array(values))
-        if found is not None:
-            table = groups.T @ (found[:, np.newaxis] * groups)
-            names = tuple(f"feature {column + 1}" for column in columns)
-            return Margins(names, n, np.rint(table).astype(np.int64), found.astype(np.int64))
-    return None
-
-
-def _sizes(rows: Floats, values: Floats) -> Floats | None:
-    """Whole numbers that solve the equations within the error of 16 bits, if only one can."""
-    scale = np.maximum(np.abs(values), 1e-9)
-    sizes, _, rank, singular = np.linalg.lstsq(rows / scale[:, None], values / scale, rcond=None)
-    if rank < rows.shape[1] or singular[-1] < RELATIVE:
-        return None
-    whole = np.maximum(np.rint(sizes), 0.0)
-    error = np.abs(rows @ whole - values)
-    slack = 4.0 * RELATIVE * np.abs(values).max()
-    return whole if (error <= slack).all() else None

@@ -9,7 +9,9 @@ computed from the numbers alone, as far as these tell, or bounded.
 from typing import Final, NamedTuple
 
 from qis.disclosure.finding import Finding
-from qis.disclosure.margins import Margins, margins_of, solved, with_own_intercept
+from qis.disclosure.margins import Margins, margins_of
+from qis.disclosure.own_intercept import with_own_intercept
+from qis.disclosure.solved_groups import solved
 from qis.disclosure.triples import small_of_three
 from qis.disclosure.weights import tables_by_weight
 from qis.outcomes import QuadraticLikelihood

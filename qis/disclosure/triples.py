@@ -90,9 +90,10 @@ def small_of_three(margins: Margins, *, limit: int) -> tuple[Finding | None, boo
 
 def _of_groups(margins: Margins, groups: Whole, limit: int) -> Finding | None:
     """The smallest group by three columns where the sizes of all groups are known."""
-    cube = np.reshape(groups, (2,) * len(margins.names))
-    for chosen in itertools.combinations(range(len(margins.names)), 3):
-        rest = tuple(axis for axis in range(len(margins.names)) if axis not in chosen)
+    columns = len(groups).bit_length() - 1  # without the event
+    cube = np.reshape(groups, (2,) * columns)
+    for chosen in itertools.combinations(range(columns), 3):
+        rest = tuple(axis for axis in range(columns) if axis not in chosen)
         eight = cube.sum(axis=rest).reshape(1, 8)
         if ((eight > 0) & (eight < limit)).any():
             return _finding(margins, chosen, eight, limit)

@@ -10,9 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from _disclosure_attacker import read
-from _disclosure_fuzz import NAMES, Tally, harmless_refused, is_above, made_by
-from _disclosure_sites import KINDS
+from _disclosure_fuzz import KINDS, NAMES, Tally, harmless_refused, is_above, made_by, read
 
 from qis.disclosure import PRESETS
 

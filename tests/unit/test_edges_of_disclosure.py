@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 
 from qis.disclosure import Disclosure, PrivacyBudget
-from qis.disclosure.answers import _check_effects
 from qis.disclosure.inversion import most_likely, proven
-from qis.disclosure.margins import Margins, _sizes, with_own_intercept
+from qis.disclosure.margins import Margins
 from qis.disclosure.matrices import _yes_no
+from qis.disclosure.own_intercept import with_own_intercept
 from qis.disclosure.preview import _whatever_its_numbers
 from qis.disclosure.privacy import _arm, _check_epsilon
+from qis.disclosure.solved_groups import _sizes
 from qis.disclosure.suppression import cells_of
+from qis.disclosure.together import cuts_of, small_together
 from qis.disclosure.triples import small_of_three
 from qis.disclosure.two_by_two import estimates, tables
 from qis.disclosure.weights import _events, _own_intercept
@@ -88,10 +90,9 @@ def test_sizes_are_solved_only_where_the_equations_tell_them_apart():
 
 def test_of_several_small_cells_the_smallest_is_told():
     whole = Counts(question="q", events=5, total=65, control_events=9, control_total=120)
-    exact = [whole.effect(measure) for measure in ("OR", "RD")]
-    with pytest.raises(DisclosureError) as error:
-        _check_effects(CMS, exact[1], [exact[0]])
-    assert (error.value.field, error.value.actual) == ("answers", 5)
+    exact, other = (whole.effect(measure) for measure in ("OR", "RD"))
+    found = small_together(exact, [], cuts_of(other, exact), limit=11)
+    assert (found.cell, found.people) == ("events", 5)
 
 
 def test_a_column_of_ones_is_no_variable():

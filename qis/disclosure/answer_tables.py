@@ -1,0 +1,177 @@
+"""What an answer shows of its people, in forms that can be subtracted and compared with others.
+
+An answer shows a table of two arms, or one row of it, or only the events or the sizes of the arms.
+Where several whole-numbered tables fit its numbers, all of them are listed, up to a bound.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.disclosure.attacks import half_unit
+from qis.disclosure.inversion import arm_tables, systems
+from qis.disclosure.margins import LABEL
+from qis.disclosure.models import tables_of
+from qis.disclosure.profiles import profile_counts
+from qis.disclosure.two_by_two import MEASURES, gives_exactly, is_coarse, tables
+from qis.outcomes import (
+    Counts,
+    Effect,
+    LikelihoodProfile,
+    Moments,
+    Outcome,
+    QuadraticLikelihood,
+)
+
+Floats = NDArray[np.float64]
+
+MOST: Final = 20_000
+"""Most tables of one answer; with more nothing follows from a difference."""
+NAMES: Final = {
+    "table": ("events", "others", "control events", "control others"),
+    "arm": ("events", "others"),
+    "events": ("events", "control events"),
+    "sizes": ("people in the treated arm", "people in the control arm"),
+    "total": ("events",),
+}
+"""By form, what each of its numbers counts."""
+PROJECTIONS: Final[dict[str, Callable[[Floats], Floats]]] = {
+    "table": lambda rows: rows,
+    "arm": lambda rows: rows[:, :2] + rows[:, 2:],
+    "events": lambda rows: rows[:, [0, 2]],
+    "sizes": lambda rows: rows[:, [0, 2]] + rows[:, [1, 3]],
+    "total": lambda rows: rows[:, [0]] + rows[:, [2]],
+}
+"""By form, how its numbers follow from tables of shape (m, 4)."""
+
+
+class AnswerTables(NamedTuple):
+    """What is known of a group of people.
+
+    Parameters
+    ----------
+    forms
+        By form (`NAMES`): all rows of numbers that fit, of shape (m, numbers).
+    arms
+        Number of people, mean and sum of squared deviations of each arm; empty if not known.
+    is_coarse
+        True for means of few decimals: they are of a yes/no variable only if others say so.
+
+    """
+
+    forms: dict[str, Floats]
+    arms: tuple[tuple[int, float, float], ...] = ()
+    is_coarse: bool = False
+
+
+def answer_tables(outcome: Outcome) -> AnswerTables:
+    """What an outsider knows of the people of an outcome."""
+    found: dict[str, Floats] = {}
+    arms: tuple[tuple[int, float, float], ...] = ()
+    if isinstance(outcome, Counts):
+        found = _of_counts(outcome)
+    elif isinstance(outcome, Moments):
+        arms = tuple(_arms_of(outcome))
+        found = _product([arm_tables(*arm) for arm in arms])
+        if len(arms) > 1:
+            found["sizes"] = np.array([[float(n) for n, _, _ in arms]])
+    elif isinstance(outcome, Effect) and outcome.n is not None:
+        found = _of_effect(outcome, outcome.n)
+        if outcome.measure == "MN":
+            n, variance = outcome.n, outcome.standard_error**2
+            arms = ((n, outcome.estimate, variance * n * (n - 1)),)
+    elif isinstance(outcome, LikelihoodProfile):
+        found = {
+            form: np.array(rows, dtype=float) for form, rows in profile_counts(outcome).items()
+        }
+    elif isinstance(outcome, QuadraticLikelihood):
+        found = _of_model(outcome)
+    is_yes_no = not isinstance(outcome, Effect) or not is_coarse(outcome)
+    return AnswerTables(_with_less_detail(found), arms, is_coarse=not is_yes_no)
+
+
+def _with_less_detail(found: dict[str, Floats]) -> dict[str, Floats]:
+    kept = {form: rows for form, rows in found.items() if 0 < len(rows) <= MOST}
+    if "table" in kept:
+        for form, project in PROJECTIONS.items():
+            kept.setdefault(form, np.unique(project(kept["table"]), axis=0))
+    for form in ("arm", "events"):
+        if form in kept and "total" not in kept:
+            rows = kept[form][:, [0]] if form == "arm" else kept[form].sum(axis=1, keepdims=True)
+            kept["total"] = np.unique(rows, axis=0)
+    return kept
+
+
+def _arms_of(outcome: Moments) -> Iterator[tuple[int, float, float]]:
+    yield outcome.total, outcome.mean, outcome.ss
+    if outcome.control_total is not None:
+        yield outcome.control_total, outcome.control_mean or 0.0, outcome.control_ss or 0.0
+
+
+def _of_counts(outcome: Counts) -> dict[str, Floats]:
+    arms = [(outcome.events, outcome.total)]
+    if outcome.control_events is not None and outcome.control_total is not None:
+        arms.append((outcome.control_events, outcome.control_total))
+    if outcome.person_time is None:
+        return _product([np.array([[e, n - e]], dtype=float) for e, n in arms])
+    events, sizes = np.array(arms, dtype=float).T  # people may have several events
+    if len(arms) == 1:
+        return {"total": events[np.newaxis]}
+    return {"events": events[np.newaxis], "sizes": sizes[np.newaxis]}
+
+
+def _of_effect(outcome: Effect, n: int) -> dict[str, Floats]:
+    measure = outcome.measure
+    if measure in MEASURES:
+        return {"table": _tables(measure, outcome.estimate, outcome.standard_error, n)}
+    if measure not in ("MN", "PR", "PLO", "IRLN"):
+        return {}
+    fitting = [table for system in systems(outcome, limit=1) for table in system]
+    rows = [[float(cell.people) for cell in table] for table in fitting]
+    form = "total" if measure == "IRLN" else "arm"
+    width = len(NAMES[form])
+    return {form: np.array([row for row in rows if len(row) == width]).reshape(-1, width)}
+
+
+def _of_model(outcome: QuadraticLikelihood) -> dict[str, Floats]:
+    """The table of each yes/no feature with the event; one of the features may be the arms."""
+    found: dict[str, Floats] = {}
+    if outcome.events is not None:
+        found["arm"] = np.array([[outcome.events, outcome.n - outcome.events]], dtype=float)
+    rows = [
+        (both, having - both, events - both, table.people - having - events + both)
+        for table in tables_of(outcome)
+        if table.names[-1] == LABEL
+        for having, both in zip(np.diag(table.pairs)[:-1], table.pairs[-1], strict=False)
+        for events in (table.pairs[-1, -1],)
+    ]
+    if rows:
+        found["table"] = np.array(rows, dtype=float)
+    return found
+
+
+def _product(arms: list[Floats]) -> dict[str, Floats]:
+    """Every table of one arm with every table of the other."""
+    if len(arms) == 1:
+        return {"arm": arms[0]}
+    one, other = arms
+    both = np.repeat(one, len(other), axis=0), np.tile(other, (len(one), 1))
+    return {"table": np.hstack(both)}
+
+
+@lru_cache(maxsize=32)
+def _tables(measure: str, estimate: float, error: float, n: int) -> Floats:
+    """All tables behind a crude effect; one more than `MOST` if there are too many."""
+    effect = Effect(question="-", measure=measure, estimate=estimate, standard_error=error, n=n)
+    found, exact = np.empty((0, 4)), np.empty((0, 4))
+    for part, is_plain in tables(effect):
+        # 0.5 is added where a cell is zero.
+        kept = part if is_plain else part[(part == 0).any(axis=1)]
+        exact = np.concatenate([exact, kept[gives_exactly(effect, kept)]])[: MOST + 1]
+        if len(found) <= MOST:
+            found = np.concatenate([found, kept])[: MOST + 1]
+    is_long = not (half_unit(estimate) and half_unit(error))
+    return exact if len(exact) and is_long else found

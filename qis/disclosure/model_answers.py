@@ -1,0 +1,155 @@
+"""Several answers of a model: their budget, what they say together, and what one leaves of another.
+
+Score and information are sums over people. Answers at several anchors are more equations for the
+same groups; and of two answers at one anchor, where one is about a part of the other's people, the
+difference is the answer of the others, and must pass as if it were released itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, NoReturn
+
+import numpy as np
+
+from qis.disclosure.margins import Margins
+from qis.disclosure.models import read, smallest, tables_of
+from qis.disclosure.presets import Preset
+from qis.disclosure.refusal import refuse
+from qis.disclosure.solved_groups import solved
+from qis.disclosure.triples import small_of_three
+from qis.errors import InputError
+from qis.outcomes import Outcome, QuadraticLikelihood
+
+RULE: Final = "answers"
+_FLOOR: Final = 1e-9
+"""Least eigenvalue of a difference of matrices, as a share of the largest: they were rounded."""
+
+
+def check_budget(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> None:
+    """Each answer of p coefficients takes its people; linear ones say the same at each anchor."""
+    if not isinstance(outcome, QuadraticLikelihood):
+        return
+    models = [answer for answer in same if isinstance(answer, QuadraticLikelihood)]
+    linear: set[bytes] = set()
+    spent = 0
+    for answer in (*models, outcome):
+        said = answer.information.tobytes()
+        if answer.model != "linear" or said not in linear:
+            spent += len(answer.diagonal)
+        if answer.model == "linear":
+            linear.add(said)
+    least = rules.people_per_coefficient * spent
+    if models and outcome.n < least:
+        what = (
+            f"{len(models) + 1} answers about the same people have {spent} coefficients together, "
+            f"which takes {least} people"
+        )
+        ways_out = "an answer that was given already, which costs nothing; fewer coefficients"
+        refuse(rules, RULE, what, outcome.n, limit=least, ways_out=ways_out)
+
+
+def check_anchors(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> None:
+    """Answers at several anchors are more equations for the sizes of the same groups."""
+    if not isinstance(outcome, QuadraticLikelihood) or _knows_no_small(outcome, rules):
+        return
+    models = [
+        answer
+        for answer in same
+        if isinstance(answer, QuadraticLikelihood)
+        and answer.known is not None
+        and answer.model == outcome.model
+        and len(answer.diagonal) == len(outcome.diagonal)
+        and not answer.known.own_intercept
+    ]
+    if not models or outcome.known is None or outcome.known.own_intercept:
+        return
+    table = solved([outcome, *models])
+    if table is None:
+        return
+    limit = rules.minimum_cell
+    found = smallest(table, limit) or small_of_three(table, limit=limit)[0]
+    if found is not None:
+        what = f"too few {found.cell} (from {len(models) + 1} answers together)"
+        refuse(rules, RULE, what, found.people)
+
+
+def _knows_no_small(outcome: Outcome, rules: Preset) -> bool:
+    known = outcome.known
+    if known is None or known.smallest_cell is None or known.smallest_of_three is None:
+        return False
+    cells = known.smallest_cell, known.smallest_of_three
+    return not any(0 < cell < rules.minimum_cell for cell in cells)
+
+
+def check_models_apart(rules: Preset, whole: Outcome, part: Outcome, cohort: str) -> None:
+    """Raise `DisclosureError` if a model's answer less that of a part of its people says too much.
+
+    Parameters
+    ----------
+    rules
+        The preset in force.
+    whole, part
+        Two answers, the second about some of the people of the first; other kinds pass.
+    cohort
+        The cohort of the one that was released before.
+
+    """
+    if not isinstance(whole, QuadraticLikelihood) or not isinstance(part, QuadraticLikelihood):
+        return
+    limit, size = rules.minimum_cell, len(whole.diagonal)
+    if whole.model != part.model or size != len(part.diagonal):
+        return
+    rest = _rest(whole, part)
+    tables = _tables_less(whole, part)
+    for table in tables:
+        small = smallest(table, limit)
+        if small is not None:
+            refuse_rest(rules, small.cell, small.people, cohort)
+    people, least = whole.n - part.n, rules.people_per_coefficient * size
+    if people < least:
+        refuse_rest(rules, f"people for {size} coefficients", people, cohort, limit=least)
+    if rest is None:
+        return
+    reading = read(rest, limit=limit)
+    if reading.small is not None:
+        refuse_rest(rules, reading.small.cell, reading.small.people, cohort)
+    if reading.not_searched and people < least * limit:
+        what = f"people for what cannot be searched; {reading.not_searched}"
+        refuse_rest(rules, what, people, cohort, limit=least * limit)
+
+
+def refuse_rest(
+    rules: Preset, what: str, actual: int, cohort: str, *, limit: int | None = None
+) -> NoReturn:
+    """Refuse for too few of something among the people in one release and not in another."""
+    text = f"too few {what} (by comparing with what was released for cohort {cohort!r})"
+    refuse(rules, RULE, text, actual, limit=limit)
+
+
+def _rest(whole: QuadraticLikelihood, part: QuadraticLikelihood) -> QuadraticLikelihood | None:
+    """The answer of the people in one and not in the other; `None` unless anchors are the same."""
+    if whole.anchor_id != part.anchor_id or whole.known is None or whole.known.own_intercept:
+        return None
+    values, vectors = np.linalg.eigh(whole.information - part.information)
+    values = np.maximum(values, _FLOOR * max(float(values[-1]), _FLOOR))
+    events = None if whole.events is None else whole.events - (part.events or 0)
+    try:
+        return QuadraticLikelihood.from_terms(
+            question="-",
+            model=whole.model,
+            score=whole.score - part.score,
+            information=vectors @ np.diag(values) @ vectors.T,
+            anchor=whole.known.anchor,
+            n=whole.n - part.n,
+            events=events,
+        )
+    except InputError:
+        return None  # no people have these numbers, so they are of others
+
+
+def _tables_less(whole: QuadraticLikelihood, part: QuadraticLikelihood) -> Iterator[Margins]:
+    """Tables of yes/no columns of the people in one answer and not in another."""
+    for table in tables_of(whole):
+        for other in tables_of(part):
+            pairs = table.pairs - other.pairs if table.names == other.names else None
+            if pairs is not None and (pairs >= 0).all():
+                yield Margins(table.names, table.people - other.people, pairs)

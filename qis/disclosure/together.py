@@ -1,0 +1,216 @@
+"""One table of two arms behind all answers about the same people, or about one of its arms.
+
+An estimate that is rounded fits many tables, and each further answer cuts them: a second estimate,
+the number of all events, the size or the events of an arm. Some answer may come from an adjusted
+model, and fit no table of these people. So every two or three answers are looked at together, and
+all that some table fits; an answer that fits none hides nothing.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.disclosure.answer_tables import NAMES, PROJECTIONS, answer_tables
+from qis.disclosure.attacks import precision_of
+from qis.disclosure.finding import Finding
+from qis.disclosure.inversion import is_told
+from qis.disclosure.two_by_two import MEASURES, gives, gives_exactly, tables
+from qis.outcomes import Effect, Outcome
+
+Floats = NDArray[np.float64]
+Cut = Callable[[Floats], NDArray[np.bool_]]
+"""Tells which tables of shape (m, 4) agree with an answer."""
+
+MOST_CUTS: Final = 60
+"""Most cuts of one table."""
+_RATIO_OF_RATES: Final = "IRR"
+_MOST_EVENTS: Final = 2_000
+"""Events of an arm up to which the pairs behind a rate ratio are tried."""
+_BASE: Final = 2_048.0
+"""Above each cell of a table that is tried, so that four of them make one number."""
+
+
+class _Masks(NamedTuple):
+    """For each combination of cuts that tables agree with: how many, and what is small in them.
+
+    Parameters
+    ----------
+    masks
+        Bit k is set if the tables agree with cut k; int64 of shape (m,).
+    tables, with_small
+        Number of tables, and of those with a small cell.
+    times
+        In how many a cell has a value, shape (m, 4, limit).
+
+    """
+
+    masks: NDArray[np.int64]
+    tables: Floats
+    with_small: Floats
+    times: Floats
+
+
+def is_seed(outcome: Outcome) -> bool:
+    """True for an estimate whose tables of two arms can be listed."""
+    return (
+        isinstance(outcome, Effect)
+        and outcome.n is not None
+        and outcome.measure in (*MEASURES, _RATIO_OF_RATES)
+    )
+
+
+def cuts_of(answer: Outcome, seed: Effect) -> list[Cut]:
+    """What an answer about the same people says of the tables behind an estimate."""
+    if isinstance(answer, Effect):
+        if answer.measure in MEASURES:
+            return [lambda rows: gives(answer, rows)]
+        if answer.measure == "IRD" and seed.measure == _RATIO_OF_RATES:
+            return [lambda rows: _gives_difference(rows, seed, answer)]
+    found = answer_tables(answer).forms
+    forms = ["table"] if "table" in found else [form for form in NAMES if form in found]
+    return [_member(form, found[form]) for form in forms]
+
+
+def cuts_of_arm(answer: Outcome) -> list[Cut]:
+    """What an answer about a part of the people says, if that part is one of the arms."""
+    rows = answer_tables(answer).forms.get("arm")
+    if rows is None:
+        return []
+    allowed = _packed(rows)
+    return [
+        lambda tables: np.isin(_packed(tables[:, :2]), allowed),
+        lambda tables: np.isin(_packed(tables[:, 2:]), allowed),
+    ]
+
+
+def small_together(
+    seed: Effect, cuts: Sequence[Cut], needed: Sequence[Cut], *, limit: int
+) -> Finding | None:
+    """Return a small cell that an estimate and some of the cuts tell together.
+
+    Parameters
+    ----------
+    seed
+        The estimate whose tables are tried.
+    cuts, needed
+        What other answers say. One of `needed` is among those that are combined, if there are any:
+        combinations without it were looked at before.
+    limit
+        Smallest count above zero that may be derivable.
+
+    """
+    every = [*needed, *cuts][: MOST_CUTS - 1]
+    if not every:
+        return None
+    if seed.measure in MEASURES:  # a number may have few digits and not be rounded
+        every.append(lambda rows: gives_exactly(seed, rows))
+    found = _counted(seed, every, limit)
+    is_needed = (1 << len(needed)) - 1
+    for chosen in _subsets(len(every), found.masks):
+        if needed and not chosen & is_needed:
+            continue
+        inside = (found.masks & chosen) == chosen
+        count, with_small = found.tables[inside].sum(), found.with_small[inside].sum()
+        times = found.times[inside].sum(axis=0)[:, 1:]
+        if is_told(int(count), int(with_small), int(times.max(initial=0)), limit):
+            people, cell = min((int(at[1]) + 1, int(at[0])) for at in np.argwhere(times > 0))
+            return Finding("from several answers together", NAMES["table"][cell], people)
+    return None
+
+
+def _subsets(size: int, masks: NDArray[np.int64]) -> Iterator[int]:
+    """Up to three cuts, and all cuts with which some table agrees."""
+    for number in (1, 2, 3):
+        for chosen in itertools.combinations(range(size), number):
+            yield sum(1 << cut for cut in chosen)
+    yield from (int(mask) for mask in masks if int(mask).bit_count() > 3)
+
+
+def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> _Masks:
+    """Count the tables behind an estimate by the cuts with which they agree."""
+    found: dict[int, Floats] = {}
+    for kept in _tables(seed):
+        bits = np.zeros(len(kept), dtype=np.int64)
+        for nth, cut in enumerate(cuts):
+            bits |= cut(kept).astype(np.int64) << nth
+        is_small = (kept > 0) & (kept < limit)
+        for mask in np.unique(bits).tolist():
+            rows, small = kept[bits == mask], is_small[bits == mask]
+            numbers = [float(len(rows)), float(small.any(axis=1).sum())]
+            for cell in range(4):
+                values = rows[small[:, cell], cell].astype(int)
+                numbers += np.bincount(values, minlength=limit).tolist()
+            found[mask] = found.get(mask, np.zeros(2 + 4 * limit)) + numbers
+    table = np.array(list(found.values())).reshape(-1, 2 + 4 * limit)
+    return _Masks(
+        np.array(list(found), dtype=np.int64),
+        table[:, 0],
+        table[:, 1],
+        table[:, 2:].reshape(-1, 4, limit),
+    )
+
+
+def _tables(seed: Effect) -> Iterator[Floats]:
+    if seed.measure == _RATIO_OF_RATES:
+        parts = list(_events_of_rates(seed))
+        yield from (np.concatenate(parts),) if parts else ()
+        return
+    for part, is_plain in tables(seed):
+        yield part if is_plain else part[(part == 0).any(axis=1)]
+
+
+def _events_of_rates(ratio: Effect) -> Iterator[Floats]:
+    """All events of two arms with 1/a + 1/c = SE²; nothing is known of people without event."""
+    _, half = precision_of(ratio)
+    with np.errstate(divide="ignore"):
+        inverse = 1.0 / np.arange(_MOST_EVENTS + 1.0)
+    for a in range(1, _MOST_EVENTS + 1):
+        low, high = (
+            (ratio.standard_error + side * half) ** 2 - float(inverse[a]) for side in (-1, 1)
+        )
+        # 1/c lies between these, and falls with c.
+        first = int(np.searchsorted(-inverse, -high * (1.0 + 1e-12)))
+        last = int(np.searchsorted(-inverse, -max(low, 0.0) * (1.0 - 1e-12), side="right"))
+        if first < last:
+            c = np.arange(float(first), float(last))
+            nothing = np.full(len(c), np.nan)
+            yield np.column_stack([np.full(len(c), float(a)), nothing, c, nothing])
+
+
+def _gives_difference(rows: Floats, ratio: Effect, difference: Effect) -> NDArray[np.bool_]:
+    """True where the events give the difference of two rates whose ratio is known.
+
+    The ratio r and the difference d give the rates d/(r - 1) and r d/(r - 1), and with the events
+    of each arm its standard error.
+    """
+    a, c = rows[:, 0], rows[:, 2]
+    of_ratio, _ = precision_of(ratio)
+    of_difference, of_error = precision_of(difference)
+    errors = []
+    for side in (-1.0, 1.0):
+        for other in (-1.0, 1.0):
+            factor = math.expm1(ratio.estimate + side * of_ratio)
+            rate = (difference.estimate + other * of_difference) / (factor or 1e-300)
+            errors.append(np.abs(rate) * np.sqrt((factor + 1.0) ** 2 / a + 1.0 / c))
+    if abs(ratio.estimate) <= of_ratio:
+        return np.ones(len(rows), dtype=bool)  # the rates may be equal, and as large as you like
+    error = difference.standard_error
+    fits: NDArray[np.bool_] = (np.min(errors, axis=0) <= error + of_error) & (
+        np.max(errors, axis=0) >= error - of_error
+    )
+    return fits
+
+
+def _member(form: str, rows: Floats) -> Cut:
+    allowed, project = _packed(rows), PROJECTIONS[form]
+    return lambda tables: np.isin(_packed(project(tables)), allowed)
+
+
+def _packed(rows: Floats) -> Floats:
+    """One number for each row of whole numbers below `_BASE`; NaN where one is not known."""
+    packed: Floats = rows @ _BASE ** np.arange(rows.shape[1])
+    return packed
