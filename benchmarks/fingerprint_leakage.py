@@ -2,7 +2,10 @@
 
 ``python benchmarks/fingerprint_leakage.py --data DIR [--cases 12] [--json]``, data as for
 fingerprint_quality.py. The attacker knows the ontology and the scheme's parameters, not the secret.
-First, who knows some patients (own cases) reads the others: see `_known_patients`. Then a sketch
+First, who knows some patients (own cases) reads the others: see `_known_patients`. Who knows none
+links a patient who is published anew with one term less, and recognises common terms by their
+frequency: see `_linking`. Each by level of routing keys, and of sketches as they are (sealed) and
+as they were (unsealed, their codes unknown). Then a sketch
 of terms is decoded. Bits of vectors (SimHash) and of sets (MinHash) are attacked greedily: the term
 whose addition makes the attacker's own fingerprint agree most with the stolen one is added, until
 none helps. Printed are the share of the patient's most specific terms that are found, and of those
@@ -17,6 +20,7 @@ from typing import Any
 
 import numpy as np
 from _known_patients import known_figures
+from _linking import unsecret_figures
 from fingerprint_quality import PublishedCases
 
 from qis.fingerprint import Fingerprint, Ontology, Scheme, SetScheme, TermScheme, VectorScheme
@@ -146,7 +150,9 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=12)
     options = parser.parse_args()
     cases = PublishedCases(options.data, None)
-    known = known_figures(cases.ontology, cases.terms, cases.cells())
+    cells = cases.cells()
+    known = known_figures(cases.ontology, cases.terms, cells)
+    known |= unsecret_figures(cases.ontology, cases.terms, cells)
     if options.json:
         found = figures(cases, options.cases)
         flat = {

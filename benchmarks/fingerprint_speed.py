@@ -119,8 +119,9 @@ def sets() -> dict[str, float]:
     return {"set_vs_datasketch": seconds["sets"] / seconds["datasketch"]}
 
 
-def index() -> dict[str, float]:
+def index(threads: int = 1) -> dict[str, float]:
     """The ten nearest of a million sketches, to faiss."""
+    faiss.omp_set_num_threads(threads)
     rng = np.random.default_rng(3)
     sketches = rng.integers(0, 256, size=(MANY, 32), dtype=np.uint8)
     scheme = VectorScheme(8)
@@ -148,9 +149,8 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--threads", type=int, default=1, help="of BLAS and faiss")
     options = parser.parse_args()
-    faiss.omp_set_num_threads(options.threads)
     with threadpool_limits(options.threads):
-        results = {**vectors(), **sets(), **terms(), **index()}
+        results = {**vectors(), **sets(), **terms(), **index(options.threads)}
     if options.json:
         print(json.dumps(results))
         return

@@ -5,7 +5,7 @@ from qis.fingerprint.cells import Cells, NearestCells, build_cells
 from qis.fingerprint.index import FingerprintIndex, Neighbour
 from qis.fingerprint.levels import Everything, Level, LoadBudget
 from qis.fingerprint.ontology import Ontology, Resolution
-from qis.fingerprint.scheme import Scheme
+from qis.fingerprint.scheme import Ranked, Scheme
 from qis.fingerprint.sets import SetScheme
 from qis.fingerprint.terms import TermScheme
 from qis.fingerprint.transformers import SimilarityTransformer, SketchTransformer
@@ -22,6 +22,7 @@ __all__ = [
     "NearestCells",
     "Neighbour",
     "Ontology",
+    "Ranked",
     "Resolution",
     "Scheme",
     "SetScheme",

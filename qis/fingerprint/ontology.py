@@ -86,7 +86,9 @@ class Ontology:
     release
         Names the release, such as ``"hp/2025-01-16"``.
     parents
-        Term → the terms that it is a kind of. Terms that are parents only need no entry.
+        Term → the terms that it is a kind of. Terms that are parents only need no entry. Ids are
+        texts or whole numbers (OMOP's concept ids), here and below; a whole number is the text of
+        its digits.
     information
         Term → information content in nats, -log of the share of profiles that have the term or one
         of its descendants; `None`: from the graph alone (Seco, Veale & Hayes 2004), which is a poor
@@ -125,16 +127,16 @@ class Ontology:
     def __init__(
         self,
         release: str,
-        parents: Mapping[str, Iterable[str]],
-        information: Mapping[str, float] | None,
+        parents: Mapping[Any, Iterable[str | int]],
+        information: Mapping[Any, float] | None,
         *,
-        names: Mapping[str, str] | None = None,
-        replacements: Mapping[str, str] | None = None,
-        obsolete: Iterable[str] = (),
+        names: Mapping[Any, str] | None = None,
+        replacements: Mapping[Any, str | int] | None = None,
+        obsolete: Iterable[str | int] = (),
         vocabulary: str | None = None,
-        root: str | None = None,
+        root: str | int | None = None,
     ) -> None:
-        graph = {term: frozenset(above) for term, above in parents.items()}
+        graph = {as_id(term): frozenset(map(as_id, above)) for term, above in parents.items()}
         for above in list(graph.values()):
             for term in above:
                 graph.setdefault(term, frozenset())
@@ -145,18 +147,21 @@ class Ontology:
         self._parents = graph
         self._ancestors = _ancestors(graph)
         if information is None:
-            information = self._from_structure()
-        self._information = self._checked(information)
-        self._names = dict(names or {})
+            self._information = self._checked(self._from_structure())
+        else:
+            self._information = self._checked(_by_id(information))
+        self._names = _by_id(names or {})
         self._replacements = {
-            old: new for old, new in (replacements or {}).items() if old not in graph
+            old: as_id(new) for old, new in _by_id(replacements or {}).items() if old not in graph
         }
-        self._obsolete = frozenset(obsolete) - graph.keys() - self._replacements.keys()
+        self._obsolete = frozenset(map(as_id, obsolete)) - graph.keys() - self._replacements.keys()
         self.vocabulary = _vocabulary(graph, release) if vocabulary is None else vocabulary
         if root is None:
             root = next((known for known in _BRANCHES if known in graph), None)
-        elif root not in graph:
-            raise InputError(f"the root {root!r:.60} is no term", field="root", actual=root)
+        else:
+            root = as_id(root)
+            if root not in graph:
+                raise InputError(f"the root {root!r:.60} is no term", field="root", actual=root)
         self.root = root
         for old, new in self._replacements.items():
             if new not in graph:
@@ -418,6 +423,10 @@ class Ontology:
                 )
             kept[term] = round(nats * UNIT)
         return kept
+
+
+def _by_id(table: Mapping[Any, Value]) -> dict[str, Value]:
+    return {as_id(term): value for term, value in table.items()}
 
 
 def _vocabulary(terms: Iterable[str], release: str) -> str:

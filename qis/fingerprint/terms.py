@@ -416,8 +416,17 @@ class TermScheme(Scheme[Terms]):
         return null[first_above] if first_above < len(null) else 1.0
 
     @checked
-    def explain(self, features: Terms, fingerprint: Fingerprint) -> str:
-        """In words: how similar, which terms are shared, and which only one side has."""
+    def explain(self, features: Terms, fingerprint: Fingerprint, *, excluded: Terms = ()) -> str:
+        """In words: how similar, which terms are shared, and which only one side has.
+
+        Parameters
+        ----------
+        features, fingerprint
+            This patient's terms, and what another's packet says.
+        excluded
+            Terms that this patient was found not to have. No similarity uses them; those that the
+            other side has are named, since they speak against the same disease.
+        """
         found = self._resolved(features, "features")
         own = self.ontology.closure(found.terms)
         theirs = self.ontology.closure(self.terms_of(fingerprint))
@@ -435,6 +444,11 @@ class TermScheme(Scheme[Terms]):
                 self.ontology.name(term) for term in sorted(telling, key=self._rank.__getitem__)
             ]
             lines.append(f"{heading}: {', '.join(names) or 'nothing'}")
+        absent = frozenset(self.ontology.resolve(iterable(excluded, "excluded", "ids")).terms)
+        if absent:
+            # To have a kind of what is excluded is to have it.
+            names = [self.ontology.name(term) for term in sorted(absent & theirs)]
+            lines.append(f"excluded here, present there: {', '.join(names) or 'nothing'}")
         lines += found.warnings
         written = self.written(fingerprint.sketch)
         unread = len(written) - len(self.codes(fingerprint.sketch))

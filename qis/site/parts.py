@@ -7,7 +7,17 @@ from typing import Any, Final
 from qis.about import Interest
 from qis.disclosure import PRESETS, Disclosure
 from qis.evidence import Roster, RosterFile
-from qis.fingerprint import LoadBudget, Ontology, Scheme, SetScheme, TermScheme, VectorScheme
+from qis.fingerprint import (
+    Level,
+    LoadBudget,
+    NearestCells,
+    Ontology,
+    Scheme,
+    SetScheme,
+    TermScheme,
+    VectorScheme,
+    build_cells,
+)
 from qis.identity import Identity, Issuer
 from qis.outcomes import Study
 from qis.site.secrets import consortium_secret, passphrase
@@ -114,6 +124,7 @@ def _vectors(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
         secret=secret,
         bands=table.whole("bands", 24),
         band_bits=table.whole("band_bits", 5),
+        **{key: table.items(key, int, float) for key in ("centre", "scale") if key in table},
     )
 
 
@@ -126,13 +137,30 @@ def _terms(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
     annotations = table.path("annotations") if "annotations" in table else None
     is_obo = path.name.removesuffix(".gz").endswith(".obo")
     read = Ontology.from_obo if is_obo else Ontology.from_obographs
-    return TermScheme(
-        read(path, annotations),
-        secret=secret,
-        levels=[
-            LoadBudget(table.real("budget", 1.5), table.real("target_information", 4.0)),
-        ],
-    )
+    ontology = read(path, annotations)
+    return TermScheme(ontology, secret=secret, levels=_levels(table, ontology))
+
+
+def _levels(table: TomlTable, ontology: Ontology) -> list[Level]:
+    """Return cells, a load budget, or both if the file has keys of both; a budget by default."""
+    levels: list[Level] = []
+    if "cells" in table:
+        path = table.path("annotations")
+        digest = _digest(table) if "cells_digest" in table else None
+        count = table.whole("cells")
+        cells = build_cells(ontology, path, source=path.name, count=count, digest=digest)
+        levels.append(NearestCells(cells, table.whole("cell_keys", 12)))
+    if not levels or "budget" in table or "target_information" in table:
+        budget, target = table.real("budget", 1.5), table.real("target_information", 4.0)
+        levels.append(LoadBudget(budget, target))
+    return levels
+
+
+def _digest(table: TomlTable) -> bytes:
+    try:
+        return bytes.fromhex(table.text("cells_digest"))
+    except ValueError:
+        raise table.complaint("cells_digest", "is no hexadecimal number") from None
 
 
 def _directory(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
@@ -192,9 +220,20 @@ def _nats(table: TomlTable, identity: Identity, roster: Roster) -> Transport:
 _SCHEMES: Final[
     dict[str, tuple[Callable[[TomlTable, bytes | None], Scheme[Any]], tuple[str, ...]]]
 ] = {
-    "vector": (_vectors, ("dimensions", "bands", "band_bits")),
+    "vector": (_vectors, ("dimensions", "bands", "band_bits", "centre", "scale")),
     "set": (_sets, ("bands", "rows")),
-    "term": (_terms, ("ontology", "annotations", "budget", "target_information")),
+    "term": (
+        _terms,
+        (
+            "ontology",
+            "annotations",
+            "budget",
+            "target_information",
+            "cells",
+            "cell_keys",
+            "cells_digest",
+        ),
+    ),
 }
 _TRANSPORTS: Final[
     dict[str, tuple[Callable[[TomlTable, Identity, Roster], Transport], tuple[str, ...]]]

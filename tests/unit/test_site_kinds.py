@@ -23,7 +23,7 @@ ontology: t
     for n in range(1, 16)
 )
 ANNOTATIONS = "database_id\tqualifier\thpo_id\tfrequency\taspect\n" + "".join(
-    f"disease {n % 5}\t\tT:{n}\t\tP\n" for n in range(1, 16)
+    f"OMIM:{n % 5}\t\tT:{n}\t\tP\n" for n in range(1, 16)
 )
 
 
@@ -51,6 +51,25 @@ def terms(folder, *, budget=1.5, target=4.0, **options):
     return qis.TermScheme(ontology(folder, **options), levels=levels[:1])
 
 
+WITH_CELLS = 'ontology = "t.obo"\nannotations = "t.tsv"\ncells = 2'
+CELLS_DIGEST = "c6e6f0ea3d184671020cf67c51918a5d"
+
+
+def with_cells(folder, *others, keys=12):
+    of = ontology(folder, annotations=folder / "t.tsv")
+    cells = qis.build_cells(of, folder / "t.tsv", source="t.tsv", count=2)
+    assert cells.digest.hex() == CELLS_DIGEST
+    return qis.TermScheme(of, levels=[qis.NearestCells(cells, keys), *others])
+
+
+def test_cells_that_are_not_the_ones_agreed_on_are_told(site, tmp_path):
+    (tmp_path / "t.tsv").write_text(ANNOTATIONS)
+    for digest, says in (("ab" * 16, "nobody would be met"), ("xyz", "hexadecimal")):
+        text = f'[scheme]\nkind = "term"\n{WITH_CELLS}\ncells_digest = "{digest}"'
+        with pytest.raises(ConfigurationError, match=says):
+            parts.scheme_of(site(text))
+
+
 # Kind of scheme: its lines, what they mean in Python, and for each further key another value.
 SCHEMES = {
     "vector": (
@@ -60,6 +79,12 @@ SCHEMES = {
             "dimensions = 4": lambda _: qis.VectorScheme(4),
             "dimensions = 3\nbands = 12": lambda _: qis.VectorScheme(3, bands=12),
             "dimensions = 3\nband_bits = 6": lambda _: qis.VectorScheme(3, band_bits=6),
+            "dimensions = 3\ncentre = [1, 2.5, 3]": lambda _: qis.VectorScheme(
+                3, centre=[1.0, 2.5, 3.0]
+            ),
+            "dimensions = 3\nscale = [1, 2.5, 3]": lambda _: qis.VectorScheme(
+                3, scale=[1.0, 2.5, 3.0]
+            ),
         },
     ),
     "set": (
@@ -80,6 +105,11 @@ SCHEMES = {
             ),
             'ontology = "t.obo"\nannotations = "t.tsv"': lambda folder: terms(
                 folder, annotations=folder / "t.tsv"
+            ),
+            f"{WITH_CELLS}": with_cells,
+            f"{WITH_CELLS}\ncell_keys = 1": lambda folder: with_cells(folder, keys=1),
+            f'{WITH_CELLS}\ncells_digest = "{CELLS_DIGEST}"\nbudget = 3.0': lambda folder: (
+                with_cells(folder, LoadBudget(3.0, 4.0))
             ),
         },
     ),

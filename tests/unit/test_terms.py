@@ -400,6 +400,78 @@ def test_interests_of_terms_travel_by_their_keys_and_judge_by_relevance():
     assert wide.routing_keys == KEYED.routing_keys(["T:1"], levels=[Everything(5)])
 
 
+def test_the_readers_list_is_ordered_by_relevance_and_cut_only_if_it_is_asked_for():
+    mine = ["T:30", "T:121"]
+    others = [["T:399"], ["T:30"], mine, ["T:31", "T:121"], ["T:30"]]
+    packets = [
+        qis.Packet.sign(
+            qis.Identity.from_seed(bytes([number]) * 32),
+            outcome=qis.Counts(question="a vs b | c", events=30, total=200),
+            fingerprint=KEYED.fingerprint(terms),
+            seal=KEYED.seal,
+            issued_at=1_800_000_000,
+            lifetime_s=86_400,
+        )
+        for number, terms in enumerate(others)
+    ]
+    found = KEYED.ranked(mine, iter(packets))
+    assert found[0] == (packets[2], 1.0)
+    assert [each.relevance for each in found] == sorted(
+        (KEYED.relevance(mine, KEYED.fingerprint(terms)) for terms in others), reverse=True
+    )
+    same = [each.packet for each in found if each.packet in (packets[1], packets[4])]
+    assert same == [packets[1], packets[4]]
+    assert KEYED.ranked(mine, packets, top=2) == found[:2]
+    least = found[1].relevance
+    assert KEYED.ranked(mine, packets, min_similarity=least) == found[:2]
+    limit = KEYED.similarity_at(0.1)
+    near = [each for each in found if each.relevance >= limit]
+    assert KEYED.ranked(mine, packets, top_fraction=0.1) == near
+    assert 0 < len(near) < len(found)
+    assert KEYED.ranked(mine, []) == []
+    for options in ({"top": 0}, {"top": 1.5}, {"top_fraction": 0.1, "min_similarity": 0.2}):
+        with pytest.raises(InputError):
+            KEYED.ranked(mine, packets, **options)
+    with pytest.raises(InputError, match="min_similarity"):
+        KEYED.ranked(mine, packets, min_similarity=1.1)
+    with pytest.raises(SchemeMismatchError):
+        KEYED.ranked(mine, [*packets, SCHEME.fingerprint(mine)])
+
+
+def test_terms_that_were_excluded_are_named_where_the_other_side_has_them():
+    theirs = SCHEME.fingerprint(["T:121", "T:50"])
+    above = next(iter(PARENTS["T:50"]))
+    words = SCHEME.explain(["T:121"], theirs, excluded=[above, "T:399"])
+    assert f"excluded here, present there: {ONTOLOGY.name(above)}" in words
+    assert "T:399" not in words
+    assert "present there: nothing" in SCHEME.explain(["T:121"], theirs, excluded=["T:399"])
+    assert "excluded" not in SCHEME.explain(["T:121"], theirs)
+
+
+def test_whole_numbers_are_ids_everywhere_as_in_the_tables_of_omop():
+    numbers = Ontology(
+        "omop/1",
+        {201820: [442793], 4034964: [442793]},
+        {201820: 2.0, 4034964: 3.0, 442793: 0.0},
+        names={201820: "Diabetes mellitus"},
+        replacements={1: 201820},
+        obsolete=[7],
+        root=442793,
+    )
+    texts = Ontology(
+        "omop/1",
+        {"201820": ["442793"], "4034964": ["442793"]},
+        {"201820": 2.0, "4034964": 3.0, "442793": 0.0},
+        replacements={"1": "201820"},
+        root="442793",
+    )
+    assert numbers.digest == texts.digest
+    assert numbers.name("201820") == "Diabetes mellitus"
+    assert numbers.resolve([1, 7, "4034964"]).obsolete == ("7",)
+    one, other = (TermScheme(each).fingerprint([201820, 4034964]) for each in (numbers, texts))
+    assert one == other
+
+
 @pytest.mark.shared
 def test_published_cases_find_their_disease(shared_data, load_benchmark):
     found = load_benchmark("fingerprint_quality").term_figures(
