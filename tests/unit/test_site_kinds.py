@@ -36,7 +36,7 @@ def site(tmp_path):
     def of(text):
         path = tmp_path / "site.toml"
         path.write_text(text)
-        return read(path, opening._TABLES)
+        return read(path, opening.TABLES)
 
     return of
 
