@@ -114,7 +114,7 @@ SEAMS: Final = {
     "nats.connection": Seam("qis.transport.nats.connection:Connection._connect", "restarted"),
     "nats.reading": Seam("qis.transport.nats.reader:Reader._judge_all", "nats"),
     "nats.message": Seam("qis.transport.nats.reader:Reader._read", "nats"),
-    "nats.stream": Seam("qis.transport.nats.transport:NATSTransport._look_at_stream", "nats"),
+    "nats.stream": Seam("qis.transport.nats.stream:StreamWatch.look", "nats"),
     "cloud.poll": Seam("qis.transport.cloud.follower:Follower.look", "cloud"),
     "cloud.file": Seam("qis.transport.cloud.follower:Follower._take", "cloud"),
     "cloud.tidying": Seam("qis.transport.cloud:CloudTransport._tidy", "cloud", when="opening"),
@@ -367,10 +367,10 @@ async def _nats(folder: Path, *, restarts: bool = False) -> AsyncIterator[Networ
     import nats  # noqa: PLC0415  the extra [nats], where it is asked for
 
     from qis.testing import NATSServer  # noqa: PLC0415
-    from qis.transport.nats import NATSTransport, transport as module  # noqa: PLC0415
+    from qis.transport.nats import NATSTransport, stream as module  # noqa: PLC0415
 
     first, second = Site(1), Site(2)
-    pause_s, module.STREAM_LOOK_S = module.STREAM_LOOK_S, 0.05  # not ten minutes
+    pause_s, module.LOOK_S = module.LOOK_S, 0.05  # not ten minutes
     with NATSServer(folder) as server:
         client = await nats.connect(server.url)
         await client.jetstream().add_stream(name="qis", subjects=["qis.>"], max_msgs_per_subject=1)
@@ -392,7 +392,7 @@ async def _nats(folder: Path, *, restarts: bool = False) -> AsyncIterator[Networ
             ):
                 yield Network(first, second, lambda _: _soon(second), disturb)
         finally:
-            module.STREAM_LOOK_S = pause_s
+            module.LOOK_S = pause_s
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from qis.transport.nats import (
     reader as reader_module,
     unanswered as unanswered_module,
 )
-from qis.transport.nats.connection import DeniedError
+from qis.transport.nats.questions import DeniedError
 from tests._builders import effect, signed, until
 
 SECRET = bytes(range(32))

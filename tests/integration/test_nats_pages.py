@@ -23,8 +23,8 @@ import qis
 from qis.errors import TransportError
 from qis.testing import NATSServer, VirtualClock
 from qis.transport.nats import NATSTransport
-from qis.transport.nats.connection import DeniedError
 from qis.transport.nats.options import options_of
+from qis.transport.nats.questions import DeniedError
 from tests._builders import effect, signed
 
 PAGE = (Path(__file__).parents[2] / "docs" / "transports.md").read_text(encoding="utf-8")

@@ -8,7 +8,6 @@ whoever depends on it is told of its beginning and its end.
 
 import asyncio
 import json
-import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
@@ -16,6 +15,7 @@ from typing import Any, Final
 from qis._guard import Backoff, Guard
 from qis.errors import MissingExtraError, TransportError
 from qis.transport.nats.proxy import Proxy
+from qis.transport.nats.questions import Questions, answer_of
 
 CONNECT_S: Final = 10.0
 """Seconds for one attempt to connect."""
@@ -26,13 +26,6 @@ LAST_PAUSE_S: Final = 15.0
 PING_S: Final = 20
 """Seconds between two signs of life that the client asks for; two that fail end the connection."""
 LEAST_VERSION: Final = (2, 10)
-_DENIED: Final = re.compile(
-    r"permissions violation for (publish|subscription) to \"([^\"]+)\"", re.IGNORECASE
-)
-
-
-class DeniedError(TransportError):
-    """The server does not allow this account to do something."""
 
 
 class Connection:
@@ -80,9 +73,8 @@ class Connection:
         self._is_down = is_down
         self._is_denied = is_denied
         self._client: Any = None
-        self._waiting: dict[bytes, asyncio.Future[Any]] = {}
-        self._subjects: dict[str, set[bytes]] = {}
-        self._number = 0
+        self._questions = Questions()
+        self._inboxes = 0
         self._last_error = ""
         self._lost = asyncio.Event()
         self._keeping: asyncio.Task[None] | None = None
@@ -122,17 +114,11 @@ class Connection:
 
         """
         client = self._connected()
-        self._number += 1
-        token = b"%x" % self._number
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = future
-        denied = _as_denied(subject)
-        subjects = self._subjects.setdefault(denied, set())
-        subjects.add(token)
         try:
-            async with asyncio.timeout(timeout_s):
-                await client.publish(subject, data, reply=f"{self._inbox}.a.{token.decode()}")
-                return await future
+            with self._questions.put(subject) as (token, answer):
+                async with asyncio.timeout(timeout_s):
+                    await client.publish(subject, data, reply=f"{self._inbox}.a.{token}")
+                    return await answer
         except TimeoutError:
             raise TransportError(
                 f"the server has not answered within {timeout_s:.0f} s{self._because()}"
@@ -141,11 +127,6 @@ class Connection:
             raise
         except Exception as error:  # whatever nats-py raises when a connection breaks
             raise TransportError(f"the server cannot be reached: {_said(error)}") from error
-        finally:
-            self._waiting.pop(token, None)
-            subjects.discard(token)
-            if not subjects:
-                self._subjects.pop(denied, None)
 
     async def ask_api(self, subject: str, content: Mapping[str, Any] | None = None) -> Any:
         """Ask the JetStream API; returns the answer, which may hold an ``error``."""
@@ -186,8 +167,8 @@ class Connection:
 
     def new_inbox(self) -> str:
         """Return a subject on which nobody else listens."""
-        self._number += 1
-        return f"{self._inbox}.r.{self._number:x}"
+        self._inboxes += 1
+        return f"{self._inbox}.r.{self._inboxes:x}"
 
     def _connected(self) -> Any:
         if self._client is None or not self.ready.is_set():
@@ -218,7 +199,7 @@ class Connection:
             _require_version(client)
             await client.subscribe(
                 f"{self._inbox}.a.*",
-                cb=self._answered,
+                cb=self._questions.answered,
                 pending_msgs_limit=0,
                 pending_bytes_limit=0,
             )
@@ -254,9 +235,7 @@ class Connection:
         self.ready.clear()
         self._lost.set()
         client, self._client = self._client, None
-        for future in self._waiting.values():
-            if not future.done():
-                future.set_exception(TransportError(f"the connection has ended: {reason}"))
+        self._questions.ended(reason)
         if client is not None:
             await self._abandon(client)
 
@@ -267,55 +246,13 @@ class Connection:
         except Exception:  # noqa: BLE001, S110  it is broken already
             pass
 
-    async def _answered(self, message: Any) -> None:
-        token = message.subject.rpartition(".")[2].encode("ascii")
-        future = self._waiting.get(token)
-        if future is not None and not future.done():
-            future.set_result(message)
-
     async def _erred(self, error: Exception) -> None:
         said = _said(error)
-        found = _DENIED.search(said)
-        if found is None:
+        denied = self._questions.denied(said)
+        if denied is None:
             self._last_error = said
-            return
-        what, subject = found[1].lower(), found[2]
-        for token in self._subjects.get(_as_denied(subject), ()):
-            future = self._waiting.get(token)
-            if future is not None and not future.done():
-                future.set_exception(DeniedError(f"the server does not allow it: {said}"))
-        self._is_denied(what, subject)
-
-
-def answer_of(message: Any) -> Any:
-    """Return the content of an answer of JetStream, a mapping.
-
-    Raises
-    ------
-    TransportError
-        If nobody answers on that subject, or the answer is none of JetStream.
-
-    """
-    status = (message.headers or {}).get("Status")
-    if status == "503":
-        raise TransportError(
-            "nobody answers: the server has no JetStream, the stream is missing (domain=), or this "
-            "account may not use it"
-        )
-    try:
-        found = json.loads(message.data)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise TransportError("the server's answer is none of JetStream")
-    return found
-
-
-def _as_denied(subject: str) -> str:
-    """Return a subject as errors name it: by nats-py in small letters, by the server mapped."""
-    lowered = subject.lower()
-    head, api, rest = lowered.partition(".api.")
-    return f"$js{api}{rest}" if head.startswith("$js.") and api else lowered
+        else:
+            self._is_denied(*denied)
 
 
 def without_account(server: str) -> str:

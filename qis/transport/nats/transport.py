@@ -4,33 +4,24 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import HealthState
 from qis.identity import Identity
-from qis.packet import CLOCK_TOLERANCE_S, Packet
+from qis.packet import Packet
 from qis.transport._engine import EngineTransport
 from qis.transport.base import Delivery, require_signed_keys
 from qis.transport.carried import encode_carried
-from qis.transport.nats.connection import (
-    Connection,
-    DeniedError,
-    answer_of,
-    without_account,
-)
+from qis.transport.nats.connection import Connection, without_account
 from qis.transport.nats.consumer import Consumer
 from qis.transport.nats.names import Names
 from qis.transport.nats.proxy import Proxy
+from qis.transport.nats.questions import DeniedError, answer_of
 from qis.transport.nats.reader import Reader
-from qis.transport.nats.stream import faults_of
-from qis.transport.site_clocks import span
-
-STREAM_LOOK_S: Final = 600.0
-"""Seconds between two looks at how the operator has set the stream up."""
+from qis.transport.nats.stream import StreamWatch
 
 
 class NATSTransport(EngineTransport):
@@ -132,14 +123,22 @@ class NATSTransport(EngineTransport):
     async def __aenter__(self) -> Self:
         if not self._is_open:
             await self._connection.open()
+            watch = StreamWatch(
+                self._connection,
+                self._api,
+                self.names,
+                condition=self._condition,
+                notices=self.notices,
+                clock=self._clock,
+            )
             try:
-                await self._look_at_stream()
+                await watch.look()
             except BaseException:
                 await self._connection.aclose()
                 raise
             self._is_open = True
             self._condition.rest(HealthState.OK, now=self._clock.wall())
-            self._looking = asyncio.create_task(self._keep_looking())
+            self._looking = asyncio.create_task(watch.run(self._guard))
         return self
 
     async def publish(self, packet: Packet, routing_keys: Iterable[bytes]) -> None:
@@ -294,44 +293,6 @@ class NATSTransport(EngineTransport):
         return f"unnamed-{number}"
 
     # --- the server ---------------------------------------------------------------------------
-
-    async def _keep_looking(self) -> None:
-        while True:
-            await asyncio.sleep(STREAM_LOOK_S)
-            with self._guard.item("nats.stream"), suppress(TransportError):
-                await self._look_at_stream()  # without a connection `server_away` says so
-
-    async def _look_at_stream(self) -> None:
-        subject = f"{self._api}.STREAM.INFO.{self.names.stream}"
-        answer = await self._connection.ask_api(subject)
-        if "error" in answer:
-            why = answer["error"].get("description", "")
-            raise TransportError(
-                f"the server has no stream {self.names.stream!r} for this account ({why}): domain= "
-                "is what the operator has called it"
-            )
-        text = faults_of(answer, self.names)
-        if text:
-            self._condition.set("stream", HealthState.DEGRADED, text, now=self._clock.wall())
-        else:
-            self._condition.clear("stream", now=self._clock.wall())
-        self._compare(answer.get("ts", ""))
-
-    def _compare(self, stamp: str) -> None:
-        """Tell if the server's clock differs from this machine's; either may be wrong."""
-        try:
-            theirs = datetime.fromisoformat(stamp).timestamp()
-        except (TypeError, ValueError):
-            return
-        apart_s = theirs - self._clock.wall()
-        if abs(apart_s) > CLOCK_TOLERANCE_S:
-            way = "ahead of" if apart_s > 0.0 else "behind"
-            self.notices.tell(
-                "health",
-                "clock_server",
-                f"the server's clock is {span(abs(apart_s))} {way} this machine's: one of the two "
-                "is wrong",
-            )
 
     def _require_stored(self, answer: dict[str, Any]) -> None:
         error = answer.get("error")
