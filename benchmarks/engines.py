@@ -152,6 +152,63 @@ async def latency_s(url: str, number: int) -> list[float]:
     return sorted(found)
 
 
+class Counted:
+    """Between a site and the server: counts the bytes that pass, both ways."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.passed = 0
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """The address to call instead of the server's."""
+        serving = set()
+
+        async def serve(near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
+            serving.add(asyncio.current_task())
+            far, on = await asyncio.open_connection("127.0.0.1", self._port)
+            await asyncio.gather(self._pipe(near, on), self._pipe(far, back))
+
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        yield f"nats://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        server.close()
+        await asyncio.gather(*serving)  # whoever called has closed by now
+
+    async def _pipe(self, source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await source.read(65_536):
+                self.passed += len(data)
+                target.write(data)
+                await target.drain()
+        target.close()
+        with contextlib.suppress(OSError):
+            await target.wait_closed()
+
+
+async def bytes_of(server: NATSServer, number: int) -> dict[str, float]:
+    """What TCP carries for a publication and for a delivery; its own headers and TLS are more."""
+    await stream(server.url, "bytes")
+    first, second = Counted(server.port), Counted(server.port)
+    async with (
+        first.running() as here,
+        second.running() as there,
+        site(here, "bytes") as writer,
+        site(there, "bytes") as reader,
+        reader.subscribe(INTEREST, name="interest-1", memory=b"m") as deliveries,
+    ):
+        before = first.passed, second.passed
+        publishing = asyncio.create_task(
+            all_of([writer.publish(each, KEYS) for each in packets(number, "bytes")])
+        )
+        for _ in range(number):
+            await (await anext(deliveries)).done()
+        await publishing
+        return {
+            "nats_bytes_a_publication": (first.passed - before[0]) / number,
+            "nats_bytes_a_delivery": (second.passed - before[1]) / number,
+        }
+
+
 async def many_subscribers(url: str, subscribers: int, number: int) -> float:
     """Deliveries a second at so many sites, each with a connection and a reader of its own."""
     await stream(url, "many")
@@ -329,6 +386,7 @@ def main() -> None:
                 "nats_500_subscribers": given.subscribers,
                 "nats_500_subscribers_rate": many,
                 **asyncio.run(away(server.url, 1_000)),
+                **asyncio.run(bytes_of(server, 400)),
             }
         figures |= asyncio.run(purged(Path(root) / "guarded"))
         figures |= asyncio.run(nights(Path(root), 60, 7))
