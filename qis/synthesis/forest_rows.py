@@ -1,25 +1,23 @@
 """From a synthesis to what its forest plot shows: order, labels, subgroups, counts, totals."""
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from qis._given import real_number, several, shown
 from qis.errors import InputError
-from qis.outcomes import Counts
 from qis.synthesis._sites import check_choice
 from qis.synthesis.forest import Forest, ForestGroup, ForestRow, ForestSummary
-from qis.synthesis.profiles import PooledProfiles, pool_sites
-from qis.synthesis.scale import Interval, Scale, thousands
+from qis.synthesis.forest_columns import Columns, pair, text
+from qis.synthesis.forest_groups import between_groups, pooled_group
+from qis.synthesis.profiles import PooledProfiles
+from qis.synthesis.scale import Interval, Scale
 
 if TYPE_CHECKING:
     from qis.synthesis.result import SiteResult, Synthesis
 
 ORDERS: Final = ("name", "estimate", "precision", "weight", "n")
 _LABELS: Final = {"fixed": "Fixed effect", "random": "Random effects"}
-_ARMS: Final = re.compile(r"\s*(.+?)\s+(?:vs\.?|versus|against)\s+(.+?)\s*(?:\||$)", re.IGNORECASE)
-_UNKNOWN: Final = "?"
 
 
 def forest_of(
@@ -47,9 +45,10 @@ def forest_of(
     if subgroups is not None and len(groups_of) < len(names):
         absent = next(name for name in names if name not in groups_of)
         raise InputError(f"subgroups does not say where {absent!r} belongs", field="subgroups")
-    columns = _Columns(synthesis.sites, synthesis.question, arms)
+    columns = Columns(synthesis.sites, synthesis.question, arms)
     weights = {s.name: w for s, w in zip(synthesis.sites, synthesis.weights, strict=True)}
     groups = []
+    members_of: dict[str, list[SiteResult]] = {}
     for heading in dict.fromkeys(groups_of.get(name, "") for name in names):
         members = [site for site in sites if groups_of.get(site.name, "") == heading]
         rows = tuple(
@@ -62,17 +61,22 @@ def forest_of(
             )
             for site in members
         )
-        subtotal = _subtotal(synthesis, members, columns, weights) if heading else None
+        subtotal = None
+        if heading and (pooled := pooled_group(synthesis, members)) is not None:
+            own = [weights[site.name] for site in members]
+            weight = None if None in own else math.fsum(share or 0.0 for share in own)
+            subtotal = _summary(pooled, "Subtotal", columns.of(members), weight=weight)
         groups.append(ForestGroup(rows=rows, heading=heading, subtotal=subtotal))
+        members_of[heading] = members
     return Forest(
-        title=synthesis.question if title is None else _text(title, "title"),
+        title=synthesis.question if title is None else text(title, "title"),
         scale=scale,
         groups=tuple(groups),
         summaries=_summaries(synthesis, columns.of(synthesis.sites)),
         columns=columns.headings,
         weights_of=synthesis.model,
-        favours=_pair(favours, "favours", "effect to the left and to the right of none"),
-        notes=tuple(_notes(synthesis)) if with_notes else (),
+        favours=pair(favours, "favours", "effect to the left and to the right of none"),
+        notes=tuple(_notes(synthesis, members_of)) if with_notes else (),
         limits=_limits(limits, scale),
     )
 
@@ -80,7 +84,7 @@ def forest_of(
 def _scale(synthesis: "Synthesis", unit: str) -> Scale:
     if synthesis.measure is None:
         raise InputError("no evidence counts, so there is nothing to plot", field="rows", actual=0)
-    scale = Scale(measure=synthesis.measure, level=synthesis.level, unit=_text(unit, "unit"))
+    scale = Scale(measure=synthesis.measure, level=synthesis.level, unit=text(unit, "unit"))
     if unit and synthesis.fixed is not None and scale.has_null and scale.is_ratio:
         raise InputError(f"a ratio ({synthesis.measure}) has no unit", field="unit", actual=unit)
     return scale
@@ -109,27 +113,6 @@ def _ordered(synthesis: "Synthesis", order: Any) -> "list[SiteResult]":
         "n": lambda s: -(s.n or 0),
     }
     return sorted(sites, key=keys[order])  # equal ones stay in the order of their names
-
-
-def _subtotal(
-    synthesis: "Synthesis",
-    members: "Sequence[SiteResult]",
-    columns: "_Columns",
-    weights: Mapping[str, float | None],
-) -> ForestSummary | None:
-    """What a subgroup says under the chosen model; `None` of a single site, which is its row."""
-    if len(members) < 2 or synthesis.chosen is None:
-        return None
-    pooled = pool_sites(
-        [site.outcomes for site in members],
-        measure=synthesis.chosen.measure,
-        tau_scale=synthesis.tau_scale if synthesis.model == "random" else None,
-        mean_scale=synthesis.mean_scale,
-        level=synthesis.level,
-    )
-    own = [weights[site.name] for site in members]
-    weight = None if None in own else math.fsum(share or 0.0 for share in own)
-    return _summary(pooled, "Subtotal", columns.of(members), weight=weight)
 
 
 def _summaries(synthesis: "Synthesis", totals: tuple[str, ...]) -> tuple[ForestSummary, ...]:
@@ -176,7 +159,7 @@ def _summary(
     )
 
 
-def _notes(synthesis: "Synthesis") -> "list[str]":
+def _notes(synthesis: "Synthesis", members_of: "Mapping[str, Sequence[SiteResult]]") -> "list[str]":
     differ = synthesis.heterogeneity
     notes = [] if differ is None else [str(differ)]
     random = synthesis.random
@@ -186,63 +169,14 @@ def _notes(synthesis: "Synthesis") -> "list[str]":
             f"Between sites: tau {random.tau:.2f} [{low:.2f}, {high:.2f}] (posterior median, "
             f"{synthesis.level:.0%} credible interval)."
         )
+    if len(members_of) > 1:
+        notes.append(between_groups(synthesis, members_of))
     if not synthesis.is_signed:
         notes.append("Unsigned input: nobody vouches for the outcomes.")
     if synthesis.excluded:
         number = len(synthesis.excluded)
         notes.append(f"{number} packet{'s' * (number > 1)} left out; explain() says why.")
     return notes
-
-
-class _Columns:
-    """Which counts the sites have in common, and their texts.
-
-    Two arms of counts have a column each; of all else there is one, of events and people.
-    """
-
-    def __init__(self, sites: "Sequence[SiteResult]", question: str, arms: Any) -> None:
-        outcomes = [outcome for site in sites for outcome in site.outcomes]
-        named = _pair(arms, "arms", "the treated and the control arm")
-        in_question = _ARMS.match(question)
-        if not any(named):
-            named = (in_question[1], in_question[2]) if in_question else ("treated", "control")
-        counts = [outcome for outcome in outcomes if isinstance(outcome, Counts)]
-        self._arms: tuple[str, ...] = ()
-        self._denominator = "total"
-        self.headings: tuple[tuple[str, str], ...] = ()
-        if counts and len(counts) == len(outcomes):
-            self._denominator = "total" if counts[0].person_time is None else "person_time"
-            what = "events/n" if self._denominator == "total" else "events/time"
-            two = counts[0].control_events is not None
-            self._arms = ("", "control_") if two else ("",)
-            self.headings = ((named[0], what), (named[1], what)) if two else (("", what),)
-        elif any(site.events is not None for site in sites):
-            self.headings = (("", "events/n"),)
-        elif any(site.n is not None for site in sites):
-            self.headings = (("", "n"),)
-
-    def of(self, sites: "Sequence[SiteResult]") -> tuple[str, ...]:
-        """The texts of one site, or of several together; a question mark where one is not known."""
-        if self._arms:
-            counts: list[Any] = [outcome for site in sites for outcome in site.outcomes]
-            return tuple(
-                "/".join(
-                    thousands(sum(getattr(each, f"{arm}{name}") for each in counts))
-                    for name in ("events", self._denominator)
-                )
-                for arm in self._arms
-            )
-        if not self.headings:
-            return ()
-        people = _sum([site.n for site in sites])
-        if self.headings[0][1] == "n":
-            return (people,)
-        return (f"{_sum([site.events for site in sites])}/{people}",)
-
-
-def _sum(numbers: Sequence[int | None]) -> str:
-    known = [number for number in numbers if number is not None]
-    return thousands(sum(known)) if len(known) == len(numbers) else _UNKNOWN
 
 
 def _limits(given: Any, scale: Scale) -> Interval | None:
@@ -271,27 +205,12 @@ def _mapping(given: Any, field: str, names: Sequence[str]) -> dict[str, str]:
         raise InputError(
             f"{field} is {shown(given)}; it must map names of sites to texts", field=field
         )
-    for name, text in given.items():
+    for name, said in given.items():
         if name not in names:
             raise InputError(
                 f"{field} names {name!r:.60}, which is no site here: {', '.join(names):.300}",
                 field=field,
                 actual=name,
             )
-        _text(text, field)
+        text(said, field)
     return dict(given)
-
-
-def _pair(given: Any, field: str, what: str) -> tuple[str, str]:
-    if given is None:
-        return "", ""
-    texts = several(given, field, "two texts")
-    if len(texts) != 2:
-        raise InputError(f"{field} is {shown(given)}; give two texts: {what}", field=field)
-    return _text(texts[0], field), _text(texts[1], field)
-
-
-def _text(value: Any, field: str) -> str:
-    if not isinstance(value, str):
-        raise InputError(f"{field} is {shown(value)}; it must be a text", field=field, actual=value)
-    return value

@@ -57,7 +57,7 @@ def profile_picture(synthesis: "Synthesis", axis: tuple[float, float], *, unit: 
     elements = (
         Words(10.0, 20.0, cut(synthesis.question, _WIDTH - 20.0), size=13.0, is_bold=True),
         *_frame(scale, horizontal, drop),
-        *_lines(curves, whole, theta, horizontal),
+        *_lines(curves, whole, theta, horizontal, f"{scale.level:.0%} interval"),
     )
     return Picture(
         title=f"Log-likelihoods: {synthesis.question}",
@@ -90,7 +90,6 @@ def _frame(scale: Scale, axis: Axis, drop: float) -> Iterator[Element]:
         yield Line(((axis.x(0.0), _TOP), (axis.x(0.0), _BOTTOM)), GREY)
     level = _y(-drop)
     yield Line(((_LEFT, level), (_RIGHT, level)), GREY, 1.0, is_dashed=True)
-    yield Words(_RIGHT - 4.0, level - 4.0, f"{scale.level:.0%} interval", "end", _SMALL)
     yield Line(((_LEFT, _TOP), (_LEFT, _BOTTOM), (_RIGHT, _BOTTOM)), INK)
     for value, label in scale.ticks(axis.low, axis.high):
         x = axis.x(value)
@@ -100,7 +99,7 @@ def _frame(scale: Scale, axis: Axis, drop: float) -> Iterator[Element]:
 
 
 def _lines(
-    curves: Sequence[tuple[str, Floats]], whole: Floats, theta: Floats, axis: Axis
+    curves: Sequence[tuple[str, Floats]], whole: Floats, theta: Floats, axis: Axis, level: str
 ) -> Iterator[Element]:
     """The curves with their names on the right; more than twelve are pale and have none."""
     y = _TOP + 8.0
@@ -121,12 +120,22 @@ def _lines(
     yield from _curve(whole, theta, axis, _SUM, 2.4, is_dashed=False)
     yield Line(((_RIGHT + 14.0, y - 4.0), (_RIGHT + 34.0, y - 4.0)), _SUM, 2.4)
     yield Words(_RIGHT + 40.0, y, "all together", "start", _SMALL, is_bold=True)
+    y += 18.0
+    yield Line(((_RIGHT + 14.0, y - 4.0), (_RIGHT + 34.0, y - 4.0)), GREY, 1.0, is_dashed=True)
+    yield Words(_RIGHT + 40.0, y, level, "start", _SMALL)
 
 
 def _curve(
     values: Floats, theta: Floats, axis: Axis, colour: str, width: float, *, is_dashed: bool
 ) -> Iterator[Line]:
-    """The parts of a curve that are high enough to be seen."""
+    """The parts of a curve that are high enough to be seen, to the very edge of the picture."""
+    above = values + _DEPTH
+    before = np.flatnonzero(above[:-1] * above[1:] < 0.0)
+    crossing = theta[before] + (theta[before + 1] - theta[before]) * (
+        above[before] / (above[before] - above[before + 1])
+    )
+    theta = np.insert(theta, before + 1, crossing)
+    values = np.insert(values, before + 1, -_DEPTH)
     part: list[tuple[float, float]] = []
     for at, value in zip(theta.tolist(), values.tolist(), strict=True):
         if value >= -_DEPTH:

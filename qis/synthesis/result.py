@@ -378,7 +378,8 @@ class Synthesis:
             What to show instead of a site's name, by name.
         subgroups
             The subgroup of each site, by name. Each is pooled under the chosen model by itself,
-            with a subtotal if it has two sites or more; this is no test of a difference.
+            with a subtotal if it has two sites or more, and a note says whether they differ by more
+            than chance: a test that means something if it was declared in advance.
         arms
             Names of the treated and the control arm. Default: those of a question of the form
             "A vs B | endpoint".
