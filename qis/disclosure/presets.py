@@ -115,3 +115,4 @@ _ALL: Final = (
 )
 
 PRESETS: Final = {preset.name: preset for preset in _ALL}
+"""Every preset of disclosure control, by its name."""

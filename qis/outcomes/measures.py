@@ -106,6 +106,7 @@ _ALL: Final = (
 )
 
 MEASURES: Final = {measure.name: measure for measure in _ALL}
+"""Every effect measure, by its name."""
 MEASURES_BY_CODE: Final = {measure.code: measure for measure in _ALL}
 
 

@@ -93,7 +93,7 @@ def combine_quadratics(
         One or more of one study, one from each group of people; their anchors may differ. Their
         order changes no bit.
     anchors
-        The anchors that they name: vectors by anchor id, or `Anchor`s.
+        The anchors that they name: vectors by anchor id, or each an `Anchor`.
     ridge
         Added once to the diagonal of the summed information: precision of a normal prior about
         zero on every coefficient, in its own units.

@@ -30,7 +30,7 @@ _PORT = 4_000
 
 
 class MemoryNetwork:
-    """The network that connects `MemoryTransport`s.
+    """A network in memory, to which each `MemoryTransport` of it is a node.
 
     Parameters
     ----------
