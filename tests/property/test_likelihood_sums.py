@@ -139,7 +139,8 @@ def test_knots_are_the_log_likelihoods_that_they_stand_for(kind, size):
         )
     sharpest = float(rows.sharpest.max())
     knots = Knots.of(rows, sharpest**-0.5)
-    theta = np.linspace(rows.span[0].min() - 1.0, rows.span[1].max() + 1.0, 400)
+    ends = knots.start, knots.start + knots.step * knots.coefficients.shape[2]
+    theta = np.linspace(ends[0] - 4.0, ends[1] + 4.0, 800)  # the tails beyond them, too
     found, wanted = knots.evaluate(theta), rows.evaluate(theta)
     np.testing.assert_array_equal(found[0], knots.value(theta))
     for part, unit in enumerate((1.0, sharpest**0.5, sharpest)):

@@ -171,6 +171,14 @@ def test_the_axis_shows_no_effect_and_all_estimates_with_few_ticks(measure, site
     assert len({line.index("┬") >= 0 for line in lines if "┬" in line}) == 1
 
 
+@pytest.mark.parametrize(("limits", "shown"), [((0.0, 1.5), True), ((0.2, 1.5), False)])
+def test_no_effect_is_marked_at_the_end_of_the_axis_too(limits, shown):
+    rows = (ForestRow(label="one", estimate=0.9, interval=(0.6, 1.2), weight=1.0),)
+    lines = forest_text(forest(rows=rows, limits=limits)).splitlines()
+    (line,) = (line for line in lines if line.startswith("one"))
+    assert ("│" in line) == shown
+
+
 def test_without_rows_there_is_no_plot():
     with pytest.raises(InputError):
         forest(groups=(ForestGroup(rows=()),))
