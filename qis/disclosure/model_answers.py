@@ -11,7 +11,7 @@ from typing import Final, NoReturn
 import numpy as np
 
 from qis.disclosure.margins import Margins
-from qis.disclosure.models import read, smallest, tables_of
+from qis.disclosure.models import read_at_anchor, smallest, tables_of
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.disclosure.solved_groups import solved
@@ -109,7 +109,7 @@ def check_models_apart(rules: Preset, whole: Outcome, part: Outcome, cohort: str
         refuse_rest(rules, f"people for {size} coefficients", people, cohort, limit=least)
     if rest is None:
         return
-    reading = read(rest, limit=limit)
+    reading = read_at_anchor(rest, limit=limit)
     if reading.small is not None:
         refuse_rest(rules, reading.small.cell, reading.small.people, cohort)
     if reading.not_searched and people < least * limit:

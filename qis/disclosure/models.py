@@ -16,6 +16,8 @@ from qis.disclosure.triples import small_of_three
 from qis.disclosure.weights import tables_by_weight
 from qis.outcomes import QuadraticLikelihood
 
+_NOTHING: Final = 1e-4
+"""A coefficient that moves no weight by more than 16-bit numbers are off."""
 ATTACK: Final = "from score and information"
 _ROWS: Final = "which the rows show, and whoever solves score and information"
 _NOT_SEARCHED: Final = (
@@ -46,11 +48,23 @@ def tables_of(outcome: QuadraticLikelihood) -> list[Margins]:
     known = outcome.known
     if known is not None and known.own_intercept:
         return with_own_intercept(outcome) if not any(known.anchor) else []
-    found = list(margins_of(outcome))
+    found = list(margins_of(outcome)) if _may_weigh_alike(outcome) else []
     if not found and known is not None and known.anchor:
         by_weights = solved([outcome])
         found = [by_weights] if by_weights is not None else []
     return found
+
+
+def _may_weigh_alike(outcome: QuadraticLikelihood) -> bool:
+    """True unless the anchor is known to give people different weights.
+
+    One coefficient may be the intercept; with two that are not zero, whole numbers of people with
+    one weight would be found by chance only.
+    """
+    known = outcome.known
+    if outcome.model == "linear" or known is None:
+        return True
+    return sum(abs(coefficient) > _NOTHING for coefficient in known.anchor) < 2
 
 
 def read(outcome: QuadraticLikelihood, *, limit: int) -> GroupReading:
@@ -68,6 +82,18 @@ def read(outcome: QuadraticLikelihood, *, limit: int) -> GroupReading:
         small = _of_numbers(outcome, tables, limit)
         if small is not None:
             return GroupReading(small, "")
+    return _of_three(outcome, tables, limit)
+
+
+def read_at_anchor(outcome: QuadraticLikelihood, *, limit: int) -> GroupReading:
+    """The same as `read`, of an answer whose anchor is known and whose rows are not.
+
+    Only what follows from the numbers and the anchor counts, and the rest is told as not searched.
+    """
+    tables = tables_of(outcome)
+    found = [smallest(table, limit) for table in tables]
+    if found and all(found):
+        return GroupReading(found[0], "")
     return _of_three(outcome, tables, limit)
 
 

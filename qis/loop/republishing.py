@@ -8,6 +8,7 @@ instead, the derived packet is retracted.
 """
 
 import asyncio
+import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -31,6 +32,8 @@ INTERVAL_S: Final = 60.0
 """Least seconds between two rounds of derived packets."""
 LEAST_SITES: Final = 2
 _AGAIN_S: Final = 60.0
+_STEPS: Final = 1 << 20
+"""Waiting times that are drawn from."""
 
 
 class Republisher:
@@ -147,16 +150,14 @@ class Republisher:
     def _look_for_void(self, synthesis: Synthesis) -> None:
         """Note when the derived packet of a study is to be retracted, if a leaf was withdrawn.
 
-        All sites that hold the leaf learn of its withdrawal at the same time. So that they do not
-        all speak at once, the delay differs from packet to packet, and is the same in each run.
+        All sites that hold the leaf learn of its withdrawal at the same time. Each waits for a
+        random time, so that they do not all speak at once, in an order that nobody can foretell.
         """
         study_id, former = synthesis.study_id, self._former(synthesis.study_id)
         if former is None or not has_void_leaf(former.packet, synthesis.excluded):
             self._void.pop(study_id, None)
         elif study_id not in self._void:
-            part = int.from_bytes(former.packet.id[:4], "big") / 2**32
-            now_s = asyncio.get_running_loop().time()
-            self._void[study_id] = now_s + part * self._interval_s
+            self._void[study_id] = asyncio.get_running_loop().time() + random_part(self._interval_s)
 
     async def _emit(self, offer: Synthesis) -> bool:
         """Publish a synthesis if it says something new; true if it does."""
@@ -220,6 +221,11 @@ class Republisher:
         except OutcomeTooLargeError:
             return False
         return True
+
+
+def random_part(interval_s: float) -> float:
+    """Draw a part of an interval; nobody else can foretell it."""
+    return secrets.randbelow(_STEPS) / _STEPS * interval_s
 
 
 def _outcome_of(synthesis: Synthesis) -> Derived | None:

@@ -6,6 +6,7 @@ import pytest
 
 import qis
 from qis.loop import Outbox
+from qis.loop.republishing import random_part
 from qis.outcomes import Anchor, Derived, Retraction
 from qis.testing import VirtualClock
 from tests._builders import Watcher, loop_of, site
@@ -95,6 +96,13 @@ def test_it_is_replaced_where_a_synthesis_is_left_and_published_again_later():
             assert last.outcome.sites == 2
 
     asyncio.run(scenario())
+
+
+def test_no_two_sites_wait_equally_long():
+    waits = [random_part(60.0) for _ in range(100)]
+    assert all(0.0 <= wait < 60.0 for wait in waits)
+    assert len(set(waits)) > 95
+    assert max(waits) - min(waits) > 30.0
 
 
 @pytest.mark.parametrize("outcome", [
