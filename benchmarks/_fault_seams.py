@@ -105,7 +105,7 @@ SEAMS: Final = {
     "reception.verify": Seam("qis.transport.reception:verify_screened", "memory"),
     "directory.poll": Seam("qis.transport.directory:DirectoryTransport._take_in", "directory"),
     "directory.health": Seam("qis.transport.directory:DirectoryTransport._judge", "directory"),
-    "directory.file": Seam("qis.transport.directory:DirectoryTransport._look_at", "directory"),
+    "directory.file": Seam("qis.transport._folder_reading:FolderReading._look_at", "directory"),
     "directory.tidying": Seam(
         "qis.transport._tidying:_is_own_and_expired",
         "directory",

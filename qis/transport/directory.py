@@ -14,46 +14,33 @@ import stat
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from os import PathLike
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
-from qis import _files, _layout
+from qis import _files
 from qis._clock import Clock
 from qis._gate import checked
-from qis._guard import LAST_PAUSE_S, Backoff, Guard, SetAside
+from qis._guard import LAST_PAUSE_S, Backoff, Guard
 from qis._paths import folder_path
 from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import Condition, HealthState
 from qis.identity import Identity
-from qis.packet import CLOCK_TOLERANCE_S, Packet, content_id, issuer_key
+from qis.packet import CLOCK_TOLERANCE_S, Packet
+from qis.transport._folder_reading import FolderReading
 from qis.transport._folder_watch import FolderMark, FolderState, FolderWatch
-from qis.transport._shared_file import ForeignFileError, read_regular, require_readable
+from qis.transport._shared_file import ForeignFileError, read_regular
 from qis.transport._stateful import StatefulTransport
 from qis.transport._tidying import tidy
 from qis.transport.base import Delivery, Holding, Statistics, require_signed_keys
-from qis.transport.carried import LARGEST, decode_carried, encode_carried
-from qis.transport.reception import Reception, Verdict
+from qis.transport.carried import LARGEST, encode_carried
+from qis.transport.reception import Reception
 from qis.transport.site_clocks import span
 
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.qis")
-_TURN: Final = 256
-"""Files that are read before other tasks of the event loop run."""
-_HEARD_AGAIN: Final = 32
-"""Packets dated in the future that a look reads once more, to verify them."""
-
-_Mark = tuple[int, int]
-
-
-class _Early(NamedTuple):
-    """What is remembered of a file whose packet is dated in the future."""
-
-    key: bytes
-    """Key of the issuer that it names; not necessarily verified."""
-    due_at: float
-    """Unix seconds from which on it is admitted."""
 
 
 class DirectoryTransport(StatefulTransport):
@@ -123,10 +110,16 @@ class DirectoryTransport(StatefulTransport):
         self._clocks = self._reception.clocks
         pauses_s = (poll_s, max(poll_s, LAST_PAUSE_S))
         self._backoff = Backoff(*pauses_s)
-        self._seen: dict[str, _Mark] = {}
-        self._early: dict[str, _Early] = {}
-        self._unheard: dict[str, None] = {}
-        self._set_aside: SetAside[str] = SetAside(*pauses_s)
+        self._reading = FolderReading(
+            self.path,
+            self._reception,
+            self._statistics,
+            notices=self.notices,
+            guard=self._guard,
+            clock=self._clock,
+            pauses_s=pauses_s,
+            on_modified=partial(self._compare, of="others write"),
+        )
         self._watch = FolderWatch(FolderMark(0, 0))
         self._polling: asyncio.Task[None] | None = None
         self._is_open = False
@@ -173,7 +166,7 @@ class DirectoryTransport(StatefulTransport):
             )
             raise
         self._condition.clear("folder_not_writable", now=self._clock.wall())
-        self._seen.pop(name, None)
+        self._reading.again(name)
         self._statistics.published += 1
 
     @checked
@@ -241,9 +234,7 @@ class DirectoryTransport(StatefulTransport):
     def believe(self, roster: Roster) -> None:
         """Admit packets by another roster from now on; all files are read once more."""
         self._reception.roster = roster
-        self._seen.clear()
-        self._early.clear()
-        self._unheard.clear()
+        self._reading.forget()
 
     async def aclose(self) -> None:
         """Stop reading the folder, which stays as it is; idempotent."""
@@ -285,78 +276,8 @@ class DirectoryTransport(StatefulTransport):
     async def _take_in(self) -> None:
         with os.scandir(self.path) as entries:
             files = [entry for entry in entries if _NAME.fullmatch(entry.name)]
-        # Only of files that are there: otherwise what is remembered would grow for ever.
-        there = {entry.name for entry in files}
-        if self._look_over(there) is not FolderState.SAME:
-            return  # an empty mount point shows nothing, least of all that all was taken back
-        self._seen = {name: mark for name, mark in self._seen.items() if name in there}
-        self._take_back(self._early.keys() - there)
-        self._hear_again(there)
-        self._set_aside.keep(there)
-        taken = 0
-        for entry in files:
-            taken += self._tried(entry)
-            if taken % _TURN == _TURN - 1:
-                await asyncio.sleep(0)
-
-    def _take_back(self, gone: set[str]) -> None:
-        """Forget what packets dated in the future showed of clocks, since they were deleted."""
-        for name in gone:
-            del self._early[name]
-            key = self._reception.clocks.take_back(bytes.fromhex(name.removesuffix(".qis")))
-            if key is not None:  # whatever else it has there may say the same
-                for other, early in self._early.items():
-                    if early.key == key:
-                        self._seen.pop(other, None)
-
-    def _hear_again(self, there: set[str]) -> None:
-        """Read once more some packets dated in the future that could not be verified yet."""
-        self._unheard = {name: None for name in self._unheard if name in there}
-        for name in list(self._unheard)[:_HEARD_AGAIN]:
-            del self._unheard[name]
-            self._seen.pop(name, None)
-
-    def _tried(self, entry: "os.DirEntry[str]") -> bool:
-        """Read a file; true if it was new or changed. One that fails is tried again, ever later."""
-        now_s = asyncio.get_running_loop().time()
-        if self._set_aside.waits(entry.name, now_s):
-            return False
-        is_new = True
-        with self._guard.item("directory.file") as item:
-            try:
-                is_new = self._look_at(entry)
-            except FileNotFoundError:  # whose owner has just deleted it
-                is_new = False
-            except PermissionError:  # one unreadable file must not hide the others
-                self._refuse("unreadable_file", entry.name, "not readable for this account")
-        if item.failed:
-            self._seen.pop(entry.name, None)
-            self._set_aside.failed(entry.name, now_s)
-        else:
-            self._set_aside.done(entry.name)
-        return is_new
-
-    def _look_at(self, entry: "os.DirEntry[str]") -> bool:
-        """Read a file if it is new or has changed; true if so."""
-        found = entry.stat(follow_symlinks=False)
-        mark = (found.st_size, found.st_mtime_ns)
-        now = self._clock.wall()
-        early = self._early.get(entry.name)
-        is_due = early is not None and early.due_at <= now
-        if self._seen.get(entry.name) == mark and not is_due:
-            return False
-        self._early.pop(entry.name, None)
-        self._compare(found.st_mtime, now, of="others write")
-        self._seen[entry.name] = mark
-        try:
-            require_readable(found, LARGEST)
-            is_done = self._receive(entry)
-        except ForeignFileError as error:
-            self._refuse("foreign_file", entry.name, str(error))
-        else:
-            if not is_done:
-                del self._seen[entry.name]
-        return True
+        if self._look_over({entry.name for entry in files}) is FolderState.SAME:
+            await self._reading.take(files)  # an empty mount point does not show that all is gone
 
     def _compare(self, modified: float, now: float, *, of: str, both_ways: bool = False) -> None:
         """Tell if the file server's clock differs from this machine's; either may be wrong."""
@@ -369,32 +290,6 @@ class DirectoryTransport(StatefulTransport):
                 f"the files that {of} in {self.path} are dated {span(apart_s)} {way} this "
                 "machine's clock: one of the two clocks is wrong",
             )
-
-    def _refuse(self, why: str, name: str, what: str) -> None:
-        self._statistics.refused[why] += 1
-        self.notices.tell(
-            "refusal", f"{why}: {what}", f"{self.path / name} is {what}: it is not taken in"
-        )
-
-    def _receive(self, entry: "os.DirEntry[str]") -> bool:
-        """Take a file in; true if it need not be read again unless it changes."""
-        data = read_regular(entry.path, LARGEST)
-        self._statistics.bytes_received += len(data)
-        carried = decode_carried(data)
-        if carried is None or entry.name != f"{content_id(carried[0]).hex()}.qis":
-            self._statistics.refused["foreign_file"] += 1  # no notice: it may still be copied
-            return True
-        packet, keys = carried
-        verdict = self._reception.receive(packet, keys, hops=1, now=self._clock.wall())
-        if verdict is Verdict.FAULT:
-            raise TransportError(f"{entry.name} could not be taken in")
-        if verdict is Verdict.UNHEARD:
-            self._unheard[entry.name] = None
-        if verdict in (Verdict.EARLY, Verdict.UNHEARD):
-            _, issued_at = _layout.TIMES.unpack(packet)
-            early = _Early(issuer_key(packet), issued_at - CLOCK_TOLERANCE_S)
-            self._early[entry.name] = early
-        return verdict is not Verdict.FULL
 
     def _write(self, name: str, content: bytes) -> bool:
         """Write a file unless it is there already; true if it was written."""

@@ -240,7 +240,7 @@ def test_a_folder_full_of_forged_packets_hides_no_real_one_for_long(tmp_path):
             for _ in range(5):
                 await node._take_in()
                 clock.advance(1.0)
-            assert not node._unheard
+            assert not node._reading._unheard
             refused = node.statistics.refused.total()
             await node._take_in()
             assert node.statistics.refused.total() == refused  # no file is read for ever

@@ -18,6 +18,7 @@ from qis.packet import packet as packet_module
 from qis.packet.file import read_packets, write_packets
 from qis.testing import VirtualClock
 from qis.transport import _socket, reception as reception_module, udp
+from qis.transport._folder_reading import FolderReading
 from qis.transport._shared_file import ForeignFileError, read_regular
 from qis.transport.base import Statistics
 from qis.transport.directory import DirectoryTransport
@@ -264,7 +265,7 @@ def test_a_foreign_file_under_a_packet_s_name_is_replaced(kind, tmp_path):
 def test_a_file_that_fails_hides_no_other_and_is_tried_again(error, tmp_path, faults, monkeypatch):
     faults.expect("directory.file")
     bad, good = packet_of(1), packet_of(3)
-    receive = DirectoryTransport._receive
+    receive = FolderReading._receive
     fails = once(error)
 
     def failing(self, entry):
@@ -272,7 +273,7 @@ def test_a_file_that_fails_hides_no_other_and_is_tried_again(error, tmp_path, fa
             fails()
         return receive(self, entry)
 
-    monkeypatch.setattr(DirectoryTransport, "_receive", failing)
+    monkeypatch.setattr(FolderReading, "_receive", failing)
 
     async def reads():
         async with DirectoryTransport(tmp_path, site(1), clock=lambda: NOW) as writer:

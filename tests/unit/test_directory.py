@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -16,6 +15,7 @@ from qis.health import HealthState
 from qis.packet import content_id
 from qis.testing import VirtualClock, check_transport
 from qis.transport._folder_watch import FolderMark
+from qis.transport._shared_file import read_regular
 from qis.transport.directory import DirectoryTransport
 from tests._builders import effect, signed, site
 
@@ -188,10 +188,10 @@ def test_an_empty_mount_point_in_place_of_the_share_is_told_and_takes_nothing_ba
         keys = SCHEME.routing_keys(NEAR)
         async with reader, reader.subscribe(SCHEME.interest(NEAR)):
             await reader._take_in()
-            assert len(reader._early) == 2
+            assert reader._reading.waiting == 2
             mount.unmount()
             await reader._take_in()
-            assert len(reader._early) == 2
+            assert reader._reading.waiting == 2
             assert reader.health.state is HealthState.CUT_OFF
             assert [reason.code for reason in reader.health.reasons] == ["folder_replaced"]
             packet = packet_of(1)
@@ -204,7 +204,7 @@ def test_an_empty_mount_point_in_place_of_the_share_is_told_and_takes_nothing_ba
             assert reader.holding(packet.id).is_held
             await reader._take_in()
             assert reader.health.state is HealthState.OK
-            assert len(reader._early) == 2
+            assert reader._reading.waiting == 2
 
     asyncio.run(scenario())
 
@@ -241,11 +241,11 @@ def test_a_folder_that_loses_all_its_packets_at_once_is_told(tmp_path):
             await reader._take_in()
             assert reader.health.state is HealthState.DEGRADED
             assert [reason.code for reason in reader.health.reasons] == ["folder_replaced"]
-            assert len(reader._early) == 2
+            assert reader._reading.waiting == 2
             await reader.publish(packet_of(1), SCHEME.routing_keys(NEAR))  # goes on, and says so
             await reader._take_in()
             assert reader.health.state is HealthState.OK
-            assert not reader._early
+            assert not reader._reading.waiting
 
     asyncio.run(scenario())
 
@@ -415,15 +415,14 @@ def test_a_forged_packet_under_our_own_key_does_not_keep_us_out(tmp_path):
 
 def test_one_unreadable_file_does_not_hide_the_others(tmp_path, monkeypatch):
     locked = tmp_path / f"{'0' * 64}.qis"
-    locked.write_bytes(b"locked")
-    read_bytes = Path.read_bytes
+    locked.write_bytes(bytes(512))
 
-    def refuse(path):
-        if path == locked:
+    def refuse(path, largest):
+        if str(path) == str(locked):
             raise PermissionError(13, "Permission denied")  # root reads all, so by hand
-        return read_bytes(path)
+        return read_regular(path, largest)
 
-    monkeypatch.setattr(Path, "read_bytes", refuse)
+    monkeypatch.setattr("qis.transport._folder_reading.read_regular", refuse)
     packet = packet_of(0)
 
     async def scenario():
@@ -431,6 +430,7 @@ def test_one_unreadable_file_does_not_hide_the_others(tmp_path, monkeypatch):
             await sender.publish(packet, SCHEME.routing_keys(NEAR))
             async with reader.subscribe(SCHEME.interest(NEAR)) as deliveries:
                 assert await first(deliveries) == packet
+            assert reader.statistics.refused["unreadable_file"] == 1
 
     asyncio.run(scenario())
 
