@@ -34,8 +34,10 @@ class Library:
     bends: Floats
     value_errors: Floats
     slope_errors: Floats
-    bounds: Floats
-    losses: Floats
+    lost: Floats
+    """Of values and slopes, as the curves tell it: shape (2, tables, grid)."""
+    beyond: Floats
+    """Bounds of the slopes' errors, and of rises below and above: shape (3, tables, grid)."""
 
     @classmethod
     def of(cls, rng: np.random.Generator, size: int, *, exact: bool) -> "Library":
@@ -56,8 +58,8 @@ class Library:
             bends=bends,
             value_errors=found[0] - values,
             slope_errors=found[1] - slopes,
-            bounds=curves.slope_bound(_GRID),
-            losses=curves.interpolation_error(_GRID),
+            lost=np.stack(curves.interpolation_error(_GRID)),
+            beyond=np.stack((curves.slope_bound(_GRID), *curves.rise_bound(_GRID))),
         )
 
     def error(self, which: NDArray[np.intp], times: Floats, *, gates: bool) -> float:
@@ -77,13 +79,8 @@ class Library:
         if first == 0 or last == _GRID.size - 1:
             return -1.0
         error = information**-0.5
-        if gates:
-            doubts = [
-                self._moved(times @ rows[which], slope, (first, at, last), information)
-                for rows in (self.bounds, self.losses)
-            ]
-            if max(doubts[0], _UNDERSTATED * doubts[1]) > _TOLERATED * error:
-                return -1.0
+        if gates and self._is_marked(which, times, slope, (first, at, last), error):
+            return -1.0
         # At the maximum a wrong slope moves the estimate by its error over the information; at a
         # limit a wrong difference of values moves it by that over the slope there.
         moved = abs(float(times @ self.slope_errors[which, at])) / information
@@ -93,19 +90,27 @@ class Library:
                 moved = max(moved, abs(float(gaps[end] - gaps[at]) / float(slope[end])))
         return moved / error
 
-    @staticmethod
-    def _moved(
-        wrong: Floats, slope: Floats, read: tuple[int, int, int], information: float
-    ) -> float:
-        """How far slopes that are so wrong move the estimate or a limit."""
+    def _is_marked(
+        self,
+        which: NDArray[np.intp],
+        times: Floats,
+        slope: Floats,
+        read: tuple[int, int, int],
+        error: float,
+    ) -> bool:
+        """The rule of `qis.synthesis.doubts`, at the points of the grid."""
         first, at, last = read
-        moved = abs(float(wrong[at])) / information
+        lost, beyond = times @ self.lost[:, which], times @ self.beyond[:, which]
+        doubts = [
+            error**2 * float(beyond[0, at]),
+            _UNDERSTATED * error**2 * abs(float(lost[1, at])),
+        ]
         for end in (first, last):
-            way = wrong[min(end, at) : max(end, at) + 1]
-            rise = abs(float(way[1:].sum() + way[:-1].sum())) * float(_GRID[1] - _GRID[0]) / 2.0
             if slope[end] != 0.0:
-                moved = max(moved, rise / abs(float(slope[end])))
-        return moved
+                rise = np.abs(beyond[1:, end] - beyond[1:, at]).sum()
+                missing = _UNDERSTATED * abs(lost[0, end] - lost[0, at])
+                doubts += [float(each / abs(slope[end])) for each in (rise, missing)]
+        return max(doubts) > _TOLERATED * error
 
 
 def worst_mixtures(

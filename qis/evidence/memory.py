@@ -83,8 +83,11 @@ class MemoryStore(EvidenceStore):
     @checked
     def heads(self, study_id: bytes) -> list[Head]:
         """The newest packet of each evidence key of a study, whoever believes it."""
-        newest = [(key, _newest(all_)) for key, all_ in self._versions_of.get(study_id, {}).items()]
-        return [Head(one, (key.issuer, one.sequence) in self._double) for key, one in newest]
+        held, double = self._versions_of.get(study_id, {}), self._double
+        newest = [(key, _newest(all_)) for key, all_ in held.items()]
+        return [
+            Head(one, bool(double) and (key.issuer, one.sequence) in double) for key, one in newest
+        ]
 
     @checked
     def newest_of(
@@ -220,6 +223,8 @@ def _rank(packet: Packet) -> tuple[int, bytes]:
 
 def _newest(versions: list[Packet]) -> Packet:
     """Return the packet of the highest sequence; of several the one of the smallest id."""
+    if len(versions) == 1:
+        return versions[0]
     return versions[bisect_left(versions, (versions[-1].sequence, b""), key=_rank)]
 
 

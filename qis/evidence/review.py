@@ -5,6 +5,7 @@ keeps packets, and this turns those under one study into evidence.
 """
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
@@ -304,22 +305,26 @@ def judge(
 
     """
     excluded: list[Excluded] = []
-    deciding: dict[tuple[str, str, Role], Head] = {}
+    deciding: dict[tuple[str, str, int], tuple[str, Role, Head]] = {}
     for head in sorted(heads, key=lambda head: _precedence(head.packet, roster)):
         packet = head.packet
-        name = roster.name_of(packet.issuer)
+        name = packet.issuer.key.hex() if roster.is_open else roster.name_of(packet.issuer)
         if name is None or head.refusal is not None:
             excluded.append(Excluded(packet, head.refusal or Reason.UNTRUSTED, name))
             continue
-        cohort_key = (name, packet.outcome.cohort, role_of(packet.outcome))
+        outcome = packet.outcome
+        role = role_of(outcome)
+        cohort_key = (name, outcome.cohort, role.value)
         if (former := deciding.get(cohort_key)) is not None:
-            excluded.append(Excluded(former.packet, Reason.REPLACED, name))
-        deciding[cohort_key] = head
-    named = [(name, role, head) for (name, _, role), head in deciding.items()]
+            excluded.append(Excluded(former[2].packet, Reason.REPLACED, name))
+        deciding[cohort_key] = name, role, head
     evidence: list[tuple[str, Packet]] = []
     anchors: list[tuple[str, Packet]] = []
-    for name, role, head in named:
-        reason = _withheld(head, role) or _outside_validity(study, head.packet.issued_at, now)
+    is_dated = isinstance(study, Study)
+    for name, role, head in deciding.values():
+        reason = _withheld(head, role)
+        if reason is None and is_dated:
+            reason = _outside_validity(study, head.packet.issued_at, now)
         if reason is not None:
             excluded.append(Excluded(head.packet, reason, name))
         else:
@@ -352,7 +357,9 @@ def _precedence(packet: Packet, roster: Roster) -> tuple[float, int, bytes]:
     The sequences of two keys say nothing about each other: the clock of the former may have been
     wrong.
     """
-    key = None if roster.is_open else roster.key_of(packet.issuer)
+    if roster.is_open:
+        return -math.inf, packet.sequence, packet.id
+    key = roster.key_of(packet.issuer)
     valid_from = -math.inf if key is None or key.valid_from is None else key.valid_from
     return valid_from, packet.sequence, packet.id
 
@@ -362,7 +369,9 @@ def _withheld(head: Head, role: Role) -> Reason | None:
     if head.equivocal:
         return Reason.EQUIVOCATION
     kind = head.packet.outcome.kind
-    if role is not Role.PRIMARY and kind == KIND_RETRACTION:
+    if role is Role.PRIMARY:
+        return _KIND_REASONS.get(kind)
+    if kind == KIND_RETRACTION:
         return Reason.SIDE_RETRACTED
     return Reason.DERIVED if role is Role.DERIVED else _KIND_REASONS.get(kind)
 
@@ -386,10 +395,13 @@ def _limit_cohorts(
     evidence: list[tuple[str, Packet]], excluded: list[Excluded]
 ) -> list[tuple[str, Packet]]:
     """Exclude all but the first `MAX_COHORTS` cohorts of each site, in the order of their names."""
+    count = Counter(name for name, _ in evidence)
+    if not evidence or max(count.values()) <= MAX_COHORTS:
+        return evidence
     kept: list[tuple[str, Packet]] = []
-    count: dict[str, int] = {}
+    count.clear()
     for name, packet in sorted(evidence, key=lambda item: (item[0], item[1].outcome.cohort)):
-        count[name] = count.get(name, 0) + 1
+        count[name] += 1
         if count[name] > MAX_COHORTS:
             excluded.append(Excluded(packet, Reason.TOO_MANY_COHORTS, name))
         else:
@@ -401,6 +413,8 @@ def _drop_overlaps(
     evidence: list[tuple[str, Packet]], roster: Roster, excluded: list[Excluded]
 ) -> list[tuple[str, Packet]]:
     """Exclude sites that share patients with one listed before them in the roster."""
+    if not any(site.shares_patients_with for site in roster.sites):
+        return evidence
     kept: list[tuple[str, Packet]] = []
     counting: set[str] = set()
     for name, packet in sorted(evidence, key=lambda item: roster.rank_of(item[1].issuer)):

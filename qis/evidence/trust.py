@@ -64,7 +64,9 @@ def candidates(held: Versions, study_id: bytes) -> list[Head]:
     for head in held.heads(study_id):
         reason = held.refusal(bytes(head.packet))
         if reason is None:
-            found.append(head._replace(equivocal=head.equivocal and _is_refuted(held, head.packet)))
+            if head.equivocal:
+                head = head._replace(equivocal=_is_refuted(held, head.packet))  # noqa: PLW2901
+            found.append(head)
             continue
         found.append(Head(head.packet, equivocal=False, refusal=reason))
         if reason in _OF_THE_PACKET:

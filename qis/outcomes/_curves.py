@@ -17,16 +17,15 @@ POINTS = 9
 """Number of points at which every curve is given."""
 
 
-def _septic_slope() -> Floats:
-    """What takes values and slopes at 0, 1, 2 and 3 to a slope between: its highest power first."""
+def _septic() -> Floats:
+    """What takes values and slopes at 0, 1, 2 and 3 to coefficients, the highest power first."""
     powers, at = np.arange(8.0), np.arange(4.0)[:, np.newaxis]
     slopes = powers * at ** np.maximum(powers - 1.0, 0.0)
-    coefficients = np.linalg.inv(np.concatenate((at**powers, slopes)))
-    found: Floats = (coefficients * powers[:, np.newaxis])[:0:-1]
-    return found
+    coefficients: Floats = np.linalg.inv(np.concatenate((at**powers, slopes)))
+    return coefficients[::-1]
 
 
-_SEPTIC_SLOPE = _septic_slope()
+_SEPTIC = _septic()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,15 +115,24 @@ class Curves:
             bound += np.maximum(self._outward(edge) - limit, 0.0) * fading
         return bound
 
-    def interpolation_error(self, theta: Floats) -> Floats:
-        """About how much the slope at `theta` of shape (m,) is too small: float64 of shape (k, m).
+    def rise_bound(self, theta: Floats) -> tuple[Floats, Floats]:
+        """The integral of `slope_bound` from each end out to `theta`: below and above, (k, m)."""
+        found = []
+        for distance, edge, limit in self._tails(theta):
+            outside = np.maximum(distance, 0.0)
+            excess = np.maximum(self._outward(edge) - limit, 0.0)
+            found.append(excess * (outside + np.expm1(-outside)))
+        return found[0], found[1]
 
-        0 beyond the ends. Values and slopes at the four equally spaced points nearest to `theta`
-        give a polynomial of degree 7, whose error is of the eighth order in their distance; what
-        its slope has more than the cubic's is what the cubic loses. Errors of sites that are alike
-        have one sign: they add up while the standard error of many sites shrinks.
+    def interpolation_error(self, theta: Floats) -> tuple[Floats, Floats]:
+        """About how much value and slope at `theta` are too small: two of shape (k, m).
+
+        0 beyond the ends, and for values at the points. Values and slopes at the four equally
+        spaced points nearest to `theta` give a polynomial of degree 7, whose error is of the eighth
+        order in their distance; what it has more than the cubic is what the cubic loses. Errors of
+        sites that are alike have one sign: they add up while the standard error of many sites
+        shrinks.
         """
-        rows = np.arange(len(self))[:, np.newaxis]
         even = self._evenly_spaced()
         start = self.points[:, :1]
         intervals = POINTS - 1 - (even[:, -1:] == even[:, -2:-1])
@@ -132,16 +140,29 @@ class Curves:
         offset = (theta - start) / spacing
         first = np.clip(np.floor(offset).astype(np.intp) - 1, 0, intervals - 3)
         where = offset - first
-        slopes = np.zeros(where.shape)
-        # By Horner's rule, from the coefficients of the derivative.
-        data = [self.values[rows, even[rows, first + j]] for j in range(4)]
-        data += [self.gradients[rows, even[rows, first + j]] * spacing for j in range(4)]
-        for powers in _SEPTIC_SLOPE:
-            slopes *= where
-            for weight, each in zip(powers.tolist(), data, strict=True):
-                slopes += weight * each
-        error: Floats = slopes / spacing - self.evaluate(theta)[1]
-        return np.where((offset < 0.0) | (offset > intervals), 0.0, error)
+        values, gradients = (
+            np.take_along_axis(rows, even, axis=1)
+            for rows in (self.values, self.gradients * spacing)
+        )
+        data = [
+            np.take_along_axis(rows, first + j, axis=1)
+            for rows in (values, gradients)
+            for j in range(4)
+        ]
+        value, slope = np.zeros(where.shape), np.zeros(where.shape)
+        for weights in _SEPTIC:  # Horner's rule, with the derivative
+            slope *= where
+            slope += value
+            value *= where
+            for weight, each in zip(weights.tolist(), data, strict=True):
+                value += weight * each
+        slope /= spacing
+        cubic, gradient, _ = self.evaluate(theta)
+        outside = (offset < 0.0) | (offset > intervals)
+        return (
+            np.where(outside, 0.0, value - cubic),
+            np.where(outside, 0.0, slope - gradient),
+        )
 
     def _evenly_spaced(self) -> NDArray[np.intp]:
         """Indices of the points that are equally spaced, shape (k, 9): all but a maximum inside.

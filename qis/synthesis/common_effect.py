@@ -12,8 +12,9 @@ from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis.answers import SILENT, Answer, meant, normal, one_side, without_limits
 from qis.synthesis.currency import Likelihood, Poolable, has_tails
 from qis.synthesis.doubts import marks_of_common_effect
-from qis.synthesis.kept import KeptSites, Said, SummedMarginals
-from qis.synthesis.random_effects import rough_crossings
+from qis.synthesis.rough import rough_crossings
+from qis.synthesis.said import Said
+from qis.synthesis.together import Together
 
 MANY = 64
 """From more sites than this the common effect is found from sums over sites."""
@@ -95,21 +96,20 @@ def common_effect(informative: Sequence[Poolable], level: float) -> Answer:
     )
 
 
-def of_many(kept: KeptSites, said: list[Said], level: float) -> Answer:
+def of_many(together: Together, level: float) -> Answer:
     """As `common_effect`, of so many sites that what is known of each is not computed again.
 
     A sum of polynomials through each log-likelihood shows where the maximum and the limits are;
     steps of Newton's on the log-likelihoods themselves, for all at once, lead there.
     """
-    whole = kept.sum(said)
-    outcomes = [outcome for site in said for outcome in site.outcomes]
+    whole = together.whole
     if whole.is_parabola or has_tails(whole.exact):
-        return common_effect(outcomes, level)
+        return _one_by_one(together, level)
     drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
     drops = np.array([0.0, drop, drop, 0.5, 0.5])
-    theta = rough_crossings(SummedMarginals(said), [site.facts().span for site in said], drops)
+    theta = rough_crossings(together.marginals(), together.facts().spans, drops)
     if theta is None:
-        return common_effect(outcomes, level)
+        return _one_by_one(together, level)
     for _ in range(_STEPS):
         values, slopes, bends = whole.evaluate(theta)
         peak = values[0] - 0.5 * slopes[0] ** 2 / bends[0]
@@ -119,11 +119,15 @@ def of_many(kept: KeptSites, said: list[Said], level: float) -> Answer:
         if np.abs(steps).max() <= _CLOSE * (theta[4] - theta[3]):
             break
     else:
-        return common_effect(outcomes, level)
+        return _one_by_one(together, level)
     argmax, low, high, *one_below = theta.tolist()
     error = (one_below[1] - one_below[0]) / 2.0
     marks = marks_of_common_effect(whole, argmax, (low, high), error)
     return Answer(estimate=argmax, standard_error=error, interval=(low, high), marks=marks)
+
+
+def _one_by_one(together: Together, level: float) -> Answer:
+    return common_effect([outcome for said in together.said for outcome in said.outcomes], level)
 
 
 def _open(side: int, drop: float, search: PooledCurve, pooled: Likelihood) -> Answer:

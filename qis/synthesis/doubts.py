@@ -11,12 +11,8 @@ from qis.synthesis.marks import Mark
 
 _TOLERATED = 0.01
 """Part of a standard error by which what was not sampled may move a pooled value, unmarked."""
-_HALF = 9
-"""At so many values from the estimate to each limit curves are asked how wrong their slopes are."""
 _UNDERSTATED = 1.2
 """Factor by which what a cubic loses is hardly ever more than the curve itself tells of it."""
-
-
 _LEVEL = 1e-200
 """Instead of a slope of 0 at a limit: it could then lie anywhere, if anything is wrong."""
 
@@ -37,24 +33,27 @@ def marks_of_common_effect(
     if curves is None or (estimate is None and not ends):
         return ()  # nothing was read
     error = standard_error or 1.0
-    start, unmoved = estimate, 0.0
+    start, unmoved = estimate, error**2
     if start is None:
         first, last = pooled.span
         start = max(last, ends[0]) if math.isinf(limits[1]) else min(first, ends[0])
-    else:
-        unmoved = error**2
-    slopes = np.maximum(np.abs(pooled.evaluate(np.array(ends))[1]), _LEVEL)
-    ways = np.abs(np.array(ends) - start)
-    theta = _ways(start, ends)
-
-    def moved(wrong: Floats) -> float:
-        at_start = unmoved * abs(float(wrong[0]))
-        rises = ways * np.abs(_means(wrong, len(ends)))
-        return float(max([at_start, *(rises / slopes).tolist()])) / error
-
+        unmoved = 0.0
+    theta = np.array([start, *ends])
+    slopes = np.maximum(np.abs(pooled.evaluate(theta[1:])[1]), _LEVEL)
+    values, gradients = (wrong.sum(axis=0) for wrong in curves.interpolation_error(theta))
+    beyond = curves.slope_bound(theta[:1]).sum()
+    rises = sum(
+        np.abs(bound[:, 1:] - bound[:, :1]).sum(axis=0) for bound in curves.rise_bound(theta)
+    )
     return of_doubts(
-        moved(curves.slope_bound(theta).sum(axis=0)),
-        moved(curves.interpolation_error(theta).sum(axis=0)),
+        max([unmoved * float(beyond), *(rises / slopes).tolist()]) / error,
+        max(
+            [
+                unmoved * abs(float(gradients[0])),
+                *(np.abs(values[1:] - values[0]) / slopes).tolist(),
+            ]
+        )
+        / error,
     )
 
 
@@ -74,8 +73,7 @@ def marks_of_mean_effect(
     lost = 0.0
     if pooled.curves is not None:
         low, median, high = read
-        wrong = _less_known(pooled.curves, _ways(median, (low, high)), tau)
-        lost = max([abs(float(wrong[0])), *np.abs(_means(wrong, 2)).tolist()])
+        lost = _lost_of_mean(pooled.curves, np.array([median, low, high]), tau)
     return of_doubts(slope_error * sd, lost * sd)
 
 
@@ -85,27 +83,16 @@ def of_doubts(extrapolated: float, lost: float) -> tuple[Mark, ...]:
     return tuple(mark for mark, doubt in doubts.items() if doubt > _TOLERATED)
 
 
-def _less_known(curves: Curves, theta: Floats, tau: float) -> Floats:
-    """What cubics lose of the slope of the log-likelihood of the mean, shape (m,).
+def _lost_of_mean(curves: Curves, theta: Floats, tau: float) -> float:
+    """What cubics lose of the slope at the median, or on the way from it to a limit on average.
 
     Of a site that is precise beside tau its own effect is known by itself: what its curve says far
     from there moves the mean the less.
     """
-    errors = curves.interpolation_error(theta)
-    sharpness = np.maximum(-curves.evaluate(theta)[2], 0.0)
-    found: Floats = (errors / (1.0 + sharpness * tau**2)).sum(axis=0)
-    return found
-
-
-def _ways(start: float, ends: Sequence[float]) -> Floats:
-    """Values from the start to each end, `_HALF` for each."""
-    if not ends:
-        return np.array([start])
-    return np.concatenate([np.linspace(start, end, _HALF) for end in ends])
-
-
-def _means(wrong: Floats, ways: int) -> Floats:
-    """Means over each way, by the trapezoid rule."""
-    rows = wrong.reshape(ways, _HALF) if ways else np.zeros((0, _HALF))
-    found: Floats = (rows.sum(axis=1) - 0.5 * (rows[:, 0] + rows[:, -1])) / (_HALF - 1)
-    return found
+    values, slopes = curves.interpolation_error(theta)
+    known = 1.0 / (1.0 + np.maximum(-curves.evaluate(theta)[2], 0.0) * tau**2)
+    at_median = abs(float((slopes[:, 0] * known[:, 0]).sum()))
+    ways = np.abs(theta[1:] - theta[0])
+    rises = (values[:, 1:] - values[:, :1]) * np.maximum(known[:, 1:], known[:, :1])
+    means = np.abs(rises.sum(axis=0)) / np.maximum(ways, _LEVEL)
+    return float(max([at_median, *means.tolist()]))

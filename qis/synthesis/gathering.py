@@ -186,17 +186,19 @@ def gather(
     question = _question(review, study)
     poolable: list[tuple[Packet, Poolable]] = []
     for packet in review.evidence:
-        outcome, name = packet.outcome, review.site_names[packet.id]
+        outcome = packet.outcome
         if (why := _not_as_declared(packet, question, study)) is not None:
-            left_out.append(LeftOut(packet, name, *why))
-        elif isinstance(outcome, Derived) and model == "fixed":
-            poolable.append((packet, _estimate_of(outcome)))
-        elif isinstance(outcome, Derived):
-            left_out.append(LeftOut(packet, name, *_OF_A_COMMON_EFFECT))
+            pass
         elif is_poolable(outcome) and not _lacks_likelihood(outcome):
             poolable.append((packet, outcome))
+            continue
+        elif isinstance(outcome, Derived) and model == "fixed":
+            poolable.append((packet, _estimate_of(outcome)))
+            continue
         else:
-            left_out.append(LeftOut(packet, name, *_unpoolable(outcome)))
+            is_derived = isinstance(outcome, Derived)
+            why = _OF_A_COMMON_EFFECT if is_derived else _unpoolable(outcome)
+        left_out.append(LeftOut(packet, review.site_names[packet.id], *why))
     measure = _prevailing(study, [outcome for _, outcome in poolable])
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
     for packet, outcome in poolable:
@@ -209,20 +211,29 @@ def gather(
         study_id=review.study_id,
         question=question,
         measure=measure,
-        sites=tuple(
-            SiteEvidence(
-                name=name,
-                packets=tuple(packet for packet, _ in found),
-                outcomes=tuple(outcome for _, outcome in found),
-                number=max(_sites_behind(packet.outcome) for packet, _ in found),
-            )
-            for name, found in sorted(sites.items())
-        ),
+        sites=tuple(_site(name, found) for name, found in sorted(sites.items())),
         left_out=tuple(sorted(left_out, key=lambda left: left.packet.id)),
         silent=review.silent,
         enrolled=len(review.enrolled) or None,
         roster_digest=review.roster_digest,
         now=review.now,
+    )
+
+
+def _site(name: str, found: list[tuple[Packet, Poolable]]) -> SiteEvidence:
+    if len(found) == 1:
+        packet, outcome = found[0]
+        return SiteEvidence(
+            name=name,
+            packets=(packet,),
+            outcomes=(outcome,),
+            number=_sites_behind(packet.outcome),
+        )
+    return SiteEvidence(
+        name=name,
+        packets=tuple(packet for packet, _ in found),
+        outcomes=tuple(outcome for _, outcome in found),
+        number=max(_sites_behind(packet.outcome) for packet, _ in found),
     )
 
 
@@ -319,8 +330,10 @@ def _not_as_declared(packet: Packet, question: str, study: Study | None) -> tupl
     """Why a packet under the study's id is not of that study, if it is not."""
     if packet.outcome.question != question:
         return _of_another_question(packet.outcome, question)
+    if study is None or not study.scheme:
+        return None
     scheme = packet.fingerprint.scheme_id.hex()
-    if study is None or study.scheme in {"", scheme}:
+    if study.scheme == scheme:
         return None
     return (
         "another scheme",

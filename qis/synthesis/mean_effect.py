@@ -8,27 +8,26 @@ from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis.answers import Answer, meant, one_side
 from qis.synthesis.currency import Likelihood
 from qis.synthesis.doubts import marks_of_common_effect, marks_of_mean_effect
-from qis.synthesis.kept import KeptSites, Said
 from qis.synthesis.random_effects import open_limit, posterior_of_mean
+from qis.synthesis.together import Together
 
 
 def mean_effect(
-    kept: KeptSites,
-    said: list[Said],
+    together: Together,
     tau_scale: float,
     mean_scale: float | None,
     level: float,
 ) -> Answer:
     """Posterior of the mean effect, or what stands in the way of one."""
-    limits = [math.fsum(site.facts().limits[end] for site in said) for end in (0, 1)]
+    limits = together.facts().sums
     level_ends = [end for end in (0, 1) if limits[end] > -math.inf]
     if mean_scale is None and len(level_ends) == 2:
         return Answer(note=_UNBOUNDED)
     if mean_scale is None and level_ends:
         side = 1 if level_ends[0] else -1
         drop = normal_quantile(0.5 + level / 2.0) ** 2 / 2.0
-        whole = kept.sum(said)
-        border = open_limit(said, tau_scale=tau_scale, drop=drop, side=side)
+        whole = together.whole
+        border = open_limit(together, tau_scale=tau_scale, drop=drop, side=side)
         if whole.curves is not None:
             border = meant(border)
         answer = one_side(border, side, drop)
@@ -38,9 +37,9 @@ def mean_effect(
             note=answer.note + " A prior on the mean (mean_scale) would give one.",
             marks=marks_of_common_effect(whole, None, answer.interval, None),
         )
-    if mean_scale is None and _falls_too_slowly(kept.sum(said)):
+    if mean_scale is None and _falls_too_slowly(together.whole):
         return Answer(note=_ENDLESS)
-    found = posterior_of_mean(said, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
+    found = posterior_of_mean(together, tau_scale=tau_scale, mean_scale=mean_scale, level=level)
     low, high = found.interval
     return Answer(
         estimate=found.median,
@@ -50,7 +49,7 @@ def mean_effect(
         tau_interval=found.tau_interval,
         foresight=found.foresight,
         marks=marks_of_mean_effect(
-            kept.sum(said),
+            together.whole,
             (low, found.median, high),  # curves are of ratios, whose origin is 0 and unit 1
             tau=found.tau,
             slope_error=found.slope_error,

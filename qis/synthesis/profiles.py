@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import Literal
 
 from qis._gate import checked
@@ -194,20 +193,18 @@ def pool_sites(
     What `kept` has of a site is not computed again.
     """
     kept = KeptSites() if kept is None else kept
-    says = [kept.of(site) for site in sites]
+    says = kept.of_all(sites)
     informative = tuple(k for k, said in enumerate(says) if said is not None)
     uninformative = tuple(k for k, said in enumerate(says) if said is None)
     known = [said for said in says if said is not None]
-    # Floating-point sums depend on order: that of the content gives every node the same bits.
-    parts = sorted(known, key=attrgetter("key"))
     wider = None
-    if tau_scale is None and len(parts) > MANY:
-        answer = of_many(kept, parts, level)
+    if tau_scale is None and len(known) > MANY:
+        answer = of_many(kept.together(known), level)
     elif tau_scale is None:
         answer = common_effect([outcome for said in known for outcome in said.outcomes], level)
     elif informative:
-        answer = mean_effect(kept, parts, tau_scale, mean_scale, level)
-        answer = answer._replace(marks=(*answer.marks, *_on_the_prior(answer, len(parts))))
+        answer = mean_effect(kept.together(known), tau_scale, mean_scale, level)
+        answer = answer._replace(marks=(*answer.marks, *_on_the_prior(answer, len(known))))
         if Mark.PRIOR_CONTRADICTED in answer.marks and _is_first:
             wider = pool_sites(
                 sites,

@@ -28,6 +28,7 @@ from qis.synthesis.heterogeneity import TAU2_METHODS
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.normal_pooling import inverse_variance
 from qis.synthesis.random_effects import own_given_all
+from qis.synthesis.together import Together
 
 Site = Poolable | tuple[float, float]
 
@@ -190,7 +191,7 @@ def _of_likelihoods(sites: list[Any], method: str, tau_scale: float, level: floa
             actual=0,
             limit=1,
         )
-    limits = [math.fsum(each.facts().limits[end] for each in all_said) for end in (0, 1)]
+    limits = Together(all_said).facts().sums
     if max(limits) > -math.inf:
         raise NoEstimateError(
             "all sites together favour ever larger or ever smaller values, so there is no mean to "

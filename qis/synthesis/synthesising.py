@@ -18,11 +18,12 @@ from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.answers import Answer
 from qis.synthesis.common_effect import own_effect
 from qis.synthesis.embargo import embargoed
-from qis.synthesis.gathering import Gathered
+from qis.synthesis.gathering import Gathered, SiteEvidence
 from qis.synthesis.given import gather_given
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
 from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.said import Said
 from qis.synthesis.sequence import anytime_interval
 from qis.synthesis.tabled import Frame
 
@@ -255,23 +256,28 @@ def _sites(
 ) -> tuple[SiteResult, ...]:
     if fixed is None:
         return ()
-    results = []
+    level, results = fixed.level, []
     for site in gathered.sites:
-        said = kept.of(site.outcomes)
-        own = Answer() if said is None else own_effect(said, fixed.level)
-        results.append(
-            SiteResult(
-                name=site.name,
-                packets=site.packets,
-                outcomes=site.outcomes,
-                n=site.n,
-                events=site.events,
-                estimate=own.estimate,
-                interval=own.interval,
-                is_informative=said is not None,
-            )
-        )
+        met = kept.met(site.outcomes)
+        shown = met.shown.get(level)
+        if shown is None or shown.packets != site.packets or shown.name != site.name:
+            shown = met.shown[level] = _shown(site, met.said, level)
+        results.append(shown)
     return tuple(results)
+
+
+def _shown(site: SiteEvidence, said: Said | None, level: float) -> SiteResult:
+    own = Answer() if said is None else own_effect(said, level)
+    return SiteResult(
+        name=site.name,
+        packets=site.packets,
+        outcomes=site.outcomes,
+        n=site.n,
+        events=site.events,
+        estimate=own.estimate,
+        interval=own.interval,
+        is_informative=said is not None,
+    )
 
 
 _FEWEST_PEOPLE: Final = 50

@@ -47,7 +47,7 @@ def test_sites_that_come_go_and_come_back_give_the_bits_of_a_fresh_synthesis(tur
 
 
 def test_nothing_is_computed_again(monkeypatch):
-    from qis.synthesis import kept as module  # noqa: PLC0415
+    from qis.synthesis import totals as module  # noqa: PLC0415
 
     asked = []
 

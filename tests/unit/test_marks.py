@@ -176,12 +176,27 @@ def test_a_curve_of_any_table_knows_about_how_wrong_its_slopes_are():
 def _check_what_a_curve_tells(site):
     curves, rows = curves_of([site.profile()]), exact_of([site])
     theta = np.linspace(curves.points[0, 0], curves.points[0, -1], 300)
-    lost = (rows.evaluate(theta)[1] - curves.evaluate(theta)[1])[0]
-    told = curves.interpolation_error(theta)[0]
-    worst = np.abs(lost).max()
-    assert np.abs(told - lost).max() < 0.17 * worst
-    assert np.corrcoef(told, lost)[0, 1] > 0.99
-    assert not curves.interpolation_error(theta + 20.0).any()
+    told = [each[0] for each in curves.interpolation_error(theta)]
+    for which, worst_of in enumerate((0.2, 0.17)):  # values, slopes
+        lost = (rows.evaluate(theta)[which] - curves.evaluate(theta)[which])[0]
+        lost -= lost[0] * (which == 0)  # a log-likelihood is known up to a constant
+        off = np.abs(told[which] - told[which][0] * (which == 0) - lost).max()
+        assert off < worst_of * np.abs(lost).max() + 1e-6
+    assert np.corrcoef(told[1], lost)[0, 1] > 0.99
+    assert not any(each.any() for each in curves.interpolation_error(theta + 20.0))
+
+
+@pytest.mark.parametrize("table", [(6, 628, 146, 4048), (0, 7, 9, 80)])
+def test_the_bound_of_a_rise_is_the_integral_of_that_of_the_slope(table):
+    curves = curves_of([counts(*table).profile()])
+    for edge, sign in ((0, -1.0), (1, 1.0)):
+        end = curves.points[0, -edge]
+        theta = end + sign * np.linspace(0.0, 3.0, 3001)
+        slopes = curves.slope_bound(theta)[0]
+        rises = curves.rise_bound(theta)[edge][0]
+        integral = np.add.accumulate((slopes[1:] + slopes[:-1]) / 2.0) * 1e-3
+        assert rises[1:] == pytest.approx(integral, rel=1e-3, abs=1e-9)
+        assert not curves.rise_bound(theta)[1 - edge].any()
 
 
 def test_the_profiles_of_precise_sites_are_followed_under_random_effects():
