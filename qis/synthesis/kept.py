@@ -13,7 +13,7 @@ from qis._canonical import encode
 from qis.synthesis.currency import Poolable, is_informative
 from qis.synthesis.said import Said
 from qis.synthesis.together import Together
-from qis.synthesis.totals import Totals
+from qis.synthesis.totals import RunningTotals
 
 _MOST_BYTES: Final = 1 << 25
 """Most bytes of log-marginals that one study keeps."""
@@ -31,8 +31,8 @@ class Met(NamedTuple):
 class KeptSites:
     """What was computed for one study, to be given to its next synthesis.
 
-    It changes how long a synthesis takes and no number in it. At most 32 MiB are kept from one
-    synthesis to the next: a few thousand sites; of more, each synthesis computes all again.
+    It changes how long a synthesis takes and no number in it. Of single sites at most 32 MiB of
+    log-marginals are kept from one synthesis to the next, and their sums however many there are.
 
     Examples
     --------
@@ -47,7 +47,7 @@ class KeptSites:
         self._used: dict[bytes, Said] = {}
         self._together: Together | None = None
         self._asked: Sequence[Said] = ()
-        self._totals = Totals()
+        self._totals = RunningTotals()
         self._all: tuple[object, list[Said | None]] | None = None
         # By the objects themselves, which is faster; `outcomes` holds them, so that no other
         # object can have the same identity.

@@ -60,7 +60,7 @@ _ROWS: Final = 16
 _COLUMNS: Final = 1024
 """Sites, and points, multiplied at once: too few for several threads, which would wait for each
 other, and always as many, since a product's last bits depend on its shape."""
-_MANY: Final = 256
+_MANY: Final = 64
 """Most sites computed at once, which bounds the memory and how long one step takes."""
 _LEGENDRE = np.polynomial.legendre.leggauss(12)
 _PANEL, _PANEL_WEIGHTS = (_LEGENDRE[0] + 1.0) / 2.0, _LEGENDRE[1] / 2.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from qis.outcomes._curves import Curves
 from qis.synthesis.currency import Exact, Likelihood, exact_rows
 from qis.synthesis.said import Facts, Said
-from qis.synthesis.totals import Index, SummedMarginals, Totals
+from qis.synthesis.totals import Index, RunningTotals, SummedMarginals
 
 Floats = NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class Together:
         said: Sequence[Said],
         *,
         former: "Together | None" = None,
-        totals: Totals | None = None,
+        totals: RunningTotals | None = None,
     ) -> None:
         self.said = sorted(said, key=attrgetter("key"))
         self.index = _index(self.said)

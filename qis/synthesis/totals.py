@@ -21,11 +21,11 @@ Index = Mapping[bytes, Said]
 
 _EXACT: Final = 2.0**22
 """Sums of multiples of 2**-30 are exact while those of their sizes are under this."""
-_AT_ONCE: Final = 256
+_AT_ONCE: Final = 64
 """Most sites computed in one step."""
 
 
-class Totals:
+class RunningTotals:
     """Summed tables, each with the sites that are in it."""
 
     def __init__(self) -> None:
@@ -112,9 +112,11 @@ class SummedMarginals:
 
     """
 
-    def __init__(self, index: Index, unit: float = 1.0, totals: Totals | None = None) -> None:
+    def __init__(
+        self, index: Index, unit: float = 1.0, totals: RunningTotals | None = None
+    ) -> None:
         self._index, self._unit = index, unit
-        self._totals = Totals() if totals is None else totals
+        self._totals = RunningTotals() if totals is None else totals
         self._fresh: dict[tuple[bytes, ...], Marginals] = {}
 
     def on(self, panel: Panel, points: TauPoints) -> MarginalTable:
