@@ -43,14 +43,23 @@ def test_the_curvature_of_a_site_is_that_of_its_integral(tau, middle):
         assert curvature == pytest.approx(expected, rel=2e-3, abs=1e-5)
 
 
-@pytest.mark.parametrize("outcomes", [COUNTS, [*COUNTS, EFFECT], [*COUNTS[:2], EFFECT, EFFECT]])
+WIDE = [
+    COUNTS[2],
+    qis.Effect(question="q", measure="OR", estimate=-6.0, standard_error=4.0),
+    qis.Effect(question="q", measure="OR", estimate=9.0, standard_error=4.0),
+]
+
+
+@pytest.mark.parametrize(
+    "outcomes", [COUNTS, [*COUNTS, EFFECT], [*COUNTS[:2], EFFECT, EFFECT], WIDE]
+)
 def test_the_rough_crossings_lie_beside_those_of_the_sum(outcomes):
     kept = KeptSites()
     said = [kept.of([each]) for each in outcomes]
     drop = normal_quantile(0.975) ** 2 / 2.0
     drops = np.array([0.0, drop, drop, 0.5, 0.5])
     found = rough_crossings(SummedMarginals(said), [each.facts().span for each in said], drops)
-    theta = np.linspace(-6.0, 6.0, 120_001)
+    theta = np.linspace(-20.0, 20.0, 400_001)
     values = Likelihood.of(outcomes).value(theta)
     best = int(values.argmax())
     assert found[0] == pytest.approx(theta[best], abs=0.02)

@@ -13,6 +13,7 @@ from qis.synthesis.absolute import _risk
 from qis.synthesis.asymmetry import egger_test
 from qis.synthesis.currency import Likelihood
 from qis.synthesis.marginals import _Group
+from qis.synthesis.scale import percent
 from tests._builders import signed
 
 NOW = 1_800_000_000
@@ -205,3 +206,20 @@ def test_a_group_of_likelihoods_bends_wherever_one_of_them_does():
     spans = [part.span for part in parts]
     group = _Group(parts, 0.3, None)
     assert group._span == (min(low for low, _ in spans), max(high for _, high in spans))
+
+
+@pytest.mark.parametrize("part", [1e-6, 0.0004, 0.02, 0.5, 0.98, 0.9996, 1.0 - 1e-6])
+def test_a_share_between_nothing_and_everything_is_not_shown_as_either(part):
+    shown = float(percent(part))
+    assert 0.0 < shown < 100.0
+    assert shown == pytest.approx(100.0 * part, abs=0.051)
+    assert (percent(0.0), percent(1.0)) == ("0.0", "100.0")
+
+
+def test_where_nothing_counts_that_is_what_the_explanation_says():
+    study = qis.Study(question="a vs b | death", measure="OR", model="fixed")
+    roster = qis.Roster(sites=[qis.Site.of("north", qis.Identity.from_seed(bytes(32)).issuer)])
+    outcome = qis.Effect(study=study, measure="OR", estimate=-0.6, standard_error=0.3)
+    found = qis.synthesise([signed(1, outcome)], roster=roster, study=study, now=NOW)
+    assert not found.sites
+    assert "No evidence counts." in found.explain()
