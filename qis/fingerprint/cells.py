@@ -264,7 +264,10 @@ def _centres(vectors: list[_Profile], terms: int, count: int) -> Integers:
         centres[start.rows, cell] = start.components
     nearest = np.full(len(vectors), -1)
     for _ in range(_MOST_ROUNDS):
-        found = np.array([int((each.components @ centres[each.rows]).argmax()) for each in vectors])
+        # Scores are whole numbers below 2²⁸, so exact in float64 in whatever order they are added.
+        exact = centres.astype(np.float64)
+        scores = ((each.components.astype(np.float64) @ exact[each.rows]) for each in vectors)
+        found = np.array([int(each.argmax()) for each in scores])
         if np.array_equal(found, nearest):
             break
         nearest = found
