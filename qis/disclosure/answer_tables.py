@@ -11,8 +11,9 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.disclosure.arm_inversion import arm_tables
 from qis.disclosure.attacks import half_unit
-from qis.disclosure.inversion import arm_tables, systems
+from qis.disclosure.inversion import systems
 from qis.disclosure.margins import LABEL
 from qis.disclosure.models import tables_of
 from qis.disclosure.profiles import profile_counts

@@ -91,6 +91,8 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
     Far out, a partial or conditional log-likelihood falls by 1 a unit for each event of one arm.
     """
     yield from _written(outcome.n, outcome.events)
+    # Of a 2×2 table they are the smaller cell of each diagonal; both are events if they add up.
+    are_events = outcome.events == -round(outcome.slope_below + outcome.slope_above)
     for arm, other, slope in (
         ("treated", "control", outcome.slope_below),
         ("control", "treated", outcome.slope_above),
@@ -98,7 +100,7 @@ def _of_profile(outcome: LikelihoodProfile, _below: int) -> Iterator[Finding]:
         count = round(-slope)
         if abs(-slope - count) <= SLOPE_TOLERANCE:
             cell = f"events in the {arm} arm"
-            if outcome.measure == "OR":  # of a 2×2 table it is the smaller one of these
+            if outcome.measure == "OR" and not are_events:
                 cell += f", or people without event in the {other} arm"
             yield Finding("from the profile's slopes", cell, count)
 

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from qis.disclosure.answer_tables import MOST, NAMES, AnswerTables
 from qis.disclosure.attacks import findings
+from qis.disclosure.consistent import is_told
 from qis.disclosure.finding import Finding
-from qis.disclosure.inversion import is_told, proven
+from qis.disclosure.inversion import proven
 from qis.errors import QISError
 from qis.outcomes import Moments
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from qis.disclosure.answer_tables import NAMES, PROJECTIONS, answer_tables
 from qis.disclosure.attacks import precision_of
+from qis.disclosure.consistent import is_told
 from qis.disclosure.finding import Finding
-from qis.disclosure.inversion import is_told
 from qis.disclosure.two_by_two import MEASURES, gives, gives_exactly, tables
 from qis.outcomes import Effect, Outcome
 

@@ -293,8 +293,8 @@ def test_the_profiles_slopes_give_the_events_away(events, control):
     profile = counts(events, 200, control, 200).profile()
     assert rule_of(profile) == "implied_cell"
     preview = str(Disclosure.preset("cms").preview(profile))
-    assert f"events in the treated arm: {events} (from the profile's slopes)" in preview
-    assert f"events in the control arm: {control} (from the profile's slopes)" in preview
+    assert f"- events: {events} (from the profile's slopes)" in preview
+    assert f"- control events: {control} (from the profile's slopes)" in preview
     assert rule_of(counts(30, 200, 40, 200).profile()) is None
 
 

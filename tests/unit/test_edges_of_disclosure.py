@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from qis.disclosure import Disclosure, PrivacyBudget
-from qis.disclosure.inversion import most_likely, proven
+from qis.disclosure.consistent import most_likely
+from qis.disclosure.inversion import proven
 from qis.disclosure.margins import Margins
 from qis.disclosure.matrices import _yes_no
 from qis.disclosure.own_intercept import with_own_intercept
