@@ -12,6 +12,7 @@ from qis.synthesis._mixture import NormalMixture
 from qis.synthesis._quantiles import normal_quantile
 from qis.synthesis.currency import Likelihood
 from qis.synthesis.kept import Facts, KeptSites, SummedMarginals
+from qis.synthesis.marginals import _Group
 from qis.synthesis.random_effects import _Bends, marginal_bends, rough_crossings
 
 EFFECT = qis.Effect(question="q", measure="OR", estimate=0.4, standard_error=0.3)
@@ -121,3 +122,14 @@ def test_where_steps_do_not_settle_a_bracket_holds_the_quantile(probability):
     density = (mixture.mass / 7.0 * norm.pdf(found, means, sds)).sum()
     assert mixture.quantiles([probability])[0] == pytest.approx(found, abs=1e-6) or density < 1e-9
     assert abs(below - probability) < 1e-8 + 1e-8 * density
+
+
+def test_how_wrong_slopes_may_be_beyond_the_samples_is_that_of_the_sampled_curves():
+    curve, effect = (Likelihood.of([each]) for each in (COUNTS[0].profile(), EFFECT))
+    group = _Group([effect, curve], 0.3, None)
+    inside, beyond = np.array([-1.0, 0.0]), np.array([-9.0, 0.0, 9.0])
+    assert group._slope_bound(inside) is None
+    found = group._slope_bound(beyond)
+    np.testing.assert_array_equal(found[1], curve.curves.slope_bound(beyond)[0])
+    assert (found[1] > 0.0).any()
+    assert (found[0] == 0.0).all()
