@@ -10,12 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from qis._files import SHARED, replace
 from qis._gate import checked
+from qis._paths import file_path, opening
 from qis.errors import QISError
 from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
 from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
 from qis.site import parts
+from qis.site.metrics import metrics_of
 from qis.site.table import TomlTable, read
 from qis.transport import Transport
 
@@ -223,6 +226,30 @@ class SiteLoop(SynthesisLoop):
             self._following = None
         with self._files:
             await super().__aexit__(kind, error, trace)
+
+    def metrics(self) -> str:
+        """Counters and health as OpenMetrics text (docs/operating.md lists the names)."""
+        is_open = self.health.state is not HealthState.CLOSED
+        return metrics_of(
+            self.statistics,
+            self._options.transport.statistics,
+            self.health,
+            # Of a loop that is closed nothing is known here; what waits is in the outbox's file.
+            undelivered=len(self.undelivered()) if is_open else 0,
+        )
+
+    @checked
+    def write_metrics(self, path: str | PathLike[str]) -> None:
+        """Write `metrics` to a file, whole or not at all, as node_exporter's textfile wants it.
+
+        Raises
+        ------
+        StorageError
+            If it cannot be written.
+
+        """
+        with opening(path, "write"):
+            replace(file_path(path), self.metrics().encode(), mode=SHARED)
 
     def look_at_roster(self) -> bool:
         """Read the roster's file again if it has changed; true if another roster is used now.
