@@ -136,6 +136,16 @@ class Identity:
         MissingExtraError
             If the file is encrypted PKCS #8 and the extra ``[keys]`` is not installed.
 
+        Examples
+        --------
+        >>> import tempfile
+        >>> import qis
+        >>> key = qis.Identity.generate()
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     key.save(f"{folder}/site.key")
+        ...     qis.Identity.load(f"{folder}/site.key").issuer == key.issuer
+        True
+
         """
         identity = cls(_key_file.read_seed(path, passphrase))
         identity.path = Path(path)
@@ -165,7 +175,15 @@ class Identity:
         self.path = self.path or Path(path)
 
     def sign(self, message: bytes) -> bytes:
-        """The 64-byte Ed25519 signature of a message."""
+        """The 64-byte Ed25519 signature of a message.
+
+        Examples
+        --------
+        >>> import qis
+        >>> qis.Identity.from_seed(bytes(32)).sign(b"m").hex()[:16]
+        'a7d2b316acb308e4'
+
+        """
         return bindings.crypto_sign(byte_string(message, "message"), self._secret)[:64]
 
     def __repr__(self) -> str:

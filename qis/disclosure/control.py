@@ -190,6 +190,16 @@ class Disclosure:
         DisclosureError
             If a rule keeps it back; `field` names the rule.
 
+        Examples
+        --------
+        >>> import qis
+        >>> small = qis.Counts(question="a | c", events=3, total=20)
+        >>> try:
+        ...     qis.Disclosure.preset("cms").check(small)
+        ... except qis.DisclosureError as refusal:
+        ...     print(str(refusal)[:23])
+        cms, rule minimum_cell:
+
         """
         if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
             return

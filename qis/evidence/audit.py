@@ -238,6 +238,14 @@ class AuditLog:
         StorageDamagedError
             If the chain is broken; `field` is ``line`` and `actual` its number, from 1.
 
+        Examples
+        --------
+        >>> import tempfile
+        >>> import qis
+        >>> with tempfile.TemporaryDirectory() as folder, qis.AuditLog(f"{folder}/audit") as log:
+        ...     log.verify() == log.head
+        True
+
         """
         try:
             last = self._reader().verify(head=head)

@@ -212,7 +212,15 @@ class Roster:
 
     @classmethod
     def open(cls) -> Self:
-        """Believe everybody; each key is a site of its own."""
+        """Believe everybody; each key is a site of its own.
+
+        Examples
+        --------
+        >>> import qis
+        >>> qis.Roster.open().accepts(qis.Identity.generate().issuer)
+        True
+
+        """
         return cls(is_open=True)
 
     @property

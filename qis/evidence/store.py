@@ -40,7 +40,8 @@ class Equivocation(NamedTuple):
     --------
     >>> import qis
     >>> key = qis.Identity.from_seed(bytes(32))
-    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
     >>> packet = qis.Packet.sign(
     ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
     ...     issued_at=1_800_000_000, lifetime_s=3600,
@@ -113,7 +114,8 @@ class EvidenceStore(ABC):
     --------
     >>> import qis
     >>> key = qis.Identity.from_seed(bytes(32))
-    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
     >>> packet = qis.Packet.sign(
     ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
     ...     issued_at=1_800_000_000, lifetime_s=3600,
@@ -159,6 +161,22 @@ class EvidenceStore(ABC):
             A verified packet.
         now
             Time of its arrival: Unix seconds, or a `datetime` with a zone.
+
+        Examples
+        --------
+        >>> import qis
+        >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=1)
+        >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
+        >>> mark, month = scheme.fingerprint([1.0]), 30 * 86_400
+        >>> packet = qis.Packet.sign(
+        ...     key, outcome=effect, fingerprint=mark, issued_at=1_800_000_000, lifetime_s=month
+        ... )
+        >>> store = qis.MemoryStore(roster=qis.Roster.open())
+        >>> [store.add(packet, now=1_800_000_000 + second).name for second in (0, 1)]
+        ['ACCEPTED', 'DUPLICATE']
+        >>> len(store.evidence("a vs b | c", now=1_800_000_001))
+        1
 
         """
         return self.add_many((packet,), now=now)[0]

@@ -206,6 +206,16 @@ class FingerprintIndex:
         InputError
             If `min_similarity` is not in [0, 1].
 
+        Examples
+        --------
+        >>> import qis
+        >>> scheme = qis.VectorScheme(dimensions=2)
+        >>> index = qis.FingerprintIndex(scheme)
+        >>> index.add(scheme.fingerprints([[1.0, 0.1], [-1.0, 0.2]]))
+        range(0, 2)
+        >>> [found.position for found in index.within(scheme.fingerprint([1.0, 0.1]), 0.9)]
+        [0]
+
         """
         self._require_own(fingerprint)
         if not 0.0 <= min_similarity <= 1.0:

@@ -194,7 +194,16 @@ class Scheme(ABC, Generic[Features]):
 
     @abstractmethod
     def routing_keys(self, features: Features) -> tuple[bytes, ...]:
-        """The routing keys of one feature set, 8 bytes each, sorted."""
+        """The routing keys of one feature set, 8 bytes each, sorted.
+
+        Examples
+        --------
+        >>> import qis
+        >>> scheme = qis.SetScheme()
+        >>> {len(key) for key in scheme.routing_keys({"ann", "ben"})}
+        {8}
+
+        """
 
     @abstractmethod
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
@@ -255,6 +264,14 @@ class Scheme(ABC, Generic[Features]):
         ------
         InputError
             If both are given, one is out of (0, 1], or a sketch made with a secret is to be shared.
+
+        Examples
+        --------
+        >>> import qis
+        >>> scheme = qis.VectorScheme(dimensions=2)
+        >>> interest = scheme.interest([1.0, -1.0])
+        >>> interest.fingerprint == scheme.fingerprint([1.0, -1.0])
+        True
 
         """
         least = self._least(min_similarity, top_fraction)

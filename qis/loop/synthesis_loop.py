@@ -281,7 +281,37 @@ class SynthesisLoop(Lifecycle):
 
     @checked
     async def observe(self, record: Any) -> Packet | Pending | None:
-        """Distil a record and publish what comes of it; `None` if nothing does."""
+        """Distil a record and publish what comes of it; `None` if nothing does.
+
+        Examples
+        --------
+        >>> import asyncio
+        >>> import qis
+        >>> async def main():
+        ...     key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=1)
+        ...     loop = qis.SynthesisLoop(
+        ...         key,
+        ...         qis.MemoryTransport(qis.MemoryNetwork(), key),
+        ...         scheme,
+        ...         interest=scheme.interest([1.0]),
+        ...         model="fixed",
+        ...         disclosure=qis.Disclosure.preset("none"),
+        ...         distil=lambda arms: (qis.Counts(question="a vs b | c", **arms), [1.0]),
+        ...     )
+        ...     async with loop:
+        ...         arms = {"events": 30, "total": 90, "control_events": 40, "control_total": 80}
+        ...         packet = await loop.observe(arms)
+        ...         await loop.publish(packet.outcome, about=[1.0])  # once more, as its new version
+        ...         async for synthesis in loop:
+        ...             break
+        ...         print(packet.outcome.events, loop.latest("a vs b | c") is synthesis)
+        ...         retraction = await loop.retract("a vs b | c")
+        ...         print(retraction.outcome.reason, await loop.flush(1.0), loop.undelivered())
+        >>> asyncio.run(main())
+        30 True
+        withdrawn True ()
+
+        """
         if self._distil is None:
             raise InputError("observe needs a loop made with distil=", field="distil")
         distilled = self._distil(record)

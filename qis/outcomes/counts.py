@@ -305,6 +305,16 @@ class Counts(Outcome):
         InputError
             If there is one arm only.
 
+        Examples
+        --------
+        >>> import qis
+        >>> counts = qis.Counts(
+        ...     question="a vs b | c", events=0, total=20, control_events=9, control_total=21
+        ... )
+        >>> profile = counts.profile()
+        >>> profile.maximum is None  # no event: the smaller the odds ratio, the likelier
+        True
+
         """
         if self.control_events is None:
             raise InputError(
@@ -349,6 +359,16 @@ class Counts(Outcome):
             `profile` needs no such cells.
         InputError
             If the measure does not fit the arms.
+
+        Examples
+        --------
+        >>> import qis
+        >>> counts = qis.Counts(
+        ...     question="a vs b | c", events=3, total=20, control_events=9, control_total=21
+        ... )
+        >>> effect = counts.effect("RR")
+        >>> round(effect.estimate, 3), round(effect.standard_error, 3)  # of the logarithm
+        (-1.05, 0.589)
 
         """
         measure_named(measure)

@@ -305,6 +305,13 @@ class Moments(Outcome):
         InputError
             If the measure does not fit the arms.
 
+        Examples
+        --------
+        >>> import qis
+        >>> moments = qis.Moments.from_values([5.0, 6.0, 8.0], [3.0, 4.0, 6.0], question="a vs b")
+        >>> round(moments.effect("MD").estimate, 3)
+        2.0
+
         """
         measure_named(measure)
         fitting = ("MN",) if self.control_total is None else ("MD", "SMD", "ROM")

@@ -231,6 +231,15 @@ class LikelihoodProfile(Outcome):
             If the function is not finite, has several maxima, or still rises steeply as far out as
             it can be computed.
 
+        Examples
+        --------
+        >>> import qis
+        >>> profile = qis.LikelihoodProfile.from_function(
+        ...     question="a vs b", measure="OR", log_likelihood=lambda x: -10.0 * (x - 0.3) ** 2
+        ... )
+        >>> round(profile.maximum, 3)
+        0.3
+
         """
         return cls._of(
             sample(no_likelihood(pointwise(log_likelihood, gradient))),
@@ -358,6 +367,15 @@ class LikelihoodProfile(Outcome):
             numbers (decimal commas and dates are named).
         MissingExtraError
             If `frame` is a data frame and narwhals is not installed.
+
+        Examples
+        --------
+        >>> import qis
+        >>> patients = {"days": [5, 8, 9, 12], "died": [1, 1, 0, 1], "arm": ["a", "b", "a", "b"]}
+        >>> columns = {"time": "days", "event": ("died", 1, 0), "treated": ("arm", "a", "b")}
+        >>> profile = qis.LikelihoodProfile.from_frame(patients, question="a vs b", **columns)
+        >>> profile.n, profile.events
+        (4, 3)
 
         """
         used = {"time": time, "event": event, "treated": treated, "strata": strata, "entry": entry}

@@ -164,6 +164,18 @@ class Study:
         StorageError
             If the file exists and cannot be read.
 
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import qis
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "study.toml")
+        ...     lines = "question = 'a vs b'", "measure = 'OR'", "model = 'fixed'"
+        ...     _ = path.write_text(chr(10).join(lines))
+        ...     study = qis.Study.load(path)
+        >>> study.measure, study.model
+        ('OR', 'fixed')
+
         """
         table = read_toml(path)
         try:

@@ -375,7 +375,22 @@ class Packet:
         return routing_commitment((*routing_keys, self.outcome.study_id)) == self.routing_commitment
 
     def explain(self) -> str:
-        """Every field in words, one a line."""
+        """Every field in words, one a line.
+
+        Examples
+        --------
+        >>> import qis
+        >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=1)
+        >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
+        >>> mark, month = scheme.fingerprint([1.0]), 30 * 86_400
+        >>> packet = qis.Packet.sign(
+        ...     key, outcome=effect, fingerprint=mark, issued_at=1_800_000_000, lifetime_s=month
+        ... )
+        >>> "a vs b | c" in packet.explain()
+        True
+
+        """
         return "\n".join(f"{name}: {value}" for name, value in self._rows())
 
     def _repr_html_(self) -> str:

@@ -263,7 +263,19 @@ class Synthesis:
         return None if None in events else events.count(0)
 
     def explain(self) -> str:
-        """Every number traced to packets and sites, and every packet left out, in plain words."""
+        """Every number traced to packets and sites, and every packet left out, in plain words.
+
+        Examples
+        --------
+        >>> import qis
+        >>> named = {"question": "a vs b | c", "measure": "OR", "standard_error": 0.2}
+        >>> effects = [qis.Effect(**named, estimate=x) for x in (0.1, 0.3)]
+        >>> print(qis.synthesise(effects, names=["Ulm", "Bern"], model="fixed").explain())
+        a vs b | c
+        Odds ratio (OR), 95% intervals.
+        ...
+
+        """
         from qis.synthesis.explanation import explain  # noqa: PLC0415  it describes this class
 
         return explain(self)
@@ -272,6 +284,17 @@ class Synthesis:
         """Results and methods in a few lines, in the words that a paper would use.
 
         Ratios are on their own scale, not on that of logarithms.
+
+        Examples
+        --------
+        >>> import qis
+        >>> named = {"question": "a vs b | c", "measure": "OR", "standard_error": 0.2}
+        >>> effects = [qis.Effect(**named, estimate=x) for x in (0.1, 0.3)]
+        >>> found = qis.synthesise(effects, names=["Ulm", "Bern"], model="fixed")
+        >>> print(found.summary())
+        a vs b | c
+        Odds ratio [95% interval], 2 sites...
+
         """
         from qis.synthesis.summary import summarise  # noqa: PLC0415  it describes this class
 
@@ -324,6 +347,15 @@ class Synthesis:
             If the backend is another.
         MissingExtraError
             If the backend is not installed.
+
+        Examples
+        --------
+        >>> import qis
+        >>> named = {"question": "a vs b | c", "measure": "OR", "standard_error": 0.2}
+        >>> effects = [qis.Effect(**named, estimate=x) for x in (0.1, 0.3)]
+        >>> found = qis.synthesise(effects, names=["Ulm", "Bern"], model="fixed")
+        >>> list(found.to_frame(back_transform=True)["site"])
+        ['Bern', 'Ulm']
 
         """
         columns = self.to_dict()

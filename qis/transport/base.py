@@ -228,6 +228,33 @@ class Transport(ABC):
         TransportError
             If the transport is closed or the machine refuses.
 
+        Examples
+        --------
+        >>> import asyncio, time
+        >>> import qis
+        >>> key, scheme = qis.Identity.from_seed(bytes(32)), qis.VectorScheme(dimensions=1)
+        >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
+        >>> keys = scheme.routing_keys([1.0])
+        >>> packet = qis.Packet.sign(
+        ...     key,
+        ...     outcome=effect,
+        ...     fingerprint=scheme.fingerprint([1.0]),
+        ...     issued_at=int(time.time()),
+        ...     lifetime_s=3600,
+        ...     routing_keys=keys,
+        ... )
+        >>> async def main():
+        ...     network = qis.MemoryNetwork()
+        ...     reader = qis.MemoryTransport(network, qis.Identity.generate())
+        ...     async with qis.MemoryTransport(network, key) as transport, reader:
+        ...         async with reader.subscribe(scheme.interest([1.0])) as deliveries:
+        ...             await transport.publish(packet, keys)
+        ...             async for delivery in deliveries:
+        ...                 return delivery.packet == packet
+        >>> asyncio.run(main())
+        True
+
         """
 
     @property
@@ -311,7 +338,8 @@ def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[
     --------
     >>> import qis
     >>> key = qis.Identity.from_seed(bytes(32))
-    >>> effect = qis.Effect(question="a vs b | c", measure="OR", estimate=0.1, standard_error=0.2)
+    >>> named = {"question": "a vs b | c", "measure": "OR"}
+        >>> effect = qis.Effect(**named, estimate=0.1, standard_error=0.2)
     >>> packet = qis.Packet.sign(
     ...     key, outcome=effect, fingerprint=qis.VectorScheme(dimensions=1).fingerprint([1.0]),
     ...     issued_at=1_800_000_000, lifetime_s=3600,

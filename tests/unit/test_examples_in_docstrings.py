@@ -76,6 +76,46 @@ def test_every_public_name_has_an_example(face):
     assert without - ELSEWHERE.keys() == set()
 
 
+METHODS = {
+    "Identity": "generate from_seed load save sign",
+    "Study": "load",
+    "Effect": "from_ratio from_columns",
+    "Counts": "from_frame profile effect",
+    "Moments": "from_values from_frame effect",
+    "LikelihoodProfile": "from_function from_frame",
+    "QuadraticLikelihood": "from_logistic",
+    "Packet": "sign parse explain",
+    "VectorScheme": "fingerprint routing_keys similarity interest",
+    "FingerprintIndex": "add search within",
+    "Transport": "publish subscribe",
+    "MemoryStore": "add evidence",
+    "Roster": "open",
+    "AuditLog": "verify",
+    "Disclosure": "preset check preview",
+    "Synthesis": "explain summary to_dict to_frame forest_plot",
+    "SynthesisLoop": "publish observe retract flush latest undelivered",
+}
+"""What a user types, by class: each is called in an example of the class or of one of its bases."""
+
+
+def uses_of(cls):
+    """The code of all examples of a class, its methods and its bases' and subclasses' of ours."""
+    kin = [each for each in (*cls.__mro__, *cls.__subclasses__()) if "qis" in each.__module__]
+    names = {f"{each.__module__}.{each.__qualname__}" for each in kin}
+    return "".join(
+        example.source
+        for name, test in EXAMPLES.items()
+        if name in names or name.rpartition(".")[0] in names
+        for example in test.examples
+    )
+
+
+@pytest.mark.parametrize("cls", METHODS)
+def test_what_a_user_types_is_called_in_an_example(cls):
+    used = uses_of(getattr(qis, cls))
+    assert [name for name in METHODS[cls].split() if f".{name}(" not in used] == []
+
+
 def test_a_wrong_example_is_noticed():
     text = ">>> 1 + 1\n3\n"
     test = doctest.DocTestParser().get_doctest(text, {}, "wrong", None, None)
