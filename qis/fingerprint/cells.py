@@ -59,7 +59,8 @@ class Cells:
     --------
     >>> import qis
     >>> toy = qis.Ontology("toy/1", {"cold": ["ill"], "flu": ["ill"], "rash": ["ill"]}, None)
-    >>> diseases = {"OMIM:1": ["cold"], "OMIM:2": ["cold"], "OMIM:3": ["rash"], "OMIM:4": ["rash"]}
+    >>> profiles = [["cold"], ["cold", "flu"], ["rash"], ["rash", "flu"]]
+    >>> diseases = {f"OMIM:{number}": terms for number, terms in enumerate(profiles)}
     >>> cells = qis.build_cells(toy, diseases, source="toy diseases, release 1", count=2)
     >>> scheme = qis.TermScheme(toy, levels=[qis.NearestCells(cells, keys=1)])
     >>> scheme.routing_keys(["cold"]) == scheme.routing_keys(["rash"])
