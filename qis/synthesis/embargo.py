@@ -15,6 +15,7 @@ from qis.outcomes._times import in_words
 from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import Gathered, SiteEvidence
+from qis.synthesis.likelihood_ratio import Heterogeneity
 from qis.synthesis.profiles import Model, PooledProfiles
 from qis.synthesis.result import Reach, SiteResult, Synthesis
 
@@ -71,6 +72,7 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
     mean_scale: float | None = field(init=False, compare=False)
     confidence_sequence: Interval | None = field(init=False, compare=False)
     no_sequence: str = field(init=False, compare=False)
+    _differences: list[Heterogeneity] = field(init=False, compare=False)
     embargo_until: float
 
     @property

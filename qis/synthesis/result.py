@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +17,7 @@ from qis.picture import Picture
 from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import LeftOut
+from qis.synthesis.kept import KeptSites
 from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
 from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites
@@ -176,6 +177,10 @@ class Synthesis:
     reach: Reach
     digest: bytes
     seen_digest: bytes
+    _differences: list[Heterogeneity] = field(
+        default_factory=list, init=False, compare=False, repr=False
+    )
+    """`heterogeneity`, once it was asked for."""
 
     @property
     def is_signed(self) -> bool:
@@ -239,12 +244,15 @@ class Synthesis:
     def heterogeneity(self) -> Heterogeneity | None:
         """How much the sites differ beside what chance would do; `None` if nothing counts.
 
-        Computed when it is asked for; its simulation, if it needs one, is seeded by the outcomes.
+        Computed when it is first asked for; its simulation, if it needs one, is seeded by the
+        outcomes.
         A derived packet is one estimate of several sites, so that with one there is none.
         """
         if self.fixed is None or (self.random is None and self.reach.sites > len(self.sites)):
             return None
-        return heterogeneity_of([site.outcomes for site in self.sites])
+        if not self._differences:
+            self._differences.append(heterogeneity_of([site.outcomes for site in self.sites]))
+        return self._differences[0]
 
     @property
     def back_transformed(self) -> tuple[float | None, float, float]:
@@ -304,6 +312,7 @@ class Synthesis:
         """By site, what all others say under the chosen model; empty with fewer than two sites."""
         if self.chosen is None or len(self.sites) < 2:
             return {}
+        kept = KeptSites()  # what each site says is the same, whoever is left out
         return {
             left.name: pool_sites(
                 [site.outcomes for site in self.sites if site is not left],
@@ -311,6 +320,7 @@ class Synthesis:
                 tau_scale=self.tau_scale if self.model == "random" else None,
                 mean_scale=self.mean_scale,
                 level=self.level,
+                kept=kept,
             )
             for left in self.sites
         }

@@ -14,7 +14,7 @@ Floats = NDArray[np.float64]
 _LEVEL_FROM: Final = 8.0
 """Beyond the ends by this a curve's bend is over: exp(-8) of it is left."""
 _ZOOMS: Final = 2
-_POINTS: Final = 129
+_POINTS: Final = 257
 
 
 def rough_crossings(sums: SummedMarginals, spans: Floats, drops: Floats) -> Floats | None:

@@ -2,12 +2,14 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
 
 import qis
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Roster, Site, SiteKey
+from qis.synthesis import heterogeneity_of
 from tests._builders import site
 
 NOW = 1_800_000_000
@@ -218,6 +220,29 @@ def test_leave_one_out_names_each_site_and_equals_a_synthesis_of_the_rest():
     first = found.sites[0]
     rest = [packet for packet in packets if packet not in first.packets]
     assert others[first.name] == qis.synthesise(rest, model="random").random
+
+
+def test_the_simulation_of_heterogeneity_runs_once(monkeypatch):
+    from qis.synthesis import result as module  # noqa: PLC0415
+
+    rare = [
+        qis.Counts(question="q", events=a, total=300, control_events=1 - a, control_total=300)
+        for a in (0, 1, 0, 1)
+    ]
+    found = qis.synthesise(rare, model="fixed")
+    asked = []
+
+    def counting(sites):
+        asked.append(len(sites))
+        return heterogeneity_of(sites)
+
+    monkeypatch.setattr(module, "heterogeneity_of", counting)
+    again = [found.heterogeneity, found.heterogeneity]
+    found.explain()
+    assert again[0] == again[1] == heterogeneity_of(rare)
+    assert again[0].method == "monte carlo"
+    assert asked == [4]
+    assert found == replace(found, looks=found.looks)
 
 
 def test_the_digest_covers_packets_and_method():
