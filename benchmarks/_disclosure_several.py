@@ -15,7 +15,7 @@ from qis.outcomes import Counts, Moments, Outcome
 
 Maker = Callable[[list[int]], Outcome]
 ROUNDED = (4, 3)
-EACH = 4
+EACH = 2
 """Pairs of one form, and of two forms, that a site makes of each size."""
 OF_TABLES = ("OR", "RR", "RD")
 OF_VALUES = ("MD", "SMD", "ROM")

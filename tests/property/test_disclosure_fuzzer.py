@@ -36,5 +36,5 @@ def test_the_attacker_reads_most_forms_with_the_gate_off():
 
 @pytest.mark.parametrize("preset", NAMES)
 def test_harmless_sites_are_not_kept_back(preset):
-    refused = harmless_refused(preset, range(60))
+    refused = harmless_refused(preset, range(42))
     assert {kind for kind, (few, made) in refused.items() if is_above(few, made, 0.05)} == set()
