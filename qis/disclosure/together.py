@@ -133,7 +133,7 @@ def _subsets(size: int, masks: NDArray[np.int64]) -> Iterator[int]:
 def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> _Masks:
     """Count the tables behind an estimate by the cuts with which they agree."""
     found: dict[int, Floats] = {}
-    for kept in _tables(seed):
+    for kept in _tables(seed, limit):
         bits = np.zeros(len(kept), dtype=np.int64)
         for nth, cut in enumerate(cuts):
             bits |= cut(kept).astype(np.int64) << nth
@@ -154,13 +154,15 @@ def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> _Masks:
     )
 
 
-def _tables(seed: Effect) -> Iterator[Floats]:
+def _tables(seed: Effect, limit: int) -> Iterator[Floats]:
     if seed.measure == _RATIO_OF_RATES:
         parts = list(_events_of_rates(seed))
         yield from (np.concatenate(parts),) if parts else ()
         return
     for part, is_plain in tables(seed):
-        yield part if is_plain else part[(part == 0).any(axis=1)]
+        # 0.5 is added where a cell is zero; such a table speaks for a small cell, never against.
+        is_added = (part == 0).any(axis=1) & ((part > 0) & (part < limit)).any(axis=1)
+        yield part if is_plain else part[is_added]
 
 
 def _events_of_rates(ratio: Effect) -> Iterator[Floats]:
