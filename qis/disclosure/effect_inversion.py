@@ -125,6 +125,8 @@ def _of_log_odds(n: int, estimate: float, error: float, precision: tuple[float, 
     low, high = (1.0 / (1.0 + math.exp(-estimate - side * precision[0])) for side in (-1, 1))
     for shift in (0.0, 0.5):
         for k in _share(n, (low + high) / 2.0, (high - low) / 2.0 + EXACT, shift):
+            if shift and 0 < k < n:
+                continue  # 0.5 is added where a cell is zero
             cells = k + shift, n - k + shift
             if (
                 min(cells) > 0
