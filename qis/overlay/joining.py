@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Final
 
 from qis.overlay.ids import ID_BITS, node_id
@@ -16,13 +17,16 @@ REJOIN_S: Final = 5.0
 FORMER_LIMIT: Final = 32
 """Contacts remembered, to be called when all have fallen silent."""
 
+LOOKS: Final = 2
+"""How many peers out of reach are called at each look."""
+
 Peer = tuple[bytes, bytes]
 """Key and address."""
 Then = Callable[[float], None]
 
 
 class Joining:
-    """Brings one node into the network, and back when its table has run empty.
+    """Brings one node into the network, and back when it has lost all of it, or a part.
 
     Parameters
     ----------
@@ -90,6 +94,31 @@ class Joining:
             self._former = [peer for peer, _ in zip(known, range(FORMER_LIMIT), strict=False)]
         return news
 
+    def look_for_lost(self, now: float) -> None:
+        """Call some of those who are out of reach, lest a network that was cut in two stays so.
+
+        After a cut each half has contacts enough and would never ask for the other half again.
+        """
+        silent = ((each.record.key, each.record.address) for each in self._table.silent)
+        peers = [peer for peer in dict.fromkeys((*self._peers, *silent)) if not self._knows(peer)]
+        for peer in self._rng.sample(peers, min(LOOKS, len(peers))):
+            self._lookup_driver.call(
+                self._stranger(peer), now=now, then=partial(self._looked, peer)
+            )
+
+    def _looked(self, peer: Peer, now: float) -> None:
+        """Look for neighbours on its side too, if one that was out of reach has answered."""
+        if self._knows(peer):
+            self._explore(now, lambda _: None)
+
+    def _knows(self, peer: Peer) -> bool:
+        return node_id(peer[0], self._salt) in self._table
+
+    def _stranger(self, peer: Peer) -> Contact:
+        key, address = peer
+        record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
+        return Contact(node_id(key, self._salt), record)
+
     def _call(self, peers: list[Peer], now: float, then: Then) -> None:
         silent = 0
         is_known = False
@@ -106,10 +135,8 @@ class Joining:
                 self._enter(at)
                 self._timers.start(at + REJOIN_S, lambda later: self._call(peers, later, then))
 
-        for key, address in peers:
-            record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
-            stranger = Contact(node_id(key, self._salt), record)
-            self._lookup_driver.call(stranger, now=now, then=called)
+        for peer in peers:
+            self._lookup_driver.call(self._stranger(peer), now=now, then=called)
 
     def _explore(self, now: float, then: Then) -> None:
         """Look for this node's own id, and for a random one at each distance beyond the closest."""

@@ -127,7 +127,7 @@ class LookupDriver:
 
         def on_silence(at: float) -> None:
             if was_asked:
-                self._table.remove(contact.id)
+                self._table.silence(contact.id)
             if not lookup.is_done:  # what comes later is learnt from, but ends nothing twice
                 lookup.failed(contact.id)
                 self._go_on(lookup, then, at)

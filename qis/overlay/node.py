@@ -496,6 +496,7 @@ class OverlayNode:
         self.rendezvous.subscription_table.expire(now)
         self.rendezvous.message_store.expire(now)
         self.handover.forget(now)
+        self._joining.look_for_lost(now)
 
 
 def _claimed(message: Message) -> bytes | None:

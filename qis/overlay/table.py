@@ -17,6 +17,9 @@ BUCKET_SIZE: Final = 8
 RESERVE_SIZE: Final = 8
 """Newcomers held per full bucket; the one heard of longest ago goes first."""
 
+SILENT_LIMIT: Final = 32
+"""Contacts remembered that have fallen silent; the one that did so longest ago goes first."""
+
 
 class _Bucket:
     __slots__ = ("contacts", "reserve")
@@ -42,6 +45,7 @@ class RoutingTable:
         self._own_id = own_id
         self._subnet_limit = subnet_limit
         self._news: list[Contact] = []
+        self._silent: dict[int, Contact] = {}
         self._buckets: dict[int, _Bucket] = {}
         self._order: list[int] = []  # the buckets' indices, ascending
         self._size = 0
@@ -68,6 +72,7 @@ class RoutingTable:
         """
         if contact.id == self._own_id:
             return False
+        self._silent.pop(contact.id, None)
         bucket = self._bucket(self._index(contact.id))
         known = bucket.contacts.get(contact.id)
         if known is not None:
@@ -92,8 +97,22 @@ class RoutingTable:
         news, self._news = self._news, []
         return news
 
+    @property
+    def silent(self) -> tuple[Contact, ...]:
+        """Who has fallen silent and not answered since; at most `SILENT_LIMIT`."""
+        return tuple(self._silent.values())
+
+    def silence(self, node: int) -> None:
+        """Let go of a node that does not answer, and remember it: it may only be out of reach."""
+        contact = self.get(node)
+        self.remove(node)
+        if contact is not None:
+            self._silent[node] = contact
+            if len(self._silent) > SILENT_LIMIT:
+                del self._silent[next(iter(self._silent))]
+
     def remove(self, node: int) -> None:
-        """Let go of a node that does not answer; the newest admissible in reserve follows."""
+        """Let go of a node; the newest admissible in reserve follows."""
         bucket = self._buckets.get(self._index(node))
         if bucket is None:
             return
@@ -109,7 +128,8 @@ class RoutingTable:
                 return
 
     def keep(self, is_kept: Callable[[Contact], bool]) -> None:
-        """Let go of all others, those in reserve too."""
+        """Let go of all others, those in reserve and the silent ones too."""
+        self._silent = {node: each for node, each in self._silent.items() if is_kept(each)}
         for bucket in self._buckets.values():
             bucket.reserve = {n: c for n, c in bucket.reserve.items() if is_kept(c)}
             for node in [node for node, c in bucket.contacts.items() if not is_kept(c)]:
