@@ -184,6 +184,16 @@ def build_cells(
         If an id is none of a published disease, there are too few profiles or too many, or the
         digest is another.
 
+    Examples
+    --------
+    >>> import qis
+    >>> parents = {"heart": ["all"], "lung": ["all"], "valve": ["heart"]}
+    >>> diseases = {"OMIM:1": ["valve"], "OMIM:2": ["lung"], "OMIM:3": ["heart", "lung"]}
+    >>> bare = qis.Ontology("toy/1", parents, None)
+    >>> ontology = qis.Ontology("toy/1", parents, bare.information_from(diseases))
+    >>> len(qis.build_cells(ontology, diseases, source="toy/1", count=1))
+    1
+
     """
     if not source.strip():
         raise InputError("source names the releases that the cells come from", field="source")

@@ -71,7 +71,7 @@ class Files:
 
 
 def effect(question, n):
-    return qis.Effect(question=question, measure="MD", estimate=-0.3, standard_error=0.2, n=n)
+    return qis.Effect(question=question, measure="MD", estimate=-3.1, standard_error=1.7, n=n)
 
 
 def next_n(disclosure, question):

@@ -487,16 +487,16 @@ def test_whole_likelihoods_are_computed_in_a_thread_and_kept(network, monkeypatc
     # However few they are: they take longer than the event loop may stand still.
     threads, computed = [], []
 
-    class Counting(kept_module.Marginals):
-        def __init__(self, sites):
-            computed.append(len(sites))
-            super().__init__(sites)
+    class Counting(kept_module.Said):
+        def __init__(self, outcomes, key):
+            computed.append(len(outcomes))
+            super().__init__(outcomes, key)
 
     def noted(review, **others):
         threads.append(threading.current_thread() is threading.main_thread())
         return real_synthesise(review, **others)
 
-    monkeypatch.setattr(kept_module, "Marginals", Counting)
+    monkeypatch.setattr(kept_module, "Said", Counting)
     monkeypatch.setattr("qis.loop.syntheses.synthesise", noted)
 
     async def scenario():

@@ -220,7 +220,7 @@ def test_the_most_specific_terms_say_what_the_rest_say():
         ({"a": [], "b": []}, {"a": 1.0}, "1 terms have no information, such as b"),
         ({"a": []}, {"a": -0.1}, "from 0"),
         ({"a": []}, {"a": math.nan}, "must be finite"),
-        ({"a": [1]}, None, r"parents\['a'\]\[0\] is 1; it must be a text"),
+        ({"a": [1.5]}, None, r"parents\['a'\]\[0\] is 1.5; it must be a text"),
         ({"a": "b"}, None, "must be a list of texts"),
     ],
 )
