@@ -79,8 +79,8 @@ def _packets_of(folder: Path) -> list[PacketFound]:
     if not folder.is_dir():
         return list(packets_in(str(folder)))
     with opening(folder, "read"):
-        paths = sorted(path for path in folder.iterdir() if path.is_file())
-    found = [of_shared_file(path) for path in paths if path.suffix == SUFFIX]
+        paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
+    found = [of_shared_file(path) for path in paths]
     if not found:
         raise InputError(
             f"{folder} holds no file whose name ends with {SUFFIX}, as DirectoryTransport writes "

@@ -14,7 +14,8 @@ from qis.command.result import CommandResult
 from qis.errors import InputError, PeerError
 from qis.packet.packet import Packet
 from qis.site.exit_codes import ExitCode
-from qis.transport.carried import decode_carried
+from qis.transport._shared_file import ForeignFileError, read_regular
+from qis.transport.carried import LARGEST, decode_carried
 
 _MOST_SHOWN: Final = 100
 """Packets of a file that `inspect` describes unless it is told otherwise."""
@@ -124,9 +125,15 @@ def packets_in(source: str, *, now: float | None = None) -> Iterator[PacketFound
 
 
 def of_shared_file(path: Path, *, now: float | None = None) -> PacketFound:
-    """The packet of a file as `DirectoryTransport` writes it."""
-    with opening(path, "read"), path.open("rb") as file:
-        data = file.read(_layout.PACKET_SIZE + 4_096)
+    """The packet of a file as `DirectoryTransport` writes it.
+
+    Anybody may have put it there, so it is opened as the transport does it: a FIFO would block.
+    """
+    try:
+        with opening(path, "read"):
+            data = read_regular(path, LARGEST)
+    except ForeignFileError as error:
+        return PacketFound(str(path), PeerError(f"it is {error}"))
     carried = decode_carried(data)
     if carried is None:
         return PacketFound(str(path), _parsed(data, now))

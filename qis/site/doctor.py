@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from os import PathLike
@@ -26,6 +26,8 @@ from qis.site import parts
 from qis.site.exit_codes import ExitCode, exit_code_of
 from qis.site.opening import FILES, TABLES
 from qis.site.table import TomlTable, read
+from qis.transport._shared_file import ForeignFileError, read_regular
+from qis.transport.carried import LARGEST
 
 _DAY_S: Final = 86_400
 _SOON_S: Final = 14 * _DAY_S
@@ -237,24 +239,26 @@ def _folder(site: _Site) -> Iterator[SiteFinding]:
 def _seen_in(folder: Path, site: _Site) -> tuple[float, int]:
     """When somebody else wrote a packet last, and the latest issue of all, in Unix seconds."""
     newest, latest_issue = 0.0, 0
-    for file in _newest_files(folder):
-        with file.open("rb") as opened:
-            data = opened.read(_layout.PACKET_SIZE)
+    for written_at, file in _newest_files(folder):
         try:
-            packet = Packet.parse(data)
-        except PeerError:
-            continue  # half copied, or somebody's other file: the transport sets it aside
+            packet = Packet.parse(read_regular(file, LARGEST)[: _layout.PACKET_SIZE])
+        except (PeerError, ForeignFileError, FileNotFoundError):
+            continue  # half copied, another's file, or tidied away: the transport looks at it too
         if site.roster is not None and not site.roster.accepts(packet.issuer):
             continue
         if site.identity is None or packet.issuer != site.identity.issuer:
-            newest = max(newest, file.stat().st_mtime)
+            newest = max(newest, written_at)
         latest_issue = max(latest_issue, packet.issued_at)
     return newest, latest_issue
 
 
-def _newest_files(folder: Path) -> list[Path]:
-    files = [path for path in folder.glob("*.qis") if path.is_file() and not path.is_symlink()]
-    return sorted(files, key=lambda path: path.stat().st_mtime)[-_MOST_FILES:]
+def _newest_files(folder: Path) -> list[tuple[float, Path]]:
+    """The files written last, with when that was, in Unix seconds."""
+    files = []
+    for path in folder.glob("*.qis"):
+        with suppress(FileNotFoundError):  # its site has tidied it away meanwhile
+            files.append((path.lstat().st_mtime, path))
+    return sorted(files)[-_MOST_FILES:]
 
 
 def _date(seconds: float) -> str:

@@ -100,6 +100,20 @@ def test_a_file_of_a_folder_is_checked_with_its_routing_keys(folder, capsys):
     assert "routing keys" in values["refused"][0]["error"]
 
 
+@pytest.mark.parametrize("command", ["verify", "inspect"])
+def test_what_is_no_regular_file_is_named_and_blocks_nobody(folder, capsys, command):
+    os.mkfifo(folder / "fifo.qis")  # opening it would wait for a writer
+    (folder / "link.qis").symlink_to("/dev/zero")
+    for name, what in (("fifo.qis", "a FIFO"), ("link.qis", "a symbolic link")):
+        code, out, _ = run(capsys, command, folder / name)
+        assert code == ExitCode.DATA
+        assert what in out
+    code, values = answer(capsys, "synthesise", folder, "--model", "fixed")
+    assert code == ExitCode.DATA  # pooled, and said
+    assert len(values["sites"]["site"]) == 3
+    assert len(values["refused"]) == 2
+
+
 def test_expiry_is_asked_for(tmp_path, capsys):
     qis.write_packets(tmp_path / "old", [packet(1, issued_at=NOW - 200_000)])
     assert run(capsys, "verify", tmp_path / "old")[0] == ExitCode.OK
