@@ -105,8 +105,8 @@ class Site:
         if self.channels is None:
             self.node.receive_datagram(data, source, now)
             return
-        for plain, key in self.channels.receive(data, source, now):
-            self.node.receive_datagram(plain, source, now, sender=key)
+        for plain, address, key in self.channels.receive(data, source, now):
+            self.node.receive_datagram(plain, address, now, sender=key)
 
     def wake(self, now: float) -> None:
         """Do what is due."""

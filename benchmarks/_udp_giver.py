@@ -157,7 +157,7 @@ class Giver:
                 data, (host, port) = self._socket.recvfrom(65_536, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
-            for plain, _ in self._channels.receive(data, pack_address(host, port), self._now()):
+            for plain, _, _ in self._channels.receive(data, pack_address(host, port), self._now()):
                 for message in map(decode, messages_of(plain) or ()):
                     if message is not None:
                         yield message

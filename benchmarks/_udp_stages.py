@@ -99,9 +99,9 @@ def steps_of(pair: Pair, node: OverlayNode, reception: Reception) -> dict[str, S
     def opened(datagrams: list[Datagram]) -> list[Arrival]:
         now = time.time()
         return [
-            (plain, address, key)
+            arrived
             for data, address in datagrams
-            for plain, key in pair.channels.receive(data, address, now)
+            for arrived in pair.channels.receive(data, address, now)
         ]
 
     def decoded(datagrams: list[Datagram]) -> list[Arrived]:

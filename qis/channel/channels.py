@@ -7,7 +7,7 @@ and the first data message, which shows the responder that the caller holds the 
 import random
 from collections import Counter
 from collections.abc import Callable
-from typing import Final
+from typing import Final, NamedTuple
 
 from qis._guard import Guard
 from qis.channel.ciphers import KeyPair, new_key_pair
@@ -15,12 +15,21 @@ from qis.channel.cookies import Cookies
 from qis.channel.handshake import COOKIE, DATA, INITIATION, REFUSAL, RESPONSE
 from qis.channel.initiator import Initiator
 from qis.channel.responder import Responder
-from qis.channel.session import OVERHEAD, session_number
+from qis.channel.roaming import ANSWER, Roaming, answer_to
+from qis.channel.session import OVERHEAD, Session, session_number
 from qis.channel.sessions import Sessions
 from qis.identity import Identity, Issuer
 
 PLAIN_LIMIT: Final = 1_232 - OVERHEAD
 """Most bytes in a datagram: sealed, it fits the least path of IPv6 (RFC 8200: 1,280 with heads)."""
+
+
+class Opened(NamedTuple):
+    """What a datagram has carried, where its sender has proven to be, and the sender's key."""
+
+    plain: bytes
+    address: bytes
+    key: bytes
 
 
 class Channels:
@@ -33,7 +42,7 @@ class Channels:
     accepts
         Whom it answers; a roster's `accepts`.
     rng
-        Source of session numbers and jitter, neither of which is secret.
+        Source of session numbers and jitter, and of challenges, which nobody may be able to tell.
     secret
         32 bytes that nobody else knows, from the system's source of randomness: the key of cookies.
     key_pairs
@@ -66,6 +75,7 @@ class Channels:
     ) -> None:
         self.refused: Counter[str] = Counter() if refused is None else refused
         self.sessions = Sessions(rng, guard)
+        self._roaming = Roaming(self.sessions, rng)
         self._out: list[tuple[bytes, bytes]] = []
         self._initiator = Initiator(
             identity,
@@ -120,10 +130,10 @@ class Channels:
             if session.is_stale(now) or session.seems_dead(now):
                 self._initiator.call(endpoint, now)
             self.sessions.use(session)
-            self._put(session.seal(datagram), address)
+            self._put(session.seal(datagram), session.address)
 
-    def receive(self, data: bytes, address: bytes, now: float) -> list[tuple[bytes, bytes]]:
-        """What a datagram carries, with the key of who sealed it. Never raises."""
+    def receive(self, data: bytes, address: bytes, now: float) -> list[Opened]:
+        """What a datagram carries. Never raises."""
         kind = data[0] if data else 0
         if kind == DATA:
             return self._open(data, address, now)
@@ -149,10 +159,12 @@ class Channels:
         self._initiator.handle_timer(now)
         self.sessions.expire(now)
 
-    def _open(self, data: bytes, address: bytes, now: float) -> list[tuple[bytes, bytes]]:
+    def _open(self, data: bytes, address: bytes, now: float) -> list[Opened]:
         number = session_number(data)
         session = None if number is None else self.sessions.get(number, now)
-        if session is None or session.address != address:
+        is_there = session is not None and session.address == address
+        # Who has confirmed nothing yet is heard only where it was answered.
+        if session is None or not (is_there or self.sessions.is_confirmed(session)):
             self.refused["malformed" if number is None else "no_session"] += 1
             return []
         plain = session.unseal(data)
@@ -160,7 +172,25 @@ class Channels:
             self.refused["forged_or_repeated"] += 1
             return []
         self.sessions.use(session)
-        return [(plain, session.peer)] if plain else []
+        if plain[:1] == b"\x00" and self._is_about_address(session, plain, address, now):
+            return []
+        if not is_there and session.is_newest(data):
+            challenge = self._roaming.came_from(session, address, len(data), now)
+            if challenge is not None:
+                self._put(session.seal(challenge), address)
+        return [Opened(plain, session.address, session.peer)] if plain else []
+
+    def _is_about_address(self, session: Session, plain: bytes, address: bytes, now: float) -> bool:
+        """True if this was a challenge, which is returned from where it came, or an answer."""
+        answer = answer_to(plain)
+        if answer is not None:
+            self._put(session.seal(answer), address)
+            return True
+        if not plain.startswith(ANSWER):
+            return False
+        if not self._roaming.answered(session, plain, address, now):
+            self.refused["unasked"] += 1
+        return True
 
     def _put(self, datagram: bytes, address: bytes) -> None:
         self._out.append((datagram, address))

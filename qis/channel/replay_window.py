@@ -15,6 +15,11 @@ class ReplayWindow:
         self._highest = -1
         self._seen = 0  # bit i: number `_highest - i` has come
 
+    @property
+    def highest(self) -> int:
+        """The highest number that has come; -1 before any."""
+        return self._highest
+
     def has_room(self, number: int) -> bool:
         """True if the number is new and within the window."""
         behind = self._highest - number

@@ -1,5 +1,6 @@
 """One session: two keys, a counter for what goes out, a window for what comes in."""
 
+import math
 import struct
 from typing import Final
 
@@ -28,7 +29,7 @@ class Session:
     peer
         The other's node key, 32 bytes.
     address
-        Where it is; datagrams from elsewhere are refused.
+        Where it is; it moves once the peer has answered a challenge elsewhere (`Roaming`).
     keys
         To open and to seal with.
     own_number, peer_number
@@ -49,6 +50,8 @@ class Session:
         "awaited_since",
         "clock_s",
         "expires_at",
+        "former_addresses",
+        "moved_at",
         "own_number",
         "peer",
         "peer_number",
@@ -74,6 +77,8 @@ class Session:
         self.renew_at = now + RENEW_AFTER_S
         self.clock_s = clock_s
         self.awaited_since: float | None = None
+        self.moved_at = -math.inf
+        self.former_addresses: list[bytes] = []
         self._keys = keys
         self._sent = 0
         self._window = ReplayWindow()
@@ -101,6 +106,11 @@ class Session:
         number, self._sent = self._sent, self._sent + 1
         head = _HEAD.pack(DATA, self.peer_number, number)
         return head + seal(plain, head, number, self._keys[1])
+
+    def is_newest(self, data: bytes) -> bool:
+        """True if nothing sealed later has come than this datagram, which has been opened."""
+        number: int = _HEAD.unpack_from(data)[2]
+        return number == self._window.highest
 
     def unseal(self, data: bytes) -> bytes | None:
         """What a datagram carries, once; `None` if it is forged, changed, or has come before."""

@@ -20,6 +20,8 @@ UNCONFIRMED_LIMIT: Final = 512
 """Sessions that wait for their caller; the oldest goes first."""
 UNCONFIRMED_S: Final = 10.0
 """How long one waits."""
+FORMER_LIMIT: Final = 4
+"""Former addresses of a session: what is to be sent there goes where its peer is now."""
 
 Endpoint = tuple[bytes, bytes]
 """A node's key and its address."""
@@ -110,6 +112,22 @@ class Sessions:
             )
             self._drop(oldest)
 
+    def is_confirmed(self, session: Session) -> bool:
+        """True if the peer has shown that it holds the keys."""
+        return session.own_number in self._in_use
+
+    def move(self, session: Session, address: bytes, now: float) -> None:
+        """Send to another address from now on, also what is meant for the one before."""
+        former, session.address, session.moved_at = session.address, address, now
+        if self._at_address.get(former) == (session.peer, former):
+            del self._at_address[former]
+        if self._newest.get((session.peer, former)) is session:
+            session.former_addresses.append(former)
+            self._newest[session.endpoint] = session
+            self._at_address[address] = session.endpoint
+            if len(session.former_addresses) > FORMER_LIMIT:
+                self._forget_address(session, session.former_addresses.pop(0))
+
     def expire(self, now: float) -> None:
         """Forget what is over, with its keys."""
         while self._ends and self._ends[0][0] <= now:
@@ -145,7 +163,12 @@ class Sessions:
         of_peer.remove(session)
         if not of_peer:
             del self._of_peer[session.peer]
-        if self._newest.get(session.endpoint) is session:
-            del self._newest[session.endpoint]
-            if self._at_address.get(session.address) == session.endpoint:
-                del self._at_address[session.address]
+        for address in (session.address, *session.former_addresses):
+            self._forget_address(session, address)
+
+    def _forget_address(self, session: Session, address: bytes) -> None:
+        endpoint = session.peer, address
+        if self._newest.get(endpoint) is session:
+            del self._newest[endpoint]
+            if self._at_address.get(address) == endpoint:
+                del self._at_address[address]

@@ -366,8 +366,7 @@ class UDPTransport(Transport):
         arrivals: list[tuple[bytes, bytes, bytes | None]] = []
         for data, address in datagrams:
             try:  # each alone: one must not take the others along
-                opened = self._channels.receive(data, address, now)
-                arrivals += [(plain, address, key) for plain, key in opened]
+                arrivals += self._channels.receive(data, address, now)
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
                 self._guard.contained("udp.channel", error)
         self._note_versions(arrivals, now)
