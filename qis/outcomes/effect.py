@@ -17,8 +17,10 @@ from qis.outcomes._base import (
     KEY_QUESTION,
     KEY_REALS,
     KEY_STUDY,
+    MAX_COUNT,
     Body,
     Outcome,
+    begun,
     check_real,
     set_counts,
 )
@@ -368,12 +370,33 @@ class Effect(Outcome):
     def from_body(cls, body: Mapping[int, Any]) -> Self:
         """The inverse of `body`."""
         estimate, standard_error = _REALS.unpack(body[KEY_REALS])
+        measure = MEASURES_BY_CODE[body[KEY_MEASURE]]
+        n = body.get(KEY_N)
+        low, high = measure.bounds
+        least, most = measure.errors
+        # Most packets are effects. See `begun`: it pays to set the slots here.
+        if (
+            low <= estimate <= high
+            and least <= standard_error <= most
+            and (n is None or (type(n) is int and 1 <= n <= MAX_COUNT))
+            and (effect := begun(cls, body)) is not None
+        ):
+            _set_measure(effect, measure.name)
+            _set_estimate(effect, estimate or 0.0)  # also for -0.0, as the constructor does
+            _set_standard_error(effect, standard_error)
+            _set_n(effect, n)
+            return effect
         return cls(
             study_id=body[KEY_STUDY],
             question=body[KEY_QUESTION],
             cohort=body.get(KEY_COHORT, ""),
-            measure=MEASURES_BY_CODE[body[KEY_MEASURE]].name,
+            measure=measure.name,
             estimate=estimate,
             standard_error=standard_error,
-            n=body.get(KEY_N),
+            n=n,
         )
+
+
+_set_measure, _set_estimate, _set_standard_error, _set_n = (
+    getattr(Effect, name).__set__ for name in ("measure", "estimate", "standard_error", "n")
+)

@@ -8,7 +8,8 @@ from hypothesis import given, settings, strategies as st
 
 import qis
 from qis import _layout
-from qis.errors import PeerError
+from qis.errors import PeerError, QISError
+from qis.outcomes.measures import MEASURES_BY_CODE
 from qis.testing import identities, mutations, packets
 
 
@@ -98,3 +99,46 @@ def test_fixed_fields_are_where_the_layout_says(packet):
     assert raw[_layout.SKETCH] == packet.fingerprint.sketch
     assert raw[_layout.SCHEME_ID] == packet.fingerprint.scheme_id
     assert raw[_layout.KIND] == packet.outcome.kind
+
+
+_GOOD = {0: bytes(8), 1: "a vs b", 3: 1, 6: (0.5, 0.25)}
+_EDGES = [0.0, -0.0, 1e-9, 1e-8, 1e4, 20.0, 64.1, -64.1, 1e30, 2e30, -1e30, 1e301, 1e-300]
+_REAL = st.sampled_from([*_EDGES, float("nan"), float("inf"), float("-inf")]) | st.floats()
+_OTHER = st.one_of(
+    st.tuples(st.just(0), st.sampled_from([b"", b"1234567", b"123456789", "12345678", None])),
+    st.tuples(st.just(1), st.text(max_size=9) | st.sampled_from(["", " ", "x" * 200, b"a", 3])),
+    st.tuples(st.just(2), st.text(max_size=6) | st.sampled_from(["x" * 30, b"", None, 0])),
+    st.tuples(st.just(3), st.sampled_from(sorted(MEASURES_BY_CODE))),
+    st.tuples(st.just(4), st.sampled_from([0, 1, 2**32 - 1, 2**32, -1, True, 1.0, "1", None])),
+    st.tuples(st.just(6), st.tuples(_REAL, st.just(0.25)) | st.tuples(st.just(0.5), _REAL)),
+)
+_EFFECT_BODIES = st.lists(_OTHER, max_size=2).map(lambda others: _GOOD | dict(others))
+"""What is in order but for at most two entries, so that each rule decides alone."""
+
+
+def _made(build):
+    """What it builds, slot by slot with the classes, or what it refuses with."""
+    try:
+        effect = build()
+    except QISError as error:
+        return type(error), str(error), error.field
+    names = (*qis.outcomes.Outcome.__slots__, *qis.Effect.__slots__)
+    return [(name, type(value := getattr(effect, name)), repr(value)) for name in names]
+
+
+@given(_EFFECT_BODIES)
+@settings(max_examples=400)
+def test_an_effect_read_from_a_body_is_what_its_constructor_makes(body):
+    estimate, standard_error = body[6]
+    read = _made(lambda: qis.Effect.from_body({**body, 6: struct.pack("<2d", *body[6])}))
+    assert read == _made(
+        lambda: qis.Effect(
+            study_id=body[0],
+            question=body[1],
+            cohort=body.get(2, ""),
+            measure=MEASURES_BY_CODE[body[3]].name,
+            estimate=estimate,
+            standard_error=standard_error,
+            n=body.get(4),
+        )
+    )
