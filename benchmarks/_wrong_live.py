@@ -209,8 +209,10 @@ class Live:
             "FingerprintIndex.remove": {"positions": []},
             "Ontology.from_obographs": {"path": "sandbox.json"},
             "Ontology.from_obo": {"path": "sandbox.obo"},
-            "Ontology.closure": {"terms": ["a"]}, "Ontology.steps": {"term": "a"},
-            "Ontology.information_from": {"profiles": {"ann": ["a"], "ben": ["b"]}},
+            "Ontology.information_from": {"profiles": {"ann": [given.A], "ben": [given.B]}},
+            "NearestCells": {"cells": given.CELLS}, "Everything": {"sites": 3},
+            "build_cells": {"profiles": given.DISEASES, "source": "tiny 1", "count": 2},
+            "Cells.nearest": {"most": 2}, "VectorScheme.fit": {"sample": X},
             "read_packets": {"path": "sandbox.packets"},
             "write_packets": {"path": self.fresh("packets")},
             "sign_roster": {"path": "sandbox.roster.toml"},
@@ -248,7 +250,7 @@ class Live:
                 f"{name}.{method}": values
                 for name, mark in (
                     ("SetScheme", given.SETS.fingerprint({"a"})),
-                    ("TermScheme", given.TERMS.fingerprint({"a"})),
+                    ("TermScheme", given.TERMS.fingerprint({given.A})),
                     ("VectorScheme", given.PRINT),
                 )
                 for method, values in (
@@ -267,8 +269,12 @@ class Live:
             "SetScheme.relevance": {
                 "features": {"a"}, "fingerprint": given.SETS.fingerprint({"a"}),
             },
-            "SetScheme.similarity": {
-                "a": given.SETS.fingerprint({"a"}), "b": given.SETS.fingerprint({"a"}),
+            **{
+                f"SetScheme.{name}": dict.fromkeys("ab", given.SETS.fingerprint({"a"}))
+                for name in ("similarity", "kernel")
+            },
+            "SetScheme.ranked": {
+                "features": {"a"}, "packets": [given.SETS.fingerprint({"a"})],
             },
             "Interest": {"min_similarity": 0.5}, "Interest.matches": {"study": bytes(8)},
             "Disclosure.preset": {"name": "cms"},
@@ -302,13 +308,16 @@ def _fitted() -> Any:
 
 
 def _terms() -> dict[str, dict[str, Any]]:
-    mark = given.TERMS.fingerprint({"a", "b"})
-    features: dict[str, Any] = {"features": {"a", "b"}}
+    known = {given.A, given.B}
+    mark = given.TERMS.fingerprint(known)
+    features: dict[str, Any] = {"features": known}
     about = {**features, "fingerprint": mark}
     return {
         "fingerprint": features, "routing_keys": features, "interest": features,
-        "explain": about, "relevance": about, "fingerprints": {"batch": [{"a", "b"}]},
-        "similarity": {"a": mark, "b": mark}, "terms_of": {"fingerprint": mark},
-        "codes": {"sketch": mark.sketch},
-        "squared_weights": {"sketch": mark.sketch}, "resolve": {"terms": {"a"}},
+        "explain": about, "relevance": about, "fingerprints": {"batch": [known]},
+        "likelihood_ratio": about, "odds": {**about, "prior": 0.1},
+        "similarity": {"a": mark, "b": mark}, "kernel": {"a": mark, "b": mark},
+        "ranked": {**features, "packets": [mark]},
+        "terms_of": {"fingerprint": mark}, "codes": {"sketch": mark.sketch},
+        "squared_weights": {"sketch": mark.sketch}, "resolve": {"terms": known},
     }  # fmt: skip

@@ -37,12 +37,15 @@ MOMENTS = qis.Moments.from_values([1.0, 2.0, 4.0], [1.0, 3.0, 7.0], **Q)
 PROFILE = COUNTS.profile()
 RECORD = qis.Record(content={"a": 1}, **Q)
 ANCHOR = qis.Anchor(model="linear", coefficients=(0.0, 0.0), **Q)
+A, B, C, ROOT = (f"HP:000000{number}" for number in range(4))
 ONTOLOGY = qis.Ontology(
     "tiny 1",
-    {"a": ["root"], "b": ["root"], "c": ["a"], "root": []},
-    {"root": 0.0, "a": 1.0, "b": 2.0, "c": 3.0},
+    {A: [ROOT], B: [ROOT], C: [A], ROOT: []},
+    {ROOT: 0.0, A: 1.0, B: 2.0, C: 3.0},
 )
 TERMS = qis.TermScheme(ONTOLOGY)
+DISEASES = {"OMIM:1": [A], "OMIM:2": [B], "OMIM:3": [A, B], "OMIM:4": [C]}
+CELLS = qis.build_cells(ONTOLOGY, DISEASES, source="tiny 1", count=2)
 X = np.array([[1.0, 0.0], [1.0, 1.0], [1.0, 2.0], [1.0, 3.0], [1.0, 5.0]])
 QUADRATIC = qis.QuadraticLikelihood.from_linear(
     features=X,
@@ -74,7 +77,7 @@ MADE_BY_THE_LIBRARY = {
     "PooledCounts", "PooledProfiles", "Posterior", "Preview", "Reach", "Resolution", "Review",
     "Shrunken", "SiteInfluence", "SiteResult", "Statistics", "Synthesis", "Undelivered", "Measure",
     "Health", "Holding", "Heterogeneity", "TippingPoints", "QuadraticLikelihood",
-    "AuditHead", "StoreStatistics",
+    "AuditHead", "StoreStatistics", "Cells", "Ranked",
 }  # fmt: skip
 """Results: their constructors are called by the library only, with what it has computed."""
 
@@ -99,8 +102,6 @@ NOT_CALLED = {
     "Account": "is opened and written by Disclosure and its ledger and budget",
     "move_to": "as Account",
     "settle": "is called with the verdict of a reconciliation",
-    "Everything": "is a body of the overlay, for authors of transports",
-    "LoadBudget": "as Everything",
     "KeptSites": "is made from likelihoods that the synthesis has computed",
     "heterogeneity_of": "is called by a synthesis, with what it has gathered",
     "tipping_points": "needs sites that are silent; tests/unit has them",
@@ -154,7 +155,7 @@ USUAL: dict[str, Any] = {
     "timeout_s": 0.0, "packet_id": PACKET.id, "seconds": 0.1, "people": 0, "events_": [1],
     "pending_id": "none", "approver": "me", "outcomes": [QUADRATIC],
     "anchors": {ANCHOR.anchor_id: ANCHOR.coefficients}, "review": REVIEW, "backend": "pandas",
-    "baseline_risk": 0.1, "mixing_scale": 0.5, "terms": ["a"], "term": "a", "value": 0.5,
+    "baseline_risk": 0.1, "mixing_scale": 0.5, "terms": [A], "term": A, "value": 0.5,
     "leaves_machine": False, "rules": PRESET, "epsilon": 1.0, "scheme_": SCHEME, "below": 5,
     "alpha": 0.05, "reason": evidence.Reason.DERIVED, "network": None, "convention": "hk",
     "head": None, "text": "1:" + "00" * 32, "heads": None, "error": ValueError(), "X": [ABOUT],
@@ -293,5 +294,7 @@ def owners() -> dict[str, Any]:
         "AuditReader": evidence.AuditReader("sandbox.audit"),
         "Match": loop.Match(packet=PACKET, record=RECORD), "Record": RECORD, "Anchor": ANCHOR,
         "QuadraticLikelihood": QUADRATIC, "Derived": None, "Retraction": None, "Suppressed": None,
-        "RosterFile": None, "Path": Path,
+        "RosterFile": None, "Path": Path, "Cells": CELLS,
+        "NearestCells": qis.NearestCells(CELLS, keys=2), "LoadBudget": qis.LoadBudget(),
+        "Everything": qis.Everything(sites=3),
     }  # fmt: skip

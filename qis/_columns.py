@@ -28,6 +28,38 @@ def matrix(value: Any, field: str, *, booleans: bool = False) -> NDArray[np.floa
     return _table(value, field, 2, booleans=booleans)
 
 
+def rows(value: Any, field: str) -> NDArray[np.float64]:
+    """Return vectors as a float64 array of shape (n, p); see `vector`. Booleans are 0 and 1.
+
+    Vectors may be a table, or a list of columns of any library. An array of numpy's numbers is
+    taken as it is, infinite values too, since whoever computes with it finds these for nothing.
+    """
+    if _is_plain(value):
+        plain: NDArray[np.float64] = value.astype(np.float64, copy=False)
+        return plain
+    is_list = isinstance(value, (list, tuple))
+    if not is_list or (len(value) != 1 and set(map(type, value)) <= {list, tuple}):
+        return matrix(value, field, booleans=True)
+    found = [
+        row.astype(np.float64, copy=False)
+        if _is_plain(row)
+        else vector(row, field if len(value) == 1 else f"{field}[{number}]", booleans=True)
+        for number, row in enumerate(value)
+    ]
+    if len({row.shape for row in found}) != 1 or found[0].ndim != 1:
+        raise InputError(
+            f"{field} have shapes {sorted({row.shape for row in found})!r:.60}; they are vectors "
+            "of one length",
+            field=field,
+        )
+    return np.stack(found)
+
+
+def _is_plain(value: Any) -> bool:
+    """True for an array of numpy's own numbers, without a mask."""
+    return type(value) is np.ndarray and value.dtype.kind in "iuf"
+
+
 def array(value: Any, field: str) -> NDArray[np.float64]:
     """Return a number, column or table of finite numbers as a float64 array of its own shape."""
     try:
@@ -62,6 +94,9 @@ def _table(value: Any, field: str, dimensions: int, *, booleans: bool) -> NDArra
     labels = getattr(value, "index", None)
     if not hasattr(value, "__array__") and not isinstance(value, (list, tuple)):
         value = list(value)
+    if isinstance(value, (list, tuple)) and np.ma.MaskedArray in set(map(type, value)):
+        # numpy would drop the masks; as lists these have None where a value is missing.
+        value = [row.tolist() if isinstance(row, np.ma.MaskedArray) else row for row in value]
     try:
         array = value if isinstance(value, np.ma.MaskedArray) else np.asarray(value)
     except Exception as error:  # any class's own __array__ may raise anything

@@ -269,6 +269,22 @@ class Roster:
             If the arguments, the file, its signatures or its memory are wrong; see
             `qis.evidence.RosterFile`.
 
+        Examples
+        --------
+        >>> import pathlib, tempfile, qis
+        >>> key = qis.Identity.from_seed(bytes(32)).issuer
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     file = pathlib.Path(folder, "roster.toml")
+        ...     size = file.write_text(f'''
+        ... [[site]]
+        ... name = "Ulm"
+        ... [[site.key]]
+        ... issuer = "{key}"
+        ... ''')
+        ...     roster = qis.Roster.load(file)
+        >>> roster.name_of(key)
+        'Ulm'
+
         """
         from qis.evidence.roster_file import RosterFile  # noqa: PLC0415  it is built upon this
 

@@ -86,6 +86,7 @@ class Cells:
         hasher = blake3(encode(["qis cells 1", len(self), list(self.terms)]))
         return hasher.update(self._table.astype("<i8").tobytes()).digest(16)
 
+    @checked
     def nearest(self, terms: Iterable[str], most: int) -> tuple[int, ...]:
         """The cells whose centres are most like a profile, the most alike first.
 
@@ -95,9 +96,16 @@ class Cells:
             All terms of the profile, what they are kinds of included; others than the cells'
             are passed over.
         most
-            How many at most; cells that have nothing in common with the profile are none of them.
+            How many at most, at least 1; cells that have nothing in common with the profile are
+            none of them.
+
+        Raises
+        ------
+        InputError
+            If `most` is less, or a parameter is of another kind.
 
         """
+        most = whole_number(most, "most", 1, 2**63)
         rows = [self._row[term] for term in terms if term in self._row]
         scores = self._table[rows].sum(axis=0)
         order = np.argsort(-scores, kind="stable")[:most]
@@ -138,6 +146,7 @@ class NearestCells:
         instance(self.cells, "cells", Cells, "build_cells(ontology, profiles, source=…)")
         object.__setattr__(self, "keys", whole_number(self.keys, "keys", 1, _MOST_KEYS))
 
+    @checked
     def contents(self, terms: Iterable[str], ontology: Ontology) -> tuple[bytes, ...]:
         """The cells' numbers, with their digest; none if no term is any disease's."""
         found = self.cells.nearest(ontology.closure(terms), self.keys)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import exp
 from typing import Final, Protocol
 
+from qis._gate import checked
 from qis._given import real_number, whole_number
 from qis.errors import InputError
 from qis.fingerprint.ontology import Ontology
@@ -74,8 +75,9 @@ class LoadBudget:
         target = real_number(self.target_information, "target_information", 1e-4, 100.0)
         object.__setattr__(self, "target_information", target)
 
+    @checked
     def contents(self, terms: Iterable[str], ontology: Ontology) -> tuple[bytes, ...]:
-        """The ids of the terms; of a profile that fits nowhere, its rarest."""
+        """The ids of the terms; of a profile that fits nowhere, its rarest; else none."""
         information: Mapping[str, float] = {
             term: ontology.information(term)
             for term in ontology.closure(terms)
@@ -93,7 +95,7 @@ class LoadBudget:
                 chosen.append(term)
             if len(chosen) == MAX_KEYS:
                 break
-        if not chosen:
+        if not chosen and information:
             chosen = [min(information, key=lambda term: (-information[term], term))]
         return tuple(b"term " + term.encode() for term in chosen)
 
@@ -134,6 +136,7 @@ class Everything:
             )
         object.__setattr__(self, "sites", sites)
 
+    @checked
     def contents(self, terms: Iterable[str], ontology: Ontology) -> tuple[bytes, ...]:
         """The one key's content."""
         del terms, ontology  # the same for all

@@ -7,11 +7,12 @@ whole numbers is exact in float64, so neither the order of summation nor the BLA
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import frexp, isfinite, ldexp
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from qis._columns import matrix, rows, vector
 from qis._gate import checked
 from qis._given import whole_number
 from qis.about import SKETCH_SIZE, Fingerprint
@@ -160,10 +161,10 @@ class VectorScheme(FieldScheme[Vector]):
         ((40.8, 1.6), (22.8, 0.211))
 
         """
-        values = _real(sample)
-        if values.ndim != 2 or len(values) < 2 or not np.isfinite(values).all():
+        values = matrix(sample, "sample", booleans=True)
+        if len(values) < 2:
             raise InputError(
-                f"sample has shape {values.shape}; it has two rows or more, of finite numbers",
+                f"sample has shape {values.shape}; it has two rows or more",
                 field="sample",
                 actual=values.shape,
             )
@@ -183,7 +184,8 @@ class VectorScheme(FieldScheme[Vector]):
         Parameters
         ----------
         batch
-            Array of shape (n, dimensions), any real dtype. Of 20 or more, every fingerprint's
+            Array of shape (n, dimensions), any real dtype, or a list of vectors of any library;
+            booleans count 0 and 1. Of 20 or more, every fingerprint's
             `warnings` say if over a fifth of the pairs are as similar as an interest asks by
             default; each one's say if a single component is nearly all of its length.
 
@@ -308,7 +310,7 @@ class VectorScheme(FieldScheme[Vector]):
 
     def _as_array(self, batch: Any) -> npt.NDArray[Any]:
         """The batch as float64, centred and scaled."""
-        values = _real(batch)
+        values = rows(batch, "features")
         if values.ndim != 2 or values.shape[1] != self.dimensions:
             raise InputError(
                 f"features have shape {values.shape[1:]}; this scheme has {self.dimensions} "
@@ -325,23 +327,12 @@ class VectorScheme(FieldScheme[Vector]):
         return values
 
 
-def _real(batch: Any) -> npt.NDArray[np.float64]:
-    try:
-        values = np.asarray(batch)
-        exact: npt.NDArray[np.float64] = values.astype(
-            np.float64, casting=_casting(values), copy=False
-        )
-    except Exception as error:  # noqa: BLE001  of a class' own __array__
-        raise InputError(f"features are no real numbers: {error}", field="features") from None
-    return exact
-
-
 def _frozen(numbers: Vector | None, name: str, dimensions: int) -> tuple[float, ...] | None:
     """Centre or scale as a tuple of finite numbers."""
     if numbers is None:
         return None
-    values = _real(numbers)
-    if values.shape != (dimensions,) or not np.isfinite(values).all():
+    values = vector(numbers, name)
+    if values.shape != (dimensions,):
         raise InputError(
             f"{name} has shape {values.shape}; it is {dimensions} finite numbers",
             field=name,
@@ -349,11 +340,6 @@ def _frozen(numbers: Vector | None, name: str, dimensions: int) -> tuple[float, 
             limit=dimensions,
         )
     return tuple(values.tolist())
-
-
-def _casting(values: npt.NDArray[Any]) -> Literal["same_kind", "unsafe"]:
-    """Refuse complex numbers, text and dates, which an unsafe cast would take for numbers."""
-    return "unsafe" if values.dtype == np.object_ else "same_kind"
 
 
 def _are_ordinary(largest: list[float]) -> bool:

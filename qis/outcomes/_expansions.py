@@ -125,6 +125,19 @@ class FromModels(Outcome):
             If shapes differ, a number is not finite, the anchor is too far from the data, or events
             are negative or exposure is not positive.
 
+        Examples
+        --------
+        >>> import qis
+        >>> model = qis.QuadraticLikelihood.from_poisson(
+        ...     question="falls | ward, age",
+        ...     features=[[1, 0.1], [1, 0.4], [1, 0.8], [1, 0.2]],
+        ...     events=[0, 1, 3, 0],
+        ...     exposure=[1.0, 0.5, 2.0, 1.0],
+        ...     anchor=[0.0, 0.0],
+        ... )
+        >>> model.n, model.events
+        (4, 4)
+
         """
         point, _ = point_of(anchor, "poisson")
         design = Design.of(features, events, "events", point)
@@ -178,6 +191,20 @@ class FromModels(Outcome):
             If shapes differ, a number is not finite, the anchor is too far from the data, or the
             variance is not positive.
 
+        Examples
+        --------
+        >>> import qis
+        >>> model = qis.QuadraticLikelihood.from_linear(
+        ...     question="blood pressure | age",
+        ...     features=[[1, 0.0], [1, 1.0], [1, 2.0], [1, 3.0]],
+        ...     responses=[1.0, 3.0, 5.0, 7.0],
+        ...     residual_variance=1.0,
+        ...     anchor=[0.0, 0.0],
+        ... )
+        >>> fit = qis.combine_quadratics([model], anchors={model.anchor_id: [0.0, 0.0]})
+        >>> [round(float(each), 3) for each in fit.coefficients]
+        [1.0, 2.0]
+
         """
         variance = check_real(residual_variance, "residual_variance", 1e-30, 1e30)
         point, _ = point_of(anchor, "linear")
@@ -229,6 +256,19 @@ class FromModels(Outcome):
         InputError
             If shapes differ, a number is not finite, the anchor is too far from the data, or events
             are not 0 or 1.
+
+        Examples
+        --------
+        >>> import qis
+        >>> model = qis.QuadraticLikelihood.from_cox(
+        ...     question="drug vs none, age | death",
+        ...     features=[[1, 0.3], [0, 0.1], [1, 0.9], [0, 0.5]],
+        ...     times=[5.0, 3.0, 9.0, 4.0],
+        ...     events=[1, 1, 0, 1],
+        ...     anchor=[0.0, 0.0],
+        ... )
+        >>> model.model, model.n, model.events
+        ('cox', 4, 3)
 
         """
         point, _ = point_of(anchor, "cox")

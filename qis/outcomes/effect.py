@@ -314,6 +314,16 @@ class Effect(Outcome):
             `QuadraticLikelihood.from_logistic`) or did not converge, if the term or measure does
             not fit it, or if the estimate is where a fit ends that has no finite maximum.
 
+        Examples
+        --------
+        >>> import qis
+        >>> from statsmodels.api import Logit
+        >>> died, drug = [0, 1, 0, 1, 1, 0, 1, 0], [0, 1, 0, 1, 0, 1, 1, 0]
+        >>> fit = Logit(died, [[1, each] for each in drug]).fit(disp=0)
+        >>> effect = qis.Effect.from_fitted(fit, term="x1", question="drug vs none | death")
+        >>> effect.measure, effect.n, round(effect.estimate, 2)
+        ('OR', 8, 2.2)
+
         """
         from qis.outcomes._fitted import read_fitted  # noqa: PLC0415  seldom needed
 

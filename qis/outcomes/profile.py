@@ -293,6 +293,18 @@ class LikelihoodProfile(Outcome):
             If shapes differ, values are not finite, someone leaves before entering, or the study
             handles ties otherwise.
 
+        Examples
+        --------
+        >>> import qis
+        >>> profile = qis.LikelihoodProfile.from_survival(
+        ...     question="drug vs none | death",
+        ...     times=[5, 8, 3, 9, 4, 6],
+        ...     events=[1, 0, 1, 1, 1, 0],
+        ...     treated=[1, 1, 0, 1, 0, 0],
+        ... )
+        >>> profile.measure, profile.n, profile.events, round(profile.maximum, 2)
+        ('HR', 6, 4, -1.23)
+
         """
         if study is not None and study.ties and study.ties != ties:
             raise InputError(

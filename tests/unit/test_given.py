@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import qis
-from qis._columns import matrix, vector
+from qis._columns import matrix, rows, vector
 from qis._given import duration_s, point_in_time, real_number, whole_number
 from qis.errors import InputError
 
@@ -142,6 +142,14 @@ BAD_COLUMNS = [
 def test_what_is_no_column_of_numbers_is_refused_and_named(column):
     with pytest.raises(InputError, match=r"^values"):
         vector(column, "values")
+
+
+def test_a_list_of_masked_columns_keeps_its_masks():
+    columns = [np.ma.array([1.0, 2.0]), np.ma.array([3.0, 4.0], mask=[False, True])]
+    for read in (matrix, rows):
+        assert read([columns[0]] * 2, "values").tolist() == [[1.0, 2.0]] * 2
+        with pytest.raises(InputError, match=r"^values\[1"):
+            read(columns, "values")
 
 
 def test_numpy_alone_would_take_several_of_them():

@@ -281,3 +281,28 @@ def test_relevance_finds_more_of_the_nearest_than_similarity():
         by_similarity += len(nearest & set(np.argsort(scores)[::-1][1:11].tolist()))
     assert by_relevance > by_similarity
     assert "relevance 1.00" in scheme.explain(many[0], prints[0])
+
+
+def test_vectors_of_any_library_are_numbers_and_nothing_else_is():
+    pandas, polars = pytest.importorskip("pandas"), pytest.importorskip("polars")
+    scheme = VectorScheme(3)
+    expected = scheme.fingerprint([1.0, 0.0, 1.0])
+    columns = ([1, 0, 1], (1, 0, 1), np.array([1, 0, 1], "u1"), [True, False, True])
+    series = (pandas.Series([1, 0, 1], index=list("xyz")), polars.Series([1, 0, 1]))
+    for vector in (*columns, *series, np.ma.array([1, 0, 1], mask=False)):
+        assert scheme.fingerprint(vector) == expected
+        assert scheme.fingerprints([vector, vector]) == [expected] * 2
+    masked = np.ma.array([1.0, 0.0, 1.0], mask=[True, False, False])
+    texts = (["1", "0", "1"], np.array(["1", "0", "1"], object))
+    for wrong in (masked, *texts, pandas.Series([1, None, 1]), [1.0, 0.0], [[1.0, 0.0, 1.0]], 1.0):
+        for many in ([wrong], [wrong, wrong], [[1.0, 0.0, 1.0], wrong]):
+            with pytest.raises(InputError, match="features"):
+                scheme.fingerprints(many)
+
+
+@pytest.mark.parametrize("name", ["centre", "scale"])
+def test_what_is_wrong_with_centre_or_scale_is_told_by_its_name(name):
+    for wrong in ("text", [1.0, 2.0], ["1", "2", "3"], [1.0, 2.0, float("nan")], 3.0):
+        with pytest.raises(InputError, match=name) as refused:
+            VectorScheme(3, **{name: wrong})
+        assert refused.value.field == name
