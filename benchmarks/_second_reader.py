@@ -35,6 +35,7 @@ _REALS: Final = frozenset(
         "gradients",
         "points",
         "diagonal",
+        "log_likelihood",
         "coefficients",
     }
 )
@@ -73,6 +74,7 @@ _FIELDS: Final = {
         "diagonal",
         "exponents",
         "factors",
+        "log_likelihood",
     ),
     6: ("content",),
     7: ("model", "coefficients", "names_hash"),

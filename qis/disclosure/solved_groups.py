@@ -1,8 +1,9 @@
 """The sizes of groups by yes/no columns where the anchor gives the groups different weights.
 
 Whoever knows the anchor knows each group's weight, and so each entry of the information is a linear
-equation of the groups' sizes. If there are as many as groups, the sizes are their solution; several
-answers about the same people are more equations. With the sizes known, the score gives the events.
+equation of the groups' sizes, and the log-likelihood is one more. If there are as many as groups,
+the sizes are their solution; several answers about the same people are more equations. With the
+sizes known, the score gives the events.
 """
 
 import itertools
@@ -54,6 +55,10 @@ def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
         rows, values = [np.ones(len(wide))], [float(n)]
         for outcome, anchor in zip(outcomes, anchors, strict=True):
             _, weight = _expected(outcome, wide @ anchor[order])
+            told = _told_by_likelihood(outcome, wide, anchor[order], order)
+            if told is not None:
+                rows.append(told[0])
+                values.append(told[1])
             for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
                 rows.append(weight * wide[:, one] * wide[:, other])
                 values.append(float(outcome.information[order[one], order[other]]))
@@ -64,6 +69,22 @@ def solved(outcomes: Sequence[QuadraticLikelihood]) -> Margins | None:
             names = tuple(f"feature {column + 1}" for column in columns)
             return _margins(names, first, found, wide, np.rint(sums).astype(int).tolist())
     return None
+
+
+def _told_by_likelihood(
+    outcome: QuadraticLikelihood, wide: Floats, anchor: Floats, order: list[int]
+) -> tuple[Floats, float] | None:
+    """The log-likelihood as a linear equation of the groups' sizes; `None` where it says nothing.
+
+    The events of the columns are those that are expected and the score, so what is left of the
+    log-likelihood is a sum over people of what only their group decides.
+    """
+    if outcome.log_likelihood is None or outcome.model != "logistic" or not anchor.any():
+        return None
+    eta = wide @ anchor
+    expected, _ = _expected(outcome, eta)
+    rest = outcome.log_likelihood - float(outcome.score[order] @ anchor)
+    return expected * eta - np.logaddexp(0.0, eta), rest
 
 
 def _expected(outcome: QuadraticLikelihood, eta: Floats) -> tuple[Floats, Floats]:

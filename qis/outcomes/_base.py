@@ -29,6 +29,7 @@ KEY_REALS: Final = 6
 KEY_COUNTS: Final = 7
 KEY_DETAIL: Final = 8
 KEY_ROLE: Final = 9
+KEY_LOG_LIKELIHOOD: Final = 10
 
 MAX_COUNT: Final = 2**32 - 1
 """Largest number of people or events."""

@@ -18,6 +18,7 @@ from qis.outcomes._regression import (
     linear,
     logistic,
     poisson,
+    poisson_constant,
 )
 from qis.outcomes._row_groups import levels_of, shares_of, smallest_groups
 from qis.outcomes._strata import strata_of
@@ -147,6 +148,8 @@ class FromModels(Outcome):
         if not (time > 0.0).all():
             raise InputError("exposure is positive", field="exposure")
         terms = design.terms(lambda x, y, at: poisson(x, y, time, at), own_intercept=own_intercept)
+        value = terms.log_likelihood + poisson_constant(design.y, time)
+        terms = terms._replace(log_likelihood=value)
         people = design.n, int(design.y.sum())
         summary = _summary(design, design.y, own_intercept=own_intercept, exposure=time)
         return knowing(cls._expanded("poisson", terms, anchor, people, others), summary)

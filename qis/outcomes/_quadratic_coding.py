@@ -24,10 +24,13 @@ UNIT: Final = 32767
 """Integers are in units of a power of two divided by this."""
 _SMALLEST: Final = 1e-30
 """Information up to this counts as none."""
-_ZERO: Final = 1e-12
+_ZERO: Final = 1e-10
 """A share of a coefficient's information, given the others, up to this is a rounding error."""
 _NEGATIVE: Final = 1e-6
 """Rounding errors in a site's information are smaller than this, relative to its diagonal."""
+_UNEXPLAINED: Final = 0.02
+"""Share of a score that may be left where there is no information. With fewer people than
+coefficients the rounding of the factor leaves up to some thousandths, and far from the data all."""
 _INDEFINITE: Final = "the information is not positive semidefinite"
 
 
@@ -172,7 +175,7 @@ def _whitened(factor: Floats, score: Floats) -> Floats:
         rest = float(score[i] - row[:i] @ z[:i])
         if row[i] > 0.0:
             z[i] = rest / row[i]
-        elif abs(rest) > 1e-3 * (abs(float(score[i])) + float(np.abs(row).max(initial=0.0))):
+        elif abs(rest) > _UNEXPLAINED * (abs(float(score[i])) + float(np.abs(row) @ np.abs(z))):
             raise InputError(
                 "the score pulls at something of which there is no information: the anchor is too "
                 "far from the data, or the data are not those of the information",

@@ -1,12 +1,9 @@
-"""Score and information of regression models at given coefficients, for quadratic likelihoods.
+"""Log-likelihood, score and information of regression models at given coefficients."""
 
-Each function gives the first derivative of the log-likelihood, shape (p,), and minus the second,
-shape (p, p), both float64.
-"""
-
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Literal, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +13,20 @@ from qis.errors import InputError
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
-Terms = tuple[Floats, Floats]
+
+
+class Terms(NamedTuple):
+    """What a site's rows say of a model at one point."""
+
+    score: Floats
+    """First derivative of the log-likelihood, shape (p,)."""
+    information: Floats
+    """Minus the second derivative, shape (p, p)."""
+    log_likelihood: float
+    intercept: float = 0.0
+    """The site's own intercept, if it was fitted."""
+
+
 Model = Callable[[Floats, Floats, Floats], Terms]
 """Computes the terms from features (n, p), responses (n,) and coefficients (p,)."""
 
@@ -31,19 +41,32 @@ def logistic(features: Floats, labels: Floats, at: Floats) -> Terms:
     eta = features @ at
     small = np.exp(-np.abs(eta))
     fitted = np.where(eta > 0.0, 1.0, small) / (1.0 + small)
-    return _weighted(features, labels - fitted, small / (1.0 + small) ** 2)
+    value = -np.logaddexp(0.0, np.where(labels > 0.0, -eta, eta)).sum()
+    return _weighted(features, labels - fitted, small / (1.0 + small) ** 2, value)
 
 
 def poisson(features: Floats, events: Floats, exposure: Floats, at: Floats) -> Terms:
-    """Terms of a Poisson regression of event counts, with log rates per unit of `exposure`."""
-    fitted = exposure * np.exp(features @ at)
-    return _weighted(features, events - fitted, fitted)
+    """Terms of a Poisson regression of event counts, with log rates per unit of `exposure`.
+
+    The log-likelihood is without what depends on the events alone (`poisson_constant`).
+    """
+    eta = features @ at
+    fitted = exposure * np.exp(eta)
+    return _weighted(features, events - fitted, fitted, float(events @ eta) - fitted.sum())
+
+
+def poisson_constant(events: Floats, exposure: Floats) -> float:
+    """The part of a Poisson log-likelihood that does not depend on the coefficients."""
+    factorials = sum(math.lgamma(count + 1.0) for count in events.tolist())
+    return float(events @ np.log(exposure)) - factorials
 
 
 def linear(features: Floats, responses: Floats, variance: float, at: Floats) -> Terms:
     """Terms of a linear regression of known residual variance; exact wherever they are taken."""
     residuals = (responses - features @ at) / variance
-    return _weighted(features, residuals, np.full(len(responses), 1.0 / variance))
+    constant = len(responses) * math.log(2.0 * math.pi * variance)
+    value = -0.5 * (variance * float(residuals @ residuals) + constant)
+    return _weighted(features, residuals, np.full(len(responses), 1.0 / variance), value)
 
 
 def cox(
@@ -57,20 +80,23 @@ def cox(
 ) -> Terms:
     """Terms of Cox's partial likelihood, summed over strata given as masks of shape (n,)."""
     size = features.shape[1]
-    score, information = np.zeros(size), np.zeros((size, size))
+    score, information, value = np.zeros(size), np.zeros((size, size)), 0.0
     for chosen in strata:
         parts = _cox_terms(
             features[chosen], times[chosen], events[chosen], at, efron=ties == "efron"
         )
-        score += parts[0]
-        information += parts[1]
-    return score, information
+        score += parts.score
+        information += parts.information
+        value += parts.log_likelihood
+    return Terms(score, information, value)
 
 
 def _cox_terms(x: Floats, times: Floats, events: Bools, at: Floats, *, efron: bool) -> Terms:
     """Terms of one stratum. Efron (1977) takes a growing share of the tied out of the risk set."""
     eta = x @ at
-    risk = np.exp(eta - eta.max()) if eta.size else eta  # a common factor cancels
+    eta = eta - eta.max() if eta.size else eta  # a common factor of the risks cancels
+    risk = np.exp(eta)
+    value = float(eta[events].sum())
     score = np.zeros(x.shape[1])
     information = np.zeros((x.shape[1], x.shape[1]))
     for time in np.unique(times[events]):
@@ -85,7 +111,8 @@ def _cox_terms(x: Floats, times: Floats, events: Bools, at: Floats, *, efron: bo
             mean = first / total
             score -= mean
             information += second / total - np.outer(mean, mean)
-    return score, information
+            value -= math.log(total)
+    return Terms(score, information, value)
 
 
 def _moments(x: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
@@ -93,9 +120,9 @@ def _moments(x: Floats, weights: Floats) -> tuple[Floats, Floats, Floats]:
     return weights.sum(), weighted.sum(axis=0), weighted.T @ x
 
 
-def _weighted(features: Floats, residuals: Floats, weights: Floats) -> Terms:
+def _weighted(features: Floats, residuals: Floats, weights: Floats, value: float) -> Terms:
     information: Floats = features.T @ (weights[:, np.newaxis] * features)
-    return features.T @ residuals, information
+    return Terms(features.T @ residuals, information, float(value))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +231,7 @@ def _numbers(values: ArrayLike, field: str, dimensions: int) -> Floats:
 def without_intercept(
     terms: Callable[[Floats], Terms], at: Floats, bounds: tuple[float, float]
 ) -> Terms:
-    """Score and information of all coefficients but the first, which is the site's own intercept.
+    """Terms of all coefficients but the first, which is the site's own intercept.
 
     The intercept is set to where its score is zero, and its information is taken out (the Schur
     complement), so that differences between sites do not enter the coefficients. A site where no
@@ -227,16 +254,17 @@ def without_intercept(
 
     low, high = bounds
     if not score_at(low) > 0.0 > score_at(high):
-        return np.zeros(size), np.zeros((size, size))
+        return Terms(np.zeros(size), np.zeros((size, size)), 0.0)
     for _ in range(100):
         middle = 0.5 * (low + high)
         if middle in (low, high):
             break
         low, high = (middle, high) if score_at(middle) > 0.0 else (low, middle)
-    score, information = terms(np.concatenate(([0.5 * (low + high)], at)))
+    intercept = 0.5 * (low + high)
+    score, information, value, _ = terms(np.concatenate(([intercept], at)))
     own = information[0, 0]
     if own <= 0.0:
-        return np.zeros(size), np.zeros((size, size))
+        return Terms(np.zeros(size), np.zeros((size, size)), value, intercept)
     cross = information[1:, 0]
     rest = information[1:, 1:] - np.outer(cross, cross) / own
     # A feature that is alike for all people here differs from the intercept by rounding only.
@@ -244,7 +272,7 @@ def without_intercept(
     rest[silent], rest[:, silent] = 0.0, 0.0
     first = score[1:] - cross * (score[0] / own)
     first[silent] = 0.0
-    return first, rest
+    return Terms(first, rest, value, intercept)
 
 
 def intercept_of(rest: Floats, labels: Floats) -> float:

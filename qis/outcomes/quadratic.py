@@ -11,22 +11,25 @@ key    content            meaning
        p(p - 1))          score; p times four bytes: int8 exponent of the row, upper three bytes
                           of the float32 on the diagonal; int16 below the diagonal, by rows. All
                           little-endian
+10     bstr(8)            log-likelihood at the anchor, float64; absent if it is not told
 =====  =================  ======================================================================
 """
 
 import math
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import matrix, vector
+from qis._layout import BODY_ROOM
 from qis.errors import InputError
 from qis.outcomes._base import (
     KEY_EVENTS,
+    KEY_LOG_LIKELIHOOD,
     KEY_N,
     KEY_REALS,
     Body,
@@ -93,6 +96,10 @@ class QuadraticLikelihood(FromModels):
         Number of people.
     events
         Number of events; `None` in linear models.
+    log_likelihood
+        At the anchor, all constants included (a partial likelihood in Cox's model); `None` in
+        packets of former versions and where there was no room: it takes 10 bytes, so that it goes
+        with 13 coefficients and a question of at most 28 bytes, and as a rule not with 14.
 
     Raises
     ------
@@ -124,6 +131,7 @@ class QuadraticLikelihood(FromModels):
     factors: tuple[int, ...]
     n: int
     events: int | None = None
+    log_likelihood: float | None = None
 
     def __post_init__(self, study: Study | None) -> None:
         Outcome.__post_init__(self, study)
@@ -152,6 +160,9 @@ class QuadraticLikelihood(FromModels):
                     actual=len(getattr(self, field)),
                     limit=count,
                 )
+        if self.log_likelihood is not None:
+            told = check_real(self.log_likelihood, "log_likelihood", -_LARGEST, _LARGEST)
+            object.__setattr__(self, "log_likelihood", told)
         self._check_numbers()
 
     def _check_numbers(self) -> None:
@@ -222,6 +233,7 @@ class QuadraticLikelihood(FromModels):
         anchor: Anchor | ArrayLike,
         n: int,
         events: int | None = None,
+        log_likelihood: float | None = None,
         study: Study | None = None,
         question: str = "",
         cohort: str = "",
@@ -239,6 +251,8 @@ class QuadraticLikelihood(FromModels):
             count as rounded to float32.
         n, events
             Number of people, and of events; `None` in linear models.
+        log_likelihood
+            At the anchor; left out if that does not fit into the packet beside the rest.
         study, question
             What the outcome belongs to: a `Study`, or a question only.
         cohort
@@ -280,6 +294,9 @@ class QuadraticLikelihood(FromModels):
             n=n,
             events=events,
         )
+        if log_likelihood is not None:
+            told = replace(outcome, study_id=outcome.study_id, log_likelihood=log_likelihood)
+            outcome = told if len(told.encoded()) <= BODY_ROOM else outcome
         return knowing(outcome, DataSummary(anchor=point))
 
     @classmethod
@@ -293,8 +310,9 @@ class QuadraticLikelihood(FromModels):
     ) -> Self:
         return cls.from_terms(
             model=model,
-            score=terms[0],
-            information=terms[1],
+            score=terms.score,
+            information=terms.information,
+            log_likelihood=terms.log_likelihood,
             anchor=anchor,
             n=people[0],
             events=people[1],
@@ -320,6 +338,8 @@ class QuadraticLikelihood(FromModels):
                 )
             )
         )
+        if self.log_likelihood is not None:
+            body[KEY_LOG_LIKELIHOOD] = struct.pack("<d", self.log_likelihood)
         return body
 
     @classmethod
@@ -327,6 +347,7 @@ class QuadraticLikelihood(FromModels):
         """The inverse of `body`."""
         packed = body[KEY_REALS]
         parts = unpack(packed[ID_SIZE + 1 :])
+        told = body.get(KEY_LOG_LIKELIHOOD)
         return cls(
             **common_fields(body),
             model=MODELS_BY_CODE[packed[ID_SIZE]],
@@ -338,4 +359,5 @@ class QuadraticLikelihood(FromModels):
             factors=parts.factors,
             n=body[KEY_N],
             events=body.get(KEY_EVENTS),
+            log_likelihood=None if told is None else struct.unpack("<d", told)[0],
         )

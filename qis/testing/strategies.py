@@ -240,6 +240,7 @@ def quadratics(draw: DrawFn) -> QuadraticLikelihood:
         anchor=draw(st.lists(number, min_size=size, max_size=size)),
         n=draw(st.integers(1, 2**16 - 1)),
         events=draw(st.none() | st.integers(0, 2**16 - 1)),
+        log_likelihood=draw(st.none() | st.floats(-1e6, 1e6)),
     )
 
 

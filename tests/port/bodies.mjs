@@ -15,7 +15,7 @@ const KINDS = {
   2: [[6, 7], [6], counts],
   3: [[6, 7], [], moments],
   4: [[3, 4, 5, 6, 8], [4, 5, 8], profile],
-  5: [[4, 5, 6], [5], quadratic],
+  5: [[4, 5, 6, 10], [5, 10], quadratic],
   6: [[8], [], record],
   7: [[6, 8], [], anchor],
   8: [[3, 6, 7, 8], [], derived],
@@ -31,7 +31,7 @@ function entry(cursor, key, kind) {
   if (kind > 10) return unread(cursor, true);
   if (key === 3) return cursor.unsigned(15);
   if (key === 4 || key === 5) return cursor.unsigned(MOST);
-  if (key === 6) return cursor.byteString();
+  if (key === 6 || (key === 10 && kind === 5)) return cursor.byteString();
   if (key === 7) {
     const length = cursor.argument(ARRAY);
     demand(length >= 1n && length <= 4n, "1 to 4 numbers");
@@ -224,8 +224,14 @@ function profile(entries, relaxed) {
   };
 }
 
-function quadratic({ 4: n, 5: events = null, 6: bytes }, relaxed) {
+function quadratic({ 4: n, 5: events = null, 6: bytes, 10: told = null }, relaxed) {
   demand(n >= 1, "n");
+  let logLikelihood = null;
+  if (told !== null) {
+    demand(told.length === 8, "one float64");
+    [logLikelihood] = reals(told, 8, relaxed);
+    demand(isWithin(logLikelihood, -(2 ** 100), 2 ** 100), "log-likelihood");
+  }
   const p = Array.from({ length: 14 }, (_, index) => index + 1).find(
     (count) => count * count + 5 * count + 10 === bytes.length,
   );
@@ -266,6 +272,7 @@ function quadratic({ 4: n, 5: events = null, 6: bytes }, relaxed) {
     diagonal: diagonal.map(hex),
     exponents,
     factors: below.flat(),
+    log_likelihood: hex(logLikelihood),
   };
 }
 

@@ -191,6 +191,7 @@ function quadratic(chance) {
     4: whole(chance, chance.count32(1, MOST)),
     5: maybe(chance, () => whole(chance, chance.count32(0, MOST))),
     6: byteString(chance, cut(chance, Buffer.concat(bytes))),
+    10: maybe(chance, () => reals(chance, [chance.real(-(2 ** 100), 2 ** 100)], 8)),
   };
 }
 

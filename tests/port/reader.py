@@ -355,6 +355,10 @@ def profile(body):
 def quadratic(body):
     count(body.pop(4, None), 1)
     optional(body, 5)
+    if 10 in body:
+        told = body.pop(10)
+        need(type(told) is bytes and len(told) == 8, "quadratic")
+        real(struct.unpack("<d", told)[0], -(2.0**100), 2.0**100)
     packed = body.pop(6, None)
     need(type(packed) is bytes and len(packed) > 9, "quadratic")
     known(packed[8], 1, 4)

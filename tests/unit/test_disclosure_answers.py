@@ -1,11 +1,15 @@
 """Answers about the same people: each passes alone, and together they are refused."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from qis.disclosure import Disclosure
+from qis.disclosure.solved_groups import solved
 from qis.errors import DisclosureError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
+from qis.outcomes._base import knowing
 from tests._builders import people
 
 KEY = bytes(range(32))
@@ -150,3 +154,20 @@ def test_groups_that_one_anchor_hides_follow_from_several(tmp_path):
         if error is None:
             gate.release(each, now=NOW, subjects=who)
     assert "answers" in refused
+
+
+def test_the_log_likelihood_is_one_more_equation_for_the_sizes_of_groups():
+    """Some answer is open without it and solved with it, and what is solved is right."""
+    found = 0
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        x = np.column_stack([np.ones(90), rng.random((90, 4)) < 0.4]).astype(float)
+        y = (rng.random(90) < 0.4).astype(float)
+        told = QuadraticLikelihood.from_logistic(
+            question="q", features=x, labels=y, anchor=rng.normal(size=5)
+        )
+        bare = replace(told, study_id=told.study_id, log_likelihood=None)
+        if solved([knowing(bare, told.known)]) is None and (table := solved([told])) is not None:
+            found += 1
+            assert np.diag(table.pairs)[:4].tolist() == x[:, 1:].sum(axis=0).tolist()
+    assert found > 0

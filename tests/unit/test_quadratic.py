@@ -413,3 +413,65 @@ def test_bad_input_is_refused_with_words(change, words):
     arguments = {"features": X, "labels": LABELS, "anchor": AT, **QUESTION, **change}
     with pytest.raises(InputError, match=words):
         QuadraticLikelihood.from_logistic(**arguments)
+
+
+def test_the_log_likelihood_at_the_anchor_travels_with_all_its_constants():
+    stats = pytest.importorskip("scipy.stats")
+    eta = X @ np.array(AT, dtype=np.float32)
+    expected = {
+        "logistic": logistic_likelihood(np.array(AT, dtype=np.float32)),
+        "poisson": stats.poisson.logpmf(RATES, np.exp(eta)).sum(),
+        "linear": stats.norm.logpdf(RESPONSES, eta, math.sqrt(2.5)).sum(),
+        "cox, Efron": cox_likelihood(np.array(AT[1:], dtype=np.float32), efron=True),
+        "cox, Breslow": cox_likelihood(np.array(AT[1:], dtype=np.float32), efron=False),
+    }
+    for name, (_, build, at) in MODELS.items():
+        assert received(build(at)).log_likelihood == pytest.approx(expected[name], rel=1e-9), name
+
+
+def test_exposure_enters_the_log_likelihood():
+    stats = pytest.importorskip("scipy.stats")
+    time = RNG.uniform(0.2, 3.0, size=N)
+    told = QuadraticLikelihood.from_poisson(
+        features=X, events=RATES, exposure=time, anchor=np.zeros(P), **QUESTION
+    ).log_likelihood
+    assert told == pytest.approx(stats.poisson.logpmf(RATES, time).sum(), rel=1e-9)
+
+
+def test_the_log_likelihood_is_left_out_where_it_does_not_fit():
+    def told(size, question):
+        return QuadraticLikelihood.from_terms(
+            model="logistic",
+            score=np.ones(size),
+            information=np.eye(size),
+            anchor=np.zeros(size),
+            n=200,
+            events=90,
+            log_likelihood=-3.5,
+            question=question,
+        ).log_likelihood
+
+    assert told(13, "q" * 20) == -3.5
+    assert told(13, "q" * 48) is None
+    assert told(14, "q") is None
+    assert told(12, "q" * 48) == -3.5
+
+
+@settings(max_examples=60, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1))
+def test_fewer_people_than_coefficients_are_no_error_and_keep_what_they_say(seed):
+    rng = np.random.default_rng(seed)
+    size = int(rng.integers(3, 13))
+    people = int(rng.integers(2, size + 1))
+    x = rng.normal(size=(people, size)) * np.exp(rng.normal(size=size))
+    y = (rng.random(people) < 0.5).astype(float)
+    at = (rng.normal(size=size) * 0.1).astype(np.float32)
+    found = received(QuadraticLikelihood.from_logistic(features=x, labels=y, anchor=at, **QUESTION))
+    fitted = 1 / (1 + np.exp(-x @ at))
+    information = x.T @ ((fitted * (1 - fitted))[:, np.newaxis] * x)
+    # In the units of a prior as strong as the data of each coefficient, what it says is kept.
+    prior = np.diag(np.diag(information))
+    scale = np.sqrt(np.diag(information))
+    said = np.linalg.solve(information + prior, x.T @ (y - fitted))
+    kept = np.linalg.solve(found.information + prior, found.score)
+    assert np.abs((said - kept) * scale).max() < 0.02

@@ -3,6 +3,7 @@
 After a change: python tests/unit/test_what_fits.py prints the table.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,9 @@ NAMES = {
 MOST = 2**32 - 1
 
 
-def quadratic(size, people):
+def quadratic(size, people, log_likelihood=None):
     def build(question, cohort):
-        return QuadraticLikelihood.from_terms(
+        outcome = QuadraticLikelihood.from_terms(
             question=question,
             cohort=cohort,
             model="logistic",
@@ -35,6 +36,7 @@ def quadratic(size, people):
             n=people,
             events=people,
         )
+        return replace(outcome, study_id=outcome.study_id, log_likelihood=log_likelihood)
 
     return build
 
@@ -77,7 +79,9 @@ BODIES = {
     ),
     "LikelihoodProfile": profile,
     "QuadraticLikelihood, 12 coefficients": quadratic(12, MOST),
+    "QuadraticLikelihood, 12 coefficients and log-likelihood": quadratic(12, MOST, -0.1),
     "QuadraticLikelihood, 13 coefficients": quadratic(13, MOST),
+    "QuadraticLikelihood, 13 coefficients and log-likelihood": quadratic(13, MOST, -0.1),
     "QuadraticLikelihood, 14 coefficients, n < 65,536": quadratic(14, 2**16 - 1),
     "Record, a text of 200 bytes": plain(Record, content={"x": "t" * 200}),
     "Anchor, 14 coefficients": plain(Anchor, model="cox", coefficients=(0.1,) * 14),
