@@ -18,10 +18,9 @@ from qis.outcomes import Anchor, QuadraticLikelihood
 from qis.outcomes.anchor import rounded
 from qis.picture.html import HasTable
 from qis.synthesis._sites import check_scale
+from qis.synthesis.natural import solved, summed
 
 Floats = NDArray[np.float64]
-_SINGULAR = 1e-12
-"""Below this an eigenvalue of the information, scaled to a diagonal of ones, counts as zero."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -145,8 +144,8 @@ def combine_quadratics(
         information = outcome.information
         informations.append(information)
         naturals.append(outcome.score + information @ anchor)
-    information, natural = _summed(informations), _summed(naturals)
-    covariance, coefficients = _solved(information + ridge * np.eye(len(natural)), natural)
+    information, natural = summed(informations), summed(naturals)
+    covariance, coefficients = solved(information + ridge * np.eye(len(natural)), natural)
     events = [outcome.events for outcome in ordered]
     return CombinedQuadratics(
         model=ordered[0].model,
@@ -244,7 +243,7 @@ def _discriminant(combined: CombinedQuadratics, intercept: int) -> Floats:
     within = within - n_cases * np.outer(mean_cases, mean_cases)
     within = within - (n - n_cases) * np.outer(mean_rest, mean_rest)
     try:
-        _, slopes = _solved(within / n, mean_cases - mean_rest)
+        _, slopes = solved(within / n, mean_cases - mean_rest)
     except NoEstimateError:
         return combined.coefficients
     found = np.empty(len(cases))
@@ -281,33 +280,3 @@ def _vectors_by_id(anchors: Mapping[bytes, ArrayLike] | Iterable[Anchor]) -> dic
         # What a site calls its anchor covers float32 numbers: so does what is solved with.
         return {key: np.array(rounded(vector)) for key, vector in anchors.items()}
     return {anchor.anchor_id: np.array(anchor.coefficients) for anchor in anchors}
-
-
-def _summed(parts: Sequence[Floats]) -> Floats:
-    stacked = np.array(parts)
-    flat = stacked.reshape(len(parts), -1)
-    return np.array([math.fsum(column) for column in flat.T.tolist()]).reshape(stacked.shape[1:])
-
-
-def _solved(total: Floats, natural: Floats) -> tuple[Floats, Floats]:
-    """Covariance and coefficients; scaled first, since features have units."""
-    diagonal = total.diagonal()
-    if not (diagonal > 0.0).all():
-        raise NoEstimateError(
-            "no site says anything of some coefficient; leave it out, or give a ridge",
-            field="outcomes",
-            actual=np.flatnonzero(diagonal <= 0.0).tolist(),
-        )
-    scale = np.sqrt(diagonal)
-    values, vectors = np.linalg.eigh(total / np.outer(scale, scale))
-    if float(values[0]) < _SINGULAR:
-        raise NoEstimateError(
-            "the coefficients are not determined: some feature is a sum of others at all sites; "
-            "leave it out, or give a ridge",
-            field="outcomes",
-            actual=float(values[0]),
-            limit=_SINGULAR,
-        )
-    inverse = (vectors / values) @ vectors.T
-    covariance = inverse / np.outer(scale, scale)
-    return covariance, (inverse @ (natural / scale)) / scale

@@ -453,7 +453,7 @@ def test_the_log_likelihood_is_left_out_where_it_does_not_fit():
 
     assert told(13, "q" * 20) == -3.5
     assert told(13, "q" * 48) is None
-    assert told(14, "q") is None
+    assert told(14, "q" * 10) is None
     assert told(12, "q" * 48) == -3.5
 
 
