@@ -21,6 +21,7 @@ from unittest.mock import patch
 import numpy as np
 
 from qis import Counts, LikelihoodProfile, pool_profiles
+from qis.errors import QISError
 from qis.outcomes import _sampling
 from qis.synthesis import Mark
 
@@ -86,17 +87,22 @@ def profile_of(table: Table, *, exact: bool) -> LikelihoodProfile:
 class Verdict:
     """How far pooled profiles are from pooled counts under one model, and whether they say so.
 
-    Only two marks say so: the others are of pooled counts as well.
+    Only two marks say so: the others are of pooled counts as well. What is refused is neither a
+    number nor wrong, and counted.
     """
 
     error: float
     is_marked: bool
+    is_refused: bool = False
 
 
 def judge(sites: Sites, model: Model, *, exact: bool = True) -> Verdict:
     """Pool the sites as counts and as profiles."""
-    truth = pool_profiles(sites.counts(), model=model)
-    found = pool_profiles(sites.profiles(exact=exact), model=model)
+    try:
+        truth = pool_profiles(sites.counts(), model=model)
+        found = pool_profiles(sites.profiles(exact=exact), model=model)
+    except QISError:
+        return Verdict(0.0, is_marked=True, is_refused=True)
     error = 0.0
     scale = truth.standard_error or 1.0
     pairs = zip((truth.estimate, *truth.interval), (found.estimate, *found.interval), strict=True)
@@ -167,6 +173,7 @@ class Findings:
     """What a search found."""
 
     sets: int = 0
+    refused: int = 0
     worst_marked: float = 0.0
     worst: float = 0.0
     worst_sites: Sites | None = None
@@ -185,6 +192,7 @@ def search(model: Model, seconds: float, seed: int) -> Findings:
             candidate = _changed(rng, here, model) if best >= 0.0 else here
             verdict = judge(candidate, model)
             found.sets += 1
+            found.refused += verdict.is_refused
             if verdict.is_marked:
                 found.worst_marked = max(found.worst_marked, verdict.error)
                 best = max(best, 0.0)

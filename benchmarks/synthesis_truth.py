@@ -51,12 +51,13 @@ def adversarial(seconds: float, seed: int) -> dict[str, float]:
     """Mixtures of a library, and climbs from single sets; the last fifth with the gates off."""
     rng = np.random.default_rng(seed)
     worst: dict[str, float] = dict.fromkeys(MODELS, 0.0)
-    marked, sets = 0.0, 0
+    marked, sets, refused = 0.0, 0, 0
     library = Library.of(rng, _LIBRARY, exact=True)
     for sites in worst_mixtures(library, 0.25 * seconds, rng, gates=True, keep=_KEPT):
         for model in MODELS:
             verdict = judge(sites, model)
             sets += 1
+            refused += verdict.is_refused
             if verdict.is_marked:
                 marked = max(marked, verdict.error)
             else:
@@ -65,10 +66,12 @@ def adversarial(seconds: float, seed: int) -> dict[str, float]:
         found = search(model, share * seconds, seed)
         worst[model] = max(worst[model], found.worst)
         marked, sets = max(marked, found.worst_marked), sets + found.sets
+        refused += found.refused
     former = Library.of(rng, _LIBRARY // 4, exact=False)
     off = worst_mixtures(former, 0.1 * seconds, rng, gates=False, keep=3)
     return {
         "adversarial_sets": sets,
+        "adversarial_refused_share": refused / sets,
         "adversarial_worst_se": max(worst.values()),
         "adversarial_worst_se_fixed": worst["fixed"],
         "adversarial_worst_se_random": worst["random"],

@@ -22,9 +22,10 @@ FINE: Final = (161, 41)
 _BEND: Final = 4.0
 """Of c of the taus at which log-marginals are: about the smallest standard error."""
 _FINER: Final = 4
-_MOST: Final = 5_000
-"""Where the fine grid of mu is too coarse it is made so many times finer, until it has more points
-than this."""
+_MOST_MEANS: Final = 5_000
+_MOST_TAUS: Final = 500
+"""Where the fine grid of mu or of tau is too coarse, that axis is made so many times finer, until
+it has more points than this."""
 _NEGLIGIBLE: Final = 22.0
 """Where the log posterior is this far under its largest value, it is left out."""
 _MARGIN: Final = 8.0
@@ -125,10 +126,14 @@ class Surface:
             logs = self.log_density(*grid)
             density = np.exp(logs - logs.max())
             means, taus = grid
-            if is_resolved(density.sum(axis=0)) or means.size > _MOST:
-                return means, taus, density
+            graded = np.arcsinh(taus / self.tau_bend)
             # A narrow peak and a long tail: flat curves, or a very wide prior.
-            grid = np.linspace(means[0], means[-1], _FINER * (means.size - 1) + 1), taus
+            finer_means = _finer(means, density.sum(axis=0), _MOST_MEANS)
+            # Many precise sites that differ: their tau is known to a few percent.
+            finer_taus = _finer(graded, density.sum(axis=1) * np.cosh(graded), _MOST_TAUS)
+            if finer_means is means and finer_taus is graded:
+                return means, taus, density
+            grid = finer_means, self.tau_bend * np.sinh(finer_taus)
 
     def slopes_of(self, one: Said, means: Floats, taus: Floats) -> tuple[Floats, Floats]:
         """First and second derivative in mu of one site's log-marginal, shape (taus, means)."""
@@ -180,6 +185,13 @@ class Surface:
         low, high = (math.asinh(end / self.tau_bend) for end in of_taus)
         graded = np.linspace(low, high, tau_count)
         return np.linspace(*of_means, count), self.tau_bend * np.sinh(graded)
+
+
+def _finer(points: Floats, heights: Floats, most: int) -> Floats:
+    """Equally spaced points, or closer ones if a density with these heights needs them."""
+    if is_resolved(heights) or points.size > most:
+        return points
+    return np.linspace(points[0], points[-1], _FINER * (points.size - 1) + 1)
 
 
 def is_resolved(heights: Floats) -> bool:

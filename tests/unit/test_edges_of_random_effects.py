@@ -17,6 +17,7 @@ from qis.synthesis.panels import Bends
 from qis.synthesis.random_effects import marginal_bends
 from qis.synthesis.rough import rough_crossings
 from qis.synthesis.said import Facts
+from qis.synthesis.surface import Surface
 from qis.synthesis.together import FactTable
 
 EFFECT = qis.Effect(question="q", measure="OR", estimate=0.4, standard_error=0.3)
@@ -141,3 +142,31 @@ def test_how_wrong_slopes_may_be_beyond_the_samples_is_that_of_the_sampled_curve
     np.testing.assert_array_equal(found[1], curve.curves.slope_bound(beyond)[0])
     assert (found[1] > 0.0).any()
     assert (found[0] == 0.0).all()
+
+
+def test_tau_is_resolved_where_its_likelihood_falls_steeply_on_one_side():
+    # Found by benchmarks/synthesis_truth.py: 41 points of tau were too few, and a set with nothing
+    # wrong was refused.
+    tables = [
+        ((45, 105, 8019, 23963), 27),
+        ((0, 14, 16, 1249), 6),
+        ((95, 1761, 4693, 80098), 21),
+        ((82889, 202405, 2, 3), 13),
+        ((16, 513, 293, 15496), 22),
+        ((781, 37511, 629, 34232), 3),
+        ((54268, 448850, 2, 12), 8),
+    ]
+    counts = [
+        qis.Counts(question="q", events=a, total=n, control_events=c, control_total=m)
+        for (a, n, c, m), times in tables
+        for _ in range(times)
+    ]
+    found = qis.pool_profiles(counts, model="random")
+    surface = Surface(KeptSites().together(KeptSites().of_all([[c] for c in counts])), 0.5, None, 1)
+    _, taus, density = surface.posterior()
+    graded = np.arcsinh(taus / surface.tau_bend)
+    heights = density.sum(axis=1) * np.cosh(graded)
+    assert heights[heights.argmax() + 1] > 0.9 * heights.max()
+    below = np.add.accumulate(heights) / heights.sum()
+    assert found.tau == pytest.approx(float(np.interp(0.5, below, taus)), rel=0.02)
+    assert found.interval[0] < found.estimate < found.interval[1]
