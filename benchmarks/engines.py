@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import logging
 import tempfile
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -268,6 +269,7 @@ async def away(url: str, number: int) -> dict[str, int]:
 
 async def nights(folder: Path, first: int, more: int) -> dict[str, int]:
     """Objects that a site reads of a bucket in two nights, between which `more` are written."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else one line a request
     server = ThreadedMotoServer("127.0.0.1", 0)
     server.start()
     host, port = server.get_host_and_port()

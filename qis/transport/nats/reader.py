@@ -25,8 +25,9 @@ from qis.transport.nats.pulling import HEARTBEAT_S, Pulling
 from qis.transport.nats.unanswered import OPEN_LIMIT, Unanswered
 from qis.transport.reception import Reception, Verdict
 
-JUDGED: Final = 64
-"""Messages that are judged at once, some 20 ms; between two such batches others have their turn."""
+JUDGED: Final = 16
+"""Messages that are judged at once, some 4 ms. Between two batches others have their turn: with 64,
+publications waited for answers that had long come, and the server for publications."""
 CHECK_S: Final = 30.0
 """Seconds between two looks at whether somebody else reads under this name."""
 LOOK_AGAIN_S: Final = 0.02

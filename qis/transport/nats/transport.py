@@ -13,7 +13,7 @@ from qis.health import HealthState
 from qis.identity import Identity
 from qis.packet import Packet
 from qis.transport._engine import EngineTransport
-from qis.transport.base import Delivery, require_signed_keys
+from qis.transport.base import Delivery
 from qis.transport.carried import encode_carried
 from qis.transport.nats.connection import Connection, without_account
 from qis.transport.nats.consumer import Consumer
@@ -146,10 +146,9 @@ class NATSTransport(EngineTransport):
 
         Versions of one piece of evidence go one after another, since the stream keeps the last.
         """
-        keys = require_signed_keys(packet, routing_keys)
+        content = encode_carried(packet, routing_keys)
         self._require_open()
         subject = self.names.subject(packet)
-        content = encode_carried(packet, keys)
         if self._seal is not None:
             content = self._seal.seal(content, subject.partition(".")[2].encode("utf-8"))
         with self._handing_over(packet):
