@@ -9,7 +9,7 @@ from contextlib import suppress
 from copy import deepcopy
 from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from qis import loop
 from qis.about import Interest
@@ -25,6 +25,9 @@ from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
 from qis.transport import Transport
+
+if TYPE_CHECKING:
+    from qis.site import opening
 
 Result = TypeVar("Result")
 _HANDED_OVER_S = 0.05
@@ -448,14 +451,42 @@ class SynthesisLoop:
         return self._ask(lambda inner: inner._repr_html_())
 
 
-def open_site(path: str | PathLike[str], **options: Any) -> SynthesisLoop:
+class SiteLoop(SynthesisLoop):
+    """`qis.site.SiteLoop` in a thread of its own; made by `open_site`."""
+
+    def __init__(self, path: str | PathLike[str], **options: Any) -> None:
+        from qis.site import open_site as opened  # noqa: PLC0415  for those who have such a file
+
+        # Not as the base does it: the files are opened on entry.
+        self._make = lambda: opened(path, **options)
+        self._begin()
+
+    def metrics(self) -> str:
+        """Counters and health as OpenMetrics text (docs/operating.md lists the names)."""
+        return self._ask(lambda inner: _site(inner).metrics())
+
+    def write_metrics(self, path: str | PathLike[str]) -> None:
+        """Write `metrics` to a file, whole or not at all, as node_exporter's textfile wants it.
+
+        See `qis.site.SiteLoop.write_metrics`, which takes the same arguments.
+        """
+        self._ask(lambda inner: _site(inner).write_metrics(path))
+
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write what this site has published, received, refused and concluded, for its people.
+
+        See `qis.site.SiteLoop.report`, which takes the same arguments.
+        """
+        self._ask(lambda inner: _site(inner).report(path))
+
+
+def _site(inner: loop.SynthesisLoop) -> "opening.SiteLoop":
+    return cast("opening.SiteLoop", inner)  # it was made by `open_site`
+
+
+def open_site(path: str | PathLike[str], **options: Any) -> SiteLoop:
     """Open a site's file as `qis.open_site` does, for use in ``with``.
 
     The files are opened on entry; `options` are those of `qis.open_site`.
     """
-    from qis.site import open_site as opened  # noqa: PLC0415  for those who have such a file
-
-    blocking = SynthesisLoop.__new__(SynthesisLoop)
-    blocking._make = lambda: opened(path, **options)
-    blocking._begin()  # noqa: SLF001
-    return blocking
+    return SiteLoop(path, **options)

@@ -1,6 +1,7 @@
 """A site from one TOML file: keys, peers, rules and files where everybody can read them at once."""
 
+from qis.site.doctor import SiteFinding, examine
 from qis.site.exit_codes import ExitCode, exit_code_of
-from qis.site.opening import open_site
+from qis.site.opening import SiteLoop, open_site
 
-__all__ = ["ExitCode", "exit_code_of", "open_site"]
+__all__ = ["ExitCode", "SiteFinding", "SiteLoop", "examine", "exit_code_of", "open_site"]

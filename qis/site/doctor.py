@@ -55,6 +55,12 @@ class SiteFinding:
     exit_code
         What a job would end with for it.
 
+    Examples
+    --------
+    >>> from qis.site import SiteFinding
+    >>> print(SiteFinding(code="disk", text="/srv/qis has 4321 MB left"))
+    ok     disk: /srv/qis has 4321 MB left
+
     """
 
     code: str
@@ -95,7 +101,7 @@ def examine(path: str | PathLike[str], *, now: float | None = None) -> tuple[Sit
 
     Examples
     --------
-    >>> from qis.site.doctor import examine
+    >>> from qis.site import examine
     >>> [(each.code, each.is_wrong) for each in examine("no such file.toml")]
     [('configuration', True)]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from qis._files import SHARED, replace
+from qis._files import PRIVATE, SHARED, replace
 from qis._gate import checked
 from qis._paths import file_path, opening
 from qis.errors import QISError
@@ -18,7 +18,9 @@ from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
 from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
 from qis.site import parts
+from qis.site.document import Document
 from qis.site.metrics import metrics_of
+from qis.site.report import Facts, report_of
 from qis.site.table import TomlTable, read
 from qis.transport import Transport
 
@@ -189,6 +191,35 @@ class SiteLoop(SynthesisLoop):
     arguments
         The arguments of `qis.SynthesisLoop`.
 
+    Examples
+    --------
+    >>> import asyncio, pathlib, tempfile, qis
+    >>> async def look(home: pathlib.Path) -> str:
+    ...     async with qis.open_site(home / "site.toml") as site:
+    ...         site.report(home / "report.html")
+    ...         return site.metrics().splitlines()[-1]
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     home = pathlib.Path(folder)
+    ...     qis.Identity.generate().save(home / "key.pem")
+    ...     size = (home / "site.toml").write_text('''
+    ... [identity]
+    ... file = "key.pem"
+    ... [roster]
+    ... open = true
+    ... [scheme]
+    ... kind = "set"
+    ... [interest]
+    ... features = ["heart failure"]
+    ... people = 0
+    ... [transport]
+    ... kind = "directory"
+    ... path = "exchange"
+    ... [disclosure]
+    ... allow_unkeyed = true
+    ... ''')
+    ...     print(asyncio.run(look(home)), (home / "report.html").exists())
+    # EOF True
+
     """
 
     def __init__(
@@ -250,6 +281,44 @@ class SiteLoop(SynthesisLoop):
         """
         with opening(path, "write"):
             replace(file_path(path), self.metrics().encode(), mode=SHARED)
+
+    @checked
+    def report(self, path: str | PathLike[str]) -> None:
+        """Write what this site has published, received, refused and concluded, for its people.
+
+        One file that opens offline, mode 0600: it shows what waits for approval, so it belongs
+        inside. A name that ends with ``.txt`` gets plain text, any other HTML.
+
+        Raises
+        ------
+        InputError
+            If the site is not open.
+        StorageError
+            If the file cannot be written, or a file of the site cannot be read.
+
+        """
+        page = self._report()
+        content = page.text() + "\n" if file_path(path).suffix == ".txt" else page.html()
+        with opening(path, "write"):
+            replace(file_path(path), content.encode(), mode=PRIVATE)
+
+    def _report(self) -> Document:
+        options = self._options
+        studies = [*options.store.studies(), *options.studies]
+        newest = {study: self.latest(study) for study in studies}
+        return report_of(
+            Facts(
+                issuer=options.identity.issuer,
+                now=options.clock(),
+                health=self.health,
+                findings=self.check(),
+                waiting=self.waiting(),
+                undelivered=self.undelivered(),
+                store=options.store,
+                syntheses={study: each for study, each in newest.items() if each is not None},
+                audit=options.audit,
+            )
+        )
 
     def look_at_roster(self) -> bool:
         """Read the roster's file again if it has changed; true if another roster is used now.
