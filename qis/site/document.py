@@ -36,7 +36,7 @@ figure { margin: .5rem 0; overflow-x: auto; }
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Paragraph:
     """A paragraph; `is_alarm` marks what somebody has to do something about."""
 
     text: str
@@ -67,7 +67,7 @@ class Heading:
     text: str
 
 
-Part = Words | Verbatim | Rows | Heading | Picture
+Part = Paragraph | Verbatim | Rows | Heading | Picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,8 @@ class Document:
 
     Examples
     --------
-    >>> from qis.site.document import Document, Section, Words
-    >>> page = Document("Report", [Section("At a glance", [Words("all is < well")])])
+    >>> from qis.site.document import Document, Section, Paragraph
+    >>> page = Document("Report", [Section("At a glance", [Paragraph("all is < well")])])
     >>> "all is &lt; well" in page.html()
     True
     >>> print(page.text())
@@ -153,7 +153,7 @@ def _escaped(text: str) -> str:
 
 def _html_of(part: Part) -> str:
     match part:
-        case Words():
+        case Paragraph():
             alarm = ' class="alarm"' if part.is_alarm else ""
             return f"<p{alarm}>{_escaped(part.text)}</p>"
         case Verbatim():
@@ -190,7 +190,7 @@ def _table(table: Rows) -> str:
 
 def _lines_of(part: Part) -> Iterator[str]:
     match part:
-        case Words():
+        case Paragraph():
             yield f"! {part.text}" if part.is_alarm else part.text
         case Verbatim():
             yield from (f"    {line}" for line in part.text.splitlines())

@@ -20,7 +20,7 @@ from qis.loop import Outbox, SynthesisLoop
 from qis.site import parts
 from qis.site.document import Document
 from qis.site.metrics import metrics_of
-from qis.site.report import Facts, report_of
+from qis.site.report import SiteFacts, report_of
 from qis.site.table import TomlTable, read
 from qis.transport import Transport
 
@@ -307,7 +307,7 @@ class SiteLoop(SynthesisLoop):
         studies = [*options.store.studies(), *options.studies]
         newest = {study: self.latest(study) for study in studies}
         return report_of(
-            Facts(
+            SiteFacts(
                 issuer=options.identity.issuer,
                 now=options.clock(),
                 health=self.health,

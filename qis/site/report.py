@@ -17,7 +17,7 @@ from qis.health import Health, HealthState
 from qis.identity import Issuer
 from qis.loop import Pending, Undelivered
 from qis.packet import Packet
-from qis.site.document import Document, Heading, Part, Rows, Section, Verbatim, Words
+from qis.site.document import Document, Heading, Paragraph, Part, Rows, Section, Verbatim
 from qis.synthesis import Synthesis
 
 _MOST: Final = 200
@@ -27,7 +27,7 @@ _ENTRIES: Final = 5_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class SiteFacts:
     """What a report is made of.
 
     Parameters
@@ -63,7 +63,7 @@ class Facts:
         return self.store.roster.name_of(self.issuer) or f"key {str(self.issuer)[:16]}"
 
 
-def report_of(facts: Facts) -> Document:
+def report_of(facts: SiteFacts) -> Document:
     """The report of a site."""
     reviews = {study: facts.store.evidence(study, now=facts.now) for study in facts.store.studies()}
     return Document(
@@ -80,7 +80,7 @@ def report_of(facts: Facts) -> Document:
     )
 
 
-def _glance(facts: Facts) -> Iterator[Part]:
+def _glance(facts: SiteFacts) -> Iterator[Part]:
     roster = facts.store.roster
     rows = [
         ("health", f"{facts.health.state.value} since {_date(facts.health.since)}"),
@@ -101,13 +101,13 @@ def _glance(facts: Facts) -> Iterator[Part]:
         rows.append(("audit log's head", str(facts.audit.head)))
     yield Rows("The site now", ("what", "value"), rows)
     if facts.audit is not None:
-        yield Words(
+        yield Paragraph(
             "Keep the head where nobody who writes the log can change it: it shows later whether "
             "the end of the log was cut."
         )
 
 
-def _needed(facts: Facts) -> Iterator[Part]:
+def _needed(facts: SiteFacts) -> Iterator[Part]:
     said = [f"{each.code}: {each.text}" for each in facts.findings]
     if said:
         said.append("Nothing leaves until a person has settled this.")
@@ -117,9 +117,9 @@ def _needed(facts: Facts) -> Iterator[Part]:
         ]
     if facts.waiting:
         said.append(f"Waiting for approval: {len(facts.waiting)}, shown below.")
-    yield from (Words(text, is_alarm=True) for text in said)
+    yield from (Paragraph(text, is_alarm=True) for text in said)
     if not said:
-        yield Words("Nothing.")
+        yield Paragraph("Nothing.")
     if facts.undelivered:
         yield _cut(
             "Published, and held by no other site",
@@ -133,29 +133,31 @@ def _needed(facts: Facts) -> Iterator[Part]:
 
 def _waiting(waiting: Sequence[Pending]) -> Iterator[Part]:
     if not waiting:
-        yield Words("Nothing.")
+        yield Paragraph("Nothing.")
         return
-    yield Words(
+    yield Paragraph(
         "Read each preview. Then release or reject it by its id: "
         "python -m qis site approve SITE.toml ID, or python -m qis site reject SITE.toml ID "
         "--reason TEXT."
     )
     for each in waiting[:_MOST]:
         yield Heading(f"{each.id}: {each.outcome.question}")
-        yield Words(f"Submitted {_date(each.created_at)}.")
+        yield Paragraph(f"Submitted {_date(each.created_at)}.")
         yield Verbatim(f"{each.explain}\n\n{each.preview}", f"Preview of {each.id}")
     if len(waiting) > _MOST:
-        yield Words(f"{len(waiting) - _MOST} more wait and are not shown here.", is_alarm=True)
+        yield Paragraph(f"{len(waiting) - _MOST} more wait and are not shown here.", is_alarm=True)
 
 
-def _evidence(facts: Facts, reviews: dict[bytes, Review]) -> Iterator[Part]:
+def _evidence(facts: SiteFacts, reviews: dict[bytes, Review]) -> Iterator[Part]:
     if not reviews:
-        yield Words("There is no evidence yet.")
+        yield Paragraph("There is no evidence yet.")
     for study_id, review in sorted(reviews.items(), key=lambda item: _question(item[1])):
         yield Heading(_question(review))
         synthesis = facts.syntheses.get(study_id)
         if synthesis is None:
-            yield Words('There is no synthesis of it: see the event "unsynthesised" in the log.')
+            yield Paragraph(
+                'There is no synthesis of it: see the event "unsynthesised" in the log.'
+            )
         else:
             yield from _synthesis(synthesis)
         yield from _sites(review)
@@ -177,7 +179,7 @@ def _sites(review: Review) -> Iterator[Part]:
         (suppressed, "Have data that their rules keep back"),
     ):
         if names:
-            yield Words(f"{what}: {', '.join(names)}.")
+            yield Paragraph(f"{what}: {', '.join(names)}.")
     if review.excluded:
         yield _cut(
             "What does not count, and why",
@@ -190,12 +192,12 @@ def _sites(review: Review) -> Iterator[Part]:
         )  # fmt: skip
 
 
-def _left(facts: Facts) -> Iterator[Part]:
+def _left(facts: SiteFacts) -> Iterator[Part]:
     own = sorted(
         facts.store.packets_of(facts.issuer), key=lambda packet: packet.sequence, reverse=True
     )
     if not own:
-        yield Words("Nothing that is still held.")
+        yield Paragraph("Nothing that is still held.")
         return
     unheld = {each.packet.id for each in facts.undelivered}
     yield _cut(
@@ -216,14 +218,14 @@ def _left(facts: Facts) -> Iterator[Part]:
     )
 
 
-def _came(facts: Facts) -> Iterator[Part]:
+def _came(facts: SiteFacts) -> Iterator[Part]:
     by_site: defaultdict[str, list[Packet]] = defaultdict(list)
     for packet in facts.store.packets():
         if packet.issuer != facts.issuer:
             name = facts.store.roster.name_of(packet.issuer)
             by_site[name or f"key {str(packet.issuer)[:16]}"].append(packet)
     if not by_site:
-        yield Words("Nothing.")
+        yield Paragraph("Nothing.")
         return
     yield _cut(
         "Packets that are held, by site",
@@ -242,14 +244,16 @@ def _came(facts: Facts) -> Iterator[Part]:
 
 def _refused(audit: AuditLog | None) -> Iterator[Part]:
     if audit is None:
-        yield Words("Without an audit log nobody knows.")
+        yield Paragraph("Without an audit log nobody knows.")
         return
     first = max(0, audit.head.count - _ENTRIES)
     refused = [each for each in AuditLog.read(audit.path).since(first) if each.event == "refused"]
     if first:
-        yield Words(f"Of the newest {_ENTRIES} entries of the audit log, from entry {first} on.")
+        yield Paragraph(
+            f"Of the newest {_ENTRIES} entries of the audit log, from entry {first} on."
+        )
     if not refused:
-        yield Words("Nothing.")
+        yield Paragraph("Nothing.")
         return
     counts = Counter(each.rule for each in refused)
     yield Rows(

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted((ROOT / "qis").rglob("*.py"))
-SHARED_CLASS_NAMES = {"SynthesisLoop"}
+SHARED_CLASS_NAMES = {"SiteLoop", "SynthesisLoop"}
 """`qis.blocking.SynthesisLoop` is the same loop without async, and is meant to be recognised."""
 
 

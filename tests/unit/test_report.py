@@ -12,7 +12,7 @@ import pytest
 import qis
 import qis.blocking
 from qis.errors import DisclosureError, InputError, StorageError
-from qis.site.document import Document, Rows, Section, Verbatim, Words
+from qis.site.document import Document, Paragraph, Rows, Section, Verbatim
 
 NASTY = '<script>alert("x")</script> & co'
 ABOUT = [0.2, -1.0, 0.7]
@@ -201,7 +201,7 @@ def test_what_is_wrong_stands_at_the_top(home, faults):
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "\u202eevil", "a\nb", "]]>", "' onload='x"])
 def test_text_of_strangers_is_text_only(text):
-    parts = [Words(text), Verbatim(text, text), Rows(text, ("a", "b", "c"), [(text,) * 3])]
+    parts = [Paragraph(text), Verbatim(text, text), Rows(text, ("a", "b", "c"), [(text,) * 3])]
     page = Document(text, [Section(text, parts)])
     Page(page.html())
     for form in (page.html(), page.text()):
