@@ -23,6 +23,7 @@ from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites
 from qis.synthesis.scale import Scale
 from qis.synthesis.shares import shares
+from qis.synthesis.tipping import TippingPoints, missing_sites, tipping_points
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,6 +254,17 @@ class Synthesis:
         if not self._differences:
             self._differences.append(heterogeneity_of([site.outcomes for site in self.sites]))
         return self._differences[0]
+
+    @property
+    def sensitivity(self) -> TippingPoints | None:
+        """What the answer would be, had the silent and suppressed sites reported.
+
+        `None` if none is known to be missing, or if there is no estimate to shift;
+        `tipping_points` takes a number of sites instead.
+        """
+        if self.estimate is None or not missing_sites(self):  # the estimate first: an embargo
+            return None
+        return tipping_points(self)
 
     @property
     def back_transformed(self) -> tuple[float | None, float, float]:

@@ -83,10 +83,12 @@ def test_silent_and_suppressed_sites_are_the_missing_ones():
     table = tipping_points(found)
     assert table.names == ("d", "e", "f")
     assert table.missing == 3
+    assert found.sensitivity == table
     assert "If the 3 missing sites" in found.explain()
     all_there = qis.synthesise(packets[:3], study=study)
     with pytest.raises(InputError, match="no site is silent"):
         tipping_points(all_there)
+    assert all_there.sensitivity is None
     assert "missing sites" not in all_there.explain()
     hidden = qis.Study(question="q", measure="OR", model="fixed", embargo_until=NOW + 1000)
     secret = [sign(0, qis.Effect(study=hidden, measure="OR", estimate=0.1, standard_error=0.2))]
@@ -95,6 +97,8 @@ def test_silent_and_suppressed_sites_are_the_missing_ones():
         tipping_points(embargoed, missing=2)
     with pytest.raises(EmbargoError):
         _ = embargoed.heterogeneity
+    with pytest.raises(EmbargoError):
+        _ = embargoed.sensitivity
 
 
 def test_measures_that_are_no_ratios_shift_by_scales_of_tau():
