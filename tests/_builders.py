@@ -47,6 +47,49 @@ def loop_of(transport, identity, scheme, about, **options):
     return qis.SynthesisLoop(identity, transport, scheme, **options)
 
 
+SITE = """
+studies = ["study.toml"]
+[identity]
+file = "key.pem"
+[roster]
+file = "roster.toml"
+[scheme]
+kind = "vector"
+dimensions = 3
+secret_file = "secret"
+[interest]
+features = [0.2, -1.0, 0.7]
+people = 0
+[transport]
+kind = "directory"
+path = "../exchange"
+poll_s = 0.02
+"""
+ABOUT = [0.2, -1.0, 0.7]
+STUDY = 'question = "drug vs none | death"\nmeasure = "OR"\nmodel = "fixed"\n'
+
+
+def site_folders(root, *names):
+    """Folders of sites that share a folder and a roster, each with its ``site.toml``."""
+    keys = {name: qis.Identity.generate() for name in names}
+    roster = "".join(
+        f'[[site]]\nname = "{name}"\n[[site.key]]\nissuer = "{key.issuer}"\n'
+        for name, key in keys.items()
+    )
+    (root / "exchange").mkdir()
+    for name, key in keys.items():
+        home = root / name
+        home.mkdir()
+        key.save(home / "key.pem")
+        (home / "secret").touch(mode=0o600)
+        for file, text in (
+            ("secret", "ab" * 32), ("study.toml", STUDY), ("roster.toml", roster),
+            ("site.toml", SITE),
+        ):  # fmt: skip
+            (home / file).write_text(text)
+    return [root / name for name in names]
+
+
 class Watcher:
     """Collects events of a loop or a transport, and waits for some."""
 

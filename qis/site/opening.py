@@ -297,10 +297,14 @@ class SiteLoop(SynthesisLoop):
             If the file cannot be written, or a file of the site cannot be read.
 
         """
-        page = self._report()
-        content = page.text() + "\n" if file_path(path).suffix == ".txt" else page.html()
+        is_text = file_path(path).suffix == ".txt"
+        content = f"{self.report_text()}\n" if is_text else self._report().html()
         with opening(path, "write"):
             replace(file_path(path), content.encode(), mode=PRIVATE)
+
+    def report_text(self) -> str:
+        """The text that `report` writes into a file whose name ends with ``.txt``."""
+        return self._report().text()
 
     def _report(self) -> Document:
         options = self._options
