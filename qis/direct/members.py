@@ -11,6 +11,8 @@ from typing import Final
 from qis.direct.flow import Flow
 from qis.overlay.record import RECORD_SIZE, Credentials, NodeRecord
 
+_TAG_SIZE: Final = 6
+
 
 class MemberState(Enum):
     """How a member stands to this node."""
@@ -70,9 +72,10 @@ class OtherMember:
         True if nothing has come from it for a while though it was asked: nobody waits for it.
     answered_bytes, answered_since
         What comparing sets with it has cost lately.
-    feed
-        First 8 bytes of the keys of members that it does not reach: what comes in from them is
-        passed on to it.
+    is_contacted
+        True once something was sent to it directly, or it was heard so: a NAT then lets it in.
+    asked_relay, relays_asked, rounds_left
+        Through whom it was tried last, how many were, and how many more at once if none forwards.
 
     """
 
@@ -87,10 +90,15 @@ class OtherMember:
     probe_at: float | None = None
     answered_bytes: float = 0.0
     answered_since: float = 0.0
-    feed: set[bytes] = field(default_factory=set)
+    is_contacted: bool = False
+    asked_relay: bytes = b""
+    relays_asked: int = 0
+    rounds_left: int = 0
     flow: Flow = field(default_factory=Flow)
     loose: list[bytes] = field(default_factory=list)
     """Encoded frames that leave once and are not acknowledged: acknowledgements, refusals."""
+    elsewhere: list[tuple[bytes, bytes]] = field(default_factory=list)
+    """Encoded frames that leave once for an address of its that it may not answer at."""
 
     def change(self, change: Change) -> bool:
         """Apply a change; true if it is another state now."""
@@ -100,11 +108,8 @@ class OtherMember:
 
     @property
     def address(self) -> bytes | None:
-        """Where to send: where it was heard; if it is silent, there or where its record says."""
-        is_next = self.reach is MemberState.PRESENT or (
-            self.reach is MemberState.SILENT and self.probes % 2
-        )
-        if self.seen_at is not None and is_next:
+        """Where to send: where it was heard last while it answers, else where its record says."""
+        if self.seen_at is not None and self.reach is MemberState.PRESENT:
             return self.seen_at
         return None if self.record is None else self.record.address
 
@@ -120,6 +125,7 @@ class Members:
     def __init__(self, credentials: Credentials, keys: frozenset[bytes]) -> None:
         self._credentials = credentials
         self._members: dict[bytes, OtherMember] = {}
+        self._of_tag: dict[bytes, OtherMember] = {}
         self.enlist(keys)
 
     def __iter__(self) -> Iterator[OtherMember]:
@@ -132,12 +138,18 @@ class Members:
         """The member of a key."""
         return self._members.get(key)
 
+    def of_tag(self, tag: bytes) -> OtherMember | None:
+        """The member whose key begins with these bytes, 6 or more."""
+        member = self._of_tag.get(tag[:_TAG_SIZE])
+        return member if member is not None and member.key.startswith(tag) else None
+
     def enlist(self, keys: frozenset[bytes]) -> None:
         """Know these keys, and no others, from now on."""
         for key in self._members.keys() - keys:
             del self._members[key]
         for key in sorted(keys - {self._credentials.key}):
             self._members.setdefault(key, OtherMember(key))
+        self._of_tag = {key[:_TAG_SIZE]: member for key, member in self._members.items()}
 
     def learn(self, data: bytes) -> OtherMember | None:
         """Take a signed record in; the member that it is news of, else `None`."""

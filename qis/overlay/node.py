@@ -127,6 +127,11 @@ class Standing(NamedTuple):
         Requests in a row that were given up, none having been answered in between.
     heard_at
         When a request was last answered, by the clock of `now`; `None` if never.
+    relays
+        If it has found out that it cannot be called: how many members it reaches directly, which
+        forward to it what others send. `None` if it can be called, or does not know.
+    seen_as
+        The address, 18 bytes, that a member then saw it at.
 
     """
 
@@ -135,6 +140,8 @@ class Standing(NamedTuple):
     is_joining: bool
     unanswered: int
     heard_at: float | None
+    relays: int | None = None
+    seen_as: bytes | None = None
 
 
 def _derived(secret: bytes, purpose: str) -> bytes:

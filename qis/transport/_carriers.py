@@ -9,12 +9,14 @@ from typing import Final
 from qis import _layout
 from qis._clock import Clock
 from qis._guard import LAST_PAUSE_S, Guard
+from qis.channel.channels import Opened
 from qis.direct.frames import MAGIC
 from qis.health import Condition
 from qis.identity import Identity
 from qis.overlay.lru_cache import LruCache
 from qis.packet import CLOCK_TOLERANCE_S, Packet, issuer_key
 from qis.refusals import Claim, judge_refusals
+from qis.relay import Relays
 from qis.transport._modes import (
     Node,
     NodeParts,
@@ -22,7 +24,9 @@ from qis.transport._modes import (
     called_otherwise,
     holding,
     judged_again,
+    paths_of,
 )
+from qis.transport._relayed import RelayedChannels
 from qis.transport._standing import judge
 from qis.transport.base import Holding, Statistics
 from qis.transport.reception import Reception, Verdict
@@ -213,6 +217,40 @@ class Direct(Carrier):
                     return
 
 
+class PlainChannels:
+    """In the place of channels where the network itself vouches for who has sent what.
+
+    Parameters
+    ----------
+    key_at
+        Gives the key of the node that a relayed address is of.
+
+    """
+
+    def __init__(self, key_at: Callable[[bytes], bytes | None]) -> None:
+        self._key_at = key_at
+        self._peer = (b"", b"")
+        self._out: list[tuple[bytes, bytes]] = []
+
+    def came_from(self, peer: tuple[bytes, bytes]) -> None:
+        """Believe that what comes next from this (key, address) does."""
+        self._peer = peer
+
+    def send(self, datagram: bytes, address: bytes, key: bytes | None, now: float) -> None:  # noqa: ARG002
+        """Send as it is."""
+        self._out.append((datagram, address))
+
+    def receive(self, data: bytes, address: bytes, now: float) -> list[Opened]:  # noqa: ARG002
+        """Take as it is."""
+        key = self._peer[0] if address == self._peer[1] else self._key_at(address)
+        return [] if key is None else [Opened(data, address, key)]
+
+    def datagrams(self) -> list[tuple[bytes, bytes]]:
+        """What has to be sent now; taken once."""
+        found, self._out = self._out, []
+        return found
+
+
 class Overlaid(Carrier):
     """A node of the overlay, which differs from one on UDP in its clock and its transmission only.
 
@@ -236,6 +274,8 @@ class Overlaid(Carrier):
         Told how the node stands to the others.
     clock
         Gives the network's time in Unix seconds.
+    key_at
+        Gives the key of the node that has relayed from an address.
 
     """
 
@@ -253,6 +293,7 @@ class Overlaid(Carrier):
         wake: Callable[[float, Callable[[float], None]], None],
         condition: Condition,
         clock: Callable[[], float],
+        key_at: Callable[[bytes], bytes | None],
     ) -> None:
         self._condition = condition
         self._now = clock
@@ -275,6 +316,11 @@ class Overlaid(Carrier):
         self._send = send
         self._wake = wake
         self._alarm_at = float("inf")
+        self._plain = PlainChannels(key_at)
+        relays = Relays(
+            lambda: paths_of(self.node), rng=rng, refused=statistics.refused, guard=guard
+        )
+        self._channels = RelayedChannels(self._plain, relays)
 
     @property
     def peer(self) -> tuple[bytes, bytes]:
@@ -338,26 +384,36 @@ class Overlaid(Carrier):
         self._statistics.datagrams_received += 1
         self._statistics.bytes_received += len(data)
         with self._guard.item("memory.datagram"):
+            self._plain.came_from(peer)
+            called = self._channels.receive(data, peer[1], now)
             # The keyed mode is told no sender here: it then proves addresses by its own tokens.
-            sender = peer[0] if data.startswith(MAGIC) else None
-            arrivals = [(data, peer[1], sender)]
-            called = [(data, peer[1], peer[0])]
+            arrivals = [
+                (plain, address, key if plain.startswith(MAGIC) else None)
+                for plain, address, key in called
+            ]
             self.node = called_otherwise(self.node, self._parts, called, now)
             self.node.receive_datagrams(arrivals, now)
+            if not called:
+                self.node.handle_timer(now)
         self._flush()
 
     def _flush(self) -> None:
-        for data, address, _ in self.node.datagrams():
+        now = self._now()
+        with self._guard.item("memory.relays"):
+            self._channels.handle_timer(now)
+        for plain, address, key in self.node.datagrams():
+            self._plain.send(plain, address, key, now)
+        for data, address in self._channels.datagrams(now):
             self._statistics.datagrams_sent += 1
             self._statistics.bytes_sent += len(data)
             with self._guard.item("memory.sending"):  # as if lost on the way
                 self._send(data, address)
         standing = self.node.standing
         heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
-        now = self._now()
         judge(self._condition, standing, now=now, heard_s_ago=now - heard_at)
         judge_refusals(self._condition, self._refusals(now), now=now)
-        due = self.node.next_timer()
+        times = (self.node.next_timer(), self._channels.next_timer())
+        due = min((at for at in times if at is not None), default=None)
         if due is not None and due < self._alarm_at:
             self._alarm_at = due
             self._wake(due, self._ring)

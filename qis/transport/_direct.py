@@ -8,7 +8,7 @@ from typing import Final
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.direct import DirectNode
-from qis.direct.node import Judged, Judgement, Received
+from qis.direct.events import Judged, Judgement, Received
 from qis.errors import PeerError
 from qis.evidence.roster import Roster
 from qis.identity import Identity

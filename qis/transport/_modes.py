@@ -14,6 +14,7 @@ from typing import Final
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.direct.frames import MAGIC
+from qis.direct.paths import Paths
 from qis.identity import Identity, Issuer
 from qis.overlay.bundles import Datagram
 from qis.overlay.message_store import Carried
@@ -238,6 +239,13 @@ def holding(node: Node, packet_id: bytes, refusals: Iterable[Claim]) -> Holding:
     if isinstance(node, OverlayNode):
         return holding_of(node, packet_id, refusals)
     return node.holding(packet_id, refusals)
+
+
+def paths_of(node: Node | None) -> Paths | None:
+    """What a node knows of the ways to others; `None` if it knows no members."""
+    if isinstance(node, BothModes):
+        node = node.direct
+    return node.node.paths if isinstance(node, DirectMember) else None
 
 
 def judged_again(node: Node, parts: NodeParts, now: float) -> Node:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from qis.health import Condition, HealthState
+from qis.overlay.addresses import unpack_address
 from qis.overlay.node import OverlayNode, Standing
 from qis.refusals import Claim
 from qis.transport.base import Holding
@@ -15,11 +16,20 @@ _STATES: Final = {
     "one_node": HealthState.DEGRADED,
     "joining": HealthState.DEGRADED,
     "no_answer": HealthState.CUT_OFF,
+    # A remark: it lacks nothing as long as two members reach it.
+    "client": HealthState.OK,
+    "client_of_one": HealthState.DEGRADED,
 }
+RELAYS_WANTED: Final = 2
+"""Members that a site which cannot be called should reach: they forward to it what others send."""
 _REMEDY: Final = (
     "check that UDP to and from the peers passes every firewall and NAT (advertise=), that their "
     "addresses and keys are current, that their rosters list this site, and that this machine's "
     "clock is right"
+)
+NOBODY_CALLED: Final = (
+    "if nobody here can be called from outside, run a relay (any member's node that can be, it "
+    "forwards for the others), or take NATS"
 )
 
 
@@ -62,19 +72,29 @@ def judge(condition: Condition, standing: Standing, *, now: float, heard_s_ago: 
         Seconds since a request was last answered, or since it was opened.
 
     """
-    is_alone = not standing.peers
+    is_alone, relays = not standing.peers, standing.relays
     hold = {
         "one_node": is_alone and not standing.knows_of,
         "joining": is_alone and standing.knows_of > 0 and standing.is_joining,
         "no_answer": not standing.is_joining
         and standing.knows_of > 0
         and (is_alone or standing.unanswered >= UNANSWERED_LIMIT),
+        "client": relays is not None and relays >= RELAYS_WANTED,
+        "client_of_one": relays is not None and 0 < relays < RELAYS_WANTED,
     }
+    seen_as = standing.seen_as
+    seen = "" if seen_as is None else " (it is seen as {}:{})".format(*unpack_address(seen_as))
     texts = {
         "one_node": "this node is alone: it was given no peer, and none has called yet. What is "
-        "published here is held by nobody else until one does",
+        "published here is held by nobody else until one does. If others "
+        f"try in vain: {NOBODY_CALLED}",
         "joining": f"no answer yet from {_peers(standing)}",
-        "no_answer": f"nobody has answered for {heard_s_ago:.0f} s; {_REMEDY}",
+        "client": f"this site cannot be called at the address that it tells others{seen}; {relays} "
+        "members that it reaches forward to it what the others send, sealed",
+        "client_of_one": f"this site cannot be called at the address that it tells others{seen}, "
+        "and reaches one member only: while that one is away nothing comes. Forward a port to this "
+        "node (advertise=), or have one more site be callable",
+        "no_answer": f"nobody has answered for {heard_s_ago:.0f} s; {_REMEDY}; {NOBODY_CALLED}",
     }
     for code, state in _STATES.items():
         if hold[code]:

@@ -20,6 +20,7 @@ from qis.health import Condition, HealthState
 from qis.identity import Identity
 from qis.overlay.addresses import pack_address
 from qis.packet import Packet
+from qis.relay.frames import tags_of
 from qis.transport._carriers import Carrier, Direct, Overlaid
 from qis.transport._stateful import StatefulTransport
 from qis.transport._virtual_time import VirtualTime
@@ -163,17 +164,27 @@ class MemoryNetwork:
             rng=random.Random(self._random.getrandbits(64)),  # noqa: S311  as above
             condition=condition,
             clock=lambda: self.now,
+            key_at=self._key_at,
             now=self.now,
             send=lambda data, to: self._send_datagram(overlaid, data, to),
             wake=lambda when, action: self._time.at(
                 when, lambda at: action(at) if overlaid in self._alive else None, is_under_way=False
             ),
         )
-        known = [node.peer for node in self._alive if isinstance(node, Overlaid)]
+        known = self._entries()
         self._nodes[number] = overlaid
         self._alive[overlaid] = number
         overlaid.join(self._random.sample(known, min(2, len(known))), self.now)
         return overlaid
+
+    def _entries(self) -> list[tuple[bytes, bytes]]:
+        """Return the nodes, two of which a newcomer is given."""
+        return [node.peer for node in self._alive if isinstance(node, Overlaid)]
+
+    def _key_at(self, address: bytes) -> bytes | None:
+        tag, _ = tags_of(address)
+        keys = (node.peer[0] for node in self._alive if isinstance(node, Overlaid))
+        return next((key for key in keys if key.startswith(tag)), None)
 
     def _send_datagram(self, origin: Overlaid, data: bytes, address: bytes) -> None:
         target = self._nodes.get(int.from_bytes(address[13:16]))

@@ -29,6 +29,7 @@ from qis.overlay.messages import MAGIC as KEYED_MAGIC
 from qis.overlay.publications import BACKLOG_LIMIT
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
+from qis.relay import Relays
 from qis.transport._modes import (
     Node,
     NodeParts,
@@ -36,8 +37,10 @@ from qis.transport._modes import (
     called_otherwise,
     holding,
     judged_again,
+    paths_of,
 )
 from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
+from qis.transport._relayed import RelayedChannels
 from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
 from qis.transport._standing import judge
 from qis.transport._topic import topic_of
@@ -126,6 +129,7 @@ class UDPTransport(Transport):
         self._node: Node | None = None
         self._parts: NodeParts | None = None
         self._channels: Channels | None = None
+        self._relayed: RelayedChannels | None = None
         self._alarm: asyncio.TimerHandle | None = None
         self._guard = Guard(self.notices)
         self._backoff = Backoff(last_s=1.0)  # of what is due, since others wait for it too
@@ -229,6 +233,13 @@ class UDPTransport(Transport):
             told=self._reception.refusals.heard,
             guard=self._guard,
         )
+        relays = Relays(
+            lambda: paths_of(self._node),
+            rng=rng,
+            refused=self._statistics.refused,
+            guard=self._guard,
+        )
+        self._relayed = RelayedChannels(self._channels, relays)
         self._cache_at = now + CACHE_EVERY_S
         remembered = [] if self._cache is None else read_cache(self._cache)
         self._node.join([*self._bootstrap, *remembered], now)
@@ -348,7 +359,7 @@ class UDPTransport(Transport):
         if self._alarm is not None:
             self._alarm.cancel()
         self._socket.close()
-        self._socket = self._node = self._channels = self._alarm = None
+        self._socket = self._node = self._channels = self._relayed = self._alarm = None
         self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle.set()
         self._room.set()
@@ -360,13 +371,13 @@ class UDPTransport(Transport):
             self._turn()
 
     def _receive(self, datagrams: list[tuple[bytes, bytes]]) -> None:
-        if self._node is None or self._channels is None:
+        if self._node is None or self._relayed is None:
             return
         now = self._clock.steady()
         arrivals: list[tuple[bytes, bytes, bytes | None]] = []
         for data, address in datagrams:
             try:  # each alone: one must not take the others along
-                arrivals += self._channels.receive(data, address, now)
+                arrivals += self._relayed.receive(data, address, now)
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
                 self._guard.contained("udp.channel", error)
         self._note_versions(arrivals, now)
@@ -430,6 +441,9 @@ class UDPTransport(Transport):
 
     def _do_due(self, node: Node, channels: Channels) -> None:
         now = self._clock.steady()
+        with self._guard.item("udp.relays"):
+            if self._relayed is not None:
+                self._relayed.handle_timer(now)
         with self._guard.item("udp.alarm"):
             node.handle_timer(now)
             self._node = after_both(node, now)
@@ -448,7 +462,8 @@ class UDPTransport(Transport):
         """Set the next alarm; after turns with new `faults` with growing pauses."""
         pause_s = 0.0
         with self._guard.item("udp.alarm"):
-            times = (node.next_timer(), channels.next_timer(), self._cache_at)
+            relays_at = None if self._relayed is None else self._relayed.next_timer()
+            times = (node.next_timer(), channels.next_timer(), relays_at, self._cache_at)
             pause_s = min(at for at in times if at is not None) - self._clock.steady()
         if self._guard.faults == faults:
             self._backoff.succeeded()
@@ -488,8 +503,8 @@ class UDPTransport(Transport):
         return self._reception.refusals.claims(chain(met, given), now)
 
     def _send(self) -> None:
-        if self._channels is not None and self._socket is not None:
-            for data, address in self._channels.datagrams():
+        if self._relayed is not None and self._socket is not None:
+            for data, address in self._relayed.datagrams(self._clock.steady()):
                 with self._guard.item("udp.sending"):
                     self._socket.send(data, address)
 

@@ -1,0 +1,86 @@
+"""What leaves for the other members: their flows, and what is said once and not acknowledged."""
+
+from qis._guard import Guard
+from qis.direct.flow import QueuedFrame
+from qis.direct.frames import ACKS_LIMIT, Acknowledgement, Frame, datagrams_of, encode
+from qis.direct.members import MemberState, OtherMember
+from qis.overlay.bundles import Datagram
+from qis.relay import is_relayed
+
+
+class Outgoing:
+    """The members that something is on its way to.
+
+    Parameters
+    ----------
+    guard
+        Tells for whom a frame was dropped.
+
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        # Of 128 members few have something to send or to wait for: only these are looked through.
+        self._active: dict[OtherMember, None] = {}
+
+    @property
+    def active(self) -> list[OtherMember]:
+        """The members that something is on its way to, or that are waited for."""
+        return list(self._active)
+
+    def put(self, member: OtherMember, frame: Frame, packet_id: bytes = b"") -> None:
+        """Send a frame until it is acknowledged; `packet_id` if it is a packet."""
+        self._active[member] = None
+        if not member.flow.put(QueuedFrame(frame, packet_id)):
+            self._guard.at_limit(
+                "direct.flow.WAITING_LIMIT",
+                member.key.hex(),
+                "a frame for this member was dropped: too many wait for it; packets come when "
+                "sets are compared, within some periods",
+            )
+
+    def say(self, member: OtherMember, frame: Frame, number: int = 0) -> None:
+        """Send a frame once."""
+        member.loose.append(encode(frame, number))
+        self._active[member] = None
+
+    def say_at(self, member: OtherMember, address: bytes, frame: Frame, number: int) -> None:
+        """Send a frame once, to an address of the member that it may not answer at."""
+        member.elsewhere.append((encode(frame, number), address))
+        self._active[member] = None
+
+    def acknowledge(self, member: OtherMember, numbers: list[int]) -> None:
+        """Say that these transmissions have come."""
+        for start in range(0, len(numbers), ACKS_LIMIT):
+            self.say(member, Acknowledgement(tuple(numbers[start : start + ACKS_LIMIT])))
+
+    def wait_for(self, member: OtherMember) -> None:
+        """Look at a member's timers though nothing is on its way to it."""
+        self._active[member] = None
+
+    def forget(self, member: OtherMember) -> None:
+        """Send nothing more to a member."""
+        self._active.pop(member, None)
+
+    def datagrams(self, now: float) -> list[Datagram]:
+        """What has to be sent now: bytes, address, and the key expected there; taken once."""
+        found: list[Datagram] = []
+        for member in list(self._active):
+            for frame, elsewhere in member.elsewhere:
+                found += [(data, elsewhere, member.key) for data in datagrams_of([frame])]
+                member.is_contacted = member.is_contacted or not is_relayed(elsewhere)
+            member.elsewhere.clear()
+            address = member.address
+            if address is None:
+                member.loose.clear()
+                del self._active[member]
+                continue
+            frames, member.loose = member.loose, []
+            frames += member.flow.take(now)
+            if frames:
+                member.sent_at = now
+                member.is_contacted = member.is_contacted or not is_relayed(address)
+                found += [(data, address, member.key) for data in datagrams_of(frames)]
+            if member.flow.is_over and member.reach is not MemberState.SILENT:
+                del self._active[member]
+        return found
