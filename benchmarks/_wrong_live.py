@@ -202,6 +202,7 @@ class Live:
             "RosterFile": {"path": "sandbox.roster.toml", "memory": False},
             "Roster.load": {"path": "sandbox.roster.toml", "memory": False},
             "Study.load": {"path": "sandbox.study.toml"},
+            "Study.save": {"path": self.fresh("toml")},
             "Identity.load": {"path": "sandbox.key"},
             "Identity.save": {"path": self.fresh("key")},
             "FingerprintIndex.load": {"path": "sandbox.index"},

@@ -6,7 +6,9 @@ The standard parser leaves more to be caught than its own error: nesting ends in
 """
 
 import errno
+import json
 import tomllib
+from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any, Final
@@ -67,6 +69,22 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
             limit=LARGEST,
         )
     return content
+
+
+def toml_of(values: Mapping[str, Any]) -> str:
+    """Lines of TOML for texts, numbers, truth values and lists of texts; `None` is left out."""
+    return "".join(
+        f"{name} = {_written(value)}\n" for name, value in values.items() if value is not None
+    )
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, str):
+        # JSON's texts are TOML's, but for DEL, which TOML wants escaped.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_written, value))}]"
+    return json.dumps(value)  # numbers and truth values are written alike
 
 
 def parse_toml(path: str | PathLike[str], content: bytes) -> dict[str, Any]:

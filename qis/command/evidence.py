@@ -3,8 +3,10 @@
 import argparse
 import time
 from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 from qis._paths import opening
 from qis.command._adding import Commands, add
@@ -29,7 +31,15 @@ def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", choices=("fixed", "random"), help="default: what the study says")
     parser.add_argument("--sites", action="store_true", help="show the sites, as `explain` does")
     parser = add(commands, common, "study", study)
+    parser.add_argument("action", choices=("new", "check"))
     parser.add_argument("file", metavar="STUDY.toml")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="of a new study, such as measure=OR; of a list each item by itself",
+    )
 
 
 def synthesise(options: argparse.Namespace) -> CommandResult:
@@ -67,12 +77,53 @@ def synthesise(options: argparse.Namespace) -> CommandResult:
 
 
 def study(options: argparse.Namespace) -> CommandResult:
-    """Check a study's file, and show its id and what it declares."""
+    """Check a study's file, or make a new one from --set; show its id and what it declares."""
+    if options.action == "new":
+        _study_from(options.set).save(options.file)
+    elif options.set:
+        raise InputError("--set is for `study new`; edit the file", field="set")
     found = Study.load(options.file)
     return CommandResult(
         text=f"id: {found.id.hex()}\n{found!r}",
         values={"id": found.id.hex(), "question": found.question, "measure": found.measure},
     )
+
+
+def _study_from(given: list[str]) -> Study:
+    """Make a study of texts, each FIELD=VALUE."""
+    kinds = get_type_hints(Study)
+    values: dict[str, Any] = {}
+    for each in given:
+        name, sign, text = each.partition("=")
+        if name not in kinds or not sign:
+            raise InputError(
+                f"{each!r:.60} is no FIELD=VALUE; a study has {', '.join(kinds)}", field="set"
+            )
+        if kinds[name] == tuple[str, ...]:
+            values[name] = (*values.get(name, ()), text)
+        elif name in values:
+            raise InputError(f"{name} is given twice", field="set", actual=name)
+        else:
+            values[name] = _read(kinds[name], text)
+    if "question" not in values:
+        raise InputError('a study needs --set "question=a vs b | outcome"', field="set")
+    return Study(**values)
+
+
+def _read(kind: Any, text: str) -> str | float:
+    """A text as the field wants it; what cannot be read is left for the study to refuse."""
+    if {int, float}.isdisjoint(get_args(kind)):
+        return text
+    for read in (int, float) if float in get_args(kind) else (int, _seconds):
+        with suppress(ValueError):
+            return read(text)
+    return text
+
+
+def _seconds(text: str) -> int:
+    """Unix seconds of a date (UTC) or a time with its zone, as in a study's file."""
+    found = datetime.fromisoformat(text)
+    return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
 
 
 def _packets_of(folder: Path) -> list[PacketFound]:

@@ -18,7 +18,8 @@ from blake3 import blake3
 from qis._canonical import encode_sorted
 from qis._gate import checked
 from qis._given import point_in_time
-from qis._toml import read_toml
+from qis._paths import file_path, opening
+from qis._toml import read_toml, toml_of
 from qis.about import SCHEME_ID_SIZE
 from qis.errors import ConfigurationError, InputError
 from qis.outcomes._text import normal_text
@@ -184,6 +185,35 @@ class Study:
             raise ConfigurationError(
                 f"{path}: {error}", field=error.field, actual=error.actual, limit=error.limit
             ) from error
+
+    @checked
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the study to a new TOML file that `load` reads; what is not set is left out.
+
+        Raises
+        ------
+        StorageError
+            If there is a file of that name, or it cannot be written.
+
+        Examples
+        --------
+        >>> import pathlib, tempfile
+        >>> import qis
+        >>> study = qis.Study(question="a vs b", measure="OR", model="fixed")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     study.save(f"{folder}/study.toml")
+        ...     print(pathlib.Path(folder, "study.toml").read_text(), end="")
+        ...     qis.Study.load(f"{folder}/study.toml") == study
+        question = "a vs b"
+        measure = "OR"
+        model = "fixed"
+        True
+
+        """
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        text = toml_of({name: value for name, value in said.items() if value not in ("", ())})
+        with opening(path, "write"), file_path(path).open("x", encoding="utf-8") as file:
+            file.write(text)
 
 
 def _arguments(table: dict[str, Any], known: list[str]) -> dict[str, Any]:

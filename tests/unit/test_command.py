@@ -193,9 +193,9 @@ def test_a_key_a_roster_and_its_signature(tmp_path, capsys):
 def test_a_study_is_checked(tmp_path, capsys):
     file = tmp_path / "study.toml"
     file.write_text('question = "a vs b | death"\nmeasure = "OR"\nmodel = "fixed"\n')
-    assert answer(capsys, "study", file)[1]["id"] == qis.Study.load(file).id.hex()
+    assert answer(capsys, "study", "check", file)[1]["id"] == qis.Study.load(file).id.hex()
     file.write_text('question = "a vs b | death"\nmeasur = "OR"\n')
-    code, _, err = run(capsys, "study", file)
+    code, _, err = run(capsys, "study", "check", file)
     assert code == ExitCode.CONFIGURATION
     assert "measur" in err
 
@@ -242,6 +242,61 @@ def test_it_runs_as_a_module_and_a_closed_pipe_is_no_traceback(tmp_path):
         )
     assert ended.stderr == b""
     assert ended.returncode == ExitCode.FAILED
+
+
+def test_a_new_study_says_what_was_set_and_is_never_overwritten(tmp_path, capsys):
+    file = tmp_path / "study.toml"
+    said = (
+        "question=a vs b | death", "measure=OR", "model=random", "tau_scale=0.5",
+        "adjustment=age", "adjustment=sex, at birth", "valid_until=2100-01-01",
+        'population=adults, "all"',
+    )  # fmt: skip
+    words = [word for each in said for word in ("--set", each)]
+    code, values = answer(capsys, "study", "new", file, *words)
+    assert code == ExitCode.OK
+    found = qis.Study.load(file)
+    assert found.id.hex() == values["id"]
+    assert (found.tau_scale, found.adjustment) == (0.5, ("age", "sex, at birth"))
+    assert (found.valid_until, found.population) == (4_102_444_800, 'adults, "all"')
+    before = file.read_bytes()
+    assert run(capsys, "study", "new", file, "--set", "question=other")[0] != ExitCode.OK
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        ([], "question"), (["question"], "FIELD=VALUE"), (["wish=x"], "FIELD=VALUE"),
+        (["question=a", "question=b"], "twice"), (["question=a", "measure=XX"], "measure"),
+        (["question=a", "tau_scale=wide"], "tau_scale"), (["question="], "question"),
+        (["question=a", "valid_from=soon"], "valid_from"),
+    ],
+)  # fmt: skip
+def test_a_study_that_is_none_is_refused_and_no_file_is_made(tmp_path, capsys, said, named):
+    words = [word for each in said for word in ("--set", each)]
+    code, _, err = run(capsys, "study", "new", tmp_path / "study.toml", *words)
+    assert code == ExitCode.DATA
+    assert named in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_roster_is_made_of_names_and_issuers(tmp_path, capsys):
+    file = tmp_path / "roster.toml"
+    issuers = [qis.Identity.from_seed(bytes([number]) * 32).issuer for number in (1, 2)]
+    names = ('Ulm "Süd" = 2', "Bern")
+    words = [
+        word for name, issuer in zip(names, issuers, strict=True)
+        for word in ("--site", f"{name}={issuer}")
+    ]  # fmt: skip
+    code, values = answer(capsys, "roster", "new", file, *words)
+    assert (code, values["version"]) == (ExitCode.OK, 1)
+    roster = qis.Roster.load(file, memory=False)
+    assert [roster.name_of(issuer) for issuer in issuers] == list(names)
+    for wrong in (["--site", "Ulm"], ["--site", "Ulm=abc"], [], [*words, *words[:2]]):
+        code, _, err = run(capsys, "roster", "new", tmp_path / "other.toml", *wrong)
+        assert code == ExitCode.DATA, err
+    assert run(capsys, "roster", "new", file, *words)[0] != ExitCode.OK
+    assert [each.name for each in tmp_path.iterdir()] == ["roster.toml"]
 
 
 def test_the_page_names_every_command_and_its_lines_work(tmp_path, monkeypatch, capsys):

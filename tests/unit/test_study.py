@@ -1,11 +1,13 @@
 """A study: every field in TOML, what is refused, what its id depends on, and when it changes."""
 
+import tempfile
 from dataclasses import fields
 
 import pytest
+from hypothesis import example, given, strategies as st
 
 import qis
-from qis.errors import InputError
+from qis.errors import InputError, StorageError
 
 WHOLE = """
 question = "drug vs placebo | death in 30 days"
@@ -85,3 +87,32 @@ def test_it_knows_when_the_clock_changes_it():
     ]
     assert [study.is_embargoed(now) for now in (0, 199.9, 200)] == [True, True, False]
     assert qis.Study(question="q").next_change(0) is None
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"question": st.text(min_size=1, max_size=12)},
+        optional={
+            "population": TEXTS, "units": TEXTS, "analysis_version": TEXTS,
+            "adjustment": st.lists(TEXTS, max_size=3).map(tuple),
+            "measure": st.sampled_from(["OR", "HR", "MD"]),
+            "model": st.sampled_from(["fixed", "random"]),
+            "tau_scale": st.floats(1e-6, 1e6), "mean_scale": st.integers(1, 10**6),
+            "min_similarity": st.floats(0.0, 1.0), "valid_from": st.integers(0, 2**31),
+        },
+    )
+)  # fmt: skip
+@example({"question": "a", "population": '"quoted" \\ and \u2028 \U0001f600 ${x}'})
+def test_what_is_saved_is_loaded_again(arguments):
+    try:
+        study = qis.Study(**arguments)
+    except InputError:
+        return  # its texts are none that a study has
+    with tempfile.TemporaryDirectory() as folder:
+        study.save(f"{folder}/study.toml")
+        assert qis.Study.load(f"{folder}/study.toml") == study
+        with pytest.raises(StorageError, match="exists"):
+            study.save(f"{folder}/study.toml")
