@@ -76,7 +76,7 @@ class PublishedCases:
         cases = [case for case in cases if any(t in self.ontology for t in case["o"])][:limit]
         self.terms = [frozenset(t for t in case["o"] if t in self.ontology) for case in cases]
         self.disease = np.array([case["d"] for case in cases])
-        paper = np.array([case["p"] for case in cases])
+        self.papers = paper = np.array([case["p"] for case in cases])
         self.other_paper = paper[:, None] != paper[None, :]
         self.relevant = self.other_paper & (self.disease[:, None] == self.disease[None, :])
         of = {name: len(set(paper[self.disease == name])) for name in set(self.disease.tolist())}
