@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.arm_inversion import arm_tables
-from qis.disclosure.attacks import half_unit
 from qis.disclosure.inversion import systems
 from qis.disclosure.margins import LABEL
 from qis.disclosure.models import tables_of
+from qis.disclosure.printed import half_unit
 from qis.disclosure.profiles import profile_counts
 from qis.disclosure.two_by_two import MEASURES, gives_exactly, is_coarse, tables
 from qis.outcomes import (
@@ -168,11 +168,12 @@ def _tables(measure: str, estimate: float, error: float, n: int) -> Floats:
     """All tables behind a crude effect; one more than `MOST` if there are too many."""
     effect = Effect(question="-", measure=measure, estimate=estimate, standard_error=error, n=n)
     found, exact = np.empty((0, 4)), np.empty((0, 4))
-    for part, is_plain in tables(effect):
+    for rows, by_reading, is_plain in tables(effect):
         # 0.5 is added where a cell is zero.
-        kept = part if is_plain else part[(part == 0).any(axis=1)]
-        exact = np.concatenate([exact, kept[gives_exactly(effect, kept)]])[: MOST + 1]
+        kept = np.ones(len(rows), dtype=bool) if is_plain else (rows == 0).any(axis=1)
+        to_the_digit = gives_exactly(effect, rows).any(axis=0) & kept
+        exact = np.concatenate([exact, rows[to_the_digit]])[: MOST + 1]
         if len(found) <= MOST:
-            found = np.concatenate([found, kept])[: MOST + 1]
+            found = np.concatenate([found, rows[kept & by_reading[0]]])[: MOST + 1]
     is_long = not (half_unit(estimate) and half_unit(error))
     return exact if len(exact) and is_long else found

@@ -7,14 +7,18 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.disclosure.attacks import half_unit
 from qis.disclosure.consistent import EXACT, System, whole_numbers
 from qis.disclosure.finding import Finding
+from qis.disclosure.printed import half_unit
 
 Floats = NDArray[np.float64]
 
 _CODINGS: Final = ((0.0, 1.0), (-1.0, 2.0), (0.0, 100.0), (-0.5, 1.0))
 """Codes of "no", and steps to "yes"; whole numbers next to each other count as the first."""
+
+
+_TO_THE_DIGIT: Final = 1e-11
+"""Relative error of a mean and a sum of squares in float64."""
 
 
 def arm_tables(n: int, mean: float, ss: float) -> Floats:
@@ -55,6 +59,8 @@ def arm_systems(
                     ("people with the smaller value", n - k),
                 )
                 system.append(tuple(Finding(attack, f"{cell}, {name}", c) for cell, c in cells))
+    if not system:
+        system = _of_any_step(attack, name, n, mean, ss)
     if system:
         yield system
         return
@@ -68,3 +74,13 @@ def arm_systems(
             cell = f"people with another value than the two about the mean, or fewer, {name}"
             yield [(Finding(attack, cell, round(beyond)),)]
             return
+
+
+def _of_any_step(attack: str, name: str, n: int, mean: float, ss: float) -> System:
+    """Values 0 and any other: (Σx)² / Σx² is the number of people with the other."""
+    squares = ss + n * mean * mean
+    k = n * mean * (n * mean / squares) if squares > 0.0 else 0.0
+    if not 0.5 < k < n or abs(k - round(k)) > _TO_THE_DIGIT * k:
+        return []
+    cells = ("people with another value than 0", round(k)), ("people with 0", n - round(k))
+    return [tuple(Finding(attack, f"{cell}, {name}", c) for cell, c in cells)]

@@ -6,7 +6,6 @@ are not here, nor about people who know part of the data already.
 
 import math
 from collections.abc import Callable, Iterator
-from statistics import NormalDist
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -16,23 +15,17 @@ from qis._gate import checked
 from qis._given import whole_number
 from qis.disclosure.finding import Finding
 from qis.disclosure.presets import LARGEST_CELL
+from qis.disclosure.printed import TOLERANCE, precision_of
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, QuadraticLikelihood
 
 Floats = NDArray[np.float64]
 
-TOLERANCE: Final = 1e-6
-"""Relative agreement from which a table of whole numbers counts as the one behind an estimate."""
 SLOPE_TOLERANCE: Final = 1e-3
 """A limiting slope within this of a whole number is taken for a count of events."""
-_MOST_DECIMALS: Final = 7
-"""A number with as many decimals, or more, is not taken for a rounded one."""
 _FINE: Final = 1e-5
 """Estimates known better than this need no search around the solved cell."""
 _STEPS: Final = (0, -1, 1, -2, 2)
 """Where rounding is coarser than `_FINE`, the neighbours of the solved cell are tried too."""
-_EDGE: Final = 1.0 + 1e-6
-"""Half a unit is exceeded by this, for numbers in the middle between two decimals."""
-_Z: Final = NormalDist().inv_cdf(0.975)
 _LARGEST_N: Final = 2_000_000
 _USUAL_BELOW: Final = 11
 
@@ -121,10 +114,19 @@ def _written(n: int | None, events: int | None) -> Iterator[Finding]:
 def _of_effect(outcome: Effect, _below: int) -> Iterator[Finding]:
     if outcome.n is not None:
         yield Finding("written", "people", outcome.n)
-    if outcome.measure == "HR":  # at most 1/4 of the events' number is informative
-        least = 4.0 / outcome.standard_error**2
-        if outcome.n is None or least <= outcome.n:
-            yield Finding("from the standard error", "events, about or more", math.ceil(least))
+    if outcome.measure == "HR":
+        yield from _of_hazard_ratio(outcome)
+
+
+def _of_hazard_ratio(outcome: Effect) -> Iterator[Finding]:
+    """Read events from SE², which is about 1/a + 1/c, and more where a model is adjusted.
+
+    So there are at least 4/SE² events, and in one of the arms not many more than 2/SE².
+    """
+    attack = "from the standard error"
+    few = math.floor(2.0 / outcome.standard_error**2 + TOLERANCE)
+    yield Finding(attack, "events in one of the arms, about or fewer", max(few, 1))
+    yield Finding(attack, "events, about or more", math.ceil(4.0 / outcome.standard_error**2))
 
 
 @checked
@@ -182,32 +184,6 @@ def implied_cells(outcome: Effect, *, below: int) -> list[TwoByTwo]:
 def largest_n(below: int) -> int:
     """Above so many people no tables are searched: it would take more than ten seconds."""
     return _LARGEST_N * _USUAL_BELOW // max(below, _USUAL_BELOW)
-
-
-def precision_of(outcome: Effect) -> tuple[float, float]:
-    """Largest errors of estimate and standard error that rounding can have caused.
-
-    Either these were rounded themselves, or a ratio and the limits of its 95 % interval were, and
-    estimate and standard error computed from them.
-    """
-    estimate, error = outcome.estimate, outcome.standard_error
-    units = [half_unit(estimate), half_unit(error)]
-    ratio_unit = half_unit(math.exp(estimate)) if outcome.measure in ("OR", "RR", "ROM") else 0.0
-    if ratio_unit and abs(estimate) + _Z * error < 20.0:
-        units[0] = max(units[0], ratio_unit * math.exp(-estimate))
-        limits = [math.exp(estimate + side * _Z * error) for side in (-1, 1)]
-        units[1] = max(units[1], sum(ratio_unit / limit for limit in limits) / (2.0 * _Z))
-    floor = TOLERANCE * max(1.0, abs(estimate)), TOLERANCE * error
-    # No wider than rounding is: a table just beyond it would clear an outcome that it cannot be.
-    return max(units[0] * _EDGE, floor[0]), max(units[1] * _EDGE, floor[1])
-
-
-def half_unit(number: float) -> float:
-    """Half a unit of the last decimal if the number looks rounded, else 0."""
-    for decimals in range(_MOST_DECIMALS):
-        if abs(number - round(number, decimals)) <= 1e-9 * max(1.0, abs(number)):
-            return 0.5 * 10.0 ** -max(decimals, 1)
-    return 0.0
 
 
 def _odds_ratio(risk: Floats, estimate: float) -> Floats:

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final
 
-from qis.disclosure.attacks import TOLERANCE
 from qis.disclosure.finding import Finding
+from qis.disclosure.printed import TOLERANCE
 
 System = list[tuple[Finding, ...]]
 """All tables that are consistent with one part of an outcome; each is its cells."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.arm_inversion import arm_systems
-from qis.disclosure.attacks import half_unit, implied_cells, precision_of
+from qis.disclosure.attacks import implied_cells
 from qis.disclosure.consistent import (
     EXACT,
     MOST_NUMBERS,
@@ -19,14 +19,17 @@ from qis.disclosure.consistent import (
     whole_numbers,
 )
 from qis.disclosure.finding import Finding
+from qis.disclosure.printed import half_unit, precision_of
 from qis.disclosure.two_by_two import (
     LARGEST,
     MEASURES,
     OF_MEANS,
     gives_exactly,
     is_coarse,
+    number_of_readings,
     tables,
 )
+from qis.disclosure.without_n import exact_tables
 from qis.outcomes import Effect
 
 Floats = NDArray[np.float64]
@@ -42,8 +45,9 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     if outcome.measure == "SMD":
         yield _arms_of_standardised(outcome, n, of_estimate, of_error)
     if outcome.measure in MEASURES:
-        yield _two_by_two(outcome, n, limit)
-    elif outcome.measure == "MN":
+        yield from _two_by_two(outcome, n, limit)
+        return
+    if outcome.measure == "MN":
         ss = error**2 * n * (n - 1)
         part = of_error / error
         yield from arm_systems("one arm", n, estimate, ss, ss * part * (2.0 + part))
@@ -63,50 +67,85 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         ]
     elif outcome.measure == "IRR":
         yield _of_rate_ratio(error, of_error)
+    yield from exact_tables(outcome, n, limit)
 
 
-def _two_by_two(outcome: Effect, n: int, limit: int) -> System:
-    """Tables with a small cell, and one without if there is one: then nothing is proven.
+def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:
+    """Tables by each reading: with a small cell, and one without if there is one.
 
-    Numbers that some table gives to the last digit are not rounded, however few digits they have
-    (an odds ratio of 4 is 4), and then only such tables count.
+    Then nothing is proven by that reading. Numbers that some table gives to the last digit are not
+    rounded, however few digits they have (an odds ratio of 4 is 4); then only such tables count.
     """
     attack = f"from {outcome.measure}, SE and n"
     if n > LARGEST:
         small = implied_cells(outcome, below=limit)
         if outcome.measure in OF_MEANS:
             found = np.array(small, dtype=float).reshape(-1, 4)
-            small = [t for t, is_exact in zip(small, gives_exactly(outcome, found), strict=True)
-                     if is_exact]  # fmt: skip
-        return [as_findings(attack, table) for table in small]
-    chosen: list[Floats] = []
-    harmless: Floats | None = None
+            exact = np.any(gives_exactly(outcome, found), axis=0).tolist()
+            small = [table for table, is_exact in zip(small, exact, strict=True) if is_exact]
+        yield [as_findings(attack, table) for table in small]
+        yield from exact_tables(outcome, n, limit)
+        return
     if is_coarse(outcome):
-        return []
-    any_exact = False
-    times, total = np.zeros((4, limit)), 0
-    for part, is_plain in tables(outcome):
-        exact = gives_exactly(outcome, part)
-        if exact.any() and not any_exact:
-            any_exact, harmless, chosen = True, None, []
-            times, total = np.zeros((4, limit)), 0
-        kept = part[exact] if any_exact else part
-        without = ((kept == 0) | (kept >= limit)).all(axis=1)
-        if is_plain and without.any() and harmless is None:
-            harmless = kept[without][0]
-        chosen.append(kept[~without])
-        total += len(kept)
+        return
+    searches = [_Search(limit) for _ in range(number_of_readings(outcome))]
+    for part in tables(outcome):
+        exact = gives_exactly(outcome, part.rows)
+        for search, fits, is_exact in zip(searches, part.by_reading, exact, strict=True):
+            search.add(part.rows, fits, is_exact & fits, is_plain=part.is_plain)
+    is_exact = any(search.any_exact for search in searches)
+    for search in searches:
+        if search.any_exact or not is_exact:
+            yield search.system(attack)
+    if not is_exact:
+        yield from exact_tables(outcome, n, limit)
+
+
+class _Search:
+    """What is found of the tables of one reading."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.any_exact = False
+        self._begin()
+
+    def _begin(self) -> None:
+        self.small: list[Floats] = []
+        self.harmless: Floats | None = None
+        self.times, self.total = np.zeros((4, self.limit)), 0
+
+    def add(
+        self,
+        rows: Floats,
+        fits: NDArray[np.bool_],
+        exact: NDArray[np.bool_],
+        *,
+        is_plain: bool,
+    ) -> None:
+        """Count tables of shape (m, 4) that fit, or only those that fit to the last digit."""
+        if exact.any() and not self.any_exact:
+            self.any_exact = True
+            self._begin()
+        kept = rows[exact if self.any_exact else fits]
+        without = ((kept == 0) | (kept >= self.limit)).all(axis=1)
+        if is_plain and without.any() and self.harmless is None:
+            self.harmless = kept[without][0]
+        self.small.append(kept[~without])
+        self.total += len(kept)
         for cell in range(4):
-            few = kept[kept[:, cell] < limit, cell].astype(int)
-            times[cell] += np.bincount(few, minlength=limit)
-    most = times[:, 1:].max(initial=0)
-    if most > most_likely(limit) * total and 2 * sum(map(len, chosen)) > total:
-        harmless = None  # a value of one cell is named too well, though it is not proven
-    small_ones = np.concatenate(chosen) if chosen else np.empty((0, 4))
-    if len(small_ones) > 1:
-        attack += f", one of {len(small_ones)} tables with a small cell that fit"
-    system = [as_findings(attack, table) for table in small_ones[:_KEPT]]
-    return system if harmless is None else [*system, as_findings(attack, harmless)]
+            few = kept[kept[:, cell] < self.limit, cell].astype(int)
+            self.times[cell] += np.bincount(few, minlength=self.limit)
+
+    def system(self, attack: str) -> System:
+        """The tables with a small cell, and a harmless one if that clears them."""
+        harmless, small = self.harmless, np.concatenate([np.empty((0, 4)), *self.small])
+        most = self.times[:, 1:].max(initial=0)
+        if most > most_likely(self.limit) * self.total and 2 * len(small) > self.total:
+            harmless = None  # a value of one cell is named too well, though it is not proven
+        if len(small) > 1:
+            attack += f", one of {len(small)} tables with a small cell that fit"
+        system = [as_findings(attack, table) for table in small[:_KEPT]]
+        return system if harmless is None else [*system, as_findings(attack, harmless)]
 
 
 def _of_one_arm(measure: str, events: int, others: int) -> tuple[Finding, ...]:

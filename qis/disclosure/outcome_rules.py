@@ -1,14 +1,24 @@
 """Rules on a single outcome: number of people, small cells, size of a matrix, and rounding."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
 from qis.disclosure.attacks import findings, is_known
 from qis.disclosure.finding import Finding
-from qis.disclosure.inversion import proven
+from qis.disclosure.inversion import proven, systems
 from qis.disclosure.ledger import Subjects
 from qis.disclosure.models import read
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.errors import InputError
-from qis.outcomes import Moments, Outcome, QuadraticLikelihood, Record
+from qis.outcomes import Effect, Moments, Outcome, QuadraticLikelihood, Record
+
+_PEOPLE: Final[dict[type[Outcome], tuple[str, ...]]] = {
+    Effect: ("n",),
+    Moments: ("total", "control_total"),
+}
+"""By kind, the numbers of people that may be rounded while the others are exact."""
 
 
 def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) -> None:
@@ -63,13 +73,41 @@ def _check_cells(rules: Preset, outcome: Outcome) -> None:
             shown = finding.attack in ("written", "by subtraction")
             rule = "minimum_cell" if shown else "implied_cell"
             refuse(rules, rule, f"too few {finding.where}", finding.people)
-    small = proven(outcome, limit=rules.minimum_cell) or _of_rows(outcome, rules.minimum_cell)
+    small = _proven(outcome, rules) or _of_rows(outcome, rules.minimum_cell)
     if small is not None:
         refuse(rules, "implied_cell", f"too few {small.where}", small.people)
     if isinstance(outcome, QuadraticLikelihood):
         _check_model(rules, outcome)
     if isinstance(outcome, Moments) and 0.0 in (outcome.ss, outcome.control_ss):
         refuse(rules, "no_variation", "everybody in an arm has the same value", 0)
+
+
+def _proven(outcome: Outcome, rules: Preset) -> Finding | None:
+    """Return a small cell that follows whichever number of people was rounded to the written one.
+
+    A table without a small cell clears the outcome, if it has a number of people that may be meant.
+    """
+    limit = rules.minimum_cell
+    small = proven(outcome, limit=limit)
+    if small is not None or rules.rounding < 2 or any(systems(outcome, limit=limit)):
+        return small
+    found = None
+    for numbers in _unrounded(outcome, rules.rounding):
+        small = proven(numbers, limit=limit)
+        if small is None and any(systems(numbers, limit=limit)):
+            return None
+        found = found or small
+    return found
+
+
+def _unrounded(outcome: Outcome, base: int) -> Iterator[Outcome]:
+    """The outcome with each other number of people that is rounded to the written one."""
+    for field in _PEOPLE.get(type(outcome), ()):
+        written = getattr(outcome, field)
+        for step in range(-(base // 2), base - base // 2) if written is not None else ():
+            if step and written + step > 1:
+                changed: dict[str, Any] = {"study": None, field: written + step}
+                yield replace(outcome, **changed)
 
 
 def _of_rows(outcome: Outcome, limit: int) -> Finding | None:

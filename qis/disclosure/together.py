@@ -9,16 +9,23 @@ all that some table fits; an answer that fits none hides nothing.
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.answer_tables import NAMES, PROJECTIONS, answer_tables
-from qis.disclosure.attacks import precision_of
 from qis.disclosure.consistent import is_told
 from qis.disclosure.finding import Finding
-from qis.disclosure.two_by_two import MEASURES, gives, gives_exactly, tables
+from qis.disclosure.printed import precision_of
+from qis.disclosure.two_by_two import (
+    MEASURES,
+    gives,
+    gives_exactly,
+    number_of_readings,
+    tables,
+)
 from qis.outcomes import Effect, Outcome
 
 Floats = NDArray[np.float64]
@@ -67,7 +74,9 @@ def cuts_of(answer: Outcome, seed: Effect) -> list[Cut]:
     """What an answer about the same people says of the tables behind an estimate."""
     if isinstance(answer, Effect):
         if answer.measure in MEASURES:
-            return [lambda rows: gives(answer, rows)]
+            return [
+                partial(_gives_by, answer, reading) for reading in range(number_of_readings(answer))
+            ]
         if answer.measure == "IRD" and seed.measure == _RATIO_OF_RATES:
             return [lambda rows: _gives_difference(rows, seed, answer)]
     found = answer_tables(answer).forms
@@ -107,10 +116,18 @@ def small_together(
     if not every:
         return None
     if seed.measure in MEASURES:  # a number may have few digits and not be rounded
-        every.append(lambda rows: gives_exactly(seed, rows))
-    found = _counted(seed, every, limit)
-    is_needed = (1 << len(needed)) - 1
-    for chosen in _subsets(len(every), found.masks):
+        every.append(partial(_gives_exactly, seed))
+    for found in _counted(seed, every, limit):
+        small = _small_in(found, len(every), len(needed), limit)
+        if small is not None:
+            return small
+    return None
+
+
+def _small_in(found: _Masks, size: int, needed: int, limit: int) -> Finding | None:
+    """Return a small cell that follows from some of the cuts, one of those that are needed."""
+    is_needed = (1 << needed) - 1
+    for chosen in _subsets(size, found.masks):
         if needed and not chosen & is_needed:
             continue
         inside = (found.masks & chosen) == chosen
@@ -130,39 +147,63 @@ def _subsets(size: int, masks: NDArray[np.int64]) -> Iterator[int]:
     yield from (int(mask) for mask in masks if int(mask).bit_count() > 3)
 
 
-def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> _Masks:
-    """Count the tables behind an estimate by the cuts with which they agree."""
-    found: dict[int, Floats] = {}
-    for kept in _tables(seed, limit):
-        bits = np.zeros(len(kept), dtype=np.int64)
+def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> Iterator[_Masks]:
+    """By reading, count the tables behind an estimate by the cuts with which they agree."""
+    counted: list[dict[int, Floats]] = []
+    for rows, by_reading in _tables(seed, limit):
+        bits = np.zeros(len(rows), dtype=np.int64)
         for nth, cut in enumerate(cuts):
-            bits |= cut(kept).astype(np.int64) << nth
-        is_small = (kept > 0) & (kept < limit)
-        for mask in np.unique(bits).tolist():
-            rows, small = kept[bits == mask], is_small[bits == mask]
-            numbers = [float(len(rows)), float(small.any(axis=1).sum())]
-            for cell in range(4):
-                values = rows[small[:, cell], cell].astype(int)
-                numbers += np.bincount(values, minlength=limit).tolist()
-            found[mask] = found.get(mask, np.zeros(2 + 4 * limit)) + numbers
-    table = np.array(list(found.values())).reshape(-1, 2 + 4 * limit)
-    return _Masks(
-        np.array(list(found), dtype=np.int64),
-        table[:, 0],
-        table[:, 1],
-        table[:, 2:].reshape(-1, 4, limit),
-    )
+            bits |= cut(rows).astype(np.int64) << nth
+        is_small = (rows > 0) & (rows < limit)
+        counted += [{} for _ in range(len(by_reading) - len(counted))]
+        for found, fits in zip(counted, by_reading, strict=True):
+            for mask in np.unique(bits[fits]).tolist():
+                chosen = fits & (bits == mask)
+                numbers = _numbers(rows[chosen], is_small[chosen], limit)
+                found[mask] = found.get(mask, np.zeros(len(numbers))) + numbers
+    for found in counted:
+        table = np.array(list(found.values())).reshape(-1, 2 + 4 * limit)
+        yield _Masks(
+            np.array(list(found), dtype=np.int64),
+            table[:, 0],
+            table[:, 1],
+            table[:, 2:].reshape(-1, 4, limit),
+        )
 
 
-def _tables(seed: Effect, limit: int) -> Iterator[Floats]:
+def _numbers(rows: Floats, is_small: NDArray[np.bool_], limit: int) -> list[float]:
+    """Number of tables, of those with a small cell, and how often each cell has each value."""
+    numbers = [float(len(rows)), float(is_small.any(axis=1).sum())]
+    for cell in range(4):
+        values = rows[is_small[:, cell], cell].astype(int)
+        numbers += np.bincount(values, minlength=limit).tolist()
+    return numbers
+
+
+def _tables(seed: Effect, limit: int) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
+    """The tables of an estimate, and by which reading of its numbers they fit."""
     if seed.measure == _RATIO_OF_RATES:
         parts = list(_events_of_rates(seed))
-        yield from (np.concatenate(parts),) if parts else ()
+        if parts:
+            rows = np.concatenate(parts)
+            yield rows, np.ones((1, len(rows)), dtype=bool)
         return
-    for part, is_plain in tables(seed):
+    for part in tables(seed):
+        rows = part.rows
         # 0.5 is added where a cell is zero; such a table speaks for a small cell, never against.
-        is_added = (part == 0).any(axis=1) & ((part > 0) & (part < limit)).any(axis=1)
-        yield part if is_plain else part[is_added]
+        is_added = (rows == 0).any(axis=1) & ((rows > 0) & (rows < limit)).any(axis=1)
+        kept = np.ones(len(rows), dtype=bool) if part.is_plain else is_added
+        yield rows[kept], part.by_reading[:, kept]
+
+
+def _gives_exactly(seed: Effect, rows: Floats) -> NDArray[np.bool_]:
+    fits: NDArray[np.bool_] = np.any(gives_exactly(seed, rows), axis=0)
+    return fits
+
+
+def _gives_by(answer: Effect, reading: int, rows: Floats) -> NDArray[np.bool_]:
+    fits: NDArray[np.bool_] = gives(answer, rows)[reading]
+    return fits
 
 
 def _events_of_rates(ratio: Effect) -> Iterator[Floats]:

@@ -6,14 +6,14 @@ table gives it to the last digit.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from functools import partial
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.disclosure.attacks import half_unit, precision_of
+from qis.disclosure.formulas import estimates, number_of_formulas
+from qis.disclosure.printed import half_unit, precision_of, printed
 from qis.outcomes import Effect
 
 Floats = NDArray[np.float64]
@@ -23,6 +23,8 @@ LARGEST: Final = 2_000
 MEASURES: Final = ("OR", "RR", "RD", "MD", "ROM", "SMD", "COR", "ZCOR")
 OF_MEANS: Final = ("MD", "ROM", "SMD", "COR", "ZCOR")
 """Mostly of measured values: rounded ones speak for yes/no only if the arms are not too unequal."""
+_CORRECTED: Final = ("OR", "RR", "RD")
+"""Measures of counts, to which 0.5 is added where one is zero."""
 _LEAST_ARM: Final = 20
 """An arm of rounded means is at least one in this many people."""
 _EXACT: Final = 1e-9
@@ -37,24 +39,43 @@ _CHUNK: Final = 1 << 18
 """Candidates in memory at once."""
 
 
-def tables(outcome: Effect) -> Iterator[tuple[Floats, bool]]:
-    """Yield the tables that fit an effect within its rounding, in parts of shape (m, 4).
+class Fitting(NamedTuple):
+    """Some of the tables that fit an effect.
 
-    Columns are events and others of the treated arm, then of the control arm. Balanced arms come
-    first. Nothing is yielded if n is unknown or over `LARGEST`, or for other measures. With each
-    part it is told whether the tables are plain: those that give the numbers only with 0.5 added
-    to each cell speak for a small cell and never against one.
+    Parameters
+    ----------
+    rows
+        Events and others of the treated arm, then of the control arm, shape (m, 4).
+    by_reading
+        Which reading gives it, bool of shape (readings, m): a reading is a formula of the standard
+        error, and a way in which a printed interval was rounded.
+    is_plain
+        False for tables that give the numbers with 0.5 added to each cell. They speak for a small
+        cell and never against one.
+
+    """
+
+    rows: Floats
+    by_reading: NDArray[np.bool_]
+    is_plain: bool
+
+
+def tables(outcome: Effect) -> Iterator[Fitting]:
+    """Yield the tables that fit an effect within its rounding, in parts, balanced arms first.
+
+    Nothing is yielded if n is unknown or over `LARGEST`, or for other measures.
     """
     n = outcome.n
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
         return
     sizes = _sizes(outcome, n)
-    for shift in (0.0, 0.5) if outcome.measure in ("OR", "RR", "RD") else (0.0,):
+    for shift in (0.0, 0.5) if outcome.measure in _CORRECTED else (0.0,):
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
-            kept = kept[gives(outcome, kept, shift)]
-            if len(kept):
-                yield kept, shift == 0.0
+            fits = _rounded(outcome, kept, shift)
+            some = fits.any(axis=0)
+            if some.any():
+                yield Fitting(kept[some], fits[:, some], shift == 0.0)
 
 
 def _sizes(outcome: Effect, n: int) -> NDArray[np.int64]:
@@ -64,7 +85,7 @@ def _sizes(outcome: Effect, n: int) -> NDArray[np.int64]:
     return np.array(sorted(range(least, n - least + 1), key=lambda size: abs(2 * size - n)))
 
 
-def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray[np.bool_]:
+def gives(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
     """True where a table gives estimate and standard error within their rounding.
 
     Parameters
@@ -72,22 +93,30 @@ def gives(outcome: Effect, found: Floats, shift: float | None = None) -> NDArray
     outcome
         An effect of one of `MEASURES`.
     found
-        Tables, shape (m, 4).
-    shift
-        What was added to each cell; `None`: nothing or 0.5, as is done where one is zero.
+        Tables, shape (m, 4), as they are or with 0.5 added to each cell.
+
+    Returns
+    -------
+    bool of shape (readings, m).
 
     """
-    if shift is None:
-        corrected = outcome.measure in ("OR", "RR", "RD")
-        return gives(outcome, found, 0.0) | (corrected & gives(outcome, found, 0.5))
-    return _within(outcome, found, shift, precision_of(outcome))
+    fits = _rounded(outcome, found, 0.0)
+    return fits | _rounded(outcome, found, 0.5) if outcome.measure in _CORRECTED else fits
 
 
 def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
-    """True where a table gives both numbers to nine digits, so that they are not rounded."""
+    """The same where a table gives both numbers to nine digits, so that they are not rounded."""
     exact = (_EXACT * max(1.0, abs(outcome.estimate)), _EXACT * outcome.standard_error)
-    corrected = outcome.measure in ("OR", "RR", "RD")
-    return _within(outcome, found, 0.0, exact) | (corrected & _within(outcome, found, 0.5, exact))
+    fits = _within(outcome, found, 0.0, exact)
+    if outcome.measure in _CORRECTED:
+        fits |= _within(outcome, found, 0.5, exact)
+    repeated: NDArray[np.bool_] = np.repeat(fits, max(1, len(printed(outcome))), axis=0)
+    return repeated
+
+
+def number_of_readings(outcome: Effect) -> int:
+    """How many readings of its two numbers are searched, each by itself."""
+    return number_of_formulas(outcome.measure) * max(1, len(printed(outcome)))
 
 
 def is_coarse(outcome: Effect) -> bool:
@@ -101,15 +130,24 @@ def is_coarse(outcome: Effect) -> bool:
     return outcome.measure in OF_MEANS and min(units) > _FINE
 
 
+def _rounded(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
+    ways = printed(outcome)
+    if not ways:
+        return _within(outcome, found, shift, precision_of(outcome))
+    estimate, errors = estimates(outcome.measure, found + shift)
+    with np.errstate(invalid="ignore"):
+        return np.array([way.fits(estimate, error) for error in errors for way in ways])
+
+
 def _within(
     outcome: Effect, found: Floats, shift: float, precision: tuple[float, float]
 ) -> NDArray[np.bool_]:
-    estimate, error = estimates(outcome.measure, found + shift)
+    estimate, errors = estimates(outcome.measure, found + shift)
     with np.errstate(invalid="ignore"):
-        fits: NDArray[np.bool_] = (np.abs(estimate - outcome.estimate) <= precision[0]) & (
-            np.abs(error - outcome.standard_error) <= precision[1]
+        near = np.abs(estimate - outcome.estimate) <= precision[0]
+        return np.array(
+            [near & (np.abs(error - outcome.standard_error) <= precision[1]) for error in errors]
         )
-    return fits
 
 
 def _candidates(outcome: Effect, sizes: NDArray[np.int64], shift: float) -> Iterator[Floats]:
@@ -224,63 +262,3 @@ def _sizes_of_grid(outcome: Effect, sizes: NDArray[np.int64]) -> list[int]:
     )
     inverse = 1.0 / sizes + 1.0 / np.maximum(n - sizes, 1e-9)
     return [int(size) for size in sizes[(inverse >= low) & (inverse <= high)]]
-
-
-def estimates(measure: str, cells: Floats) -> tuple[Floats, Floats]:
-    """Estimate and standard error of tables of shape (m, 4), by the large-sample formulas."""
-    with np.errstate(all="ignore"):
-        return _FORMULAS[measure](*cells.T)
-
-
-def _odds_ratio(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, Floats]:
-    return np.log(a * d / (b * c)), np.sqrt(1 / a + 1 / b + 1 / c + 1 / d)
-
-
-def _ratio(a: Floats, b: Floats, c: Floats, d: Floats, *, of_means: bool) -> tuple[Floats, Floats]:
-    first, second = a + b, c + d
-    ratio = np.log(a / first) - np.log(c / second)
-    if of_means:  # a mean's variance is divided by n - 1
-        return ratio, np.sqrt(b / (a * (first - 1)) + d / (c * (second - 1)))
-    return ratio, np.sqrt(1 / a - 1 / first + 1 / c - 1 / second)
-
-
-def _difference(a: Floats, b: Floats, c: Floats, d: Floats, *, less: int) -> tuple[Floats, Floats]:
-    first, second = a + b, c + d
-    variance = a * b / (first**2 * (first - less)) + c * d / (second**2 * (second - less))
-    return a / first - c / second, np.sqrt(variance)
-
-
-def _standardised(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, Floats]:
-    first, second = a + b, c + d
-    freedom = first + second - 2
-    spread = np.sqrt((a * b / first + c * d / second) / freedom)
-    g = _hedges(float(freedom[0]) if len(freedom) else 2.0) * (a / first - c / second) / spread
-    return g, np.sqrt(1 / first + 1 / second + g**2 / (2 * (first + second)))
-
-
-def _correlation(
-    a: Floats, b: Floats, c: Floats, d: Floats, *, is_z: bool
-) -> tuple[Floats, Floats]:
-    first, second = a + b, c + d
-    phi = (a * d - b * c) / np.sqrt(first * second * (a + c) * (b + d))
-    n = first + second
-    return (np.arctanh(phi), 1 / np.sqrt(n - 3)) if is_z else (phi, (1 - phi**2) / np.sqrt(n - 1))
-
-
-_FORMULAS: Final[dict[str, Callable[..., tuple[Floats, Floats]]]] = {
-    "OR": _odds_ratio,
-    "RR": partial(_ratio, of_means=False),
-    "ROM": partial(_ratio, of_means=True),
-    "RD": partial(_difference, less=0),
-    "MD": partial(_difference, less=1),
-    "SMD": _standardised,
-    "COR": partial(_correlation, is_z=False),
-    "ZCOR": partial(_correlation, is_z=True),
-}
-
-
-def _hedges(freedom: float) -> float:
-    """Hedges' exact correction of a standardised mean difference."""
-    return math.exp(
-        math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2) - math.lgamma((freedom - 1) / 2)
-    )

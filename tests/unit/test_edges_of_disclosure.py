@@ -7,6 +7,7 @@ import pytest
 
 from qis.disclosure import Disclosure, PrivacyBudget
 from qis.disclosure.consistent import most_likely
+from qis.disclosure.formulas import estimates
 from qis.disclosure.inversion import proven
 from qis.disclosure.margins import Margins
 from qis.disclosure.matrices import _yes_no
@@ -17,7 +18,7 @@ from qis.disclosure.solved_groups import _sizes
 from qis.disclosure.suppression import cells_of
 from qis.disclosure.together import cuts_of, small_together
 from qis.disclosure.triples import small_of_three
-from qis.disclosure.two_by_two import estimates, tables
+from qis.disclosure.two_by_two import tables
 from qis.disclosure.weights import _events, _own_intercept
 from qis.errors import DisclosureError, InputError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
@@ -123,7 +124,7 @@ def test_means_are_read_with_sample_variances_and_risks_with_those_of_the_binomi
         expected = math.log(one / other), variances[0] / one**2 + variances[1] / other**2
     else:
         expected = one - other, sum(variances)
-    estimate, error = estimates(measure, np.array([[14.0, 26.0, 30.0, 25.0]]))
+    estimate, (error, *_) = estimates(measure, np.array([[14.0, 26.0, 30.0, 25.0]]))
     assert (estimate[0], error[0] ** 2) == pytest.approx(expected, rel=1e-12)
 
 
@@ -142,7 +143,7 @@ def test_no_table_has_fewer_than_no_people(measure):
             estimate=round(float(np.log(ratio) if is_ratio else apart), 2),
             standard_error=round(float((1 / events).sum() if is_ratio else variance) ** 0.5, 2),
         )  # fmt: skip
-        for found, _ in tables(outcome):
+        for found, _, _ in tables(outcome):
             assert (found >= 0).all()
             assert (found.sum(axis=1) == outcome.n).all()
 
