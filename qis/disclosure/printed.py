@@ -97,7 +97,7 @@ def precision_of(outcome: Effect) -> tuple[float, float]:
 
 
 def _of_width(units: list[float], error: float) -> list[float]:
-    """Of a difference with an interval: twice the quantile times the error has few decimals too."""
+    """Differences with an interval: twice the quantile times the error has few decimals too."""
     for quantile in _AS_WRITTEN:
         width = half_unit(2.0 * quantile * error)
         if width >= 0.5e-5 and not units[1]:
@@ -107,7 +107,7 @@ def _of_width(units: list[float], error: float) -> list[float]:
 
 
 def _of_logs(outcome: Effect, units: list[float]) -> list[float]:
-    """Of a ratio, a rate or a proportion that was rounded itself, with its limits."""
+    """Ratios, rates and proportions that were rounded themselves, with their limits."""
     estimate, error = outcome.estimate, outcome.standard_error
     quantile = _QUANTILES[0]
     if abs(estimate) + quantile * error >= _LARGEST_LOG:
