@@ -1,0 +1,1 @@
+"""What the evidence of all says for one site: partial pooling by declared similarity."""
