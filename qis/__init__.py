@@ -91,6 +91,11 @@ if TYPE_CHECKING:
         Pending as Pending,
         SynthesisLoop as SynthesisLoop,
     )
+    from qis.models import (
+        FittedModel as FittedModel,
+        ModelRows as ModelRows,
+        fit_model as fit_model,
+    )
     from qis.outcomes import (
         Anchor as Anchor,
         Counts as Counts,
@@ -172,6 +177,11 @@ __all__, __dir__, __getattr__ = attach(
             "Outbox",
             "Pending",
             "SynthesisLoop",
+        ),
+        "qis.models": (
+            "FittedModel",
+            "ModelRows",
+            "fit_model",
         ),
         "qis.outcomes": (
             "Anchor",

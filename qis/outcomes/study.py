@@ -22,6 +22,7 @@ from qis._paths import file_path, opening
 from qis._toml import read_toml, toml_of
 from qis.about import SCHEME_ID_SIZE
 from qis.errors import ConfigurationError, InputError
+from qis.outcomes._model_study import INTERCEPT, MOST_ANSWERS, MOST_ANSWERS_EVER, check_model_study
 from qis.outcomes._text import normal_text
 from qis.outcomes._times import unix_seconds
 from qis.outcomes.measures import measure_named
@@ -74,6 +75,34 @@ class Study:
         An embargo among honest parties: each site holds the packets, and could compute it all.
     analysis_version
         Changes when the analysis changes.
+    kind
+        ``"model"``: a regression model, fitted by the loops together (docs/models.md); the next
+        fields are for these only, and ``""`` for all other studies.
+    family
+        ``"logistic"``, ``"poisson"``, ``"linear"`` or ``"cox"``.
+    coefficients
+        Names of the coefficients in order, 1 to 14. ``"intercept"`` is a column of ones, common to
+        all sites; without it each site has an intercept of its own, which does not travel (but in
+        Cox's model, where baseline hazards are the sites' own).
+    purpose
+        ``"effect"``: coefficients without penalty, and none where the data are separated.
+        ``"prediction"``: each site's own intercept, standardised features, and a ridge whose
+        strength the data of all sites choose. Has no default.
+    answers
+        Most answers that a site gives about the same people; of a model 6 by default.
+    feature_means, feature_scales
+        Mean and standard deviation of each feature (without the intercept), declared in advance:
+        required for predictions, which are standardised by them. For effects the scales say
+        how large a coefficient is, in the prior and in the test for separation.
+    prior
+        For effects: ``"normal"`` or ``"log-F"``, the way out where data are separated; of every
+        coefficient but the intercept, at zero.
+    prior_scale
+        Normal prior: standard deviation of a coefficient, for one standard deviation of its feature
+        (for one unit where no scale is declared). Log-F(m, m) prior: m, as many pseudo-observations
+        of each feature alone, half of them with the event (Greenland & Mansournia 2015).
+    residual_variance
+        Of linear models: known, and the same at all sites.
 
     Raises
     ------
@@ -110,6 +139,16 @@ class Study:
     valid_until: int | None = None
     embargo_until: int | None = None
     analysis_version: str = ""
+    kind: str = ""
+    family: str = ""
+    coefficients: tuple[str, ...] = ()
+    purpose: str = ""
+    answers: int | None = None
+    feature_means: tuple[float, ...] = ()
+    feature_scales: tuple[float, ...] = ()
+    prior: str = ""
+    prior_scale: float | None = None
+    residual_variance: float | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -127,6 +166,14 @@ class Study:
                     actual=self.valid_until,
                     limit=self.valid_from,
                 )
+        if self.kind and self.answers is None:
+            object.__setattr__(self, "answers", MOST_ANSWERS)
+        check_model_study(self)
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """Names of a model's features: its coefficients without the intercept."""
+        return tuple(name for name in self.coefficients if name != INTERCEPT)
 
     @cached_property
     def id(self) -> bytes:
@@ -232,13 +279,25 @@ def _arguments(table: dict[str, Any], known: list[str]) -> dict[str, Any]:
     }
 
 
-_CHOICES = {"model": ("fixed", "random"), "ties": ("", "efron", "breslow")}
-_LISTS = ("adjustment", "baseline_features")
+_CHOICES = {
+    "model": ("fixed", "random"),
+    "ties": ("", "efron", "breslow"),
+    "kind": ("", "model"),
+    "family": ("", "logistic", "poisson", "linear", "cox"),
+    "purpose": ("", "effect", "prediction"),
+    "prior": ("", "normal", "log-F"),
+}
+_LISTS = ("adjustment", "baseline_features", "coefficients")
+_NUMBERS = ("feature_means", "feature_scales")
 _TIMES = ("valid_from", "valid_until", "embargo_until")
 _RANGES = {
     "min_similarity": (0.0, 1.0),
     "tau_scale": (math.ulp(0.0), 1e6),
     "mean_scale": (math.ulp(0.0), 1e6),
+    "prior_scale": (1e-6, 1e6),
+    "residual_variance": (1e-30, 1e30),
+    "feature_means": (-1e30, 1e30),
+    "feature_scales": (1e-30, 1e30),
 }
 
 
@@ -283,6 +342,17 @@ def _number(name: str, value: Any) -> float:
     return float(value)
 
 
+def _numbers(name: str, value: Any) -> tuple[float, ...]:
+    if not isinstance(value, (tuple, list)):
+        raise InputError(f"{name} is a list of numbers, not {value!r:.60}", field=name)
+    return tuple(_number(name, item) for item in value)
+
+
+def _count(name: str, value: Any) -> int:
+    _require_range(name, value, int, 1, MOST_ANSWERS_EVER)
+    return int(value)
+
+
 def _scheme_id(name: str, value: Any) -> str:
     digits = frozenset("0123456789abcdef")
     is_id = type(value) is str and len(value) == 2 * SCHEME_ID_SIZE and digits.issuperset(value)
@@ -313,4 +383,6 @@ _FORMS: dict[str, Callable[[str, Any], Any]] = {
     **dict.fromkeys(_LISTS, _texts),
     **dict.fromkeys(_TIMES, _time),
     **dict.fromkeys(_RANGES, _number),
+    **dict.fromkeys(_NUMBERS, _numbers),
+    "answers": _count,
 }

@@ -180,14 +180,14 @@ def gather(
                 limit=study.id,
             )
     left_out = [
-        LeftOut(left.packet, left.site, left.reason.label, _sentence(left))
+        LeftOut(left.packet, left.site, left.reason.label, sentence_of(left))
         for left in review.excluded
     ]
-    question = _question(review, study)
+    question = question_of(review, study)
     poolable: list[tuple[Packet, Poolable]] = []
     for packet in review.evidence:
         outcome = packet.outcome
-        if (why := _not_as_declared(packet, question, study)) is not None:
+        if (why := not_as_declared(packet, question, study)) is not None:
             pass
         elif is_poolable(outcome) and not _lacks_likelihood(outcome):
             poolable.append((packet, outcome))
@@ -299,14 +299,14 @@ def _review(
     return store.review(study if study is not None else ids.pop(), now=now)
 
 
-def _sentence(left: Excluded) -> str:
+def sentence_of(left: Excluded) -> str:
     """Why a store leaves a packet out, and a site's own reason where it gave one."""
     outcome = left.packet.outcome
     own = f" Its reason: {outcome.reason}." if isinstance(outcome, Retraction) else ""
     return left.reason.sentence + own
 
 
-def _question(review: Review, study: Study | None) -> str:
+def question_of(review: Review, study: Study | None) -> str:
     """The study's question; if only the id is known, the one that has this id or most packets."""
     if study is not None:
         return study.question
@@ -326,7 +326,7 @@ def _of_another_question(outcome: Outcome, question: str) -> tuple[str, str]:
     )
 
 
-def _not_as_declared(packet: Packet, question: str, study: Study | None) -> tuple[str, str] | None:
+def not_as_declared(packet: Packet, question: str, study: Study | None) -> tuple[str, str] | None:
     """Why a packet under the study's id is not of that study, if it is not."""
     if packet.outcome.question != question:
         return _of_another_question(packet.outcome, question)

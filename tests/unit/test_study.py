@@ -34,11 +34,102 @@ analysis_version = "2"
 """
 
 
+MODEL = """
+question = "age, sex | death"
+kind = "model"
+family = "logistic"
+coefficients = ["intercept", "age", "sex"]
+purpose = "effect"
+answers = 4
+feature_means = [60, 0.5]
+feature_scales = [10, 0.5]
+prior = "log-F"
+prior_scale = 1
+"""
+OTHER = {
+    "family": '"cox"',
+    "coefficients": '["intercept", "sex", "age"]',
+    "purpose": '"prediction"',
+    "answers": "5",
+    "feature_means": "[61, 0.5]",
+    "feature_scales": "[10, 0.25]",
+    "prior": '"normal"',
+    "prior_scale": "2",
+}
+OF_MODELS = {"kind", "residual_variance", *OTHER}
+
+
+def model(**changes):
+    fields = {
+        "question": "age, sex | death",
+        "kind": "model",
+        "family": "logistic",
+        "coefficients": ("intercept", "age", "sex"),
+        "purpose": "effect",
+    }
+    return qis.Study(**{**fields, **changes})
+
+
+def test_every_field_of_a_model_is_read_from_toml_and_each_decides_the_id(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(MODEL, encoding="utf-8")
+    study = qis.Study.load(path)
+    assert (study.answers, study.features, study.prior_scale) == (4, ("age", "sex"), 1.0)
+    ids = {study.id}
+    for name, value in OTHER.items():
+        lines = [x for x in MODEL.splitlines() if not x.startswith(f"{name} = ")]
+        if name == "family":  # Cox's model has no intercept
+            lines = [x.replace('"intercept", ', "") for x in lines]
+        if name == "purpose":  # predictions have neither an intercept nor a prior
+            lines = [x.replace('"intercept", ', "") for x in lines if "prior" not in x]
+        path.write_text("\n".join([*lines, f"{name} = {value}"]), encoding="utf-8")
+        ids.add(qis.Study.load(path).id)
+    assert len(ids) == len(OTHER) + 1
+
+
+def test_a_model_has_six_answers_unless_it_says_otherwise():
+    assert model().answers == 6
+    assert model() == model(answers=6)
+    assert model().id == model(answers=6).id
+    assert qis.Study(question="a vs b").answers is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"kind": ""}, "kind='model'"),
+        ({"family": ""}, "family"),
+        ({"purpose": ""}, "no default"),
+        ({"coefficients": ()}, "0 coefficients"),
+        ({"coefficients": tuple("abcdefghijklmno")}, "15 coefficients"),
+        ({"coefficients": ("age", "age")}, "name of its own"),
+        ({"coefficients": ("intercept",)}, "no model"),
+        ({"family": "cox"}, "no intercept"),
+        ({"family": "linear"}, "residual variance"),
+        ({"residual_variance": 2.0}, "residual variance"),
+        ({"measure": "OR"}, "no measure"),
+        ({"purpose": "prediction"}, "own intercept"),
+        ({"purpose": "prediction", "coefficients": ("age",)}, "feature_means"),
+        ({"feature_scales": (1.0,)}, "1 numbers for 2 features"),
+        ({"prior": "log-F"}, "prior_scale"),
+        ({"prior_scale": 1.0}, "prior_scale"),
+        ({"family": "poisson", "prior": "log-F", "prior_scale": 1.0}, "normal"),
+        ({"answers": 0}, "answers"),
+        ({"family": "probit"}, "logistic"),
+        ({"feature_scales": (1.0, 0.0)}, "feature_scales"),
+        ({"feature_scales": 1.0}, "list of numbers"),
+    ],
+)
+def test_what_makes_no_model_is_refused_with_a_reason(changes, words):
+    with pytest.raises(InputError, match=words):
+        model(**changes)
+
+
 def test_every_field_is_read_from_toml_and_each_decides_the_id(tmp_path):
     path = tmp_path / "study.toml"
     path.write_text(WHOLE, encoding="utf-8")
     study = qis.Study.load(path)
-    names = [field.name for field in fields(qis.Study)]
+    names = [field.name for field in fields(qis.Study) if field.name not in OF_MODELS]
     assert all(f"\n{name} = " in WHOLE for name in names), "the text above misses a field"
     assert all(getattr(study, name) not in (None, "", ()) for name in names)
     assert (study.valid_from, study.valid_until) == (1_799_971_200, 1_831_543_200)

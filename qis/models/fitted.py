@@ -1,0 +1,349 @@
+"""A model that sites have fitted together, and how far its expansions are from it."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from qis._columns import matrix
+from qis._data_frame import data_frame
+from qis._gate import checked
+from qis._given import real_number
+from qis.errors import InputError, NoEstimateError
+from qis.models.expansion import Expansion
+from qis.models.heterogeneity import CoefficientQ, SiteCoefficient, by_site, coefficient_at
+from qis.models.own import OwnFit
+from qis.models.prediction import predicted
+from qis.models.words import explained, summarised
+from qis.outcomes import Study
+from qis.picture.html import grid_of
+from qis.synthesis import LeftOut
+from qis.synthesis._quantiles import normal_quantile
+
+Floats = NDArray[np.float64]
+
+FARTHEST: Final = 0.25
+"""Standard errors that an anchor may be from the pooled coefficients in a converged model."""
+LARGEST_STEP: Final = 0.05
+"""Gain in log-likelihood that may be left in a converged model."""
+
+
+class ModelSite(NamedTuple):
+    """What one site has in a model."""
+
+    name: str
+    n: int
+    events: int | None
+    distance: float
+    """Standard errors by which its anchor is off the pooled coefficients, in the worst of them."""
+    step: float
+    """Gain in log-likelihood that is expected of moving from its anchor to the pooled point."""
+    without: float | None
+    """Standard errors by which the worst coefficient would move without it; `None` if the others
+    do not determine the coefficients."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedModel:
+    """Coefficients of a model study, and whether they are those of the pooled data.
+
+    Parameters
+    ----------
+    study
+        The study, of kind "model".
+    point
+        Where the summed expansions (and the prior) are largest, shape (p,): the next anchor of
+        every site. `None` if the data do not determine it.
+    point_covariance
+        Inverse of the summed information (with the prior), shape (p, p).
+    information, natural
+        Sums of H and of s + H a, without any prior, shapes (p, p) and (p,).
+    precision
+        Of the ridge, for predictions: on features standardised as the study declares.
+    expansions
+        What counts, sorted.
+    sites
+        What each site has in it, sorted by name.
+    left_out
+        Packets that do not count, with the reason.
+    silent
+        Names of enrolled sites of which nothing came.
+    heterogeneity
+        Cochran's Q of each coefficient.
+    separation
+        Names of coefficients that have no finite estimate, as the data are separated there.
+    untested
+        Names of coefficients of which the sums do not tell whether they are separated.
+    undetermined
+        Why there is no point, in words; empty if there is one.
+    own
+        How the model does on this site's own rows, which stay at home; `None` without them.
+    level
+        Coverage of the intervals.
+    digest
+        Equal where packets, anchors, roster and study are; empty if outcomes came without packets.
+
+    """
+
+    study: Study
+    point: Floats | None
+    point_covariance: Floats | None
+    information: Floats
+    natural: Floats
+    precision: float | None
+    expansions: tuple[Expansion, ...] = field(repr=False)
+    sites: tuple[ModelSite, ...]
+    left_out: tuple[LeftOut, ...] = field(repr=False)
+    silent: tuple[str, ...]
+    heterogeneity: tuple[CoefficientQ, ...] = field(repr=False)
+    separation: tuple[str, ...]
+    untested: tuple[str, ...]
+    undetermined: str
+    own: OwnFit | None = None
+    level: float = 0.95
+    digest: bytes = b""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the coefficients, in order."""
+        return self.study.coefficients
+
+    @property
+    def is_estimable(self) -> bool:
+        """True if there is a finite estimate: determined, and not separated without a prior."""
+        return self.point is not None and (not self.separation or self.is_penalised)
+
+    @property
+    def is_penalised(self) -> bool:
+        """True if a prior or a ridge shrinks the coefficients.
+
+        Then intervals are not confidence intervals, since estimates are biased towards zero.
+        """
+        return bool(self.study.prior) or self.study.purpose == "prediction"
+
+    @property
+    def coefficients(self) -> Floats | None:
+        """Pooled coefficients, shape (p,); `None` if there is no finite estimate.
+
+        Of predictions, for one declared standard deviation of the feature.
+        """
+        return self.point if self.is_estimable else None
+
+    @property
+    def covariance(self) -> Floats | None:
+        """Their covariance, shape (p, p); `None` without estimate."""
+        return self.point_covariance if self.is_estimable else None
+
+    @property
+    def standard_errors(self) -> Floats | None:
+        """Their standard errors, shape (p,); `None` without estimate."""
+        if self.covariance is None:
+            return None
+        errors: Floats = np.sqrt(self.covariance.diagonal())
+        return errors
+
+    @property
+    def intervals(self) -> Floats | None:
+        """Limits of the normal intervals, shape (p, 2); `None` without estimate."""
+        errors, point = self.standard_errors, self.coefficients
+        if errors is None or point is None:
+            return None
+        half = normal_quantile(0.5 + 0.5 * self.level) * errors
+        return np.column_stack((point - half, point + half))
+
+    @property
+    def n(self) -> int:
+        """People of all sites that count."""
+        return sum(expansion.outcome.n for expansion in self.expansions)
+
+    @property
+    def events(self) -> int | None:
+        """Events of all sites that count; `None` in linear models."""
+        if self.study.family == "linear":
+            return None
+        return sum(expansion.outcome.events or 0 for expansion in self.expansions)
+
+    @property
+    def step(self) -> float | None:
+        """Largest gain in log-likelihood that moving an anchor to the pooled point would bring.
+
+        Half the squared Newton decrement, of the site whose anchor is farthest. `None` without
+        point.
+        """
+        if self.point is None:
+            return None
+        return max((site.step for site in self.sites), default=0.0)
+
+    @property
+    def distance(self) -> float | None:
+        """Standard errors that the farthest anchor is off the pooled coefficients.
+
+        A bound in words of how well they are fitted: "within x SE". `None` without point.
+        """
+        if self.point is None:
+            return None
+        return max((site.distance for site in self.sites), default=0.0)
+
+    @property
+    def is_converged(self) -> bool:
+        """True if these are the coefficients of the pooled data, as far as the anchors tell.
+
+        No anchor is over 0.25 standard errors from the pooled point, no step would gain 0.05 in
+        log-likelihood, and there is a finite estimate.
+        """
+        if not self.is_estimable or self.distance is None or self.step is None:
+            return False
+        return self.distance <= FARTHEST and self.step < LARGEST_STEP
+
+    @property
+    def log_likelihood(self) -> float | None:
+        """Log-likelihood of all sites at the pooled point, to second order; `None` if not told.
+
+        Without prior.
+        """
+        if self.point is None or not self.expansions:
+            return None
+        values = [expansion.value(self.point) for expansion in self.expansions]
+        return None if None in values else math.fsum(value or 0.0 for value in values)
+
+    @property
+    def state(self) -> str:
+        """How far the fit is, in one sentence."""
+        if not self.expansions:
+            return "No site's expansion counts."
+        if self.point is None:
+            return f"Not determined: {self.undetermined}."
+        if not self.is_estimable:
+            which = ", ".join(self.separation)
+            return (
+                f"Separated: the data of all sites together have no finite estimate of {which}. "
+                "Ways out: leave it out, put levels together, or declare a prior in the study "
+                "(prior='log-F', prior_scale=1, or prior='normal')."
+            )
+        if self.is_converged:
+            return "Converged: these are the coefficients of all sites' rows together."
+        return (
+            f"Not converged: within {self.distance:.2g} standard errors of the pooled fit, to "
+            "second order; sites go on answering while they have answers left."
+        )
+
+    @checked
+    def forest(self, name: str) -> tuple[SiteCoefficient, ...]:
+        """One coefficient site by site, each with the others as all sites together have them.
+
+        Raises
+        ------
+        InputError
+            If there is no coefficient of this name.
+        NoEstimateError
+            If the model has no estimate.
+
+        """
+        index, point = self._index(name), self._require_point()
+        return tuple(
+            coefficient_at(index, site, parameters, point)
+            for site, parameters in by_site(self.expansions).items()
+        )
+
+    @checked
+    def predict(self, features: ArrayLike, *, intercept: float | None = None) -> Floats:
+        """Predictions for people: probabilities, rates per unit of exposure, means.
+
+        Of Cox's model the hazard relative to somebody whose features are all zero.
+
+        Parameters
+        ----------
+        features
+            Shape (n, f): the study's features in order (`Study.features`), in their own units,
+            without an intercept.
+        intercept
+            Of the place where they live, where sites have intercepts of their own; default: this
+            site's, fitted to its own rows, which are at home.
+
+        Returns
+        -------
+        float64 of shape (n,).
+
+        Raises
+        ------
+        NoEstimateError
+            If the model has no estimate.
+        InputError
+            If shapes do not fit, or an intercept is needed and not known.
+
+        """
+        rows = matrix(features, "features", booleans=True)
+        if intercept is not None:
+            intercept = real_number(intercept, "intercept", -1e6, 1e6)
+        elif self.own is not None:
+            intercept = self.own.intercept
+        return predicted(self.study, self._require_point(), rows, intercept)
+
+    def to_dict(self) -> dict[str, list[Any]]:
+        """Columns, one row a coefficient: name, estimate, SE, limits, Q of heterogeneity."""
+        point, errors, limits = self.coefficients, self.standard_errors, self.intervals
+        size = len(self.names)
+        none: list[float | None] = [None] * size
+        return {
+            "coefficient": list(self.names),
+            "estimate": none if point is None else point.tolist(),
+            "standard_error": none if errors is None else errors.tolist(),
+            "lower": none if limits is None else limits[:, 0].tolist(),
+            "upper": none if limits is None else limits[:, 1].tolist(),
+            "q": [each.q for each in self.heterogeneity] or none,
+            "q_df": [each.df for each in self.heterogeneity] or none,
+            "q_p": [each.p for each in self.heterogeneity] or none,
+        }
+
+    @checked
+    def to_frame(self, *, backend: str = "pandas") -> Any:
+        """The columns of `to_dict` as a data frame of "pandas", "polars" or "pyarrow".
+
+        Raises
+        ------
+        InputError
+            If the backend is another.
+        MissingExtraError
+            If the backend is not installed.
+
+        """
+        return data_frame(self.to_dict(), backend)
+
+    def summary(self) -> str:
+        """The model in words: what it is of, how far it is, each coefficient."""
+        return summarised(self)
+
+    def explain(self) -> str:
+        """The model site by site: what each has in it, and what does not count and why."""
+        return explained(self)
+
+    def seen_from(self, own: OwnFit | None) -> "FittedModel":
+        """The same model beside how it does on this site's own rows."""
+        return replace(self, own=own)
+
+    def _index(self, name: str) -> int:
+        if name not in self.names:
+            raise InputError(
+                f"{name!r:.60} is no coefficient; there are {', '.join(self.names)}", field="name"
+            )
+        return self.names.index(name)
+
+    def _require_point(self) -> Floats:
+        if self.coefficients is None:
+            raise NoEstimateError(self.state, field="study")
+        return self.coefficients
+
+    def _lines(self) -> Iterator[str]:
+        yield from self.summary().splitlines()
+
+    def _repr_html_(self) -> str:
+        return grid_of(self.to_dict(), f"{self.study.question}: {self.state}")
+
+    def __repr__(self) -> str:
+        return (
+            f"<FittedModel of {self.study.question!r}, {len(self.sites)} sites, {self.n} people: "
+            f"{self.state.split(':')[0].lower()}>"
+        )

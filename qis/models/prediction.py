@@ -1,0 +1,62 @@
+"""Predictions of a fitted model, from features in their own units."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.errors import InputError
+from qis.outcomes import Study
+from qis.outcomes._model_study import INTERCEPT
+
+Floats = NDArray[np.float64]
+
+
+def design_of(study: Study, features: Floats) -> Floats:
+    """The columns of a study's coefficients, from its features in order: shape (n, p).
+
+    Predictions are of features that are standardised as the study declares; an intercept is a
+    column of ones.
+
+    Raises
+    ------
+    InputError
+        If the number of columns is not that of the study's features.
+
+    """
+    names = study.features
+    if features.ndim != 2 or features.shape[1] != len(names):
+        raise InputError(
+            f"features have shape {features.shape}; the study has {len(names)} features "
+            f"({', '.join(names)}), a column each, without an intercept",
+            field="features",
+            actual=features.shape,
+            limit=len(names),
+        )
+    if study.purpose == "prediction":
+        features = (features - np.array(study.feature_means)) / np.array(study.feature_scales)
+    if INTERCEPT not in study.coefficients:
+        return features
+    columns = dict(zip(names, features.T, strict=True))
+    ones = np.ones(len(features))
+    return np.column_stack([columns.get(name, ones) for name in study.coefficients])
+
+
+def has_own_intercept(study: Study) -> bool:
+    """True if each site has an intercept of its own, which does not travel."""
+    return INTERCEPT not in study.coefficients and study.family != "cox"
+
+
+def predicted(study: Study, point: Floats, features: Floats, intercept: float | None) -> Floats:
+    """What the family expects of people with these features."""
+    eta = design_of(study, features) @ point
+    if has_own_intercept(study):
+        if intercept is None:
+            raise InputError(
+                "each site of this model has its own intercept, and none is known here: give "
+                "intercept=, or take the model from a loop that has rows of its own",
+                field="intercept",
+            )
+        eta = eta + intercept
+    with np.errstate(over="ignore"):
+        if study.family == "logistic":
+            return np.asarray(0.5 * (1.0 + np.tanh(0.5 * eta)))
+        return np.asarray(eta if study.family == "linear" else np.exp(eta))
