@@ -15,6 +15,8 @@ Floats = NDArray[np.float64]
 
 POINTS = 9
 """Number of points at which every curve is given."""
+_ELEMENTS = 1 << 14
+"""Most values computed at once: what lies in between fits the processor's cache."""
 
 
 def _septic() -> Floats:
@@ -35,7 +37,7 @@ class Curves:
     Parameters
     ----------
     points, values, gradients
-        Float64 of shape (k, 9); points ascend along each row.
+        Float64 of shape (k, 9), or with any other number of points; points ascend along each row.
     below, above
         Limiting slopes on either side, outwards (not positive), float64 of shape (k,).
 
@@ -65,15 +67,9 @@ class Curves:
 
         The second derivative jumps at the points.
         """
-        where, width, start, end, from_slope, to_slope = self._pieces(theta)
-        rise = end - start
-        # Cubic Hermite interpolation, with `where` in [0, 1] between two points.
-        left = 1.0 - where
-        values = (
-            start
-            + rise * (3.0 - 2.0 * where) * where**2
-            + width * where * left * (from_slope * left - to_slope * where)
-        )
+        pieces = where, width, start, end, from_slope, to_slope = self._pieces(theta)
+        rise, left = end - start, 1.0 - where
+        values = _cubic(*pieces)
         slopes = (
             6.0 * where * left * rise / width
             + from_slope * left * (1.0 - 3.0 * where)
@@ -85,22 +81,35 @@ class Curves:
             + to_slope * (6.0 * where - 2.0)
         ) / width
         for distance, edge, limit in self._tails(theta):
-            if not (distance > 0.0).any():
+            beyond = distance > 0.0
+            if not beyond.any():
                 continue
             outward = self._outward(edge)
             fading = np.exp(-np.maximum(distance, 0.0))
-            beyond = distance > 0.0
-            tail = self.values[:, edge, np.newaxis] + limit * distance
-            tail += (outward - limit) * -np.expm1(-np.maximum(distance, 0.0))
             slope = limit + (outward - limit) * fading
-            values = np.where(beyond, tail, values)
+            values = np.where(beyond, self._tail(distance, edge, limit), values)
             slopes = np.where(beyond, slope if edge else -slope, slopes)
             bends = np.where(beyond, (limit - outward) * fading, bends)
         return values, slopes, bends
 
     def value(self, theta: Floats) -> Floats:
         """Log-likelihoods at `theta` of shape (m,): float64 of shape (k, m)."""
-        return self.evaluate(theta)[0]
+        few = max(_ELEMENTS // max(theta.size, 1), 1)
+        if len(self) > few:
+            return np.concatenate(
+                [self._rows(slice(at, at + few)).value(theta) for at in range(0, len(self), few)]
+            )
+        values = _cubic(*self._pieces(theta))
+        for distance, edge, limit in self._tails(theta):
+            beyond = distance > 0.0
+            columns = np.flatnonzero(beyond.any(axis=0))
+            if columns.size:
+                tail = self._tail(distance[:, columns], edge, limit)
+                values[:, columns] = np.where(beyond[:, columns], tail, values[:, columns])
+        return values
+
+    def _rows(self, which: slice) -> "Curves":
+        return Curves(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     def slope_bound(self, theta: Floats) -> Floats:
         """How much the slope at `theta` of shape (m,) may be wrong: float64 of shape (k, m).
@@ -140,22 +149,18 @@ class Curves:
         offset = (theta - start) / spacing
         first = np.clip(np.floor(offset).astype(np.intp) - 1, 0, intervals - 3)
         where = offset - first
-        values, gradients = (
-            np.take_along_axis(rows, even, axis=1)
-            for rows in (self.values, self.gradients * spacing)
+        neighbours = np.stack([np.take_along_axis(even, first + j, axis=1) for j in range(4)])
+        neighbours += POINTS * np.arange(len(self))[:, np.newaxis]
+        data = np.concatenate(
+            [self.values.take(neighbours), self.gradients.take(neighbours) * spacing]
         )
-        data = [
-            np.take_along_axis(rows, first + j, axis=1)
-            for rows in (values, gradients)
-            for j in range(4)
-        ]
+        powers = (_SEPTIC @ data.reshape(len(data), -1)).reshape(data.shape)
         value, slope = np.zeros(where.shape), np.zeros(where.shape)
-        for weights in _SEPTIC:  # Horner's rule, with the derivative
+        for each in powers:  # Horner's rule, with the derivative
             slope *= where
             slope += value
             value *= where
-            for weight, each in zip(weights.tolist(), data, strict=True):
-                value += weight * each
+            value += each
         slope /= spacing
         cubic, gradient, _ = self.evaluate(theta)
         outside = (offset < 0.0) | (offset > intervals)
@@ -205,12 +210,17 @@ class Curves:
 
     def _pieces(self, theta: Floats) -> tuple[Floats, ...]:
         """Position of theta between two points, in [0, 1]; their distance, values and slopes."""
-        inner = self.points[:, 1:-1, np.newaxis]
-        piece = (theta >= inner).sum(axis=1)
-        start, end = self._at(self.points, piece), self._at(self.points, piece + 1)
-        width = end - start
+        count = self.points.shape[1]
+        passed = np.zeros((len(self), theta.size), dtype=np.int8 if count < 128 else np.intp)
+        for inner in self.points[:, 1:-1].T:
+            passed += theta >= inner[:, np.newaxis]
+        # One index into the flat arrays: a pair of them takes several times as long.
+        piece = passed + np.arange(0, self.points.size, count)[:, np.newaxis]
+        after = piece + 1
+        start = self.points.take(piece)
+        width = self.points.take(after) - start
         where = np.clip((theta - start) / width, 0.0, 1.0)
-        ends = (self._at(rows, piece + k) for rows in (self.values, self.gradients) for k in (0, 1))
+        ends = (rows.take(at) for rows in (self.values, self.gradients) for at in (piece, after))
         return where, width, *ends
 
     def _tails(self, theta: Floats) -> tuple[tuple[Floats, int, Floats], ...]:
@@ -225,7 +235,21 @@ class Curves:
         slope: Floats = self.gradients[:, edge, np.newaxis]
         return slope if edge else -slope
 
-    @staticmethod
-    def _at(rows: Floats, piece: NDArray[np.intp]) -> Floats:
-        taken: Floats = rows[np.arange(len(rows))[:, np.newaxis], piece]
-        return taken
+    def _tail(self, distance: Floats, edge: int, limit: Floats) -> Floats:
+        """Values beyond an end (index 0 or -1), of which those at a positive distance hold."""
+        tail = self.values[:, edge, np.newaxis] + limit * distance
+        tail += (self._outward(edge) - limit) * -np.expm1(-np.maximum(distance, 0.0))
+        return tail
+
+
+def _cubic(
+    where: Floats, width: Floats, start: Floats, end: Floats, from_slope: Floats, to_slope: Floats
+) -> Floats:
+    """Cubic Hermite interpolation, with `where` in [0, 1] between two points."""
+    left = 1.0 - where
+    values: Floats = (
+        start
+        + (end - start) * (3.0 - 2.0 * where) * where**2
+        + width * where * left * (from_slope * left - to_slope * where)
+    )
+    return values
