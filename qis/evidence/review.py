@@ -306,18 +306,22 @@ def judge(
     """
     excluded: list[Excluded] = []
     deciding: dict[tuple[str, str, int], tuple[str, Role, Head]] = {}
-    for head in sorted(heads, key=lambda head: _precedence(head.packet, roster)):
+    is_open = roster.is_open
+    for head in heads:
         packet = head.packet
-        name = packet.issuer.key.hex() if roster.is_open else roster.name_of(packet.issuer)
+        name = packet.issuer.key.hex() if is_open else roster.name_of(packet.issuer)
         if name is None or head.refusal is not None:
             excluded.append(Excluded(packet, head.refusal or Reason.UNTRUSTED, name))
             continue
         outcome = packet.outcome
         role = role_of(outcome)
-        cohort_key = (name, outcome.cohort, role.value)
+        cohort_key, found = (name, outcome.cohort, role.value), (name, role, head)
         if (former := deciding.get(cohort_key)) is not None:
-            excluded.append(Excluded(former[2].packet, Reason.REPLACED, name))
-        deciding[cohort_key] = name, role, head
+            lesser, found = sorted(
+                (former, found), key=lambda each: _precedence(each[2].packet, roster)
+            )
+            excluded.append(Excluded(lesser[2].packet, Reason.REPLACED, name))
+        deciding[cohort_key] = found
     evidence: list[tuple[str, Packet]] = []
     anchors: list[tuple[str, Packet]] = []
     is_dated = isinstance(study, Study)
@@ -332,12 +336,14 @@ def judge(
     evidence = _limit_cohorts(evidence, excluded)
     evidence = _drop_overlaps(evidence, roster, excluded)
     study_id = study_id_of(study)
+    by_id = {packet.id: (name, packet) for name, packet in evidence}
+    anchor_by_id = {packet.id: (name, packet) for name, packet in anchors}
     return Review(
         study_id=study_id,
-        evidence=tuple(sorted((packet for _, packet in evidence), key=_by_id)),
-        anchors=tuple(sorted((packet for _, packet in anchors), key=_by_id)),
+        evidence=tuple(by_id[packet_id][1] for packet_id in sorted(by_id)),
+        anchors=tuple(anchor_by_id[packet_id][1] for packet_id in sorted(anchor_by_id)),
         excluded=tuple(sorted(excluded, key=lambda left: left.packet.id)),
-        site_names={packet.id: name for name, packet in (*evidence, *anchors)},
+        site_names={at: name for at, (name, _) in (by_id | anchor_by_id).items()},
         enrolled=tuple(site.name for site in roster.enrolled(study_id)),
         roster_digest=roster.digest,
         now=now,
@@ -345,10 +351,6 @@ def judge(
 
 
 _KIND_REASONS: Final = {KIND_RETRACTION: Reason.RETRACTED, KIND_SUPPRESSED: Reason.SUPPRESSED}
-
-
-def _by_id(packet: Packet) -> bytes:
-    return packet.id
 
 
 def _precedence(packet: Packet, roster: Roster) -> tuple[float, int, bytes]:

@@ -388,6 +388,15 @@ class EvidenceStore(ABC):
             return Reason.SET_ASIDE
         return distrust(data, self.roster)
 
+    @checked
+    def refusals(self, packets: Sequence[Packet]) -> list[Reason | None]:
+        """Why each of some packets has no say now; `None` where it has."""
+        aside, roster = self._aside, self.roster
+        return [
+            Reason.SET_ASIDE if aside and each.id in aside else distrust(bytes(each), roster)
+            for each in packets
+        ]
+
     def _evict(self) -> None:
         held, needed = self._held_by_issuer(), to_free(len(self), self.capacity)
         going = self._refused_going(needed - sum(strangers_of(held, self.roster).values()))

@@ -4,7 +4,7 @@ Were the newest packet chosen first and judged afterwards, one that nobody belie
 its key had ended, say) would displace all the good ones before it.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Final, Protocol
 
 from qis import _layout
@@ -38,6 +38,9 @@ class Versions(Protocol):
     def refusal(self, data: bytes) -> Reason | None:
         """Why a packet has no say now; `None` if it has."""
 
+    def refusals(self, packets: Sequence[Packet]) -> list[Reason | None]:
+        """The same of each of many packets, at less cost."""
+
 
 def distrust(data: bytes, roster: Roster) -> Reason | None:
     """Why a packet of these bytes has no say under a roster; `None` if it has."""
@@ -61,8 +64,8 @@ def candidates(held: Versions, study_id: bytes) -> list[Head]:
     """For each key of a study: the newest packet that has a say, and a newer one that has none."""
     found: list[Head] = []
     beneath: dict[bytes, list[EvidenceKey]] = {}
-    for head in held.heads(study_id):
-        reason = held.refusal(bytes(head.packet))
+    heads = held.heads(study_id)
+    for head, reason in zip(heads, held.refusals([h.packet for h in heads]), strict=True):
         if reason is None:
             if head.equivocal:
                 head = head._replace(equivocal=_is_refuted(held, head.packet))  # noqa: PLW2901

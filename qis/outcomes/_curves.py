@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+_Pieces = tuple[Floats, Floats, Floats, Floats, Floats, Floats]
 
 POINTS = 9
 """Number of points at which every curve is given."""
@@ -67,9 +68,10 @@ class Curves:
 
         The second derivative jumps at the points.
         """
-        pieces = where, width, start, end, from_slope, to_slope = self._pieces(theta)
+        pieces = self._pieces(theta)
+        where, width, start, end, from_slope, to_slope = pieces
         rise, left = end - start, 1.0 - where
-        values = _cubic(*pieces)
+        values = _cubic(pieces)
         slopes = (
             6.0 * where * left * rise / width
             + from_slope * left * (1.0 - 3.0 * where)
@@ -99,7 +101,7 @@ class Curves:
             return np.concatenate(
                 [self._rows(slice(at, at + few)).value(theta) for at in range(0, len(self), few)]
             )
-        values = _cubic(*self._pieces(theta))
+        values = _cubic(self._pieces(theta))
         for distance, edge, limit in self._tails(theta):
             beyond = distance > 0.0
             columns = np.flatnonzero(beyond.any(axis=0))
@@ -208,7 +210,7 @@ class Curves:
             np.where(self.above < 0.0, -np.inf, self.values[:, -1] + high),
         )
 
-    def _pieces(self, theta: Floats) -> tuple[Floats, ...]:
+    def _pieces(self, theta: Floats) -> _Pieces:
         """Position of theta between two points, in [0, 1]; their distance, values and slopes."""
         count = self.points.shape[1]
         passed = np.zeros((len(self), theta.size), dtype=np.int8 if count < 128 else np.intp)
@@ -220,7 +222,8 @@ class Curves:
         start = self.points.take(piece)
         width = self.points.take(after) - start
         where = np.clip((theta - start) / width, 0.0, 1.0)
-        ends = (rows.take(at) for rows in (self.values, self.gradients) for at in (piece, after))
+        values, gradients = self.values, self.gradients
+        ends = values.take(piece), values.take(after), gradients.take(piece), gradients.take(after)
         return where, width, *ends
 
     def _tails(self, theta: Floats) -> tuple[tuple[Floats, int, Floats], ...]:
@@ -242,10 +245,9 @@ class Curves:
         return tail
 
 
-def _cubic(
-    where: Floats, width: Floats, start: Floats, end: Floats, from_slope: Floats, to_slope: Floats
-) -> Floats:
+def _cubic(pieces: _Pieces) -> Floats:
     """Cubic Hermite interpolation, with `where` in [0, 1] between two points."""
+    where, width, start, end, from_slope, to_slope = pieces
     left = 1.0 - where
     values: Floats = (
         start

@@ -21,6 +21,8 @@ _CLOSE: Final = 0.03
 """Of the whole's standard deviation: points this close put limits off by less than 1e-4 of it."""
 _LONGEST: Final = 1 << 16
 """Most points of a further site's effect."""
+_ELEMENTS: Final = 1 << 17
+"""Most of them, of several taus, transformed at once."""
 
 
 class Foresight(NamedTuple):
@@ -87,12 +89,14 @@ def _further(means: Floats, taus: Floats, masses: Floats) -> Density:
     size = 2 ** math.ceil(math.log2(means.size + 2 * margin))
     frequency = np.fft.rfftfreq(size, step) * 2.0 * math.pi
     turned = np.zeros(frequency.size, dtype=np.complex128)
-    for tau, row in zip(taus.tolist(), masses, strict=True):
+    at_once = max(_ELEMENTS // size, 1)
+    for first in range(0, taus.size, at_once):
+        some = slice(first, first + at_once)
         # Of higher frequencies exp(-40) is left.
-        some = frequency if tau == 0.0 else frequency[: frequency.searchsorted(_REACH_OF / tau)]
-        turned[: some.size] += np.fft.rfft(row, size)[: some.size] * np.exp(
-            -0.5 * (tau * some) ** 2
-        )
+        faded = np.minimum(taus[some, np.newaxis] * frequency, _REACH_OF)
+        spectra = np.fft.rfft(masses[some], size)
+        spectra *= np.exp(-0.5 * faded * faded)
+        turned += spectra.sum(axis=0)
     # Periodic: what lies below the first mean comes out at the end.
     heights = np.roll(np.fft.irfft(turned, size), margin)[: means.size + 2 * margin]
     return Density(start=start - margin * step, step=step, heights=np.maximum(heights, 0.0))

@@ -30,6 +30,7 @@ _CELLS: Final = 1 << 20
 """Most numbers computed at once; bounds the memory to 8 MiB an array."""
 
 Poolable = Effect | LikelihoodProfile | Counts | Moments
+_KINDS: Final = (Effect, LikelihoodProfile, Counts, Moments)
 Exact = Tables | Rates | PoissonRates | Means | MeanDifferences
 """Rows that give a log-likelihood at any value, as opposed to one sampled at some points."""
 
@@ -76,7 +77,7 @@ def check_poolable(outcomes: Sequence[object]) -> tuple[bytes, str]:
 
 def is_poolable(outcome: object) -> TypeIs[Poolable]:
     """True if the outcome is of a kind that has a log-likelihood of one effect."""
-    return isinstance(outcome, Poolable)
+    return isinstance(outcome, _KINDS)
 
 
 def measure_of(outcome: Poolable) -> str:

@@ -70,8 +70,7 @@ class LeftOut(NamedTuple):
         return self.reason == Reason.RETRACTED.label
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteEvidence:
+class SiteEvidence(NamedTuple):
     """The evidence of one site that counts: its cohorts, in the order of their packets' ids.
 
     For a derived packet it is the one estimate of several sites, none of which counts otherwise.
@@ -223,18 +222,9 @@ def gather(
 def _site(name: str, found: list[tuple[Packet, Poolable]]) -> SiteEvidence:
     if len(found) == 1:
         packet, outcome = found[0]
-        return SiteEvidence(
-            name=name,
-            packets=(packet,),
-            outcomes=(outcome,),
-            number=_sites_behind(packet.outcome),
-        )
-    return SiteEvidence(
-        name=name,
-        packets=tuple(packet for packet, _ in found),
-        outcomes=tuple(outcome for _, outcome in found),
-        number=max(_sites_behind(packet.outcome) for packet, _ in found),
-    )
+        return SiteEvidence(name, (packet,), (outcome,), _sites_behind(packet.outcome))
+    packets, outcomes = zip(*found, strict=True)
+    return SiteEvidence(name, packets, outcomes, max(_sites_behind(p.outcome) for p in packets))
 
 
 def _lacks_likelihood(outcome: Outcome) -> bool:

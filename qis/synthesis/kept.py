@@ -48,7 +48,7 @@ class KeptSites:
         self._together: Together | None = None
         self._asked: Sequence[Said] = ()
         self._totals = RunningTotals()
-        self._all: tuple[object, list[Said | None]] | None = None
+        self._all: tuple[object, list[Met]] | None = None
         # By the objects themselves, which is faster; `outcomes` holds them, so that no other
         # object can have the same identity.
         self._known: dict[tuple[int, ...], Met] = {}
@@ -76,11 +76,15 @@ class KeptSites:
         key = blake3(encode(sorted(outcome.encoded() for outcome in informative))).digest()
         return self._used.get(key) or self._sites.get(key) or Said(informative, key)
 
-    def of_all(self, sites: Sequence[Sequence[Poolable]]) -> list[Said | None]:
-        """What each of some sites says; not looked up again if the same sequence comes again."""
+    def met_all(self, sites: Sequence[Sequence[Poolable]]) -> list[Met]:
+        """What is kept of each site; not looked up again if the same sequence comes again."""
         if self._all is None or self._all[0] is not sites:
-            self._all = sites, [self.of(site) for site in sites]
+            self._all = sites, [self.met(site) for site in sites]
         return self._all[1]
+
+    def of_all(self, sites: Sequence[Sequence[Poolable]]) -> list[Said | None]:
+        """What each of some sites says."""
+        return [met.said for met in self.met_all(sites)]
 
     def together(self, said: Sequence[Said]) -> Together:
         """What these say together; one or more, in any order."""

@@ -1,6 +1,6 @@
 """From packets to a synthesis: a pure function of the evidence, alike on every node."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -17,6 +17,7 @@ from qis.packet import Packet
 from qis.synthesis._sites import check_choice, check_level, check_scale
 from qis.synthesis.answers import Answer
 from qis.synthesis.common_effect import own_effect
+from qis.synthesis.currency import Poolable
 from qis.synthesis.embargo import embargoed
 from qis.synthesis.gathering import Gathered, SiteEvidence
 from qis.synthesis.given import gather_given
@@ -157,9 +158,10 @@ def synthesise(
             seen_digest=seen_digest,
         )
     kept = KeptSites() if kept is None else kept
-    fixed, random = _pool(gathered, tau_scale, mean_scale, level, kept)
+    outcomes = [site.outcomes for site in gathered.sites]
+    fixed, random = _pool(gathered, outcomes, tau_scale, mean_scale, level=level, kept=kept)
     no_sequence = next(_why_no_sequence(chosen, fixed, gathered, tau_scale), "")
-    sites = _sites(gathered, fixed, kept)
+    sites = () if fixed is None else _sites(gathered, outcomes, level, kept)
     kept.settle()
     return Synthesis(
         study_id=gathered.study_id,
@@ -227,14 +229,15 @@ def _tau_scale(measure: str | None, chosen: Model, given: float | None) -> float
 
 def _pool(
     gathered: Gathered,
+    outcomes: Sequence[Sequence[Poolable]],
     tau_scale: float | None,
     mean_scale: float | None,
+    *,
     level: float,
     kept: KeptSites,
 ) -> tuple[PooledProfiles | None, PooledProfiles | None]:
     if gathered.measure is None or not gathered.sites:
         return None, None
-    outcomes = [site.outcomes for site in gathered.sites]
     fixed = pool_sites(outcomes, measure=gathered.measure, tau_scale=None, level=level, kept=kept)
     if gathered.number > len(gathered.sites):
         return fixed, None  # a synthesis counts, and says nothing of how its sites differ
@@ -252,13 +255,10 @@ def _pool(
 
 
 def _sites(
-    gathered: Gathered, fixed: PooledProfiles | None, kept: KeptSites
+    gathered: Gathered, outcomes: Sequence[Sequence[Poolable]], level: float, kept: KeptSites
 ) -> tuple[SiteResult, ...]:
-    if fixed is None:
-        return ()
-    level, results = fixed.level, []
-    for site in gathered.sites:
-        met = kept.met(site.outcomes)
+    results = []
+    for site, met in zip(gathered.sites, kept.met_all(outcomes), strict=True):
         shown = met.shown.get(level)
         if shown is None or shown.packets != site.packets or shown.name != site.name:
             shown = met.shown[level] = _shown(site, met.said, level)
