@@ -3,6 +3,7 @@
 `TRANSITIONS` is the whole of it; what is not in the table changes nothing.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
@@ -74,6 +75,8 @@ class OtherMember:
         What comparing sets with it has cost lately.
     is_contacted
         True once something was sent to it directly, or it was heard so: a NAT then lets it in.
+    tried_directly_at
+        When it was asked directly last, while it is reached through another.
     asked_relay, relays_asked, rounds_left
         Through whom it was tried last, how many were, and how many more at once if none forwards.
 
@@ -91,6 +94,7 @@ class OtherMember:
     answered_bytes: float = 0.0
     answered_since: float = 0.0
     is_contacted: bool = False
+    tried_directly_at: float = -math.inf
     asked_relay: bytes = b""
     relays_asked: int = 0
     rounds_left: int = 0

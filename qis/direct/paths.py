@@ -75,6 +75,12 @@ class Paths:
         """First bytes of the keys of those to which something was sent, or that were heard."""
         return tuple(each.key[:TAG_SIZE] for each in self._members if each.is_contacted)
 
+    def note_contact(self, tag: bytes) -> None:
+        """Count a member among those that something was sent to."""
+        member = self._members.of_tag(tag)
+        if member is not None:
+            member.is_contacted = True
+
     def is_awaited(self, member: OtherMember) -> bool:
         """True if this member is about to call, to see whether it can: so it must not be called."""
         awaited = self.callability.awaited

@@ -4,6 +4,7 @@ What a member is to this node is a state of `qis.direct.members.TRANSITIONS`; he
 at each change.
 """
 
+import math
 import random
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -84,7 +85,6 @@ class Presence:
         self._unanswered = 0
         self._heard_at: float | None = None
         self._keep_alive_at = now + KEEP_ALIVE_S
-        self._directly_at = now + DIRECTLY_EVERY_S
         self._to_call: dict[OtherMember, float] = {}
         self._table: tuple[Contact, ...] | None = None
         self._counts = (0, 0)
@@ -157,8 +157,10 @@ class Presence:
             if former is MemberState.UNKNOWN and not member.is_contacted:
                 self._paths.callability.was_called()
             member.is_contacted = True
-        elif former is MemberState.UNKNOWN and not member.is_contacted:
-            self._paths.callability.newcomer(now)
+        elif now - member.tried_directly_at >= DIRECTLY_EVERY_S:
+            if former is MemberState.UNKNOWN and not member.is_contacted:
+                self._paths.callability.newcomer(now)
+            self._to_call.setdefault(member, now + RESERVED_S)
         member.seen_at = address
         member.probes = 0
         member.is_stuck = False
@@ -188,7 +190,7 @@ class Presence:
 
     def next_timer(self) -> float:
         """When `handle_timer` has to be called next."""
-        times = [self._directly_at]
+        times = [math.inf]
         if self._counts[0] and self._paths.callability.is_callable is not True:
             times.append(self._keep_alive_at)
         times += self._to_call.values()
@@ -205,11 +207,6 @@ class Presence:
             self._keep_alive_at = now + KEEP_ALIVE_S
             if self._paths.callability.is_callable is not True:
                 self._keep_alive(now)
-        if now >= self._directly_at:
-            self._directly_at = now + DIRECTLY_EVERY_S
-            for member in self._members.present():
-                if member.seen_at is not None and is_relayed(member.seen_at):
-                    self._paths.try_directly(member)
         for member, until in list(self._to_call.items()):
             callability = self._paths.callability
             if self._paths.is_awaited(member):
@@ -245,8 +242,12 @@ class Presence:
         )
 
     def _call(self, member: OtherMember, now: float) -> None:
+        """Call a member, or see whether one that is heard through another can be reached itself."""
+        member.tried_directly_at = now
         if self._change(member, Change.RECORD):
             self._greet(member, now)
+        elif member.seen_at is not None and is_relayed(member.seen_at):
+            self._paths.try_directly(member)
 
     def _greet(self, member: OtherMember, now: float) -> None:
         """Tell a member where this node is; its acknowledgement shows that it is there."""

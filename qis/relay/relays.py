@@ -68,6 +68,9 @@ class Ways(Protocol):
     def contacted(self) -> tuple[bytes, ...]:
         """Those to which something was sent directly, or that were heard so."""
 
+    def note_contact(self, tag: bytes) -> None:
+        """Count a member among those that something was sent to."""
+
     def not_forwarded(self, tag: bytes, relay: bytes, now: float) -> None:
         """Take note that the relay of this key does not reach a member."""
 
@@ -215,10 +218,13 @@ class Relays:
         """Call a member at the address that it has told: at most three small datagrams a minute."""
         if is_relayed(frame.address) or not reach.is_member(frame.key[:TAG_SIZE]):
             self._refused["sender"] += 1
+        elif reach.callability.awaited == frame.key[:TAG_SIZE]:
+            self._refused["awaited"] += 1  # its own call tells this node something, if not called
         elif not self._called.would_allow(frame.key, now) or self._calls.is_full(now):
             self._refused["budget"] += 1
         else:
             self._called.allows(frame.key, now)
+            reach.note_contact(frame.key[:TAG_SIZE])  # or its call would find this node's NAT open
             self._say(Here(frame.nonce), frame.address, frame.key)
 
     def _say(self, frame: RelayFrame, address: bytes, key: bytes) -> None:

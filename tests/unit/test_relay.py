@@ -87,6 +87,9 @@ class Ways:
     def contacted(self):
         return tuple(TAGS[n] for n in {*self.reached, *self.called})
 
+    def note_contact(self, tag):
+        self.called.add(TAGS.index(tag))
+
     def not_forwarded(self, tag, relay, now):
         self.not_there.append((tag, relay))
 
@@ -143,7 +146,7 @@ def behind_nats():
     """A and B reach R only, and nobody reaches A and B but in answer."""
     wire = Wire({A: [R], B: [R], R: [A, B]}, {(A, R), (R, A), (B, R), (R, B)})
     for node in wire.nodes.values():
-        node.reach.callability.is_callable = False
+        node.reach.callability.was_called()
     return wire
 
 
@@ -254,7 +257,7 @@ def test_a_node_finds_out_whether_it_can_be_called(is_open):
     wire = Wire({A: [R], R: [A, C, D], C: [R], D: [R]}, ways)
     callability = wire.nodes[A].reach.callability
     for number in (R, C, D):
-        wire.nodes[number].reach.callability.is_callable = True
+        wire.nodes[number].reach.callability.was_called()
     for turn in range(5):
         wire.carry(NOW + turn * (CALLED_WITHIN_S + CALL_AGAIN_S))
     assert callability.is_callable is is_open
@@ -265,7 +268,7 @@ def test_a_call_from_whom_it_has_called_shows_nothing():
     ways = {(A, R), (R, A), (R, C), (C, R), (C, A), (A, C)}
     wire = Wire({A: [R], R: [A, C], C: [R]}, ways)
     for number in (R, C):
-        wire.nodes[number].reach.callability.is_callable = True
+        wire.nodes[number].reach.callability.was_called()
     reach = wire.nodes[A].reach
     wire.nodes[A].relays.handle_timer(NOW)
     reach.called = {C}  # in the meantime
