@@ -260,11 +260,11 @@ async def stolen_key(site: Site) -> str:
         issued_at=int(NOW),
         lifetime_s=86_400,
         sequence=int(NOW * 1e6) + 1_000,
-        routing_keys=SCHEME.routing_keys(ABOUT),
+        routing_keys=SCHEME.routing_keys(ABOUT, at=NOW),
         seal=SCHEME.seal,
     )
     async with qis.DirectoryTransport(site.network, identity, clock=lambda: NOW) as network:
-        await network.publish(packet, SCHEME.routing_keys(ABOUT))
+        await network.publish(packet, SCHEME.routing_keys(ABOUT, at=NOW))
     return await called(site)
 
 

@@ -89,7 +89,7 @@ def known_figures(
         "unsealed_sketch": ([_codes(scheme, each.sketch) for each in opened], told),
     }
     for name, level in LEVELS.items():
-        keys = [frozenset(scheme.routing_keys(terms, levels=[level])) for terms in used]
+        keys = [frozenset(scheme.base_keys(terms, levels=[level])) for terms in used]
         contents = [
             frozenset(each.removeprefix(b"term ").decode() for each in level.contents(t, ontology))
             for t in used
@@ -98,7 +98,7 @@ def known_figures(
     read_as = dict.fromkeys(seen, told)
     if cells is not None:
         level = NearestCells(cells, CELLS_EACH)
-        keys = [frozenset(scheme.routing_keys(terms, levels=[level])) for terms in used]
+        keys = [frozenset(scheme.base_keys(terms, levels=[level])) for terms in used]
         numbers = [frozenset(map(bytes.hex, level.contents(terms, ontology))) for terms in used]
         seen["keys_cells"] = ([frozenset[Hashable](each) for each in keys], numbers)
         read_as["keys_cells"] = numbers

@@ -45,7 +45,7 @@ def unsecret_figures(
     }
 
     def keyed(level: Level) -> Sees:
-        return lambda terms, _: frozenset(scheme.routing_keys(terms, levels=[level]))
+        return lambda terms, _: frozenset(scheme.base_keys(terms, levels=[level]))
 
     views: dict[str, Sees] = {"sketch": sealed, "unsealed_sketch": opened}
     views |= {name: keyed(level) for name, level in levels.items()}

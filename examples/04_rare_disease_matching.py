@@ -15,6 +15,7 @@ from pathlib import Path
 import qis
 
 SECRET = bytes(range(32))  # a consortium draws 32 random bytes and keeps them
+TODAY = 1_800_000_000  # Unix seconds: routing keys are of an epoch of 13 weeks
 FOLDER = Path(sys.argv[1] if len(sys.argv) > 1 else os.environ.get("QIS_PHENOTYPES", "phenotypes"))
 if not (FOLDER / "dev.json.gz").exists():
     sys.exit(f"The published cases are not at {FOLDER}: give their folder. Nothing was run.")
@@ -45,9 +46,8 @@ for term in sorted(patient["o"], key=ontology.information)[-3:]:
     print(f"  {term} {ontology.name(term)}")
 
 # Whom the patient's fingerprint reaches: those that share a rendezvous key.
-interest = scheme.interest(patient["o"])
-keys = set(interest.routing_keys)
-reached = [case for case in others if keys & set(scheme.routing_keys(case["o"]))]
+keys = set(scheme.interest(patient["o"]).at(TODAY).routing_keys)
+reached = [case for case in others if keys & set(scheme.routing_keys(case["o"], at=TODAY))]
 found = sum(case["d"] == patient["d"] for case in reached)
 print(f"Routing reaches {len(reached)} of them; of the {same} with the same disease, {found}.")
 prints = {case["i"]: scheme.fingerprint(case["o"]) for case in reached}

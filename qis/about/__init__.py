@@ -3,6 +3,15 @@
 They live below all of these, so that packets know no scheme and transports compute no sketch.
 """
 
+from qis.about.epochs import (
+    EDGE_S,
+    EPOCH_S,
+    epoch_at,
+    epochs_read_at,
+    epochs_signed_at,
+    last_expiry,
+    next_change,
+)
 from qis.about.fingerprint import (
     SCHEME_ID_SIZE,
     SKETCH_SIZE,
@@ -15,6 +24,7 @@ from qis.about.fingerprint import (
 from qis.about.interest import Interest
 from qis.about.nearness import Near, differing_fields
 from qis.about.routing_keys import (
+    MAX_INTEREST_KEYS,
     MAX_ROUTING_KEYS,
     ROUTING_KEY_SIZE,
     canonical_routing_keys,
@@ -23,6 +33,9 @@ from qis.about.routing_keys import (
 )
 
 __all__ = [
+    "EDGE_S",
+    "EPOCH_S",
+    "MAX_INTEREST_KEYS",
     "MAX_ROUTING_KEYS",
     "ROUTING_KEY_SIZE",
     "SCHEME_ID_SIZE",
@@ -36,6 +49,11 @@ __all__ = [
     "carried_fingerprint",
     "checked_commitment",
     "differing_fields",
+    "epoch_at",
+    "epochs_read_at",
+    "epochs_signed_at",
+    "last_expiry",
+    "next_change",
     "require_same_scheme",
     "routing_commitment",
 ]

@@ -1,10 +1,12 @@
 """Interests: standing queries for packets."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from qis._gate import checked
 from qis._given import callable_, instance, real_number, several, truth_value
+from qis.about.epochs import epochs_read_at
 from qis.about.fingerprint import (
     SKETCH_SIZE,
     Fingerprint,
@@ -13,7 +15,11 @@ from qis.about.fingerprint import (
     require_same_scheme,
 )
 from qis.about.nearness import Near
-from qis.about.routing_keys import ROUTING_KEY_SIZE, canonical_routing_keys
+from qis.about.routing_keys import (
+    MAX_INTEREST_KEYS,
+    ROUTING_KEY_SIZE,
+    canonical_routing_keys,
+)
 from qis.errors import InputError
 
 
@@ -30,7 +36,8 @@ class Interest:
     fingerprint
         What the subscriber works on.
     routing_keys
-        Rendezvous points to register at, 8 bytes each, at most `MAX_ROUTING_KEYS`.
+        Rendezvous points to register at, 8 bytes each, with studies at most `MAX_INTEREST_KEYS`.
+        With `keys_of_epoch` they are those before any epoch, which stay here.
     min_similarity
         Smallest relevance that matches, in [0, 1].
     studies
@@ -41,6 +48,9 @@ class Interest:
     relevance
         Relevance in [0, 1] of a fingerprint to this interest, without noise and for ever the same;
         default: the share of equal bits, which is `VectorScheme`'s similarity.
+    keys_of_epoch
+        Of a scheme with a secret: gives the keys of an epoch, from those before any and its
+        number. `at` gives the interest with the keys to register at a date; transports ask for it.
 
     Raises
     ------
@@ -68,14 +78,23 @@ class Interest:
         default=None, kw_only=True, compare=False, repr=False
     )
 
+    keys_of_epoch: Callable[[tuple[bytes, ...], int], tuple[bytes, ...]] | None = field(
+        default=None, kw_only=True, compare=False, repr=False
+    )
+
     def __post_init__(self) -> None:
         instance(self.fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
         studies = several(self.studies, "studies", "study ids")
         for study in studies:
             check_size(study, "studies", ROUTING_KEY_SIZE)
-        object.__setattr__(self, "routing_keys", canonical_routing_keys(self.routing_keys))
+        object.__setattr__(
+            self, "routing_keys", canonical_routing_keys(self.routing_keys, MAX_INTEREST_KEYS)
+        )
         object.__setattr__(self, "studies", tuple(sorted(set(studies))))
-        canonical_routing_keys(self.all_keys)
+        canonical_routing_keys({*self.routing_keys, *self.studies}, MAX_INTEREST_KEYS)
+        if self.keys_of_epoch is not None:
+            callable_(self.keys_of_epoch, "keys_of_epoch", "the routing keys of an epoch")
+            self.at(0.0)  # the keys of two epochs have to be few enough, too
         truth_value(self.share_sketch, "share_sketch")
         similarity = real_number(self.min_similarity, "min_similarity", 0.0, 1.0)
         object.__setattr__(self, "min_similarity", similarity)
@@ -89,10 +108,53 @@ class Interest:
                 field="share_sketch" if self.share_sketch else "relevance",
             )
 
+    @checked
+    def at(self, unix_s: float) -> Self:
+        """Return the interest with the routing keys to register at a date in Unix seconds.
+
+        Those of the epoch, and of the one before it, whose versions may live still. An hour before
+        an epoch begins they change, so subscribe again then; `qis.SynthesisLoop` does so itself.
+        Without a secret keys are the same for ever, and this is the interest itself.
+
+        Examples
+        --------
+        >>> import qis
+        >>> interest = qis.VectorScheme(2, secret=bytes(32)).interest([1.0, 0.0])
+        >>> len(interest.at(1_800_000_000).routing_keys)
+        48
+        >>> interest.at(1_800_000_000) == interest.at(1_800_000_060)
+        True
+
+        """
+        if self.keys_of_epoch is None:
+            return self
+        keys = {
+            key
+            for epoch in epochs_read_at(unix_s)
+            for key in self.keys_of_epoch(self.routing_keys, epoch)
+        }
+        return replace(self, routing_keys=tuple(keys), keys_of_epoch=None)
+
     @property
     def all_keys(self) -> tuple[bytes, ...]:
-        """Routing keys and study ids: everything this interest is registered under."""
+        """Routing keys and study ids: everything this interest is registered under.
+
+        Raises
+        ------
+        InputError
+            If its routing keys follow the date: `at` gives those of a date.
+
+        """
+        self._require_date()
         return tuple(sorted({*self.routing_keys, *self.studies}))
+
+    def _require_date(self) -> None:
+        if self.keys_of_epoch is not None:
+            raise InputError(
+                "the routing keys of a scheme with a secret follow the date: take "
+                "interest.at(unix_s)",
+                field="routing_keys",
+            )
 
     @property
     def near(self) -> Near | None:
@@ -129,6 +191,8 @@ class Interest:
         if study in self.studies:
             return True
         require_same_scheme(self.fingerprint, fingerprint)
+        if routing_keys is not None:
+            self._require_date()
         if routing_keys is not None and not set(self.routing_keys).intersection(routing_keys):
             return False
         if self.relevance is not None:

@@ -13,29 +13,36 @@ ROUTING_KEY_SIZE = 8
 COMMITMENTS_REMEMBERED = 1_024
 """Lists of routing keys whose commitment is remembered: all that a site says of a topic has one."""
 MAX_ROUTING_KEYS = 48
-"""Most routing keys of one packet or interest: 42 bands of 6 bits, and some studies."""
+"""Most routing keys of one packet: 42 bands of 6 bits, and its study."""
+MAX_INTEREST_KEYS = 2 * MAX_ROUTING_KEYS
+"""Most routing keys and studies of one interest: the keys of two epochs."""
 
 
-def canonical_routing_keys(keys: Iterable[bytes]) -> tuple[bytes, ...]:
+def canonical_routing_keys(
+    keys: Iterable[bytes], most: int = MAX_ROUTING_KEYS
+) -> tuple[bytes, ...]:
     """The distinct routing keys, sorted.
 
     Raises
     ------
     InputError
-        If a key is not 8 bytes, or there are more than `MAX_ROUTING_KEYS`.
+        If a key is not 8 bytes, or there are more than `most`.
 
     """
     given = several(keys, "routing_keys", "keys of 8 bytes")
     for key in given:
         check_size(key, "routing_keys", ROUTING_KEY_SIZE)
     distinct = set(given)
-    if len(distinct) > MAX_ROUTING_KEYS:
+    if len(distinct) > most:
         raise InputError(
-            f"{len(distinct)} routing keys; at most {MAX_ROUTING_KEYS} fit a datagram: "
-            "use a scheme with fewer bands or keys",
+            f"{len(distinct)} routing keys; at most {most} of a packet fit a datagram: use a "
+            "scheme with fewer bands or keys"
+            if most == MAX_ROUTING_KEYS
+            else f"{len(distinct)} routing keys and studies; at most {most} of one interest: "
+            "use a scheme with fewer bands or keys, or several interests",
             field="routing_keys",
             actual=len(distinct),
-            limit=MAX_ROUTING_KEYS,
+            limit=most,
         )
     return tuple(sorted(distinct))
 

@@ -117,6 +117,10 @@ SCHEMA: Final = Schema(
     INSERT INTO facts VALUES ('counter', x'0000000000000000');
     INSERT INTO facts SELECT 'name', randomblob(16);
     """,
+        # Routing keys before any epoch, by the commitment of those that followed from them.
+        """
+    CREATE TABLE bases (commitment BLOB PRIMARY KEY, keys BLOB NOT NULL) WITHOUT ROWID;
+    """,
     ),
     is_shared=True,
 )

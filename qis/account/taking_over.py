@@ -42,6 +42,7 @@ _QUEUE: Final = {
     ),
     "numbers": ("SELECT * FROM numbers", "INSERT OR IGNORE INTO numbers VALUES (?, ?)"),
     "aside": ("SELECT * FROM aside", "INSERT OR IGNORE INTO aside VALUES (?, ?, ?)"),
+    "bases": ("SELECT * FROM bases", "INSERT OR IGNORE INTO bases VALUES (?, ?)"),
     "made": ("SELECT * FROM made", "INSERT OR IGNORE INTO made VALUES (?, ?, ?)"),
     "unread": ("SELECT * FROM unread", "INSERT OR IGNORE INTO unread VALUES (?, ?)"),
     "unread_waiting": (

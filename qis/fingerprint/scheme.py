@@ -21,6 +21,7 @@ from qis.about import (
     Fingerprint,
     Interest,
     OfScheme,
+    epoch_at,
     require_same_scheme,
 )
 from qis.errors import InputError
@@ -97,6 +98,7 @@ class Scheme(ABC, Generic[Features]):
         # Named otherwise than where a secret did not seal, so that the two never compare noise.
         self._id = self._derive(b"id" if secret is None else b"sealed id", SCHEME_ID_SIZE)
         self._seal_key = self._derive(b"seal", SECRET_SIZE)
+        self._epoch_key = self._derive(b"epochs", SECRET_SIZE)
         what = description or ", ".join(map(str, parameters))
         self._what = f"{what}, {'without a' if secret is None else 'with a'} secret"
 
@@ -193,8 +195,43 @@ class Scheme(ABC, Generic[Features]):
         return self.fingerprints([features])[0]
 
     @abstractmethod
-    def routing_keys(self, features: Features) -> tuple[bytes, ...]:
+    def base_keys(self, features: Features) -> tuple[bytes, ...]:
+        """The routing keys of one feature set before any epoch, 8 bytes each, sorted.
+
+        Without a secret they are the routing keys. With one they stay at the site.
+        """
+
+    @checked
+    def keys_of_epoch(self, base_keys: Iterable[bytes], epoch: int) -> tuple[bytes, ...]:
+        """The routing keys of an epoch that base keys stand for, sorted; of no secret, the same.
+
+        Nobody without the secret can tell that keys of two epochs stand for the same.
+        """
+        keys = tuple(sorted(base_keys))
+        if self._secret is None:
+            return keys
+        head = epoch.to_bytes(4, "big", signed=True)
+        return tuple(
+            sorted(blake3(head + key, key=self._epoch_key).digest(ROUTING_KEY_SIZE) for key in keys)
+        )
+
+    @checked
+    def routing_keys(self, features: Features, *, at: float | None = None) -> tuple[bytes, ...]:
         """The routing keys of one feature set, 8 bytes each, sorted.
+
+        Parameters
+        ----------
+        features
+            What a packet is about.
+        at
+            When the first version of the packet's evidence was issued, in Unix seconds: with a
+            secret, keys are of the epoch (13 weeks) of that date, and no version lives longer than
+            `qis.about.last_expiry`. Needed with a secret only.
+
+        Raises
+        ------
+        InputError
+            If the scheme has a secret and no date is given, or the features are wrong.
 
         Examples
         --------
@@ -202,8 +239,25 @@ class Scheme(ABC, Generic[Features]):
         >>> scheme = qis.SetScheme()
         >>> {len(key) for key in scheme.routing_keys({"ann", "ben"})}
         {8}
+        >>> keyed = qis.SetScheme(secret=bytes(32))
+        >>> today, later = (keyed.routing_keys({"ann"}, at=at) for at in (1.8e9, 1.81e9))
+        >>> set(today) & set(later)
+        set()
 
         """
+        return self._keys_at(self.base_keys(features), at)
+
+    def _keys_at(self, base_keys: tuple[bytes, ...], at: float | None) -> tuple[bytes, ...]:
+        if self._secret is None:
+            return base_keys
+        if at is None:
+            raise InputError(
+                "the routing keys of a scheme with a secret change every 13 weeks: give at=, the "
+                "Unix seconds at which the first version of the packet's evidence was issued",
+                field="at",
+            )
+        at = real_number(at, "at", 0.0, 2.0**32)
+        return self.keys_of_epoch(base_keys, epoch_at(at))
 
     @abstractmethod
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
@@ -277,13 +331,14 @@ class Scheme(ABC, Generic[Features]):
         least = self._least(min_similarity, top_fraction)
         return Interest(
             self.fingerprint(features),
-            self.routing_keys(features),
+            self.base_keys(features),
             self.default_min_similarity if least is None else least,
             tuple(studies),
             share_sketch=(
                 self.shares_sketch and not self.is_keyed if share_sketch is None else share_sketch
             ),
             relevance=self._relevance_to(features),
+            keys_of_epoch=self.keys_of_epoch if self.is_keyed else None,
         )
 
     @checked

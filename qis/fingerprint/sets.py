@@ -120,7 +120,7 @@ class SetScheme(FieldScheme[Iterable[str]]):
             for features in sets
         ]
 
-    def routing_keys(self, features: Iterable[str]) -> tuple[bytes, ...]:
+    def base_keys(self, features: Iterable[str]) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""
         samples = self._samples(features).astype(">u8").tobytes()
         size = _WORD * self.rows

@@ -199,7 +199,29 @@ class TermScheme(Scheme[Terms]):
         """The fingerprints of many sets of terms."""
         return [self.fingerprint(terms) for terms in several(batch, "batch", "sets of terms")]
 
+    @checked
     def routing_keys(
+        self,
+        features: Terms,
+        *,
+        at: float | None = None,
+        levels: Iterable[Level] | None = None,
+    ) -> tuple[bytes, ...]:
+        """The routing keys of a set of terms: `base_keys`, of an epoch if there is a secret.
+
+        Parameters
+        ----------
+        features
+            Ids of terms.
+        at
+            As for `Scheme.routing_keys`; needed with a secret.
+        levels
+            Levels of this packet only; default: the scheme's.
+
+        """
+        return self._keys_at(self.base_keys(features, levels=levels), at)
+
+    def base_keys(
         self, features: Terms, *, levels: Iterable[Level] | None = None
     ) -> tuple[bytes, ...]:
         """The keys of a set of terms, of all levels; default: the scheme's levels.
@@ -269,7 +291,7 @@ class TermScheme(Scheme[Terms]):
         )
         if levels is None:
             return found
-        return replace(found, routing_keys=self.routing_keys(features, levels=levels))
+        return replace(found, routing_keys=self.base_keys(features, levels=levels))
 
     @checked
     def terms_of(self, fingerprint: Fingerprint) -> tuple[str, ...]:

@@ -266,7 +266,7 @@ class VectorScheme(FieldScheme[Vector]):
                 found.append((row, component))
         return found
 
-    def routing_keys(self, features: Vector) -> tuple[bytes, ...]:
+    def base_keys(self, features: Vector) -> tuple[bytes, ...]:
         """One key for each band, 8 bytes each, sorted."""
         bits = int.from_bytes(self._signs(self._quantised(self._as_array([features]))), "big")
         mask = (1 << self.band_bits) - 1

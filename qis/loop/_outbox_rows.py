@@ -28,7 +28,7 @@ def row_of(pending: Pending) -> tuple[Any, ...]:
         draft.outcome.encoded(),
         draft.fingerprint.sketch,
         draft.fingerprint.scheme_id,
-        b"".join(draft.routing_keys),
+        b"".join(draft.base_keys),
         _text_of(draft.subjects),
         draft.people,
         pending.preview,
@@ -53,7 +53,7 @@ def pending_of(row: tuple[Any, ...]) -> Pending:
     draft = Draft(
         outcome=outcome_from_body(kind, _canonical.decode(body)),
         fingerprint=Fingerprint(sketch, scheme),
-        routing_keys=keys_of(keys),
+        base_keys=keys_of(keys),
         subjects=_subjects_of(subjects),
         people=people,
         reinstates=bool(reinstates),

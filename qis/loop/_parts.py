@@ -255,6 +255,7 @@ class Parts:
         """Run all tasks of the open loop; ends only by cancellation or a failure."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._kept_going("loop.intake", self.intake.run))
+            tasks.create_task(self._kept_going("loop.renewal", self.intake.keep_renewing))
             tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
             if self._options.audit is not None:
                 run = self.accounting.run

@@ -21,14 +21,21 @@ class Draft:
 
     Parameters
     ----------
-    outcome, fingerprint, routing_keys
+    outcome, fingerprint
         The packet's content.
+    base_keys
+        What its routing keys follow from (`Scheme.base_keys`). Of which epoch they are is decided
+        when it is signed.
     subjects
         Keyed hashes of the people that the outcome is made from; they never leave the site.
     people
         Number of people whose features the fingerprint is made from, if known; it never leaves.
     leaves
         Of a derived outcome: the packets that it was made from.
+    has_fixed_keys
+        True if `base_keys` are the routing keys themselves, those of a former version.
+    keeps_epoch
+        True if the former version's epoch is kept even if it ends sooner than wished.
     expires_at
         Unix seconds; `None`: the loop's `lifetime_s` from the signature on.
     outlives_all
@@ -40,10 +47,12 @@ class Draft:
 
     outcome: Outcome
     fingerprint: Fingerprint
-    routing_keys: tuple[bytes, ...]
+    base_keys: tuple[bytes, ...]
     subjects: Subjects | None = field(default=None, repr=False)
     people: int | None = None
     leaves: tuple[bytes, ...] = ()
+    has_fixed_keys: bool = False
+    keeps_epoch: bool = False
     expires_at: int | None = None
     outlives_all: bool = False
     reinstates: bool = False
@@ -62,7 +71,7 @@ def drafted(
     return Draft(
         outcome=outcome,
         fingerprint=scheme.fingerprint(about),
-        routing_keys=scheme.routing_keys(about),
+        base_keys=scheme.base_keys(about),
         subjects=subjects,
         people=people,
         reinstates=reinstates,
@@ -73,7 +82,7 @@ def drafted(
 class Pending:
     """An outcome that waits for approval, with what a person needs to decide.
 
-    Features are not in it: what would leave is `outcome`, `fingerprint` and `routing_keys`.
+    Features are not in it: what would leave is `outcome`, `fingerprint` and routing keys.
 
     Parameters
     ----------
@@ -144,7 +153,7 @@ def pending_id_of(draft: Draft, explain: str, now: float) -> str:
     return pending_id_of_parts(
         draft.outcome.kind,
         draft.outcome.encoded(),
-        (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys),
+        (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.base_keys),
         now,
         rest=rest_of(draft.subjects, draft.people, explain, reinstates=draft.reinstates),
     )
@@ -180,7 +189,7 @@ def rest_of(
 
 def is_named_by(name: str, draft: Draft, explain: str, now: float) -> bool:
     """True if an id is that of this content, so that nothing was changed since it was submitted."""
-    about = (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.routing_keys)
+    about = (draft.fingerprint.sketch, draft.fingerprint.scheme_id, *draft.base_keys)
     former = pending_id_of_parts(draft.outcome.kind, draft.outcome.encoded(), about, now)
     return name == pending_id_of(draft, explain, now) or (name == former and not draft.reinstates)
 

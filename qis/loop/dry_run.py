@@ -61,7 +61,7 @@ def dry_run(
     leaves_machine: bool,
 ) -> DryRun:
     """Build the packet without its signature, and run the known attacks on the outcome."""
-    unsigned = signer.unsigned(draft)
+    unsigned, routing_keys, *_ = signer.unsigned(draft)
     preview = disclosure.preview(draft.outcome, subjects=draft.subjects)
     try:
         disclosure.check_about(
@@ -71,7 +71,7 @@ def dry_run(
         preview = replace(preview, refusal=preview.refusal or str(error))
     return DryRun(
         data=bytes(unsigned),
-        routing_keys=draft.routing_keys,
+        routing_keys=routing_keys,
         explain=unsigned.explain(),
         preview=preview,
     )

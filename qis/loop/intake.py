@@ -13,6 +13,7 @@ from qis.about import Interest
 from qis.errors import InputError, TransportError
 from qis.evidence import Admission, EvidenceStore
 from qis.health import Condition, HealthState, Notices
+from qis.loop.clock_watch import LOOK_S
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.matches import Matches
@@ -88,6 +89,7 @@ class Intake:
         self._has_some, self._has_room = asyncio.Event(), asyncio.Event()
         self._followers: dict[Interest, asyncio.Task[None]] = {}
         self._names: dict[Interest, str] = {}
+        self._registered: dict[Interest, Interest] = {}
 
     async def watch(self, interest: Interest) -> None:
         """Subscribe to an interest, which is registered when this returns."""
@@ -107,11 +109,43 @@ class Intake:
             follower.cancel()
             raise
 
+    async def renew(self) -> None:
+        """Register the routing keys of today for each interest whose keys follow the date.
+
+        The new ones before the old ones are let go, so that nothing passes in between; where a
+        subscription has a name, it goes on under the new ones, from where it was.
+        """
+        for interest, former in list(self._followers.items()):
+            keys = self._registered.get(interest)
+            if keys in (None, interest.at(self._clock())):  # being registered just now, or current
+                continue
+            with self._guard.item("loop.renewal") as item:
+                registered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                if self._transport.is_durable:
+                    await _end(former)
+                    registered.set_result(None)
+                follower = asyncio.create_task(self._follow(interest, registered))
+                await registered  # raises if it fails; then the former goes on
+                if self._followers.get(interest) is former:
+                    self._followers[interest] = follower
+                    await _end(former)
+                else:  # it was unwatched meanwhile
+                    await _end(follower)
+            if item.failed:  # so that the next look tries again
+                self._registered[interest] = keys
+
+    async def keep_renewing(self) -> None:
+        """Renew when dates come, until cancelled."""
+        while True:
+            await self.renew()
+            await asyncio.sleep(LOOK_S)
+
     async def unwatch(self, interest: Interest) -> None:
         """End the subscription to an interest; packets that came stay."""
         follower = self._followers.pop(interest, None)
         if follower is None:
             raise InputError("this interest is not watched", field="interest")
+        self._registered.pop(interest, None)
         await _end(follower)
 
     async def aclose(self) -> None:
@@ -267,11 +301,16 @@ class Intake:
     def _subscribed(
         self, interest: Interest
     ) -> AbstractAsyncContextManager[AsyncIterator[Delivery]]:
+        name, interest = self._names[interest], self._dated(interest)
         if not self._transport.is_durable:
             return self._transport.subscribe(interest)
-        return self._transport.subscribe(
-            interest, name=self._names[interest], memory=self._store.memory
-        )
+        return self._transport.subscribe(interest, name=name, memory=self._store.memory)
+
+    def _dated(self, interest: Interest) -> Interest:
+        """Return the interest with the routing keys of today, and note that they are registered."""
+        dated = interest.at(self._clock())
+        self._registered[interest] = dated
+        return dated
 
     async def _take(self, delivery: Delivery) -> None:
         while len(self._waiting) >= WAITING_LIMIT:

@@ -233,7 +233,14 @@ class Outbox(OutboxFile):
         self.account.witness_by(witness, issuer)
 
     @checked
-    def put(self, packet: Packet, routing_keys: tuple[bytes, ...], *, releases: str = "") -> bool:
+    def put(
+        self,
+        packet: Packet,
+        routing_keys: tuple[bytes, ...],
+        *,
+        releases: str = "",
+        base_keys: tuple[bytes, ...] = (),
+    ) -> bool:
         """Queue a packet; it, its keys and its sequence are on disk when this returns.
 
         Parameters
@@ -244,6 +251,8 @@ class Outbox(OutboxFile):
             The keys that it travels under.
         releases
             Id of the pending outcome that this packet carries, which waits no longer.
+        base_keys
+            What the keys follow from, if they are of an epoch.
 
         Returns
         -------
@@ -275,6 +284,11 @@ class Outbox(OutboxFile):
                 "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
                 (*_row_key(evidence_key(packet)), bytes(packet), keys),
             )
+            if base_keys:
+                self._execute(
+                    "REPLACE INTO bases VALUES (?, ?)",
+                    (packet.routing_commitment, b"".join(base_keys)),
+                )
             self._numbers.use(packet.sequence)
             self._made.note(packet)
             gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
@@ -511,6 +525,15 @@ class Outbox(OutboxFile):
                 self._newest = row.lastrowid or self._newest
         self._unsent += len(living)
         return [packet for packet, _ in living]
+
+    @checked
+    def base_keys(self, packet: Packet) -> tuple[bytes, ...]:
+        """Return what the routing keys of a packet of this site follow from; empty if unknown."""
+        with self._translated():
+            row = self._execute(
+                "SELECT keys FROM bases WHERE commitment = ?", (packet.routing_commitment,)
+            ).fetchone()
+        return () if row is None else keys_of(row[0])
 
     def own(self) -> dict[EvidenceKey, Own]:
         """Return the newest packet of each evidence key, with the routing keys it travels under."""

@@ -6,6 +6,7 @@ packet. If one of them fails, nothing leaves: the records may show more than wha
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 
 from qis.disclosure import Disclosure
@@ -13,7 +14,7 @@ from qis.disclosure.ledger import Subjects
 from qis.errors import DisclosureError, InputError, StorageError
 from qis.evidence import Admission, EvidenceStore
 from qis.evidence.review import study_id_of
-from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, role_of
+from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, Role, evidence_key, role_of
 from qis.fingerprint import Scheme
 from qis.loop.approval import Approval, Draft, Pending, drafted, name_of, verdict_of
 from qis.loop.clock_watch import ClockWatch
@@ -21,7 +22,7 @@ from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox, Own
 from qis.loop.recovery import Recovery
-from qis.loop.signing import Signer
+from qis.loop.signing import Signed, Signer
 from qis.loop.withdrawing import require_something, withdrawal
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
@@ -159,10 +160,18 @@ class ReleaseGate:
             aside = [each.packet for each in self._outbox.aside()]
             published = [*self._signer.newest(), *aside]
             require_something(key.study_id, cohort, former, published, about=about)
-        draft = withdrawal(study, cohort, reason, about=about, former=former, scheme=self._scheme)
+        draft = withdrawal(
+            study,
+            cohort,
+            reason,
+            about=about,
+            former=former,
+            scheme=self._scheme,
+            signer=self._signer,
+        )
         self._recovery.make_way(key)
         packet = self._emit(draft, kind="retracted")
-        if not draft.routing_keys and (former is None or not former.packet.travels_under(())):
+        if not draft.base_keys and (former is None or not former.packet.travels_under(())):
             self._announcer.tell(
                 "limit",
                 packet=packet,
@@ -197,6 +206,7 @@ class ReleaseGate:
             about=None,
             former=own,
             scheme=self._scheme,
+            signer=self._signer,
             role=role_of(outcome),
         )
 
@@ -208,17 +218,21 @@ class ReleaseGate:
         """
         self._outbox.account.require_settled()
         outcome = own.packet.outcome
+        keys, is_fixed = self._signer.keys_after(own)
         draft = Draft(
             outcome=outcome,
             fingerprint=self._signer.about(own.packet),
-            routing_keys=own.routing_keys,
+            base_keys=keys,
+            has_fixed_keys=is_fixed,
         )
         if own.packet.expires_at <= self._clock() and outcome.kind != KIND_RETRACTION:
             draft = self._superseded(own)  # it has expired, and the site has not renewed it
         again = self._signer.sign(draft, above=above)
-        self._journal.emitted(again, reason="over an own packet that a wrong clock had dated")
-        self._leave(again, draft, None, "republished")
-        return again
+        self._journal.emitted(
+            again.packet, reason="over an own packet that a wrong clock had dated"
+        )
+        self._leave(again, None, "republished")
+        return again.packet
 
     def _require_clock(self, *, trust_clock: bool) -> None:
         """Raise unless the account is beyond doubt and the clock is right, as far as is known."""
@@ -241,7 +255,7 @@ class ReleaseGate:
         pending = Pending.of(
             draft,
             self._disclosure.preview(draft.outcome, subjects=draft.subjects),
-            explain=self._signer.unsigned(draft).explain(),
+            explain=self._signer.unsigned(draft).packet.explain(),
             now=self._clock(),
         )
         # Held while a rule is asked too: it may take days, in which the process may end, a person
@@ -278,37 +292,70 @@ class ReleaseGate:
         *,
         kind: EventKind = "published",
     ) -> Packet:
-        packet = self._signer.sign(draft)
-        self._check_counts(packet)
+        retraction = self._retraction_of_outgrown(draft)
+        above = 0 if retraction is None else retraction.packet.sequence
+        signed = self._signer.sign(draft, above=above)
+        packet = signed.packet
+        for each in (retraction, signed):
+            if each is not None:
+                self._check_counts(each.packet)
         try:
             # The ledger comes last, so that it counts nothing that is refused, yet before the exit.
             self._disclosure.release(draft.outcome, now=self._clock(), subjects=draft.subjects)
         except DisclosureError as error:
             self._withhold(draft, error)
             raise
+        if retraction is not None:
+            self._journal.emitted(
+                retraction.packet, reason="its routing keys are of a former epoch"
+            )
+            self._leave(retraction, None, "retracted")
         unsearched = self._disclosure.not_searched(draft.outcome)
         if pending is None:
             self._journal.emitted(packet, not_searched=unsearched)
         else:
             self._journal.released(packet, pending, approver, not_searched=unsearched)
-        self._leave(packet, draft, pending, kind)
+        self._leave(signed, pending, kind)
         return packet
 
-    def _leave(
-        self, packet: Packet, draft: Draft, pending: Pending | None, kind: EventKind
-    ) -> None:
+    def _retraction_of_outgrown(self, draft: Draft) -> Signed | None:
+        """Sign the retraction of a version of an older epoch, which the draft would outlive.
+
+        It replaces that version under its own keys, until they are over; the draft begins anew.
+        """
+        former = self._signer.outgrown(draft)
+        if former is None:
+            return None
+        return self._signer.sign(replace(self._superseded(former), keeps_epoch=True))
+
+    def _leave(self, signed: Signed, pending: Pending | None, kind: EventKind) -> None:
         """Let a signed and recorded packet leave."""
-        self._keep(packet, draft, pending)
-        self._signer.signed(packet, draft.routing_keys)
+        packet = signed.packet
+        self._keep(signed, pending)
+        self._signer.signed(packet, signed.routing_keys)
         self._announcer.statistics.published += 1
         self._announcer.tell(kind, packet=packet, pending_id=pending.id if pending else "")
+        if kind != "retracted" and packet.expires_at < signed.wished_expiry:
+            days = (packet.expires_at - packet.issued_at) / 86_400
+            self._announcer.tell(
+                "limit",
+                packet=packet,
+                subject="lifetime",
+                reason=f"it lives {days:.1f} days, not as long as lifetime_s says: routing keys of "
+                "a scheme with a secret last until the end of the next epoch; publish it again "
+                "by then",
+                count=1,
+            )
 
-    def _keep(self, packet: Packet, draft: Draft, pending: Pending | None) -> None:
+    def _keep(self, signed: Signed, pending: Pending | None) -> None:
         """Put a packet into the outbox and the site's own store, or into neither."""
-        former = self._signer.former(self._signer.key_of(draft.outcome))
+        packet = signed.packet
+        former = self._signer.former(evidence_key(packet))
         releases = pending.id if pending else ""
         try:
-            released = self._outbox.put(packet, draft.routing_keys, releases=releases)
+            released = self._outbox.put(
+                packet, signed.routing_keys, releases=releases, base_keys=signed.base_keys
+            )
         except StorageError as error:
             self._undone(packet, error)
             raise
@@ -358,8 +405,8 @@ class ReleaseGate:
         former = self._signer.former(self._signer.key_of(draft.outcome))
         if former is None or former.packet.outcome.kind == KIND_RETRACTION:
             return
-        same_keys = former.packet.travels_under(draft.routing_keys)
-        if self._signer.about(former.packet) != draft.fingerprint or not same_keys:
+        epoch = self._signer.epoch_of(former.packet, draft.base_keys)
+        if self._signer.about(former.packet) != draft.fingerprint or epoch is None:
             raise InputError(
                 f"{draft.outcome.question!r} was published about something else, and whoever got "
                 "that would not get this: retract it first, then publish anew with reinstate=True",

@@ -201,15 +201,18 @@ class Republisher:
         first = min(packets, key=lambda packet: packet.leaf)
         fingerprint = self._signer.about(first)
         keys: tuple[bytes, ...] = ()
+        is_fixed = False
         for role in (Role.PRIMARY, Role.DERIVED):  # the former derived one binds the next
             key = EvidenceKey(outcome.study_id, self._signer.issuer.key, "", role)
             former = self._signer.former(key)
             if former is not None and former.packet.travels_under(former.routing_keys):
-                fingerprint, keys = self._signer.about(former.packet), former.routing_keys
+                fingerprint = self._signer.about(former.packet)
+                keys, is_fixed = self._signer.keys_after(former)
         whole = Draft(
             outcome=outcome,
             fingerprint=fingerprint,
-            routing_keys=keys,
+            base_keys=keys,
+            has_fixed_keys=is_fixed,
             leaves=leaves_of(packets),
             expires_at=expiry_of(packets),
         )

@@ -263,7 +263,10 @@ class Sender:
         while batch := self._outbox.queued(after=self._loaded):
             for unsent in batch:
                 key = evidence_key(unsent.packet)
-                if (older := self._waiting.get(self._newest.get(key, 0))) is not None:
+                older = self._waiting.get(self._newest.get(key, 0))
+                # Under other keys it goes to other nodes, and the newer one does not: a retraction
+                # has to reach whoever holds what it withdraws, though it is published anew.
+                if older is not None and older.unsent.routing_keys == unsent.routing_keys:
                     older.is_replaced = True
                 self._newest[key] = unsent.number
                 self._waiting[unsent.number] = _Waiting(unsent, key)

@@ -1,10 +1,16 @@
 """Numbers and signs the packets of one key, or builds them unsigned for a preview."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from qis.about import SKETCH_SIZE, Fingerprint
-from qis.evidence.rules import EvidenceKey, evidence_key, role_of
+from qis.about import (
+    SKETCH_SIZE,
+    Fingerprint,
+    epoch_at,
+    epochs_signed_at,
+    last_expiry,
+)
+from qis.evidence.rules import KIND_RETRACTION, EvidenceKey, evidence_key, role_of
 from qis.fingerprint import Scheme
 from qis.identity import Identity, Issuer
 from qis.loop.approval import Draft
@@ -18,6 +24,17 @@ _ELSEWHERE: Final = (
     "from before a backup was restored"
 )
 _NO_SIGNATURE: Final = bytes(64)
+
+
+class Signed(NamedTuple):
+    """A signed packet, and under which keys it travels."""
+
+    packet: Packet
+    routing_keys: tuple[bytes, ...]
+    base_keys: tuple[bytes, ...]
+    """What they follow from, if they are of an epoch; else empty."""
+    wished_expiry: int
+    """Unix seconds: until when it would live if its keys were of no epoch."""
 
 
 class Signer:
@@ -103,14 +120,14 @@ class Signer:
             keys = () if former is None else former.routing_keys
             self._own[key] = Own(packet, keys if packet.travels_under(keys) else ())
 
-    def sign(self, draft: Draft, *, above: int = 0) -> Packet:
+    def sign(self, draft: Draft, *, above: int = 0) -> Signed:
         """Sign a draft with an unused sequence, higher than `above`.
 
         The sequence counts as used once the packet is put into the outbox.
         """
         return self._packet(draft, self._identity, above)
 
-    def unsigned(self, draft: Draft) -> Packet:
+    def unsigned(self, draft: Draft) -> Signed:
         """Return what `sign` would, with zeros for the signature, so that nobody accepts it."""
         return self._packet(draft, _Blank(self.issuer))
 
@@ -118,21 +135,77 @@ class Signer:
         """Remember a packet as the newest of its evidence key."""
         self._own[evidence_key(packet)] = Own(packet, routing_keys)
 
-    def _packet(self, draft: Draft, identity: Identity, above: int = 0) -> Packet:
+    def keys_after(self, former: Own) -> tuple[tuple[bytes, ...], bool]:
+        """Return the base keys of the next version of a packet, and whether they are fixed.
+
+        They are fixed, that is the routing keys of that packet themselves, if it is not known what
+        these follow from, or not in this scheme.
+        """
+        is_ours = former.packet.fingerprint.scheme_id == self._scheme.id
+        base = self._outbox.base_keys(former.packet) if is_ours and self._scheme.is_keyed else ()
+        return (base, False) if base else (former.routing_keys, True)
+
+    def epoch_of(self, packet: Packet, base_keys: tuple[bytes, ...]) -> int | None:
+        """Return of which epoch a packet's routing keys are; `None` if they follow from others."""
+        for epoch in epochs_signed_at(packet.issued_at):
+            if packet.travels_under(self._scheme.keys_of_epoch(base_keys, epoch)):
+                return epoch
+        return None
+
+    def outgrown(self, draft: Draft) -> Own | None:
+        """Return the former version of an older epoch that the draft would outlive, if any.
+
+        It is to be retracted under its own keys, and the draft begins anew in this epoch.
+        """
+        former = self._own.get(self.key_of(draft.outcome))
+        if former is None or former.packet.outcome.kind == KIND_RETRACTION:
+            return None
+        if not self._has_epoch(draft) or draft.keeps_epoch:
+            return None
+        issued_at = int(self._clock())
+        epoch = self.epoch_of(former.packet, draft.base_keys)
+        if epoch is None or epoch >= epoch_at(issued_at):
+            return None
+        is_outgrown = issued_at < last_expiry(epoch) < self._expiry(draft, issued_at)
+        return former if is_outgrown else None
+
+    def _has_epoch(self, draft: Draft) -> bool:
+        return self._scheme.is_keyed and not draft.has_fixed_keys and bool(draft.base_keys)
+
+    def _epoch(self, draft: Draft, issued_at: int, expires_at: int) -> int:
+        """Return the epoch of a draft's keys: that of the former version, if it lasts."""
+        former = self._own.get(self.key_of(draft.outcome))
+        is_retraction = draft.outcome.kind == KIND_RETRACTION
+        if former is not None and (is_retraction or former.packet.outcome.kind != KIND_RETRACTION):
+            epoch = self.epoch_of(former.packet, draft.base_keys)
+            if epoch is not None and issued_at < last_expiry(epoch):
+                is_long_enough = epoch >= epoch_at(issued_at) or expires_at <= last_expiry(epoch)
+                if is_long_enough or draft.keeps_epoch:
+                    return epoch
+        return epoch_at(issued_at)
+
+    def _packet(self, draft: Draft, identity: Identity, above: int = 0) -> Signed:
         now = self._clock()
         issued_at = int(now)
-        expires_at = min(self._expiry(draft, issued_at), issued_at + MAX_LIFETIME_S)
-        return Packet.sign(
+        wished = min(self._expiry(draft, issued_at), issued_at + MAX_LIFETIME_S)
+        keys, expires_at = draft.base_keys, wished
+        base_keys: tuple[bytes, ...] = ()
+        if self._has_epoch(draft):
+            epoch = self._epoch(draft, issued_at, wished)
+            base_keys, keys = keys, self._scheme.keys_of_epoch(keys, epoch)
+            expires_at = min(wished, last_expiry(epoch))
+        packet = Packet.sign(
             identity,
             outcome=draft.outcome,
             fingerprint=draft.fingerprint,
             issued_at=issued_at,
             lifetime_s=expires_at - issued_at,
             sequence=self._outbox.next_sequence(now, above=above),
-            routing_keys=draft.routing_keys,
+            routing_keys=keys,
             leaves=draft.leaves,
             seal=self._scheme.seal,
         )
+        return Signed(packet, keys, base_keys, wished)
 
     def _expiry(self, draft: Draft, issued_at: int) -> int:
         """Return when a packet is to expire, in Unix seconds.

@@ -13,7 +13,7 @@ from qis.evidence.rules import KIND_RETRACTION, Role
 from qis.fingerprint import Scheme
 from qis.loop.approval import Draft
 from qis.loop.outbox import Own
-from qis.loop.signing import fingerprint_of
+from qis.loop.signing import Signer, fingerprint_of
 from qis.outcomes import Retraction, Study
 from qis.packet import Packet
 
@@ -28,6 +28,7 @@ def withdrawal(
     about: Any,
     former: Own | None,
     scheme: Scheme[Any],
+    signer: Signer,
     role: Role = Role.PRIMARY,
 ) -> Draft:
     """Draft a retraction.
@@ -40,6 +41,8 @@ def withdrawal(
         The study, its id or its question; the cohort; one of `qis.outcomes.RETRACTION_REASONS`.
     about
         The features that the outcome was published with, if the outbox was lost; else `None`.
+    signer
+        Knows of which epoch the former's routing keys are.
     former
         The packet that is withdrawn, if known; its routing keys may be unknown (empty).
     role
@@ -51,10 +54,13 @@ def withdrawal(
         If the former was published with other features than `about`.
 
     """
+    keys: tuple[bytes, ...]
+    is_fixed = False
     if about is not None:
-        fingerprint, keys = scheme.fingerprint(about), scheme.routing_keys(about)
+        fingerprint, keys = scheme.fingerprint(about), scheme.base_keys(about)
     elif former is not None:
-        fingerprint, keys = fingerprint_of(former.packet, scheme), former.routing_keys
+        fingerprint = fingerprint_of(former.packet, scheme)
+        keys, is_fixed = signer.keys_after(former)
     else:
         # Nothing is known; the study's id carries the packet.
         fingerprint, keys = fingerprint_of(None, scheme), ()
@@ -62,7 +68,8 @@ def withdrawal(
         former is not None
         and former.packet.outcome.kind != KIND_RETRACTION
         and keys  # empty means unknown, which cannot be compared
-        and not former.packet.travels_under(keys)
+        and about is not None
+        and signer.epoch_of(former.packet, keys) is None
     ):
         raise InputError(
             "a retraction travels the way of what it withdraws: give about= with the features "
@@ -78,7 +85,8 @@ def withdrawal(
             role=role.name.lower(),
         ),
         fingerprint=fingerprint,
-        routing_keys=keys,
+        base_keys=keys,
+        has_fixed_keys=is_fixed,
         outlives_all=former is None,
     )
 

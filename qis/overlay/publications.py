@@ -176,7 +176,11 @@ class Publications:
     def _begun(self, carried: Carried, now: float) -> _Publication:
         publication = _Publication(carried)
         former = self._newest.get(carried.topic) if carried.topic else None
-        if former is not None and former.carried.sequence < carried.sequence:
+        if (
+            former is not None
+            and former.carried.sequence < carried.sequence
+            and set(former.carried.keys) <= set(carried.keys)  # else its holders do not get this
+        ):
             self._leave(former)
         if carried.topic:
             self._newest[carried.topic] = publication

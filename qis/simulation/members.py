@@ -47,9 +47,10 @@ class Member:
         return self.takes(letter, self.interest.routing_keys or keys)
 
 
-def member(wanted: Interest | Iterable[bytes]) -> Member:
-    """The agent with this interest, or with these routing keys."""
+def member(wanted: Interest | Iterable[bytes], now: float = 0.0) -> Member:
+    """The agent with this interest at a date in Unix seconds, or with these routing keys."""
     if isinstance(wanted, Interest):
+        wanted = wanted.at(now)
         return Member(wanted.all_keys, wanted)
     return Member(canonical_routing_keys(wanted))
 

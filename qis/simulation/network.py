@@ -113,7 +113,7 @@ class Simulation(Crowd):
 
     def subscribe(self, node: int, wanted: Interest | Iterable[bytes]) -> None:
         """Change what a node wants, to nothing with no keys."""
-        self.members[node] = member(wanted)
+        self.members[node] = member(wanted, self.now)
         self._subscribe(node)
 
     def publish(

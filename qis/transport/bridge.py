@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from qis._clock import SYSTEM
 from qis._guard import Backoff, Guard, SetAside
-from qis.about import Fingerprint, Interest
+from qis.about import Fingerprint, Interest, next_change
 from qis.errors import InputError, TransportError
 from qis.evidence.roster import Roster
 from qis.health import Notices
@@ -67,6 +68,7 @@ class Bridge:
         self._interests = interests
         self.notices = Notices(logging.getLogger("qis.bridge"))
         self._guard = Guard(self.notices)
+        self._clock = SYSTEM
         self._known: LruCache[bytes, None] = LruCache(KNOWN_LIMIT)
         self._newest: LruCache[bytes, int] = LruCache(KNOWN_LIMIT)
         self.carried = [0, 0]
@@ -85,19 +87,36 @@ class Bridge:
         backoff = Backoff()
         while True:
             with self._guard.item("bridge.following"):
-                source = self._sides[side]
-                async with source.subscribe(interest, name=name, memory=b"bridge") as deliveries:
-                    under_way = _Carrying()
-                    confirming = asyncio.create_task(self._confirm(side, under_way))
-                    try:
-                        async for delivery in deliveries:
-                            await self._try(side, delivery, under_way)
-                            backoff.succeeded()
-                    finally:
-                        confirming.cancel()
-                        await asyncio.wait([confirming])
+                limit = asyncio.timeout(self._keys_last_s(interest))
+                try:
+                    async with limit:
+                        await self._subscribed(side, interest, name, backoff)
+                except TimeoutError:
+                    if limit.expired():  # its routing keys are over: subscribe with new ones
+                        continue
+                    raise
                 raise TransportError("a transport has ended the bridge's subscription")
             await asyncio.sleep(backoff.failed())
+
+    def _keys_last_s(self, interest: Interest) -> float | None:
+        """Return for how many seconds an interest's routing keys are right; `None`: for ever."""
+        if interest.keys_of_epoch is None:
+            return None
+        now = self._clock.wall()
+        return next_change(now) - now
+
+    async def _subscribed(self, side: int, interest: Interest, name: str, backoff: Backoff) -> None:
+        source, dated = self._sides[side], interest.at(self._clock.wall())
+        async with source.subscribe(dated, name=name, memory=b"bridge") as deliveries:
+            under_way = _Carrying()
+            confirming = asyncio.create_task(self._confirm(side, under_way))
+            try:
+                async for delivery in deliveries:
+                    await self._try(side, delivery, under_way)
+                    backoff.succeeded()
+            finally:
+                confirming.cancel()
+                await asyncio.wait([confirming])
 
     async def _try(self, side: int, delivery: Delivery, under_way: "_Carrying") -> None:
         """Carry a packet; one that fails is tried again, ever later, and holds nothing else up."""

@@ -7,11 +7,12 @@ has verified, or anyone could make us ignore a packet that is still to come.
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
+from math import inf
 
 from qis import _layout
 from qis._clock import SYSTEM, Clock
 from qis._guard import Guard
-from qis.about import Fingerprint, Interest
+from qis.about import Fingerprint, Interest, carried_fingerprint, next_change
 from qis.errors import (
     ExpiredError,
     NotYetValidError,
@@ -124,6 +125,7 @@ class Reception:
         )
         """Verifies packets that the node passes on. Shared, so that nothing is verified twice."""
         self._inboxes: list[Inbox] = []
+        self._keys_until = inf
         self.on_room: Callable[[], None] = lambda: None
         """Called when a full subscription has room again, so that what it kept out can come."""
 
@@ -170,7 +172,13 @@ class Reception:
 
     @contextmanager
     def inbox(self, interest: Interest, *, now: float) -> Iterator[Inbox]:
-        """Open an inbox for an interest while the context lasts; it begins with what is held."""
+        """Open an inbox for an interest while the context lasts; it begins with what is held.
+
+        If its routing keys follow the date, they are those of `now` as long as it is open.
+        """
+        if interest.keys_of_epoch is not None:
+            interest = interest.at(now)
+            self._keys_until = min(self._keys_until, next_change(now))
         self._held.want_all()
         earlier = self._earlier(self._held.live(now), interest, now)
         inbox = Inbox(interest, earlier, self._has_room)
@@ -191,7 +199,12 @@ class Reception:
         meanwhile.
         """
         for data, keys, hops in held:
-            fingerprint = Fingerprint(data[_layout.SKETCH], data[_layout.SCHEME_ID])
+            fingerprint = carried_fingerprint(
+                data[_layout.SKETCH],
+                data[_layout.SCHEME_ID],
+                data[_layout.ISSUER],
+                int.from_bytes(data[_layout.SEQUENCE], "big"),
+            )
             if hops and self._wants(interest, fingerprint, data[_layout.STUDY_ID], keys):
                 yield self._delivery(reread(data), hops, now, keys=keys)
 
@@ -236,6 +249,8 @@ class Reception:
             is FULL, FAULT, EARLY or UNHEARD: such an arrival has to be offered again.
 
         """
+        if now >= self._keys_until:
+            self._tell_keys_over()
         fresh: dict[bytes, bytes] = {}
         checked = [self._checked(data, now, fresh) for data, _, _ in arrivals]
         verified = self._verified(fresh)
@@ -248,6 +263,16 @@ class Reception:
                 self._guard.contained("reception.packet", error)
                 verdicts.append(Verdict.FAULT)
         return verdicts
+
+    def _tell_keys_over(self) -> None:
+        self._keys_until = inf
+        if self._notices is not None:
+            self._notices.tell(
+                "limit",
+                "routing keys of an epoch",
+                "a subscription was opened in a former epoch and misses what is published now: "
+                "subscribe anew, as qis.SynthesisLoop does by itself",
+            )
 
     def why(self, data: bytes, now: float) -> RefusalCode | None:
         """Return why a packet was refused, as far as its issuer may know; `None`: it is no packet.

@@ -148,17 +148,19 @@ def child(files, writing, seed):
 
 def put_peer_packet(files, number):
     """What a peer would have written into the shared folder."""
+    now = time.time()
+    routing_keys = SCHEME.routing_keys(ABOUT, at=now)
     packet = qis.Packet.sign(
         PEER,
         outcome=effect(QUESTIONS[number % len(QUESTIONS)], 200 + number),
         fingerprint=SCHEME.fingerprint(ABOUT),
-        issued_at=int(time.time()),
+        issued_at=int(now),
         lifetime_s=86_400,
-        sequence=int(time.time() * 1e6) + number,
-        routing_keys=SCHEME.routing_keys(ABOUT),
+        sequence=int(now * 1e6) + number,
+        routing_keys=routing_keys,
         seal=SCHEME.seal,
     )
-    keys = sorted({*SCHEME.routing_keys(ABOUT), packet.outcome.study_id})
+    keys = sorted({*routing_keys, packet.outcome.study_id})
     target = files.network / f"{packet.id.hex()}.qis"
     draft = target.with_suffix(".part")
     draft.write_bytes(bytes(packet) + b"".join(keys))

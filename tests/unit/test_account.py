@@ -532,7 +532,7 @@ def test_what_was_stored_and_not_recorded_gets_its_line_at_the_next_opening(
             fingerprint=SCHEME.fingerprint(ELSEWHERE),
             issued_at=int(NOW),
             lifetime_s=86_400,
-            routing_keys=SCHEME.routing_keys(ELSEWHERE),
+            routing_keys=SCHEME.routing_keys(ELSEWHERE, at=NOW),
             seal=SCHEME.seal,
         )
         store = Told(roster=qis.Roster.open())
@@ -546,7 +546,7 @@ def test_what_was_stored_and_not_recorded_gets_its_line_at_the_next_opening(
                 faults.allow("loop.audit", "loop.synthesis")
                 site._audit._require_same_file = full_disk
             async with qis.DirectoryTransport(site.network, peer, clock=lambda: NOW) as other:
-                await other.publish(packet, SCHEME.routing_keys(ELSEWHERE))
+                await other.publish(packet, SCHEME.routing_keys(ELSEWHERE, at=NOW))
             async with asyncio.timeout(20):
                 await store.has_more.wait()
             assert packet.id in store

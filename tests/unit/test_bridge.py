@@ -6,6 +6,8 @@ from contextlib import AsyncExitStack
 import pytest
 
 import qis
+from qis._clock import Clock
+from qis.about import next_change
 from qis.errors import InputError, TransportError
 from qis.testing import VirtualClock
 from qis.transport import bridge as bridge_module
@@ -260,3 +262,33 @@ def test_a_packet_on_which_the_bridge_fails_is_carried_later_and_holds_nothing_u
             assert {p.name for p in two.glob("*.qis")} == {p.name for p in one.glob("*.qis")}
 
     run(scenario())
+
+
+def test_an_interest_whose_keys_follow_the_date_is_renewed(tmp_path, monkeypatch):
+    """The edge comes a hundredth of a second after the bridge has opened."""
+    edge = next_change(NOW)
+    keyed = qis.VectorScheme(dimensions=4, secret=bytes(range(32)))
+    dates = VirtualClock(edge - 0.01)
+    monkeypatch.setattr(bridge_module, "SYSTEM", Clock.of(dates))
+
+    async def renewed():
+        network, other = (qis.MemoryNetwork(now=edge + 3_600) for _ in range(2))
+        here, end = (qis.MemoryTransport(network, site) for site in SITES[:2])
+        async with (
+            here,
+            end,
+            qis.MemoryTransport(other, SITES[2]) as there,
+            bridge(end, there, roster=qis.Roster.open(), interests=[keyed.interest(ABOUT)]),
+        ):
+            await until(lambda: end._reception.interests)
+            first = end._reception.interests[0].routing_keys
+            dates.set(edge + 1.0)
+            await until(
+                lambda: (
+                    end._reception.interests and end._reception.interests[0].routing_keys != first
+                )
+            )
+            keys = keyed.routing_keys(ABOUT, at=edge + 3_600)
+            assert set(keys) <= set(end._reception.interests[0].routing_keys)
+
+    run(renewed())

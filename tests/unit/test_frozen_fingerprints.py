@@ -34,5 +34,8 @@ def test_the_bits_are_those_that_were_frozen(kind, vector):
     sealed = scheme.seal(scheme.fingerprint(vector["features"]), issuer, sequence)
     assert sealed.sketch.hex() == vector["sealed"]
     assert (vector["sealed"] == vector["sketch"]) is (scheme.is_keyed is False)
-    keys = [key.hex() for key in scheme.routing_keys(vector["features"])]
-    assert keys == vector["routing_keys"]
+    base = scheme.base_keys(vector["features"])
+    assert [key.hex() for key in base] == vector["base_keys"]
+    keys = scheme.routing_keys(vector["features"], at=1_800_000_000)
+    assert [key.hex() for key in keys] == vector["routing_keys"]
+    assert (keys == base) is (scheme.is_keyed is False)

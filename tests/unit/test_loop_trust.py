@@ -561,7 +561,7 @@ def test_what_waits_under_an_id_of_a_former_version_is_still_released(network, t
             draft.outcome.encoded(),
             draft.fingerprint.sketch,
             draft.fingerprint.scheme_id,
-            *draft.routing_keys,
+            *draft.base_keys,
             repr(pending.created_at).encode(),
         )
         former = blake3(b"".join(len(part).to_bytes(4, "big") + part for part in parts))

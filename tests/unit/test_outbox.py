@@ -27,7 +27,7 @@ def packet(number, *, identity=SITE, question="q", cohort=""):
 
 def pending(number=1, *, subjects=None):
     draft = Draft(
-        outcome=packet(number).outcome, fingerprint=ABOUT, routing_keys=KEYS, subjects=subjects
+        outcome=packet(number).outcome, fingerprint=ABOUT, base_keys=KEYS, subjects=subjects
     )
     preview = qis.Disclosure.preset("cms").preview(draft.outcome)
     return Pending.of(draft, preview, explain="as it would leave", now=float(NOW + number))
@@ -253,7 +253,7 @@ def ugly_pending(monkeypatch):
     with monkeypatch.context() as former:
         former.setattr("qis.outcomes._base.normal_text", lambda text, *_: text)
         ugly = qis.Suppressed(question="a vs b | death", cohort="north\u200b")
-        draft = Draft(outcome=ugly, fingerprint=ABOUT, routing_keys=KEYS)
+        draft = Draft(outcome=ugly, fingerprint=ABOUT, base_keys=KEYS)
         preview = qis.Disclosure.preset("cms").preview(draft.outcome)
         # Of a clock that gives whole numbers, which the file keeps as reals.
         return Pending.of(draft, preview, explain="as it would leave", now=NOW)

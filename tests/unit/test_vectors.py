@@ -163,7 +163,7 @@ def test_another_parameter_or_secret_is_another_scheme():
     vector = [1.0, 2.0, -3.0, 4.0, 5.0, -6.0]
     keyed, other = others[2], others[3]
     assert keyed.fingerprint(vector).sketch != SCHEME.fingerprint(vector).sketch
-    assert not set(keyed.routing_keys(vector)) & set(other.routing_keys(vector))
+    assert not set(keyed.base_keys(vector)) & set(other.base_keys(vector))
     with pytest.raises(SchemeMismatchError):
         SCHEME.similarity(SCHEME.fingerprint(vector), keyed.fingerprint(vector))
 

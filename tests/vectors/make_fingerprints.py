@@ -15,6 +15,7 @@ PARENTS = {
 INFORMATION = {f"T:{n}": round(math.log(n + 1), 4) for n in range(60)}
 SEALED_BY = (bytes(range(64, 96)), 1_800_000_000_000_000)
 """Issuer and sequence of the packets whose sealed sketches are frozen."""
+ISSUED_AT = 1_800_000_000
 TERM_SETS = (["T:0"], ["T:5", "T:17"], [f"T:{n}" for n in range(20, 60)])
 VECTORS = (
     [1.0, 0.0, 0.0, 0.0],
@@ -52,7 +53,8 @@ def described(scheme, parameters, features):
         "scheme_id": scheme.id.hex(),
         "sketch": scheme.fingerprint(features).sketch.hex(),
         "sealed": scheme.seal(scheme.fingerprint(features), *SEALED_BY).sketch.hex(),
-        "routing_keys": [key.hex() for key in scheme.routing_keys(features)],
+        "base_keys": [key.hex() for key in scheme.base_keys(features)],
+        "routing_keys": [key.hex() for key in scheme.routing_keys(features, at=ISSUED_AT)],
     }
 
 
