@@ -83,6 +83,9 @@ if TYPE_CHECKING:
         VectorScheme as VectorScheme,
         build_cells as build_cells,
     )
+    from qis.here.for_site import (
+        for_site as for_site,
+    )
     from qis.loop import (
         DryRun as DryRun,
         Event as Event,
@@ -170,6 +173,7 @@ __all__, __dir__, __getattr__ = attach(
             "VectorScheme",
             "build_cells",
         ),
+        "qis.here.for_site": ("for_site",),
         "qis.loop": (
             "DryRun",
             "Event",

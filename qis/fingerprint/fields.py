@@ -35,6 +35,11 @@ class FieldScheme(Scheme[Features]):
     similarities: ClassVar[tuple[float, ...]]
     """Similarity at 0, 1, … all fields equal: in [0, 1], never falling, 1 at the end."""
 
+    @property
+    def chance(self) -> float:
+        """What `kernel` is for two fingerprints that have nothing in common, on average."""
+        return 2.0**-self.field_bits
+
     @checked
     def similarity(self, a: Fingerprint, b: Fingerprint) -> float:
         """Similarity of two fingerprints, in [0, 1], from their number of equal fields.

@@ -334,6 +334,11 @@ class TermScheme(Scheme[Terms]):
         """
         return self.kernel(a, b)
 
+    @property
+    def chance(self) -> float:
+        """What `kernel` is for two profiles that have nothing in common."""
+        return 0.0
+
     @checked
     def kernel(self, a: Fingerprint, b: Fingerprint) -> float:
         """Cosine of what two sketches hold, in [0, 1]; positive semidefinite.

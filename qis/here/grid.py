@@ -137,14 +137,12 @@ def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
         for number in range(len(structures))
         for low, high in pairwise(edges)
     ]
-    found = _computed(tables, model, cells, None)
+    found = _computed(tables, model, _points(model, cells), None)
     former: tuple[Floats, Floats, float] | None = None
     for _ in range(_ROUNDS):
-        logs = _log_priors(model, cells) + found.log_evidence
-        masses = np.exp(logs - logs.max())
-        masses /= masses.sum()
-        mean, sd = _moments(masses, found.own)
-        grid = _grid(tables, model, cells, found)
+        grid = _weighted(tables, model, _points(model, cells), _log_priors(model, cells), found)
+        masses = grid.masses
+        mean, sd = grid.means_and_sds()
         evidence = grid.log_bayes_factor or 0.0
         heavy = np.flatnonzero(masses > _HEAVY).tolist()
         if former is not None:
@@ -159,20 +157,23 @@ def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
         if not split:
             break
         cells, found = _split(tables, model, cells, found, split)
-    return _grid(tables, model, cells, found)
+    return _weighted(tables, model, _points(model, cells), _log_priors(model, cells), found)
 
 
-def _grid(
-    tables: SiteLikelihoods, model: SiteModel, cells: Sequence[_Cell], found: Propagated
+def _weighted(
+    tables: SiteLikelihoods,
+    model: SiteModel,
+    points: tuple[NDArray[np.intp], Floats],
+    log_priors: Floats,
+    found: Propagated,
 ) -> Grid:
-    log_priors = _log_priors(model, cells)
     logs = log_priors + found.log_evidence
     total = _log_sum(logs)
     return Grid(
         model=model,
         tables=tables,
-        taus=_taus(model, cells),
-        structures=np.array([cell.structure for cell in cells], dtype=np.intp),
+        taus=points[1],
+        structures=points[0],
         masses=np.exp(logs - total),
         log_priors=log_priors,
         log_evidence=total,
@@ -197,7 +198,7 @@ def _split(
         parents += [number, number]
         cells[number] = cell._replace(low=cell.low + third, high=cell.high - third)
     start = found.precisions[parents], found.shifts[parents]
-    added = _computed(tables, model, fresh, start)
+    added = _computed(tables, model, _points(model, fresh), start)
     return [*cells, *fresh], joined([found, added])
 
 
@@ -207,29 +208,49 @@ def _log_priors(model: SiteModel, cells: Sequence[_Cell]) -> Floats:
     )
 
 
-def _taus(model: SiteModel, cells: Sequence[_Cell]) -> Floats:
-    quantile = NormalDist().inv_cdf
-    return np.array([model.tau_scale * quantile(0.5 + 0.5 * cell.middle) for cell in cells])
-
-
 def _computed(
     tables: SiteLikelihoods,
     model: SiteModel,
-    cells: Sequence[_Cell],
+    points: tuple[NDArray[np.intp], Floats],
     start: tuple[Floats, Floats] | None,
 ) -> Propagated:
-    taus = _taus(model, cells)
-    structures = np.array([cell.structure for cell in cells], dtype=np.intp)
+    structures, taus = points
     weights = tuple(weight for weight, _ in model.tail)
     parts = []
-    for some in _pieces(len(cells), len(tables)):
-        points = list(zip(structures[some].tolist(), taus[some].tolist(), strict=True))
-        own = np.array([model.own_variances(model.structures[n], tau) for n, tau in points])
+    for some in _pieces(len(taus), len(tables)):
+        pairs = list(zip(structures[some].tolist(), taus[some].tolist(), strict=True))
+        own = np.array([model.own_variances(model.structures[n], tau) for n, tau in pairs])
         extra = tuple(own[:, number, np.newaxis] for number in range(len(weights)))
         begin = None if start is None else (start[0][some], start[1][some])
         covariance = _covariances(model, structures[some], taus[some])
         parts.append(propagate(tables, covariance, extra, weights, begin))
     return joined(parts)
+
+
+def integrated_without(grid: Grid, site: int) -> Grid:
+    """The same without one site's data, at the same points."""
+    kept = np.flatnonzero(np.arange(len(grid.tables)) != site)
+    model = grid.model.of(kept)
+    # Fewer sites may all be alike; the points of the structures that are left go on.
+    known = {(each.share, each.power): n for n, each in enumerate(model.structures)}
+    former = [grid.model.structures[n] for n in grid.structures.tolist()]
+    chosen = np.array([(each.share, each.power) in known for each in former])
+    structures = np.array(
+        [known[each.share, each.power] for each in former if (each.share, each.power) in known],
+        dtype=np.intp,
+    )
+    tables = grid.tables.without(site)
+    start = grid.found.precisions[chosen][:, kept], grid.found.shifts[chosen][:, kept]
+    points = structures, grid.taus[chosen]
+    found = _computed(tables, model, points, start)
+    return _weighted(tables, model, points, grid.log_priors[chosen], found)
+
+
+def _points(model: SiteModel, cells: Sequence[_Cell]) -> tuple[NDArray[np.intp], Floats]:
+    """Structure and tau of each cell's middle."""
+    quantile = NormalDist().inv_cdf
+    taus = [model.tau_scale * quantile(0.5 + 0.5 * cell.middle) for cell in cells]
+    return np.array([cell.structure for cell in cells], dtype=np.intp), np.array(taus)
 
 
 def _covariances(model: SiteModel, structures: NDArray[np.intp], taus: Floats) -> Floats:

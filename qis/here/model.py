@@ -10,7 +10,7 @@ a site that looks alike and is not does little harm.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final, NamedTuple
 
@@ -103,6 +103,15 @@ class SiteModel:
         shared = structure.share * tau * tau
         found: Floats = self._mean_part + shared * self._kernels[structure.power]
         return found
+
+    def of(self, chosen: NDArray[np.intp]) -> "SiteModel":
+        """The same of some of the sites."""
+        return replace(
+            self,
+            k=chosen.size,
+            likeness=None if self.likeness is None else self.likeness.of(chosen),
+            features=None if self.features is None else self.features[chosen],
+        )
 
     @property
     def tail(self) -> tuple[tuple[float, float], ...]:

@@ -22,6 +22,7 @@ from qis.synthesis.robust import (
 )
 from qis.synthesis.sequence import anytime_interval, mixing_scale_for
 from qis.synthesis.shrinkage import Shrunken, shrink
+from qis.synthesis.site_answer import Quantiles, Similarity, SiteAnswer, SiteWeight
 from qis.synthesis.synthesising import synthesise
 from qis.synthesis.tipping import TippingPoints, tipping_points
 
@@ -41,10 +42,14 @@ __all__ = [
     "PooledCounts",
     "PooledProfiles",
     "Posterior",
+    "Quantiles",
     "Reach",
     "Shrunken",
+    "Similarity",
+    "SiteAnswer",
     "SiteInfluence",
     "SiteResult",
+    "SiteWeight",
     "Synthesis",
     "TippingPoints",
     "absolute_effect",
