@@ -85,8 +85,8 @@ def for_site(
     level
         Probability inside the intervals, in (0, 1).
     now
-        Unix seconds, or a `datetime` with a zone, by which embargo and validity are judged. Default:
-        the time of the evidence.
+        Unix seconds, or a `datetime` with a zone, by which embargo and validity are judged.
+        Default: the time of the evidence.
     monitor
         True for a monitoring role, which an embargo does not bind.
 
