@@ -166,8 +166,8 @@ class Sender:
             await self._next_taken()
 
     async def flush(self) -> None:
-        """Wait until the outbox has no unsent packet."""
-        while self._outbox.unsent:
+        """Wait until the outbox has no unsent packet, or nothing may leave."""
+        while self._outbox.unsent and not self._outbox.findings():
             await self._next_taken()
 
     async def spread(self) -> None:
@@ -210,6 +210,7 @@ class Sender:
             self._load()
             while self._due and self._due[0][0] <= self._now():
                 if self._outbox.findings():  # woken when a person has settled them
+                    self._taken.set()  # whoever flushes would wait in vain
                     await self._filled.wait()
                     break
                 due, number = heapq.heappop(self._due)

@@ -539,16 +539,18 @@ class SynthesisLoop(Lifecycle):
         A packet is held if at least one other site has it under each of its routing keys, as far as
         the transport can know (`qis.Holding`). Those that are replaced or expire meanwhile are not
         waited for. `undelivered` says what is missing, and why. In the remaining time the transport
-        brings held packets to further nodes.
+        brings held packets to further nodes. While the account of what has left is in doubt
+        (`check`) nothing leaves, so that it is false at once.
         """
         parts = self._require_open()
         try:
             async with asyncio.timeout(timeout_s):
                 await self._while_running(parts.sender.flush())
-                await self._while_running(parts.sender.spread())
+                if not parts.outbox.unsent:
+                    await self._while_running(parts.sender.spread())
         except TimeoutError:
-            return not parts.outbox.unsent
-        return True
+            pass  # what is missing is asked below
+        return not parts.outbox.unsent
 
     def undelivered(self) -> tuple[Undelivered, ...]:
         """Return the packets that no other site is known to hold, oldest first, and why.

@@ -155,6 +155,26 @@ def test_a_restored_backup_uses_no_sequence_again(network, tmp_path):
     asyncio.run(scenario())
 
 
+def test_flush_does_not_wait_for_what_may_not_leave_until_a_person_has_looked(tmp_path):
+    async def scenario():
+        path, alone = tmp_path / "outbox.db", qis.MemoryNetwork(now=NOW, overlay=True)
+        backups = []
+        for number in (200, 300):
+            with Outbox(path) as outbox:
+                async with loop_on(alone, 1, outbox=outbox) as loop:
+                    await loop.publish(effect(-0.4, n=number), about=ABOUT)
+            backups.append(path.read_bytes())
+        path.write_bytes(backups[0])
+        with Outbox(path) as outbox:
+            async with loop_on(alone, 1, outbox=outbox) as loop:
+                assert loop.check()
+                assert loop.undelivered()
+                async with asyncio.timeout(30):  # not the hour
+                    assert not await loop.flush(3_600)
+
+    asyncio.run(scenario())
+
+
 def test_after_a_restored_backup_the_folder_brings_back_what_this_site_had_sent(tmp_path):
     async def scenario():
         clock, path = VirtualClock(NOW), tmp_path / "outbox.db"
