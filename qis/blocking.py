@@ -149,6 +149,20 @@ class SynthesisLoop:
             )
         )
 
+    def keep(self, outcome: Outcome, *, about: Any) -> None:
+        """Use an outcome in the answer for this site, `Synthesis.here`, and nowhere else.
+
+        See `qis.SynthesisLoop.keep`, which takes the same arguments.
+        """
+        self._ask(lambda inner: inner.keep(outcome, about=about))
+
+    def forget(self, study: Study | bytes | str, cohort: str = "") -> bool:
+        """No longer use what is kept under a study and cohort; false if nothing was.
+
+        See `qis.SynthesisLoop.forget`, which takes the same arguments.
+        """
+        return self._ask(lambda inner: inner.forget(study, cohort))
+
     def observe(self, record: Any) -> Packet | Pending | None:
         """Distil a record and publish what comes of it; `None` if nothing does.
 

@@ -39,8 +39,9 @@ _MEAN_SCALES: Final = 5.0
 @checked
 def for_site(
     evidence: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome | Frame,
-    own: Outcome | Iterable[Outcome] | str | None = None,
+    own: Outcome | Iterable[Outcome] | None = None,
     *,
+    site: str | None = None,
     about: Any = None,
     study: Study | None = None,
     scheme: Scheme[Any] | None = None,
@@ -64,8 +65,11 @@ def for_site(
         As for `qis.synthesise`: what ``store.evidence(study, now=…)`` gives, or packets, outcomes,
         or a table.
     own
-        The site's own outcomes, which need not have been published; or its name, if they are in the
-        evidence; `None`: it has none. An outcome that is in the evidence too counts once.
+        The site's own outcomes, which need not have been published. One that is in the evidence too
+        counts once.
+    site
+        The site's name in the evidence, if it is there: `own` then replaces what it published, and
+        without `own` that is its own data.
     about
         Features of the site, of the kind that `scheme` takes, or their fingerprint.
     study
@@ -131,8 +135,8 @@ def for_site(
             field="embargo_until",
             limit=study.embargo_until,
         )
-    site = _own_site(own, gathered)
-    measure = gathered.measure or (site.outcomes[0].measure if site.outcomes else None)
+    mine = _own_site(own, site, gathered)
+    measure = gathered.measure or (mine.outcomes[0].measure if mine.outcomes else None)
     if measure is None:
         raise InputError(_SILENT, field="evidence")
     if study is not None:
@@ -146,7 +150,7 @@ def for_site(
         fingerprint = scheme.open(about) if is_made else scheme.fingerprint(about)
     asked = Asked(
         gathered=gathered,
-        own=site,
+        own=mine,
         about=fingerprint,
         scheme=scheme,
         study=study,
@@ -160,27 +164,25 @@ def for_site(
     return answer_of(asked, _digest(asked))
 
 
-def _own_site(own: Any, gathered: Gathered) -> OwnSite:
+def _own_site(own: Any, name: str | None, gathered: Gathered) -> OwnSite:
     """The site's own outcomes, and under which name they are in the evidence, if they are."""
-    if own is None:
-        return OwnSite("", ())
-    if isinstance(own, str):
-        for site in gathered.sites:
-            if site.name == own:
-                return OwnSite(own, site.outcomes)
-        raise InputError(
-            f"no site that counts is called {own!r:.60}: give its outcomes, or None if it has none",
-            field="own",
-            actual=own,
-            limit=tuple(site.name for site in gathered.sites),
-        )
-    outcomes = (own,) if isinstance(own, Outcome) else tuple(own)
+    outcomes = (own,) if isinstance(own, Outcome) else tuple(own or ())
     _require_alike(outcomes, gathered)
     encoded = {outcome.encoded() for outcome in outcomes}
     for site in gathered.sites:
-        if encoded & {outcome.encoded() for outcome in site.outcomes}:
+        is_named = site.name == name
+        if is_named and not outcomes:
+            return OwnSite(site.name, site.outcomes)
+        if is_named or (name is None and encoded & {each.encoded() for each in site.outcomes}):
             return OwnSite(site.name, outcomes)
-    return OwnSite("", outcomes)
+    if name is not None and not outcomes:
+        raise InputError(
+            f"no site that counts is called {name!r:.60}, and it has no own outcomes",
+            field="site",
+            actual=name,
+            limit=tuple(site.name for site in gathered.sites),
+        )
+    return OwnSite(name or "", outcomes)
 
 
 def _require_alike(outcomes: tuple[Any, ...], gathered: Gathered) -> None:

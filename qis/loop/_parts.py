@@ -24,6 +24,7 @@ from qis.loop.events import Announcer
 from qis.loop.intake import Intake
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
+from qis.loop.own_data import OwnData
 from qis.loop.own_packets import OwnPackets
 from qis.loop.recovery import Recovery
 from qis.loop.release_gate import ReleaseGate
@@ -137,6 +138,7 @@ class Parts:
             recovery=self.recovery,
             clock=clock,
         )
+        self.own_data = OwnData(options.scheme, options.identity.issuer)
         self.syntheses = Syntheses(
             store,
             options.studies,
@@ -148,6 +150,7 @@ class Parts:
             journal=self.journal,
             announcer=announcer,
             clock=clock,
+            own_data=self.own_data,
         )
         self.intake = Intake(
             options.transport,

@@ -15,6 +15,7 @@ from qis.evidence.store import Reviewer
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.outbox import Look, Outbox
+from qis.loop.own_data import OwnData
 from qis.outcomes import Counts, LikelihoodProfile, Moments, Study
 from qis.synthesis import KeptSites, Synthesis, synthesise
 
@@ -49,6 +50,8 @@ class Syntheses:
         Gives Unix seconds.
     outbox, journal, announcer
         The other parts of the loop.
+    own_data
+        What is kept for this site alone.
 
     """
 
@@ -65,6 +68,7 @@ class Syntheses:
         journal: Journal,
         announcer: Announcer,
         clock: Callable[[], float],
+        own_data: OwnData,
     ) -> None:
         self._store = store
         self._studies = studies
@@ -76,6 +80,8 @@ class Syntheses:
         self._journal = journal
         self._announcer = announcer
         self._clock = clock
+        self._own_data = own_data
+        self._own_seen: dict[bytes, int] = {}
         self._moments = sorted(
             (moment, study.id)
             for study in studies.values()
@@ -159,7 +165,7 @@ class Syntheses:
                     await self._work.wait()
 
     async def _synthesise(self, study_id: bytes) -> None:
-        look = self._outbox.look(study_id)
+        look, kept_here = self._outbox.look(study_id), self._own_data.changes(study_id)
         try:
             synthesis = await self._made(study_id, look.number + 1)
         except StorageError:
@@ -170,7 +176,8 @@ class Syntheses:
             return
         former, is_look = self.latest(study_id), look.state != _state(synthesis)
         if not is_look:
-            if former is not None and former.seen_digest == synthesis.seen_digest:
+            is_same = former is not None and former.seen_digest == synthesis.seen_digest
+            if is_same and self._own_seen.get(study_id, 0) == kept_here:
                 return
             if not synthesis.is_embargoed:  # hidden numbers are no look
                 synthesis = replace(synthesis, looks=look.number)
@@ -179,6 +186,7 @@ class Syntheses:
         if is_look:
             self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
         self._announcer.statistics.synthesised += 1
+        self._own_seen[study_id] = kept_here
         self._version += 1
         self._latest[study_id] = (self._version, synthesis)
         self._latest.move_to_end(study_id)
@@ -213,7 +221,7 @@ class Syntheses:
         review = reviewer.review()
         if self._count_derived and model == "fixed":
             review = with_derived(review, reviewer.roster, now=now)
-        return synthesise(
+        synthesis = synthesise(
             review,
             study=study,
             model=model,
@@ -222,6 +230,10 @@ class Syntheses:
             monitor=self._monitor,
             kept=kept,
         )
+        if synthesis.is_embargoed:
+            return synthesis
+        asking = self._own_data.asking(review, study, reviewer.roster, monitor=self._monitor)
+        return replace(synthesis, here_of=asking)
 
 
 def _is_quick(reviewer: Reviewer) -> bool:

@@ -382,6 +382,51 @@ class SynthesisLoop(Lifecycle):
         return self._require_open().dry_run(outcome, about, subjects, people)
 
     @checked
+    def keep(self, outcome: Outcome, *, about: Any) -> None:
+        """Use an outcome in the answer for this site, `Synthesis.here`, and nowhere else.
+
+        It is never signed, stored, logged or sent, and no rule of disclosure applies. It stays in
+        memory until the loop closes: keep it again when the loop is opened. Of one study and cohort
+        the last one counts, instead of what was published of that cohort.
+
+        What the site publishes afterwards about the same people is checked as if nothing had been
+        kept; but the answer rests on what is kept, so whoever shows it outside shows something of
+        it (docs/disclosure.md).
+
+        Parameters
+        ----------
+        outcome
+            An outcome that has a log-likelihood of one effect.
+        about
+            Features of the kind that the scheme takes.
+
+        Raises
+        ------
+        InputError
+            If the loop is not open, the outcome is of another kind, the features are wrong, or
+            1,000 outcomes are kept already.
+
+        """
+        parts = self._require_open()
+        parts.own_data.keep(outcome, about)
+        parts.syntheses.mark(outcome.study_id)
+
+    @checked
+    def forget(self, study: Study | bytes | str, cohort: str = "") -> bool:
+        """No longer use what is kept under a study (or its id or question) and cohort.
+
+        Returns
+        -------
+        bool
+            False if nothing was kept there.
+
+        """
+        parts, study_id = self._require_open(), study_id_of(study)
+        found = parts.own_data.forget(study_id, cohort)
+        parts.syntheses.mark(study_id)
+        return found
+
+    @checked
     async def retract(
         self,
         study: Study | bytes | str,

@@ -4,6 +4,7 @@ What is hidden is not computed, so that nothing can print, plot, log or pickle i
 an embargo among honest parties: each site holds the packets and could compute all of it.
 """
 
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
 from html import escape
@@ -18,6 +19,7 @@ from qis.synthesis.gathering import Gathered, SiteEvidence
 from qis.synthesis.likelihood_ratio import Heterogeneity
 from qis.synthesis.profiles import Model, PooledProfiles
 from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.site_answer import SiteAnswer
 
 
 class _Hidden:
@@ -72,6 +74,8 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
     mean_scale: float | None = field(init=False, compare=False)
     confidence_sequence: Interval | None = field(init=False, compare=False)
     no_sequence: str = field(init=False, compare=False)
+    here_of: Callable[[], SiteAnswer] | None = field(init=False, compare=False)
+    _answers: list[SiteAnswer] = field(init=False, compare=False)
     _differences: list[Heterogeneity] = field(init=False, compare=False)
     embargo_until: float
 

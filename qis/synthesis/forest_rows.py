@@ -116,7 +116,7 @@ def _ordered(synthesis: "Synthesis", order: Any) -> "list[SiteResult]":
 
 
 def _summaries(synthesis: "Synthesis", totals: tuple[str, ...]) -> tuple[ForestSummary, ...]:
-    """The chosen model, its prediction interval, and the other model."""
+    """The chosen model, its prediction interval, the other model, and the answer for this site."""
     models = (synthesis.fixed, synthesis.random)
     found: list[ForestSummary] = []
     for result in models if synthesis.model == "fixed" else models[::-1]:
@@ -138,6 +138,9 @@ def _summaries(synthesis: "Synthesis", totals: tuple[str, ...]) -> tuple[ForestS
                     is_model=False,
                 )
             )
+    if synthesis.here is not None:
+        here = synthesis.here.answer
+        found.append(ForestSummary(label="For you", estimate=here.median, interval=here.interval))
     return tuple(found)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final, NamedTuple
@@ -23,6 +23,7 @@ from qis.synthesis.marks import Mark
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites
 from qis.synthesis.scale import Scale
 from qis.synthesis.shares import shares
+from qis.synthesis.site_answer import SiteAnswer
 from qis.synthesis.tipping import TippingPoints, missing_sites, tipping_points
 
 
@@ -144,6 +145,8 @@ class Synthesis:
     seen_digest
         Digest of everything seen: 32 bytes over `digest` and each packet that is left out, with the
         reason. It changes when anybody publishes a packet that does not count.
+    here_of
+        What computes `here`; `None` where no data of this site are known.
 
     Examples
     --------
@@ -178,6 +181,9 @@ class Synthesis:
     reach: Reach
     digest: bytes
     seen_digest: bytes
+    here_of: Callable[[], SiteAnswer] | None = field(default=None, compare=False, repr=False)
+    _answers: list[SiteAnswer] = field(default_factory=list, init=False, compare=False, repr=False)
+    """`here`, once it was asked for."""
     _differences: list[Heterogeneity] = field(
         default_factory=list, init=False, compare=False, repr=False
     )
@@ -265,6 +271,19 @@ class Synthesis:
         if self.estimate is None or not missing_sites(self):  # the estimate first: an embargo
             return None
         return tipping_points(self)
+
+    @property
+    def here(self) -> SiteAnswer | None:
+        """The answer for this site, of a loop that knows data of it; else `None`.
+
+        Computed when it is first asked for, in up to some seconds of 60 sites of counts. It rests
+        on what the site keeps for itself too, so whoever shows it shows something of that.
+        """
+        if self.here_of is None:
+            return None
+        if not self._answers:
+            self._answers.append(self.here_of())
+        return self._answers[0]
 
     @property
     def back_transformed(self) -> tuple[float | None, float, float]:
