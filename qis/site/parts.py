@@ -8,6 +8,7 @@ from qis.about import Interest
 from qis.disclosure import PRESETS, Disclosure
 from qis.evidence import Roster, RosterFile
 from qis.fingerprint import (
+    Cells,
     Level,
     LoadBudget,
     NearestCells,
@@ -144,7 +145,11 @@ def _terms(table: TomlTable, secret: bytes | None) -> Scheme[Any]:
 def _levels(table: TomlTable, ontology: Ontology) -> list[Level]:
     """Return cells, a load budget, or both if the file has keys of both; a budget by default."""
     levels: list[Level] = []
-    if "cells" in table:
+    if "cells_file" in table:
+        digest = _digest(table) if "cells_digest" in table else None
+        cells = Cells.load(table.path("cells_file"), digest=digest)
+        levels.append(NearestCells(cells, table.whole("cell_keys", 12)))
+    elif "cells" in table:
         path = table.path("annotations")
         digest = _digest(table) if "cells_digest" in table else None
         count = table.whole("cells")
@@ -230,6 +235,7 @@ _SCHEMES: Final[
             "budget",
             "target_information",
             "cells",
+            "cells_file",
             "cell_keys",
             "cells_digest",
         ),

@@ -1,10 +1,13 @@
 """Cells of published diseases: the same everywhere, in whole numbers, and never of own cases."""
 
+import json
 import random
+import zlib
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from blake3 import blake3
 from hypothesis import given, strategies as st
 
 import qis
@@ -126,3 +129,57 @@ def test_the_annotations_of_the_human_phenotype_ontology_are_read(tmp_path):
     cells = build_cells(ONTOLOGY, path, source="toy 1", count=8)
     assert isinstance(cells, Cells)
     assert cells.digest == CELLS.digest
+
+
+def test_saved_cells_are_loaded_with_the_digest_that_was_agreed_on(tmp_path):
+    path = tmp_path / "cells"
+    CELLS.save(path)
+    loaded = Cells.load(path, digest=CELLS.digest)
+    assert (loaded.digest, loaded.source, len(loaded)) == (CELLS.digest, CELLS.source, len(CELLS))
+    assert loaded.nearest(["T:70", "T:35"], 8) == CELLS.nearest(["T:70", "T:35"], 8)
+    others = build_cells(ONTOLOGY, DISEASES, source="toy 1", count=9)
+    with pytest.raises(InputError, match="nobody would be met"):
+        Cells.load(path, digest=others.digest)
+
+
+def test_a_damaged_or_hostile_file_of_cells_is_an_error(tmp_path):
+    path = tmp_path / "cells"
+    CELLS.save(path)
+    whole = path.read_bytes()
+    for size in (0, 3, 8, 12, 40, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match="cells"):
+            Cells.load(path)
+    for place in random.Random(1).sample(range(len(whole)), 60):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        path.write_bytes(changed)
+        with pytest.raises(InputError, match="cells"):
+            Cells.load(path)
+    # With a checksum that fits: heads that lie, and a table that unpacks to more than it says.
+    bomb = zlib.compress(bytes(1 << 20))
+    for head in (
+        {"source": "x", "cells": 2**40, "terms": ["a"]},
+        {"source": "x", "cells": 1, "terms": ["a"]},
+        {"source": "x", "cells": True, "terms": ["a"]},
+        {"source": "x", "cells": -1, "terms": ["a"]},
+        {"source": "x", "terms": ["a"]},
+        {"source": "x", "cells": 1, "terms": 5},
+        [],
+    ):
+        told = json.dumps(head).encode()
+        body = b"qiscell1" + len(told).to_bytes(4, "little") + told + bomb
+        path.write_bytes(body + blake3(body).digest())
+        with pytest.raises(InputError, match="holds no cells"):
+            Cells.load(path)
+
+
+def test_one_level_needs_no_list():
+    scheme = qis.TermScheme(ONTOLOGY, levels=LoadBudget())
+    level = NearestCells(CELLS, keys=4)
+    assert scheme.routing_keys(["T:70"], levels=level) == scheme.routing_keys(
+        ["T:70"], levels=[level]
+    )
+    assert scheme.interest(["T:70"], levels=level).routing_keys == scheme.routing_keys(
+        ["T:70"], levels=level
+    )

@@ -52,12 +52,17 @@ def terms(folder, *, budget=1.5, target=4.0, **options):
 
 
 WITH_CELLS = 'ontology = "t.obo"\nannotations = "t.tsv"\ncells = 2'
+SAVED_CELLS = 'ontology = "t.obo"\nannotations = "t.tsv"\ncells_file = "t.cells"'
 CELLS_DIGEST = "c6e6f0ea3d184671020cf67c51918a5d"
 
 
-def with_cells(folder, *others, keys=12):
+def cells_in(folder):
     of = ontology(folder, annotations=folder / "t.tsv")
-    cells = qis.build_cells(of, folder / "t.tsv", source="t.tsv", count=2)
+    return of, qis.build_cells(of, folder / "t.tsv", source="t.tsv", count=2)
+
+
+def with_cells(folder, *others, keys=12):
+    of, cells = cells_in(folder)
     assert cells.digest.hex() == CELLS_DIGEST
     return qis.TermScheme(of, levels=[qis.NearestCells(cells, keys), *others])
 
@@ -65,9 +70,12 @@ def with_cells(folder, *others, keys=12):
 def test_cells_that_are_not_the_ones_agreed_on_are_told(site, tmp_path):
     (tmp_path / "t.tsv").write_text(ANNOTATIONS)
     for digest, says in (("ab" * 16, "nobody would be met"), ("xyz", "hexadecimal")):
-        text = f'[scheme]\nkind = "term"\n{WITH_CELLS}\ncells_digest = "{digest}"'
-        with pytest.raises(ConfigurationError, match=says):
-            parts.scheme_of(site(text))
+        for cells in (WITH_CELLS, SAVED_CELLS):
+            text = f'[scheme]\nkind = "term"\n{cells}\ncells_digest = "{digest}"'
+            table = site(text)
+            cells_in(tmp_path)[1].save(tmp_path / "t.cells")
+            with pytest.raises(ConfigurationError, match=says):
+                parts.scheme_of(table)
 
 
 # Kind of scheme: its lines, what they mean in Python, and for each further key another value.
@@ -107,6 +115,7 @@ SCHEMES = {
                 folder, annotations=folder / "t.tsv"
             ),
             f"{WITH_CELLS}": with_cells,
+            SAVED_CELLS: with_cells,
             f"{WITH_CELLS}\ncell_keys = 1": lambda folder: with_cells(folder, keys=1),
             f'{WITH_CELLS}\ncells_digest = "{CELLS_DIGEST}"\nbudget = 3.0': lambda folder: (
                 with_cells(folder, LoadBudget(3.0, 4.0))
@@ -124,6 +133,7 @@ def said(scheme):
 @pytest.mark.parametrize("kind", parts._SCHEMES)
 def test_each_kind_of_scheme_is_made_with_each_of_its_keys(kind, site, tmp_path):
     (tmp_path / "t.tsv").write_text(ANNOTATIONS)
+    cells_in(tmp_path)[1].save(tmp_path / "t.cells")
     lines, made, others = SCHEMES[kind]
     plain = parts.scheme_of(site(f'[scheme]\nkind = "{kind}"\n{lines}'))
     assert said(plain) == said(made(tmp_path))

@@ -287,7 +287,7 @@ def test_vocabulary_and_secret_make_a_scheme_and_neither_release_nor_levels_do()
     "changes",
     [
         {"levels": []},
-        {"levels": LoadBudget()},
+        {"levels": 5},
         {"levels": [8]},
         {"secret": b"short"},
     ],
@@ -396,6 +396,9 @@ def test_interests_of_terms_travel_by_their_keys_and_judge_by_relevance():
     far = KEYED.fingerprint(["T:399"])
     assert interest.matches(far, b"studyid1", KEYED.routing_keys(["T:30"], at=TODAY))
     filtered = KEYED.interest(["T:30", "T:121"], top_fraction=0.1).at(TODAY)
+    assert not filtered.fingerprint.warnings
+    narrow = KEYED.interest(["T:30", "T:121"], top_fraction=0.05)
+    assert "loses three in ten" in narrow.fingerprint.warnings[-1]
     assert not filtered.matches(far, b"studyid1", KEYED.routing_keys(["T:30"], at=TODAY))
     wide = KEYED.interest(["T:30"], levels=[Everything(10)])
     assert wide.routing_keys == KEYED.base_keys(["T:1"], levels=[Everything(5)])
