@@ -13,7 +13,7 @@ WIDEST: Final = 1
 """Panels are at most two to this power wide where log-likelihoods bend: the likelihoods of counts
 have their nearest singularities at a distance of pi."""
 _ERRORS: Final = 8.0
-"""Nor wider than so many standard errors of the most precise site: curves that were sampled at nine
+"""Nor wider than so many of the smallest standard errors: curves that were sampled at nine
 points are cubics piece by piece, which one polynomial over many errors does not follow."""
 
 
@@ -24,9 +24,17 @@ class Bends:
     likelihood is at its centre, off the real line by the standard deviation of one person; those of
     all others are pi off the real line, and none is beyond the span. Rates fall exponentially above
     theirs, where panels stay narrow.
+
+    Parameters
+    ----------
+    facts
+        What is known of each site.
+    sharpest
+        The most precise site's standard error, or a smallest tau that matters.
+
     """
 
-    def __init__(self, facts: FactTable) -> None:
+    def __init__(self, facts: FactTable, sharpest: float) -> None:
         self._low, self._high = float(facts.spans[:, 0].min()), float(facts.spans[:, 1].max())
         self._lows = self._highs = np.array([])
         widths = []
@@ -44,7 +52,6 @@ class Bends:
             self._low, self._high = float(self._lows.min()), float(self._highs.max())
         else:
             self._lows, self._highs = np.array([self._low]), np.array([self._high])
-            sharpest = float(facts.finest.min())
             self._widths = np.array([min(math.ldexp(1.0, WIDEST), _ERRORS * sharpest)])
             if "rate" in facts.kinds:
                 # A rate's log-likelihood falls as exp(theta) above its span, and is never straight.

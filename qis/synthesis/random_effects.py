@@ -240,8 +240,9 @@ def _second_differences(
         unit = math.ldexp(1.0, math.frexp(tau)[1] - 1)
     moved = FactTable.of([Facts.of(site.moved(0.0, unit)) for site in sites])
     means, taus = np.array([middle - step, middle, middle + step]) / unit, np.array([tau / unit])
-    points = TauPoints.for_errors(tau / unit, float(moved.finest.min()))
-    bends, marginals = Bends(moved), Marginals([row.likelihood for row in moved.rows])
+    finest = float(moved.finest.min())
+    points = TauPoints.for_errors(tau / unit, finest)
+    bends, marginals = Bends(moved, finest), Marginals([row.likelihood for row in moved.rows])
     panels = [bends.about(float(means[0]))]
     while panels[-1].ends[1] < means[2]:
         panels.append(bends.widest(panels[-1].ends[1], 1))

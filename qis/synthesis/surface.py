@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from qis.errors import InputError
 from qis.synthesis._density import ends_that_matter
+from qis.synthesis.conflict import smallest_scale
 from qis.synthesis.lattice import Panel, TauPoints, mean_matrix
 from qis.synthesis.panels import Bends
 from qis.synthesis.said import Said
@@ -45,14 +46,14 @@ class Surface:
     def __init__(
         self, together: Together, tau_scale: float, mean_scale: float | None, unit: float
     ) -> None:
-        facts = together.facts(unit)
-        self.tau_points = TauPoints.for_errors(tau_scale, float(facts.finest.min()))
+        smallest = smallest_scale(together, tau_scale, unit)
+        self.tau_points = TauPoints.for_errors(tau_scale, smallest)
         self._taus = self.tau_points.taus
         self.tau_bend = min(self.tau_points.closest * _BEND, tau_scale)
         """Below it taus of the grid are equally spaced, above it their logarithms."""
         self.tau_scale, self._mean_scale, self._unit = tau_scale, mean_scale, unit
         self._marginals = together.marginals(unit)
-        self._bends = Bends(facts)
+        self._bends = Bends(together.facts(unit), smallest)
         self._panels = [self._bends.first()]
         self._sums: dict[Panel, tuple[Floats, Floats]] = {}
         self._add(self._panels[0])

@@ -31,7 +31,8 @@ MEANS = [qis.Moments(question="q", total=12, mean=mean, ss=20.0) for mean in (-1
 
 
 def bends_of(facts):
-    return Bends(FactTable.of(facts))
+    table = FactTable.of(facts)
+    return Bends(table, float(table.finest.min()))
 
 
 def log_marginals(one, means, tau):
