@@ -293,7 +293,7 @@ def _several(kind: Any, parts: tuple[Any, ...]) -> Check:
     as_they_are = frozenset() if is_fixed else frozenset().union(*map(_as_they_are, kinds[:1]))
 
     def check(value: Any, field: str) -> Any:
-        if type(value) in _BUILT_IN and as_they_are.issuperset(map(type, value)):
+        if not is_fixed and type(value) in _BUILT_IN and as_they_are.issuperset(map(type, value)):
             return value  # the usual case, as in `_admitted`: no call an item
         if isinstance(value, (str, bytes, bytearray, memoryview, dict)) or not is_iterable(value):
             raise _refusal(value, field, what)

@@ -46,7 +46,8 @@ def test_what_an_annotation_allows_comes_out_as_pythons_own(kind, given, found):
         (Literal["a"], np.zeros(3)), (float | datetime, datetime(1970, 1, 2)),  # noqa: DTZ001
         (float | datetime, 1e12), (str | PathLike[str], 3), (Iterable[int], 3),
         (Iterable[int], "a"), (Iterable[int], [1, "a"]), (Iterable[int], {1: 2}),
-        (tuple[float, float], [1.0]),
+        (tuple[float, float], [1.0]), (tuple[float, float], ()), (tuple[float, float], []),
+        (tuple[float, float], set()), (tuple[float, float], [1.0, 2.0, 3.0]),
         (Iterable[str], "ab"), (Mapping[str, int], [("a", 1)]), (Mapping[str, int], {"a": "b"}),
         (Mapping[str, int], {1: 1}), (Callable[[], int], 3), (qis.Study, "a"), (qis.Study, None),
         (int, type), (Iterable[str], str), (Iterable[qis.Packet], np.zeros(3)),
