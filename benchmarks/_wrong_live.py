@@ -197,6 +197,7 @@ class Live:
             "rounded_counts": {"rules": qis.Disclosure.preset("nhs").rules},
             "Effect.from_fitted": {"result": _fitted(), "term": "x1"},
             "open_site": {"path": "site.toml"}, "examine": {"path": "site.toml"},
+            "examine_network": {"path": "site.toml"},
             "SQLiteStore": {"path": self.fresh("db")},
             "SQLiteStore.recover": {"path": "sandbox.packets", "into": self.fresh("db")},
             "RosterFile": {"path": "sandbox.roster.toml", "memory": False},
