@@ -54,7 +54,7 @@ class Called:
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class _Line(asyncio.DatagramProtocol):
+class _CalledSocket(asyncio.DatagramProtocol):
     """The connected socket to one address, with channels of its own."""
 
     called: Called
@@ -140,7 +140,7 @@ async def _line(
     peer: Peer,
     accepts: Callable[[Issuer], bool],
     clock: Callable[[], float],
-) -> _Line:
+) -> _CalledSocket:
     called = Called(peer=peer)
 
     def told(key: bytes, code: int, _: float) -> None:
@@ -155,7 +155,7 @@ async def _line(
         unix_s=lambda now: now - time.monotonic() + clock(),
         told=told,
     )
-    line = _Line(called=called, channels=channels, clock=clock)
+    line = _CalledSocket(called=called, channels=channels, clock=clock)
     try:
         await asyncio.get_running_loop().create_datagram_endpoint(
             lambda: line, remote_addr=unpack_address(peer[1])
@@ -165,7 +165,7 @@ async def _line(
     return line
 
 
-async def _answered(lines: Sequence[_Line], within_s: float) -> None:
+async def _answered(lines: Sequence[_CalledSocket], within_s: float) -> None:
     """Wait until all have answered, or the time is over."""
     end = time.monotonic() + within_s
     while time.monotonic() < end and not all(_is_known(line.called) for line in lines):
