@@ -7,10 +7,12 @@ with those about a part of them, or about more, since one can be subtracted from
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final, NoReturn
+
+import numpy as np
 
 from qis import _canonical
-from qis.disclosure.answer_tables import AnswerTables, answer_tables
+from qis.disclosure.answer_tables import NAMES, AnswerTables, answer_tables
 from qis.disclosure.ledger import Emission
 from qis.disclosure.model_answers import (
     RULE,
@@ -20,13 +22,18 @@ from qis.disclosure.model_answers import (
     refuse_rest,
 )
 from qis.disclosure.presets import Preset
+from qis.disclosure.rates import few_events
 from qis.disclosure.refusal import refuse
 from qis.disclosure.subtraction import less, small_in
 from qis.disclosure.together import Cut, cuts_of, cuts_of_arm, is_seed, small_together
+from qis.disclosure.unions import Release, of_unions
 from qis.errors import QISError
-from qis.outcomes import Effect, Outcome, outcome_from_body
+from qis.outcomes import Effect, Moments, Outcome, outcome_from_body
 from qis.outcomes._base import knowing
 from qis.outcomes._data_summary import DataSummary
+
+_EXACT_TABLES: Final = 8
+"""A table that is known has at most so many mirror images."""
 
 
 def check_answers(
@@ -46,19 +53,20 @@ def check_answers(
         What left under the same study.
 
     """
-    others = [
+    every = [
         (former, answer)
         for former in formers
         if former.digest != new.digest and former.body
-        if _is_related(new, former) and (answer := _read(former)) is not None
+        if (answer := _read(former)) is not None
     ]
+    others = [(former, answer) for former, answer in every if _is_related(new, former)]
     same = [answer for former, answer in others if _is_same_rows(new, former)]
     check_budget(rules, outcome, same)
+    _check_corrected(rules, outcome, new, others)
     _check_together(rules, outcome, new, others)
     check_anchors(rules, outcome, same)
+    _check_unions(rules, outcome, new, every)
     own: AnswerTables | None = None
-    left: AnswerTables | None = None
-    taken: set[bytes] = set()
     for other, answer in others:
         is_part = _is_part(other, new)
         if not is_part and not _is_part(new, other):
@@ -68,11 +76,6 @@ def check_answers(
         _check_rest(rules, less(own, said) if is_part else less(said, own), other.cohort)
         pair = (outcome, answer) if is_part else (answer, outcome)
         check_models_apart(rules, *pair, other.cohort)
-        # Disjoint parts are subtracted one after the other too.
-        if is_part and other.subjects is not None and taken.isdisjoint(other.subjects):
-            taken |= other.subjects.keys()
-            left = less(left or own, said)
-            _check_rest(rules, left, other.cohort)
 
 
 def _is_same_rows(new: Emission, former: Emission) -> bool:
@@ -110,12 +113,65 @@ def _read(former: Emission) -> Outcome | None:
     return outcome
 
 
+def _check_corrected(
+    rules: Preset, outcome: Outcome, new: Emission, formers: Sequence[tuple[Emission, Outcome]]
+) -> None:
+    """Two tables of the same people that differ by a few show a few whose data were changed."""
+    own = answer_tables(outcome).forms
+    for former, answer in formers:
+        if not _is_same_rows(new, former):
+            continue
+        said = answer_tables(answer).forms
+        form = next((form for form in NAMES if form in own and form in said), None)
+        if form is not None and max(len(own[form]), len(said[form])) <= _EXACT_TABLES:
+            apart = np.abs(own[form][:, np.newaxis] - said[form]).max(axis=2)
+            changed = int(apart.min())
+            if 0 < changed < rules.minimum_cell:
+                _refuse_corrected(rules, changed, former.cohort)
+        elif isinstance(outcome, Moments) and isinstance(answer, Moments):
+            # Else the ledger has compared the data of each person.
+            is_untold = not all((new.subjects or {}).values())
+            if is_untold and answer_tables(outcome).arms != answer_tables(answer).arms:
+                _refuse_corrected(rules, None, former.cohort)
+
+
+def _refuse_corrected(rules: Preset, changed: int | None, cohort: str) -> NoReturn:
+    what = (
+        "it is of the same people as what was released for cohort "
+        f"{cohort!r}, and a few of them, or nobody knows how many, have other data now"
+    )
+    ways_out = "what was released already; more corrections at once; data in subject_hashes"
+    refuse(rules, "difference", what, changed, ways_out=ways_out)
+
+
+def _check_unions(
+    rules: Preset, outcome: Outcome, new: Emission, formers: Sequence[tuple[Emission, Outcome]]
+) -> None:
+    """Whatever group several releases show by sums and differences must pass itself."""
+    if new.subjects is None:
+        return
+    known = [
+        Release(former.subjects, answer_tables(answer))
+        for former, answer in formers
+        if former.subjects is not None
+    ]
+    if len(known) < 2:
+        return
+    for found in of_unions(Release(new.subjects, answer_tables(outcome)), known):
+        small = small_in(found, limit=rules.minimum_cell)
+        if small is not None:
+            what = f"too few {small.cell} in a group that several releases show together"
+            refuse(rules, RULE, what, small.people)
+
+
 def _check_together(
     rules: Preset, outcome: Outcome, new: Emission, formers: Sequence[tuple[Emission, Outcome]]
 ) -> None:
     """Cut the tables behind each estimate by what all others say of the same people."""
     answers = [(new, outcome), *formers]
     for own, seed in answers:
+        if isinstance(seed, Effect) and seed.measure == "IRD":
+            _check_rates(rules, (own, seed), new, answers)
         if not isinstance(seed, Effect) or not is_seed(seed):
             continue
         cuts: list[Cut] = []
@@ -131,6 +187,25 @@ def _check_together(
         if own is not new and not needed:
             continue  # what is new says nothing of this one
         small = small_together(seed, cuts, needed, limit=rules.minimum_cell)
+        if small is not None:
+            refuse(rules, RULE, f"too few {small.where}", small.people)
+
+
+def _check_rates(
+    rules: Preset,
+    difference: tuple[Emission, Effect],
+    new: Emission,
+    answers: Sequence[tuple[Emission, Outcome]],
+) -> None:
+    """Solve a difference of rates with each other rate of these people, or of one arm."""
+    own, effect = difference
+    for other, answer in answers:
+        if other is own or (own is not new and other is not new):
+            continue
+        is_arm = _is_part(other, own)
+        if not is_arm and not _is_same_rows(own, other):
+            continue
+        small = few_events(effect, answer, is_arm=is_arm, limit=rules.minimum_cell)
         if small is not None:
             refuse(rules, RULE, f"too few {small.where}", small.people)
 

@@ -205,7 +205,7 @@ class Disclosure:
             return
         check_outcome(self.rules, outcome, subjects)
         new = Emission.of(outcome, subjects, at=0.0)
-        formers = self.ledger.of_study(outcome.study_id)
+        formers = self.ledger.of_question(new)
         check_differences(self.rules, new, formers)
         check_answers(self.rules, outcome, new, formers)
 

@@ -25,7 +25,13 @@ def check_differences(rules: Preset, new: Emission, formers: Sequence[Emission])
 
     Where subjects are not known, numbers of people within one cohort are compared.
     """
-    others = [former for former in formers if former.digest != new.digest]
+    others = [
+        former
+        for former in formers
+        if former.digest != new.digest
+        # Of another study about the same question numbers alone say nothing.
+        if former.study_id == new.study_id or new.difference(former) is not None
+    ]
     for former in others:
         if new.difference(former) is not None:
             _check_pair(rules, new, former)

@@ -93,11 +93,12 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         exact = gives_exactly(outcome, part.rows)
         for search, fits, is_exact in zip(searches, part.by_reading, exact, strict=True):
             search.add(part.rows, fits, is_exact & fits, is_plain=part.is_plain)
-    is_exact = any(search.any_exact for search in searches)
-    for search in searches:
-        if search.any_exact or not is_exact:
-            yield search.system(attack)
-    if not is_exact:
+    exact_ones = [search for search in searches if search.any_exact]
+    for search in exact_ones or searches:
+        yield search.system(attack)
+        if exact_ones and search.harmless is not None:
+            return  # which of several formulas gave the very digits is not known
+    if not exact_ones:
         yield from exact_tables(outcome, n, limit)
 
 

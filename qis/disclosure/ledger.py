@@ -6,18 +6,22 @@ cohorts too.
 """
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from typing import Any, Final, NamedTuple
 
 from blake3 import blake3
 
+from qis import _canonical
 from qis._gate import checked
 from qis.account import Account, Lines
-from qis.errors import InputError
+from qis.errors import InputError, QISError
 from qis.outcomes import Outcome
+from qis.outcomes._base import KEY_QUESTION
 
 HASH_SIZE: Final = 16
 
@@ -121,6 +125,11 @@ class Emission:
             public=_public(outcome),
         )
 
+    @property
+    def question(self) -> str:
+        """The words of its question in small letters, without marks; "" if not known."""
+        return _words_of(self.body)
+
     def difference(self, former: "Emission") -> Difference | None:
         """Compare people with a former release; `None` unless subjects are known of both."""
         if self.subjects is None or former.subjects is None:
@@ -138,6 +147,15 @@ class Emission:
         if self.subjects is None or former.subjects is None:
             return False
         return not self.subjects.keys().isdisjoint(former.subjects.keys())
+
+
+@lru_cache(maxsize=4096)
+def _words_of(body: bytes) -> str:
+    try:
+        question = _canonical.decode(body)[KEY_QUESTION]
+    except (QISError, ValueError, KeyError, TypeError):
+        return ""  # of a former version, or another
+    return " ".join(re.findall(r"\w+", str(question).casefold()))
 
 
 class EmissionLedger:
@@ -190,6 +208,19 @@ class EmissionLedger:
     def of_study(self, study_id: bytes) -> list[Emission]:
         """The releases under a study, in the order in which they were made."""
         return [emission for emission in self if emission.study_id == study_id]
+
+    @checked
+    def of_question(self, emission: Emission) -> list[Emission]:
+        """The releases under the same study, and those of other studies that ask the same.
+
+        A study that declares another measure is another one, and about the same table.
+        """
+        asked = emission.question
+        return [
+            former
+            for former in self
+            if former.study_id == emission.study_id or (asked and former.question == asked)
+        ]
 
     @contextmanager
     def writing(self) -> Iterator[None]:

@@ -35,8 +35,13 @@ Cut = Callable[[Floats], NDArray[np.bool_]]
 MOST_CUTS: Final = 60
 """Most cuts of one table."""
 _RATIO_OF_RATES: Final = "IRR"
+_HAZARD_RATIO: Final = "HR"
+_OF_MODELS: Final = 0.95
+"""A hazard ratio's SE² is 1/a + 1/c or a few percent more."""
 _MOST_EVENTS: Final = 2_000
 """Events of an arm up to which the pairs behind a rate ratio are tried."""
+_OF_AN_ARM: Final = {"arm": ((0, 1), (2, 3)), "total": ((0,), (2,))}
+"""By form of an answer about one arm, the columns of a table that it may be."""
 _BASE: Final = 2_048.0
 """Above each cell of a table that is tried, so that four of them make one number."""
 
@@ -66,7 +71,7 @@ def is_seed(outcome: Outcome) -> bool:
     return (
         isinstance(outcome, Effect)
         and outcome.n is not None
-        and outcome.measure in (*MEASURES, _RATIO_OF_RATES)
+        and outcome.measure in (*MEASURES, _RATIO_OF_RATES, _HAZARD_RATIO)
     )
 
 
@@ -86,14 +91,12 @@ def cuts_of(answer: Outcome, seed: Effect) -> list[Cut]:
 
 def cuts_of_arm(answer: Outcome) -> list[Cut]:
     """What an answer about a part of the people says, if that part is one of the arms."""
-    rows = answer_tables(answer).forms.get("arm")
-    if rows is None:
+    forms = answer_tables(answer).forms
+    form = next((form for form in _OF_AN_ARM if form in forms), None)
+    if form is None:
         return []
-    allowed = _packed(rows)
-    return [
-        lambda tables: np.isin(_packed(tables[:, :2]), allowed),
-        lambda tables: np.isin(_packed(tables[:, 2:]), allowed),
-    ]
+    allowed = _packed(forms[form])
+    return [partial(_is_arm, allowed, columns) for columns in _OF_AN_ARM[form]]
 
 
 def small_together(
@@ -161,6 +164,9 @@ def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> Iterator[_Masks]:
                 chosen = fits & (bits == mask)
                 numbers = _numbers(rows[chosen], is_small[chosen], limit)
                 found[mask] = found.get(mask, np.zeros(len(numbers))) + numbers
+    to_the_digit = 1 << len(cuts) - 1
+    if seed.measure in MEASURES and any(mask & to_the_digit for found in counted for mask in found):
+        counted = [_merged(counted)]  # which of several formulas gave the very digits is not known
     for found in counted:
         table = np.array(list(found.values())).reshape(-1, 2 + 4 * limit)
         yield _Masks(
@@ -169,6 +175,14 @@ def _counted(seed: Effect, cuts: Sequence[Cut], limit: int) -> Iterator[_Masks]:
             table[:, 1],
             table[:, 2:].reshape(-1, 4, limit),
         )
+
+
+def _merged(counted: Sequence[dict[int, Floats]]) -> dict[int, Floats]:
+    merged: dict[int, Floats] = {}
+    for found in counted:
+        for mask, numbers in found.items():
+            merged[mask] = merged.get(mask, np.zeros(len(numbers))) + numbers
+    return merged
 
 
 def _numbers(rows: Floats, is_small: NDArray[np.bool_], limit: int) -> list[float]:
@@ -182,7 +196,7 @@ def _numbers(rows: Floats, is_small: NDArray[np.bool_], limit: int) -> list[floa
 
 def _tables(seed: Effect, limit: int) -> Iterator[tuple[Floats, NDArray[np.bool_]]]:
     """The tables of an estimate, and by which reading of its numbers they fit."""
-    if seed.measure == _RATIO_OF_RATES:
+    if seed.measure not in MEASURES:
         parts = list(_events_of_rates(seed))
         if parts:
             rows = np.concatenate(parts)
@@ -209,12 +223,13 @@ def _gives_by(answer: Effect, reading: int, rows: Floats) -> NDArray[np.bool_]:
 def _events_of_rates(ratio: Effect) -> Iterator[Floats]:
     """All events of two arms with 1/a + 1/c = SE²; nothing is known of people without event."""
     _, half = precision_of(ratio)
+    least = _OF_MODELS if ratio.measure == _HAZARD_RATIO else 1.0
     with np.errstate(divide="ignore"):
         inverse = 1.0 / np.arange(_MOST_EVENTS + 1.0)
     for a in range(1, _MOST_EVENTS + 1):
-        low, high = (
-            (ratio.standard_error + side * half) ** 2 - float(inverse[a]) for side in (-1, 1)
-        )
+        low, high = ((ratio.standard_error + side * half) ** 2 for side in (-1, 1))
+        low = low * least - float(inverse[a])
+        high -= float(inverse[a])
         # 1/c lies between these, and falls with c.
         first = int(np.searchsorted(-inverse, -high * (1.0 + 1e-12)))
         last = int(np.searchsorted(-inverse, -max(low, 0.0) * (1.0 - 1e-12), side="right"))
@@ -246,6 +261,10 @@ def _gives_difference(rows: Floats, ratio: Effect, difference: Effect) -> NDArra
         np.max(errors, axis=0) >= error - of_error
     )
     return fits
+
+
+def _is_arm(allowed: Floats, columns: tuple[int, ...], rows: Floats) -> NDArray[np.bool_]:
+    return np.isin(_packed(rows[:, list(columns)]), allowed)
 
 
 def _member(form: str, rows: Floats) -> Cut:

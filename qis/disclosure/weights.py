@@ -26,6 +26,7 @@ _RELATIVE: Final = 1e-4
 _MOST_PEOPLE: Final = 200_000
 """Above this the numbers are too coarse to tell whole ones apart, so nothing is searched."""
 _OWN: Final = "from score and information, if the site's own intercept is fitted at a zero anchor"
+_COX: Final = "from the information at each event, if the feature is yes/no"
 _GROUPS: Final = "from score and information, if the anchor is of the intercept and this feature"
 
 Table = tuple[Finding, ...]
@@ -38,6 +39,8 @@ def tables_by_weight(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
     a small cell is enough to keep an outcome back.
     """
     events, n = outcome.events, outcome.n
+    if outcome.model == "cox" and events:
+        yield from _of_risk_sets(outcome, n, events)
     if outcome.model != "logistic" or events is None or not 0 < events < n <= _MOST_PEOPLE:
         return
     own = np.diag(outcome.information)
@@ -46,6 +49,23 @@ def tables_by_weight(outcome: QuadraticLikelihood) -> Iterator[list[Table]]:
         for constant in range(len(own)):
             yield from _two_groups(outcome, n, events, constant)
             yield from _bounds(outcome, constant)
+
+
+def _of_risk_sets(outcome: QuadraticLikelihood, n: int, events: int) -> Iterator[list[Table]]:
+    """A yes/no column of share s adds about s(1 − s) of information at each event."""
+    known = outcome.known
+    anchor = known.anchor if known is not None and known.anchor else (0.0,) * len(outcome.diagonal)
+    for column, spread in enumerate(np.diag(outcome.information) / events):
+        if not 0.0 < spread <= 0.25 * (1.0 + _RELATIVE):
+            continue
+        smaller = 0.5 - math.sqrt(max(0.25 - float(spread), 0.0))
+        for share in (smaller, 1.0 - smaller) if anchor[column] else (smaller,):
+            # At a coefficient each of the group counts exp(coefficient) times.
+            own = share * math.exp(-max(-50.0, min(50.0, anchor[column])))
+            people = n * own / (own + 1.0 - share)
+            cell = f"people in a group by feature {column + 1}, about"
+            few = round(min(people, n - people))
+            yield [(Finding(_COX, cell, few),)]
 
 
 def _of_feature(attack: str, column: int, counts: tuple[int, int, int, int]) -> Table:
