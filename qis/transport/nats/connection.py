@@ -73,7 +73,7 @@ class Connection:
         self._is_down = is_down
         self._is_denied = is_denied
         self._client: Any = None
-        self._questions = Questions()
+        self._questions = Questions(ANSWER_S)
         self._inboxes = 0
         self._last_error = ""
         self._lost = asyncio.Event()
@@ -101,7 +101,7 @@ class Connection:
             self._keeping = None
         await self._end("the transport is closed")
 
-    async def ask(self, subject: str, data: bytes, *, timeout_s: float = ANSWER_S) -> Any:
+    async def ask(self, subject: str, data: bytes) -> Any:
         """Publish a message and wait for its answer.
 
         Raises
@@ -116,12 +116,11 @@ class Connection:
         client = self._connected()
         try:
             with self._questions.put(subject) as (token, answer):
-                async with asyncio.timeout(timeout_s):
-                    await client.publish(subject, data, reply=f"{self._inbox}.a.{token}")
-                    return await answer
+                await client.publish(subject, data, reply=f"{self._inbox}.a.{token}")
+                return await answer
         except TimeoutError:
             raise TransportError(
-                f"the server has not answered within {timeout_s:.0f} s{self._because()}"
+                f"the server has not answered within {ANSWER_S:.0f} s{self._because()}"
             ) from None
         except TransportError:
             raise

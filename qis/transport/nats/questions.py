@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from qis.errors import TransportError
 
@@ -18,11 +18,29 @@ class DeniedError(TransportError):
     """The server does not allow this account to do something."""
 
 
-class Questions:
-    """The questions that are open on one connection, and all later ones."""
+class _Open(NamedTuple):
+    """A question without an answer yet, and until when it may stay so (the loop's time)."""
 
-    def __init__(self) -> None:
-        self._waiting: dict[str, asyncio.Future[Any]] = {}
+    answer: asyncio.Future[Any]
+    until_s: float
+
+
+class Questions:
+    """The questions that are open on one connection, and all later ones.
+
+    Parameters
+    ----------
+    patience_s
+        Seconds until a question that nobody answers ends with a `TimeoutError`.
+
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        # In the order in which they were put, and so that in which their time is over: one timer,
+        # for the first of them, serves all.
+        self._waiting: dict[str, _Open] = {}
+        self._timer: asyncio.TimerHandle | None = None
         self._subjects: dict[str, set[str]] = {}
         self._number = 0
 
@@ -34,8 +52,11 @@ class Questions:
         """
         self._number += 1
         token = f"{self._number:x}"
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting[token] = answer
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Any] = loop.create_future()
+        self._waiting[token] = _Open(answer, loop.time() + self._patience_s)
+        if self._timer is None:
+            self._timer = loop.call_later(self._patience_s, self._look)
         denied = _as_denied(subject)
         same = self._subjects.setdefault(denied, set())
         same.add(token)
@@ -49,9 +70,9 @@ class Questions:
 
     async def answered(self, message: Any) -> None:
         """Give a message to the question that it answers."""
-        answer = self._waiting.get(message.subject.rpartition(".")[2])
-        if answer is not None and not answer.done():
-            answer.set_result(message)
+        question = self._waiting.get(message.subject.rpartition(".")[2])
+        if question is not None and not question.answer.done():
+            question.answer.set_result(message)
 
     def denied(self, said: str) -> tuple[str, str] | None:
         """End the questions that the server denies in an error, which is all that it says of them.
@@ -71,11 +92,22 @@ class Questions:
         """End all questions with the connection."""
         self._end(self._waiting, TransportError, f"the connection has ended: {reason}")
 
+    def _look(self) -> None:
+        """End the questions whose time is over, and look again when that of the next one is."""
+        self._timer = None
+        loop = asyncio.get_running_loop()
+        for question in list(self._waiting.values()):
+            if question.until_s > loop.time():
+                self._timer = loop.call_at(question.until_s, self._look)
+                return
+            if not question.answer.done():
+                question.answer.set_exception(TimeoutError())
+
     def _end(self, tokens: Iterable[str], error: type[TransportError], text: str) -> None:
         for token in list(tokens):
-            answer = self._waiting.get(token)
-            if answer is not None and not answer.done():
-                answer.set_exception(error(text))
+            question = self._waiting.get(token)
+            if question is not None and not question.answer.done():
+                question.answer.set_exception(error(text))
 
 
 def answer_of(message: Any) -> Any:
