@@ -21,7 +21,6 @@ from qis.overlay.messages import (
     NO_TOKEN,
     RECORDS_LIMIT,
     Delivered,
-    Known,
     Message,
     Subscribe,
     decode,
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 HEARD_LIMIT: Final = 64
 """Datagrams remembered of each kind, and values of each field."""
 KEYS: Final = tuple(number.to_bytes(8) for number in range(MAX_ROUTING_KEYS))
-MOST_KNOWN: Final = Known(age_s=2**32 - 1, count=2**16 - 1, xor=b"\xff" * 8)
 EXTREMES: Final[dict[str, tuple[Any, ...]]] = {
     "request": (bytes(8), b"\xff" * 8),
     "token": (NO_TOKEN, b"\xff" * 16),
@@ -58,7 +56,8 @@ EXTREMES: Final[dict[str, tuple[Any, ...]]] = {
     "digest": (bytes(32),),
     "keys": ((), KEYS[:1], KEYS, KEYS[:2][::-1], KEYS[:1] * 2, (*KEYS, b"\xff" * 8)),
     "packet": (bytes(qis.PACKET_SIZE), b"\xff" * qis.PACKET_SIZE),
-    "known": ((), (MOST_KNOWN,), (MOST_KNOWN,) * 9, (MOST_KNOWN,) * MAX_ROUTING_KEYS),
+    "quiet_bits": (0, 1, 2**47, 2**48 - 1, 2**63, 2**64 - 1),
+    "young_bits": (0, 1, 2**47, 2**48 - 1, 2**63, 2**64 - 1),
 }
 """Values at the edges of what each field of a message may be, and beyond. Every field is here but
 `subscription`, which is varied by itself: a field that is missing would get no edges."""

@@ -4,7 +4,7 @@ import dataclasses
 import random
 from collections import deque
 
-from _mutations import HEARD_LIMIT, MOST_KNOWN
+from _mutations import HEARD_LIMIT
 from _site import LIFETIME_S, NOW, TOPICS, packet_about
 from blake3 import blake3
 
@@ -158,7 +158,7 @@ class Signer:
             key_bits=key_bits,
             keys=keys,
             packet=packet,
-            known=self._rng.choice(((), (MOST_KNOWN,) * key_bits.bit_count())),
+            quiet_bits=self._rng.choice((0, key_bits)),
         )
 
     def _deliver(self, _address: bytes, _token: bytes, now: float) -> Message:
@@ -187,12 +187,12 @@ class Signer:
     def _answer(self, address: bytes, token: bytes, _now: float) -> Message:
         request = self._bytes(8)
         records = tuple(self.record(self._elsewhere(address)) for _ in range(RECORDS_LIMIT))
-        news, known = records[:NEWS_LIMIT], (MOST_KNOWN,) * MAX_ROUTING_KEYS
+        news, young_bits = records[:NEWS_LIMIT], self._rng.choice((0, 2**64 - 1))
         return self._rng.choice(
             (
                 Found(request=request, token=token, records=records),
                 Subscribed(request=request, epoch=request, count=2**64 - 1, news=news),
-                Published(request=request, known=known, news=news),
+                Published(request=request, young_bits=young_bits, news=news),
             )
         )
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from qis.overlay.message_store import Carried
-from qis.overlay.messages import Known
 from qis.overlay.record import Contact
 from qis.overlay.timers import Timer
 
@@ -20,7 +19,8 @@ class Handing:
 
     holders: list[Contact] = field(default_factory=list)
     next: int = 0
-    known: Known = field(default_factory=Known)
+    is_covered: bool = False
+    """A holder that has known the key for long has forwarded it."""
     is_held: bool = False
 
 
@@ -42,7 +42,7 @@ class Round:
     then
         Called with this round and now when it has ended.
     trusts
-        True if a holder that knows the same subscribers as one before it need not forward.
+        True if holders need not forward after one that has known the key for long.
     is_repeat
         True if the packet is held already, so that nobody waits for this round.
     asked

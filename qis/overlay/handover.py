@@ -192,18 +192,7 @@ class Handover:
         now: float,
     ) -> None:
         """Hand a packet on, and on to whom the heir names: it may have met them before."""
-        size = Publish.keys_per_message(len(carried.keys))
-        for start in range(0, len(keys), size):
-            self._hand_under(carried, heir, keys[start : start + size], handed, now)
 
-    def _hand_under(
-        self,
-        carried: Carried,
-        heir: Contact,
-        keys: list[bytes],
-        handed: set[tuple[int, bytes]],
-        now: float,
-    ) -> None:
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
                 request=request,

@@ -31,28 +31,6 @@ CHARGES_LIMIT: Final = 9
 _HEAD = struct.Struct(">4sB8s")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """Which subscribers of a key a holder knows: how many, and the XOR of 8 bytes of each id.
-
-    Two holders with equal values know the same ones, but for a chance of 2⁻⁶⁴. `age_s` says for how
-    many seconds the holder has had any.
-    """
-
-    FORMAT: ClassVar = struct.Struct(">IH8s")
-    age_s: int = 0
-    count: int = 0
-    xor: bytes = bytes(8)
-
-    def is_same(self, other: "Known") -> bool:
-        """True if both know the same subscribers."""
-        return (self.count, self.xor) == (other.count, other.xor)
-
-    def encode(self) -> bytes:
-        """The 14 bytes that travel."""
-        return self.FORMAT.pack(self.age_s, self.count, self.xor)
-
-
 @dataclass(slots=True, kw_only=True)
 class Message:
     """What every message has."""
@@ -140,48 +118,41 @@ class Subscribed(Message):
 class Publish(Message):
     """Hold this packet under key i if bit i of `key_bits` is set.
 
-    `known` has an entry for each of them, or none at all: who knows the same subscribers of a key
-    forwards nothing under it.
+    Forward it too, unless bit i of `quiet_bits` is set: then a holder that has known the key for
+    long has done so.
     """
 
     KIND: ClassVar[int] = 5
-    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBQBB")
+    FORMAT: ClassVar = struct.Struct(f">{TOKEN_SIZE}sBBQQB")
     token: bytes
     attempt: int
     hops: int
     key_bits: int
     keys: tuple[bytes, ...]
     packet: bytes
-    known: tuple[Known, ...] = ()
-
-    @classmethod
-    def keys_per_message(cls, keys: int) -> int:
-        """How many of a packet's keys one message can ask for, with what is known of each."""
-        room = DATAGRAM_SIZE - _HEAD.size - cls.FORMAT.size - PACKET_SIZE
-        return (room - keys * ROUTING_KEY_SIZE) // Known.FORMAT.size
+    quiet_bits: int = 0
 
     def _body(self) -> bytes:
         head = self.FORMAT.pack(
-            self.token, self.attempt, self.hops, self.key_bits, len(self.keys), len(self.known)
+            self.token, self.attempt, self.hops, self.key_bits, self.quiet_bits, len(self.keys)
         )
-        known = b"".join(entry.encode() for entry in self.known)
-        return head + known + b"".join(self.keys) + self.packet
+        return head + b"".join(self.keys) + self.packet
 
 
 @dataclass(slots=True, kw_only=True)
 class Published(Message):
-    """The packet is held; `known` says of each key, in order, which subscribers this node knows.
+    """The packet is held; under key i only lately if bit i of `young_bits` is set, or for nobody.
 
-    `news` are records of nodes near the keys that have come lately.
+    Who subscribes, and how many do, a publisher is not told. `news` are records of nodes near the
+    keys that have come lately.
     """
 
     KIND: ClassVar[int] = 6
-    known: tuple[Known, ...]
+    young_bits: int
     news: tuple[bytes, ...] = ()
 
     def _body(self) -> bytes:
-        known = b"".join(entry.encode() for entry in self.known)
-        return bytes([len(self.known)]) + known + b"".join(self.news)
+        return self.young_bits.to_bytes(8) + b"".join(self.news)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -331,14 +302,12 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
     size = Publish.FORMAT.size
     if len(body) < size:
         return None
-    token, attempt, hops, key_bits, count, entries = Publish.FORMAT.unpack_from(body)
-    asked = key_bits.bit_count()
-    end = size + entries * Known.FORMAT.size
+    token, attempt, hops, key_bits, quiet_bits, count = Publish.FORMAT.unpack_from(body)
     start = len(body) - PACKET_SIZE
-    if start - end != count * ROUTING_KEY_SIZE:
+    if start - size != count * ROUTING_KEY_SIZE:
         return None
-    keys = _keys(body[end:start])
-    if keys is None or not key_bits or key_bits >> count or entries not in (0, asked):
+    keys = _keys(body[size:start])
+    if keys is None or not key_bits or key_bits >> count or quiet_bits & ~key_bits:
         return None
     return Publish(
         request=request,
@@ -348,18 +317,15 @@ def _publish(request: bytes, body: bytes) -> Publish | None:
         key_bits=key_bits,
         keys=keys,
         packet=body[start:],
-        known=_known(body[size:end]),
+        quiet_bits=quiet_bits,
     )
 
 
 def _published(request: bytes, body: bytes) -> Published | None:
-    if not body or not 0 < body[0] <= MAX_ROUTING_KEYS:
+    news = _split(body[8:], RECORD_SIZE, NEWS_LIMIT)
+    if len(body) < 8 or news is None:
         return None
-    end = 1 + body[0] * Known.FORMAT.size
-    news = _split(body[end:], RECORD_SIZE, NEWS_LIMIT)
-    if len(body) < end or news is None:
-        return None
-    return Published(request=request, known=_known(body[1:end]), news=news)
+    return Published(request=request, young_bits=int.from_bytes(body[:8]), news=news)
 
 
 def _deliver(request: bytes, body: bytes) -> Deliver | None:
@@ -419,11 +385,6 @@ _READERS: Final = {
     Relay.KIND: _relay,
     Refused.KIND: _refused,
 }
-
-
-def _known(data: bytes) -> tuple[Known, ...]:
-    entries = Known.FORMAT.iter_unpack(data)
-    return tuple(Known(age_s=age_s, count=count, xor=xor) for age_s, count, xor in entries)
 
 
 def _split(data: bytes, size: int, limit: int) -> tuple[bytes, ...] | None:

@@ -6,11 +6,12 @@ from typing import Final
 from qis.overlay.choice import chosen_keys
 from qis.overlay.lru_cache import LruCache
 from qis.overlay.message_store import Carried, MessageStore
-from qis.overlay.messages import Known, Publish, Published, Refused, Subscribe, Subscribed
+from qis.overlay.messages import Publish, Published, Refused, Subscribe, Subscribed
 from qis.overlay.record import Contact, Credentials, NodeAdmission
 from qis.overlay.relaying import Inspect, Spreading
 from qis.overlay.rpc import Rpc
 from qis.overlay.send_window import SendWindow
+from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.subscription import Subscription
 from qis.overlay.subscription_table import SubscriptionTable
 from qis.refusals import RefusalCode
@@ -68,35 +69,44 @@ class RendezvousNode:
             news=self.news_for(keys, now),
         )
 
-    def publish(self, message: Publish, now: float) -> Published | Refused | None:
+    def publish(
+        self, message: Publish, now: float, *, asked_by: bytes | None = None
+    ) -> Published | Refused | None:
         """Forward a packet to the subscribers that one of the keys has been chosen for, once each.
 
         It may be refused, or not kept, for a reason that its issuer may know; `None` refuses it
-        without a word.
+        without a word. `asked_by` is the key of who asks, if a channel has authenticated it: only
+        a packet's own issuer has it forwarded again, by the number of the repetition.
         """
         carried = self._inspect(message.packet, message.keys, now)
         if not isinstance(carried, Carried):
             if carried is None:
                 return None
             return Refused(request=message.request, code=carried)
+        if asked_by not in (None, carried.issuer):
+            message.attempt = 0
         keys = [key for i, key in enumerate(message.keys) if message.key_bits >> i & 1]
-        known = tuple(self.subscription_table.known(key, now) for key in keys)
+        young_bits = sum(
+            1 << i
+            for i, key in enumerate(message.keys)
+            if message.key_bits >> i & 1 and self.subscription_table.age_s(key, now) < REFRESH_S
+        )
         is_kept = self.message_store.put(carried, keys, now)
         self._take_here(keys, carried, message, now)
-        # An empty `Known` equals none that counts, so without a word on others all is forwarded.
-        before = message.known or (Known(),) * len(keys)
         fresh = [
             key
-            for key, own, other in zip(keys, known, before, strict=True)
-            if own.count
-            and not own.is_same(other)
+            for i, key in enumerate(message.keys)
+            if (message.key_bits & ~message.quiet_bits) >> i & 1
+            and self.subscription_table.count(key)
             and self._is_first(carried, key, message.attempt)
         ]
         if fresh:
             self._forward_under(fresh, carried, message, now)
         if not is_kept:  # forwarded, but not held: to say so would end the publisher's search
             return Refused(request=message.request, code=RefusalCode.FULL)
-        return Published(request=message.request, known=known, news=self.news_for(keys, now))
+        return Published(
+            request=message.request, young_bits=young_bits, news=self.news_for(keys, now)
+        )
 
     def _take_here(self, keys: list[bytes], carried: Carried, message: Publish, now: float) -> None:
         """Give this node's own application what one of these keys has been chosen for.
@@ -142,7 +152,7 @@ class RendezvousNode:
             receivers,
             attempt=message.attempt,
             hops=message.hops,
-            line=max(keys, key=lambda key: self.subscription_table.known(key, now).count),
+            line=max(keys, key=self.subscription_table.count),
             now=now,
         )
 

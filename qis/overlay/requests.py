@@ -122,8 +122,8 @@ class Requests:
 
     def _on_publish(self, message: Publish, address: bytes, now: float) -> None:
         if self._proves(message, message.token, address, now):
-            answer = self._rendezvous.publish(message, now)
             asked_by = self._rpc.asked_by
+            answer = self._rendezvous.publish(message, now, asked_by=asked_by)
             # What becomes of a packet is its own site's business, and nobody else's: another could
             # ask by made-up packets whom this node's roster lists.
             if isinstance(answer, Refused) and asked_by not in (None, issuer_key(message.packet)):

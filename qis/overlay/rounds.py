@@ -19,7 +19,6 @@ from qis.overlay.lru_cache import LruCache
 from qis.overlay.messages import Publish, Published, Refused
 from qis.overlay.record import Contact
 from qis.overlay.rpc import Rpc
-from qis.overlay.subscriber import REFRESH_S
 from qis.overlay.timers import Timers
 from qis.refusals import Refusals
 
@@ -174,22 +173,16 @@ class Rounds:
             if handing.next < len(handing.holders):
                 groups[handing.holders[handing.next]].append(key_index)
                 handing.next += 1
-        size = Publish.keys_per_message(len(current.carried.keys))
-        requests = [
-            (contact, group[start : start + size])
-            for contact, group in groups.items()
-            for start in range(0, len(group), size)
-        ]
-        current.asked += len(requests)
-        for contact, group in requests:
+        current.asked += len(groups)
+        for contact, group in groups.items():
             self._ask(current, contact, group, now)
-        if not current.asked and not requests and not current.unfound:
+        if not current.asked and not groups and not current.unfound:
             self._end(current, now)
 
     def _ask(self, current: Round, contact: Contact, key_indices: list[int], now: float) -> None:
         carried = current.carried
         is_here = contact.id == self._lookup_driver.own.id
-        known = tuple(current.handings[key_index].known for key_index in key_indices)
+        covered = [i for i in key_indices if current.trusts and current.handings[i].is_covered]
 
         def build(request: bytes, token: bytes) -> Publish:
             return Publish(
@@ -200,7 +193,7 @@ class Rounds:
                 key_bits=sum(1 << key_index for key_index in key_indices),
                 keys=carried.keys,
                 packet=carried.packet,
-                known=known if current.trusts and any(entry.count for entry in known) else (),
+                quiet_bits=sum(1 << key_index for key_index in covered),
             )
 
         def on_answer(answer: Published, at: float) -> None:
@@ -241,23 +234,22 @@ class Rounds:
         self, current: Round, contact: Contact, key_indices: list[int], answer: Published
     ) -> list[int]:
         """Indices of the keys that have to go on to their next holder."""
-        if len(answer.known) != len(key_indices):  # not what was asked: as good as no answer
-            return key_indices
         is_here = contact.id == self._lookup_driver.own.id
         self._refusals.accepted(contact.record.key)
         named = [
             found for found in map(self._lookup_driver.contact, answer.news) if found is not None
         ]
         going_on = []
-        for key_index, known in zip(key_indices, answer.known, strict=True):
+        for key_index in key_indices:
+            is_young = bool(answer.young_bits >> key_index & 1)
             has_news = self._take_news(current, key_index, named)
             handing = current.handings[key_index]
             # What only this site keeps is gone when it goes.
             if not is_here and not self._is_own_site(contact.record.key):
                 handing.is_held = True
                 current.acknowledged(key_index, contact)
-            if current.to_all or is_here or has_news or known.age_s < REFRESH_S:
-                handing.known = known
+            handing.is_covered |= not is_young
+            if current.to_all or is_here or has_news or is_young:
                 going_on.append(key_index)
         return going_on
 

@@ -6,10 +6,10 @@ go; a node that acknowledges nothing is given up with all that waits for it, and
 is back.
 
 What goes out under one routing key is one line, and only so much of a line is under way at once and
-may wait, so that a key that half the network wants holds up nobody but itself.
+may wait, so that a key that half the network wants holds up nobody but itself. Wherever packets
+wait, their issuers take turns, so that one that floods a key holds up its own packets.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
@@ -18,6 +18,7 @@ from qis.overlay.message_store import Carried
 from qis.overlay.messages import Deliver, Delivered, Message
 from qis.overlay.record import NodeRecord
 from qis.overlay.rpc import UNDER_WAY_LIMIT, Build, Rpc
+from qis.overlay.turn_queue import TurnQueue
 
 _Answer = TypeVar("_Answer", bound=Message)
 WINDOW: Final = 64
@@ -40,7 +41,7 @@ class _Flow:
 
     to: NodeRecord
     under_way: int = 0
-    waiting: "deque[_Item]" = field(default_factory=deque)
+    waiting: "TurnQueue[_Item]" = field(default_factory=TurnQueue)
 
 
 @dataclass(slots=True)
@@ -50,7 +51,7 @@ class _Line:
     name: bytes
     under_way: int = 0
     waiting: int = 0
-    ready: "deque[_Item]" = field(default_factory=deque)
+    ready: "TurnQueue[_Item]" = field(default_factory=TurnQueue)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class SendWindow:
         if is_ready:
             self._release(item, now)
         else:
-            flow.waiting.append(item)
+            flow.waiting.put(carried.issuer, item)
 
     def _has_room(self, line: _Line) -> bool:
         return line.under_way < max(1, min(LINE_WINDOW, ALL_WINDOW - self._under_way))
@@ -179,12 +180,12 @@ class SendWindow:
     def _release(self, item: _Item, now: float) -> None:
         """Put an item whose node may get it at the end of its line."""
         item.flow.under_way += 1
-        item.line.ready.append(item)
+        item.line.ready.put(item.carried.issuer, item)
         self._go_on(item.line, now)
 
     def _go_on(self, line: _Line, now: float) -> None:
         while line.ready and self._has_room(line):
-            self._ask(line.ready.popleft(), now)
+            self._ask(line.ready.take(), now)
 
     def _ask(self, item: _Item, now: float) -> None:
         self._waits(item, -1)
@@ -201,7 +202,7 @@ class SendWindow:
 
         def given_up(at: float) -> None:
             if to == item.flow.to:  # and has not moved since
-                dropped, item.flow.waiting = item.flow.waiting, deque()
+                dropped, item.flow.waiting = item.flow.waiting, TurnQueue()
                 self.dropped += len(dropped)
                 for each in dropped:
                     with guard.item("overlay.unhanded"):
@@ -225,7 +226,7 @@ class SendWindow:
         self._is_under_way(item, -1)
         item.flow.under_way -= 1
         if item.flow.waiting:
-            self._release(item.flow.waiting.popleft(), now)
+            self._release(item.flow.waiting.take(), now)
         self._go_on(item.line, now)
         self._forget_idle(item)
 

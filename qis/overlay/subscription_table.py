@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from qis._guard import Guard
-from qis.overlay.messages import Known
 from qis.overlay.subscription import SLOTS_LIMIT, Subscription
 
 if TYPE_CHECKING:
@@ -39,8 +38,6 @@ class SubscriptionTable:
         # When each expires. A subscriber is under keys of its held subscription only.
         self._by_key: dict[bytes, dict[bytes, float]] = {}
         self._first_at: dict[bytes, float] = {}
-        self._xor: dict[bytes, int] = {}
-        self._known: dict[bytes, Known] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self._by_key.values()))
@@ -102,17 +99,13 @@ class SubscriptionTable:
                 found.append((held.subscription, live))
         return found
 
-    def known(self, key: bytes, now: float) -> Known:
-        """Which subscribers of a key are known here, and for how long there have been any."""
-        if key not in self._by_key:
-            return _NOBODY
-        age_s = max(0, int(now - self._first_at[key]))
-        known = self._known.get(key)
-        if known is None or known.age_s != age_s:
-            count = min(len(self._by_key[key]), 65_535)  # two bytes on the wire
-            known = Known(age_s=age_s, count=count, xor=self._xor[key].to_bytes(8))
-            self._known[key] = known
-        return known
+    def count(self, key: bytes) -> int:
+        """How many subscriptions are held under a key."""
+        return len(self._by_key.get(key, ()))
+
+    def age_s(self, key: bytes, now: float) -> float:
+        """For how many seconds there has been any under a key; 0 if there is none."""
+        return now - self._first_at[key] if key in self._by_key else 0.0
 
     def expire(self, now: float) -> None:
         """Drop what was not refreshed in time."""
@@ -131,21 +124,10 @@ class SubscriptionTable:
         subscribers = self._by_key.setdefault(key, {})
         if subscriber not in subscribers:
             self._first_at.setdefault(key, now)
-            self._xor[key] = self._xor.get(key, 0) ^ _mark(subscriber)
-            self._known.pop(key, None)
         subscribers[subscriber] = expires_at
 
     def _drop(self, key: bytes, subscriber: bytes) -> None:
         subscribers = self._by_key[key]
         del subscribers[subscriber]
-        self._xor[key] ^= _mark(subscriber)
-        self._known.pop(key, None)
         if not subscribers:
-            del self._by_key[key], self._first_at[key], self._xor[key]
-
-
-_NOBODY: Final = Known()
-
-
-def _mark(subscriber: bytes) -> int:
-    return int.from_bytes(subscriber[:8])
+            del self._by_key[key], self._first_at[key]

@@ -8,6 +8,7 @@ import pytest
 
 import qis
 from qis.overlay import relaying
+from qis.overlay.subscriber import REFRESH_S
 from qis.simulation import Simulation
 
 HOT = b"hot key!"
@@ -15,9 +16,12 @@ SUBSCRIBERS = 500
 
 
 def network_of(nodes, seed):
-    """The first `SUBSCRIBERS` of the nodes want the key."""
+    """The first `SUBSCRIBERS` of the nodes want the key, and its holders have known it for long."""
     wanted = [[HOT] if node < SUBSCRIBERS else [] for node in range(nodes)]
     network = Simulation.build(wanted, joins="tables", seed=seed)
+    for node in network.nodes:
+        first_at = node.rendezvous.subscription_table._first_at
+        first_at.update({key: at - REFRESH_S for key, at in first_at.items()})
     network.reset()
     return network
 

@@ -205,7 +205,9 @@ def handed(told):
         tell_here=lambda *_: None,
     )
     handover._hand(carried(5), Contact(2, record(2)), [b"a key 00"], {(2, b"a key 00")}, 0.0)
-    send_window.on_answer(Published(request=bytes(8), known=(), news=(record(3).encode(),)), 0.0)
+    send_window.on_answer(
+        Published(request=bytes(8), young_bits=0, news=(record(3).encode(),)), 0.0
+    )
     return key(5)
 
 

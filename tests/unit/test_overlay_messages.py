@@ -18,7 +18,6 @@ from qis.overlay.messages import (
     Delivered,
     Find,
     Found,
-    Known,
     Leave,
     Prove,
     Publish,
@@ -46,7 +45,6 @@ SUBSCRIPTION = Subscription.signed(
     wanted={key: NEARS if i % 2 else frozenset() for i, key in enumerate(KEYS)},
 )
 assert len(SUBSCRIPTION.nears) == NEAR_LIMIT
-KEYS_PER_MESSAGE = Publish.keys_per_message(48)
 MESSAGES = [
     Find(request=R, token=TOKEN, record=RECORD.encode(), target=2**256 - 1),
     Find(request=R, token=NO_TOKEN, record=RECORD.encode(), target=0),
@@ -67,14 +65,14 @@ MESSAGES = [
         token=TOKEN,
         attempt=255,
         hops=1,
-        key_bits=(2**KEYS_PER_MESSAGE - 1) << (48 - KEYS_PER_MESSAGE),
-        known=(Known(age_s=1, count=3, xor=b"x" * 8),) * KEYS_PER_MESSAGE,
+        key_bits=2**48 - 1,
+        quiet_bits=2**47,
         keys=KEYS,
         packet=PACKET,
     ),
     Published(
         request=R,
-        known=(Known(age_s=600),) * 48,
+        young_bits=2**48 - 1,
         news=(RECORD.encode(),) * NEWS_LIMIT,
     ),
     Closer(request=R, record=RECORD.encode(), keys=KEYS),

@@ -12,7 +12,7 @@ from qis.overlay.bundles import messages_of
 from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.interests import WANTED_LIMIT
 from qis.overlay.message_store import Carried
-from qis.overlay.messages import Find, Found, Known, Leave, Publish, Published, decode
+from qis.overlay.messages import Find, Found, Leave, Publish, Published, decode
 from qis.overlay.node import OverlayNode, Settings
 from qis.overlay.publications import BACKLOG_LIMIT, REPEAT_AFTER_S, SOON_S, TRY_AGAIN_S
 from qis.overlay.record import Credentials
@@ -70,8 +70,7 @@ class World:
             return Found(request=message.request, token=b"t" * 16, records=(self.record,))
         if isinstance(message, Publish):
             self.held.append(message.packet)
-            known = (Known(age_s=9_999),) * message.key_bits.bit_count()
-            return Published(request=message.request, known=known)
+            return Published(request=message.request, young_bits=0)
         return None
 
     def exchange(self):
@@ -317,15 +316,15 @@ def test_a_packet_of_few_keys_is_repeated_first_at_all_its_holders_who_trust_nob
 
     def noting(message):
         if isinstance(message, Publish):
-            seen.append((message.attempt, message.known))
+            seen.append((message.attempt, message.quiet_bits))
         return answer(message)
 
     world.answer = noting
     world.publish(1)
     world.exchange()
-    assert seen == [(0, ())]  # a mature holder is enough
+    assert seen == [(0, 0)]  # a mature holder is enough
     world.run(40.0)
-    assert seen[1:] == [(1, ())]
+    assert seen[1:] == [(1, 0)]
     assert len(world.node.rendezvous.message_store) == 1  # here too, the second of the two holders
     world.run(700.0)
     assert [attempt for attempt, _ in seen[2:]] in ([2], [])  # and then one at a time again
@@ -357,8 +356,7 @@ class Crowd(World):
             answer = Found(request=message.request, token=b"t" * 16, records=self.records)
         elif isinstance(message, Publish) and address not in self.silent:
             self.has[address] += 1
-            known = (Known(age_s=9_999),) * message.key_bits.bit_count()
-            answer = Published(request=message.request, known=known)
+            answer = Published(request=message.request, young_bits=0)
         if answer is not None:
             self.node.receive_datagram(answer.encode(), address, self.now)
 

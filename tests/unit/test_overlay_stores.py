@@ -7,7 +7,7 @@ import pytest
 from qis.overlay import subscription_table as holdings_module
 from qis.overlay.bundles import messages_of
 from qis.overlay.message_store import Carried, MessageStore
-from qis.overlay.messages import NO_TOKEN, Deliver, Delivered, Find, Found, Known, Prove, decode
+from qis.overlay.messages import NO_TOKEN, Deliver, Delivered, Find, Found, Prove, decode
 from qis.overlay.rate_limiter import BURST, RATE, SOURCES_LIMIT, RateLimiter
 from qis.overlay.record import NodeRecord
 from qis.overlay.rpc import PROOFS_LIMIT, TRY_AFTER_S, Rpc
@@ -65,17 +65,12 @@ def test_a_full_store_refuses_newcomers_and_evicts_nobody(monkeypatch):
     assert held.put(subscription(who=b"3"), 1, now=LIFETIME_S)
 
 
-def test_equal_knowledge_and_age():
-    one, other = SubscriptionTable(), SubscriptionTable()
-    for who in (b"1", b"2"):
-        one.put(subscription(who=who), 1, now=100.0)
-    for who in (b"2", b"1"):
-        other.put(subscription(who=who), 1, now=700.0)
-    assert one.known(A, 800.0).is_same(other.known(A, 800.0))
-    assert (one.known(A, 800.0).age_s, other.known(A, 800.0).age_s) == (700, 100)
-    assert other.known(C, 800.0) == Known()
-    other.put(subscription(who=b"3"), 1, now=700.0)
-    assert not one.known(A, 800.0).is_same(other.known(A, 800.0))
+def test_how_many_and_for_how_long():
+    table = SubscriptionTable()
+    assert (table.count(A), table.age_s(A, 800.0)) == (0, 0.0)
+    for who, at in ((b"1", 100.0), (b"2", 700.0)):
+        table.put(subscription(who=who), 1, now=at)
+    assert (table.count(A), table.age_s(A, 800.0)) == (2, 700.0)
 
 
 def carried(number, *, issuer=b"i", keys=(A,), expires_at=100.0, topic=b"", sequence=0):
