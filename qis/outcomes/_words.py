@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 _LONGEST: Final = 120
 """Most characters of one value that are shown; an ellipsis stands for the rest."""
 _COMMON: Final = frozenset({"study", "question", "cohort", "study_id"})
+_LOCAL: Final = frozenset({"provenance", "data_summary"})
+"""What stays at the site: of a packet there is nothing to say of it."""
 
 
 def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
@@ -24,7 +26,9 @@ def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
         yield "cohort", outcome.cohort
     for field in fields(outcome):
         value = getattr(outcome, field.name)
-        if field.name not in _COMMON and field.name[0] != "_" and value != "":
+        if field.name in _COMMON or field.name[0] == "_" or (field.name in _LOCAL and not value):
+            continue
+        if value != "":
             yield field.name.replace("_", " "), _shown(field.name, value)
 
 
