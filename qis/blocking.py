@@ -21,6 +21,7 @@ from qis.fingerprint import Scheme
 from qis.health import Health
 from qis.identity import Identity
 from qis.loop import DryRun, LoopStatistics, Match, Pending, Undelivered
+from qis.models import FittedModel, ModelRows
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -303,7 +304,34 @@ class SynthesisLoop:
         inner = self._require_open()
         return inner.health if self._over.done() else self._ask(lambda inner: inner.health)
 
-    def latest(self, study: Study | bytes | str) -> Synthesis | None:
+    def join(
+        self,
+        study: Study,
+        rows: ModelRows | Callable[[], ModelRows],
+        *,
+        about: Any,
+        cohort: str = "",
+        subjects: Subjects | None = None,
+        people: int | None = None,
+        reinstate: bool = False,
+    ) -> Packet | Pending | None:
+        """Take part in a model study with rows of this site, which never leave.
+
+        See `qis.SynthesisLoop.join`, which takes the same arguments.
+        """
+        return self._do(
+            lambda inner: inner.join(
+                study,
+                rows,
+                about=about,
+                cohort=cohort,
+                subjects=subjects,
+                people=people,
+                reinstate=reinstate,
+            )
+        )
+
+    def latest(self, study: Study | bytes | str) -> Synthesis | FittedModel | None:
         """Return the newest synthesis of a study (given as such, by id or by question), if any.
 
         See `qis.SynthesisLoop.latest`, which takes the same arguments.
@@ -317,6 +345,14 @@ class SynthesisLoop:
         """
         loop = self._require_open()
         return self._following(aiter(loop), timeout_s, lambda: loop.is_synthesising)
+
+    def models(self, *, timeout_s: float | None = None) -> Iterator[FittedModel]:
+        """Each new model; ends when none has come for `timeout_s` seconds (`None`: never).
+
+        It does not end while one is being fitted.
+        """
+        loop = self._require_open()
+        return self._following(loop.models(), timeout_s, lambda: loop.is_synthesising)
 
     def matches(self, *, timeout_s: float | None = None) -> Iterator[Match]:
         """Each record that arrives; ends when none has come for `timeout_s` seconds."""

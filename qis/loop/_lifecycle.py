@@ -78,6 +78,7 @@ class Lifecycle:
                 await closing_later.enter_async_context(transport)
             parts = Parts(self._options, outbox, self._announcer, self._condition)
             closing_later.push_async_callback(parts.intake.aclose)
+            parts.models.is_open = lambda: self._parts is parts and self._running is not None
             parts.begin()
             parts.resume()
             for interest in self._interests:
@@ -163,6 +164,7 @@ class Lifecycle:
             self._announcer.tell("failed", reason=str(_alone(running.exception())))
         if self._parts is not None:
             self._parts.syntheses.wake()
+            self._parts.models.wake()
             self._parts.intake.matches.wake()
 
     def _fault(self) -> BaseException | None:

@@ -23,6 +23,7 @@ from qis.loop.dry_run import DryRun, dry_run
 from qis.loop.events import Announcer
 from qis.loop.intake import Intake
 from qis.loop.journal import Journal
+from qis.loop.modelling import Models
 from qis.loop.outbox import Outbox
 from qis.loop.own_data import OwnData
 from qis.loop.own_packets import OwnPackets
@@ -55,6 +56,7 @@ class Options:
     model: Literal["fixed", "random"]
     lifetime_s: int
     debounce_s: float
+    answer_after_s: float
     clock: Callable[[], float]
 
 
@@ -152,6 +154,23 @@ class Parts:
             clock=clock,
             own_data=self.own_data,
         )
+        self.models = Models(
+            store,
+            options.studies,
+            disclosure=options.disclosure,
+            scheme=options.scheme,
+            needs_approval=options.approve is not None,
+            monitor=options.monitor,
+            publisher=self.publisher,
+            signer=self.signer,
+            outbox=outbox,
+            journal=self.journal,
+            announcer=announcer,
+            debounce_s=options.debounce_s,
+            answer_after_s=options.answer_after_s,
+            clock=clock,
+        )
+        self.models.sent = self.sender.wake
         self.intake = Intake(
             options.transport,
             store,
@@ -159,7 +178,7 @@ class Parts:
             announcer=announcer,
             arrived=self.signer.notice,
             arriving=self.accounting.arriving,
-            changed=self.syntheses.mark,
+            changed=self.mark,
             condition=condition,
             clock=clock,
         )
@@ -204,7 +223,13 @@ class Parts:
             options.store.add_many(missing, now=options.clock())
         self.accounting.look()
         tell_unread(options.store, self.outbox, self._condition, options.clock)
-        self.syntheses.mark(*options.store.studies())
+        self.mark(*options.store.studies())
+
+    def mark(self, *study_ids: bytes) -> None:
+        """Note that the evidence of these studies may have changed."""
+        models = {key for key in study_ids if self.models.knows(key)}
+        self.models.mark(*models)
+        self.syntheses.mark(*(key for key in study_ids if key not in models))
 
     def resume(self) -> None:
         """Record in the audit log what was signed before and is sent now, then let it be sent.
@@ -260,6 +285,7 @@ class Parts:
             tasks.create_task(self._kept_going("loop.intake", self.intake.run))
             tasks.create_task(self._kept_going("loop.renewal", self.intake.keep_renewing))
             tasks.create_task(self._kept_going("loop.syntheses", self.syntheses.run))
+            tasks.create_task(self._kept_going("loop.models", self.models.run))
             if self._options.audit is not None:
                 run = self.accounting.run
                 tasks.create_task(self._kept_going("loop.accounting", run))

@@ -13,6 +13,7 @@ from qis.evidence import Admission, AuditLog
 from qis.evidence.audit_entry import AuditNote
 from qis.loop._outbox_file import UnreadDraft
 from qis.loop.approval import Draft, Pending
+from qis.models import FittedModel
 from qis.outcomes import Outcome
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -177,23 +178,40 @@ class Journal:
         added and removed since the one named by `since`, which is all that a large study's log can
         hold night after night.
         """
+        packets = (packet for site in synthesis.sites for packet in site.packets)
+        self._note_used(
+            synthesis.study_id,
+            synthesis.digest,
+            packets,
+            rule=synthesis.model,
+            look=synthesis.looks,
+        )
+
+    def modelled(self, model: FittedModel) -> None:
+        """Record a model and the packets that it was fitted from, as a synthesis is recorded."""
+        packets = (each.packet for each in model.expansions if each.packet is not None)
+        self._note_used(model.study.id, model.digest, packets, rule=model.study.purpose, look=0)
+
+    def _note_used(
+        self, study_id: bytes, name: bytes, packets: Iterable[Packet], *, rule: str, look: int
+    ) -> None:
         if self._audit is None:
             return
-        ids = frozenset(packet.id.hex() for site in synthesis.sites for packet in site.packets)
-        since, before = self._used.get(synthesis.study_id, ("", frozenset()))
+        ids = frozenset(packet.id.hex() for packet in packets)
+        since, before = self._used.get(study_id, ("", frozenset()))
         changes = [("added", part) for part in _parts(sorted(ids - before))]
         changes += [("removed", part) for part in _parts(sorted(before - ids))]
         parts = changes or [("added", ())]
-        digest = synthesis.digest.hex()
+        digest = name.hex()
         self._write(
             *(
                 AuditNote(
                     "used",
                     (digest,),
-                    rule=synthesis.model,
+                    rule=rule,
                     details={
-                        "study": synthesis.study_id.hex(),
-                        "look": synthesis.looks,
+                        "study": study_id.hex(),
+                        "look": look,
                         "packets": len(ids),
                         "since": since,
                         what: list(part),
@@ -203,7 +221,7 @@ class Journal:
                 for number, (what, part) in enumerate(parts, start=1)
             )
         )
-        self._used[synthesis.study_id] = digest, ids
+        self._used[study_id] = digest, ids
 
     def _emission(self, packet: Packet, reason: str, not_searched: Sequence[str] = ()) -> AuditNote:
         details: dict[str, Any] = {

@@ -191,6 +191,14 @@ class ReleaseGate:
         self._require_clock(trust_clock=False)
         return self._emit(draft, kind="republished")
 
+    def publish_anchor(self, draft: Draft) -> Packet:
+        """Publish a point of expansion, which is no data: it needs no approval.
+
+        The answer that it belongs to has passed the rules, with the same fingerprint.
+        """
+        self._require_clock(trust_clock=False)
+        return self._emit(draft)
+
     def withdraw_derived(self, own: Own) -> Packet:
         """Publish the retraction of a derived packet of this site, which needs no approval."""
         self._outbox.account.require_settled()

@@ -24,10 +24,12 @@ from qis.loop.approval import Approval, Pending
 from qis.loop.dry_run import DryRun
 from qis.loop.events import Announcer, Event, LoopStatistics
 from qis.loop.matches import Match
+from qis.loop.modelling import Joined
 from qis.loop.outbox import Outbox
 from qis.loop.release_gate import check_name
 from qis.loop.republishing import INTERVAL_S
 from qis.loop.sender import Undelivered
+from qis.models import FittedModel, ModelRows
 from qis.outcomes import Outcome, Study
 from qis.packet import Packet
 from qis.synthesis import Synthesis
@@ -107,6 +109,9 @@ class SynthesisLoop(Lifecycle):
         For `observe`: turns a record into an outcome and what it is about, or into `None`.
     debounce_s
         Least time between two rounds of synthesis, in seconds.
+    answer_after_s
+        Seconds for which the evidence of a model study has to be quiet before this site answers
+        again (`join`): answers are few, and each is worth more the more has arrived.
     clock
         Gives Unix seconds.
 
@@ -154,6 +159,7 @@ class SynthesisLoop(Lifecycle):
         lifetime_s: int = 30 * 86_400,
         distil: Callable[[Any], tuple[Outcome, Any] | None] | None = None,
         debounce_s: float = 0.0,
+        answer_after_s: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
         if store is not None and roster is not None and store.roster is not roster:
@@ -191,6 +197,7 @@ class SynthesisLoop(Lifecycle):
             model=model,
             lifetime_s=lifetime_s,
             debounce_s=debounce_s,
+            answer_after_s=answer_after_s,
             clock=clock,
         )
         super().__init__(
@@ -319,6 +326,65 @@ class SynthesisLoop(Lifecycle):
             return None
         outcome, about = distilled
         return await self.publish(outcome, about=about)
+
+    @checked
+    async def join(
+        self,
+        study: Study,
+        rows: ModelRows | Callable[[], ModelRows],
+        *,
+        about: Any,
+        cohort: str = "",
+        subjects: Subjects | None = None,
+        people: int | None = None,
+        reinstate: bool = False,
+    ) -> Packet | Pending | None:
+        """Take part in a model study with rows of this site, which never leave.
+
+        The first answer (score and information at an anchor, as sums over people) is published at
+        once. From then on this site answers again where its anchor is too far from its own pooled
+        point: at most a small step from the last, within the answers that the study allows, each of
+        them after all disclosure rules. After a restart call it again with the same rows: answers
+        that have left are known from the account.
+
+        Parameters
+        ----------
+        study
+            A study of kind "model", one of the loop's `studies`.
+        rows
+            The rows; or a function that gives them, called for each answer.
+        about, people
+            What `publish` takes.
+        cohort
+            Which of this site's disjoint groups of people they are.
+        subjects
+            Keyed hashes of the people (`qis.disclosure.subject_hashes`). Default: each row stands
+            for a person and is known by its content, so that few rows that were added, removed or
+            changed between two answers are seen.
+        reinstate
+            Answer although this study and cohort were withdrawn (`retract`).
+
+        Returns
+        -------
+        Packet | Pending | None
+            The first answer, or that it waits for approval; `None` if these rows have answered.
+
+        Raises
+        ------
+        InputError
+            If the loop is not open, the study is none of its model studies, or the rows do not fit.
+        DisclosureError
+            If a rule keeps the answer at the site; the error names the rule and the ways out.
+
+        """
+        instance(study, "study", Study, "Study(question=…, kind='model', …)")
+        await self._require_open().clock_watch.hear()
+        parts = await self._with_room()
+        await parts.ask(study.id)
+        joined = Joined(
+            study=study, cohort=cohort, rows=rows, about=about, subjects=subjects, people=people
+        )
+        return await parts.models.join(joined, reinstate=reinstate)
 
     def waiting(self) -> tuple[Pending, ...]:
         """Return the outcomes that wait for approval, oldest first."""
@@ -505,7 +571,7 @@ class SynthesisLoop(Lifecycle):
         if not trust_clock:
             parts.clock_watch.require()
         packets = parts.recovery.recover(parts.publisher.publish_again)
-        parts.syntheses.mark(*{packet.outcome.study_id for packet in packets})
+        parts.mark(*{packet.outcome.study_id for packet in packets})
         return packets
 
     def check(self) -> tuple[AccountFinding, ...]:
@@ -616,17 +682,23 @@ class SynthesisLoop(Lifecycle):
         A synthesis is made in a thread and may take seconds: whoever leaves as soon as nothing new
         comes leaves without it.
         """
-        return self._running is not None and self._require_open().syntheses.is_busy
+        if self._running is None:
+            return False
+        parts = self._require_open()
+        return parts.syntheses.is_busy or parts.models.is_busy
 
     @checked
-    def latest(self, study: Study | bytes | str) -> Synthesis | None:
+    def latest(self, study: Study | bytes | str) -> Synthesis | FittedModel | None:
         """Return the newest synthesis of a study (given as such, by id or by question), if any.
+
+        Of a declared study of kind "model" it is the newest `qis.FittedModel`.
 
         If the loop has ended by an error, that is raised: no newer synthesis would ever come.
         """
         if self._running is None:
             return None
-        return self._require_open().syntheses.latest(study_id_of(study))
+        parts, study_id = self._require_open(), study_id_of(study)
+        return parts.models.latest(study_id) or parts.syntheses.latest(study_id)
 
     async def __aiter__(self) -> AsyncIterator[Synthesis]:
         seen, parts = 0, self._parts
@@ -641,6 +713,21 @@ class SynthesisLoop(Lifecycle):
                 return
             self._require_open()
             await parts.syntheses.changed()
+
+    async def models(self) -> AsyncIterator[FittedModel]:
+        """Yield the newest model of each model study, each time it has changed, for ever."""
+        seen, parts = 0, self._parts
+        while parts is not None:
+            fresh = parts.models.since(seen)
+            for version, model in fresh:
+                seen = version
+                yield model
+            if fresh:
+                continue
+            if self._running is None:
+                return
+            self._require_open()
+            await parts.models.changed()
 
     async def matches(self) -> AsyncIterator[Match]:
         """Each record that other sites published and that meets an interest, as it arrives.
@@ -665,7 +752,7 @@ class SynthesisLoop(Lifecycle):
     def _sending(self, parts: Parts, published: Packet | Pending) -> Packet | Pending:
         if isinstance(published, Packet):
             parts.sender.wake()
-            parts.syntheses.mark(published.outcome.study_id)
+            parts.mark(published.outcome.study_id)
         return published
 
     def _completed(self, interest: Interest) -> Interest:

@@ -25,10 +25,19 @@ from qis.synthesis._quantiles import normal_quantile
 
 Floats = NDArray[np.float64]
 
+_ROUNDING: Final = 1e-3
+"""Numbers of 16 bits are off by less than this, relative to how far an anchor is."""
 FARTHEST: Final = 0.25
 """Standard errors that an anchor may be from the pooled coefficients in a converged model."""
 LARGEST_STEP: Final = 0.05
 """Gain in log-likelihood that may be left in a converged model."""
+
+
+def offset(point: Floats, covariance: Floats, anchor: Floats, study: Study) -> tuple[float, float]:
+    """See `FittedModel.offset_of`."""
+    move = (point - anchor) * (_ROUNDING if study.family == "linear" else 1.0)
+    distance = float(np.abs(move / np.sqrt(covariance.diagonal())).max())
+    return distance, 0.5 * float(move @ np.linalg.solve(covariance, move))
 
 
 class ModelSite(NamedTuple):
@@ -165,6 +174,17 @@ class FittedModel:
         if self.study.family == "linear":
             return None
         return sum(expansion.outcome.events or 0 for expansion in self.expansions)
+
+    def offset_of(self, anchor: Floats) -> tuple[float, float]:
+        """How far an anchor is from the pooled point: in standard errors, and in log-likelihood.
+
+        The distance is that of the worst coefficient; the gain half the squared Newton decrement of
+        moving everything from there. A linear model is quadratic, so that only the rounding of the
+        numbers is left of the move: less than a thousandth.
+        """
+        if self.point is None or self.point_covariance is None:
+            return math.inf, math.inf
+        return offset(self.point, self.point_covariance, anchor, self.study)
 
     @property
     def step(self) -> float | None:

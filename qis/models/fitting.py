@@ -13,7 +13,7 @@ from qis._given import instance
 from qis.errors import InputError, NoEstimateError
 from qis.evidence import Review
 from qis.models.expansion import Expansion
-from qis.models.fitted import FittedModel, ModelSite
+from qis.models.fitted import FittedModel, ModelSite, offset
 from qis.models.gathering import ModelEvidence, gathered, gathered_outcomes
 from qis.models.heterogeneity import CoefficientQ, by_site, q_of
 from qis.models.prior import with_prior
@@ -28,8 +28,6 @@ Floats = NDArray[np.float64]
 
 VERSION: Final = 1
 """Version of the method; part of every digest."""
-_ROUNDING: Final = 1e-3
-"""Numbers of 16 bits are off by less than this, relative to how far an anchor is."""
 
 
 @checked
@@ -126,6 +124,7 @@ def _fitted(found: ModelEvidence, study: Study, level: float) -> FittedModel:
             _site(
                 name,
                 parts[name],
+                study,
                 pooled,
                 _pooled(information - sites[name][0], natural - sites[name][1], study),
             )
@@ -155,20 +154,18 @@ def _pooled(information: Floats, natural: Floats, study: Study) -> _Pooled:
     return _Pooled(point, covariance)
 
 
-def _site(name: str, own: list[Expansion], pooled: _Pooled, rest: _Pooled) -> ModelSite:
+def _site(
+    name: str, own: list[Expansion], study: Study, pooled: _Pooled, rest: _Pooled
+) -> ModelSite:
     distance = step = 0.0
     without = None
-    is_linear = any(each.outcome.model == "linear" for each in own)
     if pooled.point is not None and pooled.covariance is not None:
         errors = np.sqrt(pooled.covariance.diagonal())
         for each in own:
             if each.is_silent:
                 continue  # it says nothing, wherever its anchor is
-            # A linear model is quadratic: only the rounding of the numbers is left of the move.
-            move = (pooled.point - each.anchor) * (_ROUNDING if is_linear else 1.0)
-            distance = max(distance, float(np.abs(move / errors).max()))
-            gain = 0.5 * float(move @ np.linalg.solve(pooled.covariance, move))
-            step = max(step, gain)
+            off, gain = offset(pooled.point, pooled.covariance, each.anchor, study)
+            distance, step = max(distance, off), max(step, gain)
         if rest.point is not None:
             without = float(np.abs((rest.point - pooled.point) / errors).max())
     events = [each.outcome.events for each in own]

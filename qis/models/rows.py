@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,6 +12,8 @@ from qis._gate import checked
 from qis.errors import InputError
 from qis.models.prediction import design_of, has_own_intercept
 from qis.outcomes import Anchor, QuadraticLikelihood, Study
+from qis.outcomes._regression import Design, Terms, cox, linear, logistic, poisson
+from qis.outcomes._strata import strata_of
 from qis.outcomes.anchor import names_hash_of
 
 Floats = NDArray[np.float64]
@@ -121,24 +123,41 @@ class StudyRows:
         """Number of people."""
         return len(self.y)
 
-    def anchored(self, at: Floats) -> Anchor:
-        """An anchor of the study; its cohort is its own id, so that no other ever replaces it."""
-        study = self.study
-        anchor = Anchor(
-            study=study,
-            model=study.family,
-            coefficients=tuple(at.tolist()),
-            names_hash=names_hash_of(study.coefficients),
-        )
-        return Anchor(
-            study=study,
-            model=study.family,
-            coefficients=anchor.coefficients,
-            names_hash=anchor.names_hash,
-            cohort=anchor.anchor_id.hex(),
-        )
+    def anchored(self, at: ArrayLike) -> Anchor:
+        """An anchor of the study; see `anchored`."""
+        return anchored(self.study, at)
 
-    def answer(self, at: Floats | Anchor, *, cohort: str = "") -> QuadraticLikelihood:
+    def terms(self, at: Floats) -> Terms:
+        """Log-likelihood, score and information of these rows, their own intercept at its best.
+
+        In Poisson models without what depends on the events alone.
+
+        Raises
+        ------
+        InputError
+            If it is not finite.
+
+        """
+        study, rows = self.study, self.rows
+        design = Design(x=self.design, y=self.y, at=at)
+        own = has_own_intercept(study)
+        if study.family == "logistic":
+            return design.terms(logistic, own_intercept=own)
+        if study.family == "poisson":
+            time = np.ones(self.n)
+            if rows.exposure is not None:
+                time = np.asarray(rows.exposure, dtype=np.float64)
+            return design.terms(lambda x, y, b: poisson(x, y, time, b), own_intercept=own)
+        if study.family == "linear":
+            variance = study.residual_variance or 1.0
+            design = design.centred() if own else design
+            return design.terms(lambda x, y, b: linear(x, y, variance, b))
+        events = np.asarray(rows.events) == 1.0
+        strata = strata_of(rows.strata, self.n)
+        ties: Literal["efron", "breslow"] = "breslow" if study.ties == "breslow" else "efron"
+        return design.terms(lambda x, t, b: cox(x, t, events, b, strata=strata, ties=ties))
+
+    def answer(self, at: ArrayLike | Anchor, *, cohort: str = "") -> QuadraticLikelihood:
         """The expansion of these rows about an anchor.
 
         Raises
@@ -179,6 +198,22 @@ class StudyRows:
     def largest_change(self, move: Floats) -> float:
         """Largest change of somebody's linear predictor by a move of the coefficients."""
         return float(np.abs(self.design @ move).max())
+
+
+def anchored(study: Study, at: ArrayLike) -> Anchor:
+    """An anchor of a study; its cohort is its own id, so that no other ever replaces it."""
+    names_hash = names_hash_of(study.coefficients)
+    coefficients = tuple(vector(at, "at").tolist())
+    anchor = Anchor(
+        study=study, model=study.family, coefficients=coefficients, names_hash=names_hash
+    )
+    return Anchor(
+        study=study,
+        model=study.family,
+        coefficients=coefficients,
+        names_hash=names_hash,
+        cohort=anchor.anchor_id.hex(),
+    )
 
 
 def _table(features: Any, names: tuple[str, ...]) -> Floats:

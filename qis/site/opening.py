@@ -22,6 +22,7 @@ from qis.site.document import Document
 from qis.site.metrics import metrics_of
 from qis.site.report import SiteFacts, report_of
 from qis.site.table import TomlTable, read
+from qis.synthesis import Synthesis
 from qis.transport import Transport
 
 TABLES: Final = (
@@ -319,7 +320,9 @@ class SiteLoop(SynthesisLoop):
                 waiting=self.waiting(),
                 undelivered=self.undelivered(),
                 store=options.store,
-                syntheses={study: each for study, each in newest.items() if each is not None},
+                syntheses={
+                    study: each for study, each in newest.items() if isinstance(each, Synthesis)
+                },
                 audit=options.audit,
             )
         )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from qis.errors import StorageError
+from qis.models import FittedModel
 from qis.site import service_manager
 from qis.site.opening import SiteLoop
 from qis.synthesis import Synthesis
@@ -72,7 +73,8 @@ def state_of(site: SiteLoop) -> dict[str, Any]:
             {"packet": each.packet.id.hex(), "since": each.since, "why": each.reason}
             for each in site.undelivered()
         ],
-        "syntheses": [_said(each) for each in newest],
+        "syntheses": [_said(each) for each in newest if isinstance(each, Synthesis)],
+        "models": [_fitted(each) for each in newest if isinstance(each, FittedModel)],
         "events": dict(site.statistics.events),
     }
 
@@ -92,6 +94,16 @@ def _said(synthesis: Synthesis) -> dict[str, Any]:
         "estimate": estimate,
         "lower": lower,
         "upper": upper,
+    }
+
+
+def _fitted(model: FittedModel) -> dict[str, Any]:
+    return {
+        "question": model.study.question,
+        "sites": [site.name for site in model.sites],
+        "digest": model.digest.hex(),
+        "state": model.state,
+        "coefficients": dict(zip(model.names, model.to_dict()["estimate"], strict=True)),
     }
 
 

@@ -228,10 +228,26 @@ async def set_aside(place):
     assert event.packet == wrong
 
 
+async def modelled(place):
+    study = qis.Study(
+        question="age | death",
+        kind="model",
+        family="logistic",
+        coefficients=("intercept", "age"),
+        purpose="effect",
+    )
+    rows = qis.ModelRows(features=[[0.1], [0.4], [0.8], [0.2]], labels=[0, 0, 1, 1])
+    async with place.loop(studies=[study]) as loop:
+        await loop.join(study, rows, about=ABOUT)
+        (event, *_) = await place.told.until("modelled")
+    assert (event.study_id, "Not converged" in event.reason) == (study.id, True)
+
+
 SCENARIOS = {
     published: ("opened", "published", "sent", "synthesised", "retracted", "closed"),
     received: ("received",),
     republished: ("republished",),
+    modelled: ("modelled",),
     approved: ("waiting", "rejected"),
     refused: ("refused",),
     unsent: ("unsent", "replaced", "expired"),
