@@ -23,7 +23,7 @@ from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox
 from qis.loop.release_gate import ReleaseGate
 from qis.loop.signing import Signer
-from qis.models import FittedModel, ModelRows, StudyRows, fit_model
+from qis.models import Expansion, FittedModel, ModelRows, StudyRows, fit_model
 from qis.models.answering import Floats, is_due, next_anchor, start_of
 from qis.models.fitted import FARTHEST
 from qis.models.own import own_fit
@@ -296,11 +296,12 @@ class Models:
 
     def _is_due(self, joined: Joined, rows: StudyRows, model: FittedModel) -> bool:
         last = self._last_answer(joined)
-        if last is None or not is_due(model, last[1]) or self._is_waiting(joined):
-            return False
         left = (joined.study.answers or 0) - self._given(joined, rows)
+        own = [] if last is None else _own(model, last[0])
+        if last is None or not is_due(model, own, left) or self._is_waiting(joined):
+            return False
         if left <= 0:
-            self._tell_spent(joined, model, last[1])
+            self._tell_spent(joined, model)
             return False
         # Some are held back for when the enrolled sites come of which there is nothing yet.
         return not model.silent or left > (joined.study.answers or 0) // 3
@@ -309,7 +310,7 @@ class Models:
         last = self._last_answer(joined)
         if last is None:
             return
-        own = [each for each in model.expansions if each.packet == last[0]]
+        own = _own(model, last[0])
         anchor = await asyncio.to_thread(next_anchor, model, rows, last[1], own)
         if anchor is None or self._was_refused(joined, model, anchor):
             return
@@ -431,18 +432,17 @@ class Models:
         errors = np.sqrt(model.point_covariance.diagonal())
         return float(np.abs((anchor - refused) / errors).max()) <= FARTHEST
 
-    def _tell_spent(self, joined: Joined, model: FittedModel, anchor: Floats) -> None:
+    def _tell_spent(self, joined: Joined, model: FittedModel) -> None:
         if joined.told:
             return
         joined.told = True
-        distance, _ = model.offset_of(anchor)
         self._announcer.tell(
             "limit",
             study_id=joined.study.id,
             subject="answers",
             reason=f"this site has given the {joined.study.answers} answers about cohort "
-            f"{joined.cohort!r} that the study allows, and the last is {distance:.2g} standard "
-            "errors from the pooled coefficients: the model is known to that accuracy",
+            f"{joined.cohort!r} that the study allows, and the model is not converged: it is known "
+            f"within {model.distance or 0.0:.2g} standard errors",
             count=1,
         )
 
@@ -452,6 +452,10 @@ class Models:
             (pending.outcome.study_id, pending.outcome.cohort) == key
             for pending in self._outbox.waiting()
         )
+
+
+def _own(model: FittedModel, packet: Packet) -> list[Expansion]:
+    return [each for each in model.expansions if each.packet == packet]
 
 
 def _seen(model: FittedModel) -> tuple[object, ...]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from qis.errors import InputError
 from qis.models.expansion import Expansion
-from qis.models.fitted import FARTHEST, LARGEST_STEP, FittedModel
+from qis.models.fitted import FARTHEST, LARGEST_STEP, FittedModel, gain_of
 from qis.models.rows import StudyRows
 from qis.outcomes._model_study import INTERCEPT
 
@@ -20,6 +20,8 @@ TRUST: Final = 2.0
 
 An anchor that others could move at will would let them ask about any group of its people.
 """
+_KEPT: Final = 3
+_MUCH_FARTHER: Final = 2.0
 _NOTHING_NEW: Final = 0.05
 """Standard errors of a move that is not worth an answer."""
 _HALVINGS: Final = 30
@@ -50,16 +52,22 @@ def start_of(rows: StudyRows) -> Floats:
     return at
 
 
-def is_due(model: FittedModel, anchor: Floats) -> bool:
-    """True if a site whose anchor is this one keeps the model from being converged.
+def is_due(model: FittedModel, own: Sequence[Expansion], left: int) -> bool:
+    """True if these expansions are among those that keep the model from being converged.
 
-    Not while it is alone in the model, where others would only learn its own fit; nor where there
-    is no finite estimate, towards which no answer leads.
+    Not while their site is alone in it, where others would only learn its own fit; nor where there
+    is no finite estimate, towards which no answer leads. The last answers that are `left` are kept
+    for when no other anchor is much farther: after that one has moved, so has the pooled point.
     """
-    if len(model.sites) < 2 or not model.is_estimable:
+    is_hopeless = bool(model.separation) and not model.is_penalised and not model.is_suspected
+    if len(model.sites) < 2 or model.point is None or is_hopeless or model.is_converged:
         return False
-    distance, step = model.offset_of(anchor)
-    return distance > FARTHEST or step >= LARGEST_STEP
+    gain = math.fsum(gain_of(model.point, each) for each in own)
+    others = [gain_of(model.point, each) for each in model.expansions if each not in own]
+    if left <= _KEPT and max(others, default=0.0) > _MUCH_FARTHER * gain:
+        return False
+    # If all together are too far, one of k is by a k-th of that.
+    return gain > 0.5 * FARTHEST**2 or gain >= LARGEST_STEP / len(model.expansions)
 
 
 def next_anchor(

@@ -1,5 +1,6 @@
 """From evidence to a fitted model: a pure function, alike on every node with the same packets."""
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -13,12 +14,12 @@ from qis._given import instance
 from qis.errors import InputError, NoEstimateError
 from qis.evidence import Review
 from qis.models.expansion import Expansion
-from qis.models.fitted import FittedModel, ModelSite, offset
+from qis.models.fitted import FittedModel, ModelSite, gain_of
 from qis.models.gathering import ModelEvidence, gathered, gathered_outcomes
 from qis.models.heterogeneity import CoefficientQ, by_site, q_of
 from qis.models.prior import with_prior
 from qis.models.ridge import ridge_of
-from qis.models.separation import separated, untested
+from qis.models.separation import is_almost_separated, separated, untested
 from qis.outcomes import Anchor, QuadraticLikelihood, Study
 from qis.synthesis._quantiles import chi2_tail
 from qis.synthesis._sites import check_level
@@ -111,7 +112,11 @@ def _fitted(found: ModelEvidence, study: Study, level: float) -> FittedModel:
     parts: dict[str, list[Expansion]] = {name: [] for name in sites}
     for each in expansions:
         parts[each.site].append(each)
-    is_split = pooled.point is not None and study.purpose == "effect"
+    split: tuple[str, ...] = ()
+    is_judged = pooled.point is not None and study.purpose == "effect"
+    if is_judged:
+        split = separated(expansions, information, study)
+    is_suspected = is_judged and not split and is_almost_separated(expansions, pooled.point, study)
     return FittedModel(
         study=study,
         point=pooled.point,
@@ -124,7 +129,6 @@ def _fitted(found: ModelEvidence, study: Study, level: float) -> FittedModel:
             _site(
                 name,
                 parts[name],
-                study,
                 pooled,
                 _pooled(information - sites[name][0], natural - sites[name][1], study),
             )
@@ -133,8 +137,9 @@ def _fitted(found: ModelEvidence, study: Study, level: float) -> FittedModel:
         left_out=found.left_out,
         silent=found.silent,
         heterogeneity=_differing(study, list(sites.values()), pooled.point),
-        separation=separated(expansions, information, study) if is_split else (),
-        untested=untested(information, study) if is_split else (),
+        separation=study.coefficients if is_suspected else split,
+        is_suspected=is_suspected,
+        untested=untested(expansions, information, study) if is_judged else (),
         undetermined=pooled.undetermined,
         level=level,
         digest=_digest(found, study, level),
@@ -154,18 +159,13 @@ def _pooled(information: Floats, natural: Floats, study: Study) -> _Pooled:
     return _Pooled(point, covariance)
 
 
-def _site(
-    name: str, own: list[Expansion], study: Study, pooled: _Pooled, rest: _Pooled
-) -> ModelSite:
+def _site(name: str, own: list[Expansion], pooled: _Pooled, rest: _Pooled) -> ModelSite:
     distance = step = 0.0
     without = None
     if pooled.point is not None and pooled.covariance is not None:
         errors = np.sqrt(pooled.covariance.diagonal())
-        for each in own:
-            if each.is_silent:
-                continue  # it says nothing, wherever its anchor is
-            off, gain = offset(pooled.point, pooled.covariance, each.anchor, study)
-            distance, step = max(distance, off), max(step, gain)
+        step = math.fsum(gain_of(pooled.point, each) for each in own)
+        distance = math.sqrt(2.0 * step)
         if rest.point is not None:
             without = float(np.abs((rest.point - pooled.point) / errors).max())
     events = [each.outcome.events for each in own]

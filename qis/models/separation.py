@@ -24,6 +24,9 @@ _LEAST: Final = 0.25
 """Information on one yes/no column, or on one standard deviation of another, below which none."""
 _LEAST_EXPECTED: Final = 0.5
 """Expected events of those with a yes/no feature in a Poisson model; a finite fit has 1 or more."""
+_LEFT: Final = 0.08
+"""Mean log-likelihood of a person below which outcomes are told apart almost perfectly."""
+_ALL_OF_IT: Final = 0.7
 _ALIKE: Final = 1e-3
 """Relative error of a yes/no column's entry, which equals that in the intercept's row."""
 
@@ -42,9 +45,31 @@ def separated(
     return tuple(_without_information(information, study))
 
 
-def untested(information: Floats, study: Study) -> tuple[str, ...]:
+def is_almost_separated(
+    expansions: Sequence[Expansion], point: Floats | None, study: Study
+) -> bool:
+    """True if outcomes are told apart almost perfectly, and the next step promises all the rest.
+
+    Towards separation the log-likelihood falls off like C exp(-t), of which the squared Newton
+    decrement is C too: all that is left. At a finite fit it is nothing.
+    """
+    told = [expansion.outcome.log_likelihood for expansion in expansions]
+    if study.family != "logistic" or point is None or None in told:
+        return False
+    left = -math.fsum(value or 0.0 for value in told)
+    people = sum(expansion.outcome.n for expansion in expansions)
+    moves = [(point - each.anchor, each.information) for each in expansions]
+    decrement = math.fsum(float(move @ information @ move) for move, information in moves)
+    return left < _LEFT * people and decrement > _ALL_OF_IT * left
+
+
+def untested(expansions: Sequence[Expansion], information: Floats, study: Study) -> tuple[str, ...]:
     """Names of the coefficients whose separation the sums do not tell."""
-    if study.family == "linear" or study.feature_scales:
+    if study.family == "linear":
+        return ()
+    if study.family != "poisson" and any(e.outcome.log_likelihood is None for e in expansions):
+        return study.coefficients
+    if study.feature_scales:
         return ()
     columns = set(_yes_no(information, study))
     return tuple(

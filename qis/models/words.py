@@ -91,7 +91,7 @@ def _site(model: "FittedModel", site: "ModelSite") -> str:
         line += f", {site.events} events"
     if model.point is None:
         return line
-    line += f"; its anchor is {site.distance:.2g} SE from the pooled coefficients"
+    line += f"; its anchor is {site.distance:.2g} of its own SE from the pooled coefficients"
     if site.without is None:
         return f"{line}; without it they are not determined"
     return f"{line}; without it the worst of them moves by {site.without:.2g} SE"

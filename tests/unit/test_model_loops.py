@@ -315,10 +315,11 @@ def test_only_a_declared_model_study_is_joined():
 def test_the_model_is_under_the_studys_embargo():
     async def scenario():
         network = qis.MemoryNetwork(now=NOW)
+        two_sites = Roster(ROSTER.sites[:2])
         hidden = qis.Study(**{**vars_of(STUDY), "embargo_until": int(NOW) + 100})
         async with (
-            loop_on(network, 1, studies=[hidden]) as one,
-            loop_on(network, 2, studies=[hidden], monitor=True) as two,
+            loop_on(network, 1, studies=[hidden], roster=two_sites) as one,
+            loop_on(network, 2, studies=[hidden], roster=two_sites, monitor=True) as two,
         ):
             await one.join(hidden, ROWS[1], about=ABOUT)
             await two.join(hidden, ROWS[2], about=ABOUT)

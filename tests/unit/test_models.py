@@ -115,7 +115,7 @@ def test_expansions_at_different_anchors_add():
     rows = rows_of(declared)
     b, covariance = pooled_fit("logistic", *everybody(LABELS))
     errors = np.sqrt(np.diag(covariance))
-    points = {site: RNG.multivariate_normal(b, covariance / 100) for site in rows}
+    points = {site: RNG.multivariate_normal(b, covariance / 400) for site in rows}
     model = model_at(rows, points, declared)
     assert model.is_converged
     assert np.abs((model.coefficients - b) / errors).max() < 0.01
