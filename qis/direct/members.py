@@ -101,6 +101,9 @@ class OtherMember:
     flow: Flow = field(default_factory=Flow)
     loose: list[bytes] = field(default_factory=list)
     """Encoded frames that leave once and are not acknowledged: acknowledgements, refusals."""
+    acks: list[int] = field(default_factory=list)
+    """Numbers of transmissions that have come and are not acknowledged yet, until `acks_at`."""
+    acks_at: float = 0.0
     elsewhere: list[tuple[bytes, bytes]] = field(default_factory=list)
     """Encoded frames that leave once for an address of its that it may not answer at."""
 

@@ -264,7 +264,7 @@ class DirectNode:
         for key, taken in numbers.items():
             member = self.members.get(key)
             if member is not None:
-                self._outgoing.acknowledge(member, taken)
+                self._outgoing.acknowledge(member, taken, now)
         self._go_on(now)
 
     def datagrams(self, now: float) -> list[Datagram]:
@@ -318,7 +318,7 @@ class DirectNode:
                     numbers.append(number)
                 self._take(member, frame, now)
         if numbers:
-            self._outgoing.acknowledge(member, numbers)
+            self._outgoing.acknowledge(member, numbers, now)
         self._go_on(now)
 
     def _take(self, member: OtherMember, frame: Frame, now: float) -> None:

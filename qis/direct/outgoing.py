@@ -1,11 +1,18 @@
 """What leaves for the other members: their flows, and what is said once and not acknowledged."""
 
+from typing import Final
+
 from qis._guard import Guard
 from qis.direct.flow import QueuedFrame
 from qis.direct.frames import ACKS_LIMIT, Acknowledgement, Frame, datagrams_of, encode
 from qis.direct.members import MemberState, OtherMember
 from qis.overlay.bundles import Datagram
 from qis.relay import is_relayed
+
+ACK_DELAY_S: Final = 0.01
+"""How long an acknowledgement waits for company; a datagram of its own costs what a packet does."""
+ACKS_AT_ONCE: Final = 4
+"""So many do not wait: a sender with a small window waits for them (RFC 9000, 13.2)."""
 
 
 class Outgoing:
@@ -49,10 +56,12 @@ class Outgoing:
         member.elsewhere.append((encode(frame, number), address))
         self._active[member] = None
 
-    def acknowledge(self, member: OtherMember, numbers: list[int]) -> None:
-        """Say that these transmissions have come."""
-        for start in range(0, len(numbers), ACKS_LIMIT):
-            self.say(member, Acknowledgement(tuple(numbers[start : start + ACKS_LIMIT])))
+    def acknowledge(self, member: OtherMember, numbers: list[int], now: float) -> None:
+        """Say that these transmissions have come: with what leaves next, or a little later."""
+        if not member.acks:
+            member.acks_at = now + ACK_DELAY_S
+        member.acks += numbers
+        self._active[member] = None
 
     def wait_for(self, member: OtherMember) -> None:
         """Look at a member's timers though nothing is on its way to it."""
@@ -77,10 +86,23 @@ class Outgoing:
                 continue
             frames, member.loose = member.loose, []
             frames += member.flow.take(now)
+            if member.acks and (
+                frames or now >= member.acks_at or len(member.acks) >= ACKS_AT_ONCE
+            ):
+                frames += _acknowledgements(member)
             if frames:
                 member.sent_at = now
                 member.is_contacted = member.is_contacted or not is_relayed(address)
                 found += [(data, address, member.key) for data in datagrams_of(frames)]
-            if member.flow.is_over and member.reach is not MemberState.SILENT:
+            is_done = member.flow.is_over and not member.acks
+            if is_done and member.reach is not MemberState.SILENT:
                 del self._active[member]
         return found
+
+
+def _acknowledgements(member: OtherMember) -> list[bytes]:
+    numbers, member.acks = member.acks, []
+    return [
+        encode(Acknowledgement(tuple(numbers[start : start + ACKS_LIMIT])), 0)
+        for start in range(0, len(numbers), ACKS_LIMIT)
+    ]

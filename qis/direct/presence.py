@@ -197,6 +197,8 @@ class Presence:
         for member in self._outgoing.active:
             if (due := member.flow.next_at()) is not None:
                 times.append(due)
+            if member.acks:
+                times.append(member.acks_at)
             if member.reach is MemberState.SILENT and member.probe_at is not None:
                 times.append(member.probe_at)
         return min(times)
@@ -270,6 +272,7 @@ class Presence:
         self._outgoing.wait_for(member)
         member.seen_at = None
         member.flow.clear()
+        member.acks.clear()
         self._catching_up.fell_silent(member)
         self._probe_later(member, now)
 
