@@ -2,7 +2,7 @@
 
 ``python benchmarks/overlay_small.py --json``. Real nodes over UDP on loopback under the encrypted
 channel, beside nats-py with a server of its own in the same run, which encrypts and verifies
-nothing; dead members, slow links and NATs in virtual time with real packets. Needs the extras
+nothing; dead members, slow links, NATs and what insiders try in virtual time. Needs the extras
 [test] and [bench].
 
 Bytes are those of all datagrams or messages sent, with 28 bytes of IP and UDP each; for NATS its
@@ -23,6 +23,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 
+import _insiders
 import _small_networks as small
 import nats
 from _results import origin
@@ -230,7 +231,7 @@ def main() -> None:
         "slow_link_bytes_ratio": slow_bytes / fast_bytes,
         "slow_link_recall": slow_recall,
         "nat_delivered_after_silence": small.run(small.behind_nats(600.0)),
-    }
+    } | _insiders.figures()
     if not arguments.json:
         print(origin(), os.getloadavg())
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))
