@@ -77,6 +77,7 @@ class Chains:
         self.share = self.rng.integers(0, len(SHARES), count)
         self.power = self.rng.integers(0, len(POWERS), count)
         self.far = self.rng.random((count, self.k)) < settings["tail_share"]
+        self.level = self.site_logs(self.now()).sum(axis=1)
 
     def effects(self, free: Any, tau: Any, share: Any, power: Any, far: Any) -> Any:
         part = np.array(SHARES)[share]
@@ -102,21 +103,24 @@ class Chains:
     def round(self) -> Any:
         rng, count = self.rng, len(self.free)
         for _ in range(2):
-            level = self.site_logs(self.now()).sum(axis=1) + np.log(rng.random(count))
+            least = self.level + np.log(rng.random(count))
             other = rng.normal(size=self.free.shape)
             angle = rng.random(count) * 2.0 * np.pi
             low, high = angle - 2.0 * np.pi, angle.copy()
-            open_ = np.ones(count, dtype=bool)
-            new = self.free.copy()
-            while open_.any():
-                cosine, sine = np.cos(angle)[:, None], np.sin(angle)[:, None]
-                tried = self.free * cosine + other * sine
-                fits = self.site_logs(self.now(free=tried)).sum(axis=1) > level
-                new[open_ & fits] = tried[open_ & fits]
-                open_ &= ~fits
-                low = np.where(open_ & (angle < 0), angle, low)
-                high = np.where(open_ & (angle >= 0), angle, high)
-                angle = np.where(open_, low + rng.random(count) * (high - low), angle)
+            active, new = np.arange(count), self.free.copy()
+            while active.size:
+                now = angle[active]
+                tried = self.free[active] * np.cos(now)[:, None]
+                tried += other[active] * np.sin(now)[:, None]
+                rest = (x[active] for x in (self.tau, self.share, self.power, self.far))
+                logs = self.site_logs(self.effects(tried, *rest)).sum(axis=1)
+                fits = logs > least[active]
+                new[active[fits]], self.level[active[fits]] = tried[fits], logs[fits]
+                active, now = active[~fits], now[~fits]
+                low[active] = np.where(now < 0, now, low[active])
+                high[active] = np.where(now >= 0, now, high[active])
+                width = high[active] - low[active]
+                angle[active] = low[active] + rng.random(active.size) * width
             self.free = new
             # tau on its logarithm; the half-normal prior and the Jacobian.
             tried = self.tau * np.exp(rng.normal(size=count) * rng.choice((0.3, 1.0), count))
@@ -129,15 +133,17 @@ class Chains:
             change = self.site_logs(self.now(far=flipped)) - self.site_logs(self.now())
             change += np.where(flipped, odds, -odds)
             self.far ^= np.log(rng.random(change.shape)) < change
-        return self.now()
+        theta = self.now()
+        self.level = self.site_logs(theta).sum(axis=1)
+        return theta
 
     def _tau_prior(self, tau: Any) -> Any:
         return np.log(tau) - 0.5 * (tau / self.set["tau_scale"]) ** 2
 
     def metropolis(self, name: str, tried: Any, prior: Any) -> None:
-        old = self.site_logs(self.now()).sum(axis=1)
         new = self.site_logs(self.now(**{name: tried})).sum(axis=1)
-        yes = np.log(self.rng.random(len(old))) < new - old + prior
+        yes = np.log(self.rng.random(len(new))) < new - self.level + prior
+        self.level = np.where(yes, new, self.level)
         setattr(self, name, np.where(yes, tried, getattr(self, name)))
 
 

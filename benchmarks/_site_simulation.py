@@ -1,6 +1,6 @@
 """Simulated sites of 11, 60 and 850 patients, and what one of 11 learns from the others."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ SIZES = (11, 60, 850)
 UNIT = 4.4  # standard error times the root of n: a log odds ratio, a third have the event
 SPREAD = 0.6
 TAU_SCALE = 0.5
-CLUSTERS = 3
+CLUSTERS = 2
 DIMENSIONS = 16
 WITHIN = 0.15  # of features, where the clusters' centres are 1 apart from their mean
 
@@ -50,12 +50,17 @@ def likeness_of(features: Any) -> Likeness:
     return Likeness(above_chance=signs @ signs.T / signs.shape[1], chance=0.5)
 
 
-def clusters(rng: np.random.Generator, k: int) -> Drawn:
-    """Sites fall into clusters; the effect is the cluster's."""
-    centres = rng.normal(size=(CLUSTERS, DIMENSIONS))
-    member = rng.permutation(np.arange(k) % CLUSTERS)
+def clusters(rng: np.random.Generator, k: int, number: int = CLUSTERS) -> Drawn:
+    """Sites fall into clusters of one size; the effect is the cluster's."""
+    centres = rng.normal(size=(number, DIMENSIONS))
+    member = rng.permutation(np.arange(k) % number)
     features = centres[member] + WITHIN * rng.normal(size=(k, DIMENSIONS))
-    return _observed(rng, rng.normal(0.0, SPREAD, CLUSTERS)[member], features)
+    return _observed(rng, rng.normal(0.0, SPREAD, number)[member], features)
+
+
+def three_clusters(rng: np.random.Generator, k: int) -> Drawn:
+    """Fewer sites are like the one that asks."""
+    return clusters(rng, k, 3)
 
 
 def one_effect(rng: np.random.Generator, k: int) -> Drawn:
@@ -108,7 +113,7 @@ def tables_of(estimates: Any, errors: Any) -> SiteLikelihoods:
 def answers(
     draw: Callable[[np.random.Generator, int], Drawn], k: int, runs: int, seed: int
 ) -> dict[str, float]:
-    """Errors at the asking site, ours and those of `qis.shrink`, and our intervals' coverage."""
+    """Sums of squared errors at the asking site, ours and `qis.shrink`'s, and our coverage."""
     rng = np.random.default_rng([seed, k])
     ours, theirs, covered, strong = [], [], [], []
     for _ in range(runs):
@@ -122,11 +127,20 @@ def answers(
         strong.append((grid.log_bayes_factor or 0.0) > np.log(10.0))
         pairs = list(zip(drawn.estimates.tolist(), drawn.errors.tolist(), strict=True))
         theirs.append(qis.shrink(pairs[0], pairs[1:]).estimate - truth)
-    rmse, other = (float(np.sqrt(np.mean(np.square(each)))) for each in (ours, theirs))
     return {
-        "rmse": rmse,
-        "shrink": other,
-        "ratio": rmse / other,
-        "coverage": float(np.mean(covered)),
-        "strong": float(np.mean(strong)),
+        "runs": runs,
+        "ours": float(np.sum(np.square(ours))),
+        "theirs": float(np.sum(np.square(theirs))),
+        "covered": float(np.sum(covered)),
+        "strong": float(np.sum(strong)),
+    }
+
+
+def together(parts: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Shares and the ratio of the root mean square errors, from sums over runs."""
+    sums = {name: sum(part[name] for part in parts) for name in parts[0]}
+    return {
+        "ratio": (sums["ours"] / sums["theirs"]) ** 0.5,
+        "coverage": sums["covered"] / sums["runs"],
+        "strong": sums["strong"] / sums["runs"],
     }

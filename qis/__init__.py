@@ -48,6 +48,7 @@ from qis.identity import (
 )
 from qis.outcomes import (
     Effect as Effect,
+    Moderator as Moderator,
     Study as Study,
 )
 from qis.packet import (

@@ -119,6 +119,23 @@ class Grid:
         return np.concatenate(parts)
 
 
+def integrate_evenly(tables: SiteLikelihoods, model: SiteModel, cells: int) -> Grid:
+    """The same as `integrate` at so many nodes of tau for each structure, none of them split."""
+    even = _even_cells(model, cells)
+    points = _points(model, even)
+    found = _computed(tables, model, points, None)
+    return _weighted(tables, model, points, _log_priors(model, even), found)
+
+
+def _even_cells(model: SiteModel, count: int) -> list[_Cell]:
+    edges = np.linspace(0.0, 1.0, count + 1).tolist()
+    return [
+        _Cell(number, low, high)
+        for number in range(len(model.structures))
+        for low, high in pairwise(edges)
+    ]
+
+
 def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
     """What k sites say of each other's effects.
 
@@ -130,13 +147,7 @@ def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
         Its units are those of the tables.
 
     """
-    structures = model.structures
-    edges = np.linspace(0.0, 1.0, _CELLS + 1).tolist()
-    cells = [
-        _Cell(number, low, high)
-        for number in range(len(structures))
-        for low, high in pairwise(edges)
-    ]
+    cells = _even_cells(model, _CELLS)
     found = _computed(tables, model, _points(model, cells), None)
     former: tuple[Floats, Floats, float] | None = None
     for _ in range(_ROUNDS):

@@ -19,6 +19,9 @@ from qis.outcomes.measures import (
     Measure as Measure,
     measure_named as measure_named,
 )
+from qis.outcomes.moderators import (
+    Moderator as Moderator,
+)
 from qis.outcomes.study import (
     Study as Study,
 )

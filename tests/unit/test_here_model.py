@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 import qis
-from qis.here.grid import integrate
+from qis.here.grid import integrate, integrate_evenly
 from qis.here.kernel import POWERS, Likeness
 from qis.here.marginal import density_of
 from qis.here.model import SHARES, SiteModel
@@ -123,23 +123,21 @@ def many_sites(k, seed, times=1.0):
     return normal_tables(effects + rng.normal(0.0, errors), errors), likeness_of_signs(signs)
 
 
-def test_the_refined_grid_agrees_with_a_fine_one(monkeypatch):
+def test_the_refined_grid_agrees_with_a_fine_one():
     tables, likeness = many_sites(40, 5)
     model = SiteModel(k=40, likeness=likeness, tau_scale=0.5)
     refined = integrate(tables, model)
-    monkeypatch.setattr("qis.here.grid._CELLS", 64)
-    fine = integrate(tables, model)
+    fine = integrate_evenly(tables, model, 64)
     assert refined.log_bayes_factor == pytest.approx(fine.log_bayes_factor, abs=0.1)
     for one, other in zip(refined.means_and_sds(), fine.means_and_sds(), strict=True):
         assert one == pytest.approx(other, abs=0.01)
 
 
-def test_a_fixed_grid_would_not(monkeypatch):
+def test_a_fixed_grid_would_not():
     tables, likeness = many_sites(30, 5, times=2.5)
     model = SiteModel(k=30, likeness=likeness, tau_scale=0.5)
     refined = integrate(tables, model)
-    monkeypatch.setattr("qis.here.grid._ROUNDS", 0)
-    fixed = integrate(tables, model)
+    fixed = integrate_evenly(tables, model, 8)
     assert abs(refined.log_bayes_factor - fixed.log_bayes_factor) > 0.1
 
 
