@@ -57,6 +57,12 @@ ESSENTIAL = {
         "TableTransport keeps every promise that the suite checks.",
         "Two hospitals through the table: hazard ratio 0.39 [0.13, 1.05]",
     ],
+    "10_hospital_c.py": [
+        "For you, odds ratio [95% interval]:",
+        "if no site were more like you than another:",
+        "Evidence that like sites have like effects, by sketches: strong",
+        "Largest weights: B ",
+    ],
 }
 NEED_MORE = {"04_rare_disease_matching.py", "09_thousand_nodes.py"}
 """Those with a test of their own."""
@@ -90,6 +96,11 @@ def test_an_example_says_what_its_readers_are_promised(name, tmp_path):
     assert (status, complaints) == (0, "")
     require_in_order(ESSENTIAL[name], said)
     assert not list(tmp_path.iterdir()), "an example leaves nothing behind"
+
+
+def test_the_page_shows_what_hospital_c_prints(tmp_path):
+    page = (EXAMPLES.parent / "docs" / "my-site.md").read_text(encoding="utf-8")
+    assert f"```text\n{run('10_hospital_c.py', tmp_path)[1]}```" in page
 
 
 def test_two_sites_come_to_one_digest(tmp_path):
