@@ -16,9 +16,11 @@ from qis.here.grid import Grid, integrate, integrated_without
 from qis.here.kernel import Likeness
 from qis.here.marginal import density_of
 from qis.here.model import SiteModel
+from qis.here.moderators import codes_of, columns_of, likeness_of_moderators
 from qis.here.sketches import likeness_of_sketches
 from qis.here.tables import SiteLikelihoods
-from qis.outcomes import Study, measure_named
+from qis.outcomes import Moderator, Study, measure_named
+from qis.outcomes.moderators import MISSING
 from qis.synthesis._density import Density
 from qis.synthesis.answers import Answer
 from qis.synthesis.common_effect import common_effect
@@ -106,8 +108,26 @@ class Asked:
         return tuple(found)
 
     @cached_property
+    def moderators(self) -> tuple[Moderator, ...]:
+        """What the study declares."""
+        return () if self.study is None else self.study.moderators
+
+    @cached_property
+    def codes(self) -> NDArray[np.uint8]:
+        """Codes of the sites' moderators, the one that asks first, shape (k, moderators)."""
+        sites = [self.own.outcomes, *(said for _, said, _ in self.others)]
+        rows = b"".join(codes_of(self.moderators, outcomes) for outcomes in sites)
+        return np.frombuffer(rows, dtype=np.uint8).reshape(len(sites), len(self.moderators))
+
+    @cached_property
     def likeness(self) -> Likeness | None:
-        """How alike the sites are, the one that asks first; `None` if that is not known."""
+        """How alike the sites are, the one that asks first; `None` if that is not known.
+
+        By the study's moderators where it declares any, so that nobody chooses neighbours after
+        looking; else by sketches.
+        """
+        if self.moderators:
+            return likeness_of_moderators(self.moderators, self.codes)
         if self.scheme is None:
             return None
         own = () if self.about is None else (self.about,)
@@ -125,23 +145,34 @@ class Asked:
 
     def model(self, tau_scale: float) -> SiteModel:
         """The model under a scale of tau, in inner units."""
+        features = columns_of(self.moderators, self.codes)
         return SiteModel(
             k=len(self.others) + 1,
             likeness=self.likeness,
             tau_scale=tau_scale / self.unit,
             mean_scale=self.mean_scale / self.unit,
+            features=features if features.size else None,
         )
 
     def similarity_to(self, number: int) -> float | None:
         """Similarity of another site to the one that asks, in [0, 1]."""
-        if self.likeness is None or self.about is None or not self.has_sketch[number]:
+        if self.likeness is None or not (self.is_known and self.are_known[number]):
             return None
         above = float(self.likeness.above_chance[_OWN, number + 1])
         return self.likeness.chance + (1.0 - self.likeness.chance) * above
 
     @cached_property
-    def has_sketch(self) -> tuple[bool, ...]:
-        """Which other sites have a sketch of the scheme."""
+    def is_known(self) -> bool:
+        """True if it is known what the site that asks is like."""
+        if self.moderators:
+            return bool((self.codes[_OWN] != MISSING).any())
+        return self.about is not None
+
+    @cached_property
+    def are_known(self) -> tuple[bool, ...]:
+        """Of which other sites it is known what they are like."""
+        if self.moderators:
+            return tuple(bool(known) for known in (self.codes[1:] != MISSING).any(axis=1))
         if self.scheme is None:
             return (False,) * len(self.others)
         own = self.scheme.id
@@ -241,6 +272,12 @@ def _fit(asked: Asked, others: Density) -> float | None:
 
 
 def _source(asked: Asked) -> str:
+    if asked.moderators:
+        if asked.likeness is None:
+            return "no moderator of the study has a weight"
+        names = ", ".join(each.name for each in asked.moderators if each.weight)
+        is_same = not asked.likeness.tells_sites_apart
+        return f"all sites are equally alike in {names}" if is_same else f"moderators ({names})"
     if asked.scheme is None:
         return "no scheme was given"
     if asked.likeness is None:
@@ -317,13 +354,15 @@ def _suppressed(asked: Asked) -> tuple[tuple[str, float | None], ...]:
 def _notes(asked: Asked) -> Iterator[str]:
     if not asked.others:
         yield "No other site says anything of the effect: the answer is your data and the prior."
-    if asked.likeness is not None and asked.about is None:
-        yield "It is not known what your site is like (about=), so no site is like it."
-    missing = asked.has_sketch.count(False)
+    what = "moderators" if asked.moderators else "about"
+    if asked.likeness is not None and not asked.is_known:
+        yield f"It is not known what your site is like ({what}=), so no site is like it."
+    missing = asked.are_known.count(False)
     if asked.likeness is not None and missing:
+        kind = "moderators of this study" if asked.moderators else "sketch of this scheme"
         yield (
-            f"{_count(missing, 'site has', 'sites have')} no sketch of this scheme, and count as "
-            "like you as chance makes them."
+            f"{_count(missing, 'site has', 'sites have')} no {kind}, and count as like you as "
+            "chance makes them."
         )
     if not asked.grid.found.is_settled.all():
         lost = float(asked.grid.masses[~asked.grid.found.is_settled].sum())

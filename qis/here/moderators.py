@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.here.kernel import Likeness
+from qis.outcomes import Outcome
 from qis.outcomes.moderators import MISSING, STEPS, Moderator
 
 Floats = NDArray[np.float64]
@@ -51,6 +52,22 @@ def likeness_of_moderators(moderators: Sequence[Moderator], codes: Codes) -> Lik
     # Where values are not known, less is left of a site's likeness to itself, which stays whole.
     np.fill_diagonal(above, 1.0)
     return Likeness(above_chance=above, chance=chance)
+
+
+def codes_of(moderators: Sequence[Moderator], outcomes: Sequence[Outcome]) -> bytes:
+    """The codes of one site: those of its first outcome that has as many as are declared.
+
+    What others send is not known to fit: other lengths and codes that are none are not known.
+    """
+    for outcome in outcomes:
+        codes = outcome.moderators
+        fits = len(codes) == len(moderators) and all(
+            code == MISSING or code < moderator.number_of_codes
+            for code, moderator in zip(codes, moderators, strict=True)
+        )
+        if codes and fits:
+            return codes
+    return bytes([MISSING] * len(moderators))
 
 
 def columns_of(

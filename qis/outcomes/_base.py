@@ -17,6 +17,7 @@ from qis.errors import InputError
 from qis.outcomes._data_summary import DataSummary
 from qis.outcomes._text import normal_text
 from qis.outcomes._words import rows_of, table_of
+from qis.outcomes.moderators import MAX_MODERATORS
 from qis.outcomes.study import COHORT_SIZE, QUESTION_SIZE, STUDY_ID_SIZE, Study
 
 KEY_STUDY: Final = 0
@@ -30,6 +31,7 @@ KEY_COUNTS: Final = 7
 KEY_DETAIL: Final = 8
 KEY_ROLE: Final = 9
 KEY_LOG_LIKELIHOOD: Final = 10
+KEY_MODERATORS: Final = 11
 
 MAX_COUNT: Final = 2**32 - 1
 """Largest number of people or events."""
@@ -51,6 +53,9 @@ class Outcome:
         Which of the site's disjoint groups of people this is; at most 24 bytes of UTF-8.
     study_id
         The study's id where only that is known, as on the wire.
+    moderators
+        Of an outcome of one effect: the site's values of the study's moderators, one byte each, as
+        `Study.coded` makes them; empty if the study declares none or they are not known.
     provenance
         How a table was read to make it (`from_frame`): the arms, the rows dropped. It stays here,
         is never in a packet, and does not make two outcomes differ.
@@ -67,11 +72,13 @@ class Outcome:
     """
 
     kind: ClassVar[int]
+    takes_moderators: ClassVar[bool] = False
 
     study: InitVar[Study | None] = None
     question: str = ""
     cohort: str = ""
     study_id: bytes = b""
+    moderators: bytes = b""
     provenance: str = field(default="", compare=False)
     data_summary: DataSummary | None = field(default=None, compare=False, repr=False)
 
@@ -112,7 +119,27 @@ class Outcome:
             object.__setattr__(self, "study_id", bare.id)
         if type(self.cohort) is not str or self.cohort:
             object.__setattr__(self, "cohort", normal_text(self.cohort, "cohort", COHORT_SIZE))
+        self._check_moderators(study)
         _require_origin(self.provenance, self.data_summary)
+
+    def _check_moderators(self, study: Study | None) -> None:
+        codes: object = self.moderators
+        if codes == b"":
+            return
+        if not self.takes_moderators:
+            raise InputError(
+                f"a {type(self).__name__} has no moderators: those are of an effect",
+                field="moderators",
+            )
+        if type(codes) is not bytes or len(codes) > MAX_MODERATORS:
+            raise InputError(
+                f"moderators is {shown(codes)}; it is up to {MAX_MODERATORS} bytes, as "
+                "study.coded(…) gives them",
+                field="moderators",
+                limit=MAX_MODERATORS,
+            )
+        if study is not None:
+            study.decoded(codes)
 
     @property
     def known(self) -> DataSummary | None:
@@ -159,9 +186,9 @@ class Outcome:
 
 _O = TypeVar("_O", bound=Outcome)
 
-_set_question, _set_cohort, _set_study_id, _set_provenance, _set_data_summary = (
+_set_question, _set_cohort, _set_study_id, _set_moderators, _set_provenance, _set_data_summary = (
     getattr(Outcome, name).__set__
-    for name in ("question", "cohort", "study_id", "provenance", "data_summary")
+    for name in ("question", "cohort", "study_id", "moderators", "provenance", "data_summary")
 )
 
 
@@ -176,6 +203,8 @@ def begun(cls: type[_O], body: Mapping[int, Any]) -> _O | None:
     study_id, question, cohort = body[KEY_STUDY], body[KEY_QUESTION], body.get(KEY_COHORT, "")
     if type(study_id) is not bytes or len(study_id) != STUDY_ID_SIZE:
         return None
+    if KEY_MODERATORS in body:
+        return None
     question = normal_text(question, "question", QUESTION_SIZE)
     if not question:
         return None
@@ -185,6 +214,7 @@ def begun(cls: type[_O], body: Mapping[int, Any]) -> _O | None:
     _set_question(outcome, question)
     _set_cohort(outcome, cohort)
     _set_study_id(outcome, study_id)
+    _set_moderators(outcome, b"")
     _set_provenance(outcome, "")
     _set_data_summary(outcome, None)
     return outcome
@@ -198,7 +228,8 @@ def knowing(outcome: _O, summary: DataSummary) -> _O:
 
 
 def _digest_of_numbers(outcome: Outcome) -> bytes:
-    numbers = {key: part for key, part in outcome.body().items() if key > KEY_COHORT}
+    outside = (KEY_STUDY, KEY_QUESTION, KEY_COHORT, KEY_MODERATORS)
+    numbers = {key: part for key, part in outcome.body().items() if key not in outside}
     return blake3(bytes([outcome.kind]) + encode(numbers)).digest()
 
 

@@ -27,6 +27,7 @@ from qis._gate import checked
 from qis.errors import InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
+    KEY_MODERATORS,
     KEY_REALS,
     MAX_COUNT,
     Body,
@@ -89,6 +90,7 @@ class Counts(Outcome):
 
     """
 
+    takes_moderators: ClassVar[bool] = True
     kind: ClassVar[int] = 2
 
     events: int
@@ -446,6 +448,8 @@ class Counts(Outcome):
             body[KEY_REALS] = struct.pack(f"<{len(times)}d", *times)
         arms = (self.events, self.total, self.control_events, self.control_total)
         body[KEY_COUNTS] = [count for count in arms if count is not None]
+        if self.moderators:
+            body[KEY_MODERATORS] = self.moderators
         return body
 
     @classmethod
@@ -459,6 +463,7 @@ class Counts(Outcome):
             times = (*struct.unpack("<2d" if two else "<d", packed), None)[:2]
         return cls(
             **common_fields(body),
+            moderators=body.get(KEY_MODERATORS, b""),
             events=counts[0],
             total=counts[1],
             control_events=counts[2] if two else None,

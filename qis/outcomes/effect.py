@@ -13,6 +13,7 @@ from qis.errors import InputError
 from qis.outcomes._base import (
     KEY_COHORT,
     KEY_MEASURE,
+    KEY_MODERATORS,
     KEY_N,
     KEY_QUESTION,
     KEY_REALS,
@@ -65,6 +66,7 @@ class Effect(Outcome):
 
     """
 
+    takes_moderators: ClassVar[bool] = True
     kind: ClassVar[int] = 1
 
     measure: str
@@ -373,6 +375,8 @@ class Effect(Outcome):
         if self.n is not None:
             body[KEY_N] = self.n
         body[KEY_REALS] = _REALS.pack(self.estimate, self.standard_error)
+        if self.moderators:
+            body[KEY_MODERATORS] = self.moderators
         return body
 
     @classmethod
@@ -400,6 +404,7 @@ class Effect(Outcome):
             study_id=body[KEY_STUDY],
             question=body[KEY_QUESTION],
             cohort=body.get(KEY_COHORT, ""),
+            moderators=body.get(KEY_MODERATORS, b""),
             measure=measure.name,
             estimate=estimate,
             standard_error=standard_error,

@@ -68,7 +68,8 @@ class Moderator:
         object.__setattr__(self, "weight", real_number(self.weight, "weight", 0.0, 1000.0))
         if type(self.slope) is not bool:
             raise InputError(f"slope is {shown(self.slope)}; it is True or False", field="slope")
-        if isinstance(self.categories, str) or not isinstance(self.categories, (tuple, list)):
+        given: object = self.categories
+        if not isinstance(given, (tuple, list)):
             raise InputError(
                 f"categories is {shown(self.categories)}; it is a list of texts", field="categories"
             )

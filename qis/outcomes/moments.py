@@ -27,6 +27,7 @@ from qis._gate import checked
 from qis.errors import IncompatibleEvidenceError, InputError, NoEstimateError
 from qis.outcomes._base import (
     KEY_COUNTS,
+    KEY_MODERATORS,
     KEY_REALS,
     Body,
     Outcome,
@@ -89,6 +90,7 @@ class Moments(Outcome):
 
     """
 
+    takes_moderators: ClassVar[bool] = True
     kind: ClassVar[int] = 3
 
     total: int
@@ -352,6 +354,8 @@ class Moments(Outcome):
         body[KEY_REALS] = struct.pack(f"<{len(given)}d", *given)
         counts = (self.total, self.control_total)
         body[KEY_COUNTS] = [count for count in counts if count is not None]
+        if self.moderators:
+            body[KEY_MODERATORS] = self.moderators
         return body
 
     @classmethod
@@ -360,7 +364,8 @@ class Moments(Outcome):
         counts = body[KEY_COUNTS]
         reals = struct.unpack(f"<{2 * len(counts)}d", body[KEY_REALS])
         arms = [_Arm(count, *reals[2 * arm : 2 * arm + 2]) for arm, count in enumerate(counts)]
-        return cls(**common_fields(body), **_named(arms))
+        codes = body.get(KEY_MODERATORS, b"")
+        return cls(**common_fields(body), moderators=codes, **_named(arms))
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from qis.outcomes._base import (
     KEY_DETAIL,
     KEY_EVENTS,
     KEY_MEASURE,
+    KEY_MODERATORS,
     KEY_N,
     KEY_REALS,
     Body,
@@ -118,6 +119,7 @@ class LikelihoodProfile(Outcome):
 
     """
 
+    takes_moderators: ClassVar[bool] = True
     kind: ClassVar[int] = 4
 
     measure: str
@@ -491,6 +493,8 @@ class LikelihoodProfile(Outcome):
         body[KEY_REALS] = struct.pack(f"<{len(reals)}f", *reals)
         if self.protection:
             body[KEY_DETAIL] = self.protection
+        if self.moderators:
+            body[KEY_MODERATORS] = self.moderators
         return body
 
     @classmethod
@@ -502,6 +506,7 @@ class LikelihoodProfile(Outcome):
         reals = struct.unpack(f"<{head + 2 * POINTS}f", packed)
         return cls(
             **common_fields(body),
+            moderators=body.get(KEY_MODERATORS, b""),
             measure=MEASURES_BY_CODE[body[KEY_MEASURE]].name,
             lower=reals[0],
             upper=reals[1],

@@ -6,7 +6,7 @@ that only outcomes of the same estimand and the same analysis ever pool.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import cached_property
@@ -26,6 +26,7 @@ from qis.outcomes._model_study import INTERCEPT, MOST_ANSWERS, MOST_ANSWERS_EVER
 from qis.outcomes._text import normal_text
 from qis.outcomes._times import unix_seconds
 from qis.outcomes.measures import measure_named
+from qis.outcomes.moderators import MAX_MODERATORS, Moderator
 
 QUESTION_SIZE = 48
 """Most bytes of UTF-8 in a question."""
@@ -65,6 +66,9 @@ class Study:
         Id of the fingerprint scheme, 16 hexadecimal digits.
     baseline_features
         Names of the features that the fingerprint is made of, in order.
+    moderators
+        What may change the effect, at most 16, each a `Moderator`: which sites are alike in the
+        answer for one site, and along what the effect may change. In TOML ``[[moderators]]``.
     min_similarity
         Similarity from which an outcome is relevant, in [0, 1].
     valid_from, valid_until
@@ -134,6 +138,7 @@ class Study:
     mean_scale: float | None = None
     scheme: str = ""
     baseline_features: tuple[str, ...] = ()
+    moderators: tuple[Moderator, ...] = ()
     min_similarity: float | None = None
     valid_from: int | None = None
     valid_until: int | None = None
@@ -183,7 +188,63 @@ class Study:
             for field in fields(self)
             if (value := getattr(self, field.name)) not in (None, "", ())
         }
+        if self.moderators:
+            said["moderators"] = [moderator.declared() for moderator in self.moderators]
         return blake3(encode_sorted(said)).digest(STUDY_ID_SIZE)
+
+    @checked
+    def coded(self, values: Mapping[str, float | str | None]) -> bytes:
+        r"""The codes of a site's moderators, one byte each, for the outcomes that it publishes.
+
+        Parameters
+        ----------
+        values
+            Value of each moderator by name; what is not named, or `None`, is not known.
+
+        Raises
+        ------
+        InputError
+            If a name is none of the study's, or a value is outside its limits.
+
+        Examples
+        --------
+        >>> import qis
+        >>> latitude = qis.Moderator(name="latitude", low=0.0, high=60.0)
+        >>> study = qis.Study(question="BCG | tuberculosis", moderators=(latitude,))
+        >>> study.coded({"latitude": 44.0})
+        b'\xba'
+
+        """
+        names = [moderator.name for moderator in self.moderators]
+        for name in values:
+            if name not in names:
+                raise InputError(
+                    f"{name!r:.60} is none of the study's moderators: {', '.join(names) or 'none'}",
+                    field="moderators",
+                    actual=name,
+                    limit=tuple(names),
+                )
+        return bytes(moderator.code(values.get(moderator.name)) for moderator in self.moderators)
+
+    def decoded(self, codes: bytes) -> dict[str, float | str | None]:
+        """The values of a site's moderators by name, from their codes; `None` if not known.
+
+        Raises
+        ------
+        InputError
+            If there are more or fewer codes than moderators, or one is none.
+
+        """
+        if len(codes) != len(self.moderators):
+            raise InputError(
+                f"{len(codes)} codes for {len(self.moderators)} moderators: study.coded(…) makes "
+                "them",
+                field="moderators",
+                actual=len(codes),
+                limit=len(self.moderators),
+            )
+        pairs = zip(self.moderators, codes, strict=True)
+        return {moderator.name: moderator.decoded(code) for moderator, code in pairs}
 
     @checked
     def is_embargoed(self, now: float | datetime) -> bool:
@@ -376,7 +437,42 @@ def _require_range(name: str, value: Any, kind: Any, low: float, high: float) ->
         )
 
 
+def _moderators(name: str, value: Any) -> tuple[Moderator, ...]:
+    if not isinstance(value, (tuple, list)) or len(value) > MAX_MODERATORS:
+        raise InputError(
+            f"moderators is {value!r:.60}; it is a list of up to {MAX_MODERATORS} Moderators",
+            field=name,
+            limit=MAX_MODERATORS,
+        )
+    found = []
+    for each in value:
+        if isinstance(each, dict):  # of a TOML file
+            known = [field.name for field in fields(Moderator)]
+            for key in each:
+                if key not in known:
+                    raise InputError(
+                        f"unknown key {key!r:.60}; a moderator has {', '.join(known)}",
+                        field=name,
+                        actual=key,
+                        limit=tuple(known),
+                    )
+            if "name" not in each:
+                raise InputError("a moderator needs a name", field=name)
+            found.append(Moderator(**each))
+        elif isinstance(each, Moderator):
+            found.append(each)
+        else:
+            raise InputError(
+                f"moderators holds {each!r:.60}; each is a qis.Moderator", field=name, actual=each
+            )
+    names = [each.name for each in found]
+    if len(set(names)) < len(names):
+        raise InputError(f"two moderators have one name: {names}", field=name, actual=names)
+    return tuple(found)
+
+
 _FORMS: dict[str, Callable[[str, Any], Any]] = {
+    "moderators": _moderators,
     "measure": _measure,
     "scheme": _scheme_id,
     **dict.fromkeys(_CHOICES, _chosen),

@@ -11,10 +11,10 @@ const PROPORTION = 12;
 
 /** Kind → [its entries after study, question and cohort, those that may be absent, the rule]. */
 const KINDS = {
-  1: [[3, 4, 6], [4], effect],
-  2: [[6, 7], [6], counts],
-  3: [[6, 7], [], moments],
-  4: [[3, 4, 5, 6, 8], [4, 5, 8], profile],
+  1: [[3, 4, 6, 11], [4, 11], effect],
+  2: [[6, 7, 11], [6, 11], counts],
+  3: [[6, 7, 11], [11], moments],
+  4: [[3, 4, 5, 6, 8, 11], [4, 5, 8, 11], profile],
   5: [[4, 5, 6, 10], [5, 10], quadratic],
   6: [[8], [], record],
   7: [[6, 8], [], anchor],
@@ -32,6 +32,11 @@ function entry(cursor, key, kind) {
   if (key === 3) return cursor.unsigned(15);
   if (key === 4 || key === 5) return cursor.unsigned(MOST);
   if (key === 6 || (key === 10 && kind === 5)) return cursor.byteString();
+  if (key === 11) {
+    const codes = cursor.byteString();
+    demand(codes.length >= 1 && codes.length <= 16, "1 to 16 moderators");
+    return Buffer.from(codes).toString("hex");
+  }
   if (key === 7) {
     const length = cursor.argument(ARRAY);
     demand(length >= 1n && length <= 4n, "1 to 4 numbers");
@@ -91,7 +96,9 @@ export function body(cursor, kind) {
   const needed = [0, 1, ...allowed.filter((key) => !optional.includes(key))];
   demand(needed.every((key) => key in entries), "an entry is missing");
   const { 0: study, 1: question, 2: cohort = "" } = entries;
-  return { study, question, cohort, values: rule(entries, cursor.relaxed) };
+  const values = rule(entries, cursor.relaxed);
+  if (kind <= 4 && 11 in entries) values.moderators = entries[11];
+  return { study, question, cohort, values };
 }
 
 /** Little-endian reals. */

@@ -105,6 +105,7 @@ def read(data):
     need(rest == padding(len(rest)), "padding")
     content = dict(body)
     common(content)
+    moderators(content, kind)
     BODIES.get(kind, to_come)(content)
     need(not content, f"entries {sorted(content)}")
     return {
@@ -219,6 +220,12 @@ def common(body):
     line(body.pop(1), 48)
     if 2 in body:
         line(body.pop(2), 24)
+
+
+def moderators(body, kind):
+    if 11 in body and kind <= 4:
+        codes = body.pop(11)
+        need(type(codes) is bytes and 1 <= len(codes) <= 16, "moderators")
 
 
 def line(value, limit):

@@ -188,3 +188,19 @@ def test_long_markov_chains_of_others_agree():
 def index_likeness(k):
     apart = np.abs(np.subtract.outer(np.arange(k), np.arange(k)))
     return Likeness(above_chance=np.exp(-apart / 5.0), chance=0.0)
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["four sites without events", "an outlier"])
+def test_long_markov_chains_of_ours_agree(number):
+    """Made by benchmarks/_site_mcmc.py, which shares no code; with the tail of the deviations."""
+    reference = json.loads((DATA / "here" / "mcmc.json").read_text())[number]
+    k = len(reference["tables"])
+    settings = {name: reference[name] for name in ("tau_scale", "mean_scale", "tail_share")}
+    model = SiteModel(k=k, likeness=index_likeness(k), **settings)
+    grid = integrate(counts_tables(reference["tables"]), model)
+    assert grid.found.is_settled.all()
+    for site, (mean, sd, low, median, high) in enumerate(reference["rows"]):
+        found = summaries(grid, site)
+        assert found[:2] == pytest.approx([mean, sd], abs=0.02)
+        assert found[3] == pytest.approx(median, abs=0.02)
+        assert [found[2], found[4]] == pytest.approx([low, high], abs=0.03)
