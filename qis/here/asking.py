@@ -170,7 +170,7 @@ class Asked:
 
     @cached_property
     def are_known(self) -> tuple[bool, ...]:
-        """Of which other sites it is known what they are like."""
+        """Which other sites are known by what they are like."""
         if self.moderators:
             return tuple(bool(known) for known in (self.codes[1:] != MISSING).any(axis=1))
         if self.scheme is None:
