@@ -10,12 +10,12 @@ from typing import Any, Final
 
 from qis import __version__
 from qis._gate import checked
-from qis.command import doctor, evidence, keys, packets, site
+from qis.command import doctor, evidence, keys, packets, simulate, site
 from qis.command.result import CommandResult
 from qis.errors import QISError
 from qis.site.exit_codes import ExitCode, exit_code_of
 
-_GROUPS: Final = (packets, evidence, keys, site, doctor)
+_GROUPS: Final = (packets, evidence, keys, site, doctor, simulate)
 
 
 @checked

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import json
 import os
 import pwd
 import sys
@@ -16,6 +17,7 @@ from qis.loop import Pending
 from qis.site import rounds
 from qis.site.exit_codes import ExitCode
 from qis.site.opening import SiteLoop
+from qis.site.schema import site_schema
 
 
 def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -24,6 +26,7 @@ def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
         "site", help="look at a site, decide what may leave it, run it", description=__doc__
     )
     inner = whole.add_subparsers(dest="action", metavar="ACTION", required=True)
+    add(inner, common, "schema", schema)
     for run in (check, waiting, approve, reject, report, metrics, site_run.run):
         parser = add(inner, common, run.__name__, run)
         parser.add_argument("site", metavar="SITE.toml")
@@ -40,6 +43,12 @@ def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
             parser.add_argument("file", metavar="FILE.prom", help="- prints them")
         if run is site_run.run:
             site_run.add_options(parser)
+
+
+def schema(_: argparse.Namespace) -> CommandResult:
+    """Print the JSON schema of site.toml, with which editors complete and check it."""
+    found = site_schema()
+    return CommandResult(text=json.dumps(found, indent=1, ensure_ascii=False), values=found)
 
 
 def check(options: argparse.Namespace) -> CommandResult:

@@ -5,6 +5,7 @@ from qis.site.doctor_network import examine_network
 from qis.site.exit_codes import ExitCode, exit_code_of
 from qis.site.finding import SiteFinding
 from qis.site.opening import SiteLoop, open_site
+from qis.site.schema import site_schema
 
 __all__ = [
     "ExitCode",
@@ -14,4 +15,5 @@ __all__ = [
     "examine_network",
     "exit_code_of",
     "open_site",
+    "site_schema",
 ]

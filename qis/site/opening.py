@@ -38,8 +38,8 @@ FILES: Final = {
 _RELEASES: Final = "releases.db"
 """Default of a site that has no file of lines from a former version. It is taken over into the
 outbox, and then shows a later key where the record of releases is."""
-_LOOP_KEYS: Final = ("approval", "lifetime_days", "republish", "monitor", "debounce_s", "model")
-_APPROVALS: Final = {"manual": "manual", "none": None}
+LOOP_KEYS: Final = ("approval", "lifetime_days", "republish", "monitor", "debounce_s", "model")
+APPROVALS: Final = {"manual": "manual", "none": None}
 _ROSTER_LOOK_S: Final = 10.0
 """Seconds between two looks at the roster's file."""
 
@@ -142,7 +142,7 @@ def _arguments(
     with names.located("releases"):
         disclosure = parts.disclosure_of(site, paths["releases"])
     files.callback(disclosure.close)
-    options = _loop_options(site.table("loop", _LOOP_KEYS))
+    options = _loop_options(site.table("loop", LOOP_KEYS))
     with names.located("evidence"):
         store = files.enter_context(closing(SQLiteStore(paths["evidence"], roster=believed)))
     with names.located("outbox"):
@@ -167,7 +167,7 @@ def _arguments(
 
 def _loop_options(table: TomlTable) -> dict[str, Any]:
     options: dict[str, Any] = {
-        "approve": _APPROVALS[table.choice("approval", _APPROVALS, "manual")],
+        "approve": APPROVALS[table.choice("approval", APPROVALS, "manual")],
         "lifetime_s": table.whole("lifetime_days", 30) * 86_400,
         "republish": table.flag("republish", default=False),
         "monitor": table.flag("monitor", default=False),

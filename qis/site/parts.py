@@ -25,15 +25,15 @@ from qis.site.secrets import consortium_secret, passphrase
 from qis.site.table import TomlTable
 from qis.transport import DirectoryTransport, Transport
 
-_IDENTITY_KEYS: Final = ("file", "passphrase_env", "passphrase_file", "passphrase")
-_ROSTER_KEYS: Final = ("file", "open", "coordinators", "needed")
-_INTEREST_KEYS: Final = ("features", "people", "min_similarity", "top_fraction", "share_sketch")
-_DISCLOSURE_KEYS: Final = ("preset", "allow_unkeyed")
+IDENTITY_KEYS: Final = ("file", "passphrase_env", "passphrase_file", "passphrase")
+ROSTER_KEYS: Final = ("file", "open", "coordinators", "needed")
+INTEREST_KEYS: Final = ("features", "people", "min_similarity", "top_fraction", "share_sketch")
+DISCLOSURE_KEYS: Final = ("preset", "allow_unkeyed")
 
 
 def identity_of(site: TomlTable) -> Identity:
     """Return the site's signing key, from `[identity]`."""
-    table = site.table("identity", _IDENTITY_KEYS)
+    table = site.table("identity", IDENTITY_KEYS)
     words = passphrase(table)
     with table.located("file"):
         return Identity.load(table.path("file"), passphrase=words)
@@ -41,7 +41,7 @@ def identity_of(site: TomlTable) -> Identity:
 
 def roster_of(site: TomlTable) -> Roster | RosterFile:
     """Return the roster, from `[roster]`, which has to have `file` or `open = true`."""
-    table = site.table("roster", _ROSTER_KEYS)
+    table = site.table("roster", ROSTER_KEYS)
     if table.flag("open", default=False):
         if "file" in table:
             raise table.complaint("open", "and file are both there: give one")
@@ -85,7 +85,7 @@ def interest_of(
 
     Without a threshold there, that of the studies is used.
     """
-    table = site.table("interest", _INTEREST_KEYS)
+    table = site.table("interest", INTEREST_KEYS)
     features = table.items("features", int, float, str)
     limits: dict[str, Any] = {
         key: table.real(key) for key in ("min_similarity", "top_fraction") if key in table
@@ -112,7 +112,7 @@ def transport_of(site: TomlTable, identity: Identity, roster: Roster) -> Transpo
 
 def disclosure_of(site: TomlTable, ledger: Any) -> Disclosure:
     """Return the disclosure rules, from `[disclosure]`; by default the preset "cms"."""
-    table = site.table("disclosure", _DISCLOSURE_KEYS)
+    table = site.table("disclosure", DISCLOSURE_KEYS)
     disclosure = Disclosure.preset(table.choice("preset", PRESETS, "cms"), ledger=ledger)
     if table.flag("allow_unkeyed", default=False):
         disclosure.rules = replace(disclosure.rules, keyed_schemes=False)
@@ -255,6 +255,10 @@ _TRANSPORTS: Final[
         ),
     ),
 }
+SCHEME_KINDS: Final = tuple(_SCHEMES)
+"""What `kind` in `[scheme]` may be."""
+SCHEME_KEYS: Final = tuple(dict.fromkeys(key for _, keys in _SCHEMES.values() for key in keys))
+"""Every key that `[scheme]` may have besides `kind` and `secret_file`, whatever its kind."""
 TRANSPORT_KINDS: Final = tuple(_TRANSPORTS)
 """What `kind` in `[transport]` may be."""
 TRANSPORT_KEYS: Final = (

@@ -299,6 +299,20 @@ def test_a_new_roster_is_made_of_names_and_issuers(tmp_path, capsys):
     assert [each.name for each in tmp_path.iterdir()] == ["roster.toml"]
 
 
+def test_a_simulation_is_the_same_for_one_seed_and_hears_its_own(capsys):
+    words = ("simulate", "--nodes", 30, "--packets", 4, "--dead", 0.1)
+    code, values = answer(capsys, *words)
+    assert code == ExitCode.OK
+    assert values["due"] > 0
+    assert values["delivered"] / values["due"] > 0.9
+    assert answer(capsys, *words)[1] == values
+    assert answer(capsys, *words, "--seed", 2)[1] != values
+    for wrong in (("--nodes", 1), ("--dead", 1.5), ("--loss", -1), ("--packets", 0)):
+        code, _, err = run(capsys, "simulate", *wrong)
+        assert code == ExitCode.DATA
+        assert wrong[0] in err
+
+
 def test_the_page_names_every_command_and_its_lines_work(tmp_path, monkeypatch, capsys):
     page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     with pytest.raises(SystemExit):
