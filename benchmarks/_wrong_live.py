@@ -88,6 +88,7 @@ class Live:
         qis.write_packets("sandbox.packets", [given.PACKET])
         index = qis.FingerprintIndex(SCHEME)
         index.save("sandbox.index")
+        given.CELLS.save("sandbox.cells")
         Path("sandbox.secret").write_text("ab" * 32, encoding="utf-8")
         Path("sandbox.secret").chmod(0o600)
         Path("site.toml").write_text(_SITE, encoding="utf-8")
@@ -262,6 +263,11 @@ class Live:
                 )
             },
             "SetScheme.fingerprint": {"features": {"a"}},
+            "SetScheme.base_keys": {"features": {"a"}},
+            "fit_model": {"evidence": {"Ulm": given.ANSWER}, "study": given.MODEL},
+            "ModelRows.for_study": {"study": given.MODEL},
+            "FittedModel.forest": {"name": "age"}, "FittedModel.predict": {"features": [[0.4]]},
+            "Cells.load": {"path": "sandbox.cells"}, "Cells.save": {"path": self.fresh("cells")},
             "SetScheme.fingerprints": {"batch": [{"a"}]},
             "SetScheme.routing_keys": {"features": {"a"}},
             "SetScheme.interest": {"features": {"a"}},
@@ -316,6 +322,7 @@ def _terms() -> dict[str, dict[str, Any]]:
     about = {**features, "fingerprint": mark}
     return {
         "fingerprint": features, "routing_keys": features, "interest": features,
+        "base_keys": features,
         "explain": about, "relevance": about, "fingerprints": {"batch": [known]},
         "likelihood_ratio": about, "odds": {**about, "prior": 0.1},
         "similarity": {"a": mark, "b": mark}, "kernel": {"a": mark, "b": mark},

@@ -54,6 +54,13 @@ QUADRATIC = qis.QuadraticLikelihood.from_linear(
     anchor=ANCHOR,
     **Q,
 )
+MODEL = qis.Study(
+    question="age | death", kind="model", family="logistic",
+    coefficients=("intercept", "age"), purpose="effect",
+)  # fmt: skip
+ROWS = qis.ModelRows(features=[[0.1], [0.4], [0.8], [0.2]], labels=[0, 0, 1, 1])
+ANSWER = ROWS.for_study(MODEL).answer(np.zeros(2))
+FITTED = qis.fit_model({"Ulm": ANSWER}, study=MODEL)
 STORE = qis.MemoryStore(roster=ROSTER)
 STORE.add(PACKET, now=NOW)
 REVIEW = STORE.evidence("a vs b | c", now=NOW)
@@ -78,6 +85,7 @@ MADE_BY_THE_LIBRARY = {
     "Shrunken", "SiteInfluence", "SiteResult", "Statistics", "Synthesis", "Undelivered", "Measure",
     "Health", "Holding", "Heterogeneity", "TippingPoints", "QuadraticLikelihood",
     "AuditHead", "StoreStatistics", "Cells", "Ranked", "SiteFinding",
+    "Quantiles", "Similarity", "SiteAnswer", "SiteWeight", "FittedModel",
 }  # fmt: skip
 """Results: their constructors are called by the library only, with what it has computed."""
 
@@ -109,6 +117,8 @@ NOT_CALLED = {
     "NATSServer": "starts a server",
     "Pending.of": "is called by the loop, with a draft of its own",
     "Pending.with_preview": "as Pending.of",
+    "EmissionLedger.of_question": "is called by Disclosure, with an Emission of its own",
+    "FittedModel.seen_from": "is called by the loop, with a fit of its own",
     "Outbox.hold": "is called by the loop, with a Pending of its own",
     "Outbox.looked": "as Outbox.hold",
     "Outbox.set_aside": "as Outbox.hold",
@@ -118,7 +128,7 @@ NOT_CALLED = {
 
 CALLBACKS = {
     "log_likelihood", "gradient", "evaluate", "value", "clock", "on_event", "distil", "approve",
-    "relevance", "accepts", "made_by",
+    "relevance", "accepts", "made_by", "keys_of_epoch",
 }  # fmt: skip
 """Parameters that are functions of the application's. Anything that can be called is taken; what
 log-likelihoods raise is an `InputError`, what the others raise when they are called comes out, or
@@ -168,6 +178,7 @@ USUAL: dict[str, Any] = {
     "look": 1, "draft": None, "preview": "", "explain": "", "former": {}, "limit": 10,
     "after": 0, "most": 64, "numbers": [0.1, 0.5], "tables": [], "preset": PRESET, "study_": STUDY,
     "graph": None, "decision": None, "deep": True, "input_features": None, "delivery": None,
+    "unix_s": NOW, "base_keys": KEYS, "epoch": 3, "evidence": [EFFECT],
 }  # fmt: skip
 
 
@@ -297,5 +308,6 @@ def owners() -> dict[str, Any]:
         "QuadraticLikelihood": QUADRATIC, "Derived": None, "Retraction": None, "Suppressed": None,
         "RosterFile": None, "Path": Path, "Cells": CELLS,
         "NearestCells": qis.NearestCells(CELLS, keys=2), "LoadBudget": qis.LoadBudget(),
-        "Everything": qis.Everything(sites=3),
+        "Everything": qis.Everything(sites=3), "ModelRows": ROWS, "FittedModel": FITTED,
+        "SiteAnswer": qis.for_site([EFFECT, COUNTS.effect("OR")], EFFECT, names=["Bern", "Genf"]),
     }  # fmt: skip

@@ -84,6 +84,8 @@ class Interest:
 
     def __post_init__(self) -> None:
         instance(self.fingerprint, "fingerprint", Fingerprint, "scheme.fingerprint(features)")
+        if self.keys_of_epoch is not None:
+            callable_(self.keys_of_epoch, "keys_of_epoch", "scheme.keys_of_epoch")
         studies = several(self.studies, "studies", "study ids")
         for study in studies:
             check_size(study, "studies", ROUTING_KEY_SIZE)

@@ -19,7 +19,7 @@ from blake3 import blake3
 from qis._canonical import encode
 from qis._gate import checked
 from qis._given import instance, shown, whole_number
-from qis._paths import file_path
+from qis._paths import file_path, opening
 from qis.errors import InputError
 from qis.fingerprint import _cells_file
 from qis.fingerprint.ontology import Ontology
@@ -92,7 +92,6 @@ class Cells:
         return hasher.update(self._table.astype("<i8").tobytes()).digest(16)
 
     @checked
-    @checked
     def save(self, path: str | PathLike[str]) -> None:
         """Write the cells to a file, which is replaced in one step.
 
@@ -100,7 +99,8 @@ class Cells:
         cells. It holds group centres of published diseases, and nothing of this site.
         """
         contents = _cells_file.SavedCells(self.source, self.terms, self._table)
-        _cells_file.write(file_path(path), contents)
+        with opening(path, "write"):
+            _cells_file.write(file_path(path), contents)
 
     @classmethod
     @checked
@@ -118,6 +118,8 @@ class Cells:
         ------
         InputError
             If it is no file of cells, is damaged or cut short, or has another digest.
+        StorageError
+            If it cannot be read.
 
         Examples
         --------
@@ -133,10 +135,12 @@ class Cells:
         'toy diseases, release 1'
 
         """
-        cells = cls(*_cells_file.read(file_path(path)))
+        with opening(path, "read"):
+            cells = cls(*_cells_file.read(file_path(path)))
         _require_digest(cells, digest)
         return cells
 
+    @checked
     def nearest(self, terms: Iterable[str], most: int) -> tuple[int, ...]:
         """The cells whose centres are most like a profile, the most alike first.
 

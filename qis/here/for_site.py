@@ -36,6 +36,10 @@ _MEAN_SCALES: Final = 5.0
 """The prior on the mean, in scales of tau, where the measure has units."""
 
 
+_APART: Final = 1e6
+"""Most that the prior's two scales may differ by, as a factor."""
+
+
 @checked
 def for_site(
     evidence: Iterable[Packet] | Iterable[Outcome] | Review | Packet | Outcome | Frame,
@@ -218,7 +222,16 @@ def _shown(value: Any) -> str:
 
 def _mean_scale(measure: str, tau_scale: float, given: float | None) -> float:
     if given is not None:
-        return check_scale(given, "mean_scale")
+        scale = check_scale(given, "mean_scale")
+        if not 1.0 / _APART <= scale / tau_scale <= _APART:
+            raise InputError(
+                f"mean_scale is {scale:g}, and tau_scale {tau_scale:g}; they differ by a factor of "
+                f"at most {_APART:g}, beyond which nothing can be computed: is one in other units?",
+                field="mean_scale",
+                actual=scale,
+                limit=(tau_scale / _APART, tau_scale * _APART),
+            )
+        return scale
     known = measure_named(measure)
     if not known.has_null:
         raise InputError(

@@ -5,6 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.errors import InputError
 from qis.here.grid import Grid
 from qis.synthesis._density import Density
 
@@ -15,6 +16,8 @@ _CLOSE: Final = 0.2
 _REACH: Final = 8.0
 _FEWEST: Final = 400
 _MOST: Final = 6_000
+_USED: Final = 1e-9
+"""Components of less than this share of the largest are left out."""
 _SEEN: Final = 1e-4
 """Components of less mass do not decide how close the points are."""
 
@@ -57,9 +60,11 @@ def density_of(
         spreads = np.stack([spread[:, site] for spread in own.own_variances], axis=1)
         seen = masses[:, np.newaxis] * shares
         # The cavity's mixture, divided by what it says of the own data, times the likelihood.
-        parts = parts * np.exp(-own.log_mass[:, site, np.newaxis])
+        with np.errstate(over="ignore", invalid="ignore"):  # told below
+            parts = parts * np.exp(-own.log_mass[:, site, np.newaxis])
     else:
         seen = parts
+    _require_numbers(parts[seen > _USED * seen.max()] if seen.size else parts)
     matter = seen > _SEEN * seen.max()
     sds = np.sqrt(spreads)
     low = float((middles - _REACH * sds)[matter].min())
@@ -67,7 +72,7 @@ def density_of(
     step = _CLOSE * float(sds[matter].min())
     count = int(np.clip(np.ceil((high - low) / step), _FEWEST, _MOST)) + 1
     theta = np.linspace(low, high, count)
-    used = seen > 1e-9 * seen.max()
+    used = seen > _USED * seen.max()
     logs = np.zeros(count)
     if with_own:
         logs = grid.tables.value(np.array([site]), theta[np.newaxis])[0]
@@ -79,5 +84,18 @@ def density_of(
         strict=True,
     ):
         apart = theta - mean
-        heights += (weight / variance**0.5) * np.exp(logs - 0.5 * apart * apart / variance)
+        with np.errstate(over="ignore", invalid="ignore"):
+            heights += (weight / variance**0.5) * np.exp(logs - 0.5 * apart * apart / variance)
+    _require_numbers(heights)
     return Density(start=low, step=(high - low) / (count - 1), heights=heights)
+
+
+def _require_numbers(values: Floats) -> None:
+    """Refuse what cannot be computed, whose quantiles would look like numbers."""
+    if not (np.isfinite(values).all() and values.any()):
+        raise InputError(
+            "under these prior scales the data are so improbable that nothing can be computed: "
+            "mean_scale (or tau_scale) is many thousand times the standard errors; is it in other "
+            "units?",
+            field="mean_scale",
+        )

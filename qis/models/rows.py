@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import matrix, vector
 from qis._gate import checked
+from qis._given import several
 from qis.errors import InputError
 from qis.models.prediction import design_of, has_own_intercept
 from qis.outcomes import Anchor, QuadraticLikelihood, Study
@@ -24,6 +25,7 @@ _RESPONSES = {
     "linear": "responses",
     "cox": "times",
 }
+_NUMBERS = ("labels", "events", "responses", "times", "exposure")
 _ALSO = {"poisson": ("exposure",), "cox": ("events", "strata")}
 
 
@@ -49,6 +51,12 @@ class ModelRows:
     strata
         Cox: label of each person's stratum, shape (n,).
 
+    Raises
+    ------
+    InputError
+        If a column is none of numbers; strata may be any labels. The features are looked at with
+        the study, which says how many there are.
+
     Examples
     --------
     >>> import qis
@@ -65,6 +73,13 @@ class ModelRows:
     times: ArrayLike | None = field(default=None, repr=False)
     exposure: ArrayLike | None = field(default=None, repr=False)
     strata: ArrayLike | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        for each in _NUMBERS:
+            if (given := getattr(self, each)) is not None:
+                object.__setattr__(self, each, vector(given, each, booleans=True))
+        if self.strata is not None:
+            object.__setattr__(self, "strata", several(self.strata, "strata", "labels"))
 
     @property
     def n(self) -> int:
@@ -167,7 +182,7 @@ class StudyRows:
 
         """
         study, rows = self.study, self.rows
-        anchor = at if isinstance(at, Anchor) else self.anchored(at)
+        anchor = at if isinstance(at, Anchor) else self.anchored(np.asarray(at, np.float64))
         common: dict[str, Any] = {
             "features": self.design,
             "anchor": anchor,

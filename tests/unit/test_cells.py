@@ -11,7 +11,7 @@ from blake3 import blake3
 from hypothesis import given, strategies as st
 
 import qis
-from qis.errors import InputError
+from qis.errors import InputError, StorageError
 from qis.fingerprint import Cells, LoadBudget, NearestCells, Ontology, build_cells
 
 PARENTS = {f"T:{n}": [f"T:{n // 2}"] for n in range(2, 128)}
@@ -183,3 +183,8 @@ def test_one_level_needs_no_list():
     assert scheme.interest(["T:70"], levels=level).routing_keys == scheme.routing_keys(
         ["T:70"], levels=level
     )
+
+
+def test_a_file_that_is_not_there_is_our_error(tmp_path):
+    with pytest.raises(StorageError, match="nowhere"):
+        Cells.load(tmp_path / "nowhere" / "cells")

@@ -292,3 +292,25 @@ def test_cohorts_of_one_site_are_one_site():
     two = qis.for_site(parts, OWN, study=STUDY, names=["Ulm", "Ulm"])
     assert two.answer.median == pytest.approx(one.answer.median, abs=1e-6)
     assert [weight.name for weight in two.weights] == ["Ulm"]
+
+
+@pytest.mark.parametrize("tau", [1e-3, 0.5, 300.0])
+@pytest.mark.parametrize("factor", [1e-300, 1e-7, 1e-3, 10.0, 1e4, 9e5, 1e7, 1e100])
+def test_under_any_prior_scales_there_is_an_answer_or_an_error(factor, tau):
+    """Where nothing can be computed, quantiles of nothing would look like numbers."""
+    effects = [
+        qis.Effect(question="a vs b | c", measure="OR", estimate=x, standard_error=0.2)
+        for x in (0.1, 0.3, -0.2)
+    ]
+    try:
+        found = qis.for_site(
+            effects, effects[0], names=["b", "c", "d"], tau_scale=tau, mean_scale=tau * factor
+        )
+    except InputError as error:
+        assert error.field == "mean_scale"
+        assert not 1e-6 < factor < 10.0
+    else:
+        low, high = found.answer.interval
+        assert low < found.answer.median < high
+        assert abs(found.answer.mean) < 0.5
+        assert 0.0 < found.answer.sd < 0.5
