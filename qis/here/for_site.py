@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final
 
+import numpy as np
 from blake3 import blake3
 
 from qis._canonical import encode
@@ -14,6 +15,7 @@ from qis.errors import EmbargoError, IncompatibleEvidenceError, InputError
 from qis.evidence import Review, Roster
 from qis.fingerprint import Scheme
 from qis.here.asking import Asked, OwnSite, answer_of
+from qis.here.marginal import beyond_computing
 from qis.here.model import MEAN_SCALE
 from qis.identity import Issuer
 from qis.outcomes import Outcome, Study, measure_named
@@ -165,7 +167,10 @@ def for_site(
     )
     if not asked.others and not asked.own_informative:
         raise InputError(_SILENT, field="evidence")
-    return answer_of(asked, _digest(asked))
+    try:
+        return answer_of(asked, _digest(asked))
+    except np.linalg.LinAlgError:
+        raise beyond_computing() from None
 
 
 def _own_site(own: Any, name: str | None, gathered: Gathered) -> OwnSite:

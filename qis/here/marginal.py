@@ -93,9 +93,14 @@ def density_of(
 def _require_numbers(values: Floats) -> None:
     """Refuse what cannot be computed, whose quantiles would look like numbers."""
     if not (np.isfinite(values).all() and values.any()):
-        raise InputError(
-            "under these prior scales the data are so improbable that nothing can be computed: "
-            "mean_scale (or tau_scale) is many thousand times the standard errors; is it in other "
-            "units?",
-            field="mean_scale",
-        )
+        raise beyond_computing()
+
+
+def beyond_computing() -> InputError:
+    """The error for prior scales under which the data are too improbable to compute with."""
+    return InputError(
+        "under these prior scales the data are so improbable that nothing can be computed: "
+        "mean_scale (or tau_scale) is many thousand times the standard errors; is it in other "
+        "units?",
+        field="mean_scale",
+    )
