@@ -95,6 +95,14 @@ def known_figures(
             for t in used
         ]
         seen[f"keys_{name}"] = ([frozenset[Hashable](each) for each in keys], contents)
+    order = random.Random(1).sample(range(len(used)), max(counts))
+    # What is known of one epoch, and what it reads of the next.
+    epochs = dict.fromkeys(order, 200)
+    dated = [
+        frozenset[Hashable](scheme.keys_of_epoch(scheme.base_keys(terms), epochs.get(row, 201)))
+        for row, terms in enumerate(used)
+    ]
+    seen["keys_budget_next_epoch"] = (dated, seen["keys_budget"][1])
     read_as = dict.fromkeys(seen, told)
     if cells is not None:
         level = NearestCells(cells, CELLS_EACH)
@@ -102,7 +110,6 @@ def known_figures(
         numbers = [frozenset(map(bytes.hex, level.contents(terms, ontology))) for terms in used]
         seen["keys_cells"] = ([frozenset[Hashable](each) for each in keys], numbers)
         read_as["keys_cells"] = numbers
-    order = random.Random(1).sample(range(len(used)), max(counts))
     return {
         f"known_{count}_read_{name}": read_of_others(marks, contents, read_as[name], order[:count])
         for name, (marks, contents) in seen.items()

@@ -4,10 +4,11 @@
 fingerprint_quality.py. The attacker knows the ontology and the scheme's parameters, not the secret.
 First, who knows some patients (own cases) reads the others: see `_known_patients`. Who knows none
 links a patient who is published anew with one term less, and recognises common terms by their
-frequency: see `_linking`. Each by level of routing keys, and of sketches as they are (sealed) and
-as they were (unsealed, their codes unknown). Then a sketch
-of terms is decoded. Bits of vectors (SimHash) and of sets (MinHash) are attacked greedily: the term
-whose addition makes the attacker's own fingerprint agree most with the stolen one is added, until
+frequency: see `_linking`. Each by level of routing keys, of sketches as they are (sealed) and as
+they were (unsealed, their codes unknown), and for an epoch after the one that is known. Vectors of
+others are rebuilt from known ones: see `_known_vectors`. Then a sketch of terms is decoded. Bits of
+vectors (SimHash) and of sets (MinHash) are attacked greedily: the term whose addition makes the
+attacker's own fingerprint agree most with the stolen one is added, until
 none helps. Printed are the share of the patient's most specific terms that are found, and of those
 found that are right; and the same where an ancestor or descendant counts as found.
 """
@@ -20,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from _known_patients import known_figures
+from _known_vectors import known_vector_figures
 from _linking import unsecret_figures
 from fingerprint_quality import PublishedCases
 
@@ -153,6 +155,7 @@ def main() -> None:
     cells = cases.cells()
     known = known_figures(cases.ontology, cases.terms, cells)
     known |= unsecret_figures(cases.ontology, cases.terms, cells)
+    known |= known_vector_figures(vectors_of(cases.ontology, cases.terms))
     if options.json:
         found = figures(cases, options.cases)
         flat = {
