@@ -2,7 +2,8 @@
 
 Planes follow from the secret, so bits and bands mean nothing to the attacker. But how many of them
 two patients share says what angle their vectors have; with the angles to all known vectors the
-attacker takes the vector of least length that has them. Known are the attacker's own cases.
+attacker takes the vector nearest to their mean that has them (ridge regression, whose parameter is
+chosen on the known ones). Known are the attacker's own cases.
 """
 
 import random
@@ -19,8 +20,20 @@ SECRET: Final = bytes(range(32))
 _ISSUER: Final = bytes(32)
 _FIRST_SEQUENCE: Final = 1_800_000_000_000_000
 _VICTIMS: Final = 200
-_RIDGE: Final = 0.05
-"""Added to the squared lengths, 1: the angles are noisy."""
+_PATIENTS: Final = 600
+FEW: Final = 16
+"""Components that vectors are reduced to: few are what cohorts are described by."""
+_RIDGES: Final = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+"""Added to the squared lengths, which are 1: the angles are noisy."""
+
+
+def reduced(vectors: NDArray[Any]) -> NDArray[Any]:
+    """Some of the vectors by their `FEW` principal components."""
+    rows = random.Random(9).sample(range(len(vectors)), min(_PATIENTS, len(vectors)))
+    chosen = vectors[rows].astype(np.float64)
+    centred = chosen - chosen.mean(axis=0)
+    _, _, directions = np.linalg.svd(centred, full_matrices=False)
+    return np.asarray(chosen @ directions[:FEW].T)
 
 
 def known_vector_figures(
@@ -55,16 +68,29 @@ def known_vector_figures(
     }
     found = {}
     for count in counts:
-        known, victims = unit[:count], unit[ends:]
-        mean = known.mean(axis=0)
-        found[f"known_{count}_vector_nothing"] = _cosine(
-            np.broadcast_to(mean, victims.shape), victims
-        )
-        gram = np.linalg.inv(known @ known.T + _RIDGE * np.eye(count))
+        victims = unit[ends:]
+        mean = np.broadcast_to(unit[:count].mean(axis=0), victims.shape)
+        found[f"known_{count}_vector_nothing"] = _cosine(mean, victims)
+        some, others = slice(0, count // 2), slice(count // 2, count)
         for name, cosines in seen.items():
-            rebuilt = cosines[ends:, :count] @ gram @ known
+            tried = [
+                _cosine(_rebuilt(unit[some], cosines[others, some], ridge), unit[others])
+                for ridge in _RIDGES
+            ]
+            ridge = _RIDGES[int(np.argmax(tried))]
+            rebuilt = _rebuilt(unit[:count], cosines[ends:, :count], ridge)
             found[f"known_{count}_vector_{name}"] = _cosine(rebuilt, victims)
     return found
+
+
+def _rebuilt(known: Floats, cosines: Floats, ridge: float) -> Floats:
+    """The vectors nearest to the mean of the known ones that have these cosines with them."""
+    mean = known.mean(axis=0)
+    gram = np.linalg.inv(known @ known.T + ridge * np.eye(len(known)))
+    rebuilt = mean + (cosines - known @ mean) @ gram @ known
+    # Nothing equal to any of the known ones tells nothing.
+    is_blind = (cosines == cosines[:, :1]).all(axis=1)
+    return np.asarray(np.where(is_blind[:, None], mean, rebuilt))
 
 
 def _cosine(rebuilt: Floats, victims: Floats) -> float:

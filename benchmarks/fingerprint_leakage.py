@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from _known_patients import known_figures
-from _known_vectors import known_vector_figures
+from _known_vectors import known_vector_figures, reduced
 from _linking import unsecret_figures
 from fingerprint_quality import PublishedCases
 
@@ -155,7 +155,7 @@ def main() -> None:
     cells = cases.cells()
     known = known_figures(cases.ontology, cases.terms, cells)
     known |= unsecret_figures(cases.ontology, cases.terms, cells)
-    known |= known_vector_figures(vectors_of(cases.ontology, cases.terms))
+    known |= known_vector_figures(reduced(vectors_of(cases.ontology, cases.terms)))
     if options.json:
         found = figures(cases, options.cases)
         flat = {

@@ -171,14 +171,17 @@ class ReleaseGate:
         )
         self._recovery.make_way(key)
         packet = self._emit(draft, kind="retracted")
-        if not draft.base_keys and (former is None or not former.packet.travels_under(())):
+        is_of_study = former is not None and former.packet.travels_under(())
+        # Keys of a former epoch are registered by nobody once the epoch after it is over.
+        has_old_keys = self._scheme.is_keyed and draft.has_fixed_keys
+        if not is_of_study and (has_old_keys or not draft.base_keys):
             self._announcer.tell(
                 "limit",
                 packet=packet,
                 subject="retraction",
-                reason="the routing keys of what is withdrawn are unknown here, so this reaches "
-                "whoever follows the study, and not who got it by similarity alone: to reach them "
-                "too, retract again with about=",
+                reason="the routing keys of what is withdrawn are unknown here, or only those of "
+                "a former epoch or scheme, so this reaches whoever follows the study, and perhaps "
+                "not who got it by similarity alone: to reach them too, retract again with about=",
                 count=1,
             )
         for pending in self._outbox.waiting():

@@ -229,6 +229,26 @@ def test_a_retraction_reaches_who_holds_what_has_long_expired(tmp_path):
     asyncio.run(scenario())
 
 
+def test_a_retraction_whose_keys_are_those_of_a_former_epoch_says_so(tmp_path):
+    """As after a backup of a version that kept no base keys."""
+
+    async def scenario():
+        sites = Sites(tmp_path, EDGE - 5 * DAY_S)
+        with qis.Outbox() as outbox:
+            async with sites.loop(0, outbox=outbox) as writer:
+                await publish(writer, effect())
+                outbox._execute("DELETE FROM bases")
+                retraction = await writer.retract("a vs b | c")
+                assert retraction.travels_under(SCHEME.routing_keys(ABOUT, at=EDGE - 1))
+                (told,) = [event for event in sites.said("limit") if event.subject == "retraction"]
+                assert "about=" in told.reason
+                again = await writer.retract("a vs b | c", about=ABOUT)
+                assert again.travels_under(SCHEME.routing_keys(ABOUT, at=EDGE - 1))
+                assert len(sites.said("limit")) == 1
+
+    asyncio.run(scenario())
+
+
 def test_an_approval_that_comes_after_the_edge_takes_the_keys_of_that_day(tmp_path):
     async def scenario():
         sites = Sites(tmp_path, EDGE - DAY_S)
