@@ -27,6 +27,10 @@ _STEP: Final = 0.46
 """Distance of the points of ``log(tau² + c²)``. The nearest singularity is pi away, where c is at
 most the smallest standard error, so that polynomials through eight points are right to 2e-6."""
 _POINTS: Final = 8
+_PRODUCTS: Final = np.array(
+    [math.prod(float(k - other) for other in range(_POINTS) if other != k) for k in range(_POINTS)]
+)
+"""Of the differences of each point to the others: Lagrange's denominators."""
 _SLACK: Final = 0.5
 """Of a second difference: four times what a parabola through three points rises above them."""
 _WIDEST_TAU: Final = 6.5
@@ -119,10 +123,9 @@ class TauPoints:
         # Lagrange's polynomials through eight neighbours.
         apart = (offset - first)[:, np.newaxis] - np.arange(_POINTS)
         weights = np.ones((taus.size, _POINTS))
-        for k in range(_POINTS):
-            for other in range(_POINTS):
-                if other != k:
-                    weights[:, k] *= apart[:, other] / (k - other)
+        weights[:, 1:] = np.multiply.accumulate(apart[:, :-1], axis=1)
+        weights[:, :-1] *= np.multiply.accumulate(apart[:, :0:-1], axis=1)[:, ::-1]
+        weights /= _PRODUCTS
         matrix = np.zeros((taus.size, count))
         rows = np.arange(taus.size)[:, np.newaxis]
         matrix[rows, first[:, np.newaxis] + np.arange(_POINTS)] = weights

@@ -301,15 +301,17 @@ class _Group:
             heights = np.exp(logs - tops)
             heights *= weights
         bound = self._slope_bound(theta)
-        sums = np.empty((len(logs), taus.size, NODES))
-        bounds = np.zeros_like(sums)
+        if bound is not None:
+            heights = np.concatenate((heights, heights * bound))
+        found = np.empty((len(heights), taus.size, NODES))
+        (first, last), means = panel.ends, panel.points
         for row, tau in enumerate(taus.tolist()):
             reach = _REACH * tau
-            low, high = theta.searchsorted((panel.ends[0] - reach, panel.ends[1] + reach))
-            kernel = _kernel(theta[low:high], panel.points, tau)
-            sums[:, row] = _product(heights[:, low:high], kernel)
-            if bound is not None:
-                bounds[:, row] = _product(heights[:, low:high] * bound[:, low:high], kernel)
+            low, high = theta.searchsorted((first - reach, last + reach))
+            kernel = _kernel(theta[low:high], means, tau)
+            found[:, row] = _product(heights[:, low:high], kernel)
+        sums = found[: len(logs)]
+        bounds = np.zeros_like(sums) if bound is None else found[len(logs) :]
         with np.errstate(divide="ignore", invalid="ignore"):
             bounds /= sums
             values = np.log(sums) + tops[:, :, np.newaxis]
@@ -432,13 +434,13 @@ def _kernel(theta: Floats, means: Floats, tau: float) -> Floats:
 def _product(heights: Floats, kernel: Floats) -> Floats:
     """The matrix product, in pieces of one shape."""
     found = np.zeros((len(heights), kernel.shape[1]))
-    block = np.zeros((_ROWS, _COLUMNS))
+    block = np.zeros((_ROWS, min(_COLUMNS, len(kernel))))
     with np.errstate(under="ignore"):
         for first in range(0, len(kernel), _COLUMNS):
             part = kernel[first : first + _COLUMNS]
             for start in range(0, len(heights), _ROWS):
                 some = heights[start : start + _ROWS, first : first + _COLUMNS]
                 block[: len(some), : len(part)] = some
-                block[len(some) :] = 0.0
+                block[len(some) :, : len(part)] = 0.0
                 found[start : start + _ROWS] += (block[:, : len(part)] @ part)[: len(some)]
     return found
