@@ -26,9 +26,11 @@ from qis.direct.frames import PacketFrame, Summary, datagrams_of, encode
 from qis.direct.store import PacketStore
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
+from qis.overlay.ids import node_id, rendezvous_id
 from qis.overlay.message_store import MessageStore
 from qis.overlay.messages import Deliver, Publish, decode
 from qis.overlay.node import OverlayNode, Settings
+from qis.overlay.record import NodeAdmission
 from qis.overlay.rendezvous import RendezvousNode
 from qis.overlay.shares import Shares
 from qis.overlay.subscription import Subscription, all_under
@@ -260,6 +262,21 @@ def a_third_party_multiplies_nothing() -> bool:
     return sent <= 2
 
 
+def ids_ground_before_enrolment_hold_no_key() -> bool:
+    """Somebody makes keys until three lie next to a study's key, and has them enrolled."""
+    rng, goal = random.Random(7), rendezvous_id(HOT)
+    made = [rng.randbytes(32) for _ in range(6_000)]
+    ground = sorted(made, key=lambda key: node_id(key) ^ goal)[:3]
+    others = [rng.randbytes(32) for _ in range(21)]
+    drawn = {key: rng.randbytes(8) for key in (*ground, *others)}
+    entries = [qis.SiteKey(issuer=qis.Issuer(key), node_salt=drawn[key]) for key in drawn]
+    sites = (qis.Site(name=str(entry.issuer)[:16], keys=(entry,)) for entry in entries)
+    roster = qis.Roster(tuple(sites), is_keyed=True)
+    admission = NodeAdmission(lambda *_: True, roster.accepts, roster.node_salt)
+    holders = sorted(drawn, key=lambda key: admission.id_of(key) ^ goal)[:3]
+    return len(set(holders) & set(ground)) < 2
+
+
 def a_publisher_cannot_tell_who_subscribes() -> bool:
     """A member publishes, and compares what holders with other subscribers answer."""
     answers = set()
@@ -355,6 +372,9 @@ CASES: dict[Callable[[], bool], Callable[[], AbstractContextManager[object]] | N
     ),
     a_third_party_multiplies_nothing: lambda: _patches(
         (RendezvousNode, "publish", lambda own, message, now, **_: _PUBLISH(own, message, now))
+    ),
+    ids_ground_before_enrolment_hold_no_key: lambda: _patches(
+        (NodeAdmission, "id_of", lambda _, key: node_id(key))
     ),
     a_publisher_cannot_tell_who_subscribes: None,  # nothing of it is in the message any more
     a_flood_under_a_key_holds_up_nobody_else: lambda: _patches(

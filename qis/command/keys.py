@@ -1,6 +1,7 @@
 """`keygen` and `roster`: who signs, and who is believed."""
 
 import argparse
+import secrets
 import string
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from qis.command._adding import Commands, add
 from qis.command.result import CommandResult
 from qis.errors import InputError
 from qis.evidence import Roster, RosterFile, Site, SiteKey, sign_roster
+from qis.evidence.roster import NODE_SALT_SIZE
 from qis.identity import KEY_SIZE, Identity, Issuer
 
 
@@ -91,11 +93,17 @@ def _write_new(path: str, given: list[str]) -> None:
     listed = Roster(tuple(sites))  # refuses two of one name or key
     tables = (
         f"\n[[site]]\n{toml_of({'name': site.name})}"
-        f"\n[[site.key]]\n{toml_of({'issuer': str(site.keys[0].issuer)})}"
+        f"\n[[site.key]]\n"
+        f"{toml_of({'issuer': str(site.keys[0].issuer), 'node_salt': _drawn()})}"
         for site in listed.sites
     )
     with opening(path, "write"), Path(path).open("x", encoding="utf-8") as file:
         file.write(f"{toml_of({'version': 1})}{''.join(tables)}")
+
+
+def _drawn() -> str:
+    """Where in a keyed network a node lies: not for who made the key to choose."""
+    return secrets.token_hex(NODE_SALT_SIZE)
 
 
 def _said(key: SiteKey) -> str:

@@ -20,6 +20,8 @@ from qis.identity import Issuer
 
 TAG_SIZE: Final = 8
 """Bytes of an issuer that a leaf carries."""
+NODE_SALT_SIZE: Final = 8
+"""Bytes drawn at random when a key is enrolled."""
 _STUDY_ID_SIZE: Final = 8
 DIRECT_LIMIT: Final = 128
 """Most sites of a closed roster in which each publication goes to every member, without routing."""
@@ -38,6 +40,10 @@ class SiteKey:
         was replaced by another gets an end: what it signed before stays evidence.
     revoked
         Nothing that the key ever signed is believed, since whoever has it can sign with any date.
+    node_salt
+        8 bytes that whoever enrols the key draws at random, never changed after that, or nothing.
+        In keyed mode the place of the key's node in the network follows from both, so nobody can
+        make keys until one lies next to a study's (docs/overlay.md).
 
     Examples
     --------
@@ -57,6 +63,7 @@ class SiteKey:
     valid_from: int | None = None
     valid_until: int | None = None
     revoked: bool = False
+    node_salt: bytes = b""
 
     def __post_init__(self) -> None:
         instance(self.issuer, "issuer", Issuer, "Issuer(bytes.fromhex(…)), or identity.issuer")
@@ -64,6 +71,8 @@ class SiteKey:
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole_second(given, name))
         truth_value(self.revoked, "revoked")
+        if self.node_salt != b"":
+            byte_string(self.node_salt, "node_salt", NODE_SALT_SIZE)
         start, end = self.valid_from, self.valid_until
         if start is not None and end is not None and start >= end:
             raise InputError(
@@ -237,6 +246,11 @@ class Roster:
         """The 32-byte keys, not revoked, that a closed roster lists."""
         return frozenset(key for key, (_, entry) in self._by_key.items() if not entry.revoked)
 
+    def node_salt(self, key: bytes) -> bytes:
+        """The random bytes with which a 32-byte key was enrolled; empty if it has none."""
+        found = self._by_key.get(key)
+        return b"" if found is None else found[1].node_salt
+
     @classmethod
     @checked
     def load(
@@ -362,7 +376,13 @@ class Roster:
                 {
                     "name": site.name,
                     "keys": [
-                        [key.issuer.key, key.valid_from, key.valid_until, key.revoked]
+                        [
+                            key.issuer.key,
+                            key.valid_from,
+                            key.valid_until,
+                            key.revoked,
+                            *([key.node_salt] if key.node_salt else []),
+                        ]
                         for key in site.keys
                     ],
                     "studies": None if site.studies is None else sorted(site.studies),

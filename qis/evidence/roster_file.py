@@ -14,6 +14,7 @@
     valid_from = 2026-01-01T00:00:00Z  # a time with its zone, a date (UTC), or Unix seconds
     valid_until = 2027-01-01
     revoked = false
+    node_salt = "5d0f9c3a7be21846" # drawn at random at enrolment, then never changed
 
 Signatures are in a file beside it, named as it is with ``.sig`` added: a line each, of the
 coordinator's key and the Ed25519 signature, in hexadecimal.
@@ -43,7 +44,7 @@ from qis.outcomes._times import unix_seconds
 _DOMAIN: Final = b"qis roster 1\n"
 _FILE_KEYS: Final = ("version", "site", "keyed")
 _SITE_KEYS: Final = ("name", "key", "studies", "shares_patients_with")
-_KEY_KEYS: Final = ("issuer", "valid_from", "valid_until", "revoked")
+_KEY_KEYS: Final = ("issuer", "valid_from", "valid_until", "revoked", "node_salt")
 
 _Content = tuple[bytes, bytes]
 """The bytes of the roster file, and of its signatures."""
@@ -300,7 +301,7 @@ def _site(table: Mapping[str, Any]) -> Site:
 
 def _key(table: Mapping[str, Any]) -> SiteKey:
     _only(table, _KEY_KEYS, "a key")
-    revoked = table.get("revoked", False)
+    revoked, salt = table.get("revoked", False), table.get("node_salt")
     if type(revoked) is not bool:
         raise InputError("revoked is true or false", field="revoked", actual=revoked)
     return SiteKey(
@@ -308,6 +309,7 @@ def _key(table: Mapping[str, Any]) -> SiteKey:
         valid_from=_time(table.get("valid_from"), "valid_from"),
         valid_until=_time(table.get("valid_until"), "valid_until"),
         revoked=revoked,
+        node_salt=b"" if salt is None else _hex(salt, "node_salt"),
     )
 
 

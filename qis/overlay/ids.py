@@ -2,8 +2,9 @@
 
 Nodes and routing keys share one space of 256 bits with the XOR metric (Maymounkov & Mazières,
 Kademlia, IPTPS 2002). A node's id follows from its key, so nobody chooses it freely; without a
-roster, keys can be ground until one lands where it is wanted (some 20 µs a try). A salt that the
-members of a roster share makes what was ground for one network useless in another.
+roster, keys can be ground until one lands where it is wanted (some 20 µs a try). Where a roster has
+random bytes for each key, drawn when it was enrolled, an id follows from these too: whoever makes a
+key cannot tell where it will lie, and no id moves when others are enrolled.
 """
 
 from typing import Final

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
 
-from qis.overlay.ids import ID_BITS, node_id
+from qis.overlay.ids import ID_BITS
 from qis.overlay.lookup_driver import LookupDriver
 from qis.overlay.messages import RECORDS_LIMIT
 from qis.overlay.record import Contact, NodeRecord
@@ -30,8 +30,8 @@ class Joining:
 
     Parameters
     ----------
-    lookup_driver, table, timers, rng, salt
-        The parts of the node, and the salt of node ids.
+    lookup_driver, table, timers, rng, id_of
+        The parts of the node, and what gives the id of a key's node.
     entered
         Called once the first peer has answered and the neighbours are known, or, should all be
         silent, when the last try has run out: what has waited is done then.
@@ -45,7 +45,7 @@ class Joining:
         timers: Timers,
         rng: random.Random,
         *,
-        salt: bytes,
+        id_of: Callable[[bytes], int],
         entered: Then,
     ) -> None:
         self.is_in = True
@@ -54,7 +54,7 @@ class Joining:
         self._table = table
         self._timers = timers
         self._rng = rng
-        self._salt = salt
+        self._id_of = id_of
         self._entered = entered
         self._peers: list[Peer] = []
         self._former: list[Peer] = []
@@ -112,12 +112,12 @@ class Joining:
             self._explore(now, lambda _: None)
 
     def _knows(self, peer: Peer) -> bool:
-        return node_id(peer[0], self._salt) in self._table
+        return self._id_of(peer[0]) in self._table
 
     def _stranger(self, peer: Peer) -> Contact:
         key, address = peer
         record = NodeRecord(key=key, sequence=0, address=address, signature=b"")
-        return Contact(node_id(key, self._salt), record)
+        return Contact(self._id_of(key), record)
 
     def _call(self, peers: list[Peer], now: float, then: Then) -> None:
         silent = 0

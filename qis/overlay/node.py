@@ -13,7 +13,6 @@ from qis.identity import Issuer
 from qis.overlay.bundles import Datagram, messages_of
 from qis.overlay.delivering import Arrived, Delivering, Receive
 from qis.overlay.handover import Handover
-from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests, require_few
 from qis.overlay.joining import Joining
 from qis.overlay.lookup_driver import LookupDriver
@@ -88,7 +87,9 @@ class Settings:
         True for the keys of nodes of this site: a packet that only they have acknowledged is not
         held by another site.
     salt
-        Shared by the members of a roster, see `node_id`.
+        Moves the points of all routing keys.
+    salt_of
+        Gives the random bytes with which a key was enrolled; a node's id follows from both.
     holders
         Holders of each key.
     subnet_limit
@@ -108,6 +109,7 @@ class Settings:
     refusals: Refusals = field(default_factory=Refusals)
     is_own_site: Callable[[bytes], bool] = lambda _: False
     salt: bytes = b""
+    salt_of: Callable[[bytes], bytes] = lambda _: b""
     holders: int = HOLDERS
     subnet_limit: int | None = None
 
@@ -189,7 +191,7 @@ class OverlayNode:
         self.refused = settings.refused
         self._settings = settings
         self._admission = admission or NodeAdmission(
-            credentials.verify, settings.accepts, settings.salt
+            credentials.verify, settings.accepts, settings.salt_of
         )
         # What is wanted and published before the first peer has answered waits: looked up among
         # nobody, all of it would come to be held here.
@@ -200,7 +202,7 @@ class OverlayNode:
         self._tokens = Tokens(_derived(secret, "tokens"))
         self._rate_limiter = RateLimiter(settings.guard)
         record = credentials.record(settings.address, int(unix_s(now) * 1_000_000))
-        own = Contact(node_id(credentials.key, settings.salt), record)
+        own = Contact(self._admission.id_of(credentials.key), record)
         self.table = RoutingTable(own.id, subnet_limit=settings.subnet_limit)
         self._rpc = Rpc(self._timers, rng, _derived(secret, "request numbers"))
         self.lookup_driver = LookupDriver(own, self.table, self._admission, self._rpc)
@@ -275,7 +277,7 @@ class OverlayNode:
             self.table,
             self._timers,
             rng,
-            salt=settings.salt,
+            id_of=self._admission.id_of,
             entered=self._entered,
         )
         self._timers.start(now + REFRESH_S, self._tidy)

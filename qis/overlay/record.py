@@ -119,8 +119,8 @@ class NodeAdmission:
         True if (key, message, signature) belong together.
     accepts
         True if an issuer may take part; a roster's `accepts`.
-    salt
-        Shared by all members of a roster, see `node_id`.
+    salt_of
+        Gives the random bytes with which a key was enrolled, see `node_id`.
 
     """
 
@@ -128,12 +128,16 @@ class NodeAdmission:
         self,
         verify: Callable[[bytes, bytes, bytes], bool],
         accepts: Callable[[Issuer], bool],
-        salt: bytes = b"",
+        salt_of: Callable[[bytes], bytes] = lambda _: b"",
     ) -> None:
         self._verify = verify
         self._accepts = accepts
-        self.salt = salt
+        self._salt_of = salt_of
         self._known: LruCache[bytes, Contact] = LruCache(KNOWN_RECORDS_LIMIT)
+
+    def id_of(self, key: bytes) -> int:
+        """The id of the node of a key."""
+        return node_id(key, self._salt_of(key))
 
     def forget(self) -> None:
         """Ask again of everybody whether they are accepted."""
@@ -149,6 +153,6 @@ class NodeAdmission:
             return None
         if not self._verify(record.key, record.signed_part(), record.signature):
             return None
-        contact = Contact(node_id(record.key, self.salt), record)
+        contact = Contact(self.id_of(record.key), record)
         self._known.put(data, contact)
         return contact

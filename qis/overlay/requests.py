@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from qis._seldom import Seldom
 from qis.overlay.delivering import Receive
-from qis.overlay.ids import node_id
 from qis.overlay.interests import Interests
 from qis.overlay.lookup_driver import LookupDriver
 from qis.overlay.messages import (
@@ -95,7 +94,7 @@ class Requests:
 
     def tell_full(self, key: bytes, now: float) -> None:
         """Tell a node, if it is known, that it loses by a limit here; it asks nothing now."""
-        contact = self._table.get(node_id(key, self._admission.salt))
+        contact = self._table.get(self._admission.id_of(key))
         if contact is not None and self._told.allows((key, RefusalCode.FULL), now):
             self._rpc.send(Refused(request=NO_REQUEST, code=RefusalCode.FULL), contact.record)
 

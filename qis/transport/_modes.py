@@ -65,6 +65,7 @@ class NodeParts:
             unix_s=self.clock.unix_s,
             guard=self.guard,
             refusals=reception.refusals,
+            salt_of=lambda key: reception.roster.node_salt(key),  # noqa: PLW0108  it is renewed
             is_own_site=partial(reception.is_one_site, self.identity.issuer.key),
         )
         return OverlayNode(settings, rng=self.rng, secret=self.secret(), now=now)

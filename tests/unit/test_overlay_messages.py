@@ -151,12 +151,13 @@ def test_who_is_not_on_the_roster_is_not_believed():
     assert NodeAdmission(SITE.verify, lambda _: False).contact(RECORD.encode()) is None
 
 
-def test_a_salt_moves_everyone():
+def test_an_id_follows_from_the_key_and_what_was_drawn_at_its_enrolment():
     ids = [
-        NodeAdmission(SITE.verify, lambda _: True, s).contact(RECORD.encode()).id
-        for s in (b"", b"s")
+        NodeAdmission(SITE.verify, lambda _: True, {SITE.key: salt}.get).contact(RECORD.encode()).id
+        for salt in (b"", b"s" * 8, b"s" * 8, b"t" * 8)
     ]
-    assert ids[0] != ids[1]
+    assert ids[1] == ids[2]
+    assert len(set(ids)) == 3
 
 
 def test_a_record_signed_by_another_is_not_believed():
