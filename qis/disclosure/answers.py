@@ -20,6 +20,7 @@ from qis.disclosure.model_answers import (
     check_budget,
     check_models_apart,
     refuse_rest,
+    told_together,
 )
 from qis.disclosure.presets import Preset
 from qis.disclosure.rates import few_events
@@ -76,6 +77,18 @@ def check_answers(
         _check_rest(rules, less(own, said) if is_part else less(said, own), other.cohort)
         pair = (outcome, answer) if is_part else (answer, outcome)
         check_models_apart(rules, *pair, other.cohort)
+
+
+def told_by_answers(outcome: Outcome, new: Emission, formers: Sequence[Emission]) -> list[str]:
+    """What a model's answer says together with the former ones about the same people, in words."""
+    same = [
+        answer
+        for former in formers
+        if former.digest != new.digest and former.body and _is_same_rows(new, former)
+        if (answer := _read(former)) is not None
+    ]
+    told = told_together(outcome, same)
+    return [told] if told else []
 
 
 def _is_same_rows(new: Emission, former: Emission) -> bool:

@@ -9,7 +9,7 @@ from qis._gate import checked
 from qis.about import Interest
 from qis.account import Account
 from qis.disclosure.about_rules import check_people_behind, check_secret
-from qis.disclosure.answers import check_answers
+from qis.disclosure.answers import check_answers, told_by_answers
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.dates import check_date, days_of
 from qis.disclosure.differences import check_differences, compared
@@ -340,7 +340,8 @@ class Disclosure:
         learns = sentences(outcome, self.identifiers)
         learns += learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
         new = Emission.of(outcome, subjects, at=0.0)
-        learns += compared(new, self.ledger.of_study(outcome.study_id))
+        formers = self.ledger.of_study(outcome.study_id)
+        learns += [*compared(new, formers), *told_by_answers(outcome, new, formers)]
         return Preview(refusal, tuple(learns))
 
     @checked

@@ -15,6 +15,7 @@ from qis.disclosure.models import read_at_anchor, smallest, tables_of
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.disclosure.solved_groups import solved
+from qis.disclosure.told_groups import told_groups
 from qis.disclosure.triples import small_of_three
 from qis.errors import InputError
 from qis.outcomes import Outcome, QuadraticLikelihood
@@ -48,19 +49,22 @@ def check_budget(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> No
 
 
 def check_anchors(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> None:
-    """Answers at several anchors are more equations for the sizes of the same groups."""
-    if not isinstance(outcome, QuadraticLikelihood) or _knows_no_small(outcome, rules):
+    """Answers at several anchors are more equations for the sizes of the same groups.
+
+    Groups by all columns at once are no concern of a single answer, which is searched by two and
+    three; but what a further answer tells of them beyond the former ones, an anchor that others
+    steer can ask for.
+    """
+    if not isinstance(outcome, QuadraticLikelihood):
         return
-    models = [
-        answer
-        for answer in same
-        if isinstance(answer, QuadraticLikelihood)
-        and answer.known is not None
-        and answer.model == outcome.model
-        and len(answer.diagonal) == len(outcome.diagonal)
-        and not answer.known.own_intercept
-    ]
-    if not models or outcome.known is None or outcome.known.own_intercept:
+    models = _solvable(outcome, same)
+    if not models:
+        return
+    small = newly_told(outcome, models, limit=rules.minimum_cell)
+    if small:
+        what = f"too few people in a group by all columns (from {len(models) + 1} answers together)"
+        refuse(rules, RULE, what, min(small.values()))
+    if _knows_no_small(outcome, rules):
         return
     table = solved([outcome, *models])
     if table is None:
@@ -70,6 +74,49 @@ def check_anchors(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> N
     if found is not None:
         what = f"too few {found.cell} (from {len(models) + 1} answers together)"
         refuse(rules, RULE, what, found.people)
+
+
+def newly_told(
+    outcome: QuadraticLikelihood, models: Sequence[QuadraticLikelihood], *, limit: int
+) -> dict[tuple[float, ...], int]:
+    """Small groups by all yes/no columns that an answer tells together with former ones."""
+    now, before = told_groups([*models, outcome]), told_groups(models)
+    if now is None:
+        return {}
+    known = {} if before is None else before.small(limit)
+    return {group: size for group, size in now.small(limit).items() if group not in known}
+
+
+def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
+    """What an answer says together with the former ones about the same people, in words."""
+    if not isinstance(outcome, QuadraticLikelihood):
+        return ""
+    models = _solvable(outcome, same)
+    number = 1 + sum(isinstance(answer, QuadraticLikelihood) for answer in same)
+    if number == 1:
+        return ""
+    head = f"answer {number} about the same people: with the first {number - 1} one could read"
+    now = told_groups([*models, outcome]) if models else None
+    if now is None:
+        return f"{head} what the anchors move; groups by all columns cannot be solved for"
+    groups = f"the sizes of {int(now.is_told.sum())} of {len(now.sizes)} groups"
+    columns = ", ".join(f"feature {column + 1}" for column in now.columns)
+    return f"{head} {groups} by all of {columns}"
+
+
+def _solvable(outcome: QuadraticLikelihood, same: Sequence[Outcome]) -> list[QuadraticLikelihood]:
+    """The former answers whose equations are those of the same groups."""
+    if outcome.known is None or outcome.known.own_intercept:
+        return []
+    return [
+        answer
+        for answer in same
+        if isinstance(answer, QuadraticLikelihood)
+        and answer.known is not None
+        and answer.model == outcome.model
+        and len(answer.diagonal) == len(outcome.diagonal)
+        and not answer.known.own_intercept
+    ]
 
 
 def _knows_no_small(outcome: Outcome, rules: Preset) -> bool:

@@ -1,4 +1,4 @@
-"""Sums of quadratic likelihoods: one packet a site is nearly the pooled fit, three are the fit.
+"""Sums of quadratic likelihoods, for who chooses the anchors; `qis.models` knows whether they fit.
 
 A quadratic about anchor a with score s and information H is, up to a constant, that with natural
 parameters H and h = s + H a. Those add, also between anchors, and the sum is largest at H⁻¹ h: a
@@ -171,9 +171,11 @@ def next_anchor(
 ) -> Anchor:
     """The anchor for everybody's next packet.
 
-    It is the combined coefficients. But for a logistic model with a common intercept that was
-    expanded about zero it is Fisher's linear discriminant, which follows from the same sums and is
-    as a rule nearer to the fit than Newton's step.
+    It is the combined coefficients. With `intercept`, for a logistic model that was expanded about
+    zero, it is Fisher's linear discriminant, which follows from the same sums. On data whose
+    features are not rare it is often nearer to the fit than Newton's step; with a yes/no feature of
+    a few per thousand it can be far off, and further rounds diverge. Nothing here says whether the
+    fit is reached: `qis.fit_model` and `loop.join` do (docs/models.md).
 
     Parameters
     ----------

@@ -64,7 +64,7 @@ ESSENTIAL = {
         "Largest weights: B ",
     ],
 }
-NEED_MORE = {"04_rare_disease_matching.py", "09_thousand_nodes.py"}
+NEED_MORE = {"04_rare_disease_matching.py", "09_thousand_nodes.py", "11_heart_models.py"}
 """Those with a test of their own."""
 
 
@@ -129,6 +129,22 @@ def test_published_cases_find_their_own_disease(tmp_path, shared_data):
             "Routing reaches 1948 of them; of the 17 with the same disease, 17.",
             "Diseases of the ten most alike (the patient's is OMIM:301310):",
             "OMIM:301310: 4",
+        ],
+        said,
+    )
+
+
+@pytest.mark.shared
+def test_four_hospitals_fit_one_model_over_udp(tmp_path, shared_data):
+    status, said, complaints = run("11_heart_models.py", tmp_path, "--data", str(shared_data))
+    assert (status, complaints) == (0, "")
+    require_in_order(
+        [
+            "Logistic regression for prediction: 4 sites, 854 people, 465 events.",
+            "Converged: these are the coefficients of all sites' rows together.",
+            "  chest pain      0.759",
+            "cleveland: On this site's own rows, which took part in the fit: 303 people, AUC 0.889",
+            "va: On this site's own rows, which took part in the fit: 141 people, AUC 0.740",
         ],
         said,
     )

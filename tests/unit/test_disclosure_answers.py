@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from qis.disclosure import Disclosure
-from qis.disclosure.solved_groups import solved
+from qis.disclosure import PRESETS, Disclosure
+from qis.disclosure.told_groups import told_groups
 from qis.errors import DisclosureError
 from qis.outcomes import Counts, Effect, Moments, QuadraticLikelihood
 from qis.outcomes._base import knowing
@@ -157,17 +157,85 @@ def test_groups_that_one_anchor_hides_follow_from_several(tmp_path):
 
 
 def test_the_log_likelihood_is_one_more_equation_for_the_sizes_of_groups():
-    """Some answer is open without it and solved with it, and what is solved is right."""
-    found = 0
-    for seed in range(60):
+    """Two answers leave some group open without it and none with it, and what is told is right."""
+    more = 0
+    for seed in range(6):
         rng = np.random.default_rng(seed)
-        x = np.column_stack([np.ones(90), rng.random((90, 4)) < 0.4]).astype(float)
-        y = (rng.random(90) < 0.4).astype(float)
-        told = QuadraticLikelihood.from_logistic(
-            question="q", features=x, labels=y, anchor=rng.normal(size=5)
+        x = np.column_stack([np.ones(300), rng.random((300, 5)) < 0.4]).astype(float)
+        y = (rng.random(300) < 0.4).astype(float)
+        told = [
+            QuadraticLikelihood.from_logistic(
+                question="q", features=x, labels=y, anchor=rng.normal(size=6)
+            )
+            for _ in range(2)
+        ]
+        bare = [
+            knowing(replace(each, study_id=each.study_id, log_likelihood=None), each.known)
+            for each in told
+        ]
+        groups = told_groups(told)
+        more += int(groups.is_told.sum() > told_groups(bare).is_told.sum())
+        true = [(x[:, 1:] == pattern).all(axis=1).sum() for pattern in groups.patterns]
+        # Of 16 bits, so some are off by one or two; the gate counts them as told.
+        assert (np.abs(groups.sizes - true) < 3)[groups.is_told].all()
+    assert more > 0
+
+
+def steered(seed, answers=4):
+    """Rows in four yes/no columns, and answers at anchors that somebody steers about."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(400), rng.random((400, 4)) < 0.5]).astype(float)
+    y = (rng.random(400) < 0.45).astype(float)
+    subjects = people((0, 400))
+    made = []
+    for number in range(answers):
+        anchor = np.zeros(5) if not number else np.append(-0.2, rng.normal(0, 1, 4))
+        made.append(
+            QuadraticLikelihood.from_logistic(question="q", features=x, labels=y, anchor=anchor)
         )
-        bare = replace(told, study_id=told.study_id, log_likelihood=None)
-        if solved([knowing(bare, told.known)]) is None and (table := solved([told])) is not None:
-            found += 1
-            assert np.diag(table.pairs)[:4].tolist() == x[:, 1:].sum(axis=0).tolist()
-    assert found > 0
+    return x, made, subjects
+
+
+def test_steered_answers_tell_groups_by_all_columns_and_are_refused_before_they_do():
+    told = refused = 0
+    for seed in range(8):
+        x, answers, subjects = steered(seed)
+        true = {
+            pattern: int((x[:, 1:] == pattern).all(axis=1).sum())
+            for pattern in map(tuple, np.unique(x[:, 1:], axis=0))
+        }
+        limit = min(true.values()) + 1  # so that some group is small
+        rules = replace(PRESETS["cms"], minimum_cell=min(limit, 25), people_per_coefficient=1)
+        together = told_groups(answers)
+        small = together.small(rules.minimum_cell)
+        told += bool(small)
+        assert all(true[pattern] == size for pattern, size in small.items())  # and rightly
+        gate = Disclosure(rules)
+        left = []
+        for answer in answers:
+            if refusal(gate, answer, subjects) is None:
+                gate.release(answer, now=NOW, subjects=subjects)
+                left.append(answer)
+        refused += len(left) < len(answers)
+        first = told_groups(left[:1]).small(rules.minimum_cell)
+        assert told_groups(left).small(rules.minimum_cell).keys() <= first.keys()
+        if small.keys() - first.keys():
+            assert len(left) < len(answers)
+    assert told > 4
+    assert refused > 4
+
+
+def test_the_preview_says_what_an_answer_tells_together_with_the_former_ones():
+    _, answers, subjects = steered(1)
+    gate = Disclosure.preset("none")
+    lines = gate.preview(answers[0], subjects=subjects).learns
+    assert not [line for line in lines if line.startswith("answer")]
+    gate.release(answers[0], now=NOW, subjects=subjects)
+    gate.release(answers[1], now=NOW, subjects=subjects)
+    (line,) = [
+        line
+        for line in gate.preview(answers[2], subjects=subjects).learns
+        if line.startswith("answer")
+    ]
+    assert line.startswith("answer 3 about the same people: with the first 2 one could read")
+    assert "16 of 16 groups" in line

@@ -1,0 +1,123 @@
+"""Which groups by all yes/no columns several answers of a model tell together.
+
+Each answer at another anchor weighs the groups otherwise, and so gives new linear equations of
+their sizes. A steered anchor asks for a group; the groups here are those by all columns at once,
+which are more and smaller than those by two or three that a single answer is searched for.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from qis.outcomes import QuadraticLikelihood
+
+Floats = NDArray[np.float64]
+
+MOST_COLUMNS: Final = 10
+"""Most yes/no columns whose groups are searched."""
+_ERROR: Final = 3e-5
+"""Error of an entry of the information, relative to the largest."""
+_CERTAIN: Final = 0.75
+"""People by which a size may be uncertain and is told all the same: it is a whole number."""
+_SAME: Final = 1e-3
+"""A column is one of yes and no if its entry is that of the intercept's row, up to this."""
+
+
+class ToldGroups(NamedTuple):
+    """Groups by all yes/no columns.
+
+    Parameters
+    ----------
+    columns
+        Indices of the yes/no columns among the coefficients.
+    patterns
+        No or yes in each column, shape (2**k, k).
+    sizes
+        Their most likely numbers of people, shape (2**k,).
+    is_told
+        True where the answers leave no other number.
+
+    """
+
+    columns: tuple[int, ...]
+    patterns: Floats
+    sizes: Floats
+    is_told: NDArray[np.bool_]
+
+    def small(self, limit: int) -> dict[tuple[float, ...], int]:
+        """Size of each group of 1 to `limit` − 1 people that is told, by its pattern."""
+        whole = np.rint(self.sizes)
+        chosen = self.is_told & (whole > 0) & (whole < limit)
+        return {
+            tuple(pattern): int(people)
+            for pattern, people in zip(self.patterns[chosen], whole[chosen], strict=True)
+        }
+
+
+def told_groups(answers: Sequence[QuadraticLikelihood]) -> ToldGroups | None:
+    """Solve for the groups of answers about the same people; `None` where there is no system.
+
+    The answers are of one logistic or Poisson model with a column of ones, and their anchors are
+    known and move nothing but yes/no columns.
+    """
+    first = answers[0]
+    if first.model not in ("logistic", "poisson"):
+        return None
+    anchors = [np.array(each.known.anchor) for each in answers if each.known is not None]
+    if len(anchors) < len(answers):
+        return None
+    for constant in range(len(first.diagonal)):
+        columns = _yes_no(first, constant)
+        moving = {int(at) for anchor in anchors for at in np.flatnonzero(anchor)} - {constant}
+        if columns and len(columns) <= MOST_COLUMNS and moving <= set(columns):
+            return _solved(answers, anchors, (constant, *columns))
+    return None
+
+
+def _yes_no(answer: QuadraticLikelihood, constant: int) -> tuple[int, ...]:
+    information = answer.information
+    own = information.diagonal()
+    near = _SAME * np.sqrt(np.maximum(own * own[constant], 0.0))
+    fits = (np.abs(information[constant] - own) <= near) & (own > 0.0)
+    return tuple(int(at) for at in np.flatnonzero(fits) if at != constant)
+
+
+def _solved(
+    answers: Sequence[QuadraticLikelihood], anchors: Sequence[Floats], order: tuple[int, ...]
+) -> ToldGroups:
+    patterns = np.array(list(itertools.product((0.0, 1.0), repeat=len(order) - 1)))
+    wide = np.column_stack((np.ones(len(patterns)), patterns))
+    rows, values, errors = [np.ones(len(wide))], [float(answers[0].n)], [1e-6]
+    for answer, anchor in zip(answers, anchors, strict=True):
+        eta = wide @ anchor[list(order)]
+        mean = _mean(answer.model, eta)
+        weight = mean * (1.0 - mean) if answer.model == "logistic" else mean
+        information = answer.information
+        error = _ERROR * float(np.abs(information).max())
+        for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
+            rows.append(weight * wide[:, one] * wide[:, other])
+            values.append(float(information[order[one], order[other]]))
+            errors.append(error)
+        if answer.log_likelihood is not None and answer.model == "logistic" and anchor.any():
+            rows.append(mean * eta - np.logaddexp(0.0, eta))
+            values.append(answer.log_likelihood - float(answer.score @ anchor))
+            errors.append(_ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor))))
+    # In units of their errors; that no group has more than everybody keeps what is open finite.
+    scaled = np.array(rows) / np.array(errors)[:, np.newaxis]
+    told = np.array(values) / np.array(errors)
+    prior = float(answers[0].n) ** -2
+    _, singular, basis = np.linalg.svd(scaled, full_matrices=True)
+    precision = np.full(len(wide), prior)
+    precision[: len(singular)] += singular**2
+    spread = np.sqrt((basis.T**2 / precision).sum(axis=1))
+    sizes = basis.T @ ((basis @ (scaled.T @ told)) / precision)
+    return ToldGroups(order[1:], patterns, sizes, spread < _CERTAIN)
+
+
+def _mean(model: str, eta: Floats) -> Floats:
+    if model == "poisson":
+        return np.asarray(np.exp(np.clip(eta, -700.0, 700.0)))
+    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * eta))
