@@ -25,7 +25,8 @@ a:focus-visible, [tabindex]:focus-visible { outline: 3px solid #0645ad; }
 table { border-collapse: collapse; margin: .5rem 0; font-size: .9rem; }
 caption { text-align: left; font-weight: bold; padding: .3rem 0; }
 th, td { border: 1px solid #767676; padding: .25rem .5rem; text-align: left; vertical-align: top;
-  overflow-wrap: anywhere; }
+  overflow-wrap: break-word; }
+@media (max-width: 48rem) { th, td { overflow-wrap: anywhere; } }
 th { background: #eee; }
 pre { background: #f3f3f3; padding: .5rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 figure { margin: .5rem 0; overflow-x: auto; }
