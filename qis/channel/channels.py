@@ -132,6 +132,11 @@ class Channels:
             self.sessions.use(session)
             self._put(session.seal(datagram), session.address)
 
+    def is_known(self, data: bytes) -> bool:
+        """True if a datagram names a session in use; whether it is of it, `receive` finds out."""
+        number = session_number(data) if data[:1] == bytes([DATA]) else None
+        return number is not None and self.sessions.is_in_use(number)
+
     def receive(self, data: bytes, address: bytes, now: float) -> list[Opened]:
         """What a datagram carries. Never raises."""
         kind = data[0] if data else 0

@@ -112,6 +112,10 @@ class Sessions:
             )
             self._drop(oldest)
 
+    def is_in_use(self, number: int) -> bool:
+        """True if a session of this number is confirmed."""
+        return number in self._in_use
+
     def is_confirmed(self, session: Session) -> bool:
         """True if the peer has shown that it holds the keys."""
         return session.own_number in self._in_use

@@ -33,6 +33,9 @@ BEFORE_A_PAUSE: Final = 64
 ARRIVED_LIMIT: Final = 32_768
 """Most datagrams that are queued, some 40 MiB. A further one is refused and counted; its sender
 tries again."""
+STRANGERS_LIMIT: Final = 4_096
+"""Most datagrams without a session that are queued once `FLOOD` others are: they wait apart, and
+some of them are handled after each batch."""
 WAITING_LIMIT: Final = 16_384
 """Most datagrams that wait to be sent. The oldest are dropped first, as if lost in the network."""
 _LARGEST: Final = 2_048
@@ -56,6 +59,8 @@ class DatagramSocket:
         Called with a list of (datagram, address of 18 bytes).
     drained
         Called once after several calls of `received`.
+    is_known
+        True of a datagram that belongs to a session: in a flood these are handled before others.
 
     Raises
     ------
@@ -73,12 +78,15 @@ class DatagramSocket:
         guard: Guard,
         received: Callable[[list[tuple[bytes, bytes]]], None],
         drained: Callable[[], None],
+        is_known: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._statistics = statistics
         self._guard = guard
         self._backoff = Backoff()
         self._received = received
         self._drained = drained
+        self._is_known = is_known
+        self._strangers: deque[tuple[bytes, tuple[Any, ...]]] = deque()
         self._waiting: deque[tuple[bytes, bytes]] = deque()
         self._arrived: deque[tuple[bytes, tuple[Any, ...]]] = deque()
         self._is_handling = False
@@ -173,8 +181,12 @@ class DatagramSocket:
                     continue
                 count += 1
                 size += len(datagram[0])
-                if len(arrived) < ARRIVED_LIMIT:
-                    arrived.append(datagram)
+                if len(arrived) < FLOOD or self._is_known(datagram[0]):
+                    queue, limit = arrived, ARRIVED_LIMIT
+                else:
+                    queue, limit = self._strangers, STRANGERS_LIMIT
+                if len(queue) < limit:
+                    queue.append(datagram)
                 else:
                     refused += 1
         finally:
@@ -197,16 +209,19 @@ class DatagramSocket:
                 self._handle_some()
             self._drained()
         finally:  # also after an error, or what is queued would never be handled
-            self._is_handling = bool(self._arrived) and self._is_open
+            self._is_handling = bool(self._arrived or self._strangers) and self._is_open
             if self._is_handling:
                 self._loop.call_soon(self._handle)
 
     def _handle_some(self) -> None:
         arrived = self._arrived
         handled = 0
-        while arrived and handled < BEFORE_A_PAUSE:
+        strangers = self._strangers
+        while (arrived or strangers) and handled < BEFORE_A_PAUSE:
             size = BATCH_IN_FLOOD if len(arrived) > FLOOD else BATCH
             batch = [arrived.popleft() for _ in range(min(size, len(arrived)))]
+            # A few at a time, so that neither keeps the other out.
+            batch += [strangers.popleft() for _ in range(min(BATCH_IN_FLOOD, len(strangers)))]
             handled += len(batch)
             # Port 0 can only be forged, and nothing can be sent to it.
             self._received([(data, _address_of(source)) for data, source in batch if source[1]])

@@ -208,6 +208,7 @@ class UDPTransport(Transport):
             guard=self._guard,
             received=self._receive,
             drained=self._turn,
+            is_known=lambda data: self._channels is None or self._channels.is_known(data),
         )
         now = self._clock.steady()
         # The system's, for jitter too: numbers of a Mersenne Twister on the wire tell the next.
