@@ -95,14 +95,6 @@ def known_figures(
             for t in used
         ]
         seen[f"keys_{name}"] = ([frozenset[Hashable](each) for each in keys], contents)
-    order = random.Random(1).sample(range(len(used)), max(counts))
-    # What is known of one epoch, and what it reads of the next.
-    epochs = dict.fromkeys(order, 200)
-    dated = [
-        frozenset[Hashable](scheme.keys_of_epoch(scheme.base_keys(terms), epochs.get(row, 201)))
-        for row, terms in enumerate(used)
-    ]
-    seen["keys_budget_next_epoch"] = (dated, seen["keys_budget"][1])
     read_as = dict.fromkeys(seen, told)
     if cells is not None:
         level = NearestCells(cells, CELLS_EACH)
@@ -110,11 +102,25 @@ def known_figures(
         numbers = [frozenset(map(bytes.hex, level.contents(terms, ontology))) for terms in used]
         seen["keys_cells"] = ([frozenset[Hashable](each) for each in keys], numbers)
         read_as["keys_cells"] = numbers
-    return {
+    order = random.Random(1).sample(range(len(used)), max(counts))
+    found = {
         f"known_{count}_read_{name}": read_of_others(marks, contents, read_as[name], order[:count])
         for name, (marks, contents) in seen.items()
         for count in counts
     }
+    # What is known of one epoch, and what it reads of the next.
+    base = [scheme.base_keys(terms) for terms in used]
+    for count in counts:
+        epochs = dict.fromkeys(order[:count], 200)
+        dated = [
+            frozenset[Hashable](scheme.keys_of_epoch(keys, epochs.get(row, 201)))
+            for row, keys in enumerate(base)
+        ]
+        contents = seen["keys_budget"][1]
+        found[f"known_{count}_read_keys_budget_next_epoch"] = read_of_others(
+            dated, contents, told, order[:count]
+        )
+    return found
 
 
 def _codes(scheme: TermScheme, sketch: bytes) -> frozenset[Hashable]:
