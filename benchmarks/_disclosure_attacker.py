@@ -45,7 +45,7 @@ def read(made: Made, limit: int) -> Read:
     """Attack one outcome, together with the former answers about the same people."""
     outcome = made.outcome
     if isinstance(outcome, Effect):
-        return _of_effects([outcome, *(other for other, _ in made.others)], made.target, limit)
+        return _of_effect(outcome, made, limit)
     if isinstance(outcome, Counts):
         return _of_counts(outcome, made.target, limit)
     if isinstance(outcome, Moments):
@@ -55,6 +55,42 @@ def read(made: Made, limit: int) -> Read:
     if isinstance(outcome, QuadraticLikelihood) and made.public:
         return _of_model(outcome, made.public, made.target, limit)
     return NOTHING
+
+
+def _of_effect(outcome: Effect, made: Made, limit: int) -> Read:
+    if made.public and not made.others:
+        return _with_knowledge(outcome, made.public, made.target, limit)
+    return _of_effects([outcome, *(other for other, _ in made.others)], made.target, limit)
+
+
+def _with_knowledge(effect: Effect, told: dict[str, Any], target: Any, limit: int) -> Read:
+    """Try every table where the formula, the coding, the people or the rounding are told too."""
+    scale, n = told.get("scale", 1.0), told.get("n", effect.n)
+    estimate, error = effect.estimate / scale, effect.standard_error / scale
+    width = told.get("width", 0.0)
+    near = max(1e-9, width * 1.001), max(1e-9 * error, width / 1.96 * 1.001)
+    kept = [np.empty((4, 0))]
+    for a, first in _arms(n):
+        low = np.ceil((n - first) * (a / first - estimate - near[0]) - 1e-6)
+        high = np.floor((n - first) * (a / first - estimate + near[0]) + 1e-6)
+        for step in range(int((high - low).max(initial=-1.0)) + 1):
+            other = low + step
+            table = np.stack([a, first - a, other, n - first - other])
+            inside = (other <= high) & (table >= 0).all(axis=0)
+            table = table[:, inside]
+            with np.errstate(all="ignore"):
+                gives, errors = _forward(effect.measure, *table)
+                if told.get("formula") == "pooled":
+                    n1, n0 = table[0] + table[1], table[2] + table[3]
+                    squares = table[0] * table[1] / n1 + table[2] * table[3] / n0
+                    errors = np.sqrt(squares / (n - 2) * (1 / n1 + 1 / n0))
+                fits = (np.abs(gives - estimate) <= near[0]) & (np.abs(errors - error) <= near[1])
+            kept.append(table[:, fits])
+    found = np.concatenate(kept, axis=1)
+    if not found.shape[1]:
+        return NOTHING
+    proved = bool(((found > 0) & (found < limit)).any(axis=0).all())
+    return said(found[target], limit, proved=proved)
 
 
 def said(values: Floats, limit: int, *, proved: bool | None = None) -> Read:
@@ -138,7 +174,7 @@ def _of_effects(effects: list[Effect], target: Any, limit: int) -> Read:
         k = np.arange(1.0, n + 1)
         fits = np.abs(1 / np.sqrt(k) - effects[0].standard_error) <= half(effects[0].standard_error)
         return said(k[fits], limit)
-    if measure == "IRR":
+    if measure in ("IRR", "HR"):
         return _of_rates(effects[0], limit)
     if measure == "IRD":
         return NOTHING  # two equations for two counts and two times
@@ -209,7 +245,10 @@ def _of_one_arm(effect: Effect, n: int, target: Any, limit: int) -> Read:
 
 def _of_rates(effect: Effect, limit: int) -> Read:
     a, c = np.meshgrid(np.arange(1.0, 401.0), np.arange(1.0, 401.0), indexing="ij")
-    fits = np.abs(np.sqrt(1 / a + 1 / c) - effect.standard_error) <= half(effect.standard_error)
+    error = np.sqrt(1 / a + 1 / c)
+    fits = np.abs(error - effect.standard_error) <= half(effect.standard_error)
+    if effect.measure == "HR":  # a model's is a little larger
+        fits = (error <= effect.standard_error) & (error >= effect.standard_error / 1.02)
     low = np.minimum(a, c)[fits]
     return said(low, limit)
 

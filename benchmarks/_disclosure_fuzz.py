@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from _disclosure_attacker import Read, read as read_one
 from _disclosure_joint import read_several
-from _disclosure_several import of_nested, of_the_same
+from _disclosure_several import of_nested, of_overlaps, of_the_same
 from _disclosure_sites import KINDS as OF_ONE_ANSWER, Made, Site
 
 from qis.disclosure import PRESETS, Disclosure, subject_hashes
@@ -50,7 +50,12 @@ for line in sys.stdin:
 """
 
 
-KINDS = {**OF_ONE_ANSWER, "nested": of_nested, "the_same": of_the_same}
+KINDS = {
+    **OF_ONE_ANSWER,
+    "nested": of_nested,
+    "the_same": of_the_same,
+    "overlaps": of_overlaps,
+}
 
 
 def read(made: Made, limit: int) -> Read:

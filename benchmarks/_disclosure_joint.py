@@ -29,6 +29,11 @@ def read_several(made: Made, limit: int) -> Read:
     public = made.public
     if kind == "rest":
         return _rest(public["whole"], public["part"], which, limit)
+    if kind == "middle":
+        sums = [_tables(public[name])[:, 0] for name in ("one", "other", "all")]
+        return _judged((sums[0] + sums[1] - sums[2]).reshape(-1, 1), which, limit)
+    if kind == "rate":
+        return _other_rate(public["difference"], public["arm"], public["sign"], limit)
     if kind == "rates":
         return _rates(public["ratio"], public["difference"], which, limit)
     return _same(public["effect"], *public["second"], which, limit)
@@ -139,3 +144,12 @@ def _rates(ratio: Effect, difference: Effect, which: int, limit: int) -> Read:
             error = np.sqrt((per_arm * base) ** 2 / a + base**2 / c)
         kept |= np.abs(error - difference.standard_error) <= 2e-3 * difference.standard_error
     return _judged(np.stack([a, c])[:, kept], which, limit)
+
+
+def _other_rate(difference: Effect, arm: Counts, sign: float, limit: int) -> Read:
+    """The other arm's rate follows from the difference, its events from what is left of SE²."""
+    rate = arm.events / (arm.person_time or 1.0)
+    left = difference.standard_error**2 - rate * rate / arm.events
+    # The difference is the treated arm's rate less the control arm's.
+    other = rate + sign * difference.estimate
+    return said(np.rint(np.array([other * other / left])), limit)

@@ -5,6 +5,7 @@ from the other, or in the one table that fits them all.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,38 @@ def of_nested(site: Site) -> Iterator[Made]:
             )
 
 
+def of_overlaps(site: Site) -> Iterator[Made]:
+    """Of X and Y, of Y and Z, and of all: Y has the small cell, and each release is harmless."""
+    for name, size in (("counts", 4), ("profile", 4), ("moments", 4), ("counts_one_arm", 2)):
+        middle, which = site.cells(size)
+        ends = [Site(int(site.rng.integers(2**32)), site.limit, is_small=False, base=site.base)
+                .cells(size)[0] for _ in range(2)]  # fmt: skip
+        make = MAKERS[name][1]
+        first, last = ends
+        people = [sum(first), sum(first) + sum(middle), sum(first) + sum(middle) + sum(last)]
+        releases = [
+            (make([a + b for a, b in zip(first, middle, strict=True)]), range(people[1])),
+            (make([a + b for a, b in zip(middle, last, strict=True)]), range(people[0], people[2])),
+            (make([sum(each) for each in zip(first, middle, last, strict=True)]), range(people[2])),
+        ]
+        shown = dict(zip(("one", "other", "all"), (answer for answer, _ in releases), strict=True))
+        releases = [
+            (replace(answer, study=None, cohort=cohort), people)
+            for cohort, (answer, people) in zip(shown, releases, strict=True)
+        ]
+        order = site.rng.permutation(3)
+        *formers, (outcome, _) = [releases[int(nth)] for nth in order]
+        yield Made(
+            outcome=outcome,
+            form=f"overlap_{name}",
+            target=("middle", which),
+            truth=middle[which],
+            public=shown,
+            others=tuple((each, {}) for each, _ in formers),
+            who=tuple(releases[int(nth)][1] for nth in order),
+        )
+
+
 def of_the_same(site: Site) -> Iterator[Made]:
     """A rounded estimate, and what another kind of answer says about the same people or an arm."""
     cells, which = site.cells(4)
@@ -170,6 +203,20 @@ def _of_rates(site: Site) -> Iterator[Made]:
                     control_person_time=times[1])  # fmt: skip
     printed = rounded(counts.effect("IRR"), 3)
     difference = counts.effect("IRD")
+    other = 1 - which
+    one_arm = Counts(
+        question="q", events=cells[other], total=people[other], person_time=times[other]
+    )
+    first = sum(people[:other])
+    yield Made(
+        outcome=difference,
+        form="same_rate_of_an_arm",
+        target=("rate", which),
+        truth=cells[which],
+        public={"difference": difference, "arm": one_arm, "sign": (-1.0, 1.0)[other]},
+        others=((one_arm, {}),),
+        who=(range(first, first + people[other]), range(sum(people))),
+    )
     if printed is None:
         return
     for order in (1, -1):

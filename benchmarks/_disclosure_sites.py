@@ -159,6 +159,7 @@ def of_two_arms(site: Site) -> Iterator[Made]:
             n=odds.n,
         )
         forms.append(("effect_OR_published", printed_ratio))
+    yield from _other_readings(cells, which)
     for zero, step in ((0.0, 1.0), (1.0, 1.0), (0.0, 100.0)):
         a, b, c, d = cells
         arms = [zero + step] * a + [zero] * b, [zero + step] * c + [zero] * d
@@ -178,6 +179,33 @@ def of_two_arms(site: Site) -> Iterator[Made]:
     answers = [printed_all[int(nth)] for nth in chosen]
     yield Made(outcome=answers[-1], form="several_effects", target=which, truth=truth,
                others=tuple((each, {}) for each in answers[:-1]))  # fmt: skip
+
+
+def _other_readings(cells: list[int], which: int) -> Iterator[Made]:
+    """A pooled variance, percent, an n that counts people without a value, an interval's width."""
+    a, b, c, d = cells
+    n, m = a + b, c + d
+    p, q = a / n, c / m
+    pooled = math.sqrt((n * p * (1 - p) + m * q * (1 - q)) / (n + m - 2) * (1 / n + 1 / m))
+    by_n = math.sqrt(p * (1 - p) / n + q * (1 - q) / m)
+    by_less = math.sqrt(p * (1 - p) / (n - 1) + q * (1 - q) / (m - 1))
+    ends = [round(p - q + side * 1.96 * by_n, 4) for side in (-1, 0, 1)]
+    away = n + m + (5 if n % 5 == m % 5 == 0 else 2)
+    forms: list[tuple[str, str, float, float, int, dict[str, Any]]] = [
+        ("RD_pooled", "RD", p - q, pooled, n + m, {"formula": "pooled"}),
+        ("MD_pooled", "MD", p - q, pooled, n + m, {"formula": "pooled"}),
+        ("MD_percent", "MD", 100 * (p - q), 100 * by_less, n + m, {"scale": 100.0}),
+        ("RD_width", "RD", ends[1], (ends[2] - ends[0]) / 3.92, n + m, {"width": 0.5e-4}),
+        ("RD_other_n", "RD", p - q, by_n, away, {"n": n + m}),
+    ]
+    if abs(60.0 * (p - q) - round(60.0 * (p - q))) < 1e-9:
+        forms = forms[2:4]  # simple fractions are those of other tables too
+    for name, measure, estimate, error, people, public in forms:
+        outcome = Effect(
+            question="q", measure=measure, estimate=estimate, standard_error=error, n=people
+        )
+        yield Made(outcome=outcome, form=f"effect_{name}", target=which, truth=cells[which],
+                   public=public)  # fmt: skip
 
 
 def of_one_arm(site: Site) -> Iterator[Made]:
@@ -229,7 +257,12 @@ def of_rates(site: Site) -> Iterator[Made]:
         ("rates_profile", counts.profile()),
         ("effect_IRR", irr),
         ("effect_IRD", counts.effect("IRD")),
-    ]
+        (
+            "effect_HR",
+            Effect(question="q", measure="HR", estimate=irr.estimate, n=irr.n,
+                   standard_error=1.01 * irr.standard_error),
+        ),
+    ]  # fmt: skip
     forms += [(f"effect_IRR_{decimals}_decimals", printed) for decimals in (3, 4)
               if (printed := rounded(irr, decimals)) is not None]  # fmt: skip
     for form, outcome in forms:

@@ -34,6 +34,8 @@ from qis.outcomes import Effect
 
 Floats = NDArray[np.float64]
 
+_OF_MODELS: Final = 0.98
+"""1/a + 1/c is at least this part of a hazard ratio's SE², where nothing is adjusted for."""
 _KEPT: Final = 60
 """Most tables of one estimate that are written out; the others are counted."""
 
@@ -67,6 +69,8 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         ]
     elif outcome.measure == "IRR":
         yield _of_rate_ratio(error, of_error)
+    elif outcome.measure == "HR":
+        yield _of_hazard_ratio(error, of_error, n)
     yield from exact_tables(outcome, n, limit)
 
 
@@ -97,7 +101,7 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     for search in exact_ones or searches:
         yield search.system(attack)
         if exact_ones and search.harmless is not None:
-            return  # which of several formulas gave the very digits is not known
+            break  # which of several formulas gave the very digits is not known
     if not exact_ones:
         yield from exact_tables(outcome, n, limit)
 
@@ -188,6 +192,21 @@ def _of_rate_ratio(error: float, half: float) -> System:
             if other >= one:
                 cells = ("events or others in one arm", one), ("in the other", other)
                 system.append(tuple(Finding("from IRR and SE", name, c) for name, c in cells))
+    return system
+
+
+def _of_hazard_ratio(error: float, half: float, n: int) -> System:
+    """All pairs of events with 1/a + 1/c = SE² or a little less, since a model adds to it."""
+    system: System = []
+    low, high = _OF_MODELS * (error - half) ** 2, (error + half) ** 2
+    for one in range(1, min(n, math.floor(2.0 / low)) + 1):
+        if high <= 1.0 / one:
+            continue
+        most = 1.0 / (low - 1.0 / one) if low > 1.0 / one else float(n)
+        others = whole_numbers(max(1.0 / (high - 1.0 / one), one), min(most, n - one))
+        for other in islice(others, MOST_NUMBERS - len(system)):
+            cells = ("events in one arm", one), ("in the other", other)
+            system.append(tuple(Finding("from HR and SE", name, c) for name, c in cells))
     return system
 
 

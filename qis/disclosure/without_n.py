@@ -24,6 +24,11 @@ Floats = NDArray[np.float64]
 _LARGEST_CELL: Final = 20_000
 """Most people in the larger cell of an arm with a small one."""
 _PERCENT: Final = 100.0
+_MOST_PEOPLE: Final = 1.1
+"""A table has at most so many times the people that are written beside it."""
+_SIZES: Final = 256
+"""Sizes of an arm that are tried at once."""
+_NEAR: Final = 1e-4
 
 
 def exact_tables(outcome: Effect, n: int, limit: int) -> Iterator[System]:
@@ -41,8 +46,11 @@ def exact_tables(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         return
     # Without a difference the arms' shares are equal, and whole numbers agree by chance.
     for measure, scale in _CODINGS.get(outcome.measure, ()) if estimate else ():
-        rows = _tables(measure, estimate / scale, error / scale, n, limit)
-        yield [as_findings(attack, row) for row in np.unique(rows, axis=0)]
+        numbers = measure, estimate / scale, error / scale
+        rows = np.unique(_small(*numbers, n, limit), axis=0)
+        if len(rows):  # simple fractions agree by chance: a table without a small cell clears them
+            rows = np.concatenate([rows, _harmless(*numbers, n, limit)])
+        yield [as_findings(attack, row) for row in rows]
 
 
 _CODINGS: Final[dict[str, tuple[tuple[str, float], ...]]] = {
@@ -55,24 +63,45 @@ _CODINGS: Final[dict[str, tuple[tuple[str, float], ...]]] = {
 """By measure, how a yes/no variable may be coded, and the step from no to yes."""
 
 
-def _tables(measure: str, estimate: float, error: float, n: int, limit: int) -> Floats:
-    """All tables of shape (m, 4), with a small cell in either arm."""
+def _small(measure: str, estimate: float, error: float, n: int, limit: int) -> Floats:
+    """All tables of shape (m, 4) with a small cell in either arm."""
     largest = min(max(2 * n, 100), _LARGEST_CELL)
     small, large = (
         grid.ravel().astype(float)
         for grid in np.meshgrid(np.arange(1, limit), np.arange(0, largest + 1), indexing="ij")
     )
     kept = [np.empty((0, 4))]
-    for is_control in (False, True):
-        for a, b in ((small, large), (large, small)):
-            at = -estimate if is_control else estimate
-            for c, d in _other_arm(measure, a, b, at, error):
-                rows = np.stack([a, b, c, d] if not is_control else [c, d, a, b], axis=1)
-                rows = rows[np.isfinite(rows).all(axis=1)]
-                whole = np.rint(rows)
-                near = (np.abs(rows - whole) <= 1e-4 * np.maximum(1.0, whole)).all(axis=1)
-                whole = whole[near & (whole >= 0).all(axis=1)]
-                kept.append(_exact(measure, whole, estimate, error))
+    for a, b in ((small, large), (large, small)):
+        kept.append(_whole_tables(measure, a, b, estimate, error))
+        turned = _whole_tables(measure, a, b, -estimate, error)
+        kept.append(turned[:, [2, 3, 0, 1]])
+    return np.concatenate(kept)
+
+
+def _harmless(measure: str, estimate: float, error: float, n: int, limit: int) -> Floats:
+    """One table without a small cell, of about n people, if there is one; shape (0 or 1, 4)."""
+    most = min(round(_MOST_PEOPLE * n) + 5, 2 * _LARGEST_CELL)
+    for start in range(1, most, _SIZES):
+        sizes = np.arange(start, min(start + _SIZES, most))
+        arm = np.repeat(sizes, sizes + 1).astype(float)
+        events = np.concatenate([np.arange(size + 1.0) for size in sizes])
+        rows = _whole_tables(measure, events, arm - events, estimate, error)
+        people = rows.sum(axis=1)
+        is_harmless = ((rows == 0) | (rows >= limit)).all(axis=1)
+        found: Floats = rows[is_harmless & (people >= n / 2.0) & (people <= most)]
+        if len(found):
+            return found[:1]
+    return np.empty((0, 4))
+
+
+def _whole_tables(measure: str, a: Floats, b: Floats, estimate: float, error: float) -> Floats:
+    kept = [np.empty((0, 4))]
+    for c, d in _other_arm(measure, a, b, estimate, error):
+        rows = np.stack([a, b, c, d], axis=1)
+        rows = rows[np.isfinite(rows).all(axis=1)]
+        whole = np.rint(rows)
+        near = (np.abs(rows - whole) <= _NEAR * np.maximum(1.0, whole)).all(axis=1)
+        kept.append(_exact(measure, whole[near & (whole >= 0).all(axis=1)], estimate, error))
     return np.concatenate(kept)
 
 
