@@ -15,9 +15,8 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.errors import QISError
 from qis.outcomes import Effect
-from qis.outcomes._printed import middle_and_half
+from qis.outcomes._printed import _as_printed, _nearest
 
 Floats = NDArray[np.float64]
 
@@ -148,28 +147,39 @@ def _confirmed(
         if abs(estimate) + quantile * error >= _LARGEST_LOG:
             continue
         exact = [math.exp(estimate + side * quantile * error) for side in (-1, 0, 1)]
+        rounded: dict[float, list[tuple[float, float]]] = {}
         for units in ways(exact):
-            decimals = [max(0, -round(math.log10(unit))) for unit in units]
-            numbers = tuple(map(round, exact, decimals))
-            if any(
-                _gives_back(numbers, unit, (estimate, error * quantile))
-                for unit in (None, max(units))
-            ):
-                found[Printed(quantile, *map(_end, numbers, units))] = None
+            for unit in units:
+                if unit not in rounded:
+                    rounded[unit] = [_rounded(number, unit) for number in exact]
+            numbers = [rounded[unit][nth] for nth, unit in enumerate(units)]
+            if _gives_back(numbers, max(units), (estimate, error * quantile)):
+                found[Printed(quantile, *map(_end, [each for each, _ in numbers], units))] = None
     return tuple(found)
 
 
+def _rounded(number: float, unit: float) -> tuple[float, float]:
+    """A number to a unit, and the unit that its digits tell: trailing zeros are not seen."""
+    shown = round(number, max(0, -round(math.log10(unit))))
+    return _as_printed(shown)
+
+
 def _gives_back(
-    numbers: tuple[float, ...], rounding: float | None, wanted: tuple[float, float]
+    numbers: Sequence[tuple[float, float]], rounding: float, wanted: tuple[float, float]
 ) -> bool:
-    low, mid, high = numbers
-    try:
-        found = middle_and_half(mid, low, high, rounding)
-    except QISError:
+    """True if `middle_and_half` makes the wanted numbers of these, with `rounding` or without."""
+    values = [value for value, _ in numbers]
+    own = [unit for _, unit in numbers]
+    if not 0.0 < values[0] <= values[1] <= values[2] or values[0] == values[2]:
         return False
-    return all(
-        abs(one - other) <= _CONFIRMED * max(1.0, abs(other))
-        for one, other in zip(found, wanted, strict=True)
+    found = _nearest((values[0], values[1], values[2]), [min(own)] * 3)
+    found = found or _nearest((values[0], values[1], values[2]), own)
+    with_rounding = _nearest((values[0], values[1], values[2]), [rounding] * 3)
+    return any(
+        abs(each[0] - wanted[0]) <= _CONFIRMED * max(1.0, abs(wanted[0]))
+        and abs(each[1] - wanted[1]) <= _CONFIRMED * max(1.0, wanted[1])
+        for each in (found, with_rounding)
+        if each is not None
     )
 
 
