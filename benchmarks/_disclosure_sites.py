@@ -20,6 +20,7 @@ from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, Outcome, Qu
 
 Floats = NDArray[np.float64]
 ROUNDED = (2, 3, 4)
+"""Decimals to which estimates are printed; each site prints to one of them."""
 MODELS = ("logistic", "poisson", "linear")
 VARIANCE = 0.37
 """Residual variance of linear models, which is public."""
@@ -135,6 +136,7 @@ def _effects(cells: list[int]) -> Iterator[Effect]:
 def of_two_arms(site: Site) -> Iterator[Made]:
     """Everything that can be made of a 2×2 table."""
     cells, which = site.cells(4)
+    printed_to = (ROUNDED[sum(cells) % len(ROUNDED)],)
     truth = cells[which]
     whole = table(cells)
     forms: list[tuple[str, Outcome]] = [("counts", whole), ("counts_profile", whole.profile())]
@@ -143,7 +145,7 @@ def of_two_arms(site: Site) -> Iterator[Made]:
         forms.append((name, effect))
         forms += [
             (f"{name}_{decimals}_decimals", printed)
-            for decimals in ROUNDED
+            for decimals in printed_to
             if (printed := rounded(effect, decimals)) is not None
         ]
     odds = whole.effect("OR")
@@ -211,6 +213,7 @@ def _other_readings(cells: list[int], which: int) -> Iterator[Made]:
 def of_one_arm(site: Site) -> Iterator[Made]:
     """Proportions, rates and means of one group."""
     cells, which = site.cells(2)
+    printed_to = (ROUNDED[sum(cells) % len(ROUNDED)],)
     k, others = cells
     truth = cells[which]
     n = k + others
@@ -226,7 +229,7 @@ def of_one_arm(site: Site) -> Iterator[Made]:
         forms.append((f"effect_{effect.measure}", effect))
         forms += [
             (f"effect_{effect.measure}_{decimals}_decimals", printed)
-            for decimals in ROUNDED
+            for decimals in printed_to
             if (printed := rounded(effect, decimals)) is not None
         ]
     if which == 0:  # events; people without one are not in a rate

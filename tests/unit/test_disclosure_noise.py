@@ -196,7 +196,12 @@ def test_intervals_of_rounded_counts_cover():
     random = np.random.default_rng(1)
     tables = [(a, c) for a, c in drawn(random, 73, 250) if min(a, c) >= 8]
     assert len(tables) > 240
-    aware = covering(rounded_counts(counts(a, 73, c, 73), NHS) for a, c in tables)
+    # Tables that round alike have one profile, so one of each is enough.
+    kinds = [((a + 2) // 5, (c + 2) // 5) for a, c in tables]
+    one_of = dict(zip(kinds, tables, strict=True))
+    covers = covering(rounded_counts(counts(a, 73, c, 73), NHS) for a, c in one_of.values())
+    found = dict(zip(one_of, covers, strict=True))
+    aware = [found[kind] for kind in kinds]
     assert 0.915 <= np.mean(aware) <= 0.985
 
 
@@ -209,7 +214,7 @@ def laplace(random, epsilon, size):
 def test_intervals_of_noisy_counts_cover():
     random, epsilon, size = np.random.default_rng(2), 1.0, 60
     profiles = []
-    for a, c in drawn(random, size, 150):
+    for a, c in drawn(random, size, 80):
         cells = np.array([a, size - a, c, size - c]) + laplace(random, epsilon, 4)
         profiles.append(profile_of_noisy_cells(cells.tolist(), epsilon=epsilon, question=Q))
     assert 0.91 <= np.mean(covering(profiles)) <= 0.99
