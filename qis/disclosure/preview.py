@@ -14,6 +14,7 @@ from qis.disclosure.models import ATTACK, read, tables_of
 from qis.disclosure.reconstruction import certain_records, records_that_fit
 from qis.disclosure.unsearched import not_searched
 from qis.outcomes import (
+    Anchor,
     Counts,
     LikelihoodProfile,
     Moments,
@@ -138,6 +139,8 @@ def _whatever_its_numbers(outcome: Outcome) -> list[str]:
     if isinstance(outcome, Counts):
         full = outcome.person_time is None and outcome.events == outcome.total
         return ["everybody in the treated arm had the event"] if full else []
+    if isinstance(outcome, Anchor):
+        return ["the coefficients: if they were fitted to this site's own patients, their counts"]
     if isinstance(outcome, Moments):
         return ["mean and variance of the values in each arm, exactly"]
     return []

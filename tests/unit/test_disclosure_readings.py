@@ -12,7 +12,7 @@ import pytest
 
 from qis.disclosure import PRESETS, Disclosure
 from qis.errors import DisclosureError
-from qis.outcomes import Counts, Effect, Moments
+from qis.outcomes import Anchor, Counts, Effect, Moments
 
 SMALL = (3, 60, 120, 61), (120, 60, 67, 3)
 LARGE = (40, 60, 120, 61), (120, 60, 67, 43)
@@ -169,3 +169,10 @@ def test_a_hazard_ratio_tells_that_one_arm_has_few_events(preset):
     ):
         error = math.sqrt(1 / events + 1 / others)
         assert rule_of(effect("HR", math.log(0.5), error, 900), preset) == rule
+
+
+def test_the_preview_asks_where_the_coefficients_of_an_anchor_come_from():
+    anchor = Anchor(question="q", coefficients=[0.1, 0.2], model="logistic")
+    assert "if they were fitted to this site's own patients" in str(
+        Disclosure.preset("cms").preview(anchor)
+    )
