@@ -25,7 +25,9 @@ import itertools
 import json
 import warnings
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -302,7 +304,8 @@ def rare_exposures(runs: int) -> int:
 
 def steered(runs: int, *, gate: bool) -> int:
     """Sites of which steered answers tell a small group that the first alone does not."""
-    return sum(_is_recovered(seed, gate=gate) for seed in range(runs))
+    with ProcessPoolExecutor(2) as workers:
+        return sum(workers.map(partial(_is_recovered, gate=gate), range(runs), chunksize=10))
 
 
 def _is_recovered(seed: int, *, gate: bool) -> bool:

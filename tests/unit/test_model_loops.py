@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from hypothesis import given, settings, strategies as st
 
 import qis
 from qis.errors import DisclosureError, InputError
@@ -328,3 +329,51 @@ def test_the_model_is_under_the_studys_embargo():
             assert two.latest(hidden).is_converged  # they answer all the same
 
     asyncio.run(scenario())
+
+
+def kept_packets():
+    """Two answers of each site with their anchors, one of them withdrawn, in one list."""
+    found = []
+    for number in NAMES:
+        rows = ROWS[number].for_study(STUDY)
+        for nth, at in enumerate((start_of(rows), np.array([-1.4, 1.0, 0.7]))):
+            anchor = rows.anchored(at)
+            answer = rows.answer(anchor)
+            moment = NOW + 10 * nth
+            found += [
+                signed(number, anchor, scheme=SCHEME, about=ABOUT, at=moment),
+                signed(number, answer, scheme=SCHEME, about=ABOUT, at=moment + 1),
+            ]
+    gone = qis.Retraction(study=STUDY, reason="withdrawn")
+    found.append(signed(2, gone, scheme=SCHEME, about=ABOUT, at=NOW + 30))
+    return found
+
+
+PACKETS = kept_packets()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    order=st.permutations(range(len(PACKETS))),
+    again=st.lists(st.integers(0, len(PACKETS) - 1)),
+    lost=st.sets(st.integers(0, len(PACKETS) - 1)),
+)
+def test_the_same_evidence_gives_the_same_model_in_any_order_and_with_any_loss(order, again, lost):
+    def model_of(numbers):
+        store = qis.MemoryStore(roster=ROSTER)
+        for number in numbers:
+            if number not in lost:
+                store.add(PACKETS[number], now=NOW + 40)
+        return qis.fit_model(store.evidence(STUDY, now=NOW + 40), study=STUDY)
+
+    one, other = model_of(range(len(PACKETS))), model_of([*order, *again])
+    assert one.digest == other.digest
+    assert one.state == other.state
+    assert (one.point is None) == (other.point is None)
+    if one.point is not None:
+        assert one.point.tobytes() == other.point.tobytes()
+        assert one.point_covariance.tobytes() == other.point_covariance.tobytes()
+    reasons = [[(left.packet.id, left.reason) for left in each.left_out] for each in (one, other)]
+    assert reasons[0] == reasons[1]
+    if len(PACKETS) - 1 not in lost:
+        assert "Graz" not in [each.name for each in one.sites]
