@@ -87,6 +87,9 @@ if TYPE_CHECKING:
     from qis.here.for_site import (
         for_site as for_site,
     )
+    from qis.here.meta_regression import (
+        meta_regression as meta_regression,
+    )
     from qis.loop import (
         DryRun as DryRun,
         Event as Event,
@@ -175,6 +178,7 @@ __all__, __dir__, __getattr__ = attach(
             "build_cells",
         ),
         "qis.here.for_site": ("for_site",),
+        "qis.here.meta_regression": ("meta_regression",),
         "qis.loop": (
             "DryRun",
             "Event",

@@ -78,7 +78,7 @@ def tilted(
     for number, (added, weight) in enumerate(zip(extra, weights, strict=True)):
         wide = variances + added
         guess = None if start is None else (start[0][number], start[1][number])
-        log_mass, mean, variance = _one_component(tables, means, wide, guess)
+        log_mass, mean, variance = product(tables, means, wide, guess)
         part = variances / wide
         logs.append(log_mass + np.log(weight))
         firsts.append(means + part * (mean - means))
@@ -104,7 +104,7 @@ def tilted(
     )
 
 
-def _one_component(
+def product(
     tables: SiteLikelihoods, means: Floats, wide: Floats, guess: tuple[Floats, Floats] | None
 ) -> tuple[Floats, Floats, Floats]:
     """Log integral, mean and variance of likelihood times ``N(means, wide)``."""
