@@ -53,12 +53,14 @@ def outcomes_of(study):
             moderators=study.coded(
                 {
                     name: value
-                    for name, value in (("latitude", place), ("allocation", how))
+                    for name, value in (("latitude", latitude), ("allocation", how))
                     if name in {each.name for each in study.moderators}
                 }
             ),
         )
-        for y, v, place, how in zip(effects["yi"], effects["vi"], LATITUDE, ALLOCATION, strict=True)
+        for y, v, latitude, how in zip(
+            effects["yi"], effects["vi"], LATITUDE, ALLOCATION, strict=True
+        )
     ]
 
 
