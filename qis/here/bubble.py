@@ -65,10 +65,10 @@ class _Bubbles:
     ) -> None:
         self.scale = Scale(measure=found.measure, level=found.level)
         self._found, self._moderator, self._points = found, moderator, points
-        places = [x for _, x, _, _ in points]
-        margin = 0.05 * (max(places) - min(places)) or 1.0
-        self.axis = Axis(_LEFT, _RIGHT, min(places) - margin, max(places) + margin)
-        self._line = list(self._predicted(min(places), max(places)))
+        values = [x for _, x, _, _ in points]
+        margin = 0.05 * (max(values) - min(values)) or 1.0
+        self.axis = Axis(_LEFT, _RIGHT, min(values) - margin, max(values) + margin)
+        self._line = list(self._predicted(min(values), max(values)))
         shown = [y for _, _, y, _ in points]
         shown += [end for _, _, ends in self._line for end in ends]
         room = 0.05 * (max(shown) - min(shown)) or 1.0

@@ -13,7 +13,7 @@ from qis._given import instance, point_in_time
 from qis.errors import EmbargoError, InputError
 from qis.evidence import Review, Roster
 from qis.here.moderators import codes_of
-from qis.here.regression import Fit, Sites, fitted, fitted_at
+from qis.here.regression import Fit, Regressed, fitted, fitted_at
 from qis.identity import Issuer
 from qis.outcomes import Moderator, Outcome, Study
 from qis.outcomes.moderators import MISSING
@@ -254,7 +254,7 @@ def meta_regression(
     columns = _Columns.of(study.moderators, values)
     design = np.array([columns.row(row) for row in values]).reshape(len(kept), -1)
     _require_enough(design, columns, left_out)
-    sites = Sites.of([Likelihood.of(said) for _, said in kept])
+    sites = Regressed.of([Likelihood.of(said) for _, said in kept])
     if chosen == "fixed":
         fit = fitted_at(sites, design, 0.0)
     else:

@@ -59,7 +59,7 @@ class Fit:
 
 
 @dataclass(frozen=True, slots=True)
-class Sites:
+class Regressed:
     """Informative log-likelihoods, exact and tabulated."""
 
     exact: tuple[Likelihood, ...]
@@ -79,7 +79,7 @@ class Sites:
         return cls(tuple(sites), tables, np.array(exact) - read)
 
 
-def fitted_at(sites: Sites, design: Floats, tau: float) -> Fit:
+def fitted_at(sites: Regressed, design: Floats, tau: float) -> Fit:
     """The coefficients at which the likelihood is largest, given tau.
 
     Parameters
@@ -140,7 +140,7 @@ def fitted_at(sites: Sites, design: Floats, tau: float) -> Fit:
     )
 
 
-def fitted(sites: Sites, design: Floats, *, scale: float, method: Method) -> Fit:
+def fitted(sites: Regressed, design: Floats, *, scale: float, method: Method) -> Fit:
     """The same at the tau at which the likelihood, restricted or not, is largest.
 
     Parameters
@@ -177,7 +177,7 @@ def fitted(sites: Sites, design: Floats, *, scale: float, method: Method) -> Fit
     return max((fits[best], at_left, at_right), key=height)
 
 
-def _marginals(sites: Sites, eta: Floats, tau: float) -> tuple[float, Floats, Floats]:
+def _marginals(sites: Regressed, eta: Floats, tau: float) -> tuple[float, Floats, Floats]:
     """Summed log-likelihood of the predicted effects, slopes and curvatures (positive down)."""
     tables, wide = sites.tables, tau * tau
     total = tables.variances + wide

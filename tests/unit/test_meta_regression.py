@@ -8,7 +8,7 @@ import pytest
 
 import qis
 from qis.errors import EmbargoError, InputError, NoEstimateError
-from qis.here.regression import Sites, fitted, fitted_at
+from qis.here.regression import Regressed, fitted, fitted_at
 from qis.synthesis.currency import Likelihood
 
 SYNTHESIS = Path(__file__).parents[1] / "data" / "synthesis"
@@ -92,7 +92,7 @@ def test_without_moderators_it_is_metafors_random_effects():
         data = json.loads((SYNTHESIS / f"{name}.json").read_text())
         effects = data["effects"]
         pairs = list(zip(effects["yi"], effects["vi"], strict=True))
-        sites = Sites.of([Likelihood(precision=1.0 / v, centre=y) for y, v in pairs])
+        sites = Regressed.of([Likelihood(precision=1.0 / v, centre=y) for y, v in pairs])
         for method in ("REML", "ML"):
             fit = fitted(sites, np.ones((len(pairs), 1)), scale=0.5, method=method)
             wanted = data["expected"]["inverse_variance"][method]
@@ -105,7 +105,7 @@ def test_counts_as_rma_glmm_has_it():
     rows = zip(*(data["data"][name] for name in ("ai", "n1i", "ci", "n2i")), strict=True)
     keys = ("events", "total", "control_events", "control_total")
     counts = [qis.Counts(question="q", **dict(zip(keys, row, strict=True))) for row in rows]
-    sites = Sites.of([Likelihood.of([one]) for one in counts if one.is_informative])
+    sites = Regressed.of([Likelihood.of([one]) for one in counts if one.is_informative])
     design = np.ones((len(sites.exact), 1))
     wanted = data["expected"]["counts"]["GLMM_CM.EL"]
     fit = fitted(sites, design, scale=0.5, method="ML")
