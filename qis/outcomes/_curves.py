@@ -197,7 +197,9 @@ class Curves:
     @property
     def sharpest(self) -> Floats:
         """The largest mean curvature between two neighbouring points, shape (k,)."""
-        bends = -np.diff(self.gradients, axis=1) / np.diff(self.points, axis=1)
+        # Not `np.diff`, which takes ten times as long for one row.
+        fall = self.gradients[:, :-1] - self.gradients[:, 1:]
+        bends = fall / (self.points[:, 1:] - self.points[:, :-1])
         peak: Floats = np.maximum(bends, 0.0).max(axis=1)
         return peak
 

@@ -525,7 +525,8 @@ def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
     """The curves of one or more profiles, one a row in the given order."""
     points = np.array([p.points for p in profiles])
     gradients = np.array([p.gradients for p in profiles])
-    sharpest = (np.abs(np.diff(gradients, axis=1)) / np.diff(points, axis=1)).max(axis=1)
+    falls = np.abs(gradients[:, 1:] - gradients[:, :-1])
+    sharpest = (falls / (points[:, 1:] - points[:, :-1])).max(axis=1)
     steepest = -gradients[:, 0] - _STEEPER * sharpest, gradients[:, -1] - _STEEPER * sharpest
     below = np.maximum([p.slope_below for p in profiles], steepest[0])
     above = np.maximum([p.slope_above for p in profiles], steepest[1])
