@@ -71,6 +71,11 @@ class Paths:
         found = map(_path, self._members)
         return [path for path in found if path is not None]
 
+    def nearest(self) -> list[OtherMember]:
+        """The members that are reached directly, in an order that differs from node to node."""
+        found = [member for member in self._members if _path(member) is not None]
+        return sorted(found, key=lambda member: blake3(self._own_key + member.key).digest(8))
+
     def contacted(self) -> tuple[bytes, ...]:
         """First bytes of the keys of those to which something was sent, or that were heard."""
         return tuple(each.key[:TAG_SIZE] for each in self._members if each.is_contacted)

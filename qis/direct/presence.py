@@ -37,9 +37,12 @@ RECENT_S: Final = 60.0
 """Own packets so young are sent to a member that turns up, whoever else may give them to it."""
 KEEP_ALIVE_S: Final = 25.0
 """A node that cannot be called, or does not know, sends something to each member that it reaches so
-often: most NATs forget after 30 s or later (RFC 4787, REQ-5, asks for two minutes)."""
+often, another one to two: most NATs forget after 30 s or later (RFC 4787, REQ-5, asks for two
+minutes)."""
 RESERVED_S: Final = 3.0
 """How long a member that was given is not called, as it may be the one that is to call."""
+KEPT_ALIVE: Final = 2
+"""Members to which a node that can be called says something all the same."""
 DIRECTLY_EVERY_S: Final = 600.0
 """How often members that are reached through others are tried directly."""
 
@@ -191,7 +194,7 @@ class Presence:
     def next_timer(self) -> float:
         """When `handle_timer` has to be called next."""
         times = [math.inf]
-        if self._counts[0] and self._paths.callability.is_callable is not True:
+        if self._counts[0]:
             times.append(self._keep_alive_at)
         times += self._to_call.values()
         for member in self._outgoing.active:
@@ -207,8 +210,7 @@ class Presence:
         """Say something from time to time, and call those whose call had to wait."""
         if now >= self._keep_alive_at:
             self._keep_alive_at = now + KEEP_ALIVE_S
-            if self._paths.callability.is_callable is not True:
-                self._keep_alive(now)
+            self._keep_alive(now)
         for member, until in list(self._to_call.items()):
             callability = self._paths.callability
             if self._paths.is_awaited(member):
@@ -260,10 +262,15 @@ class Presence:
                 self._outgoing.put(member, PacketFrame(1, carried.packet), packet_id)
 
     def _keep_alive(self, now: float) -> None:
-        """Say something to each member that is reached directly and has heard nothing lately."""
-        for member in self._members.present():
-            if member.seen_at is not None and is_relayed(member.seen_at):
-                continue
+        """Say something to members that are reached directly and have heard nothing lately.
+
+        To all of them, or to two if it can be called: whoever called may have been in the same
+        building, and those two can then forward what others send.
+        """
+        kept = self._paths.nearest()
+        if self._paths.callability.is_callable is True:
+            kept = kept[:KEPT_ALIVE]
+        for member in kept:
             if now >= max(member.sent_at, member.heard_at or 0.0) + KEEP_ALIVE_S / 2.0:
                 self._outgoing.put(member, Records((self._own_record(),)))
 

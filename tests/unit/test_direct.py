@@ -1,7 +1,10 @@
 """Direct mode: in a small closed roster every packet goes to every member, once, and is kept."""
 
 import asyncio
+import re
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
@@ -289,3 +292,14 @@ def test_a_peer_of_another_version_is_named_in_health_for_a_while():
 
 def codes(transport):
     return [reason.code for reason in transport.health.reasons]
+
+
+def test_every_limit_on_the_page_is_in_the_code():
+    page = Path(__file__).resolve().parents[2].joinpath("docs", "direct.md").read_text("utf-8")
+    names = re.findall(r"^\| .* \| `((?:direct|relay)\.[\w.]+)` \|", page, re.MULTILINE)
+    assert len(names) > 8
+    for name in names:
+        parts = name.split(".")
+        module = import_module(f"qis.{parts[0]}.{parts[1]}")
+        if len(parts) == 3:
+            assert isinstance(getattr(module, parts[2]), (int, float)), name

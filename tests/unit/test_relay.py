@@ -334,3 +334,20 @@ def test_where_nobody_can_be_called_health_says_what_to_do():
     assert [each.state.value for each in health] == ["degraded", "cut off", "cut off"]
     assert all("nobody here can be called" in str(each) for each in health)
     assert all("run a relay" in str(each) and "take NATS" in str(each) for each in health)
+
+
+def test_a_node_that_was_called_from_its_own_building_is_reached_all_the_same():
+    """It takes itself for one that can be called, and is mistaken."""
+
+    async def scenario():
+        network = small.SmallNetwork(seed=2, nats=frozenset({5, 6}))
+        transports = await small.opened(network, 6)
+        node = transports[4]._carrier.node.node
+        node.paths.callability.was_called()
+        await network.advance(900.0)
+        packet = small.packet_of(small.identities(6)[5], "q")
+        await transports[5].publish(packet, small.SCHEME.routing_keys(small.NEAR))
+        await network.advance(60.0)
+        return small.recall(transports, [packet])
+
+    assert asyncio.run(scenario()) == 1.0
