@@ -72,7 +72,7 @@ def read_bytes(path: str | PathLike[str]) -> bytes:
 
 
 def toml_of(values: Mapping[str, Any]) -> str:
-    """Lines of TOML for texts, numbers, truth values and lists of texts; `None` is left out."""
+    """Lines of TOML for texts, numbers, truth values, lists and maps; `None` is left out."""
     return "".join(
         f"{name} = {_written(value)}\n" for name, value in values.items() if value is not None
     )
@@ -82,6 +82,9 @@ def _written(value: Any) -> str:
     if isinstance(value, str):
         # JSON's texts are TOML's, but for DEL, which TOML wants escaped.
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, Mapping):
+        given = {name: each for name, each in value.items() if each is not None}
+        return f"{{{', '.join(f'{name} = {_written(each)}' for name, each in given.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_written, value))}]"
     return json.dumps(value)  # numbers and truth values are written alike

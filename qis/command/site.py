@@ -6,7 +6,7 @@ import json
 import os
 import pwd
 import sys
-from typing import Any
+from typing import Any, Final
 
 from qis.command import site_run
 from qis.command._adding import Commands, add
@@ -18,6 +18,9 @@ from qis.site import rounds
 from qis.site.exit_codes import ExitCode
 from qis.site.opening import SiteLoop
 from qis.site.schema import site_schema
+
+_QUIET_S: Final = 0.5
+"""Once nothing has come for so long, what the network had for the site is there."""
 
 
 def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -130,7 +133,7 @@ def report(options: argparse.Namespace) -> CommandResult:
     """Write what this site has published, received and concluded, as a page for its people."""
 
     async def act(site: SiteLoop) -> CommandResult:
-        await _synthesised(site)
+        await rounds.quiet(site, _QUIET_S)
         if options.file == "-":
             return CommandResult(text=site.report_text(), values={"report": site.report_text()})
         site.report(options.file)
@@ -143,20 +146,13 @@ def metrics(options: argparse.Namespace) -> CommandResult:
     """Write counters and health as OpenMetrics text, as node_exporter reads it from files."""
 
     async def act(site: SiteLoop) -> CommandResult:
-        await _synthesised(site)
+        await rounds.quiet(site, _QUIET_S)
         if options.file == "-":
             return CommandResult(text=site.metrics().rstrip(), values={"metrics": site.metrics()})
         site.write_metrics(options.file)
         return CommandResult(text=f"written: {options.file}", values={"metrics": options.file})
 
     return opened(options, act)
-
-
-async def _synthesised(site: SiteLoop) -> None:
-    """Wait until what the store holds is synthesised."""
-    await asyncio.sleep(0)
-    while site.is_synthesising:  # noqa: ASYNC110  a synthesis tells nobody that it is the last
-        await asyncio.sleep(0.02)
 
 
 def _pending(site: SiteLoop, name: str) -> Pending:

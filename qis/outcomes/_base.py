@@ -124,19 +124,20 @@ class Outcome:
 
     def _check_moderators(self, study: Study | None) -> None:
         codes: object = self.moderators
-        if codes == b"":
-            return
-        if not self.takes_moderators:
-            raise InputError(
-                f"a {type(self).__name__} has no moderators: those are of an effect",
-                field="moderators",
-            )
+        # The type first: an array compared with bytes is an array, which is neither true nor false.
         if type(codes) is not bytes or len(codes) > MAX_MODERATORS:
             raise InputError(
                 f"moderators is {shown(codes)}; it is up to {MAX_MODERATORS} bytes, as "
                 "study.coded(…) gives them",
                 field="moderators",
                 limit=MAX_MODERATORS,
+            )
+        if not codes:
+            return
+        if not self.takes_moderators:
+            raise InputError(
+                f"a {type(self).__name__} has no moderators: those are of an effect",
+                field="moderators",
             )
         if study is not None:
             study.decoded(codes)

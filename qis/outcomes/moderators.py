@@ -9,6 +9,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Final
 
+from qis._gate import checked
 from qis._given import real_number, shown
 from qis.errors import InputError
 from qis.outcomes._text import normal_text
@@ -139,6 +140,7 @@ class Moderator:
         number = real_number(value, self.name, low, high)
         return math.floor((number - low) / (high - low) * STEPS + 0.5)
 
+    @checked
     def decoded(self, code: int) -> float | str | None:
         """The value of a code: the number to one 255th of its range, a category, or `None`."""
         if code == MISSING:

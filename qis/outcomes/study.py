@@ -7,7 +7,7 @@ that only outcomes of the same estimand and the same analysis ever pool.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime
 from functools import cached_property
 from os import PathLike
@@ -226,6 +226,7 @@ class Study:
                 )
         return bytes(moderator.code(values.get(moderator.name)) for moderator in self.moderators)
 
+    @checked
     def decoded(self, codes: bytes) -> dict[str, float | str | None]:
         """The values of a site's moderators by name, from their codes; `None` if not known.
 
@@ -318,8 +319,13 @@ class Study:
         True
 
         """
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        text = toml_of({name: value for name, value in said.items() if value not in ("", ())})
+        said = {
+            field.name: value
+            for field in fields(self)
+            if (value := getattr(self, field.name)) not in ("", ()) and value != field.default
+        }
+        said["moderators"] = [asdict(each) for each in self.moderators] or None
+        text = toml_of(said)
         with opening(path, "write"), file_path(path).open("x", encoding="utf-8") as file:
             file.write(text)
 

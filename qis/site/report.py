@@ -12,6 +12,7 @@ from typing import Final
 
 from qis import __version__
 from qis.account import AccountFinding
+from qis.errors import StorageError
 from qis.evidence import AuditLog, EvidenceStore, Reason, Review
 from qis.health import Health, HealthState
 from qis.identity import Issuer
@@ -247,7 +248,12 @@ def _refused(audit: AuditLog | None) -> Iterator[Part]:
         yield Paragraph("Without an audit log nobody knows.")
         return
     first = max(0, audit.head.count - _ENTRIES)
-    refused = [each for each in AuditLog.read(audit.path).since(first) if each.event == "refused"]
+    try:
+        entries = list(AuditLog.read(audit.path).since(first))
+    except StorageError as error:  # the rest of the report is wanted all the more
+        yield Paragraph(f"The audit log cannot be read: {error}", is_alarm=True)
+        return
+    refused = [each for each in entries if each.event == "refused"]
     if first:
         yield Paragraph(
             f"Of the newest {_ENTRIES} entries of the audit log, from entry {first} on."

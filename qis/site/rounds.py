@@ -24,12 +24,17 @@ _log = logging.getLogger("qis.site")
 async def once(site: SiteLoop, *, quiet_s: float) -> dict[str, Any]:
     """Send what waits, and take in until nothing new has come for so many seconds."""
     is_sent = await site.flush(DELIVERY_S)
+    await quiet(site, quiet_s)
+    return {"sent": is_sent or not site.undelivered(), **state_of(site)}
+
+
+async def quiet(site: SiteLoop, quiet_s: float) -> None:
+    """Wait until nothing new has come, and nothing was computed, for so many seconds."""
     for _ in range(math.ceil(LONGEST_S / quiet_s)):
         before = _activity(site)
         await asyncio.sleep(quiet_s)
         if _activity(site) == before and not site.is_synthesising:
-            break
-    return {"sent": is_sent or not site.undelivered(), **state_of(site)}
+            return
 
 
 async def until(

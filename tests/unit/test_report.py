@@ -184,6 +184,19 @@ def test_a_site_that_nobody_has_used_has_a_report(home):
     assert [path.name for path in home.glob("report*")] == ["report.txt"]
 
 
+def test_a_damaged_audit_log_is_told_and_hides_nothing_else(home, faults):
+    faults.allow("loop.")  # the loop tells it too, and nothing leaves
+    report(home)
+    log = home / "audit.jsonl"
+    with qis.blocking.open_site(home / "site.toml") as site:
+        lines = log.read_bytes().splitlines(keepends=True)
+        log.write_bytes(b"".join([*lines[:2], *lines[3:]]))
+        site.report(home / "report.txt")
+    text = (home / "report.txt").read_text()
+    assert "! The audit log cannot be read" in text
+    assert "May be released" in text
+
+
 def test_what_is_wrong_stands_at_the_top(home, faults):
     faults.allow("directory.poll")  # the share is away
     with qis.blocking.open_site(home / "site.toml") as site:

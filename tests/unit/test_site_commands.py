@@ -162,6 +162,14 @@ def test_two_sites_run_and_each_has_what_the_other_said(homes, capsys):
     assert run(capsys, "run", homes[0] / "site.toml", "--quiet", "0")[0] == ExitCode.DATA
 
 
+def test_the_first_report_of_a_site_has_what_others_published(homes, capsys):
+    north, south = homes
+    run(capsys, "approve", north / "site.toml", submit(north), "--yes")
+    code, out, _ = run(capsys, "report", south / "site.toml", "-")
+    assert code == ExitCode.OK
+    assert "Fixed effect" in out
+
+
 def test_a_site_that_another_process_has_open_says_so(homes, capsys):
     with qis.blocking.open_site(homes[0] / "site.toml"):
         code, _, err = run(capsys, "check", homes[0] / "site.toml")

@@ -180,6 +180,10 @@ def test_it_knows_when_the_clock_changes_it():
     assert qis.Study(question="q").next_change(0) is None
 
 
+MODERATORS = (
+    qis.Moderator(name="latitude", low=-60.0, high=60.0, slope=True),
+    qis.Moderator(name='kind of "ward"', categories=("a", "b, c"), weight=0.0),
+)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
 
 
@@ -191,6 +195,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=40)
             "adjustment": st.lists(TEXTS, max_size=3).map(tuple),
             "measure": st.sampled_from(["OR", "HR", "MD"]),
             "model": st.sampled_from(["fixed", "random"]),
+            "moderators": st.sampled_from([(), MODERATORS, MODERATORS[:1]]),
             "tau_scale": st.floats(1e-6, 1e6), "mean_scale": st.integers(1, 10**6),
             "min_similarity": st.floats(0.0, 1.0), "valid_from": st.integers(0, 2**31),
         },
