@@ -31,6 +31,7 @@ valid_from = 2027-01-15
 valid_until = 2028-01-15T12:00:00+02:00
 embargo_until = 1_820_000_000
 analysis_version = "2"
+moderators = [{name = "latitude", low = 0.0, high = 60.0}]
 """
 
 
