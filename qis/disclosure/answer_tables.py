@@ -68,8 +68,17 @@ class AnswerTables(NamedTuple):
     is_coarse: bool = False
 
 
-def answer_tables(outcome: Outcome) -> AnswerTables:
-    """What an outsider knows of the people of an outcome."""
+def answer_tables(outcome: Outcome, *, corrected: bool = True) -> AnswerTables:
+    """What an outsider knows of the people of an outcome.
+
+    Parameters
+    ----------
+    outcome
+        What left, or is to leave.
+    corrected
+        False if 0.5 was added to no table with a zero, as an outsider may suppose.
+
+    """
     found: dict[str, Floats] = {}
     arms: tuple[tuple[int, float, float], ...] = ()
     if isinstance(outcome, Counts):
@@ -80,7 +89,7 @@ def answer_tables(outcome: Outcome) -> AnswerTables:
         if len(arms) > 1:
             found["sizes"] = np.array([[float(n) for n, _, _ in arms]])
     elif isinstance(outcome, Effect) and outcome.n is not None:
-        found = _of_effect(outcome, outcome.n)
+        found = _of_effect(outcome, outcome.n, corrected=corrected)
         if outcome.measure == "MN":
             n, variance = outcome.n, outcome.standard_error**2
             arms = ((n, outcome.estimate, variance * n * (n - 1)),)
@@ -124,10 +133,11 @@ def _of_counts(outcome: Counts) -> dict[str, Floats]:
     return {"events": events[np.newaxis], "sizes": sizes[np.newaxis]}
 
 
-def _of_effect(outcome: Effect, n: int) -> dict[str, Floats]:
+def _of_effect(outcome: Effect, n: int, *, corrected: bool) -> dict[str, Floats]:
     measure = outcome.measure
     if measure in MEASURES:
-        return {"table": _tables(measure, outcome.estimate, outcome.standard_error, n)}
+        numbers = measure, outcome.estimate, outcome.standard_error, n
+        return {"table": _tables(*numbers, corrected=corrected)}
     if measure not in ("MN", "PR", "PLO", "IRLN"):
         return {}
     fitting = [table for system in systems(outcome, limit=1) for table in system]
@@ -164,13 +174,13 @@ def _product(arms: list[Floats]) -> dict[str, Floats]:
 
 
 @lru_cache(maxsize=32)
-def _tables(measure: str, estimate: float, error: float, n: int) -> Floats:
+def _tables(measure: str, estimate: float, error: float, n: int, *, corrected: bool) -> Floats:
     """All tables behind a crude effect; one more than `MOST` if there are too many."""
     effect = Effect(question="-", measure=measure, estimate=estimate, standard_error=error, n=n)
     found, exact = np.empty((0, 4)), np.empty((0, 4))
     for rows, by_reading, is_plain in tables(effect):
         # 0.5 is added where a cell is zero.
-        kept = np.ones(len(rows), dtype=bool) if is_plain else (rows == 0).any(axis=1)
+        kept = np.full(len(rows), is_plain) | (corrected & (rows == 0).any(axis=1))
         to_the_digit = gives_exactly(effect, rows).any(axis=0) & kept
         exact = np.concatenate([exact, rows[to_the_digit]])[: MOST + 1]
         if len(found) <= MOST:

@@ -27,6 +27,7 @@ from qis.disclosure.rates import few_events
 from qis.disclosure.refusal import refuse
 from qis.disclosure.subtraction import less, small_in
 from qis.disclosure.together import Cut, cuts_of, cuts_of_arm, is_seed, small_together
+from qis.disclosure.two_by_two import CORRECTED
 from qis.disclosure.unions import Release, of_unions
 from qis.errors import QISError
 from qis.outcomes import Effect, Moments, Outcome, outcome_from_body
@@ -67,16 +68,19 @@ def check_answers(
     _check_together(rules, outcome, new, others)
     check_anchors(rules, outcome, same)
     _check_unions(rules, outcome, new, every)
-    own: AnswerTables | None = None
     for other, answer in others:
         is_part = _is_part(other, new)
         if not is_part and not _is_part(new, other):
             continue
-        own = own or answer_tables(outcome)
-        said = answer_tables(answer)
-        _check_rest(rules, less(own, said) if is_part else less(said, own), other.cohort)
         pair = (outcome, answer) if is_part else (answer, outcome)
+        for corrected in (True, False) if any(map(_may_be_corrected, pair)) else (True,):
+            whole, part = (answer_tables(each, corrected=corrected) for each in pair)
+            _check_rest(rules, less(whole, part), other.cohort)
         check_models_apart(rules, *pair, other.cohort)
+
+
+def _may_be_corrected(outcome: Outcome) -> bool:
+    return isinstance(outcome, Effect) and outcome.measure in CORRECTED
 
 
 def told_by_answers(outcome: Outcome, new: Emission, formers: Sequence[Emission]) -> list[str]:

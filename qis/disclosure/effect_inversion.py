@@ -29,7 +29,7 @@ from qis.disclosure.two_by_two import (
     number_of_readings,
     tables,
 )
-from qis.disclosure.without_n import exact_tables
+from qis.disclosure.without_n import exact_tables, one_arm
 from qis.outcomes import Effect
 
 Floats = NDArray[np.float64]
@@ -49,7 +49,10 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     if outcome.measure in MEASURES:
         yield from _two_by_two(outcome, n, limit)
         return
-    if outcome.measure == "MN":
+    exact = [cells for cells in one_arm(outcome) if sum(cell.people for cell in cells) == n]
+    if exact:  # numbers that a table gives to the last digit are not rounded, though they look so
+        yield exact
+    elif outcome.measure == "MN":
         ss = error**2 * n * (n - 1)
         part = of_error / error
         yield from arm_systems("one arm", n, estimate, ss, ss * part * (2.0 + part))
@@ -63,12 +66,9 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     elif outcome.measure == "PLO":
         yield _of_log_odds(n, estimate, error, (of_estimate, of_error))
     elif outcome.measure == "IRLN":
-        low, high = (1.0 / (error + side * of_error) ** 2 for side in (1, -1))
-        yield [
-            (Finding("from IRLN and SE", "events", k),) for k in whole_numbers(low, high) if k > 0
-        ]
+        yield _of_rate(error, EXACT * error) or _of_rate(error, of_error)
     elif outcome.measure == "IRR":
-        yield _of_rate_ratio(error, of_error)
+        yield _of_rate_ratio(error, EXACT * error) or _of_rate_ratio(error, of_error)
     elif outcome.measure == "HR":
         yield _of_hazard_ratio(error, of_error, n)
     yield from exact_tables(outcome, n, limit)
@@ -178,6 +178,11 @@ def _of_log_odds(n: int, estimate: float, error: float, precision: tuple[float, 
             ):
                 system.append(_of_one_arm("PLO", k, n - k))
     return system
+
+
+def _of_rate(error: float, half: float) -> System:
+    low, high = (1.0 / (error + side * half) ** 2 for side in (1, -1))
+    return [(Finding("from IRLN and SE", "events", k),) for k in whole_numbers(low, high) if k > 0]
 
 
 def _of_rate_ratio(error: float, half: float) -> System:

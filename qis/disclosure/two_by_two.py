@@ -23,7 +23,7 @@ LARGEST: Final = 2_000
 MEASURES: Final = ("OR", "RR", "RD", "MD", "ROM", "SMD", "COR", "ZCOR")
 OF_MEANS: Final = ("MD", "ROM", "SMD", "COR", "ZCOR")
 """Mostly of measured values: rounded ones speak for yes/no only if the arms are not too unequal."""
-_CORRECTED: Final = ("OR", "RR", "RD")
+CORRECTED: Final = ("OR", "RR", "RD")
 """Measures of counts, to which 0.5 is added where one is zero."""
 _LEAST_ARM: Final = 20
 """An arm of rounded means is at least one in this many people."""
@@ -69,7 +69,7 @@ def tables(outcome: Effect) -> Iterator[Fitting]:
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
         return
     sizes = _sizes(outcome, n)
-    for shift in (0.0, 0.5) if outcome.measure in _CORRECTED else (0.0,):
+    for shift in (0.0, 0.5) if outcome.measure in CORRECTED else (0.0,):
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
             fits = _rounded(outcome, kept, shift)
@@ -101,14 +101,14 @@ def gives(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
 
     """
     fits = _rounded(outcome, found, 0.0)
-    return fits | _rounded(outcome, found, 0.5) if outcome.measure in _CORRECTED else fits
+    return fits | _rounded(outcome, found, 0.5) if outcome.measure in CORRECTED else fits
 
 
 def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
     """The same where a table gives both numbers to nine digits, so that they are not rounded."""
     exact = (_EXACT * max(1.0, abs(outcome.estimate)), _EXACT * outcome.standard_error)
     fits = _within(outcome, found, 0.0, exact)
-    if outcome.measure in _CORRECTED:
+    if outcome.measure in CORRECTED:
         fits |= _within(outcome, found, 0.5, exact)
     repeated: NDArray[np.bool_] = np.repeat(fits, max(1, len(printed(outcome))), axis=0)
     return repeated

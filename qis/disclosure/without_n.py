@@ -23,6 +23,7 @@ Floats = NDArray[np.float64]
 
 _LARGEST_CELL: Final = 20_000
 """Most people in the larger cell of an arm with a small one."""
+_ATTACK: Final = "from {measure} and SE to the last digit, whatever n is"
 _PERCENT: Final = 100.0
 _MOST_PEOPLE: Final = 1.1
 """A table has at most so many times the people that are written beside it."""
@@ -33,15 +34,12 @@ _NEAR: Final = 1e-4
 
 def exact_tables(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     """Yield tables with a cell of 1 to `limit` − 1 that give both numbers to nine digits."""
-    attack = f"from {outcome.measure} and SE to the last digit, whatever n is"
+    attack = _ATTACK.format(measure=outcome.measure)
     estimate, error = outcome.estimate, outcome.standard_error
     if half_unit(estimate) and half_unit(error):
         return  # rounded numbers are whole multiples of something by chance
     if outcome.measure in _OF_ONE_ARM:
-        found = [
-            (Finding(attack, "events", k), Finding(attack, "people without event", others))
-            for k, others in dict.fromkeys(_OF_ONE_ARM[outcome.measure](estimate, error))
-        ]
+        found = one_arm(outcome)
         yield [cells for cells in found if any(0 < cell.people < limit for cell in cells)]
         return
     # Without a difference the arms' shares are equal, and whole numbers agree by chance.
@@ -51,6 +49,18 @@ def exact_tables(outcome: Effect, n: int, limit: int) -> Iterator[System]:
         if len(rows):  # simple fractions agree by chance: a table without a small cell clears them
             rows = np.concatenate([rows, _harmless(*numbers, n, limit)])
         yield [as_findings(attack, row) for row in rows]
+
+
+def one_arm(outcome: Effect) -> System:
+    """Events and others that a proportion or mean of one arm gives to nine digits."""
+    solve = _OF_ONE_ARM.get(outcome.measure)
+    if solve is None:
+        return []
+    attack = _ATTACK.format(measure=outcome.measure)
+    return [
+        (Finding(attack, "events", k), Finding(attack, "people without event", others))
+        for k, others in dict.fromkeys(solve(outcome.estimate, outcome.standard_error))
+    ]
 
 
 _CODINGS: Final[dict[str, tuple[tuple[str, float], ...]]] = {

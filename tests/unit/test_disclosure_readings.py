@@ -11,6 +11,7 @@ from statistics import NormalDist
 import pytest
 
 from qis.disclosure import PRESETS, Disclosure
+from qis.disclosure.answer_tables import answer_tables
 from qis.errors import DisclosureError
 from qis.outcomes import Anchor, Counts, Effect, Moments
 
@@ -169,6 +170,17 @@ def test_a_hazard_ratio_tells_that_one_arm_has_few_events(preset):
     ):
         error = math.sqrt(1 / events + 1 / others)
         assert rule_of(effect("HR", math.log(0.5), error, 900), preset) == rule
+
+
+@pytest.mark.parametrize("events", [107, 50])
+def test_a_number_that_looks_rounded_and_is_exact_is_one_table(events):
+    """Half of the people have log odds of 0, which is not taken for 0 to one decimal."""
+    n = 2 * events
+    for estimate in (effect("PLO", 0.0, math.sqrt(2 / events), n),
+                     effect("PR", 0.5, math.sqrt(0.25 / n), n)):  # fmt: skip
+        assert answer_tables(estimate).forms["arm"].tolist() == [[events, events]]
+    rate = effect("IRLN", math.log(0.5), 1 / math.sqrt(events), 400)
+    assert answer_tables(rate).forms["total"].tolist() == [[events]]
 
 
 def test_the_preview_asks_where_the_coefficients_of_an_anchor_come_from():
