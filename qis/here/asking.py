@@ -38,6 +38,8 @@ from qis.synthesis.site_answer import (
 
 Floats = NDArray[np.float64]
 
+MOST_SITES: Final = 200
+"""Most other sites in one answer: the time grows with their cube, to some ten seconds."""
 _SHOWN_WEIGHTS: Final = 5
 _NOTHING: Final = Likelihood(precision=1e-12)
 """Instead of a site's own likelihood, if it has no data: a standard error of a million."""
@@ -100,6 +102,17 @@ class Asked:
     @cached_property
     def others(self) -> tuple[tuple[str, tuple[Poolable, ...], tuple[Fingerprint, ...]], ...]:
         """Name, informative outcomes and fingerprints of each other site that says something."""
+        found = self.all_others
+        if len(found) <= MOST_SITES:
+            return found
+        # The most precise of many: what each says is the same whoever asks.
+        finest = [Likelihood.of(said).finest for _, said, _ in found]
+        kept = sorted(range(len(found)), key=lambda n: (finest[n], found[n][0]))[:MOST_SITES]
+        return tuple(found[n] for n in sorted(kept))
+
+    @cached_property
+    def all_others(self) -> tuple[tuple[str, tuple[Poolable, ...], tuple[Fingerprint, ...]], ...]:
+        """The same, however many there are."""
         found = []
         for site in self.gathered.sites:
             said = tuple(outcome for outcome in site.outcomes if is_informative(outcome))
@@ -354,6 +367,11 @@ def _suppressed(asked: Asked) -> tuple[tuple[str, float | None], ...]:
 def _notes(asked: Asked) -> Iterator[str]:
     if not asked.others:
         yield "No other site says anything of the effect: the answer is your data and the prior."
+    if len(asked.all_others) > len(asked.others):
+        yield (
+            f"Of {len(asked.all_others)} other sites the {MOST_SITES} most precise are in the "
+            "answer: more would take too long. All are in the synthesis."
+        )
     what = "moderators" if asked.moderators else "about"
     if asked.likeness is not None and not asked.is_known:
         yield f"It is not known what your site is like ({what}=), so no site is like it."

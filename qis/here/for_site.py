@@ -150,6 +150,10 @@ def for_site(
         mean_scale = study.mean_scale if mean_scale is None else mean_scale
     tau = tau_scale_of(measure, tau_scale)
     mean = _mean_scale(measure, tau, mean_scale)
+    if about is not None and scheme is None:
+        raise InputError(
+            "about= says what the site is like by a scheme: give scheme=", field="scheme"
+        )
     fingerprint = None
     if scheme is not None and about is not None:
         is_made = isinstance(about, Fingerprint)

@@ -15,6 +15,8 @@ from qis.here.tables import SiteLikelihoods
 Floats = NDArray[np.float64]
 
 _NODES: Final = 33
+_NARROWEST: Final = 1e-10
+"""Where all was at one point, the next round looks this close around it, parts of the variance."""
 _REACH: Final = 7.5
 """Standard deviations of the normal density, beyond which nothing is left."""
 
@@ -136,7 +138,7 @@ def _integrated(
     vanishes at both ends the rule converges geometrically, so that neither centre nor scale has to
     be right.
     """
-    centre, scale = about[0], np.sqrt(about[1])
+    centre, scale = about[0], np.sqrt(np.maximum(about[1], _NARROWEST * wide))
     reach = (np.abs(centre - means) + _REACH * np.sqrt(wide)) / scale
     last = np.arcsinh(reach)
     at = np.linspace(-1.0, 1.0, _NODES) * last[..., np.newaxis]
@@ -152,4 +154,4 @@ def _integrated(
     spread = (heights * (theta - mean[..., np.newaxis]) ** 2).sum(axis=-1) / total
     width = last * (2.0 / (_NODES - 1)) * scale
     log_mass = top[..., 0] + np.log(total * width) - 0.5 * np.log(2.0 * np.pi * wide)
-    return log_mass, mean, spread
+    return log_mass, mean, np.maximum(spread, _NARROWEST * wide)

@@ -316,3 +316,27 @@ def test_under_any_prior_scales_there_is_an_answer_or_an_error(factor, tau):
         assert low < found.answer.median < high
         assert abs(found.answer.mean) < 0.5
         assert 0.0 < found.answer.sd < 0.5
+
+
+def test_of_very_many_sites_the_most_precise_are_asked_and_that_is_said(monkeypatch):
+    monkeypatch.setattr("qis.here.asking.MOST_SITES", 5)
+    here = ask(KINDS[0], own=None)
+    assert "Of 16 other sites the 5 most precise are in the answer" in here.summary()
+    assert len(here.weights) == 5
+
+
+def test_features_without_a_scheme_are_refused():
+    with pytest.raises(InputError, match="give scheme="):
+        qis.for_site(PACKETS, OWN, about=KINDS[0], study=STUDY)
+
+
+def test_a_site_at_the_ends_of_what_may_travel_breaks_nothing():
+    """Found by a fuzzer: the likelihood beside it fell between two points, and had no width."""
+    sites = [
+        qis.Counts(study=STUDY, events=0, total=1, control_events=1, control_total=1),
+        qis.Effect(study=STUDY, measure="OR", estimate=-50.0, standard_error=1e-8),
+        qis.Counts(study=STUDY, events=0, total=10**6, control_events=133, control_total=400),
+    ]
+    here = qis.for_site(sites, OWN, study=STUDY)
+    numbers = (*here.answer.interval, *here.from_others.interval, here.answer.sd)
+    assert all(math.isfinite(number) for number in numbers)
