@@ -25,6 +25,12 @@ class Record:
             name: part["found"] for name, part in content.get("parts", {}).items()
         }
 
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """All scenarios that were run, UCI heart disease first."""
+        parts = (self.parts.get(name, {}) for name in ("hearts", "small_sites"))
+        return [row for part in parts for row in part.get("table", [])]
+
     def scenario(self, data: str, name: str) -> dict[str, Any]:
         """One scenario of the table.
 
@@ -34,7 +40,7 @@ class Record:
             If it was not run.
 
         """
-        for row in self.parts["small_sites"]["table"]:
+        for row in self.table:
             if (row["data"], row["scenario"]) == (data, name):
                 found: dict[str, Any] = row
                 return found
@@ -60,7 +66,7 @@ def best_federated(row: dict[str, Any]) -> str:
 def auc_gaps(record: Record) -> list[float]:
     """The packet's AUC minus that of the best federated averaging, by scenario."""
     gaps = []
-    for row in record.parts["small_sites"]["table"]:
+    for row in record.table:
         methods = row["methods"]
         gaps.append(methods["packet"]["auc"] - methods[best_federated(row)]["auc"])
     return gaps
@@ -79,8 +85,7 @@ def figures(record: Record) -> dict[str, float]:
     found: dict[str, float] = {}
     if "aggregator" in record.parts:
         found["survives_any_node_loss"] = record.parts["aggregator"]["survives_any_node_loss"]
-    if "small_sites" in record.parts:
-        table = record.parts["small_sites"]["table"]
+    if table := record.table:
         found["auc_minus_tuned_fedavg_min"] = min(auc_gaps(record))
         found["auc_monte_carlo_se_max"] = max(
             row["packet_against"][best_federated(row)]["auc"]["monte_carlo_se"] for row in table
@@ -197,7 +202,7 @@ def _anywhere_better(record: Record) -> list[str]:
     """Scenarios where the corrected interval puts the packet above every federated averaging."""
     return [
         f"{row['data']} {row['scenario']}"
-        for row in record.parts["small_sites"]["table"]
+        for row in record.table
         if row["packet_against"][best_federated(row)]["auc"]["low"] > 0.0
     ]
 

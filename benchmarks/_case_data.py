@@ -174,18 +174,19 @@ def dealt(everybody: Site, sizes: tuple[int, ...]) -> list[Site]:
     return [Site(everybody.x[part], everybody.y[part]) for part in parts]
 
 
-def scenarios(folder: Path | None) -> list[Scenario]:
-    """All scenarios; without those of UCI heart disease if there is no folder."""
-    found = []
-    if folder and (folder / "synthesis" / "heart_va.csv").exists():
-        hospitals = heart(folder)
-        found += [Scenario("heart", f"{cut} cut to 11", hospitals, cut) for cut in CUTS]
+def heart_scenarios(folder: Path) -> list[Scenario]:
+    """Four hospitals: none, one and all cut to 11."""
+    hospitals = heart(folder)
+    return [Scenario("heart", f"{cut} cut to 11", hospitals, cut) for cut in CUTS]
+
+
+def actg_scenarios() -> list[Scenario]:
+    """Four artificial sites: none, one and all cut to 11; and three as in the article."""
     everybody = actg()
     four = dealt(everybody, (850, 620, 420, 240))
-    found += [Scenario("actg", f"{cut} cut to 11", four, cut) for cut in CUTS]
+    found = [Scenario("actg", f"{cut} cut to 11", four, cut) for cut in CUTS]
     pools = tuple(a + b for a, b in zip(ARTICLE, ARTICLE_TESTED, strict=True))
     # Dealt with the small site in the middle, so that it is not an extreme one.
     largest, small, second = dealt(everybody, (pools[0], pools[2], pools[1]))
     three = [largest, second, small]
-    found.append(Scenario("actg", "847/612/11", three, "none", ARTICLE, ARTICLE_TESTED))
-    return found
+    return [*found, Scenario("actg", "847/612/11", three, "none", ARTICLE, ARTICLE_TESTED)]

@@ -15,8 +15,7 @@ def draw(record: Record, folder: Path) -> None:
 
     mpl.rcParams["svg.hashsalt"] = "qis"
     folder.mkdir(parents=True, exist_ok=True)
-    if "small_sites" in record.parts:
-        rows = record.parts["small_sites"]["table"]
+    if rows := record.table:
         figure, axes = plt.subplots(figsize=(6.4, 0.4 * len(rows) + 1.2))
         for number, row in enumerate(reversed(rows)):
             auc = row["packet_against"][best_federated(row)]["auc"]

@@ -53,8 +53,8 @@ def table(rows: list[list[str]]) -> str:
 def small_sites(record: Record) -> str:
     """The table of scenarios and methods, with both intervals of the differences."""
     text = []
-    for data in dict.fromkeys(row["data"] for row in record.parts["small_sites"]["table"]):
-        rows = [row for row in record.parts["small_sites"]["table"] if row["data"] == data]
+    for data in dict.fromkeys(row["data"] for row in record.table):
+        rows = [row for row in record.table if row["data"] == data]
         names = ["people trained on", *(row["scenario"] for row in rows)]
         text.append(f"### {DATA[data]}\n")
         if data == "heart":
@@ -131,7 +131,7 @@ def _differences(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 def by_number(record: Record) -> str:
     """Sites by their number."""
-    rows = record.parts["small_sites"]["by_number"]
+    rows = record.parts["by_number"]["by_number"]
     methods = ("local", "pooled", *FEDERATED, "packet docs", "packet")
     return table(
         [

@@ -6,7 +6,7 @@
     python -m benchmarks.claims --page              # only writes the pages from the record
     python -m benchmarks.claims --quick --check     # fails if it contradicts the record
 
-`--parts` chooses among the seven parts, `--data DIR` is the folder of what cannot be packaged (UCI
+`--parts` chooses among the parts, `--data DIR` is the folder of what cannot be packaged (UCI
 heart disease, published cases; default: QIS_SHARED_DATA). A part that lacks its data says "not
 run", and what is recorded of it stands. `--figures DIR` draws the plots.
 """
@@ -38,7 +38,9 @@ Asked = _case_asked.Asked
 PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "aggregator": _case_network.aggregator,
     "bandwidth": _case_bandwidth.part,
+    "hearts": _case_small.hearts,
     "small_sites": _case_small.part,
+    "by_number": _case_small.by_number,
     "inversion": _case_inversion.part,
     "pairs": _case_network.pairs,
     "continuous": _case_network.continuous,
@@ -74,13 +76,12 @@ def _rounded(found: Any) -> Any:
     return found
 
 
-def keep(content: dict[str, Any], data: Path | None) -> dict[str, Any]:
+def keep(content: dict[str, Any]) -> dict[str, Any]:
     """Keep what was run, and leave of the former record what could not be."""
     former = _results.kept(NAME)
     parts = dict(former.get("parts", {}))
     for name, part in content["parts"].items():
-        lacks = "not_run" in part["found"] or (name == "small_sites" and data is None)
-        if lacks and name in parts:
+        if "not_run" in part["found"] and name in parts:
             print(f"{name} lacks its data: the record stands", file=sys.stderr)
             continue
         parts[name] = part
@@ -106,7 +107,7 @@ def contradictions(content: dict[str, Any], recorded: dict[str, Any]) -> list[st
     """Where this run excludes what is recorded: by corrected intervals, and by survival."""
     ours, theirs = _case_claims.Record(content), _case_claims.Record(recorded)
     found = []
-    for row in ours.parts.get("small_sites", {}).get("table", []):
+    for row in ours.table:
         former = theirs.scenario(row["data"], row["scenario"])
         for other, against in row["packet_against"].items():
             mean = former["packet_against"][other]["auc"]["mean"]
@@ -154,7 +155,7 @@ def main() -> None:
     asked = Asked(0 if options.quick else 2 if options.full else 1, data, said)
     content = run(options.parts, asked)
     if options.keep:
-        content = keep(content, data)
+        content = keep(content)
         write_pages(content)
     record = _case_claims.Record(content)
     if options.figures:

@@ -97,7 +97,7 @@ def test_settings_side_by_side_do_not_touch_each_other():
 
 @pytest.fixture(scope="module")
 def batch():
-    scenario = data.scenarios(None)[2]
+    scenario = data.actg_scenarios()[2]
     return scenario, models.Batch.of(scenario, [scenario.split(number) for number in (0, 1)])
 
 
@@ -153,7 +153,7 @@ def test_the_packets_own_intercepts_are_profiled_out_as_one_newton_step_does(bat
 
 
 def test_splits_are_apart_of_the_right_size_and_the_same_again():
-    for scenario in data.scenarios(None):
+    for scenario in data.actg_scenarios():
         for number in (0, 3):
             split, again = scenario.split(number), scenario.split(number)
             small = scenario.small_sites(number)
@@ -164,7 +164,7 @@ def test_splits_are_apart_of_the_right_size_and_the_same_again():
                 assert train.tolist() == again.train[index].tolist()
                 assert (len(train) == data.SMALL) == (index in small)
                 assert len(test) >= len(site.y) // 4 or scenario.tested
-    article = data.scenarios(None)[-1]
+    article = data.actg_scenarios()[-1]
     assert [len(rows) for rows in article.split(0).train] == [847, 612, 11]
     assert [len(rows) for rows in article.split(0).test] == [290, 210, 160]
 
