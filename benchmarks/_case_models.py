@@ -5,7 +5,7 @@ the mean log-loss over all people of the folds left out; every tuned method has 
 from. Quadratic likelihoods are the library's, those of the final fit as they come out of packets.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -127,7 +127,15 @@ def refitted(batch: Batch, fits: Floats) -> Floats:
     return np.concatenate((own[:, :, np.newaxis], fits[..., 1:, :, :]), axis=2)
 
 
-def ridge_fits(x: Floats, y: Floats, mask: Floats, first: float) -> Floats:
+def ridge_fits(
+    x: Floats,
+    y: Floats,
+    mask: Floats,
+    first: float,
+    *,
+    times: Floats | float = 1.0,
+    pull: Floats | float = 0.0,
+) -> Floats:
     """Ridge logistic regressions by Newton's method, shape (..., p, folds, settings).
 
     Parameters
@@ -136,19 +144,21 @@ def ridge_fits(x: Floats, y: Floats, mask: Floats, first: float) -> Floats:
         Shape (..., people, p), (..., people) and (..., people, folds).
     first
         The intercept's own precision: small, so that it stays finite where all labels are alike.
+    times, pull
+        The log-likelihood counts so many times, (..., 48, 1), and its slope has this added to it,
+        (..., 48, p).
 
     """
     p, folds = x.shape[-1], mask.shape[-1]
-    weights = np.repeat(np.moveaxis(mask, -1, -2), len(RIDGES), axis=-2)  # (..., K, people)
+    weights = times * np.repeat(np.moveaxis(mask, -1, -2), len(RIDGES), axis=-2)
     ridge = np.tile(RIDGES, folds)[:, np.newaxis, np.newaxis] * np.eye(p)
     ridge[:, 0, 0] = first
     b = np.zeros((*x.shape[:-2], folds * len(RIDGES), p))
     wide = x[..., np.newaxis, :, :]
     for _ in range(9):
         chance = expected(b @ np.swapaxes(x, -1, -2))
-        score = (weights * (y[..., np.newaxis, :] - chance)) @ x - (ridge @ b[..., np.newaxis])[
-            ..., 0
-        ]
+        score = (weights * (y[..., np.newaxis, :] - chance)) @ x + pull
+        score -= (ridge @ b[..., np.newaxis])[..., 0]
         spread = weights * chance * (1.0 - chance)
         information = np.swapaxes(wide * spread[..., np.newaxis], -1, -2) @ wide + ridge
         b = b + np.clip(np.linalg.solve(information, score[..., np.newaxis])[..., 0], -3.0, 3.0)
@@ -173,22 +183,37 @@ def pooled(batch: Batch) -> Floats:
     return batch.best(np.repeat(fits[:, np.newaxis], sites, axis=1))
 
 
-def fedavg(batch: Batch, *, proximal: float = 0.0) -> dict[int, Floats]:
+def fedavg(
+    batch: Batch,
+    *,
+    rounds: Mapping[int, Sequence[int]] = ROUNDS,
+    proximal: float = 0.0,
+    bits: int = 0,
+) -> dict[int, Floats]:
     """All settings of federated averaging by number of rounds, (splits, sites, p, 4, 12)."""
     p, sites = batch.x.shape[-1], batch.x.shape[1]
     x, y = batch.x.astype(np.float32), batch.y.astype(np.float32)
     mask = np.repeat(batch.mask.astype(np.float32), len(FED_RIDGES), axis=-1)
     ridge = np.tile(FED_RIDGES, FOLDS + 1)
-    found: dict[int, list[Floats]] = {rounds: [] for rounds in ROUNDS}
-    for steps in sorted({steps for each in ROUNDS.values() for steps in each}):
-        wanted = [rounds for rounds, each in ROUNDS.items() if steps in each]
-        runs = average(x, y, mask, ridge=ridge, steps=steps, rounds=max(wanted), proximal=proximal)
-        for rounds, common in after(runs, wanted).items():
+    found: dict[int, list[Floats]] = {count: [] for count in rounds}
+    for steps in sorted({steps for each in rounds.values() for steps in each}):
+        wanted = [count for count, each in rounds.items() if steps in each]
+        runs = average(
+            x,
+            y,
+            mask,
+            ridge=ridge,
+            steps=steps,
+            rounds=max(wanted),
+            proximal=proximal,
+            bits=bits,
+        )
+        for count, common in after(runs, wanted).items():
             if not np.isfinite(common).all():
                 raise ArithmeticError(f"federated averaging diverged with {steps} steps")
             shaped = common.reshape(len(x), 1, p, FOLDS + 1, len(FED_RIDGES)).astype(float)
-            found[rounds].append(np.repeat(shaped, sites, axis=1))
-    return {rounds: np.concatenate(fits, axis=-1) for rounds, fits in found.items()}
+            found[count].append(np.repeat(shaped, sites, axis=1))
+    return {count: np.concatenate(fits, axis=-1) for count, fits in found.items()}
 
 
 def outcomes(batch: Batch, *, own: bool) -> Iterator[tuple[int, int, list[QuadraticLikelihood]]]:
@@ -259,6 +284,11 @@ def packet_own(batch: Batch) -> tuple[Floats, Floats]:
     chosen = batch.loss(fits).sum(axis=1).argmin(axis=-1)
     covariance = np.linalg.inv(information + RIDGES[chosen][:, np.newaxis, np.newaxis] * eye)
     return batch.best(fits), covariance
+
+
+def packet_docs_and_own(batch: Batch) -> dict[str, Floats]:
+    """Both kinds of packets."""
+    return {"packet docs": packet_of_docs(batch), "packet": packet_own(batch)[0]}
 
 
 def fitted(batch: Batch, said: Callable[[str], None]) -> tuple[dict[str, Floats], Floats]:

@@ -112,6 +112,15 @@ def _row(scenario: Scenario, split: Split, small: list[int], fits: Floats) -> di
     return row
 
 
+def figures_of(scenario: Scenario, splits: list[Split], fits: Floats) -> dict[str, float]:
+    """Means over splits of one method."""
+    rows = [
+        _row(scenario, split, scenario.small_sites(number), fits[number])
+        for number, split in enumerate(splits)
+    ]
+    return {name: float(np.nanmean([row[name] for row in rows])) for name in rows[0]}
+
+
 def intervals(differences: Floats, test_over_train: float) -> dict[str, float]:
     """Mean, Monte Carlo error, and the corrected resampled t interval of differences by split."""
     count = len(differences)

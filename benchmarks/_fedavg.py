@@ -69,6 +69,18 @@ def train_at_site(
     return b
 
 
+def rounded(update: Singles, bits: int) -> Singles:
+    """Each site's update in so many bits a number, and one scale; 1 bit is the sign."""
+    size = np.abs(update)
+    if bits == 1:
+        signs: Singles = np.sign(update) * size.mean(axis=-2, keepdims=True)
+        return signs
+    levels = np.float32(2 ** (bits - 1) - 1)
+    scale = np.maximum(size.max(axis=-2, keepdims=True), np.float32(1e-30)) / levels
+    steps: Singles = np.rint(update / scale) * scale
+    return steps
+
+
 def average(
     x: Singles,
     y: Singles,
@@ -78,6 +90,7 @@ def average(
     steps: int,
     rounds: int,
     proximal: float = 0.0,
+    bits: int = 0,
 ) -> Iterator[Singles]:
     """The common coefficients after each round, shape (..., p, settings); they begin at zero.
 
@@ -89,6 +102,8 @@ def average(
         1 for the people that a setting trains on, shape (..., sites, people, settings).
     rounds
         Number of rounds.
+    bits
+        To which sites round each number of their update; 0: not at all.
 
     """
     people = mask.sum(axis=-2, keepdims=True)
@@ -98,6 +113,8 @@ def average(
     for _ in range(rounds):
         start = np.broadcast_to(common, (*x.shape[:-2], *common.shape[-2:]))
         returned = train_at_site(x, y, weights, start, ridge=ridge, steps=steps, proximal=proximal)
+        if bits:
+            returned = start + rounded(returned - start, bits)
         common = (share * returned).sum(axis=-3, keepdims=True)
         yield common[..., 0, :, :]
 

@@ -23,7 +23,8 @@ from typing import Any
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
-import _case_asked  # noqa: E402  found by the line above
+import _case_appendix  # noqa: E402  found by the line above
+import _case_asked  # noqa: E402
 import _case_bandwidth  # noqa: E402
 import _case_claims  # noqa: E402
 import _case_draw  # noqa: E402
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "pairs": _case_network.pairs,
     "continuous": _case_network.continuous,
     "rarest": _case_rarest.part,
+    "appendix": _case_appendix.part,
 }
 NAME = "claims"
 PAGE, README = HERE.parent / "docs" / "claims.md", HERE.parent / "README.md"

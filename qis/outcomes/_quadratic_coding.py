@@ -28,9 +28,8 @@ _ZERO: Final = 1e-10
 """A share of a coefficient's information, given the others, up to this is a rounding error."""
 _NEGATIVE: Final = 1e-6
 """Rounding errors in a site's information are smaller than this, relative to its diagonal."""
-_UNEXPLAINED: Final = 0.02
-"""Share of a score that may be left where there is no information. With fewer people than
-coefficients the rounding of the factor leaves up to some thousandths, and far from the data all."""
+_UNEXPLAINED: Final = 1e-3
+"""Share of a score that may be left where there is no information; far from the data all is."""
 _INDEFINITE: Final = "the information is not positive semidefinite"
 
 
@@ -56,7 +55,9 @@ def coded(score: Floats, information: Floats) -> Coded:
 
     """
     diagonal, exponents, factors = [], [], []
-    for i, row in enumerate(_cholesky(information)):
+    exact = _cholesky(information)
+    _check_pull(exact, score)
+    for i, row in enumerate(exact):
         exponent, entries = _scaled(row[:i])
         exponents.append(exponent)
         factors += entries
@@ -169,19 +170,29 @@ def _cholesky(information: Floats) -> Floats:
 
 
 def _whitened(factor: Floats, score: Floats) -> Floats:
-    """The z that solves L z = score, by forward substitution."""
+    """The z that solves L z = score, by forward substitution; 0 where there is no information."""
     z = np.zeros(len(score))
     for i, row in enumerate(factor):
-        rest = float(score[i] - row[:i] @ z[:i])
         if row[i] > 0.0:
-            z[i] = rest / row[i]
-        elif abs(rest) > _UNEXPLAINED * (abs(float(score[i])) + float(np.abs(row) @ np.abs(z))):
-            raise InputError(
-                "the score pulls at something of which there is no information: the anchor is too "
-                "far from the data, or the data are not those of the information",
-                field="anchor",
-            )
+            z[i] = (score[i] - row[:i] @ z[:i]) / row[i]
     return z
+
+
+def _check_pull(factor: Floats, score: Floats) -> None:
+    """Raise `InputError` if the score is not in the span of the information.
+
+    It is asked of the factor before that is rounded: with fewer people than coefficients, what
+    rounding adds up to in the last rows has no bound and is no fault of the data.
+    """
+    z = _whitened(factor, score)
+    left = np.abs(score - factor @ z)
+    terms = np.abs(score) + np.abs(factor) @ np.abs(z)
+    if (left > _UNEXPLAINED * terms + 1e-9 * np.abs(factor).max(axis=1, initial=0.0)).any():
+        raise InputError(
+            "the score pulls at something of which there is no information: the anchor is too far "
+            "from the data, or the data are not those of the information",
+            field="anchor",
+        )
 
 
 def _sixteen_bits(number: float) -> float:

@@ -475,3 +475,23 @@ def test_fewer_people_than_coefficients_are_no_error_and_keep_what_they_say(seed
     said = np.linalg.solve(information + prior, x.T @ (y - fitted))
     kept = np.linalg.solve(found.information + prior, found.score)
     assert np.abs((said - kept) * scale).max() < 0.02
+
+
+def test_few_people_with_sparse_features_are_no_error():
+    rng = np.random.default_rng(12)
+    for _ in range(120):
+        n, p = int(rng.integers(3, 12)), 13
+        x = np.column_stack((rng.normal(size=(n, 4)), rng.random((n, p - 4)) < 0.2)).astype(float)
+        y = np.resize([0.0, 1.0], n)
+        ones = np.column_stack((np.ones(n), x))
+        for features, own in ((ones, False), (x, True)):
+            outcome = QuadraticLikelihood.from_logistic(
+                **QUESTION,
+                features=features,
+                labels=y,
+                anchor=np.zeros(features.shape[1]),
+                own_intercept=own,
+            )
+            off = x - x.mean(axis=0) if own else features
+            score = off.T @ (y - (y.mean() if own else 0.5))
+            assert np.abs(outcome.score - score).max() < 0.02 * n
