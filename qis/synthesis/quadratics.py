@@ -239,6 +239,8 @@ def _discriminant(combined: CombinedQuadratics, intercept: int) -> Floats:
     sums = products[intercept, others]
     if not 0.0 < n_cases < n:
         return combined.coefficients
+    if not others.any():  # an intercept alone is the log odds of everybody
+        return np.array([math.log(n_cases / (n - n_cases))])
     mean_cases = cases[others] / n_cases
     mean_rest = (sums - cases[others]) / (n - n_cases)
     within = products[np.ix_(others, others)]

@@ -495,3 +495,12 @@ def test_few_people_with_sparse_features_are_no_error():
             off = x - x.mean(axis=0) if own else features
             score = off.T @ (y - (y.mean() if own else 0.5))
             assert np.abs(outcome.score - score).max() < 0.02 * n
+
+
+def test_an_intercept_alone_has_a_next_anchor():
+    outcome = QuadraticLikelihood.from_logistic(
+        **QUESTION, features=np.ones((8, 1)), labels=[0, 0, 0, 0, 0, 1, 1, 0], anchor=[0.0]
+    )
+    combined = combine_quadratics([outcome], anchors={outcome.anchor_id: [0.0]})
+    following = next_anchor(combined, intercept=0, question="x | y")
+    assert following.coefficients == pytest.approx([math.log(2 / 6)], abs=1e-4)
