@@ -9,75 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from _case_record import Record, auc_gaps, best_federated, beyond_guessing
+
 HOLDS: Final = "holds"
 PARTLY: Final = "holds partly"
 NOT: Final = "does not hold"
 UNKNOWN: Final = "cannot tell"
 VERDICTS: Final = (HOLDS, PARTLY, NOT, UNKNOWN)
-FEDERATED: Final = ("fedavg 1", "fedavg 10", "fedavg 100", "fedavg", "fedavg refit")
-
-
-class Record:
-    """What was measured, by part."""
-
-    def __init__(self, content: dict[str, Any]) -> None:
-        self.parts: dict[str, Any] = {
-            name: part["found"] for name, part in content.get("parts", {}).items()
-        }
-
-    @property
-    def table(self) -> list[dict[str, Any]]:
-        """All scenarios that were run, UCI heart disease first."""
-        parts = (self.parts.get(name, {}) for name in ("hearts", "small_sites"))
-        return [row for part in parts for row in part.get("table", [])]
-
-    def scenario(self, data: str, name: str) -> dict[str, Any]:
-        """One scenario of the table.
-
-        Raises
-        ------
-        KeyError
-            If it was not run.
-
-        """
-        for row in self.table:
-            if (row["data"], row["scenario"]) == (data, name):
-                found: dict[str, Any] = row
-                return found
-        raise KeyError(f"{data}, {name}")
-
-    @property
-    def article(self) -> dict[str, Any]:
-        """847, 612 and 11 people."""
-        return self.scenario("actg", "847/612/11")
-
-    def sites(self, nodes: int) -> dict[str, Any]:
-        """A network of so many sites."""
-        rows = self.parts["pairs"]["by_number"]
-        found: dict[str, Any] = next((row for row in rows if row["nodes"] == nodes), rows[-1])
-        return found
-
-
-def best_federated(row: dict[str, Any]) -> str:
-    """The row of federated averaging with the highest AUC in a scenario."""
-    return max(FEDERATED, key=lambda name: row["methods"][name]["auc"])
-
-
-def auc_gaps(record: Record) -> list[float]:
-    """The packet's AUC minus that of the best federated averaging, by scenario."""
-    gaps = []
-    for row in record.table:
-        methods = row["methods"]
-        gaps.append(methods["packet"]["auc"] - methods[best_federated(row)]["auc"])
-    return gaps
-
-
-def beyond_guessing(record: Record, *, least: int = 6) -> float:
-    """Share of records rebuilt at the smallest n that passes, beyond what guessing rebuilds."""
-    rows = [row for row in record.parts["inversion"]["passing"] if row["coefficients"] >= least]
-    if not rows:
-        return math.nan
-    return max(0.0, sum(row["rebuilt"] - row["guessed"] for row in rows) / len(rows))
 
 
 def figures(record: Record) -> dict[str, float]:
@@ -107,6 +45,7 @@ def figures(record: Record) -> dict[str, float]:
             found["records_rebuilt_fedavg_n4"] = max(four)
         if "4" in part["packets_no_rules"]:
             found["records_rebuilt_packet_n4_no_rules"] = part["packets_no_rules"]["4"]
+    if "thresholds" in record.parts:
         found["records_rebuilt_at_smallest_passing_n"] = beyond_guessing(record)
     if "pairs" in record.parts and record.sites(1_000)["nodes"] == 1_000:
         found["pairs_n1000"] = record.sites(1_000)["pairs_reached"]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from _case_claims import Record, best_federated
 from _case_page import DATA
+from _case_record import Record, best_federated
 
 
 def draw(record: Record, folder: Path) -> None:

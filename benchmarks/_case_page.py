@@ -6,19 +6,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from _case_claims import (
     CLAIMS,
-    FEDERATED,
     NOT,
     PARTLY,
     UNKNOWN,
     VERDICTS,
-    Record,
-    auc_gaps,
-    best_federated,
     figures,
     percent,
     signed,
     three,
 )
+from _case_record import FEDERATED, Record, auc_gaps, best_federated
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +33,7 @@ NAMES: Final = {
 }
 DATA: Final = {"heart": "UCI heart disease", "actg": "ACTG 175, artificial sites"}
 MARKS: Final = re.compile(r"(<!-- claims: begin -->\n).*?(<!-- claims: end -->)", re.DOTALL)
+GOALS: Final = ("auc", "logloss")
 README_ROWS: Final = (
     ("server", "a server that everybody trusts", "none"),
     ("model", "any, neural networks too", "outcomes; regressions of up to 14 coefficients"),
@@ -197,10 +195,11 @@ def inversion(record: Record) -> str:
         "\nThe same attack at the smallest number of people that passes, as smallest n: rebuilt "
         "(guessed), where guessed is how many records other people drawn in their place match:\n\n"
     )
-    presets = list(dict.fromkeys(row["preset"] for row in part["passing"]))
+    passing = record.parts["thresholds"]["passing"]
+    presets = list(dict.fromkeys(row["preset"] for row in passing))
     head = ["coefficients, answers", *(f"`{preset}`" for preset in presets)]
     lines = [head]
-    cells = {(row["coefficients"], row["answers"], row["preset"]): row for row in part["passing"]}
+    cells = {(row["coefficients"], row["answers"], row["preset"]): row for row in passing}
     for size, count in sorted({key[:2] for key in cells}):
         line = [f"{size}, {count}"]
         for preset in presets:
@@ -259,6 +258,24 @@ def rarest(record: Record) -> str:
             ]
         )
     return f"{part['cases']:,} cases of {part['sites']} papers.\n\n" + table(rows)
+
+
+def appendix(record: Record) -> str:
+    """FedProx, ODAL, compressed updates, and sites that differ in their share of cases."""
+    part = record.parts["appendix"]
+    names = list(part["scenarios"])
+    rows = [["AUC / log-loss", *names]]
+    rows += [
+        [
+            "ODAL, one round" if method == "odal" else NAMES.get(method, f"10 rounds, {method}"),
+            *(
+                " / ".join(three(part["scenarios"][name][method][each]) for each in GOALS)
+                for name in names
+            ),
+        ]
+        for method in part["scenarios"][names[0]]
+    ]
+    return f"{part['splits']} splits.\n\n" + table(rows)
 
 
 def claims(record: Record) -> str:
@@ -372,6 +389,7 @@ def page(record: Record, content: dict[str, Any]) -> str:
         "INVERSION": inversion,
         "NETWORK": network,
         "RAREST": rarest,
+        "APPENDIX": appendix,
         "CLAIMS": claims,
         "CONTRADICTED": contradicted,
         "ONE": one_page,

@@ -32,8 +32,10 @@ import _case_inversion  # noqa: E402
 import _case_network  # noqa: E402
 import _case_page  # noqa: E402
 import _case_rarest  # noqa: E402
+import _case_record  # noqa: E402
 import _case_small  # noqa: E402
-import _results  # noqa: E402
+
+from benchmarks import _results  # noqa: E402
 
 Asked = _case_asked.Asked
 PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
@@ -43,6 +45,7 @@ PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "small_sites": _case_small.part,
     "by_number": _case_small.by_number,
     "inversion": _case_inversion.part,
+    "thresholds": _case_inversion.thresholds,
     "pairs": _case_network.pairs,
     "continuous": _case_network.continuous,
     "rarest": _case_rarest.part,
@@ -94,12 +97,13 @@ def keep(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def write_pages(content: dict[str, Any]) -> None:
-    """docs/claims.md and the README's table, once every part is recorded."""
+    """docs/claims.md, its plots and the README's table, once every part is recorded."""
     if missing := PARTS.keys() - content["parts"].keys():
         print(f"no pages yet, for want of {', '.join(sorted(missing))}", file=sys.stderr)
         return
-    record = _case_claims.Record(content)
+    record = _case_record.Record(content)
     PAGE.write_text(_case_page.page(record, content), encoding="utf-8")
+    _case_draw.draw(record, PAGE.parent)
     README.write_text(
         _case_page.readme(README.read_text(encoding="utf-8"), record), encoding="utf-8"
     )
@@ -107,7 +111,7 @@ def write_pages(content: dict[str, Any]) -> None:
 
 def contradictions(content: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
     """Where this run excludes what is recorded: by corrected intervals, and by survival."""
-    ours, theirs = _case_claims.Record(content), _case_claims.Record(recorded)
+    ours, theirs = _case_record.Record(content), _case_record.Record(recorded)
     found = []
     for row in ours.table:
         former = theirs.scenario(row["data"], row["scenario"])
@@ -159,7 +163,7 @@ def main() -> None:
     if options.keep:
         content = keep(content)
         write_pages(content)
-    record = _case_claims.Record(content)
+    record = _case_record.Record(content)
     if options.figures:
         _case_draw.draw(record, options.figures)
     if not options.json:

@@ -1,5 +1,6 @@
 """The comparison with federated averaging: its methods, its intervals, its attacks, its pages."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -14,10 +15,12 @@ import _case_claims  # noqa: E402  parts of a benchmark import each other by bar
 import _case_data as data  # noqa: E402
 import _case_inversion as inversion  # noqa: E402
 import _case_models as models  # noqa: E402
+import _case_page  # noqa: E402
+import _case_record  # noqa: E402
 import _case_table as tables  # noqa: E402
 from _fedavg import after, average, train_at_site  # noqa: E402
 
-from benchmarks import claims  # noqa: E402
+from benchmarks import _results, claims  # noqa: E402
 
 SIZES = (30, 12, 7)
 
@@ -232,8 +235,59 @@ def test_zhus_attack_rebuilds_one_person():
     assert inversion.closed_form(everybody, rng, 5) == 1.0
 
 
+@pytest.fixture(scope="module")
+def recorded():
+    return _results.kept("claims")
+
+
+def test_the_pages_are_what_the_record_gives(recorded):
+    record = _case_record.Record(recorded)
+    assert recorded["parts"].keys() == claims.PARTS.keys()
+    hint = "run: python -m benchmarks.claims --page"
+    assert _case_page.page(record, recorded) == claims.PAGE.read_text("utf-8"), hint
+    readme = claims.README.read_text("utf-8")
+    assert _case_page.readme(readme, record) == readme, hint
+    assert _case_page.one_page(record) in readme
+
+
+def test_the_figures_of_the_record_are_complete_and_the_attack_is_strong_enough(recorded):
+    found = _case_claims.figures(_case_record.Record(recorded))
+    assert found["claims_total"] == found["claims_with_verdict"] == 34
+    assert found["scenarios"] == 7
+    assert found["records_rebuilt_packet_n4_no_rules"] >= 0.7
+    assert all(isinstance(value, int | float) for value in found.values())
+
+
+def test_every_claim_that_does_not_hold_is_named_in_one_place(recorded):
+    record = _case_record.Record(recorded)
+    section = _case_page.contradicted(record)
+    for number, claim in enumerate(_case_claims.CLAIMS, 1):
+        is_named = f"- ({number}) " in section
+        assert is_named == (claim.verdict(record) == _case_claims.NOT)
+    assert section.count("\n") > 3
+
+
+def test_a_run_that_contradicts_the_record_is_found_out(recorded):
+    assert claims.contradictions(recorded, recorded) == []
+    other = copy.deepcopy(recorded)
+    against = other["parts"]["small_sites"]["found"]["table"][0]["packet_against"]["local"]
+    against["auc"] |= {"low": against["auc"]["mean"] + 0.01, "high": 1.0}
+    assert "packet minus local" in claims.contradictions(other, recorded)[0]
+    other["parts"]["aggregator"]["found"]["survives_any_node_loss"] = 0
+    assert len(claims.contradictions(other, recorded)) == 2
+
+
+def test_what_could_not_run_leaves_the_record_as_it_stands(recorded, tmp_path, monkeypatch):
+    monkeypatch.setattr(_results, "RESULTS", tmp_path)
+    _results.keep("claims", recorded)
+    nothing = {**recorded["parts"]["hearts"], "found": {"table": [], "not_run": "no folder"}}
+    assert claims.keep({"parts": {"hearts": nothing}})["parts"] == recorded["parts"]
+    newer = {**recorded["parts"]["continuous"], "hours": 9.0}
+    assert claims.keep({"parts": {"continuous": newer}})["parts"]["continuous"] == newer
+
+
 def test_every_claim_has_a_figure_or_says_that_it_was_not_run():
-    nothing = _case_claims.Record({})
+    nothing = _case_record.Record({})
     assert len(_case_claims.CLAIMS) == 34
     for claim in _case_claims.CLAIMS:
         assert claim.part in ("", *claims.PARTS)
