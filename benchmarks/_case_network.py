@@ -71,7 +71,7 @@ def pairs(asked: Asked) -> dict[str, Any]:
         words = ["--nodes", str(nodes), "--json", "--lookups", "200"]
         words += ["--publications", str(nodes if everybody else 200)]
         words += [] if everybody else ["--audience"]
-        if nodes == 1_000:
+        if 100 <= nodes <= 1_000:
             words += ["--joins", "placed"]
         given = routing.parser().parse_args(words)
         network, rng, _ = routing.settled(given, 0)
