@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from _case_asked import Asked
 from _case_data import Floats, Scenario, Site, actg, actg_scenarios
-from _case_models import FOLDS, RIDGES, ROUNDS, Batch, fedavg, packet_docs_and_own, ridge_fits
+from _case_models import FOLDS, RIDGES, ROUNDS, Batch, fedavg, packet_of_docs, packets, ridge_fits
 from _case_table import figures_of
 
 TEN = {10: ROUNDS[10]}
@@ -33,7 +33,7 @@ def part(asked: Asked) -> dict[str, Any]:
         for bits in BITS:
             found[f"{bits} bits"] = batch.best(fedavg(batch, rounds=TEN, bits=bits)[10])
         found["odal"] = odal(batch)
-        found |= packet_docs_and_own(batch)
+        found |= {"packet docs": packet_of_docs(batch), **packets(batch)[0]}
         rows[scenario.name] = {
             name: figures_of(scenario, batch_splits, fits) for name, fits in found.items()
         }

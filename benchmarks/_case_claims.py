@@ -25,6 +25,7 @@ def figures(record: Record) -> dict[str, float]:
         found["survives_any_node_loss"] = record.parts["aggregator"]["survives_any_node_loss"]
     if table := record.table:
         found["auc_minus_tuned_fedavg_min"] = min(auc_gaps(record))
+        found["auc_either_minus_tuned_fedavg_min"] = min(auc_gaps(record, "packet either"))
         found["auc_monte_carlo_se_max"] = max(
             row["packet_against"][best_federated(row)]["auc"]["monte_carlo_se"] for row in table
         )

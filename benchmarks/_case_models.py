@@ -263,32 +263,43 @@ def packet_of_docs(batch: Batch) -> Floats:
     return fits
 
 
-def packet_own(batch: Batch) -> tuple[Floats, Floats]:
-    """One packet a site with its own intercept, and a tuned ridge; and the slopes' covariance.
+def packet_fits(batch: Batch, *, own: bool) -> tuple[Floats, Floats]:
+    """Fits of one packet a site by ridge, intercepts refitted; and the final information.
 
-    The covariance has shape (splits, p - 1, p - 1).
+    Shapes (splits, sites, p, 4, 12) and (splits, q, q), where q leaves the intercept out if it is
+    the site's own.
     """
     p, sites = batch.x.shape[-1], batch.x.shape[1]
-    anchor = Anchor(question=QUESTION, model="logistic", coefficients=(0.0,) * (p - 1))
+    start = 1 if own else 0
+    anchor = Anchor(question=QUESTION, model="logistic", coefficients=(0.0,) * (p - start))
     fits = np.zeros((len(batch.x), sites, p, FOLDS + 1, len(RIDGES)))
-    information = np.empty((len(batch.x), p - 1, p - 1))
-    eye = np.eye(p - 1)
-    for split, fit, made in outcomes(batch, own=True):
+    information = np.empty((len(batch.x), p - start, p - start))
+    penalised = np.ones(p - start)
+    if not own:
+        penalised[0] = 0.0
+    for split, fit, made in outcomes(batch, own=own):
         combined = combine_quadratics(made, anchors=[anchor], ridge=_TINY)
         for setting, ridge in enumerate(RIDGES):
-            solved = np.linalg.solve(combined.information + ridge * eye, combined.natural)
-            fits[split, :, 1:, fit, setting] = solved
+            total = combined.information + np.diag(ridge * penalised + _TINY)
+            fits[split, :, start:, fit, setting] = np.linalg.solve(total, combined.natural)
         if fit == FOLDS:
             information[split] = combined.information
-    fits = refitted(batch, fits)
-    chosen = batch.loss(fits).sum(axis=1).argmin(axis=-1)
-    covariance = np.linalg.inv(information + RIDGES[chosen][:, np.newaxis, np.newaxis] * eye)
-    return batch.best(fits), covariance
+    return refitted(batch, fits), information
 
 
-def packet_docs_and_own(batch: Batch) -> dict[str, Floats]:
-    """Both kinds of packets."""
-    return {"packet docs": packet_of_docs(batch), "packet": packet_own(batch)[0]}
+def packets(batch: Batch) -> tuple[dict[str, Floats], Floats]:
+    """One packet a site, its own intercept left out; or with either intercept, whichever is better.
+
+    Also the covariance of the slopes of the first, shape (splits, p - 1, p - 1).
+    """
+    own, information = packet_fits(batch, own=True)
+    common, _ = packet_fits(batch, own=False)
+    chosen = RIDGES[batch.loss(own).sum(axis=1).argmin(axis=-1)]
+    covariance = np.linalg.inv(
+        information + chosen[:, np.newaxis, np.newaxis] * np.eye(information.shape[-1])
+    )
+    either = np.concatenate((own[..., ::2], common[..., ::2]), axis=-1)
+    return {"packet": batch.best(own), "packet either": batch.best(either)}, covariance
 
 
 def fitted(batch: Batch, said: Callable[[str], None]) -> tuple[dict[str, Floats], Floats]:
@@ -303,6 +314,7 @@ def fitted(batch: Batch, said: Callable[[str], None]) -> tuple[dict[str, Floats]
     found["fedavg refit"] = batch.best(refitted(batch, everything))
     said("federated averaging")
     found["packet docs"] = packet_of_docs(batch)
-    found["packet"], covariance = packet_own(batch)
+    ours, covariance = packets(batch)
+    found |= ours
     said("packets")
     return found, covariance

@@ -52,12 +52,12 @@ def best_federated(row: dict[str, Any]) -> str:
     return max(FEDERATED, key=lambda name: row["methods"][name]["auc"])
 
 
-def auc_gaps(record: Record) -> list[float]:
-    """The packet's AUC minus that of the best federated averaging, by scenario."""
+def auc_gaps(record: Record, ours: str = "packet") -> list[float]:
+    """A packet's AUC minus that of the best federated averaging, by scenario."""
     gaps = []
     for row in record.table:
         methods = row["methods"]
-        gaps.append(methods["packet"]["auc"] - methods[best_federated(row)]["auc"])
+        gaps.append(methods[ours]["auc"] - methods[best_federated(row)]["auc"])
     return gaps
 
 

@@ -137,7 +137,7 @@ def test_a_refitted_intercept_is_finite_where_labels_are_alike_and_right_elsewhe
 
 def test_the_packets_own_intercepts_are_profiled_out_as_one_newton_step_does(batch):
     scenario, side_by_side = batch
-    fits, covariance = models.packet_own(side_by_side)
+    ours, covariance = models.packets(side_by_side)
     split = scenario.split(1)
     information, natural = np.zeros((13, 13)), np.zeros(13)
     for site, rows in zip(scenario.sites, split.train, strict=True):
@@ -145,7 +145,7 @@ def test_the_packets_own_intercepts_are_profiled_out_as_one_newton_step_does(bat
         off = x - x.mean(axis=0)
         information += y.mean() * (1.0 - y.mean()) * off.T @ off
         natural += off.T @ (y - y.mean())
-    slopes = fits[1, 0, 1:]
+    slopes = ours["packet"][1, 0, 1:]
     ridge = min(
         models.RIDGES,
         key=lambda r: np.abs(np.linalg.solve(information + r * np.eye(13), natural) - slopes).max(),
