@@ -31,7 +31,7 @@ SIZES = (1, 2, 4, 8, 11, 50, 200)
 SCALED = len(ACTG) + 1
 """Columns after the intercept up to here are numbers; the others are yes or no."""
 ANSWERS = 6
-GRADIENTS = ((1, 1, 6), (2, 1, 8), (4, 1, 12), (4, 3, 3))
+GRADIENTS = ((1, 1, 4), (2, 1, 5), (4, 1, 8), (4, 3, 2))
 """People, local steps and repetitions of Zhu's attack."""
 MODELS = ([0, 1, 4], [0, 1, 4, 5, 6, 2], [0, 1, 4, 8, 13])
 """Columns of the models that are put to the gate: two numbers, five, and two with two yes/no."""
@@ -230,7 +230,7 @@ def rebuilt(x: Floats, y: Floats, anchors: Sequence[Floats], rng: np.random.Gene
     answers = [(at, answer(x, y, at)) for at in anchors]
     found = listed(answers[0][1].information, len(y)) if not anchors[0].any() else np.empty((0, 0))
     best = share(found, x[:, 1:]) if found.size else 0.0
-    return max(best, share(by_fitting(answers, y, rng, starts=3), x[:, 1:]))
+    return max(best, share(by_fitting(answers, y, rng, starts=2), x[:, 1:]))
 
 
 def drawn(people: Site, n: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
@@ -284,7 +284,7 @@ def part(asked: Asked) -> dict[str, Any]:
     """Without rules."""
     people, rng = actg(), np.random.default_rng(2_019)
     p = people.x.shape[1]
-    repeats = asked.of(4, 20, 100)
+    repeats = asked.of(4, 12, 100)
     found: dict[str, Any] = {"packets_no_rules": {}, "zhu": {}}
     for n in SIZES if asked.effort else SIZES[:4]:
         times = repeats if n <= 11 else max(2, repeats // 10)
