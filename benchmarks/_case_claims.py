@@ -244,8 +244,8 @@ CLAIMS: Final = (
             f"{len(_anywhere_better(r))} of {len(auc_gaps(r))}"
         ),
         lambda r: PARTLY if _anywhere_better(r) else NOT,
-        "Tuned inside the training part, federated averaging reaches what one packet a site "
-        "reaches, with 11 people at one site or at all.",
+        "Tuned inside the training part, federated averaging reaches at least what one packet a "
+        "site reaches, with 11 people at one site or at all.",
     ),
     Claim(
         "Its server is a single point of failure; when it is down, learning stops (Bonawitz 2019).",

@@ -325,7 +325,7 @@ def one_page(record: Record) -> str:
     """The table of the README."""
     found = figures(record)
     article, last = record.article["methods"], record.parts["bandwidth"]["goal"][-1]
-    gaps = auc_gaps(record)
+    gaps, either = auc_gaps(record), auc_gaps(record, "packet either")
     inverted = record.parts["inversion"]
     four = found.get("records_rebuilt_fedavg_n4", 0.0)
     rows = [
@@ -340,7 +340,8 @@ def one_page(record: Record) -> str:
         [
             f"AUC in {len(gaps)} scenarios, packet minus the best averaging",
             "0",
-            f"{signed(min(gaps))} to {signed(max(gaps))}",
+            f"{signed(min(gaps))} to {signed(max(gaps))} (either intercept: {signed(min(either))} "
+            f"to {signed(max(either))})",
         ],
         [
             "bytes a site until within .005 AUC, 14 coefficients",
@@ -415,10 +416,25 @@ def page(record: Record, content: dict[str, Any]) -> str:
         "FEDWEIGHT": percent(weights["fedavg"]),
         "WEIGHT": percent(weights["packet_information"]),
         "ORIGIN": origin(content),
+        "LOSING": losing(record),
     }
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def losing(record: Record) -> str:
+    """The scenario in which a packet of either intercept is furthest below the best averaging."""
+    gaps = auc_gaps(record, "packet either")
+    row = record.table[gaps.index(min(gaps))]
+    best = best_federated(row)
+    own, either = (row[name][best]["auc"] for name in ("packet_against", "either_against"))
+    return (
+        f"{DATA[row['data']]}, {row['scenario']}: {signed(own['mean'])} with own intercepts and "
+        f"{signed(either['mean'])} ± {three(either['monte_carlo_se'])} with either, corrected "
+        f"interval [{signed(either['low'])}, {signed(either['high'])}], against the best row of "
+        f"federated averaging"
+    )
 
 
 def origin(content: dict[str, Any]) -> str:
