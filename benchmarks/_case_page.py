@@ -303,7 +303,8 @@ def claims(record: Record) -> str:
 def counted(record: Record) -> str:
     """How many claims have which verdict."""
     found = [claim.verdict(record) for claim in CLAIMS]
-    return ", ".join(f"{found.count(verdict)} {verdict}" for verdict in VERDICTS)
+    words = ("hold", "hold partly", "do not hold", "cannot be told")
+    return ", ".join(f"{found.count(v)} {word}" for v, word in zip(VERDICTS, words, strict=True))
 
 
 def contradicted(record: Record) -> str:
