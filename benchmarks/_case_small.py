@@ -40,8 +40,8 @@ def by_number(asked: Asked) -> dict[str, Any]:
 
 
 def _row(scenario: Scenario, asked: Asked) -> dict[str, Any]:
-    few = 30 if scenario.data == "heart" else 24
-    splits = asked.of(4, 100 if scenario.cut == "all" else few, 400)
+    few = 24 if scenario.data == "heart" else 16
+    splits = asked.of(4, 60 if scenario.cut == "all" else few, 400)
     return summary(scenario, measured(scenario, splits, asked.said))
 
 

@@ -63,9 +63,9 @@ def coded(score: Floats, information: Floats) -> Coded:
         factors += entries
         diagonal.append(_sixteen_bits(float(row[i])))
     # Whitened by the rounded factor, the one that travels: then rounding z is the only error of
-    # the score.
+    # the score, but where there is no information of its own.
     factor = unpacked(tuple(diagonal), tuple(exponents), tuple(factors))
-    score_exponent, whitened = _scaled(_whitened(factor, score))
+    score_exponent, whitened = _scaled(_nearest(factor, score))
     return Coded(
         score_exponent=score_exponent,
         whitened=tuple(whitened),
@@ -175,6 +175,22 @@ def _whitened(factor: Floats, score: Floats) -> Floats:
     for i, row in enumerate(factor):
         if row[i] > 0.0:
             z[i] = (score[i] - row[:i] @ z[:i]) / row[i]
+    return z
+
+
+def _nearest(factor: Floats, score: Floats) -> Floats:
+    """The z whose L z is nearest to the score, each entry in units of its row.
+
+    Where some coefficient has no information of its own, as with fewer people than coefficients,
+    forward substitution would leave to the last rows what rounding did to all of them, and more.
+    """
+    told = factor.diagonal() > 0.0
+    size = np.abs(factor).max(axis=1, initial=0.0)
+    if not (size[~told] > 0.0).any():
+        return _whitened(factor, score)
+    scale = np.where(size > 0.0, size, 1.0)
+    z = np.zeros(len(score))
+    z[told] = np.linalg.lstsq(factor[:, told] / scale[:, np.newaxis], score / scale)[0]
     return z
 
 
