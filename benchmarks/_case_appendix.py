@@ -21,7 +21,7 @@ PROXIMAL = (0.1, 1.0)
 
 def part(asked: Asked) -> dict[str, Any]:
     """Both scenarios."""
-    splits = asked.of(3, 16, 200)
+    splits = asked.of(3, 8, 200)
     skewed = Scenario("actg", "skewed labels", skewed_sites(actg()))
     rows = {}
     for scenario in (actg_scenarios()[-1], skewed):

@@ -31,7 +31,7 @@ SIZES = (1, 2, 4, 8, 11, 50, 200)
 SCALED = len(ACTG) + 1
 """Columns after the intercept up to here are numbers; the others are yes or no."""
 ANSWERS = 6
-GRADIENTS = ((1, 1, 4), (2, 1, 5), (4, 1, 8), (4, 3, 2))
+GRADIENTS = ((1, 1, 3), (2, 1, 4), (4, 1, 6), (4, 3, 2))
 """People, local steps and repetitions of Zhu's attack."""
 MODELS = ([0, 1, 4], [0, 1, 4, 5, 6, 2], [0, 1, 4, 8, 13])
 """Columns of the models that are put to the gate: two numbers, five, and two with two yes/no."""
@@ -284,7 +284,7 @@ def part(asked: Asked) -> dict[str, Any]:
     """Without rules."""
     people, rng = actg(), np.random.default_rng(2_019)
     p = people.x.shape[1]
-    repeats = asked.of(4, 12, 100)
+    repeats = asked.of(4, 8, 100)
     found: dict[str, Any] = {"packets_no_rules": {}, "zhu": {}}
     for n in SIZES if asked.effort else SIZES[:4]:
         times = repeats if n <= 11 else max(2, repeats // 10)
