@@ -326,7 +326,8 @@ def _at_the_threshold(
     """The attack at the smallest n that passes a preset, beside guessing other people instead."""
     rows = []
     for columns in MODELS[: asked.of(1, 3, 3)]:
-        for count in range(1, asked.of(2, ANSWERS, ANSWERS) + 1):
+        most = ANSWERS if columns[-1] < SCALED + 1 else 2  # yes/no columns take a long search
+        for count in range(1, min(most, asked.of(2, ANSWERS, ANSWERS)) + 1):
             made = passing(people, preset, columns, count, rng)
             if made is None:
                 continue
