@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from _case_record import Record, auc_gaps, best_federated, beyond_guessing
+from _case_record import Record, at_thresholds, auc_gaps, best_federated
 
 HOLDS: Final = "holds"
 PARTLY: Final = "holds partly"
@@ -47,7 +47,7 @@ def figures(record: Record) -> dict[str, float]:
         if "4" in part["packets_no_rules"]:
             found["records_rebuilt_packet_n4_no_rules"] = part["packets_no_rules"]["4"]
     if "thresholds" in record.parts:
-        found["records_rebuilt_at_smallest_passing_n"] = beyond_guessing(record)
+        found["records_rebuilt_at_smallest_passing_n"] = at_thresholds(record)
     if "pairs" in record.parts and record.sites(1_000)["nodes"] == 1_000:
         found["pairs_n1000"] = record.sites(1_000)["pairs_reached"]
     if "reach" in record.parts.get("rarest", {}).get("keys", {}):
@@ -429,7 +429,7 @@ CLAIMS: Final = (
         "inversion",
         lambda r: (
             f"rules off: {_without_rules(r)}; at the smallest n that passes: "
-            f"{percent(beyond_guessing(r))} beyond guessing"
+            f"{percent(at_thresholds(r))} with five features"
         ),
         lambda r: NOT if r.parts["inversion"]["packets_no_rules"].get("2", 0.0) > 0.1 else PARTLY,
         "A score is a gradient, and an information matrix says more than one. What protects is the "

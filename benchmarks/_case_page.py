@@ -197,7 +197,8 @@ def inversion(record: Record) -> str:
     text = table(rows)
     text += (
         "\nThe same attack at the smallest number of people that passes, as smallest n: rebuilt "
-        "(guessed), where guessed is how many records other people drawn in their place match:\n\n"
+        "(guessed), where guessed is how many records other people match who are drawn in "
+        "their place, some of them by chance the same:\n\n"
     )
     passing = record.parts["thresholds"]["passing"]
     presets = list(dict.fromkeys(row["preset"] for row in passing))
@@ -362,7 +363,7 @@ def one_page(record: Record) -> str:
         [
             "the same at the smallest n that passes the rules",
             "secure aggregation hides each site",
-            f"{percent(found['records_rebuilt_at_smallest_passing_n'])} beyond guessing",
+            percent(found["records_rebuilt_at_smallest_passing_n"]),
         ],
         [
             "any one machine dies",

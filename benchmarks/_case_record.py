@@ -61,13 +61,11 @@ def auc_gaps(record: Record, ours: str = "packet") -> list[float]:
     return gaps
 
 
-def beyond_guessing(record: Record, *, least: int = 5) -> float:
-    """Share of records rebuilt at the smallest n that passes, beyond what guessing rebuilds."""
-    rows = [
-        row
-        for row in record.parts.get("thresholds", {}).get("passing", [])
-        if row["coefficients"] >= least
-    ]
-    if not rows:
-        return math.nan
-    return max(0.0, sum(row["rebuilt"] - row["guessed"] for row in rows) / len(rows))
+def at_thresholds(record: Record) -> float:
+    """Share of records rebuilt at the smallest n that passes, of models with five numbers.
+
+    With fewer features some records are right by chance.
+    """
+    passing = record.parts.get("thresholds", {}).get("passing", [])
+    rows = [row for row in passing if row["coefficients"] == 6]
+    return sum(row["rebuilt"] for row in rows) / len(rows) if rows else math.nan
