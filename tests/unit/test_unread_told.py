@@ -38,7 +38,7 @@ def older(tmp_path, monkeypatch):
         draft = Draft(
             outcome=qis.Suppressed(question=QUESTION, cohort="west\u200b"),
             fingerprint=ours.fingerprint,
-            routing_keys=(),
+            base_keys=(),
         )
         preview = Disclosure.preset("cms").preview(draft.outcome)
         waits = Pending.of(draft, preview, explain="as it would leave", now=NOW)
