@@ -110,6 +110,21 @@ class FittedModel:
     digest
         Equal where packets, anchors, roster and study are; empty if outcomes came without packets.
 
+    Examples
+    --------
+    >>> import qis
+    >>> study = qis.Study(
+    ...     question="age | death",
+    ...     kind="model",
+    ...     family="logistic",
+    ...     coefficients=("intercept", "age"),
+    ...     purpose="effect",
+    ... )
+    >>> rows = qis.ModelRows(features=[[0.1], [0.4], [0.8], [0.2]], labels=[0, 0, 1, 1])
+    >>> answer = rows.for_study(study).answer([0.0, 0.0])
+    >>> qis.fit_model({"Ulm": answer}, study=study)
+    <FittedModel of 'age | death', 1 sites, 4 people: not converged>
+
     """
 
     study: Study
