@@ -267,6 +267,7 @@ class Live:
             "Study.coded": {"values": {"latitude": 44.0}}, "Study.decoded": {"codes": b"\x01"},
             "Moderator": {"name": "latitude", "low": 0.0, "high": 60.0},
             "Moderator.code": {"value": 44.0}, "Moderator.decoded": {"code": 127},
+            "meta_regression": {"evidence": given.AT_LATITUDES, "study": given.MODERATED},
             "fit_model": {"evidence": {"Ulm": given.ANSWER}, "study": given.MODEL},
             "ModelRows.for_study": {"study": given.MODEL},
             "FittedModel.forest": {"name": "age"}, "FittedModel.predict": {"features": [[0.4]]},

@@ -29,7 +29,14 @@ PACKET = qis.Packet.sign(
 )
 STUDY = qis.Study(question="a vs b | c")
 LATITUDE = qis.Moderator(name="latitude", low=0.0, high=60.0)
-MODERATED = qis.Study(question="a vs b | c", moderators=(LATITUDE,))
+MODERATED = qis.Study(question="a vs b | c", model="fixed", moderators=(LATITUDE,))
+AT_LATITUDES = [
+    qis.Effect(
+        study=MODERATED, measure="OR", estimate=y, standard_error=0.1,
+        moderators=MODERATED.coded({"latitude": x}),
+    )
+    for x, y in ((0.0, 0.0), (30.0, -0.4), (60.0, -0.8))
+]  # fmt: skip
 OTHER = qis.Identity.from_seed(bytes(32))
 ROSTER = qis.Roster(
     (qis.Site.of("Ulm", IDENTITY.issuer), qis.Site.of("Bern", OTHER.issuer)),
