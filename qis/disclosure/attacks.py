@@ -123,10 +123,10 @@ def _of_hazard_ratio(outcome: Effect) -> Iterator[Finding]:
 
     So there are at least 4/SE² events, and in one of the arms not many more than 2/SE².
     """
-    attack = "from the standard error"
-    few = math.floor(2.0 / outcome.standard_error**2 + TOLERANCE)
-    yield Finding(attack, "events in one of the arms, about or fewer", max(few, 1))
-    yield Finding(attack, "events, about or more", math.ceil(4.0 / outcome.standard_error**2))
+    information = outcome.standard_error**-2
+    few = max(math.floor(2.0 * information + TOLERANCE), 1)
+    yield Finding("from the standard error", "events in one of the arms, about or fewer", few)
+    yield Finding("from the standard error", "events, about or more", math.ceil(4.0 * information))
 
 
 @checked

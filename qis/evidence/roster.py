@@ -71,7 +71,7 @@ class SiteKey:
             if (given := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole_second(given, name))
         truth_value(self.revoked, "revoked")
-        if self.node_salt != b"":
+        if type(self.node_salt) is not bytes or self.node_salt:
             byte_string(self.node_salt, "node_salt", NODE_SALT_SIZE)
         start, end = self.valid_from, self.valid_until
         if start is not None and end is not None and start >= end:
@@ -246,6 +246,7 @@ class Roster:
         """The 32-byte keys, not revoked, that a closed roster lists."""
         return frozenset(key for key, (_, entry) in self._by_key.items() if not entry.revoked)
 
+    @checked
     def node_salt(self, key: bytes) -> bytes:
         """The random bytes with which a 32-byte key was enrolled; empty if it has none."""
         found = self._by_key.get(key)

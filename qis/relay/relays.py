@@ -108,6 +108,9 @@ class Relays:
         self._calls = Bucket(CALLS_RATE)
         self._out: list[Datagram] = []
 
+    def __repr__(self) -> str:
+        return f"<Relays: {len(self._out)} datagrams to be sealed>"
+
     def datagrams(self) -> list[Datagram]:
         """What has to be sealed and sent now; taken once."""
         found, self._out = self._out, []

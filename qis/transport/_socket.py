@@ -169,7 +169,8 @@ class DatagramSocket:
     def _read(self) -> int:
         """Read what the system has, at most `READ_LIMIT`; returns the number of datagrams."""
         receive, arrived = self._socket.recvfrom, self._arrived
-        count = size = refused = 0
+        count = size = 0
+        refused = dict[str, int]()
         try:
             for _ in range(READ_LIMIT):
                 try:
@@ -182,24 +183,24 @@ class DatagramSocket:
                 count += 1
                 size += len(datagram[0])
                 if len(arrived) < FLOOD or self._is_known(datagram[0]):
-                    queue, limit = arrived, ARRIVED_LIMIT
+                    queue, limit, name = arrived, ARRIVED_LIMIT, "ARRIVED_LIMIT"
                 else:
-                    queue, limit = self._strangers, STRANGERS_LIMIT
+                    queue, limit, name = self._strangers, STRANGERS_LIMIT, "STRANGERS_LIMIT"
                 if len(queue) < limit:
                     queue.append(datagram)
                 else:
-                    refused += 1
+                    refused[name] = refused.get(name, 0) + 1
         finally:
             self._statistics.datagrams_received += count
             self._statistics.bytes_received += size
-            if refused:
-                self._statistics.refused["queue_full"] += refused
+            for name, times in refused.items():
+                self._statistics.refused["queue_full"] += times
                 self._guard.at_limit(
-                    "transport._socket.ARRIVED_LIMIT",
+                    f"transport._socket.{name}",
                     "",
                     "datagrams were dropped: more come than this machine handles; whoever sent "
                     "them tries again",
-                    times=refused,
+                    times=times,
                 )
         return count
 

@@ -70,8 +70,8 @@ REFUSED = {
         lambda: qis.Study(question="q", valid_from=NOW * 1000), "valid_from",
     ),
     "sixty routing keys": (sign(routing_keys=[bytes([i]) * 8 for i in range(60)]), "routing"),
-    "sixty keys of an interest": (
-        lambda: qis.Interest(FINGERPRINT, tuple(bytes([i]) * 8 for i in range(60)), 0.5), "routing",
+    "a hundred keys of an interest": (
+        lambda: qis.Interest(FINGERPRINT, tuple(bytes([i]) * 8 for i in range(99)), 0.5), "routing",
     ),
     "no packet": (lambda: qis.Packet.parse(None), "data is None"),
     "a packet in hexadecimal digits": (

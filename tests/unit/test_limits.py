@@ -321,7 +321,7 @@ def overlaid(told):
     return b""
 
 
-def on_socket(told, use):
+def on_socket(told, use, *, is_known=True):
     async def scenario():
         reached = asyncio.Event()
         told.guard._notices.listen(lambda _: reached.set())
@@ -332,6 +332,7 @@ def on_socket(told, use):
             guard=told.guard,
             received=lambda _: None,
             drained=lambda: None,
+            is_known=lambda _: is_known,
         )
         use(opened)
         async with asyncio.timeout(20):
@@ -341,13 +342,17 @@ def on_socket(told, use):
     asyncio.run(scenario())
 
 
-def arrived(told):
+def arrived(told, **options):
     def use(opened):
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
             sending.sendto(b"hello", opened.bound_to)
 
-    on_socket(told, use)
+    on_socket(told, use, **options)
     return b""
+
+
+def strangers(told):
+    return arrived(told, is_known=False)
 
 
 def unsent(told):
@@ -455,6 +460,7 @@ DRIVEN = {
     "transport.inbox.INBOX_LIMIT": (1, direct),
     "transport._carriers.RETAIN_LIMIT": (1, direct_retained),
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
+    "transport._socket.STRANGERS_LIMIT": (0, strangers),
     "transport._socket.WAITING_LIMIT": (1, unsent),
     "transport.site_clocks.FORGED_RATE": (1, forged),
     "transport.nats.unanswered.TRIES": (1, poisoned),
@@ -472,6 +478,8 @@ def test_who_loses_at_a_limit_is_told(name, monkeypatch):
     monkeypatch.setattr(f"qis.{name}", small)
     if drive is waiting:
         monkeypatch.setattr("qis.overlay.send_window.WINDOW", 1)
+    if drive is strangers:
+        monkeypatch.setattr("qis.transport._socket.FLOOD", 0)
     if drive is known:
         monkeypatch.setattr("qis.transport._held.HELD_LIMIT", 4)
     told = Told()
@@ -486,7 +494,7 @@ def test_who_loses_at_a_limit_is_told(name, monkeypatch):
     assert all(len(each.reason) > 40 for each in found)
 
 
-REFUSING = (subscribers, message_store, waiting, budget, arrived, unsent)
+REFUSING = (subscribers, message_store, waiting, budget, arrived, strangers, unsent)
 """These assert or await the refusal itself."""
 
 

@@ -88,6 +88,7 @@ SHOWN = {
     },
     "hazard ratio": {
         ("written", "people", 400),
+        ("from the standard error", "events in one of the arms, about or fewer", 31),
         ("from the standard error", "events, about or more", 64),
     },
     "estimate without n": set(),
