@@ -13,6 +13,7 @@ run", and what is recorded of it stands. `--figures DIR` draws the plots.
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
@@ -169,9 +170,13 @@ def main() -> None:
     if not options.json:
         for number, claim in enumerate(_case_claims.CLAIMS, 1):
             print(f"{number:2} {claim.verdict(record) or 'not run':14} {claim.said(record)}")
-    print(json.dumps(_case_claims.figures(record)))
-    if options.check and (found := contradictions(content, _results.kept(NAME))):
-        sys.exit("\n".join(["the record is contradicted:", *found]))
+    # What this run did not measure is no number, and JSON has no word for that.
+    known = {
+        name: each for name, each in _case_claims.figures(record).items() if not math.isnan(each)
+    }
+    print(json.dumps(known))
+    if options.check and (against := contradictions(content, _results.kept(NAME))):
+        sys.exit("\n".join(["the record is contradicted:", *against]))
 
 
 if __name__ == "__main__":
