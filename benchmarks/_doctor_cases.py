@@ -178,9 +178,11 @@ def _without_the_extra(home: Path) -> Iterator[None]:
     replaced("site.toml", 'kind = "directory"\npath = "exchange"', 'kind = "nats"\nservers = []')(
         home
     )
-    with mock.patch.dict(sys.modules, {"nats": None}):
+    face = vars(qis.transport)  # a package keeps its parts as attributes too
+    with mock.patch.dict(sys.modules, {"nats": None}), mock.patch.dict(face):
         for name in [each for each in sys.modules if each.startswith("qis.transport.nats")]:
             sys.modules.pop(name)
+        face.pop("nats", None)
         yield
 
 

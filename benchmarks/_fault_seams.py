@@ -28,6 +28,17 @@ ERRORS: Final = (
 NOW: Final = 1_800_000_000.0
 SCHEME: Final = qis.VectorScheme(dimensions=3)
 NEAR: Final = (0.2, -1.0, 0.7)
+MODEL: Final = qis.Study(
+    question="age | death",
+    kind="model",
+    family="logistic",
+    coefficients=("intercept", "age"),
+    purpose="effect",
+)
+ROWS: Final = qis.ModelRows(
+    features=[[number / 60 - 1.0] for number in range(120)],
+    labels=[float(number % 7 < 3) for number in range(120)],
+)
 WITHIN_S: Final = 10.0
 _LITERAL: Final = re.compile(
     r'"((?:udp|overlay|memory|reception|directory|nats|cloud|bridge|loop|site)\.(?!(?:toml|conf)")[a-z_]+)"'
@@ -71,6 +82,7 @@ SEAMS: Final = {
     "udp.sealing": Seam("qis.channel:Channels.send", "udp"),
     "udp.alarm": Seam("qis.overlay.node:OverlayNode.handle_timer", "udp"),
     "udp.channel_alarm": Seam("qis.channel:Channels.handle_timer", "udp"),
+    "udp.relays": Seam("qis.relay:Relays.handle_timer", "udp"),
     "udp.sending": Seam("qis.transport._socket:DatagramSocket.send", "udp"),
     "udp.cache": Seam("qis.transport.udp:write_cache", "udp"),
     "overlay.datagram": Seam("qis.overlay.node:decode", "overlay"),
@@ -98,6 +110,7 @@ SEAMS: Final = {
     ),
     "memory.arrival": Seam("qis.transport.reception:Reception.receive", "memory"),
     "memory.datagram": Seam("qis.overlay.node:OverlayNode.receive_datagrams", "overlay"),
+    "memory.relays": Seam("qis.relay:Relays.handle_timer", "overlay"),
     "memory.sending": Seam("qis.transport.memory:MemoryNetwork._send_datagram", "overlay"),
     "memory.alarm": Seam("qis.overlay.node:OverlayNode.handle_timer", "overlay", advance_s=100.0),
     "reception.packet": Seam("qis.transport.reception:Reception._judge", "memory"),
@@ -124,8 +137,11 @@ SEAMS: Final = {
     "loop.store": Seam("qis.loop.signing:Signer.notice", "memory"),
     "loop.done": Seam("qis.transport.base:Delivery.done", "memory"),
     "loop.audit": Seam("qis.loop.journal:Journal.received", "memory"),
+    "loop.renewal": Seam("qis.loop.intake:Intake.renew", "memory", when="opening"),
     "loop.subscription": Seam("qis.loop.intake:Intake._take", "memory"),
     "loop.synthesis": Seam("qis.loop.syntheses:Syntheses._synthesise", "memory"),
+    "loop.models": Seam("qis.loop.modelling:Models._until_due", "memory", when="opening"),
+    "loop.modelling": Seam("qis.loop.modelling:Models._fit", "models"),
     "loop.republication": Seam("qis.loop.republishing:Republisher._emit", "memory"),
     "loop.on_event": Seam("_fault_seams:Site.on_event", "memory"),
     "loop.flush": Seam("qis.transport.memory:MemoryTransport.flush", "memory"),
@@ -292,6 +308,8 @@ async def _memory(folder: Path, *, overlay: bool = False, kind: str = "") -> Asy
             await context.__aenter__()
             await network.advance(5.0)
             network.kill(gone)
+        elif kind == "models":
+            await sites[0].loop.join(MODEL, ROWS, about=NEAR)
 
     async with AsyncExitStack() as opened:
         for site in sites:
@@ -300,7 +318,9 @@ async def _memory(folder: Path, *, overlay: bool = False, kind: str = "") -> Asy
                 site.identity,
                 transport,
                 SCHEME,
-                **site.options(clock=lambda: network.now),
+                **site.options(
+                    clock=lambda: network.now, studies=[MODEL] if kind == "models" else []
+                ),
             )
             site.loop = await opened.enter_async_context(loop)
         yield Network(*sites, tick, disturb)
@@ -505,6 +525,7 @@ republish = true
 _NETWORKS: Final[dict[str, Callable[[Path], Any]]] = {
     "memory": _memory,
     "overlay": lambda folder: _memory(folder, overlay=True),
+    "models": lambda folder: _memory(folder, kind="models"),
     "newcomer": lambda folder: _memory(folder, overlay=True, kind="newcomer"),
     "silent": lambda folder: _memory(folder, overlay=True, kind="silent"),
     "udp": _udp,

@@ -1,7 +1,6 @@
 """Hospital C has 11 patients: what 23 others say for it, two of which have 847 and 612.
 
-Some hospitals treat children and some adults, and the drug helps children only. A treats adults, B
-and C treat children. C publishes nothing: what it keeps never leaves.
+The drug helps children only. A treats adults, B and C children. What C keeps never leaves.
 """
 
 import asyncio

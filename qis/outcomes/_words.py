@@ -28,7 +28,7 @@ def rows_of(outcome: "Outcome") -> Iterator[tuple[str, str]]:
         value = getattr(outcome, field.name)
         if field.name in _COMMON or field.name[0] == "_" or (field.name in _LOCAL and not value):
             continue
-        if value != "":
+        if value not in ("", ()):
             yield field.name.replace("_", " "), _shown(field.name, value)
 
 

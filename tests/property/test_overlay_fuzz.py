@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from qis.overlay import messages, requests, tokens
-from qis.overlay.record import Contact, NodeAdmission, NodeRecord, node_id
+from qis.overlay.record import Contact, NodeAdmission, NodeRecord
 from qis.overlay.rendezvous import RendezvousNode
 from qis.transport.reception import Reception, Verdict
 
@@ -43,7 +43,7 @@ def test_the_same_seed_makes_the_same_attack(fuzz):
 
 def believe_all(self, data):
     record = NodeRecord.decode(data)
-    return Contact(node_id(record.key, self.salt), record)
+    return Contact(self.id_of(record.key), record)
 
 
 BROKEN = {

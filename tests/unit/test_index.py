@@ -119,7 +119,7 @@ def test_a_similarity_out_of_range_is_refused(index, least):
 
 def test_a_scheme_without_an_index_is_refused():
     class Strange(Scheme):
-        fingerprints = routing_keys = similarity = relevance = percentile = similarity_at = None
+        fingerprints = base_keys = similarity = relevance = percentile = similarity_at = None
 
     with pytest.raises(InputError):
         FingerprintIndex(Strange(["strange"], secret=None))

@@ -5,8 +5,13 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1]
 CLOCKS = {"perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time"}
-POLLING = {"integration/test_udp_network.py", "unit/test_transports.py", "sim/crash_site.py"}
-"""Real sockets and processes, asked again and again until something has happened."""
+POLLING = {
+    "integration/test_udp_network.py",
+    "sim/crash_site.py",
+    "unit/test_model_loops.py",
+    "unit/test_transports.py",
+}
+"""Real sockets, processes and threads, asked again and again until something has happened."""
 
 
 def waits(tree):

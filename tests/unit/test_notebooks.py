@@ -11,9 +11,11 @@ NOTEBOOKS = sorted((ROOT / "examples" / "notebooks").glob("*.ipynb"))
 
 
 def printed(notebook):
-    """What each cell of code prints, or shows as text."""
+    """What each cell of code prints or shows, as one text: in how many parts it comes is chance."""
     return [
-        [out.get("text") or out.get("data", {}).get("text/plain") for out in cell.outputs]
+        "".join(
+            out.get("text") or out.get("data", {}).get("text/plain", "") for out in cell.outputs
+        )
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
