@@ -41,6 +41,8 @@ often, another one to two: most NATs forget after 30 s or later (RFC 4787, REQ-5
 minutes)."""
 RESERVED_S: Final = 3.0
 """How long a member that was given is not called, as it may be the one that is to call."""
+FEW: Final = 2
+"""With fewer members that answer a node is joining while it has others to call."""
 KEPT_ALIVE: Final = 2
 """Members to which a node that can be called says something all the same."""
 DIRECTLY_EVERY_S: Final = 600.0
@@ -144,8 +146,10 @@ class Presence:
             is_called = any(
                 each.reach is MemberState.CALLED and not each.is_stuck for each in self._members
             )
-            has_nobody_else = bool(self._to_call) and not self._members.present()
-            self.is_joining = is_called or has_nobody_else or self._catching_up.is_busy
+            # One that waits to be called is waited for where few others answer: of this node's
+            # clock, for one, a single member's word decides nothing.
+            has_few = bool(self._to_call) and len(self._members.present()) < FEW
+            self.is_joining = is_called or has_few or self._catching_up.is_busy
 
     def list_anew(self) -> None:
         """Take note that the roster has changed."""

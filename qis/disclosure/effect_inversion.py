@@ -19,7 +19,7 @@ from qis.disclosure.consistent import (
     whole_numbers,
 )
 from qis.disclosure.finding import Finding
-from qis.disclosure.printed import half_unit, precision_of
+from qis.disclosure.printed import half_unit, precision_of, roundings
 from qis.disclosure.two_by_two import (
     LARGEST,
     MEASURES,
@@ -53,16 +53,9 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     if exact:  # numbers that a table gives to the last digit are not rounded, though they look so
         yield exact
     elif outcome.measure == "MN":
-        ss = error**2 * n * (n - 1)
-        part = of_error / error
-        yield from arm_systems("one arm", n, estimate, ss, ss * part * (2.0 + part))
+        yield from _of_mean(outcome, n)
     elif outcome.measure == "PR":
-        half = max(half_unit(estimate) * 1.01, EXACT)
-        counts = [k for k in _share(n, estimate, half, 0.0) if k <= n]
-        with_error = [
-            k for k in counts if abs(math.sqrt(k * (n - k) / n**3) - error) <= of_error
-        ]  # some standard errors are by other formulas, and then only the proportion tells
-        yield [_of_one_arm("PR", k, n - k) for k in with_error or counts]
+        yield from _of_proportion(outcome, n)
     elif outcome.measure == "PLO":
         yield _of_log_odds(n, estimate, error, (of_estimate, of_error))
     elif outcome.measure == "IRLN":
@@ -72,6 +65,25 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     elif outcome.measure == "HR":
         yield _of_hazard_ratio(error, of_error, n)
     yield from exact_tables(outcome, n, limit)
+
+
+def _of_mean(outcome: Effect, n: int) -> Iterator[System]:
+    estimate, error = outcome.estimate, outcome.standard_error
+    ss = error**2 * n * (n - 1)
+    for _, of_error in roundings(outcome):
+        part = of_error / error
+        yield from arm_systems("one arm", n, estimate, ss, ss * part * (2.0 + part))
+
+
+def _of_proportion(outcome: Effect, n: int) -> Iterator[System]:
+    estimate, error = outcome.estimate, outcome.standard_error
+    half = max(half_unit(estimate) * 1.01, EXACT)
+    counts = [k for k in _share(n, estimate, half, 0.0) if k <= n]
+    for _, of_error in roundings(outcome):
+        with_error = [
+            k for k in counts if abs(math.sqrt(k * (n - k) / n**3) - error) <= of_error
+        ]  # some standard errors are by other formulas, and then only the proportion tells
+        yield [_of_one_arm("PR", k, n - k) for k in with_error or counts]
 
 
 def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:

@@ -73,10 +73,20 @@ def half_unit(number: float) -> float:
 
 
 def precision_of(outcome: Effect) -> tuple[float, float]:
-    """Largest errors of estimate and standard error that rounding can have caused.
+    """Largest errors of estimate and standard error that rounding can have caused, by any reading.
 
     Either these were rounded themselves, or a number and the limits of its interval were, and
     estimate and standard error computed from them.
+    """
+    estimates, errors = zip(*roundings(outcome), strict=True)
+    return max(estimates), max(errors)
+
+
+def roundings(outcome: Effect) -> tuple[tuple[float, float], ...]:
+    """Errors of estimate and standard error by each reading of how these were rounded.
+
+    There are two where a standard error of few decimals is also that of an interval of few
+    decimals: 0.05375 is 0.2107 / 3.92, and 0.065 is 0.2548 / 3.92.
     """
     estimate, error = outcome.estimate, outcome.standard_error
     units = [half_unit(estimate), half_unit(error)]
@@ -86,23 +96,32 @@ def precision_of(outcome: Effect) -> tuple[float, float]:
         widths = high - low_to, high_to - low
         errors = [abs(width / (2.0 * quantile) - error) for width in widths]
         units[1] = max(units[1], *errors)
+    readings = [units]
     if not ways and outcome.measure in (*_RATIOS, _LOG_ODDS):
-        units = _of_logs(outcome, units)
+        readings = [_of_logs(outcome, units)]
     elif not ways and units[0]:
-        units = _of_width(units, error)
+        readings = _of_width(units, error)
     floor = TOLERANCE * max(1.0, abs(estimate)), TOLERANCE * error
     # No wider than rounding is: a table just beyond it would clear an outcome that it cannot be.
-    return max(units[0] * _EDGE, floor[0]), max(units[1] * _EDGE, floor[1])
+    return tuple(
+        (max(of_estimate * _EDGE, floor[0]), max(of_error * _EDGE, floor[1]))
+        for of_estimate, of_error in readings
+    )
 
 
-def _of_width(units: list[float], error: float) -> list[float]:
-    """Differences with an interval: twice the quantile times the error has few decimals too."""
+def _of_width(units: list[float], error: float) -> list[list[float]]:
+    """Differences with an interval: twice the quantile times the error has few decimals too.
+
+    A rounded error times 3.92 has two decimals more. If the product has no more decimals than the
+    error or the estimate, error and interval are both taken for rounded, each by itself.
+    """
     for quantile in _AS_WRITTEN:
         width = half_unit(2.0 * quantile * error)
-        if width >= 0.5e-5 and not units[1]:
+        if width >= max(0.5e-5, min(units)):
             half = min(units[0], width)
-            return [half, half / quantile]
-    return units
+            of_width = [half, half / quantile]
+            return [units, of_width] if units[1] else [of_width]
+    return [units]
 
 
 def _of_logs(outcome: Effect, units: list[float]) -> list[float]:

@@ -6,14 +6,14 @@ table gives it to the last digit.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.formulas import estimates, number_of_formulas
-from qis.disclosure.printed import half_unit, precision_of, printed
+from qis.disclosure.printed import half_unit, precision_of, printed, roundings
 from qis.outcomes import Effect
 
 Floats = NDArray[np.float64]
@@ -48,7 +48,7 @@ class Fitting(NamedTuple):
         Events and others of the treated arm, then of the control arm, shape (m, 4).
     by_reading
         Which reading gives it, bool of shape (readings, m): a reading is a formula of the standard
-        error, and a way in which a printed interval was rounded.
+        error, and a way in which a printed interval or the numbers themselves were rounded.
     is_plain
         False for tables that give the numbers with 0.5 added to each cell. They speak for a small
         cell and never against one.
@@ -107,16 +107,20 @@ def gives(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
 def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
     """The same where a table gives both numbers to nine digits, so that they are not rounded."""
     exact = (_EXACT * max(1.0, abs(outcome.estimate)), _EXACT * outcome.standard_error)
-    fits = _within(outcome, found, 0.0, exact)
+    fits = _within(outcome, found, 0.0, [exact])
     if outcome.measure in CORRECTED:
-        fits |= _within(outcome, found, 0.5, exact)
-    repeated: NDArray[np.bool_] = np.repeat(fits, max(1, len(printed(outcome))), axis=0)
+        fits |= _within(outcome, found, 0.5, [exact])
+    repeated: NDArray[np.bool_] = np.repeat(fits, _number_of_ways(outcome), axis=0)
     return repeated
 
 
 def number_of_readings(outcome: Effect) -> int:
     """How many readings of its two numbers are searched, each by itself."""
-    return number_of_formulas(outcome.measure) * max(1, len(printed(outcome)))
+    return number_of_formulas(outcome.measure) * _number_of_ways(outcome)
+
+
+def _number_of_ways(outcome: Effect) -> int:
+    return len(printed(outcome) or roundings(outcome))
 
 
 def is_coarse(outcome: Effect) -> bool:
@@ -133,20 +137,24 @@ def is_coarse(outcome: Effect) -> bool:
 def _rounded(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
     ways = printed(outcome)
     if not ways:
-        return _within(outcome, found, shift, precision_of(outcome))
+        return _within(outcome, found, shift, roundings(outcome))
     estimate, errors = estimates(outcome.measure, found + shift)
     with np.errstate(invalid="ignore"):
         return np.array([way.fits(estimate, error) for error in errors for way in ways])
 
 
 def _within(
-    outcome: Effect, found: Floats, shift: float, precision: tuple[float, float]
+    outcome: Effect, found: Floats, shift: float, precisions: Sequence[tuple[float, float]]
 ) -> NDArray[np.bool_]:
     estimate, errors = estimates(outcome.measure, found + shift)
     with np.errstate(invalid="ignore"):
-        near = np.abs(estimate - outcome.estimate) <= precision[0]
+        of_estimate = np.abs(estimate - outcome.estimate)
         return np.array(
-            [near & (np.abs(error - outcome.standard_error) <= precision[1]) for error in errors]
+            [
+                (of_estimate <= near[0]) & (np.abs(error - outcome.standard_error) <= near[1])
+                for error in errors
+                for near in precisions
+            ]
         )
 
 

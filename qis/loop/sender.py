@@ -266,8 +266,13 @@ class Sender:
                 key = evidence_key(unsent.packet)
                 older = self._waiting.get(self._newest.get(key, 0))
                 # Under other keys it goes to other nodes, and the newer one does not: a retraction
-                # has to reach whoever holds what it withdraws, though it is published anew.
-                if older is not None and older.unsent.routing_keys == unsent.routing_keys:
+                # has to reach whoever holds what it withdraws, though it is published anew. With
+                # unknown keys, as of a packet adopted after the outbox was lost, it goes nowhere:
+                # no transport takes it, and whoever flushes would wait for it in vain.
+                if older is not None and (
+                    older.unsent.routing_keys == unsent.routing_keys
+                    or not older.unsent.packet.travels_under(older.unsent.routing_keys)
+                ):
                     older.is_replaced = True
                 self._newest[key] = unsent.number
                 self._waiting[unsent.number] = _Waiting(unsent, key)

@@ -188,3 +188,16 @@ def test_the_preview_asks_where_the_coefficients_of_an_anchor_come_from():
     assert "if they were fitted to this site's own patients" in str(
         Disclosure.preset("cms").preview(anchor)
     )
+
+
+@pytest.mark.parametrize(
+    ("preset", "cells", "error"),
+    [("cms", (58, 71, 3, 51), 0.05375), ("acro", (59, 56, 8, 50), 0.065)],
+)
+def test_an_interval_whose_standard_error_looks_rounded_too_is_read_in_both_ways(
+    preset, cells, error
+):
+    """Widths of 0.2107 and 0.2548 are divided by 3.92 without a rest."""
+    outcome = of_width(cells, 4)
+    assert outcome.standard_error == pytest.approx(error, rel=1e-12)
+    assert rule_of(outcome, preset)

@@ -15,7 +15,7 @@ NOW = 1_800_000_000.0
 SITE, OTHER = (qis.Identity.from_seed(bytes([n]) * 32) for n in (1, 2))
 SCHEME = qis.VectorScheme(dimensions=3)
 ABOUT = [0.2, -1.0, 0.7]
-ACCOUNT = ("lines", "taken_over", "findings", "unknown", "arriving")
+ACCOUNT = ("lines", "taken_over", "findings", "unknown", "arriving", "bases")
 """Tables that an outbox of a former version has not."""
 
 
