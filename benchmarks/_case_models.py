@@ -232,11 +232,11 @@ def outcomes(batch: Batch, *, own: bool) -> Iterator[tuple[int, int, list[Quadra
                     anchor=anchor,
                     own_intercept=own,
                 )
-                made.append(_carried(site, outcome) if fit == FOLDS else outcome)
+                made.append(carried(site, outcome) if fit == FOLDS else outcome)
             yield split, fit, made
 
 
-def _carried(site: int, outcome: QuadraticLikelihood) -> QuadraticLikelihood:
+def carried(site: int, outcome: QuadraticLikelihood) -> QuadraticLikelihood:
     """The outcome as it comes out of its 512 bytes at the other end."""
     packet = qis.Packet.sign(
         qis.Identity.from_seed(bytes([site + 1]) * 32),

@@ -15,7 +15,8 @@ six times. Pooled fits are those of statsmodels. Results:
 - steered_recovers_more_than_one_answer: of 1,000 sites whose anchors a false member steers, those
   of which all answers together tell a small group that the first alone does not.
 - steered_without_gate: the same where the disclosure rules are not asked; the attack works.
-- honest_set_aside: of 10,000 expansions of honest rows, those called impossible.
+- honest_set_aside: of 10,000 expansions of honest rows of each of four families (of logistic ones
+  also with own intercepts), those called impossible.
 - auc_minus_tuned_ridge: mean difference of held-out AUC, purpose="prediction" less a ridge tuned by
   cross-validation on all rows together (with a constant for each site).
 """
@@ -27,7 +28,8 @@ import warnings
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,6 +46,8 @@ Floats = NDArray[np.float64]
 SHARES = (0.4, 0.3, 0.2, 0.1)
 SITES = ("A", "B", "C", "D")
 LOST = 0.3
+WITHIN = 0.01
+"""Standard errors within which a model is right."""
 
 
 @dataclass(frozen=True)
@@ -203,6 +207,8 @@ class Run:
         self.newest: dict[str, QuadraticLikelihood] = {}
         self.held: dict[str, dict[str, QuadraticLikelihood]] = {site: {} for site in self.rows}
         self.given = dict.fromkeys(self.rows, 0)
+        self.known: dict[frozenset[tuple[str, bytes]], FittedModel] = {}
+        self.asked: set[tuple[str, int]] = set()
         for site, rows in self.rows.items():
             self._answer(site, start_of(rows))
 
@@ -224,55 +230,87 @@ class Run:
             model = self._fitted(self.held[site])
             yield model
             quiet += 1
-            left = (self.study.answers or 0) - self.given[site]
-            own = [each for each in model.expansions if each.site == site]
-            if left > 0 and is_due(model, own, left):
-                at = next_anchor(model, self.rows[site], self.last[site], own)
-                if at is not None:
-                    self._answer(site, at)
-                    quiet = 0
+            if (at := self._wanted(site, model)) is not None:
+                self._answer(site, at)
+                quiet = 0
         yield self._fitted(self.newest)
 
+    def _wanted(self, site: str, model: FittedModel) -> Floats | None:
+        """Where a site would answer next; `None` if nowhere, and then not until it hears more."""
+        left = (self.study.answers or 0) - self.given[site]
+        own = [each for each in model.expansions if each.site == site]
+        if left <= 0 or (site, id(model)) in self.asked or not is_due(model, own, left):
+            return None
+        self.asked.add((site, id(model)))
+        return next_anchor(model, self.rows[site], self.last[site], own)
+
     def _fitted(self, held: dict[str, QuadraticLikelihood]) -> FittedModel:
-        return fit_model(held, study=self.study, anchors=self.anchors.values())
+        """The model of these answers, which is that of the last time they were these."""
+        key = frozenset((site, answer.anchor_id) for site, answer in held.items())
+        if key not in self.known:
+            self.known[key] = fit_model(held, study=self.study, anchors=self.anchors.values())
+        return self.known[key]
+
+
+@cache
+def _all_sets() -> list[tuple[DataSet, bool]]:
+    """Each data set, and whether it is separated."""
+    return [(data, is_separated(data)) for data in data_sets()]
 
 
 def convergence(runs: int) -> dict[str, float]:
     """Whether models are right where they say so."""
-    sets = list(data_sets())
-    finite, answers = 0, []
-    counts = {"right": 0, "wrong": 0, "not": 0, "finite runs": 0, "named": 0, "separated runs": 0}
-    for data in sets:
-        split, study = is_separated(data), study_of(data)
-        finite += not split
-        for seed in range(runs):
-            sites = dealt(data, seed)
-            rows = {site: rows_of(data, chosen, study) for site, chosen in sites.items()}
-            run = Run(study, rows, seed)
-            fit, errors = (None, None) if split else pooled_fit(data, sites)
-            model, off = None, 0.0
-            for model in run.models():
-                if len(model.sites) == len(rows) and model.is_converged:
-                    off = 9.0 if fit is None else _off(model, fit, errors)
-                    counts["wrong"] += off > 0.01
-            assert model is not None  # noqa: S101  there is a last one
-            answers += run.given.values()
-            if split:
-                counts["separated runs"] += 1
-                counts["named"] += bool(model.separation)
-            else:
-                counts["finite runs"] += 1
-                counts["right"] += model.is_converged and off <= 0.01
-                counts["not"] += not model.is_converged
+    sets = _all_sets()
+    with ProcessPoolExecutor(2) as workers:
+        # The largest first, so that no process waits for the other for long.
+        order = sorted(range(len(sets)), key=lambda index: -sets[index][0].x.size)
+        found = list(workers.map(_converged, [(each, n) for each in order for n in range(runs)]))
+    finite = [each for each in found if not each.is_separated]
+    separated = [each for each in found if each.is_separated]
     return {
         "sets": len(sets),
-        "finite_sets": finite,
-        "converged_right": counts["right"] / counts["finite runs"],
-        "converged_wrong": counts["wrong"],
-        "said_not_converged": counts["not"],
-        "separated_named": counts["named"] / counts["separated runs"],
-        "answers_mean": float(np.mean(answers)),
+        "families": len({data.family for data, _ in sets}),
+        "finite_sets": sum(not split for _, split in sets),
+        "converged_right": sum(each.is_right for each in finite) / len(finite),
+        "converged_wrong": sum(each.wrong for each in found),
+        "said_not_converged": sum(not each.is_converged for each in finite),
+        "separated_named": sum(each.is_named for each in separated) / len(separated),
+        "answers_mean": float(np.mean([each.answers for each in found])),
     }
+
+
+class Ended(NamedTuple):
+    """How one run ended."""
+
+    is_separated: bool
+    is_converged: bool
+    is_right: bool
+    is_named: bool
+    wrong: int
+    """Models of any turn that said converged and were not."""
+    answers: float
+    """Of a site, on average."""
+
+
+def _converged(which: tuple[int, int]) -> Ended:
+    (data, split), seed = _all_sets()[which[0]], which[1]
+    study, sites = study_of(data), dealt(data, seed)
+    rows = {site: rows_of(data, chosen, study) for site, chosen in sites.items()}
+    run = Run(study, rows, seed)
+    fit, errors = (None, None) if split else pooled_fit(data, sites)
+    off, wrong = 0.0, 0
+    for model in run.models():
+        if len(model.sites) == len(rows) and model.is_converged:
+            off = 9.0 if fit is None else _off(model, fit, errors)
+            wrong += off > WITHIN
+    return Ended(
+        is_separated=split,
+        is_converged=model.is_converged,
+        is_right=model.is_converged and off <= WITHIN,
+        is_named=bool(model.separation),
+        wrong=wrong,
+        answers=float(np.mean(list(run.given.values()))),
+    )
 
 
 def _off(model: FittedModel, fit: Floats, errors: Floats | None) -> float:
@@ -385,51 +423,54 @@ def _small_groups(
     return frozenset(tuple(group) for group in groups[small])
 
 
-def honest_set_aside(count: int) -> int:
-    """Expansions of honest rows, at anchors that may fit very badly, that are called impossible."""
-    found = 0
-    for seed in range(count):
-        rng = np.random.default_rng(seed)
-        family = ("logistic", "poisson", "linear", "cox")[seed % 4]
-        n = int(rng.integers(1, 60))
-        x = rng.normal(size=(n, 2)) * np.exp(rng.normal(0, 2, 2))
-        x[:, 1] = rng.random(n) < rng.random()
-        y = {
-            "logistic": (rng.random(n) < rng.random()) * 1.0,
-            "poisson": rng.poisson(np.exp(rng.normal(0, 2)), n) * 1.0,
-            "linear": rng.normal(size=n) * 100,
-            "cox": np.ceil(5 * rng.random(n)),
-        }[family]
-        data = DataSet(
-            "honest", family, x, y, (rng.random(n) < 0.6) * 1.0 if family == "cox" else None
-        )
-        study = _HONEST[family]
-        rows = rows_of(data, np.arange(n), study)
-        p = len(study.coefficients)
-        at = rng.normal(0, (0.0, 0.5, 3.0)[rng.integers(3)], p)
-        at[p - 2 :] *= rng.integers(2)  # half of them with an intercept alone
-        at[p - 2] /= 1 + np.abs(x[:, 0]).max()
-        anchor = rows.anchored(at)
-        try:
-            answer = rows.answer(anchor)
-        except InputError:
-            continue  # too far from the data for its own site to send it
-        point = np.array(anchor.coefficients)
-        found += bool(why_impossible(Expansion(site="A", outcome=answer, anchor=point), study))
-    return found
-
-
 _HONEST = {
-    family: qis.Study(
+    name: qis.Study(
         question="honest",
         kind="model",
-        family=family,
-        coefficients=("x0", "x1") if family == "cox" else ("intercept", "x0", "x1"),
+        family=name.partition(",")[0],
+        coefficients=("x0", "x1")
+        if name in ("cox", "logistic, own")
+        else ("intercept", "x0", "x1"),
         purpose="effect",
-        residual_variance=2.0 if family == "linear" else None,
+        residual_variance=2.0 if name == "linear" else None,
     )
-    for family in ("logistic", "poisson", "linear", "cox")
+    for name in ("logistic", "logistic, own", "poisson", "linear", "cox")
 }
+
+
+def honest_set_aside(count: int) -> int:
+    """Of so many expansions of honest rows of each family, those that are called impossible."""
+    given = [(name, seed) for name in _HONEST for seed in range(count)]
+    with ProcessPoolExecutor(2) as workers:
+        return sum(workers.map(_is_set_aside, given, chunksize=500))
+
+
+def _is_set_aside(which: tuple[str, int]) -> bool:
+    """Whether rows of strangers at an anchor that may fit very badly are called impossible."""
+    study, rng = _HONEST[which[0]], np.random.default_rng(which[1])
+    family = study.family
+    n = int(rng.integers(1, 60))
+    x = rng.normal(size=(n, 2)) * np.exp(rng.normal(0, 2, 2))
+    x[:, 1] = rng.random(n) < rng.random()
+    y = {
+        "logistic": (rng.random(n) < rng.random()) * 1.0,
+        "poisson": rng.poisson(np.exp(rng.normal(0, 2)), n) * 1.0,
+        "linear": rng.normal(size=n) * 100,
+        "cox": np.ceil(5 * rng.random(n)),
+    }[family]
+    events = (rng.random(n) < 0.6) * 1.0 if family == "cox" else None
+    rows = rows_of(DataSet("honest", family, x, y, events), np.arange(n), study)
+    p = len(study.coefficients)
+    at = rng.normal(0, (0.0, 0.5, 3.0)[rng.integers(3)], p)
+    at[p - 2 :] *= rng.integers(2)  # half of them with an intercept alone
+    at[p - 2] /= 1 + np.abs(x[:, 0]).max()
+    anchor = rows.anchored(at)
+    try:
+        answer = rows.answer(anchor)
+    except InputError:
+        return False  # too far from the data for its own site to send it
+    point = np.array(anchor.coefficients)
+    return bool(why_impossible(Expansion(site="A", outcome=answer, anchor=point), study))
 
 
 def auc_difference(runs: int) -> float:

@@ -163,8 +163,8 @@ class Lifecycle:
             self._since = self._options.clock()
             self._announcer.tell("failed", reason=str(_alone(running.exception())))
         if self._parts is not None:
-            self._parts.syntheses.wake()
-            self._parts.models.wake()
+            self._parts.syntheses.newest.wake()
+            self._parts.models.newest.wake()
             self._parts.intake.matches.wake()
 
     def _fault(self) -> BaseException | None:

@@ -20,6 +20,7 @@ from qis.fingerprint import Scheme
 from qis.loop.approval import Draft, Pending, drafted
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
+from qis.loop.newest import Newest
 from qis.loop.outbox import Outbox
 from qis.loop.release_gate import ReleaseGate
 from qis.loop.signing import Signer
@@ -150,13 +151,11 @@ class Models:
         self._answer_after_s = answer_after_s
         self._clock = clock
         self._joined: dict[tuple[bytes, str], Joined] = {}
-        self._latest: dict[bytes, tuple[int, FittedModel]] = {}
-        self._version = 0
+        self.newest: Newest[FittedModel] = Newest()
         self._due: set[bytes] = set()
         self._is_computing = False
         self._set_aside: SetAside[bytes] = SetAside()
         self._work = asyncio.Event()
-        self._changed = asyncio.Event()
         self.sent: Callable[[], None] = lambda: None
         """Called when something is in the outbox."""
         self.is_open: Callable[[], bool] = lambda: True
@@ -175,27 +174,6 @@ class Models:
     def is_busy(self) -> bool:
         """True while evidence has changed and its model is not there yet."""
         return self._is_computing or bool(self._due)
-
-    def latest(self, study_id: bytes) -> FittedModel | None:
-        """Return the newest model of a study, if there is one."""
-        found = self._latest.get(study_id)
-        return None if found is None else found[1]
-
-    def since(self, version: int) -> list[tuple[int, FittedModel]]:
-        """Return (version, model) of each study that changed after a version, in order."""
-        return sorted(
-            (found for found in self._latest.values() if found[0] > version),
-            key=lambda found: found[0],
-        )
-
-    async def changed(self) -> None:
-        """Wait for the next model, or for the end of the loop."""
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        """Wake all tasks that wait in `changed`."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     async def join(self, joined: Joined, *, reinstate: bool = False) -> Packet | Pending | None:
         """Take part with rows of this site, and answer if they have not answered yet.
@@ -284,15 +262,13 @@ class Models:
         return [(each, rows, model) for each, rows in read if self._is_due(each, rows, model)]
 
     def _keep(self, model: FittedModel) -> None:
-        former = self.latest(model.study.id)
+        former = self.newest.of(model.study.id)
         if former is not None and _seen(former) == _seen(model):
             return
         if former is None or former.digest != model.digest:
             self._journal.modelled(model)
-        self._version += 1
-        self._latest[model.study.id] = self._version, model
+        self.newest.put(model.study.id, model)
         self._announcer.tell("modelled", study_id=model.study.id, reason=model.state)
-        self.wake()
 
     def _is_due(self, joined: Joined, rows: StudyRows, model: FittedModel) -> bool:
         last = self._last_answer(joined)

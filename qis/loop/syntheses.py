@@ -14,6 +14,7 @@ from qis.evidence import EvidenceStore, with_derived
 from qis.evidence.store import Reviewer
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
+from qis.loop.newest import Newest
 from qis.loop.outbox import Look, Outbox
 from qis.loop.own_data import OwnData
 from qis.outcomes import Counts, LikelihoodProfile, Moments, Study
@@ -25,8 +26,6 @@ MAX_KEPT: Final = 8
 """Most studies of which it is kept what was computed of single sites, 32 MiB each at most."""
 DATE_AGAIN_S: Final = 60.0
 """Longest wait for a date, such as the end of an embargo, until the clock is read again."""
-MAX_STUDIES: Final = 1_000
-"""Most studies whose synthesis is kept; the one that changed longest ago is dropped first."""
 
 
 class Syntheses:
@@ -92,11 +91,9 @@ class Syntheses:
         self._due: set[bytes] = set()
         self._is_computing = False
         self._set_aside: SetAside[bytes] = SetAside()
-        self._latest: OrderedDict[bytes, tuple[int, Synthesis]] = OrderedDict()
+        self.newest: Newest[Synthesis] = Newest()
         self._kept: OrderedDict[bytes, KeptSites] = OrderedDict()
-        self._version = 0
         self._work = asyncio.Event()
-        self._changed = asyncio.Event()
         self.listener: Callable[[Synthesis], None] | None = None
 
     def mark(self, *study_ids: bytes) -> None:
@@ -108,24 +105,6 @@ class Syntheses:
     def is_busy(self) -> bool:
         """True while evidence has changed and its synthesis is not there yet."""
         return self._is_computing or bool(self._due)
-
-    def latest(self, study_id: bytes) -> Synthesis | None:
-        """Return the newest synthesis of a study, if there is one."""
-        found = self._latest.get(study_id)
-        return None if found is None else found[1]
-
-    def since(self, version: int) -> list[tuple[int, Synthesis]]:
-        """Return (version, synthesis) of each study that changed after a version, in order."""
-        return [found for found in self._latest.values() if found[0] > version]
-
-    async def changed(self) -> None:
-        """Wait for the next synthesis, or for the end of the loop."""
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        """Wake all tasks that wait in `changed`."""
-        self._changed.set()
-        self._changed = asyncio.Event()
 
     async def run(self) -> None:
         """Synthesise studies when they are due, until cancelled."""
@@ -174,7 +153,7 @@ class Syntheses:
             self._announcer.statistics.failures[type(error).__name__] += 1
             self._announcer.tell("unsynthesised", study_id=study_id, reason=str(error))
             return
-        former, is_look = self.latest(study_id), look.state != _state(synthesis)
+        former, is_look = self.newest.of(study_id), look.state != _state(synthesis)
         if not is_look:
             is_same = former is not None and former.seen_digest == synthesis.seen_digest
             if is_same and self._own_seen.get(study_id, 0) == kept_here:
@@ -187,15 +166,10 @@ class Syntheses:
             self._outbox.looked(study_id, Look(_state(synthesis), synthesis.looks))
         self._announcer.statistics.synthesised += 1
         self._own_seen[study_id] = kept_here
-        self._version += 1
-        self._latest[study_id] = (self._version, synthesis)
-        self._latest.move_to_end(study_id)
-        if len(self._latest) > MAX_STUDIES:
-            self._latest.popitem(last=False)
+        self.newest.put(study_id, synthesis)
         self._announcer.tell("synthesised", study_id=study_id, synthesis=synthesis)
         if self.listener is not None:
             self.listener(synthesis)
-        self.wake()
 
     async def _made(self, study_id: bytes, looks: int) -> Synthesis:
         study, now = self._studies.get(study_id), self._clock()

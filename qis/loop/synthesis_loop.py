@@ -25,6 +25,7 @@ from qis.loop.dry_run import DryRun
 from qis.loop.events import Announcer, Event, LoopStatistics
 from qis.loop.matches import Match
 from qis.loop.modelling import Joined
+from qis.loop.newest import Followed, Item
 from qis.loop.outbox import Outbox
 from qis.loop.release_gate import check_name
 from qis.loop.republishing import INTERVAL_S
@@ -698,56 +699,38 @@ class SynthesisLoop(Lifecycle):
         if self._running is None:
             return None
         parts, study_id = self._require_open(), study_id_of(study)
-        return parts.models.latest(study_id) or parts.syntheses.latest(study_id)
+        return parts.models.newest.of(study_id) or parts.syntheses.newest.of(study_id)
 
-    async def __aiter__(self) -> AsyncIterator[Synthesis]:
-        seen, parts = 0, self._parts
-        while parts is not None:
-            fresh = parts.syntheses.since(seen)
-            for version, synthesis in fresh:
-                seen = version
-                yield synthesis
-            if fresh:
-                continue
-            if self._running is None:
-                return
-            self._require_open()
-            await parts.syntheses.changed()
+    def __aiter__(self) -> AsyncIterator[Synthesis]:
+        return self._each(lambda parts: parts.syntheses.newest)
 
-    async def models(self) -> AsyncIterator[FittedModel]:
+    def models(self) -> AsyncIterator[FittedModel]:
         """Yield the newest model of each model study, each time it has changed, for ever."""
-        seen, parts = 0, self._parts
-        while parts is not None:
-            fresh = parts.models.since(seen)
-            for version, model in fresh:
-                seen = version
-                yield model
-            if fresh:
-                continue
-            if self._running is None:
-                return
-            self._require_open()
-            await parts.models.changed()
+        return self._each(lambda parts: parts.models.newest)
 
-    async def matches(self) -> AsyncIterator[Match]:
+    def matches(self) -> AsyncIterator[Match]:
         """Each record that other sites published and that meets an interest, as it arrives.
 
         Iterating over the loop itself gives syntheses only. At most 1,000 records are kept; each
         call begins with the oldest of them. A record that is dropped unread is told as the event
         ``limit``. Answer with ``await loop.publish(match.reply({...}), about=…)``.
         """
+        return self._each(lambda parts: parts.intake.matches)
+
+    async def _each(self, followed: Callable[[Parts], Followed[Item]]) -> AsyncIterator[Item]:
+        """What is there, and what comes, until the loop closes."""
         seen, parts = 0, self._parts
         while parts is not None:
-            fresh = parts.intake.matches.since(seen)
-            for number, match in fresh:
+            fresh = followed(parts).since(seen)
+            for number, item in fresh:
                 seen = number
-                yield match
+                yield item
             if fresh:
                 continue
             if self._running is None:
                 return
             self._require_open()
-            await parts.intake.matches.changed()
+            await followed(parts).changed()
 
     def _sending(self, parts: Parts, published: Packet | Pending) -> Packet | Pending:
         if isinstance(published, Packet):

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -19,11 +19,13 @@ from qis.models.own import OwnFit
 from qis.models.prediction import predicted
 from qis.models.words import explained, summarised
 from qis.outcomes import Study
+from qis.picture import Picture
 from qis.picture.html import grid_of
 from qis.synthesis import LeftOut
 from qis.synthesis._quantiles import normal_quantile
 
 Floats = NDArray[np.float64]
+ModelCode = Literal["empty", "undetermined", "separated", "converged", "not_converged"]
 
 _ROUNDING: Final = 1e-3
 """Numbers of 16 bits are off by less than this, relative to how far an anchor is."""
@@ -114,16 +116,19 @@ class FittedModel:
     --------
     >>> import qis
     >>> study = qis.Study(
-    ...     question="age | death",
+    ...     question="dose | response",
     ...     kind="model",
-    ...     family="logistic",
-    ...     coefficients=("intercept", "age"),
+    ...     family="linear",
+    ...     coefficients=("intercept", "dose"),
     ...     purpose="effect",
+    ...     residual_variance=1.0,
     ... )
-    >>> rows = qis.ModelRows(features=[[0.1], [0.4], [0.8], [0.2]], labels=[0, 0, 1, 1])
-    >>> answer = rows.for_study(study).answer([0.0, 0.0])
-    >>> qis.fit_model({"Ulm": answer}, study=study)
-    <FittedModel of 'age | death', 1 sites, 4 people: not converged>
+    >>> rows = qis.ModelRows(features=[[0.0], [1.0], [2.0]], responses=[1.0, 3.1, 4.9])
+    >>> model = qis.fit_model({"Ulm": rows.for_study(study).answer([0.0, 0.0])}, study=study)
+    >>> model
+    <FittedModel of 'dose | response', 1 sites, 3 people: converged>
+    >>> round(float(model.predict([[3.0]])[0]), 1)
+    6.9
 
     """
 
@@ -249,25 +254,38 @@ class FittedModel:
         return None if None in values else math.fsum(value or 0.0 for value in values)
 
     @property
+    def code(self) -> ModelCode:
+        """How far the fit is, in a word for programs."""
+        if not self.expansions:
+            return "empty"
+        if self.point is None:
+            return "undetermined"
+        if not self.is_estimable:
+            return "separated"
+        return "converged" if self.is_converged else "not_converged"
+
+    @property
     def state(self) -> str:
         """How far the fit is, in one sentence."""
-        if not self.expansions:
-            return "No site's expansion counts."
-        if self.point is None:
-            return f"Not determined: {self.undetermined}."
-        if not self.is_estimable:
-            which = ", ".join(self.separation)
-            return (
-                f"Separated: the data of all sites together have no finite estimate of {which}. "
-                "Ways out: leave it out, put levels together, or declare a prior in the study "
-                "(prior='log-F', prior_scale=1, or prior='normal')."
-            )
-        if self.is_converged:
-            return "Converged: these are the coefficients of all sites' rows together."
-        return (
-            f"Not converged: within {self.distance:.2g} standard errors of the pooled fit, to "
-            "second order; sites go on answering while they have answers left."
-        )
+        match self.code:
+            case "empty":
+                return "No site's expansion counts."
+            case "undetermined":
+                return f"Not determined: {self.undetermined}."
+            case "separated":
+                return (
+                    "Separated: the data of all sites together have no finite estimate of "
+                    f"{', '.join(self.separation)}. Ways out: leave it out, put levels together, "
+                    "or declare a prior in the study (prior='log-F', prior_scale=1, or "
+                    "prior='normal')."
+                )
+            case "converged":
+                return "Converged: these are the coefficients of all sites' rows together."
+            case "not_converged":
+                return (
+                    f"Not converged: within {self.distance:.2g} standard errors of the pooled "
+                    "fit, to second order; sites go on answering while they have answers left."
+                )
 
     @checked
     def forest(self, name: str) -> tuple[SiteCoefficient, ...]:
@@ -286,6 +304,42 @@ class FittedModel:
             coefficient_at(index, site, parameters, point)
             for site, parameters in by_site(self.expansions).items()
         )
+
+    @checked
+    def forest_plot(
+        self, name: str, *, ax: Any = None, unit: str = "", title: str | None = None
+    ) -> Picture:
+        """Make a forest plot of one coefficient: each site's own, and that of all sites.
+
+        Parameters
+        ----------
+        name
+            The coefficient. Of an intercept the plot shows what is expected of somebody whose
+            features are all zero.
+        ax
+            Axes of matplotlib to draw into. Default: none, as in `qis.Synthesis.forest_plot`.
+        unit
+            Unit of the response of a linear model.
+        title
+            Default: question and coefficient.
+
+        Raises
+        ------
+        InputError
+            If there is no coefficient of this name, or an argument is no text.
+        NoEstimateError
+            If the model has no estimate.
+        MissingExtraError
+            If `ax` is given and matplotlib is not installed.
+
+        """
+        from qis.models.forest import forest_of  # noqa: PLC0415  seldom needed
+        from qis.synthesis.forest_picture import forest_picture  # noqa: PLC0415  seldom needed
+
+        picture = forest_picture(forest_of(self, name, title=title, unit=unit))
+        if ax is not None:
+            picture.draw(ax)
+        return picture
 
     @checked
     def predict(self, features: ArrayLike, *, intercept: float | None = None) -> Floats:

@@ -4,18 +4,26 @@ Names and labels are fixed (docs/operating.md lists them). Labels are codes: no 
 name of a question and no number of people is among them.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Final
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, get_args
 
 from qis.health import Health, HealthState
 from qis.loop import LoopStatistics
+from qis.models import FittedModel
+from qis.models.fitted import ModelCode
 from qis.transport import Statistics
 
 _UNESCAPED: Final = {"\\": "\\\\", '"': '\\"', "\n": "\\n"}
 
 
 def metrics_of(
-    done: LoopStatistics, carried: Statistics, health: Health, *, undelivered: int
+    done: LoopStatistics,
+    carried: Statistics,
+    health: Health,
+    *,
+    undelivered: int,
+    models: Sequence[FittedModel] = (),
 ) -> str:
     """Counters and health in the text format of OpenMetrics 1.0.
 
@@ -27,6 +35,8 @@ def metrics_of(
         The loop's.
     undelivered
         Own packets that no other site is known to hold.
+    models
+        The newest model of each study of a model.
 
     Returns
     -------
@@ -47,11 +57,15 @@ def metrics_of(
     (True, True)
 
     """
-    return "\n".join([*_lines(done, carried, health, undelivered), "# EOF", ""])
+    return "\n".join([*_lines(done, carried, health, undelivered, models), "# EOF", ""])
 
 
 def _lines(
-    done: LoopStatistics, carried: Statistics, health: Health, undelivered: int
+    done: LoopStatistics,
+    carried: Statistics,
+    health: Health,
+    undelivered: int,
+    models: Sequence[FittedModel],
 ) -> Iterator[str]:
     yield from _counter("published", "Outcomes that were signed and handed over.", done.published)
     yield from _counter("received", "Packets that arrived and were verified.", done.received)
@@ -86,6 +100,10 @@ def _lines(
         {"sent": carried.bytes_sent, "received": carried.bytes_received},
     )
     yield from _gauge("undelivered", "Own packets that no other site holds.", undelivered)
+    yield from _head("models", "gauge", "Models that sites fit together, by how far they are.")
+    reached = Counter(model.code for model in models)
+    for code in get_args(ModelCode):
+        yield f'qis_models{{code="{code}"}} {reached[code]}'
     yield "# TYPE qis_health stateset"
     yield "# HELP qis_health State of the site; exactly one is 1."
     for state in HealthState:

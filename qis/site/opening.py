@@ -17,12 +17,12 @@ from qis.errors import QISError
 from qis.evidence import AuditLog, Roster, RosterFile, SQLiteStore
 from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
+from qis.models import FittedModel
 from qis.site import parts
 from qis.site.document import Document
 from qis.site.metrics import metrics_of
 from qis.site.report import SiteFacts, report_of
 from qis.site.table import TomlTable, read
-from qis.synthesis import Synthesis
 from qis.transport import Transport
 
 TABLES: Final = (
@@ -261,13 +261,15 @@ class SiteLoop(SynthesisLoop):
 
     def metrics(self) -> str:
         """Counters and health as OpenMetrics text (docs/operating.md lists the names)."""
+        # Of a loop that is closed nothing is known here; what waits is in the outbox's file.
         is_open = self.health.state is not HealthState.CLOSED
+        newest = map(self.latest, self._options.studies) if is_open else ()
         return metrics_of(
             self.statistics,
             self._options.transport.statistics,
             self.health,
-            # Of a loop that is closed nothing is known here; what waits is in the outbox's file.
             undelivered=len(self.undelivered()) if is_open else 0,
+            models=[each for each in newest if isinstance(each, FittedModel)],
         )
 
     @checked
@@ -320,9 +322,7 @@ class SiteLoop(SynthesisLoop):
                 waiting=self.waiting(),
                 undelivered=self.undelivered(),
                 store=options.store,
-                syntheses={
-                    study: each for study, each in newest.items() if isinstance(each, Synthesis)
-                },
+                results={study: each for study, each in newest.items() if each is not None},
                 audit=options.audit,
             )
         )

@@ -5,7 +5,7 @@ kept back it names the rule only, as the audit log does, and of a study under em
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -17,6 +17,7 @@ from qis.evidence import AuditLog, EvidenceStore, Reason, Review
 from qis.health import Health, HealthState
 from qis.identity import Issuer
 from qis.loop import Pending, Undelivered
+from qis.models import FittedModel
 from qis.packet import Packet
 from qis.site.document import Document, Heading, Paragraph, Part, Rows, Section, Verbatim
 from qis.synthesis import Synthesis
@@ -41,8 +42,8 @@ class SiteFacts:
         As the loop tells them.
     store
         The evidence.
-    syntheses
-        The newest of each study, by its id; a study of which there is none yet is missing.
+    results
+        The newest synthesis or model of each study, by its id; one that has none yet is missing.
     audit
         The log, if there is one.
 
@@ -55,7 +56,7 @@ class SiteFacts:
     waiting: Sequence[Pending]
     undelivered: Sequence[Undelivered]
     store: EvidenceStore
-    syntheses: dict[bytes, Synthesis]
+    results: Mapping[bytes, Synthesis | FittedModel]
     audit: AuditLog | None
 
     @property
@@ -154,13 +155,16 @@ def _evidence(facts: SiteFacts, reviews: dict[bytes, Review]) -> Iterator[Part]:
         yield Paragraph("There is no evidence yet.")
     for study_id, review in sorted(reviews.items(), key=lambda item: _question(item[1])):
         yield Heading(_question(review))
-        synthesis = facts.syntheses.get(study_id)
-        if synthesis is None:
-            yield Paragraph(
-                'There is no synthesis of it: see the event "unsynthesised" in the log.'
-            )
-        else:
-            yield from _synthesis(synthesis)
+        match facts.results.get(study_id):
+            case None:
+                yield Paragraph(
+                    'There is no synthesis of it: see the event "unsynthesised" in the log; of a '
+                    "model there is none before the end of its embargo."
+                )
+            case FittedModel() as model:
+                yield from _model(model)
+            case synthesis:
+                yield from _synthesis(synthesis)
         yield from _sites(review)
 
 
@@ -168,6 +172,14 @@ def _synthesis(synthesis: Synthesis) -> Iterator[Part]:
     yield Verbatim(synthesis.summary(), "Summary")
     if synthesis.sites and not synthesis.is_embargoed:
         yield synthesis.forest_plot()
+
+
+def _model(model: FittedModel) -> Iterator[Part]:
+    yield Verbatim(model.summary(), "Model")
+    yield Verbatim(model.explain(), "Model site by site")
+    if model.is_estimable:
+        for name in model.study.features:
+            yield model.forest_plot(name)
 
 
 def _sites(review: Review) -> Iterator[Part]:

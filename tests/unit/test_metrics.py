@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
@@ -12,6 +13,7 @@ import qis
 from qis.errors import StorageError
 from qis.health import Health, HealthState
 from qis.loop import LoopStatistics
+from qis.models.fitted import ModelCode
 from qis.site.metrics import metrics_of
 from qis.transport import Statistics
 
@@ -80,6 +82,25 @@ def test_the_parser_would_have_noticed():
     for bad in (good.replace("# EOF\n", ""), good.replace("qis_published_total", "qis_published")):
         with pytest.raises(ValueError):
             read(bad)
+
+
+def test_models_are_counted_by_how_far_they_are():
+    study = qis.Study(
+        question="age | death",
+        kind="model",
+        family="logistic",
+        coefficients=("intercept", "age"),
+        purpose="effect",
+    )
+    rows = qis.ModelRows(features=[[0.1], [0.4], [0.8], [0.2]], labels=[0, 1, 0, 1])
+    some = qis.fit_model({"Ulm": rows.for_study(study).answer([0.0, 0.0])}, study=study)
+    none = qis.fit_model({}, study=study)
+    health = Health(state=HealthState.OK, since=0.0)
+    found = read(
+        metrics_of(LoopStatistics(), Statistics(), health, undelivered=0, models=[some, none, none])
+    )
+    counts = {code: found["qis_models", ("code", code)] for code in get_args(ModelCode)}
+    assert counts == dict.fromkeys(get_args(ModelCode), 0) | {some.code: 1, "empty": 2}
 
 
 def test_the_page_lists_every_name():

@@ -13,6 +13,8 @@ from qis.models.expansion import Expansion
 from qis.models.impossible import why_impossible
 from qis.models.own import own_fit
 from qis.outcomes import QuadraticLikelihood
+from qis.picture.elements import Area, Words
+from qis.synthesis.scale import Scale
 
 RNG = np.random.default_rng(11)
 SIZES = (80, 150, 45, 200)
@@ -258,6 +260,53 @@ def test_q_of_a_coefficient_is_the_gain_of_a_coefficient_for_each_site():
     assert weights @ [row.estimate for row in forest] / weights.sum() == pytest.approx(
         model.coefficients[1], rel=1e-3
     )
+
+
+@pytest.mark.parametrize("family", ["logistic", "poisson", "linear"])
+def test_one_coefficient_is_drawn_site_by_site(family):
+    declared = study(family)
+    rows = rows_of(declared)
+    begin = math.log(np.concatenate(COUNTS).mean()) if family == "poisson" else 0.0
+    model = model_at(rows, dict.fromkeys(SITES, np.array([begin, 0.0, 0.0])), declared)
+    picture = model.forest_plot("sex")
+    shown = {each.text for each in picture.elements if isinstance(each, Words)}
+    scale = Scale(measure={"logistic": "OR", "poisson": "IRR", "linear": "MD"}[family])
+    assert {scale.heading, *SITES} <= shown
+    assert scale.numbers(model.coefficients[2], tuple(model.intervals[2])) in shown
+    squares = [
+        each for each in picture.elements if isinstance(each, Area) and "1f4e8c" in each.colour
+    ]
+    centres = [sum(x for x, _ in each.points) / 4 for each in squares if len(each.points) == 4]
+    assert centres == pytest.approx(
+        [picture.axis.x(each.estimate) for each in model.forest("sex")], abs=1e-6
+    )
+    q = model.heterogeneity[2]
+    assert f"Q {q.q:.2f} on 3 df" in str(picture)
+    assert ("Not converged" in str(picture)) is not model.is_converged
+    # An intercept is what is expected of somebody whose features are all zero.
+    heading = {"logistic": "PLO [95 %]", "poisson": "IRLN [95 %]", "linear": "MN [95 %]"}[family]
+    assert heading in str(model.forest_plot("intercept"))
+    with pytest.raises(InputError, match="no coefficient"):
+        model.forest_plot("weight")
+    if family != "linear":
+        with pytest.raises(InputError, match="only linear models have a unit"):
+            model.forest_plot("sex", unit="mmHg")
+    with pytest.raises(NoEstimateError, match="No site"):
+        qis.fit_model({}, study=declared).forest_plot("sex")
+
+
+def test_a_picture_of_predictions_says_that_it_is_shrunk():
+    declared = study(
+        purpose="prediction",
+        coefficients=("age", "sex"),
+        feature_means=(50.0, 0.4),
+        feature_scales=(10.0, 0.5),
+    )
+    model = model_at(rows_of(declared), dict.fromkeys(SITES, np.zeros(2)), declared)
+    text = " ".join(str(model.forest_plot("age", title="mine")).split())
+    assert text.startswith("mine ")
+    assert "shrunk towards zero" in text
+    assert "one declared standard deviation" in text
 
 
 def test_a_ridge_is_strong_where_there_is_nothing_and_weak_where_there_is_much():

@@ -7,12 +7,14 @@ import stat
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import qis
 import qis.blocking
 from qis.errors import DisclosureError, InputError, StorageError
 from qis.site.document import Document, Paragraph, Rows, Section, Verbatim
+from tests._builders import NOW, signed, until
 
 NASTY = '<script>alert("x")</script> & co'
 ABOUT = [0.2, -1.0, 0.7]
@@ -164,6 +166,62 @@ def test_a_study_under_embargo_shows_no_number(home):
         assert "Numbers are hidden until 2100-01-01" in each
     assert "Fixed effect" not in text
     assert "<svg" not in html
+
+
+def model_report(home, *, embargo=""):
+    """The report and metrics of a site whose model of two sites rests on its own rows too."""
+    (home / "study.toml").write_text(
+        'question = "age, sex | death"\nkind = "model"\nfamily = "logistic"\n'
+        f'coefficients = ["intercept", "age", "sex"]\npurpose = "effect"\n{embargo}'
+    )
+    (home / "site.toml").write_text(
+        f'{SITE}[disclosure]\npreset = "none"\n[loop]\napproval = "none"\n'
+    )
+    study = qis.Study.load(home / "study.toml")
+    rng = np.random.default_rng(8)
+    x = np.column_stack((rng.normal(size=500), rng.random(500) < 0.4)).astype(float)
+    y = (rng.random(500) < 1 / (1 + np.exp(0.8 - x @ [0.9, 0.6]))).astype(float)
+    here, there = (
+        qis.ModelRows(features=x[part], labels=y[part]) for part in (slice(200), slice(200, 500))
+    )
+    other = signed(
+        qis.Identity.from_seed(bytes([7]) * 32), there.for_study(study).answer(np.zeros(3))
+    )
+
+    async def run():
+        async with qis.open_site(home / "site.toml", clock=lambda: NOW) as site:
+            site.store.add(other, now=NOW)
+            await site.join(study, here, about=ABOUT)
+            await until(lambda: not site.is_synthesising)
+            site.report(home / "report.html")
+            site.report(home / "report.txt")
+            return site.latest(study), site.metrics()
+
+    model, metrics = asyncio.run(run())
+    return model, metrics, (home / "report.html").read_text("utf-8"), home / "report.txt"
+
+
+def test_a_model_is_shown_site_by_site_with_its_pictures_and_on_own_rows(home):
+    model, metrics, html, text = model_report(home)
+    assert [site.name for site in model.sites] == ["<b>Ulm</b>", "Bern"]
+    Page(html)
+    assert html.count("<svg") == 2  # age and sex
+    said = text.read_text()
+    for each in (model.state, "age, sex | death: sex", "All sites", "AUC", "calibration slope"):
+        assert " ".join(each.split()) in " ".join(said.split())
+    assert f"{model.coefficients[1]:.4g}" in said
+    assert "Bern: 300 people" in said
+    assert "There is no synthesis" not in said
+    assert f'qis_models{{code="{model.code}"}} 1' in metrics
+
+
+def test_a_model_under_embargo_shows_no_number(home):
+    model, metrics, html, text = model_report(home, embargo="embargo_until = 2100-01-01\n")
+    assert model is None
+    assert "<svg" not in html
+    assert "AUC" not in text.read_text()
+    assert "before the end of its embargo" in text.read_text()
+    assert not re.search(r"qis_models\{.*\} 1", metrics)
 
 
 def test_a_site_that_nobody_has_used_has_a_report(home):
