@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
+from unittest import mock
 
 import qis
 from qis._guard import Guard
@@ -41,7 +42,7 @@ ROWS: Final = qis.ModelRows(
 )
 WITHIN_S: Final = 10.0
 _LITERAL: Final = re.compile(
-    r'"((?:udp|overlay|memory|reception|directory|nats|cloud|bridge|loop|site)\.(?!(?:toml|conf)")[a-z_]+)"'
+    r'"((?:udp|overlay|direct|memory|reception|directory|nats|cloud|bridge|loop|site)\.(?!(?:toml|conf)")[a-z_]+)"'
 )
 
 
@@ -107,6 +108,13 @@ SEAMS: Final = {
     ),
     "overlay.undelivered": Seam(
         "qis.overlay.delivering:Delivering._takes", "overlay", passes=(False,), advance_s=1.0
+    ),
+    "direct.datagram": Seam("qis.direct:DirectNode._receive", "direct"),
+    "direct.timer": Seam("qis.direct.presence:Presence.check", "direct"),
+    "direct.judging": Seam("qis.transport.reception:Reception.receive_many", "direct"),
+    "direct.packet": Seam("qis.transport._direct:DirectMember._judged", "direct"),
+    "direct.undelivered": Seam(
+        "qis.transport.reception:Reception.receive", "narrow", advance_s=1.0
     ),
     "memory.arrival": Seam("qis.transport.reception:Reception.receive", "memory"),
     "memory.datagram": Seam("qis.overlay.node:OverlayNode.receive_datagrams", "overlay"),
@@ -290,6 +298,8 @@ async def _memory(folder: Path, *, overlay: bool = False, kind: str = "") -> Asy
     del folder
     network = qis.MemoryNetwork(now=NOW, overlay=overlay)
     sites = Site(1), Site(2)
+    members = tuple(qis.Site.of(f"site {n}", site.identity.issuer) for n, site in enumerate(sites))
+    roster = qis.Roster(members) if kind in {"direct", "narrow"} else qis.Roster.open()
 
     async def tick(seconds: float) -> None:
         await network.advance(max(seconds, 5.0 if overlay else 0.01))
@@ -312,8 +322,10 @@ async def _memory(folder: Path, *, overlay: bool = False, kind: str = "") -> Asy
             await sites[0].loop.join(MODEL, ROWS, about=NEAR)
 
     async with AsyncExitStack() as opened:
+        if kind == "narrow":  # nothing has room for more than one packet
+            opened.enter_context(mock.patch("qis.transport.inbox.INBOX_LIMIT", 1))
         for site in sites:
-            transport = qis.MemoryTransport(network, site.identity)
+            transport = qis.MemoryTransport(network, site.identity, roster=roster)
             loop = qis.SynthesisLoop(
                 site.identity,
                 transport,
@@ -525,6 +537,8 @@ republish = true
 _NETWORKS: Final[dict[str, Callable[[Path], Any]]] = {
     "memory": _memory,
     "overlay": lambda folder: _memory(folder, overlay=True),
+    "direct": lambda folder: _memory(folder, overlay=True, kind="direct"),
+    "narrow": lambda folder: _memory(folder, overlay=True, kind="narrow"),
     "models": lambda folder: _memory(folder, kind="models"),
     "newcomer": lambda folder: _memory(folder, overlay=True, kind="newcomer"),
     "silent": lambda folder: _memory(folder, overlay=True, kind="silent"),

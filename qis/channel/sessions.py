@@ -44,6 +44,11 @@ class Sessions:
         return len(self._in_use) + len(self._unconfirmed)
 
     @property
+    def peers(self) -> int:
+        """With how many nodes there is a session in use."""
+        return len(self._of_peer)
+
+    @property
     def clocks_s(self) -> dict[bytes, float]:
         """By the key of each peer, its date (Unix seconds) less our `now`, of a steady clock."""
         return {session.peer: session.clock_s for session in self._newest.values()}

@@ -117,11 +117,17 @@ class Flow:
 
     def next_at(self) -> float | None:
         """When `expire` or `take` has something to do."""
-        times = [] if self._due_at is None else [self._due_at]
-        if self._waiting and len(self._under_way) < self._window:
-            times.append(self._next_at)
-        times += [at for at, _ in self._later]
-        return min(times, default=None)
+        found = self._due_at
+        if (
+            self._waiting
+            and len(self._under_way) < self._window
+            and (found is None or self._next_at < found)
+        ):
+            found = self._next_at
+        if self._later:
+            later = min(at for at, _ in self._later)
+            found = later if found is None else min(found, later)
+        return found
 
     def acknowledged(self, numbers: Iterable[int], now: float) -> list[QueuedFrame]:
         """Take acknowledgements in; the items that are done by them."""

@@ -244,6 +244,7 @@ class DirectNode:
                 self._receive(data, address, sender, now)
             except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a datagram
                 self._guard.contained("direct.datagram", error)
+        self._go_on(now)
 
     def judged(self, judgements: Sequence[Judged], now: float) -> None:
         """Answer packets that have come: acknowledge, refuse, and keep."""
@@ -279,8 +280,10 @@ class DirectNode:
     def handle_timer(self, now: float) -> None:
         """Do what is due."""
         for member in self._outgoing.active:
-            with self._guard.item("direct.timer"):
+            try:
                 self._presence.check(member, now)
+            except Exception as error:  # noqa: BLE001  as `Guard.item`, which costs more a member
+                self._guard.contained("direct.timer", error)
         self._presence.handle_timer(now)
         self._catching_up.handle_timer(now)
         if now >= self._expire_at:
@@ -319,7 +322,6 @@ class DirectNode:
                 self._take(member, frame, now)
         if numbers:
             self._outgoing.acknowledge(member, numbers, now)
-        self._go_on(now)
 
     def _take(self, member: OtherMember, frame: Frame, now: float) -> None:
         match frame:

@@ -240,6 +240,7 @@ class Outbox(OutboxFile):
         *,
         releases: str = "",
         base_keys: tuple[bytes, ...] = (),
+        after: Own | None = None,
     ) -> bool:
         """Queue a packet; it, its keys and its sequence are on disk when this returns.
 
@@ -253,6 +254,9 @@ class Outbox(OutboxFile):
             Id of the pending outcome that this packet carries, which waits no longer.
         base_keys
             What the keys follow from, if they are of an epoch.
+        after
+            The retraction of the version that it replaces, under that version's keys: both are
+            queued, or neither.
 
         Returns
         -------
@@ -265,6 +269,38 @@ class Outbox(OutboxFile):
             If the sequence was used, or the disk refuses; then nothing has changed.
 
         """
+        queued = [each for each in (after, Own(packet, routing_keys)) if each is not None]
+        for each in queued:
+            self._require_unused(each.packet)
+        rows = []
+        with self._transaction():
+            for each in queued:
+                row = self._execute(
+                    "INSERT INTO unsent (packet, keys) VALUES (?, ?)",
+                    (bytes(each.packet), b"".join(each.routing_keys)),
+                )
+                rows.append((row.lastrowid or self._newest, each.packet))
+                self._numbers.use(each.packet.sequence)
+                self._made.note(each.packet)
+            self._execute(
+                "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
+                (*_row_key(evidence_key(packet)), bytes(packet), b"".join(routing_keys)),
+            )
+            if base_keys:
+                self._execute(
+                    "REPLACE INTO bases VALUES (?, ?)",
+                    (packet.routing_commitment, b"".join(base_keys)),
+                )
+            gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
+        self._numbers.used()
+        self._unsent += len(rows)
+        self._newest = rows[-1][0]
+        for number, each_packet in rows:
+            if len(self._fresh) < FRESH_LIMIT:
+                self._fresh[number] = each_packet
+        return gone > 0
+
+    def _require_unused(self, packet: Packet) -> None:
         with self._translated():
             last = min(self._numbers.last, self._numbers.before(limit_at(packet.issued_at)))
             is_used = packet.sequence <= last or self._numbers.is_used(packet.sequence)
@@ -275,38 +311,22 @@ class Outbox(OutboxFile):
                 actual=packet.sequence,
                 limit=last,
             )
-        keys = b"".join(routing_keys)
-        with self._transaction():
-            row = self._execute(
-                "INSERT INTO unsent (packet, keys) VALUES (?, ?)", (bytes(packet), keys)
-            )
-            self._execute(
-                "REPLACE INTO own VALUES (?, ?, ?, ?, ?, ?)",
-                (*_row_key(evidence_key(packet)), bytes(packet), keys),
-            )
-            if base_keys:
-                self._execute(
-                    "REPLACE INTO bases VALUES (?, ?)",
-                    (packet.routing_commitment, b"".join(base_keys)),
-                )
-            self._numbers.use(packet.sequence)
-            self._made.note(packet)
-            gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
-        self._numbers.used()
-        self._unsent += 1
-        self._newest = row.lastrowid or self._newest
-        if len(self._fresh) < FRESH_LIMIT:
-            self._fresh[self._newest] = packet
-        return gone > 0
 
     @checked
     def take_back(
-        self, packet: Packet, former: Own | None, *, waits: Pending | None = None
+        self,
+        packet: Packet,
+        former: Own | None,
+        *,
+        waits: Pending | None = None,
+        after: Packet | None = None,
     ) -> None:
-        """Undo `put` of a packet that nobody has seen. Its sequence stays used."""
+        """Undo `put` of what nobody has seen, `after` too. Its sequences stay used."""
         row_key = _row_key(evidence_key(packet))
+        queued = [each for each in (after, packet) if each is not None]
         with self._transaction():
-            self._execute("DELETE FROM unsent WHERE packet = ?", (bytes(packet),))
+            for each in queued:
+                self._execute("DELETE FROM unsent WHERE packet = ?", (bytes(each),))
             self._execute(
                 "DELETE FROM own WHERE study = ? AND issuer = ? AND cohort = ? AND role = ?",
                 row_key,
@@ -319,7 +339,7 @@ class Outbox(OutboxFile):
                 )
             if waits is not None:
                 self._hold(waits)
-        self._unsent -= 1
+        self._unsent -= len(queued)
 
     @checked
     def begins(self, now: float) -> None:

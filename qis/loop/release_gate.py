@@ -320,13 +320,12 @@ class ReleaseGate:
             self._journal.emitted(
                 retraction.packet, reason="its routing keys are of a former epoch"
             )
-            self._leave(retraction, None, "retracted")
         unsearched = self._disclosure.not_searched(draft.outcome)
         if pending is None:
             self._journal.emitted(packet, not_searched=unsearched)
         else:
             self._journal.released(packet, pending, approver, not_searched=unsearched)
-        self._leave(signed, pending, kind)
+        self._leave(signed, pending, kind, after=retraction)
         return packet
 
     def _retraction_of_outgrown(self, draft: Draft) -> Signed | None:
@@ -339,11 +338,25 @@ class ReleaseGate:
             return None
         return self._signer.sign(replace(self._superseded(former), keeps_epoch=True))
 
-    def _leave(self, signed: Signed, pending: Pending | None, kind: EventKind) -> None:
-        """Let a signed and recorded packet leave."""
+    def _leave(
+        self,
+        signed: Signed,
+        pending: Pending | None,
+        kind: EventKind,
+        *,
+        after: Signed | None = None,
+    ) -> None:
+        """Let a signed and recorded packet leave, and the retraction that goes before it.
+
+        Both leave, or neither, whenever the process ends: the retraction alone would withdraw what
+        nobody has withdrawn.
+        """
         packet = signed.packet
-        self._keep(signed, pending)
+        self._keep(signed, pending, after)
         self._signer.signed(packet, signed.routing_keys)
+        if after is not None:
+            self._announcer.statistics.published += 1
+            self._announcer.tell("retracted", packet=after.packet)
         self._announcer.statistics.published += 1
         self._announcer.tell(kind, packet=packet, pending_id=pending.id if pending else "")
         if kind != "retracted" and packet.expires_at < signed.wished_expiry:
@@ -358,32 +371,42 @@ class ReleaseGate:
                 count=1,
             )
 
-    def _keep(self, signed: Signed, pending: Pending | None) -> None:
-        """Put a packet into the outbox and the site's own store, or into neither."""
+    def _keep(self, signed: Signed, pending: Pending | None, after: Signed | None) -> None:
+        """Put what leaves into the outbox and the site's own store, or into neither."""
         packet = signed.packet
+        leaving = [packet] if after is None else [after.packet, packet]
         former = self._signer.former(evidence_key(packet))
-        releases = pending.id if pending else ""
         try:
             released = self._outbox.put(
-                packet, signed.routing_keys, releases=releases, base_keys=signed.base_keys
+                packet,
+                signed.routing_keys,
+                releases=pending.id if pending else "",
+                base_keys=signed.base_keys,
+                after=None if after is None else Own(after.packet, after.routing_keys),
             )
         except StorageError as error:
-            self._undone(packet, error)
+            self._undone(leaving, error)
             raise
         try:
-            self._add_to_store(packet)
+            self._add_to_store(leaving)
         except Exception as error:  # a third party's store may raise anything
-            # If this fails too, the packet stays in the outbox and is sent later.
-            self._outbox.take_back(packet, former, waits=pending if released else None)
-            self._undone(packet, error)
+            # If this fails too, they stay in the outbox and are sent later.
+            self._outbox.take_back(
+                packet,
+                former,
+                waits=pending if released else None,
+                after=None if after is None else after.packet,
+            )
+            self._undone(leaving, error)
             raise
 
-    def _undone(self, packet: Packet, error: Exception) -> None:
+    def _undone(self, packets: list[Packet], error: Exception) -> None:
         """Record that what was recorded as emitted did not leave, if that can be written."""
         reason = type(error).__name__
-        self._announcer.tell("refused", packet=packet, reason=reason)
-        with suppress(StorageError):  # the error that is about to be raised matters more
-            self._journal.not_emitted(packet, reason)
+        for packet in packets:
+            self._announcer.tell("refused", packet=packet, reason=reason)
+            with suppress(StorageError):  # the error that is about to be raised matters more
+                self._journal.not_emitted(packet, reason)
 
     def _check_counts(self, packet: Packet) -> None:
         """Refuse what the own store would not count, before ledger, outbox or store have it."""
@@ -393,10 +416,10 @@ class ReleaseGate:
             self._journal.uncounted(packet, admission)
             raise _uncounted(admission)
 
-    def _add_to_store(self, packet: Packet) -> None:
-        admission = self._store.add(packet, now=self._clock())
-        if not admission.changes_evidence:
-            raise _uncounted(admission)
+    def _add_to_store(self, packets: list[Packet]) -> None:
+        for admission in self._store.add_many(packets, now=self._clock()):
+            if not admission.changes_evidence:
+                raise _uncounted(admission)
 
     def _check_not_withdrawn(self, draft: Draft) -> None:
         """Keep back what a person has withdrawn, until a person says that it may leave again."""

@@ -82,14 +82,15 @@ class Validator:
 
     def carried(self, packet: Packet, keys: tuple[bytes, ...]) -> Carried:
         """A packet that is known to be valid, as the overlay carries it."""
+        about = packet.fingerprint
         return Carried(
             id=packet.id,
             issuer=packet.issuer.key,
             expires_at=packet.expires_at,
             keys=keys,
             packet=bytes(packet),
-            scheme_id=packet.fingerprint.scheme_id,
-            sketch=packet.fingerprint.sketch,
+            scheme_id=about.scheme_id,
+            sketch=about.sketch,
             topic=self._topic_of(packet),
             sequence=packet.sequence,
         )

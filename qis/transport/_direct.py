@@ -1,24 +1,26 @@
 """A node in direct mode behind the same gate as every other transport: verify once, then match."""
 
+import math
 import random
 from collections import deque
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.direct import DirectNode
 from qis.direct.events import Judged, Judgement, Received
+from qis.direct.frames import ID_SIZE
 from qis.errors import PeerError
 from qis.evidence.roster import Roster
 from qis.identity import Identity
 from qis.overlay.bundles import Datagram
 from qis.overlay.delivering import DELIVER_AGAIN_S
-from qis.overlay.message_store import Carried
+from qis.overlay.message_store import RETAINED_LIMIT, Carried
 from qis.overlay.node import Arrival, Standing
 from qis.overlay.record import Contact, Credentials
 from qis.overlay.subscription import Wanted
-from qis.packet import Packet, check_numbered
+from qis.packet import Packet, check_numbered, content_id, issuer_key
 from qis.refusals import Claim, RefusalCode
 from qis.transport._standing import alone
 from qis.transport.base import Holding, Statistics
@@ -33,6 +35,15 @@ _OUTCOMES: Final = {
     Verdict.FULL: Judgement.KEPT,
     Verdict.FAULT: Judgement.LATER,
 }
+OFFERS_LIMIT: Final = 8
+"""Times that a packet is offered to the application if this node fails on it, ever later."""
+
+
+class _Offered(NamedTuple):
+    """A packet that waits to be offered to the application again, and how often it has failed."""
+
+    received: Received
+    failures: int = 0
 
 
 class DirectMember:
@@ -63,7 +74,7 @@ class DirectMember:
         self._guard = guard
         self._unix_s = clock.unix_s
         roster = reception.roster
-        self._full: deque[Received] = deque()
+        self._full: deque[_Offered] = deque()
         self._again_at: float | None = None
         self._now = now
         self.node = DirectNode(
@@ -220,8 +231,10 @@ class DirectMember:
             arrivals = [(each.packet, None, each.hops) for each in received]
             verdicts = self._reception.receive_many(arrivals, now=unix_s)
             for each, verdict in zip(received, verdicts, strict=True):
-                with self._guard.item("direct.packet"):  # not acknowledged, so it comes again
+                try:
                     judged.append(self._judged(each, verdict, unix_s, now))
+                except Exception as error:  # noqa: BLE001  not acknowledged, so it comes again
+                    self._guard.contained("direct.packet", error)
         self.node.judged(judged, now)
 
     def _judged(self, each: Received, verdict: Verdict, unix_s: float, now: float) -> Judged:
@@ -239,16 +252,22 @@ class DirectMember:
             self._reception.not_held(packet, error)
             return Judged(each, Judgement.REFUSED, code=RefusalCode.SEQUENCE)
         if verdict is Verdict.FULL:
-            self._full.append(each)
+            self._full.append(_Offered(each))
+            if len(self._full) > 2 * RETAINED_LIMIT:  # of these at most half are still kept
+                self._full = deque(each for each in self._full if self._is_kept(each))
             if self._again_at is None:
                 self._again_at = now + DELIVER_AGAIN_S
         return Judged(each, outcome, self._reception.validator.carried(packet, ()))
 
+    def _is_kept(self, offered: _Offered) -> bool:
+        return content_id(offered.received.packet)[:ID_SIZE] in self.node.store
+
     def _offer_again(self, now: float) -> None:
-        """Offer the application what it had no room for, in order."""
+        """Offer the application what it had no room for, in order, and later what failed."""
         self._again_at = None
+        failed = []
         while self._full:
-            each = self._full[0]
+            each, failures = self._full[0]
             verdict = Verdict.FAULT
             with self._guard.item("direct.undelivered"):
                 verdict = self._reception.receive(
@@ -256,5 +275,20 @@ class DirectMember:
                 )
             if verdict is Verdict.FULL:
                 self._again_at = now + DELIVER_AGAIN_S
-                return
+                break
             self._full.popleft()
+            if verdict is not Verdict.FAULT:
+                continue
+            if failures + 1 < OFFERS_LIMIT:
+                failed.append(_Offered(each, failures + 1))
+            else:
+                self._guard.at_limit(
+                    "transport._direct.OFFERS_LIMIT",
+                    issuer_key(each.packet).hex(),
+                    "a packet is kept for others and not used here: this node has failed on it "
+                    f"{OFFERS_LIMIT} times; it is offered again when the node is opened anew",
+                )
+        if failed:
+            self._full.extend(failed)
+            pause_s = DELIVER_AGAIN_S * 2.0 ** min(each.failures for each in failed)
+            self._again_at = min(self._again_at or math.inf, now + pause_s)

@@ -56,6 +56,11 @@ VERSIONS_LIMIT: Final = 256
 """Peers of another version remembered; more are not named."""
 VERSIONS_S: Final = 600.0
 """How long a peer is named that has spoken another version."""
+JUDGE_EVERY_S: Final = 1.0
+"""How often `health` is looked at though nothing has changed but the time."""
+CLOCKS_S: Final = 5.0
+"""Seconds more that the first packet waits for a second site's clock, as one alone decides nothing:
+a member that may be the one to find out whether this node can be called is called last itself."""
 ANSWER_S: Final = 0.5
 """Seconds for which `catch_up` waits, after the last registration, for what holders then send."""
 
@@ -136,6 +141,8 @@ class UDPTransport(Transport):
         self._cache_at = 0.0
         self._other_versions: dict[bytes, float] = {}
         self._opened_at = 0.0
+        self._judged: tuple[object, ...] = ()
+        self._judge_at = 0.0
         self._condition = Condition(self.notices, now=self._clock.wall(), state=HealthState.CLOSED)
         self._idle = asyncio.Event()
         self._room = asyncio.Event()
@@ -180,10 +187,16 @@ class UDPTransport(Transport):
 
     @checked
     async def hear_clocks(self, timeout_s: float) -> None:
-        """Wait until it has joined, at most `timeout_s` seconds: handshakes show peers' clocks."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._has_heard.wait()
+        """Wait until it has joined, at most `timeout_s` seconds: handshakes show peers' clocks.
+
+        Where one site answers by then and others are being called, up to `CLOCKS_S` longer.
+        """
+        for pause_s in (timeout_s, CLOCKS_S):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._has_heard.wait()
+            if not self.peers or self._has_heard.is_set():
+                return
 
     @property
     def peers(self) -> int:
@@ -244,7 +257,7 @@ class UDPTransport(Transport):
         self._cache_at = now + CACHE_EVERY_S
         remembered = [] if self._cache is None else read_cache(self._cache)
         self._node.join([*self._bootstrap, *remembered], now)
-        self._opened_at = now
+        self._opened_at, self._judged = now, ()
         self._condition = Condition(self.notices, now=self._clock.wall())
         if self._socket.receive_buffer < RECEIVE_BUFFER:
             self._condition.set(
@@ -426,8 +439,10 @@ class UDPTransport(Transport):
         """Encrypt what the node sends. A datagram that fails counts as lost in the network."""
         if self._node is not None and self._channels is not None:
             for data, address, key in self._node.datagrams():
-                with self._guard.item("udp.sealing"):
+                try:
                     self._channels.send(data, address, key, now)
+                except Exception as error:  # noqa: BLE001  as in `_receive`
+                    self._guard.contained("udp.sealing", error)
 
     def _turn(self) -> None:
         """Do what is due, send what is to be sent, and set the next alarm."""
@@ -476,25 +491,32 @@ class UDPTransport(Transport):
         self._alarm = asyncio.get_running_loop().call_later(max(pause_s, least_s), self._turn)
 
     def _judge(self, now: float) -> None:
-        if self._node is not None:
-            standing = self._node.standing
-            heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
-            heard = 0 if self._channels is None else len(self._channels.sessions.clocks_s)
-            is_in = not standing.is_joining and heard >= min(LEAST_SITES, standing.peers)
-            _show(self._has_heard, is_in or not standing.knows_of)
-            wall = self._clock.wall()
-            if self._node.is_full:
-                self._condition.set(
-                    "backlog",
-                    HealthState.DEGRADED,
-                    f"{BACKLOG_LIMIT} packets or more are not held under each of their keys, so no "
-                    "other is handed over; see which, and why, in the loop's undelivered()",
-                    now=wall,
-                )
-            else:
-                self._condition.clear("backlog", now=wall)
-            judge(self._condition, standing, now=wall, heard_s_ago=now - heard_at)
-            judge_refusals(self._condition, self._refusals(now), now=wall)
+        """Say in `health` how the node stands, once that has changed, or a second has passed."""
+        if self._node is None:
+            return
+        standing, is_full = self._node.standing, self._node.is_full
+        heard = 0 if self._channels is None else self._channels.sessions.peers
+        claims = self._refusals(now)
+        found = (*standing._replace(heard_at=None), is_full, heard, *claims)
+        if found == self._judged and now < self._judge_at:
+            return
+        self._judged, self._judge_at = found, now + JUDGE_EVERY_S
+        heard_at = self._opened_at if standing.heard_at is None else standing.heard_at
+        is_in = not standing.is_joining and heard >= min(LEAST_SITES, standing.peers)
+        _show(self._has_heard, is_in or not standing.knows_of)
+        wall = self._clock.wall()
+        if is_full:
+            self._condition.set(
+                "backlog",
+                HealthState.DEGRADED,
+                f"{BACKLOG_LIMIT} packets or more are not held under each of their keys, so no "
+                "other is handed over; see which, and why, in the loop's undelivered()",
+                now=wall,
+            )
+        else:
+            self._condition.clear("backlog", now=wall)
+        judge(self._condition, standing, now=wall, heard_s_ago=now - heard_at)
+        judge_refusals(self._condition, claims, now=wall)
 
     def _refusals(self, now: float) -> list[Claim]:
         """Return why others have refused packets lately; only peers that this node knows count."""
@@ -506,8 +528,10 @@ class UDPTransport(Transport):
     def _send(self) -> None:
         if self._relayed is not None and self._socket is not None:
             for data, address in self._relayed.datagrams(self._clock.steady()):
-                with self._guard.item("udp.sending"):
+                try:
                     self._socket.send(data, address)
+                except Exception as error:  # noqa: BLE001  as in `_receive`
+                    self._guard.contained("udp.sending", error)
 
     def _remember_peers(self) -> None:
         if self._cache is None or self._node is None or not len(self._node.table):

@@ -8,6 +8,7 @@ socket of its own in the public namespace, so no firewall program and no kernel 
 
 import asyncio
 import ctypes
+import math
 import os
 import socket
 import struct
@@ -109,11 +110,15 @@ class NAT:
     outer, outer_host
         The public namespace, and the NAT's address there, which may be the site's own: then this is
         a firewall that lets nothing in but answers.
+    forgets_after_s
+        Seconds without anything going out after which it forgets who was spoken to.
 
     """
 
-    def __init__(self, inner, host, outer, outer_host):
+    def __init__(self, inner, host, outer, outer_host, *, forgets_after_s=math.inf):
         self.is_blocked = False
+        self._forgets_after_s = forgets_after_s
+        self._out_at = {}
         self._host = host
         self._outer, self._outer_host = outer, outer_host
         self._device = inner.tun(host)
@@ -124,10 +129,18 @@ class NAT:
 
     def forget(self):
         """Forget who was spoken to, as after a silence: what is said next comes from a new port."""
-        for outside, _ in self._mappings.values():
+        for port in list(self._mappings):
+            self._forget(port)
+
+    def _is_remembered(self, port):
+        quiet_s = self._loop.time() - self._out_at.get(port, -math.inf)
+        return quiet_s <= self._forgets_after_s
+
+    def _forget(self, port):
+        if port in self._mappings:
+            outside, _ = self._mappings.pop(port)
             self._loop.remove_reader(outside)
             outside.close()
-        self._mappings.clear()
 
     def close(self):
         """End it."""
@@ -146,6 +159,9 @@ class NAT:
         start = (packet[0] & 15) * 4
         port, to_port, _, _ = _UDP.unpack_from(packet, start)
         to = (socket.inet_ntoa(packet[16:20]), to_port)
+        if not self._is_remembered(port):
+            self._forget(port)
+        self._out_at[port] = self._loop.time()
         if port not in self._mappings:
             with self._outer.inside():
                 outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -163,7 +179,8 @@ class NAT:
         with suppress(BlockingIOError, ConnectionError):
             while True:
                 data, origin = outside.recvfrom(65_536)
-                if origin in spoken_to and not self.is_blocked:
+                is_answer = origin in spoken_to and self._is_remembered(port)
+                if is_answer and not self.is_blocked:
                     os.write(self._device, _packet(data, origin, (self._host, port)))
 
 

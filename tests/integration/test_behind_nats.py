@@ -128,3 +128,16 @@ def test_with_udp_blocked_health_says_so_and_what_to_do():
         await until(lambda: site.health.state is not qis.HealthState.CUT_OFF)
 
     in_namespaces(scenario)
+
+
+def test_before_a_first_publication_behind_a_nat_two_clocks_are_known():
+    """One of two known members is called late, as it may show whether this site can be called."""
+
+    async def scenario(internet):
+        await internet.public_site()
+        await internet.public_site()
+        site = await internet.hidden_site()
+        await site.hear_clocks(0.2)
+        assert site._channels.sessions.peers == 2
+
+    in_namespaces(scenario)

@@ -2,6 +2,7 @@
 
     python tests/sim/crash_site.py kill FOLDER SITES ROUNDS SEED
     python tests/sim/crash_site.py full FOLDER
+    python tests/sim/crash_site.py edge FOLDER
 
 Half of the children are killed from outside after a random time, the others kill themselves around
 a random one of their calls of fsync, rename and sqlite's COMMIT. What was acknowledged comes
@@ -22,10 +23,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import qis
+from qis.about import EPOCH_S
 from qis.account import Account
 from qis.evidence.rules import evidence_key
 from qis.loop import Outbox
 from qis.outcomes import Retraction
+from qis.testing import VirtualClock
 
 SITE = qis.Identity.from_seed(bytes([1]) * 32)
 PEER = qis.Identity.from_seed(bytes([2]) * 32)
@@ -43,7 +46,7 @@ class Files:
         self.folder = Path(folder)
         self.network = self.folder / "network"
 
-    def open(self, stack):
+    def open(self, stack, now=None):
         """Store, outbox, audit log and rules."""
         return {
             "store": stack.enter_context(
@@ -51,13 +54,13 @@ class Files:
             ),
             "outbox": stack.enter_context(Outbox(self.folder / "outbox.db")),
             "audit": stack.enter_context(
-                qis.AuditLog.open(self.folder / "audit.jsonl", now=time.time())
+                qis.AuditLog.open(self.folder / "audit.jsonl", now=now or time.time())
             ),
             "disclosure": qis.Disclosure.preset("cms"),
         }
 
-    def loop(self, parts, **options):
-        transport = qis.DirectoryTransport(self.network, SITE, poll_s=0.003)
+    def loop(self, parts, clock=time.time, **options):
+        transport = qis.DirectoryTransport(self.network, SITE, poll_s=0.003, clock=clock)
         return qis.SynthesisLoop(
             SITE,
             transport,
@@ -65,6 +68,7 @@ class Files:
             interest=SCHEME.interest(ABOUT),
             interest_people=0,
             model="fixed",
+            clock=clock,
             **parts,
             **options,
         )
@@ -327,8 +331,69 @@ def full_disks(files):
     return found
 
 
+EDGE = 230 * EPOCH_S
+FIRST_AT, SECOND_AT = EDGE - EPOCH_S + 60, EDGE + EPOCH_S - 20 * 86_400
+"""A version of the second date outlives the keys of the first, so it begins anew."""
+
+
+async def publish_at(files, date, n, steps=None):
+    """Publish one version at a date; with `steps`, die at that durable step of it."""
+    clock = VirtualClock(now=date)
+    with ExitStack() as stack:
+        parts = files.open(stack, date)
+        async with files.loop(parts, clock, lifetime_s=30 * 86_400) as loop:
+            if steps is not None:
+                die_at(*steps, rng=None)
+            packet = await loop.publish(effect(QUESTIONS[0], n), about=ABOUT)
+            if steps is None:
+                assert await loop.flush(30.0)
+            return packet
+
+
+async def look_at(files, date):
+    """Open as after a crash: what is in force, what has left, and if it can be published again."""
+    clock, events = VirtualClock(now=date), []
+    with ExitStack() as stack:
+        parts = files.open(stack, date)
+        async with files.loop(parts, clock, on_event=events.append) as loop:
+            assert await loop.flush(30.0)
+            review = loop.store.evidence(QUESTIONS[0], now=date)
+            in_force = [packet.outcome.n for packet in review]
+            left = [qis.Packet.parse(p.read_bytes()[:512]) for p in files.network.glob("*.qis")]
+            answer = (await loop.publish(effect(QUESTIONS[0], 100 + STEP), about=ABOUT)).outcome.n
+    return {
+        "in_force": in_force,
+        "left": sorted((p.sequence, type(p.outcome).__name__) for p in left),
+        "published_again": answer,
+    }
+
+
+def edges(files):
+    """A site that dies at each durable step of a version that begins in a new epoch."""
+    found = []
+    for number in range(200):
+        site = Files(files.folder / str(number))
+        site.folder.mkdir()
+        site.network.mkdir()
+        asyncio.run(publish_at(site, FIRST_AT, 100))
+        pid = os.fork()
+        if pid == 0:
+            steps = number // 2 + 1, bool(number % 2)
+            asyncio.run(publish_at(site, SECOND_AT, 100 + STEP, steps))
+            os._exit(0)
+        _, status = os.waitpid(pid, 0)
+        outcome = asyncio.run(look_at(site, SECOND_AT + 60))
+        found.append(outcome | {"killed": os.WIFSIGNALED(status)})
+        if not found[-1]["killed"]:
+            return found
+    return found
+
+
 def main():
     what, folder = sys.argv[1], Files(sys.argv[2])
+    if what == "edge":
+        sys.stdout.write(json.dumps(edges(folder)))
+        return
     if what == "full":
         sys.stdout.write(json.dumps(full_disks(folder)))
         return

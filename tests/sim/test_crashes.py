@@ -95,6 +95,23 @@ def test_a_full_disk_is_said_clearly_and_leaves_nothing_half_written(tmp_path):
     assert refused == {"store.db", "outbox.db", "audit.jsonl"}
 
 
+def test_a_version_that_begins_anew_in_another_epoch_leaves_with_the_retraction_or_not_at_all(
+    tmp_path,
+):
+    """The retraction alone would withdraw what nobody has withdrawn, and keep it withdrawn."""
+    *killed, whole = run("edge", tmp_path)
+    assert not whole["killed"]
+    assert len(killed) > 8
+    assert all(case["killed"] for case in killed)
+    for case in [*killed, whole]:
+        kinds = [kind for _, kind in case["left"]]
+        is_over = case["in_force"] == [111]
+        assert is_over or case["in_force"] == [100]
+        assert kinds == (["Effect", "Retraction", "Effect"] if is_over else ["Effect"])
+        assert case["published_again"] == 111
+    assert {case["in_force"][0] for case in killed} == {100, 111}
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 768 KiB, and how to make it read-only."""

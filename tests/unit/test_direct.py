@@ -15,6 +15,7 @@ from qis.overlay.node import OverlayNode
 from qis.testing import check_transport
 from qis.transport._direct import DirectMember
 from qis.transport._modes import BothModes
+from qis.transport.reception import Reception
 from tests._builders import signed, until
 
 NOW = 1_800_000_000
@@ -286,6 +287,35 @@ def test_a_peer_of_another_version_is_named_in_health_for_a_while():
             assert "site 1" in str(first.health)
             first._note_versions((), first._clock.steady() + 601.0)
             assert "other_version" not in codes(first)
+
+    asyncio.run(scenario())
+
+
+def test_what_waits_for_the_application_and_fails_once_is_offered_again(monkeypatch, faults):
+    """It was acknowledged, so nobody would send it again."""
+    faults.expect("direct.undelivered: ")
+    monkeypatch.setattr("qis.transport.inbox.INBOX_LIMIT", 1)
+    former, failed = Reception.receive, []
+
+    def receive(self, *given, **options):
+        if not failed:
+            failed.append(given)
+            raise RuntimeError
+        return former(self, *given, **options)
+
+    async def scenario():
+        network, (writer, reader) = network_of(2)
+        async with reader.subscribe(SCHEME.interest(NEAR)) as inbox, asyncio.timeout(10.0):
+            for number in range(4):
+                packet = packet_of(SITES[0], f"q{number}")
+                await writer.publish(packet, SCHEME.routing_keys(NEAR))
+            await network.advance(0.1)
+            monkeypatch.setattr(Reception, "receive", receive)
+            read = set()
+            while len(read) < 4:
+                read.add((await anext(inbox)).packet.outcome.question)
+                await network.advance(1.0)
+        assert failed
 
     asyncio.run(scenario())
 
