@@ -1,22 +1,29 @@
-"""The database of an outbox, in a file or in memory: transactions, single values, damage."""
+"""The database of an outbox, in a file or in memory: whose it is, transactions, damage."""
 
 import logging
 import sqlite3
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
+from qis._gate import checked
 from qis._paths import file_path
-from qis.account import Account
+from qis.account import Account, AccountFinding
+from qis.account.account import key_witness
 from qis.account.tables import SCHEMA
-from qis.account.taking_over import followed
-from qis.errors import PeerError, StorageDamagedError
+from qis.account.taking_over import followed, take_over
+from qis.account.witness import Witness
+from qis.errors import ConfigurationError, PeerError, StorageDamagedError, StorageError
+from qis.identity import Issuer
 from qis.loop._outbox_rows import reason_not_read
 from qis.packet import Packet, issuer_key
 from qis.packet.stored import RULES, reason_unread
 
 _log = logging.getLogger("qis.loop")
+_ONE_LOOP: Final = "another loop or process publishes with this key, and a key has one writer"
 
 
 class UnreadDraft(NamedTuple):
@@ -50,6 +57,7 @@ class OutboxFile:
             if path is None or isinstance(path, Account)
             else file_path(path, without="Outbox()")
         )
+        self._claimed_by: Issuer | None = None
         self.account = path if isinstance(path, Account) else followed(Account(given))
         try:
             self._begin(self.account)
@@ -66,6 +74,81 @@ class OutboxFile:
         self.account = account
         account.own_queue()
         self._set_unread_aside()
+
+    @checked
+    @contextmanager
+    def claimed(self, issuer: Issuer, *, key_path: Path | None = None) -> Iterator[Self]:
+        """Reserve outbox and key for one loop while the context lasts.
+
+        Compares the account with the witness of the key; what is wrong then is in `findings`.
+
+        Parameters
+        ----------
+        issuer
+            The key.
+        key_path
+            The file that it was loaded from, beside which its witness lies.
+
+        Raises
+        ------
+        ConfigurationError
+            If it belongs to another key.
+        StorageError
+            If another loop or process publishes with this key.
+
+        """
+        if self._claimed_by is not None:
+            raise StorageError(f"{self._name} serves another loop", field="outbox")
+        self._require_owner(issuer)
+        with ExitStack() as released_later:
+            witness = key_witness(issuer, key_path, self.path)
+            if witness is not None:
+                released_later.enter_context(witness.held(_ONE_LOOP))
+            if witness is not None and self.path is not None:
+                self._join(witness, issuer)
+            elif self.account.issuer is None:
+                with self._transaction():
+                    self._set("issuer", issuer.key)
+            self._claimed_by = issuer
+            try:
+                yield self
+            finally:
+                self._claimed_by = None
+
+    def findings(self) -> tuple[AccountFinding, ...]:
+        """What is wrong with the account; nothing leaves until a person has settled it."""
+        return self.account.findings()
+
+    def _require_owner(self, issuer: Issuer) -> None:
+        with self._translated():
+            owner = self.account.issuer
+        if owner is not None and owner != issuer:
+            raise ConfigurationError(
+                f"{self._name} belongs to issuer {owner}, not to {issuer}: an outbox has one key",
+                field="outbox",
+                actual=issuer,
+                limit=owner,
+            )
+
+    def _join(self, witness: Witness, issuer: Issuer) -> None:
+        """Go on in the account that the key's witness names, if that is another one."""
+        try:
+            told = witness.read()
+        except StorageDamagedError:
+            told = None  # a finding, below
+        if told is not None and told.name != self.account.name and Path(told.account).exists():
+            there = followed(Account(told.account))
+            if there.name == self.account.name or told.name != there.name:
+                there.close()
+            else:
+                former = self.account
+                self._begin(there)
+                self._require_owner(issuer)
+                take_over(there, former)
+                former.close()
+                self._begin(there)
+        self.account.compare(witness, now=time.time())
+        self.account.witness_by(witness, issuer)
 
     @property
     def unread(self) -> list[bytes]:

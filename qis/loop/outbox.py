@@ -6,30 +6,23 @@ sending, or not made it at all.
 """
 
 import json
-import struct
-import time
-from collections.abc import Container, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Container, Iterable
 from os import PathLike
-from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 from qis._gate import checked
-from qis.account import Account, AccountFinding
-from qis.account.account import key_witness
+from qis.account import Account
 from qis.account.chain import append_line
 from qis.account.findings import FINDINGS
-from qis.account.taking_over import followed, take_over
-from qis.account.witness import Witness
 from qis.disclosure.budget import payment_of
 from qis.disclosure.ledger import Emission, line_of
-from qis.errors import ConfigurationError, InputError, QISError, StorageDamagedError, StorageError
+from qis.errors import InputError, StorageError
 from qis.evidence.rules import EvidenceKey, evidence_key
-from qis.identity import Issuer
 from qis.loop._made import Made
 from qis.loop._numbers import Numbers, limit_at
 from qis.loop._outbox_file import OutboxFile
-from qis.loop._outbox_rows import keys_of, pending_of, row_of
+from qis.loop._outbox_rows import keys_of
+from qis.loop._waiting import Waiting
 from qis.loop.approval import Pending
 from qis.packet import Packet, is_numbered_ahead
 
@@ -42,7 +35,6 @@ FRESH_LIMIT: Final = 64
 
 _ANSWERED, _DUE = 1, 2
 """States of a packet that was set aside, beside 0; fixed for ever."""
-_ONE_LOOP: Final = "another loop or process publishes with this key, and a key has one writer"
 
 
 class Unsent(NamedTuple):
@@ -124,7 +116,6 @@ class Outbox(OutboxFile):
         if limit < 1:
             raise InputError("limit is a positive number of packets", field="limit", actual=limit)
         self.limit = limit
-        self._claimed_by: Issuer | None = None
         super().__init__(path)
 
     def _begin(self, account: Account) -> None:
@@ -132,6 +123,7 @@ class Outbox(OutboxFile):
         with self._translated():
             self._numbers = Numbers(self._execute)
             self._made = Made(self._execute)
+            self._waiting = Waiting(self._execute, self._damage)
             self._unsent: int = self._execute("SELECT count(*) FROM unsent").fetchone()[0]
             row = self._execute("SELECT coalesce(max(number), 0) FROM unsent").fetchone()
             self._newest: int = row[0]
@@ -156,81 +148,6 @@ class Outbox(OutboxFile):
     def unsent(self) -> int:
         """Number of packets that are not held yet."""
         return self._unsent
-
-    @checked
-    @contextmanager
-    def claimed(self, issuer: Issuer, *, key_path: Path | None = None) -> Iterator[Self]:
-        """Reserve outbox and key for one loop while the context lasts.
-
-        Compares the account with the witness of the key; what is wrong then is in `findings`.
-
-        Parameters
-        ----------
-        issuer
-            The key.
-        key_path
-            The file that it was loaded from, beside which its witness lies.
-
-        Raises
-        ------
-        ConfigurationError
-            If it belongs to another key.
-        StorageError
-            If another loop or process publishes with this key.
-
-        """
-        if self._claimed_by is not None:
-            raise StorageError(f"{self._name} serves another loop", field="outbox")
-        self._require_owner(issuer)
-        with ExitStack() as released_later:
-            witness = key_witness(issuer, key_path, self.path)
-            if witness is not None:
-                released_later.enter_context(witness.held(_ONE_LOOP))
-            if witness is not None and self.path is not None:
-                self._join(witness, issuer)
-            elif self.account.issuer is None:
-                with self._transaction():
-                    self._set("issuer", issuer.key)
-            self._claimed_by = issuer
-            try:
-                yield self
-            finally:
-                self._claimed_by = None
-
-    def findings(self) -> tuple[AccountFinding, ...]:
-        """What is wrong with the account; nothing leaves until a person has settled it."""
-        return self.account.findings()
-
-    def _require_owner(self, issuer: Issuer) -> None:
-        with self._translated():
-            owner = self.account.issuer
-        if owner is not None and owner != issuer:
-            raise ConfigurationError(
-                f"{self._name} belongs to issuer {owner}, not to {issuer}: an outbox has one key",
-                field="outbox",
-                actual=issuer,
-                limit=owner,
-            )
-
-    def _join(self, witness: Witness, issuer: Issuer) -> None:
-        """Go on in the account that the key's witness names, if that is another one."""
-        try:
-            told = witness.read()
-        except StorageDamagedError:
-            told = None  # a finding, below
-        if told is not None and told.name != self.account.name and Path(told.account).exists():
-            there = followed(Account(told.account))
-            if there.name == self.account.name or told.name != there.name:
-                there.close()
-            else:
-                former = self.account
-                self._begin(there)
-                self._require_owner(issuer)
-                take_over(there, former)
-                former.close()
-                self._begin(there)
-        self.account.compare(witness, now=time.time())
-        self.account.witness_by(witness, issuer)
 
     @checked
     def put(
@@ -291,14 +208,14 @@ class Outbox(OutboxFile):
                     "REPLACE INTO bases VALUES (?, ?)",
                     (packet.routing_commitment, b"".join(base_keys)),
                 )
-            gone = self._execute("DELETE FROM waiting WHERE id = ?", (releases,)).rowcount
+            has_waited = self._waiting.drop(releases)
         self._numbers.used()
         self._unsent += len(rows)
         self._newest = rows[-1][0]
         for number, each_packet in rows:
             if len(self._fresh) < FRESH_LIMIT:
                 self._fresh[number] = each_packet
-        return gone > 0
+        return has_waited
 
     def _require_unused(self, packet: Packet) -> None:
         with self._translated():
@@ -338,7 +255,7 @@ class Outbox(OutboxFile):
                     (*row_key, bytes(former.packet), keys),
                 )
             if waits is not None:
-                self._hold(waits)
+                self._waiting.put(waits)
         self._unsent -= len(queued)
 
     @checked
@@ -575,34 +492,32 @@ class Outbox(OutboxFile):
 
         """
         with self._transaction():
-            (waiting,) = self._execute("SELECT count(*) FROM waiting").fetchone()
-            if waiting >= self.limit:
+            if len(self._waiting) >= self.limit:
                 raise InputError(
-                    f"{waiting} outcomes wait for approval: release or reject some first",
+                    f"{len(self._waiting)} outcomes wait for approval: release or reject some "
+                    "first",
                     field="waiting",
-                    actual=waiting,
+                    actual=len(self._waiting),
                     limit=self.limit,
                 )
-            self._hold(pending)
+            self._waiting.put(pending)
 
     def waiting(self) -> tuple[Pending, ...]:
         """Return the outcomes that wait for approval, oldest first."""
         with self._translated():
-            rows = self._execute("SELECT * FROM waiting ORDER BY created_at, id").fetchall()
-        return tuple(map(self._pending, rows))
+            return self._waiting.all()
 
     @checked
     def pending(self, pending_id: str) -> Pending | None:
         """Return the outcome that waits under an id, if there is one."""
         with self._translated():
-            row = self._execute("SELECT * FROM waiting WHERE id = ?", (pending_id,)).fetchone()
-        return None if row is None else self._pending(row)
+            return self._waiting.get(pending_id)
 
     @checked
     def drop(self, pending_id: str) -> None:
         """Delete an outcome that waits, or that waited and can no longer be read."""
         with self._transaction():
-            self._execute("DELETE FROM waiting WHERE id = ?", (pending_id,))
+            self._waiting.drop(pending_id)
             self._execute("DELETE FROM unread_waiting WHERE id = ?", (pending_id,))
 
     @checked
@@ -625,17 +540,6 @@ class Outbox(OutboxFile):
         found = fresh if fresh and bytes(fresh) == packet else self._parsed(packet)
         # Without `since` the packet was queued when it was signed, so its issue time is the time.
         return Unsent(number, found, keys_of(keys), found.issued_at if since is None else since)
-
-    def _pending(self, row: tuple[object, ...]) -> Pending:
-        try:
-            return pending_of(row)
-        except (QISError, LookupError, ValueError, TypeError, struct.error) as error:
-            raise self._damage(error) from error
-
-    def _hold(self, pending: Pending) -> None:
-        row = row_of(pending)
-        marks = ", ".join("?" * len(row))
-        self._execute(f"REPLACE INTO waiting VALUES ({marks})", row)  # noqa: S608  only marks
 
     def __repr__(self) -> str:
         return f"<Outbox {self._name}, {self.unsent} of {self.limit} unsent>"

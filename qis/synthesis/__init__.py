@@ -12,7 +12,7 @@ from qis.synthesis.marks import Mark
 from qis.synthesis.normal_pooling import Pooled, inverse_variance
 from qis.synthesis.profiles import PooledProfiles, pool_profiles
 from qis.synthesis.quadratics import CombinedQuadratics, combine_quadratics, next_anchor
-from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.result import Synthesis
 from qis.synthesis.robust import (
     InfluenceTable,
     MedianEstimate,
@@ -23,6 +23,7 @@ from qis.synthesis.robust import (
 from qis.synthesis.sequence import anytime_interval, mixing_scale_for
 from qis.synthesis.shrinkage import Shrunken, shrink
 from qis.synthesis.site_answer import Quantiles, Similarity, SiteAnswer, SiteWeight
+from qis.synthesis.site_result import Reach, SiteResult
 from qis.synthesis.synthesising import synthesise
 from qis.synthesis.tipping import TippingPoints, tipping_points
 

@@ -18,8 +18,9 @@ from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import Gathered, SiteEvidence
 from qis.synthesis.likelihood_ratio import Heterogeneity
 from qis.synthesis.profiles import Model, PooledProfiles
-from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.result import Synthesis
 from qis.synthesis.site_answer import SiteAnswer
+from qis.synthesis.site_result import Reach, SiteResult
 
 
 class _Hidden:

@@ -6,7 +6,8 @@ from contextlib import suppress
 from qis.errors import InputError, NoEstimateError
 from qis.outcomes import LikelihoodProfile, measure_named
 from qis.synthesis.profiles import PooledProfiles
-from qis.synthesis.result import SiteResult, Synthesis
+from qis.synthesis.result import Synthesis
+from qis.synthesis.site_result import SiteResult
 from qis.synthesis.tipping import missing_sites, tipping_points
 
 

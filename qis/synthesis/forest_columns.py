@@ -11,7 +11,7 @@ from qis.outcomes import Counts, Moments
 from qis.synthesis.scale import thousands
 
 if TYPE_CHECKING:
-    from qis.synthesis.result import SiteResult
+    from qis.synthesis.site_result import SiteResult
 
 _ARMS: Final = re.compile(r"\s*(.+?)\s+(?:vs\.?|versus|against)\s+(.+?)\s*(?:\||$)", re.IGNORECASE)
 _UNKNOWN: Final = "?"

@@ -10,7 +10,8 @@ from qis.synthesis.profiles import PooledProfiles, pool_sites
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from qis.synthesis.result import SiteResult, Synthesis
+    from qis.synthesis.result import Synthesis
+    from qis.synthesis.site_result import SiteResult
 
 
 def pooled_group(synthesis: "Synthesis", members: "Sequence[SiteResult]") -> PooledProfiles | None:

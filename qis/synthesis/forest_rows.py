@@ -14,7 +14,8 @@ from qis.synthesis.profiles import PooledProfiles
 from qis.synthesis.scale import Interval, Scale
 
 if TYPE_CHECKING:
-    from qis.synthesis.result import SiteResult, Synthesis
+    from qis.synthesis.result import Synthesis
+    from qis.synthesis.site_result import SiteResult
 
 ORDERS: Final = ("name", "estimate", "precision", "weight", "n")
 _LABELS: Final = {"fixed": "Fixed effect", "random": "Random effects"}

@@ -5,17 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from qis._data_frame import data_frame
 from qis._gate import checked
 from qis._given import truth_value
 from qis.errors import InputError
 from qis.outcomes import Study, measure_named
-from qis.packet import Packet
 from qis.picture import Picture
 from qis.synthesis.answers import Interval
-from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import LeftOut
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.likelihood_ratio import Heterogeneity, heterogeneity_of
@@ -24,78 +22,8 @@ from qis.synthesis.profiles import Model, PooledProfiles, pool_sites
 from qis.synthesis.scale import Scale
 from qis.synthesis.shares import shares
 from qis.synthesis.site_answer import SiteAnswer
+from qis.synthesis.site_result import Reach, SiteResult
 from qis.synthesis.tipping import TippingPoints, missing_sites, tipping_points
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SiteResult:
-    """One site in a synthesis.
-
-    Parameters
-    ----------
-    name
-        The site's name on the roster; the issuer's key in hexadecimal digits if the roster is open.
-    packets
-        Its packets, one a cohort.
-    outcomes
-        What they carry.
-    n, events
-        People and events, if the site said.
-    estimate, interval
-        What the site's own evidence says alone, under the fixed model.
-    is_informative
-        True if its evidence depends on the effect at all.
-
-    Examples
-    --------
-    >>> import qis
-    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
-    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
-    >>> synthesis = qis.synthesise(table, study=study)
-    >>> [site.name for site in synthesis.sites]
-    ['Bern', 'Ulm']
-
-    """
-
-    name: str
-    packets: tuple[Packet, ...]
-    outcomes: tuple[Poolable, ...]
-    n: int | None
-    events: int | None
-    estimate: float | None
-    interval: Interval
-    is_informative: bool
-
-
-class Reach(NamedTuple):
-    """How many sites, and pairs of sites, a synthesis brings together.
-
-    Examples
-    --------
-    >>> import qis
-    >>> table = {"site": ["Ulm", "Bern"], "estimate": [-0.7, -0.2], "standard_error": [0.3, 0.4]}
-    >>> study = qis.Study(question="drug vs none | death", measure="OR", model="fixed")
-    >>> synthesis = qis.synthesise(table, study=study)
-    >>> synthesis.reach.pairs
-    1
-
-    """
-
-    sites: int
-    """Sites that count."""
-    enrolled: int | None
-    """Sites enrolled in the study; `None` if the roster is open."""
-
-    @property
-    def pairs(self) -> int:
-        """Pairs of sites whose evidence came together here."""
-        return self.sites * (self.sites - 1) // 2
-
-    @property
-    def pairs_possible(self) -> int:
-        """N(N-1)/2 of the enrolled sites, or of those that count if the roster is open."""
-        most = self.sites if self.enrolled is None else self.enrolled
-        return most * (most - 1) // 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -8,7 +8,8 @@ from qis.outcomes import measure_named
 from qis.synthesis.profiles import PooledProfiles
 
 if TYPE_CHECKING:
-    from qis.synthesis.result import SiteResult, Synthesis
+    from qis.synthesis.result import Synthesis
+    from qis.synthesis.site_result import SiteResult
 
 _WIDTH: Final = 100
 _MODELS = {"fixed": "fixed effect, common to all sites", "random": "random effects, mean"}

@@ -23,9 +23,10 @@ from qis.synthesis.gathering import Gathered, SiteEvidence
 from qis.synthesis.given import gather_given
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.profiles import Model, PooledProfiles, pool_sites, tau_scale_of
-from qis.synthesis.result import Reach, SiteResult, Synthesis
+from qis.synthesis.result import Synthesis
 from qis.synthesis.said import Said
 from qis.synthesis.sequence import anytime_interval
+from qis.synthesis.site_result import Reach, SiteResult
 from qis.synthesis.tabled import Frame
 
 VERSION: Final = 3

@@ -1,11 +1,13 @@
-"""Peers as people write them, ``key@host:port``, and the file that remembers them."""
+"""Addresses as people write them, peers as ``key@host:port``, and the file that remembers those."""
 
+import ipaddress
 import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
 from qis import _files
+from qis._given import shown
 from qis.errors import InputError
 from qis.overlay.addresses import pack_address, unpack_address
 
@@ -13,6 +15,8 @@ CACHE_LIMIT: Final = 64
 """Peers remembered in a file."""
 _LONGEST_LINE: Final = 128
 
+Address = tuple[str, int]
+"""Host, in digits, and port."""
 Peer = tuple[bytes, bytes]
 """A node's key, and its address as the overlay's 18 bytes."""
 
@@ -46,6 +50,27 @@ def peer_name(peer: Peer) -> str:
     """Write a peer as ``key@host:port``; an IPv6 address stands in brackets."""
     host, port = unpack_address(peer[1])
     return f"{peer[0].hex()}@{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def require_reachable(bind: Address, advertise: Address | None) -> None:
+    """Raise `InputError` unless others can reach the node at the address it will tell them."""
+    for name, address in (("bind", bind), ("advertise", advertise)):
+        given: object = address
+        if given is not None and not (isinstance(given, (tuple, list)) and len(given) == 2):
+            raise InputError(
+                f"{name} is {shown(given)}; it must be host and port: ('127.0.0.1', 0)",
+                field=name,
+                actual=address,
+            )
+        if address is not None:
+            pack_address(address[0], address[1] or (1 if name == "bind" else 0))
+    if ipaddress.ip_address((advertise or bind)[0]).is_unspecified:
+        raise InputError(
+            f"bind to {bind[0]} is every address of this machine: say with advertise= which of "
+            "them, and which port, others reach it at",
+            field="advertise",
+            actual=bind[0],
+        )
 
 
 def read_cache(path: Path) -> list[Peer]:

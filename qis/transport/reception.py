@@ -38,11 +38,12 @@ from qis.packet import (
     verify_screened,
 )
 from qis.refusals import RefusalCode, Refusals
+from qis.transport._early import EarlyPackets
 from qis.transport._held import HeldPackets
 from qis.transport._receipts import Done, Receipts
 from qis.transport.base import Delivery, Statistics
 from qis.transport.inbox import Inbox
-from qis.transport.site_clocks import SiteClocks, span
+from qis.transport.site_clocks import SiteClocks
 
 
 class Verdict(Enum):
@@ -108,9 +109,9 @@ class Reception:
         self._guard = Guard(notices)
         self._statistics = statistics
         self._held = HeldPackets(self._guard)
-        self._clock = clock
         self.clocks = SiteClocks(clock.steady) if clocks is None else clocks
         """What packets and handshakes have shown of other sites' clocks."""
+        self._early_packets = EarlyPackets(self.clocks, self._guard, notices, clock)
         self.refusals = Refusals(notices, name_of=self._site_of)
         """Which peers refuse what this site sends, and why."""
         self._notices = notices
@@ -429,39 +430,7 @@ class Reception:
             self._notices.tell("refusal", subject, f"not held for others: {error}")
 
     def _early(self, data: bytes) -> bool:
-        """See whether a packet dated in the future is its issuer's, whose clock then differs.
-
-        Only now and then: its times are checked before its signature, to keep refusing cheap.
-        True if that could not be seen now and should be tried again.
-        """
-        issuer = issuer_of(issuer_key(data))
-        name = self.roster.name_of(issuer) if self.roster.accepts(issuer) else None
-        if name is None or self.clocks.is_heard(issuer.key, "early"):
-            return False
-        if not self.clocks.may_verify():
-            self._guard.at_limit(
-                "transport.site_clocks.FORGED_RATE",
-                "",
-                "so many packets dated in the future are not of the sites they name that others "
-                "are not looked at for a while: a site whose clock is wrong is named later",
-            )
-            return True
-        try:
-            packet = Packet.parse(data)
-        except PeerError:
-            self.clocks.forged()
-            return False
-        self.clocks.verified(issuer.key, "early")
-        self.clocks.early(issuer.key, packet.id, packet.issued_at)
-        if self._notices is not None:
-            ahead_s = packet.issued_at - self._clock.wall()
-            self._notices.tell(
-                "refusal",
-                f"NotYetValidError of {name}",
-                f"a packet of {name} is dated {span(ahead_s)} ahead of this machine's clock and is "
-                "not used before that time: one of the two clocks is wrong",
-            )
-        return False
+        return self._early_packets.look(data, self.roster)
 
     def _refused(self, error: PeerError) -> Verdict:
         self._statistics.refused[type(error).__name__] += 1

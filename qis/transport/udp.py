@@ -14,18 +14,15 @@ from typing import Final, Self
 
 from qis._clock import Clock
 from qis._gate import checked
-from qis._given import shown
 from qis._guard import Backoff, Guard
 from qis._paths import file_path
 from qis.about import Interest
 from qis.channel import Channels
-from qis.direct.frames import MAGIC as DIRECT_MAGIC
-from qis.errors import InputError, TransportError
+from qis.errors import TransportError
 from qis.evidence.roster import Roster
 from qis.health import Condition, Health, HealthState
 from qis.identity import Identity, Issuer
 from qis.overlay.addresses import pack_address
-from qis.overlay.messages import MAGIC as KEYED_MAGIC
 from qis.overlay.publications import BACKLOG_LIMIT
 from qis.packet import Packet
 from qis.refusals import Claim, judge_refusals
@@ -39,7 +36,15 @@ from qis.transport._modes import (
     judged_again,
     paths_of,
 )
-from qis.transport._peer_names import parse_peer, peer_name, read_cache, write_cache
+from qis.transport._other_versions import OtherVersions
+from qis.transport._peer_names import (
+    Address,
+    parse_peer,
+    peer_name,
+    read_cache,
+    require_reachable,
+    write_cache,
+)
 from qis.transport._relayed import RelayedChannels
 from qis.transport._socket import RECEIVE_BUFFER, DatagramSocket
 from qis.transport._standing import judge
@@ -50,12 +55,6 @@ from qis.transport.site_clocks import LEAST_SITES, SiteClocks
 
 CACHE_EVERY_S: Final = 600.0
 """Time between two writings of the peer cache."""
-
-Address = tuple[str, int]
-VERSIONS_LIMIT: Final = 256
-"""Peers of another version remembered; more are not named."""
-VERSIONS_S: Final = 600.0
-"""How long a peer is named that has spoken another version."""
 JUDGE_EVERY_S: Final = 1.0
 """How often `health` is looked at though nothing has changed but the time."""
 CLOCKS_S: Final = 5.0
@@ -118,7 +117,7 @@ class UDPTransport(Transport):
         self._bind = bind
         self._advertise = advertise
         self._bootstrap = [parse_peer(peer) for peer in bootstrap]
-        _require_reachable(bind, advertise)
+        require_reachable(bind, advertise)
         self._cache = None if cache is None else file_path(cache, field="cache", without="None")
         self._clock = Clock.of(clock)
         self._statistics = Statistics()
@@ -139,7 +138,7 @@ class UDPTransport(Transport):
         self._guard = Guard(self.notices)
         self._backoff = Backoff(last_s=1.0)  # of what is due, since others wait for it too
         self._cache_at = 0.0
-        self._other_versions: dict[bytes, float] = {}
+        self._other_versions = OtherVersions()
         self._opened_at = 0.0
         self._judged: tuple[object, ...] = ()
         self._judge_at = 0.0
@@ -402,38 +401,9 @@ class UDPTransport(Transport):
     def _note_versions(
         self, arrivals: Iterable[tuple[bytes, bytes, bytes | None]], now: float
     ) -> None:
-        """Name authenticated peers that speak another version; they see the same of this node."""
-        known = self._other_versions
-        for data, _, key in arrivals:
-            if (
-                key is not None
-                and data[:2] == b"qi"
-                and data[:4] not in (DIRECT_MAGIC, KEYED_MAGIC)
-                and (key in known or len(known) < VERSIONS_LIMIT)
-            ):
-                known[key] = now
-        if known:
-            for key in [key for key, at in known.items() if now - at >= VERSIONS_S]:
-                del known[key]
-            self._judge_versions()
-
-    def _judge_versions(self) -> None:
-        wall = self._clock.wall()
-        if not self._other_versions:
-            self._condition.clear("other_version", now=wall)
-            return
-        roster = self._reception.roster
-        names = sorted(
-            (roster.name_of(Issuer(key)) or key.hex())[:64] for key in self._other_versions
-        )
-        more = f" and {len(names) - 3} others" if len(names) > 3 else ""
-        self._condition.set(
-            "other_version",
-            HealthState.DEGRADED,
-            f"another version of the protocol is spoken by {', '.join(names[:3])}{more}: nothing "
-            "passes between them and this node until both run the same; compare qis.__version__",
-            now=wall,
-        )
+        if self._other_versions.note(arrivals, now):
+            wall = self._clock.wall()
+            self._other_versions.judge(self._condition, self._reception.roster, now=wall)
 
     def _seal(self, now: float) -> None:
         """Encrypt what the node sends. A datagram that fails counts as lost in the network."""
@@ -555,24 +525,3 @@ def _show(event: asyncio.Event, is_so: bool) -> None:  # noqa: FBT001  what it s
         event.set()
     else:
         event.clear()
-
-
-def _require_reachable(bind: Address, advertise: Address | None) -> None:
-    """Raise `InputError` unless others can reach the node at the address it will tell them."""
-    for name, address in (("bind", bind), ("advertise", advertise)):
-        given: object = address
-        if given is not None and not (isinstance(given, (tuple, list)) and len(given) == 2):
-            raise InputError(
-                f"{name} is {shown(given)}; it must be host and port: ('127.0.0.1', 0)",
-                field=name,
-                actual=address,
-            )
-        if address is not None:
-            pack_address(address[0], address[1] or (1 if name == "bind" else 0))
-    if ipaddress.ip_address((advertise or bind)[0]).is_unspecified:
-        raise InputError(
-            f"bind to {bind[0]} is every address of this machine: say with advertise= which of "
-            "them, and which port, others reach it at",
-            field="advertise",
-            actual=bind[0],
-        )

@@ -88,6 +88,21 @@ class Client(client.Client):
                 self._status = Client.DISCONNECTED
                 await super()._close(status, do_cbs)
 
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
+    ) -> None:
+        # nats-py puts each message into a queue that a task of its own empties. Ours are only noted
+        # by callbacks that never wait, so they are called where the message is read.
+        subscription = self._subs.get(sid)
+        callback = None if subscription is None else subscription._cb  # noqa: SLF001  as nats-py
+        if callback is None:
+            return
+        found = await self._process_headers(headers) if headers else None
+        try:
+            await callback(self._build_message(sid, subject, reply, data, found))
+        except Exception as error:  # noqa: BLE001  else the connection would be read no further
+            await self._error_cb(error)
+
     async def _connect_to_server(self, s: Any) -> None:
         # All of nats-py's: its own would put a transport of its own in the place of ours, which
         # counts as none until it is connected, and go past the proxy.
