@@ -25,10 +25,13 @@ def figures(record: Record) -> dict[str, float]:
         found["survives_any_node_loss"] = record.parts["aggregator"]["survives_any_node_loss"]
     if table := record.table:
         found["auc_minus_tuned_fedavg_min"] = min(auc_gaps(record))
-        found["auc_either_minus_tuned_fedavg_min"] = min(auc_gaps(record, "packet either"))
-        found["auc_monte_carlo_se_max"] = max(
+        found["auc_own_intercept_minus_tuned_fedavg_min"] = min(auc_gaps(record, "packet own"))
+        errors = [
             row["packet_against"][best_federated(row)]["auc"]["monte_carlo_se"] for row in table
-        )
+        ]
+        gaps = auc_gaps(record)
+        found["auc_monte_carlo_se_of_min"] = errors[gaps.index(min(gaps))]
+        found["auc_monte_carlo_se_max"] = max(errors)
         found["logloss_minus_fedavg_refit"] = max(
             row["packet_against"]["fedavg refit"]["logloss"]["mean"] for row in table
         )
@@ -244,8 +247,8 @@ CLAIMS: Final = (
             f"{len(_anywhere_better(r))} of {len(auc_gaps(r))}"
         ),
         lambda r: PARTLY if _anywhere_better(r) else NOT,
-        "Tuned inside the training part, federated averaging reaches at least what one packet a "
-        "site reaches, with 11 people at one site or at all.",
+        "Tuned inside the training part, federated averaging comes as near to the fit of all rows "
+        "as one packet a site does, with 11 people at one site or at all.",
     ),
     Claim(
         "Its server is a single point of failure; when it is down, learning stops (Bonawitz 2019).",

@@ -2,7 +2,8 @@
 
 A method gives each site the coefficients that it would use, intercept first. Settings are chosen by
 the mean log-loss over all people of the folds left out; every tuned method has twelve to choose
-from. Quadratic likelihoods are the library's, those of the final fit as they come out of packets.
+from. Packets need none: their ridge is where the marginal likelihood is largest (`ridge_of`).
+Quadratic likelihoods are the library's, as they come out of packets.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -16,12 +17,13 @@ from _fedavg import after, average, expected
 from numpy.typing import NDArray
 
 import qis
+from qis.models import ridge_of
 from qis.outcomes import Anchor, QuadraticLikelihood
 from qis.synthesis import combine_quadratics, next_anchor
 
 QUESTION: Final = "x | case"
 RIDGES: Final = 0.1 * 2.0 ** np.arange(12)
-"""Precisions of a normal prior on each slope: the twelve settings of ridge regressions."""
+"""Precisions of a normal prior on each slope: the twelve settings of the rows' own ridges."""
 FED_RIDGES: Final = np.array([0.0, 0.005, 0.03, 0.15], np.float32)
 """The same per person, as federated averaging has it."""
 ROUNDS: Final = {1: (10, 30, 100), 10: (3, 10, 30), 100: (1, 2, 5)}
@@ -216,24 +218,23 @@ def fedavg(
     return {count: np.concatenate(fits, axis=-1) for count, fits in found.items()}
 
 
-def outcomes(batch: Batch, *, own: bool) -> Iterator[tuple[int, int, list[QuadraticLikelihood]]]:
-    """What the sites say about zero, by split and fit; the final fit's as packets carry it."""
+def outcomes(batch: Batch, *, own: bool) -> Iterator[list[QuadraticLikelihood]]:
+    """What the sites say about zero, by split, as it comes out of their packets."""
     start = 1 if own else 0
     anchor = np.zeros(batch.x.shape[-1] - start)
     for split in range(len(batch.x)):
-        for fit in range(FOLDS + 1):
-            made = []
-            for site in range(batch.x.shape[1]):
-                rows = batch.mask[split, site, :, fit]
-                outcome = QuadraticLikelihood.from_logistic(
-                    question=QUESTION,
-                    features=batch.x[split, site][rows, start:],
-                    labels=batch.y[split, site][rows],
-                    anchor=anchor,
-                    own_intercept=own,
-                )
-                made.append(carried(site, outcome) if fit == FOLDS else outcome)
-            yield split, fit, made
+        made = []
+        for site in range(batch.x.shape[1]):
+            rows = batch.mask[split, site, :, FOLDS]
+            outcome = QuadraticLikelihood.from_logistic(
+                question=QUESTION,
+                features=batch.x[split, site][rows, start:],
+                labels=batch.y[split, site][rows],
+                anchor=anchor,
+                own_intercept=own,
+            )
+            made.append(carried(site, outcome))
+        yield made
 
 
 def carried(site: int, outcome: QuadraticLikelihood) -> QuadraticLikelihood:
@@ -256,50 +257,37 @@ def packet_of_docs(batch: Batch) -> Floats:
     p = batch.x.shape[-1]
     anchor = Anchor(question=QUESTION, model="logistic", coefficients=(0.0,) * p)
     fits = np.empty((len(batch.x), batch.x.shape[1], p))
-    for split, fit, made in outcomes(batch, own=False):
-        if fit == FOLDS:
-            combined = combine_quadratics(made, anchors=[anchor], ridge=_TINY)
-            fits[split] = next_anchor(combined, intercept=0, question=QUESTION).coefficients
+    for split, made in enumerate(outcomes(batch, own=False)):
+        combined = combine_quadratics(made, anchors=[anchor], ridge=_TINY)
+        fits[split] = next_anchor(combined, intercept=0, question=QUESTION).coefficients
     return fits
 
 
 def packet_fits(batch: Batch, *, own: bool) -> tuple[Floats, Floats]:
-    """Fits of one packet a site by ridge, intercepts refitted; and the final information.
+    """One packet a site and a ridge by marginal likelihood; intercepts are refitted at home.
 
-    Shapes (splits, sites, p, 4, 12) and (splits, q, q), where q leaves the intercept out if it is
-    the site's own.
+    Coefficients of shape (splits, sites, p), and the covariance of the slopes.
     """
-    p, sites = batch.x.shape[-1], batch.x.shape[1]
+    splits, sites, _, p = batch.x.shape
     start = 1 if own else 0
     anchor = Anchor(question=QUESTION, model="logistic", coefficients=(0.0,) * (p - start))
-    fits = np.zeros((len(batch.x), sites, p, FOLDS + 1, len(RIDGES)))
-    information = np.empty((len(batch.x), p - start, p - start))
-    penalised = np.ones(p - start)
-    if not own:
-        penalised[0] = 0.0
-    for split, fit, made in outcomes(batch, own=own):
+    fits = np.zeros((splits, sites, p, FOLDS + 1, 1))
+    covariance = np.empty((splits, p - 1, p - 1))
+    for split, made in enumerate(outcomes(batch, own=own)):
         combined = combine_quadratics(made, anchors=[anchor], ridge=_TINY)
-        for setting, ridge in enumerate(RIDGES):
-            total = combined.information + np.diag(ridge * penalised + _TINY)
-            fits[split, :, start:, fit, setting] = np.linalg.solve(total, combined.natural)
-        if fit == FOLDS:
-            information[split] = combined.information
-    return refitted(batch, fits), information
+        ridge = ridge_of(combined.information, combined.natural, intercept=None if own else 0)
+        fits[split, :, 1:] = ridge.coefficients[1 - start :, np.newaxis, np.newaxis]
+        covariance[split] = ridge.covariance[1 - start :, 1 - start :]
+    return refitted(batch, fits)[..., FOLDS, 0], covariance
 
 
 def packets(batch: Batch) -> tuple[dict[str, Floats], Floats]:
-    """One packet a site, its own intercept left out; or with either intercept, whichever is better.
+    """One packet a site with a common intercept, and one with the site's own left out.
 
     Also the covariance of the slopes of the first, shape (splits, p - 1, p - 1).
     """
-    own, information = packet_fits(batch, own=True)
-    common, _ = packet_fits(batch, own=False)
-    chosen = RIDGES[batch.loss(own).sum(axis=1).argmin(axis=-1)]
-    covariance = np.linalg.inv(
-        information + chosen[:, np.newaxis, np.newaxis] * np.eye(information.shape[-1])
-    )
-    either = np.concatenate((own[..., ::2], common[..., ::2]), axis=-1)
-    return {"packet": batch.best(own), "packet either": batch.best(either)}, covariance
+    common, covariance = packet_fits(batch, own=False)
+    return {"packet own": packet_fits(batch, own=True)[0], "packet": common}, covariance
 
 
 def fitted(batch: Batch, said: Callable[[str], None]) -> tuple[dict[str, Floats], Floats]:

@@ -162,7 +162,7 @@ def summary(scenario: Scenario, rows: Rows) -> dict[str, Any]:
         for method, each in rows.items()
     }
     ratio, best = scenario.test_over_train, {}
-    for ours in ("packet", "packet either"):
+    for ours in ("packet", "packet own"):
         best[ours] = against(rows, ours, ratio)
     return {
         "data": scenario.data,
@@ -170,5 +170,5 @@ def summary(scenario: Scenario, rows: Rows) -> dict[str, Any]:
         "splits": len(rows["packet"]["auc"]),
         "methods": methods,
         "packet_against": best["packet"],
-        "either_against": best["packet either"],
+        "own_against": best["packet own"],
     }

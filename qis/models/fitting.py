@@ -21,6 +21,7 @@ from qis.models.prior import with_prior
 from qis.models.ridge import ridge_of
 from qis.models.separation import is_almost_separated, separated, untested
 from qis.outcomes import Anchor, QuadraticLikelihood, Study
+from qis.outcomes._model_study import INTERCEPT
 from qis.synthesis._quantiles import chi2_tail
 from qis.synthesis._sites import check_level
 from qis.synthesis.natural import solved, summed
@@ -150,7 +151,9 @@ def _pooled(information: Floats, natural: Floats, study: Study) -> _Pooled:
     if not information.any():
         return _Pooled(None, None, None, "no site says anything of any coefficient")
     if study.purpose == "prediction":
-        ridge = ridge_of(information, natural)
+        names = study.coefficients
+        free = names.index(INTERCEPT) if INTERCEPT in names else None
+        ridge = ridge_of(information, natural, intercept=free)
         return _Pooled(ridge.coefficients, ridge.covariance, ridge.precision)
     try:
         covariance, point = solved(*with_prior(information, natural, study))

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.models.prediction import has_own_intercept
+from qis.models.prediction import is_recalibrated, without_intercept
 from qis.models.rows import StudyRows
 from qis.outcomes._regression import intercept_of
 
@@ -25,7 +25,7 @@ class OwnFit:
     n
         People.
     intercept
-        The site's own, where the model has none in common; else 0.
+        The site's own, of predictions and where the model has none in common; else 0.
     auc
         Logistic: share of pairs of a person with and one without event in which the first has the
         higher prediction. Cox: the same of pairs whose order is known (Harrell's C). `None` in
@@ -64,12 +64,14 @@ class OwnFit:
 def own_fit(rows: StudyRows, point: Floats) -> OwnFit:
     """Judge coefficients by a site's own rows."""
     family, y = rows.study.family, rows.y
+    if is_recalibrated(rows.study):
+        point = without_intercept(rows.study, point)
     eta = rows.design @ point
     exposure = np.ones(rows.n)
     if rows.rows.exposure is not None:
         exposure = np.asarray(rows.rows.exposure, dtype=np.float64)
     intercept = 0.0
-    if has_own_intercept(rows.study):
+    if is_recalibrated(rows.study):
         intercept = _own_intercept(family, eta, y, exposure)
     eta = eta + intercept
     if family == "cox":

@@ -45,17 +45,29 @@ def has_own_intercept(study: Study) -> bool:
     return INTERCEPT not in study.coefficients and study.family != "cox"
 
 
+def is_recalibrated(study: Study) -> bool:
+    """True if a site that knows its own rows predicts with an intercept that is fitted to them."""
+    is_common = INTERCEPT in study.coefficients and study.purpose == "effect"
+    return study.family != "cox" and not is_common
+
+
+def without_intercept(study: Study, point: Floats) -> Floats:
+    """The coefficients, with 0 instead of the intercept that all have in common."""
+    names = study.coefficients
+    return np.where([name == INTERCEPT for name in names], 0.0, point)
+
+
 def predicted(study: Study, point: Floats, features: Floats, intercept: float | None) -> Floats:
     """What the family expects of people with these features."""
+    if has_own_intercept(study) and intercept is None:
+        raise InputError(
+            "each site of this model has its own intercept, and none is known here: give "
+            "intercept=, or take the model from a loop that has rows of its own",
+            field="intercept",
+        )
     eta = design_of(study, features) @ point
-    if has_own_intercept(study):
-        if intercept is None:
-            raise InputError(
-                "each site of this model has its own intercept, and none is known here: give "
-                "intercept=, or take the model from a loop that has rows of its own",
-                field="intercept",
-            )
-        eta = eta + intercept
+    if is_recalibrated(study) and intercept is not None:
+        eta = design_of(study, features) @ without_intercept(study, point) + intercept
     with np.errstate(over="ignore"):
         if study.family == "logistic":
             return np.asarray(0.5 * (1.0 + np.tanh(0.5 * eta)))

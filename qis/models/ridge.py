@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from qis._columns import matrix, vector
 from qis._gate import checked
+from qis._given import whole_number
 from qis.errors import InputError
 
 Floats = NDArray[np.float64]
@@ -33,7 +34,7 @@ class Ridge(NamedTuple):
 
 
 @checked
-def ridge_of(information: ArrayLike, natural: ArrayLike) -> Ridge:
+def ridge_of(information: ArrayLike, natural: ArrayLike, *, intercept: int | None = None) -> Ridge:
     """Penalised coefficients by natural parameters of features on one scale (standardised).
 
     The coefficients have a common normal prior about zero, whose precision is where the marginal
@@ -46,11 +47,13 @@ def ridge_of(information: ArrayLike, natural: ArrayLike) -> Ridge:
         Sum of all sites' information matrices H, shape (p, p).
     natural
         Sum of all sites' natural parameters h = s + H a, shape (p,).
+    intercept
+        Index of the coefficient that is not shrunk, if one is not.
 
     Raises
     ------
     InputError
-        If shapes do not fit, or there is no information at all.
+        If shapes do not fit, there is no such coefficient, or there is no information at all.
 
     Examples
     --------
@@ -66,8 +69,34 @@ def ridge_of(information: ArrayLike, natural: ArrayLike) -> Ridge:
         raise InputError(
             f"information has shape {total.shape} and natural {pull.shape}", field="information"
         )
-    values, vectors = np.linalg.eigh(0.5 * (total + total.T))
-    if not values[-1] > 0.0:
+    total = 0.5 * (total + total.T)
+    if intercept is not None:
+        return _beside(whole_number(intercept, "intercept", 0, size - 1), total, pull)
+    return _shrunken(total, pull)
+
+
+def _beside(at: int, total: Floats, pull: Floats) -> Ridge:
+    """The others are shrunk after a flat prior on the coefficient at `at` is integrated out."""
+    own = float(total[at, at])
+    if not own > 0.0:
+        raise InputError("there is no information on the intercept", field="information")
+    rest = np.delete(np.arange(len(pull)), at)
+    along = total[rest, at] / own
+    others = _shrunken(
+        total[np.ix_(rest, rest)] - own * np.outer(along, along), pull[rest] - along * pull[at]
+    )
+    # What the others are, the intercept follows from: its row of the inverse is theirs times this.
+    back = np.zeros((len(pull), len(rest)))
+    back[rest], back[at] = np.eye(len(rest)), -along
+    coefficients, covariance = back @ others.coefficients, back @ others.covariance @ back.T
+    coefficients[at] += pull[at] / own
+    covariance[at, at] += 1.0 / own
+    return Ridge(others.precision, coefficients, covariance)
+
+
+def _shrunken(total: Floats, pull: Floats) -> Ridge:
+    values, vectors = np.linalg.eigh(total)
+    if not values.size or not values[-1] > 0.0:
         raise InputError("there is no information on any coefficient", field="information")
     values = np.where(values > _FEWEST_INFORMED * values[-1], values, 0.0)
     along = np.where(values > 0.0, vectors.T @ pull, 0.0)

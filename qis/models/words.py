@@ -33,11 +33,16 @@ def _lines(model: "FittedModel") -> Iterator[str]:
     yield f"{family} for {'effects' if study.purpose == 'effect' else 'prediction'}: {people}."
     yield model.state
     if study.purpose == "prediction" and model.precision is not None:
+        own = (
+            "the intercept is not shrunk, and a site predicts with its own"
+            if INTERCEPT in model.names
+            else "each site has its own intercept"
+        )
         yield (
             f"Coefficients ({scale}) for one declared standard deviation of each feature, shrunk "
             f"by a ridge of precision {model.precision:.3g}, which the data of all sites chose; "
-            "each site has its own intercept. Their intervals are not confidence intervals, since "
-            "the estimates are biased towards zero."
+            f"{own}. Their intervals are not confidence intervals, since the estimates are biased "
+            "towards zero."
         )
     elif study.prior:
         yield (

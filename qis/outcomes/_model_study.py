@@ -65,8 +65,6 @@ def _check_features(study: "Study") -> None:
     if INTERCEPT in study.coefficients:
         if study.family == "cox":
             _refuse("coefficients", "Cox's model has no intercept: its baseline hazard is free")
-        if study.purpose == "prediction":
-            _refuse("coefficients", "predictions have each site's own intercept: leave it out")
         if study.coefficients == (INTERCEPT,):
             _refuse("coefficients", "an intercept alone is no model: use Counts or Moments")
     for field in ("feature_means", "feature_scales"):

@@ -90,8 +90,8 @@ class Study:
         Cox's model, where baseline hazards are the sites' own).
     purpose
         ``"effect"``: coefficients without penalty, and none where the data are separated.
-        ``"prediction"``: each site's own intercept, standardised features, and a ridge whose
-        strength the data of all sites choose. Has no default.
+        ``"prediction"``: standardised features, a ridge whose strength the data of all sites
+        choose, and at each site an intercept fitted to its own rows. Has no default.
     answers
         Most answers that a site gives about the same people; of a model 6 by default.
     feature_means, feature_scales

@@ -21,6 +21,7 @@ import _case_table as tables  # noqa: E402
 from _fedavg import after, average, train_at_site  # noqa: E402
 
 from benchmarks import _results, claims  # noqa: E402
+from qis.models import ridge_of  # noqa: E402
 
 SIZES = (30, 12, 7)
 
@@ -135,24 +136,33 @@ def test_a_refitted_intercept_is_finite_where_labels_are_alike_and_right_elsewhe
     assert fits == pytest.approx([np.log(4.5 / 0.5), np.log(1.5 / 3.5)], abs=1e-6)
 
 
-def test_the_packets_own_intercepts_are_profiled_out_as_one_newton_step_does(batch):
+def test_packets_are_one_newton_step_with_a_ridge_by_marginal_likelihood(batch):
     scenario, side_by_side = batch
     ours, covariance = models.packets(side_by_side)
     split = scenario.split(1)
-    information, natural = np.zeros((13, 13)), np.zeros(13)
+    weights, scores = np.zeros((14, 14)), np.zeros(14)
+    own, pulls = np.zeros((13, 13)), np.zeros(13)
     for site, rows in zip(scenario.sites, split.train, strict=True):
-        x, y = site.x[rows, 1:], site.y[rows]
-        off = x - x.mean(axis=0)
-        information += y.mean() * (1.0 - y.mean()) * off.T @ off
-        natural += off.T @ (y - y.mean())
-    slopes = ours["packet"][1, 0, 1:]
-    ridge = min(
-        models.RIDGES,
-        key=lambda r: np.abs(np.linalg.solve(information + r * np.eye(13), natural) - slopes).max(),
-    )
-    solved = np.linalg.inv(information + ridge * np.eye(13))
-    assert slopes == pytest.approx(solved @ natural, abs=1e-4)
-    assert covariance[1] == pytest.approx(solved, rel=1e-3, abs=1e-6)
+        x, y = site.x[rows], site.y[rows]
+        weights += 0.25 * x.T @ x
+        scores += x.T @ (y - 0.5)
+        off = x[:, 1:] - x[:, 1:].mean(axis=0)
+        own += y.mean() * (1.0 - y.mean()) * off.T @ off
+        pulls += off.T @ (y - y.mean())
+    common = ridge_of(weights, scores, intercept=0)
+    for name, slopes in (
+        ("packet", common.coefficients[1:]), ("packet own", ridge_of(own, pulls).coefficients),
+    ):  # fmt: skip
+        assert (ours[name][1, :, 1:] == ours[name][1, 0, 1:]).all()
+        assert ours[name][1, 0, 1:] == pytest.approx(slopes, abs=1e-3)
+        # The intercept is the site's own, by Firth's likelihood.
+        x, y = scenario.sites[2].x[split.train[2]], scenario.sites[2].y[split.train[2]]
+        chance = 1.0 / (1.0 + np.exp(-x @ ours[name][1, 2]))
+        spread = chance * (1.0 - chance)
+        assert (y - chance).sum() == pytest.approx(
+            (spread * (chance - 0.5)).sum() / spread.sum(), abs=1e-5
+        )
+    assert covariance[1] == pytest.approx(common.covariance[1:, 1:], rel=2e-2, abs=1e-4)
 
 
 def test_splits_are_apart_of_the_right_size_and_the_same_again():
@@ -225,13 +235,23 @@ def test_a_fit_to_an_answer_finds_one_person_and_the_gradient_of_its_loss_is_rig
     assert inversion.share(found, x[:, 1:]) == 1.0
 
 
-def test_zhus_attack_rebuilds_one_person():
+@pytest.mark.parametrize(("n", "steps"), [(1, 1), (2, 3), (4, 1)])
+def test_zhus_attack_rebuilds_few_people_from_the_gradients_of_a_network(n, steps):
     everybody, rng = data.actg(), np.random.default_rng(7)
-    x, y = inversion.drawn(everybody, 1, rng)
+    x, y = inversion.drawn(everybody, n, rng)
     network = inversion.Network(13, rng)
-    sent = network.update(x[np.newaxis, :, 1:], y)[0]
-    found = inversion.by_zhu(network, y, sent, 13, rng=rng, starts=3, steps=1)
+    sent = network.update(x[np.newaxis, :, 1:], y, steps)[0]
+    found = inversion.by_zhu(network, y, sent, 13, rng=rng, starts=20, steps=steps)
     assert inversion.share(found, x[:, 1:]) == 1.0
+    # What was sent of other people rebuilds nobody of these.
+    others, _ = inversion.drawn(everybody, n, rng)
+    wrong = network.update(others[np.newaxis, :, 1:], y, steps)[0]
+    found = inversion.by_zhu(network, y, wrong, 13, rng=rng, starts=1, steps=steps)
+    assert inversion.share(found, x[:, 1:]) < 1.0
+
+
+def test_the_closed_form_rebuilds_one_person():
+    everybody, rng = data.actg(), np.random.default_rng(7)
     assert inversion.closed_form(everybody, rng, 5) == 1.0
 
 

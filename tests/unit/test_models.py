@@ -366,6 +366,50 @@ def test_predictions_have_own_intercepts_and_are_judged_on_own_rows():
     assert model.predict(X[3], intercept=own.intercept) == pytest.approx(predictions)
 
 
+def test_an_intercept_is_left_out_of_a_ridge_and_of_what_the_data_choose():
+    rng = np.random.default_rng(12)
+    x = np.column_stack((rng.normal(size=(70, 3)), np.ones(70)))[:, [0, 3, 1, 2]]
+    y = x @ [0.3, 5.0, -0.2, 0.0] + rng.normal(size=70)
+    total, pull = x.T @ x, x.T @ y
+    found = ridge_of(total, pull, intercept=1)
+    penalised = total + found.precision * np.diag([1.0, 0.0, 1.0, 1.0])
+    assert found.coefficients == pytest.approx(np.linalg.solve(penalised, pull))
+    assert found.covariance == pytest.approx(np.linalg.inv(penalised))
+    # As of the same data about their means, which is what a flat prior leaves.
+    off = np.delete(x, 1, axis=1) - np.delete(x, 1, axis=1).mean(axis=0)
+    assert found.precision == pytest.approx(ridge_of(off.T @ off, off.T @ y).precision)
+    for wrong in (4, -1, True, "age"):
+        with pytest.raises(InputError, match="intercept"):
+            ridge_of(total, pull, intercept=wrong)
+    with pytest.raises(InputError, match="no information on the intercept"):
+        ridge_of(np.diag([1.0, 0.0]), [1.0, 0.0], intercept=1)
+
+
+def test_predictions_with_a_common_intercept_are_moved_to_a_sites_own_rate():
+    declared = study(
+        coefficients=("intercept", "age", "sex"),
+        purpose="prediction",
+        feature_means=(50.0, 0.4),
+        feature_scales=(10.0, 0.5),
+    )
+    rows = rows_of(declared)
+    model = fitted(rows, declared)
+    assert model.is_converged
+    x, y = everybody(LABELS)
+    standard = np.column_stack((x[:, 0], (x[:, 1:] - [50.0, 0.4]) / [10.0, 0.5]))
+    b, _ = pooled_fit("logistic", standard, y, model.precision * np.diag([0.0, 1.0, 1.0]))
+    assert model.coefficients == pytest.approx(b, abs=2e-3)
+    # Who has no rows predicts with what all have in common.
+    common = 1 / (1 + np.exp(-standard @ model.coefficients))
+    assert model.predict(x[:, 1:]) == pytest.approx(common)
+    own = own_fit(rows["Ulm"], model.coefficients)
+    here = model.seen_from(own)
+    assert here.predict(X[3]).sum() == pytest.approx(LABELS[3].sum(), rel=1e-6)
+    assert own.expected == pytest.approx(own.observed)
+    assert model.predict(X[3], intercept=own.intercept) == pytest.approx(here.predict(X[3]))
+    assert "predicts with its own" in " ".join(model.summary().split())
+
+
 def test_a_prediction_with_fewer_people_than_coefficients_is_fitted():
     rng = np.random.default_rng(8)
     size = 12

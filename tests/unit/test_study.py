@@ -109,7 +109,7 @@ def test_a_model_has_six_answers_unless_it_says_otherwise():
         ({"family": "linear"}, "residual variance"),
         ({"residual_variance": 2.0}, "residual variance"),
         ({"measure": "OR"}, "no measure"),
-        ({"purpose": "prediction"}, "own intercept"),
+        ({"purpose": "prediction"}, "standardised features"),
         ({"purpose": "prediction", "coefficients": ("age",)}, "feature_means"),
         ({"feature_scales": (1.0,)}, "1 numbers for 2 features"),
         ({"prior": "log-F"}, "prior_scale"),
