@@ -119,7 +119,8 @@ def answers(
     for _ in range(runs):
         drawn = draw(rng, k)
         tables = tables_of(drawn.estimates, drawn.errors)
-        grid = integrate(tables, SiteModel(k=k, likeness=drawn.likeness, tau_scale=TAU_SCALE))
+        model = SiteModel(k=k, likeness=drawn.likeness, tau_scale=TAU_SCALE)
+        grid = integrate(tables, model, asked=0)
         density = density_of(grid, 0)
         truth = float(drawn.effects[0])
         ours.append(density.mean_and_sd[0] - truth)

@@ -18,7 +18,7 @@ from qis.here.marginal import density_of
 from qis.here.model import SiteModel
 from qis.here.moderators import codes_of, columns_of, likeness_of_moderators
 from qis.here.sketches import likeness_of_sketches
-from qis.here.tables import SiteLikelihoods
+from qis.here.tables import SAYS_NOTHING, SiteLikelihoods
 from qis.outcomes import Moderator, Study, measure_named
 from qis.outcomes.moderators import MISSING
 from qis.synthesis._density import Density
@@ -41,10 +41,12 @@ Floats = NDArray[np.float64]
 MOST_SITES: Final = 200
 """Most other sites in one answer: the time grows with their cube, to some ten seconds."""
 _SHOWN_WEIGHTS: Final = 5
-_NOTHING: Final = Likelihood(precision=1e-12)
-"""Instead of a site's own likelihood, if it has no data: a standard error of a million."""
+_NOTHING: Final = Likelihood(precision=1.0 / SAYS_NOTHING)
+"""Instead of a site's own likelihood, if it has no data."""
 _USUAL_SCALE: Final = 0.5
 """Where the measure has units, effects are counted in units in which tau's scale is this."""
+_ROUGH: Final = 0.03
+"""An answer that may be off by more of its standard deviations says so."""
 _OWN: Final = 0
 """Number of the site that asks."""
 
@@ -154,7 +156,8 @@ class Asked:
         mine = _NOTHING
         if self.own_informative:
             mine = Likelihood.of(self.own_informative).moved(0.0, self.unit)
-        return integrate(SiteLikelihoods.of([mine, *likelihoods]), self.model(self.tau_scale))
+        tables = SiteLikelihoods.of([mine, *likelihoods])
+        return integrate(tables, self.model(self.tau_scale), asked=_OWN)
 
     def model(self, tau_scale: float) -> SiteModel:
         """The model under a scale of tau, in inner units."""
@@ -196,7 +199,7 @@ def answer_of(asked: Asked, digest: bytes) -> SiteAnswer:
     """Everything that is shown to the site."""
     grid = asked.grid
     answer = density_of(grid, _OWN)
-    others = density_of(grid, _OWN, with_own=False)
+    others = density_of(integrated_without(grid, _OWN), _OWN)
     weights, own_weight = _weights(asked)
     alone = _alone(asked)
     informative = len(asked.others) + bool(asked.own_informative)
@@ -253,11 +256,9 @@ def _alone(asked: Asked) -> Answer | None:
 
 def _all_alike(asked: Asked, answer: Quantiles) -> Quantiles:
     """The same posterior, given that nothing of tau² is shared by likeness."""
-    none = asked.grid.shares == 0.0
-    if none.all():
+    if not asked.grid.shares.any():
         return answer
-    masses = np.where(none, asked.grid.masses, 0.0)
-    return _quantiles(asked, density_of(asked.grid, _OWN, masses / masses.sum()))
+    return _quantiles(asked, density_of(asked.grid, _OWN, asked.grid.masses_alike))
 
 
 def _fit(asked: Asked, others: Density) -> float | None:
@@ -304,13 +305,7 @@ def _weights(asked: Asked) -> tuple[list[tuple[int, SiteWeight]], float]:
     """Other sites by falling weight, with their numbers; and the weight of the own data."""
     grid = asked.grid
     found, own = grid.found, grid.found.own
-    extra = np.array(
-        [
-            grid.model.own_variances(grid.model.structures[number], tau)
-            for number, tau in zip(grid.structures.tolist(), grid.taus.tolist(), strict=True)
-        ]
-    ).T
-    wide = found.variances[:, _OWN] + extra
+    wide = found.variances[:, _OWN] + grid.own_variances[:, :, _OWN]
     kept = np.clip(1.0 - own.own_variances[:, :, _OWN] / wide, 0.0, 1.0)
     own_part = (own.shares[:, :, _OWN] * kept).sum(axis=0)
     # What the others say is linear in their replacements' centres.
@@ -339,7 +334,7 @@ def _without(asked: Asked, number: int) -> Quantiles:
 
 
 def _twice(asked: Asked) -> Quantiles:
-    wider = integrate(asked.grid.tables, asked.model(2.0 * asked.tau_scale))
+    wider = integrate(asked.grid.tables, asked.model(2.0 * asked.tau_scale), asked=_OWN)
     return _quantiles(asked, density_of(wider, _OWN))
 
 
@@ -385,6 +380,11 @@ def _notes(asked: Asked) -> Iterator[str]:
     if not asked.grid.found.is_settled.all():
         lost = float(asked.grid.masses[~asked.grid.found.is_settled].sum())
         yield f"In {lost:.1%} of the posterior the computation had not settled: take care."
+    if asked.grid.error > _ROUGH:
+        yield (
+            "More sites may each be the exception than could be summed over: the interval's ends "
+            f"may be off by {asked.grid.error:.0%} of the answer's standard deviation."
+        )
     yield from _one_sided(asked)
     left = len(asked.gathered.left_out)
     if left:

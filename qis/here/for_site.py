@@ -9,12 +9,13 @@ from blake3 import blake3
 
 from qis._canonical import encode
 from qis._gate import checked
-from qis._given import instance, point_in_time
+from qis._given import instance
 from qis.about import Fingerprint
-from qis.errors import EmbargoError, IncompatibleEvidenceError, InputError
+from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import Review, Roster
 from qis.fingerprint import Scheme
 from qis.here.asking import Asked, OwnSite, answer_of
+from qis.here.evidence import gather_here
 from qis.here.marginal import beyond_computing
 from qis.here.model import MEAN_SCALE
 from qis.identity import Issuer
@@ -23,12 +24,11 @@ from qis.packet import Packet
 from qis.synthesis._sites import check_level, check_scale
 from qis.synthesis.currency import is_poolable
 from qis.synthesis.gathering import Gathered
-from qis.synthesis.given import gather_given
 from qis.synthesis.profiles import tau_scale_of
 from qis.synthesis.site_answer import SiteAnswer
 from qis.synthesis.tabled import Frame
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the model; part of every digest."""
 _SILENT: Final = (
     "neither the evidence nor the site itself has an outcome that depends on the effect: there is "
@@ -130,17 +130,9 @@ def for_site(
         instance(study, "study", Study, "Study(question=…), or Study.load(path)")
     if scheme is not None:
         instance(scheme, "scheme", Scheme, "the scheme that the packets' sketches are of")
-    now = None if now is None else point_in_time(now, "now")
-    gathered = gather_given(
-        evidence, study=study, roster=roster, names=names, now=now, model="random"
+    gathered = gather_here(
+        evidence, study=study, roster=roster, names=names, now=now, monitor=monitor
     )
-    seen_at = gathered.now if now is None else now
-    if study is not None and not monitor and study.is_embargoed(seen_at):
-        raise EmbargoError(
-            f"the study's numbers are hidden until {study.embargo_until} (Unix seconds)",
-            field="embargo_until",
-            limit=study.embargo_until,
-        )
     mine = _own_site(own, site, gathered)
     measure = gathered.measure or (mine.outcomes[0].measure if mine.outcomes else None)
     if measure is None:

@@ -1,88 +1,102 @@
-"""The posterior over tau, the share of likeness and its power: cells that are split where mass is.
+"""The posterior over tau, how it is divided, and who is in the tail: boxes split where mass is.
 
 A fixed grid of tau fails with many sites: between two of eight points the likelihood rises and
-falls again, and Bayes factors of 985 were seen where 0.5 is right. So cells that hold more than a
+falls again, and Bayes factors of 985 were seen where 0.5 is right. So boxes that hold more than a
 small part of the mass are split until what is asked of the grid stays where it is.
+
+Whether a site is in the tail is not left to propagation where that would show: two precise sites in
+conflict make the posterior a mixture of "this one is the exception" and "that one is", which no
+normal replacement is. Such boxes are split along the site (`qis.here.boxes`).
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from statistics import NormalDist
-from typing import Final, NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.here.boxes import EITHER, Boxes
 from qis.here.model import SiteModel
-from qis.here.propagation import Propagated, posterior_row, propagate
+from qis.here.propagation import Propagated, posterior_rows, propagate
 from qis.here.tables import SiteLikelihoods
 from qis.here.tilted import Tilted
 
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.intp]
 
-_CELLS: Final = 8
-"""Cells of equal prior probability at first, for each structure."""
-_HEAVY: Final = 0.06
-"""A cell that holds more of the whole mass is split."""
-_LIGHTER: Final = 12.0
+_BOXES: Final = 8
+"""Boxes of equal prior probability at first, for each structure."""
+_HEAVY: Final = 0.03
+"""A box that holds more of the whole mass is split along tau."""
+_LIGHTER: Final = 6.0
 _STILL: Final = 0.005
 """It is refined until no answer moves by more than this part of its standard deviation …"""
 _STILL_EVIDENCE: Final = 0.02
 """… and the logarithm of the evidence for likeness by no more than this."""
-_ROUNDS: Final = 8
+_ODD: Final = 0.001
+"""Boxes are split along sites until these would move the answer by no more than this, in standard
+deviations."""
+_SEEN: Final = 1e-4
+"""In boxes of less mass it is not looked for such sites."""
+_UNSETTLED: Final = 0.1
+"""The error is taken to be so large where propagation has not settled."""
+_ROUNDS: Final = 16
+_MOST_BOXES: Final = 3_000
+"""No more boxes than these; of more sites fewer, so that the time is at most about doubled …"""
+_WORK: Final = 4e7
+_FEWEST_SPLIT: Final = 100
+"""… but so many may always be added."""
 _NUMBERS_AT_ONCE: Final = 1 << 20
 """Most elements of the covariances that are worked on at once: bounds the memory."""
 
 
-class _Cell(NamedTuple):
-    structure: int
-    low: float
-    high: float
-    """Of the prior's distribution function of tau."""
-
-    @property
-    def middle(self) -> float:
-        return 0.5 * (self.low + self.high)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Grid:
-    """What the sites say at g points of tau and structure, and how probable each point is.
+    """What the sites say in g boxes, and how probable each box is.
 
     Parameters
     ----------
     model, tables
         What was asked.
-    taus, structures
-        Shape (g,): tau of each point, and the number of its structure in the model.
+    boxes
+        The boxes.
     masses
         Shape (g,): posterior probabilities; they sum to 1.
     log_evidence
         Logarithm of the probability of all data, up to a constant of the data.
     found
         What propagation found there.
+    asked
+        Number of the site whose answer is shown, `None` if all sites' are.
+    error
+        By how much sites that may be in the tail may still move the answer, in standard deviations.
 
     """
 
     model: SiteModel
     tables: SiteLikelihoods
-    taus: Floats
-    structures: NDArray[np.intp]
+    boxes: Boxes
     masses: Floats
-    log_priors: Floats
     log_evidence: float
     found: Propagated
+    asked: int | None
+    error: float = 0.0
 
-    @property
+    @cached_property
     def shares(self) -> Floats:
-        """Share of tau² that likeness correlates, at each point."""
-        return np.array([self.model.structures[n].share for n in self.structures.tolist()])
+        """Share of tau² that likeness correlates, in each box."""
+        return self.boxes.shares(self.model)
+
+    @cached_property
+    def own_variances(self) -> Floats:
+        """Variances of the sites' own deviations, shape (components, g, k)."""
+        return self.boxes.own_variances(self.model)
 
     @property
     def log_bayes_factor(self) -> float | None:
         """For some share of likeness against none; `None` if the model has only one of them."""
-        logs = self.log_priors + self.found.log_evidence
+        logs = self.boxes.log_priors(self.model) + self.found.log_evidence
         some = self.shares > 0.0
         if some.all() or not some.any():
             return None
@@ -90,13 +104,24 @@ class Grid:
         for which in (some, ~some):
             prior = sum(
                 float(np.exp(self.model.structures[n].log_prior))
-                for n in set(self.structures[which].tolist())
+                for n in set(self.boxes.structures[which].tolist())
             )
             parts.append(_log_sum(logs[which]) - float(np.log(prior)))
         return parts[0] - parts[1]
 
+    @cached_property
+    def masses_alike(self) -> Floats:
+        """Probabilities of the boxes if nothing of tau² is shared by likeness."""
+        none = self.shares == 0.0
+        if not none.any():
+            return self.masses
+        logs = self.boxes.log_priors(self.model) + self.found.log_evidence
+        top = float(logs[none].max())
+        weights = np.where(none, np.exp(np.minimum(logs - top, 0.0)), 0.0)  # no overflow of others
+        return np.asarray(weights / weights.sum())
+
     def masses_without(self, site: int) -> Floats:
-        """Probabilities of the points by all other sites' data."""
+        """Probabilities of the boxes by all other sites' data."""
         logs = np.log(np.maximum(self.masses, 1e-300)) - self.found.own.log_mass[:, site]
         weights = np.exp(logs - logs.max())
         return np.asarray(weights / weights.sum())
@@ -112,31 +137,35 @@ class Grid:
 
     def covariances_of(self, site: int) -> Floats:
         """Posterior covariances of a site's shared part with every site's, shape (g, k)."""
-        parts = []
-        for some in _pieces(len(self.taus), len(self.tables)):
-            covariance = _covariances(self.model, self.structures[some], self.taus[some])
-            parts.append(posterior_row(covariance, self.found.precisions[some], site))
-        return np.concatenate(parts)
+        return np.concatenate(
+            [
+                posterior_rows(
+                    self.boxes.of(some).covariances(self.model),
+                    self.found.precisions[some],
+                    np.array([site]),
+                )[:, 0]
+                for some in _pieces(len(self.boxes), len(self.tables))
+            ]
+        )
+
+    @cached_property
+    def shown_masses(self) -> list[Floats]:
+        """The probabilities under which the boxes are read: by all data, and if all are alike."""
+        return [self.masses] if self.asked is None else [self.masses, self.masses_alike]
+
+    def shown_moments(self) -> tuple[Floats, Floats]:
+        """Means and standard deviations of what is shown, one after the other."""
+        parts = [self.means_and_sds(masses) for masses in self.shown_masses]
+        return np.concatenate([mean for mean, _ in parts]), np.concatenate([sd for _, sd in parts])
 
 
-def integrate_evenly(tables: SiteLikelihoods, model: SiteModel, cells: int) -> Grid:
+def integrate_evenly(tables: SiteLikelihoods, model: SiteModel, boxes: int) -> Grid:
     """The same as `integrate` at so many nodes of tau for each structure, none of them split."""
-    even = _even_cells(model, cells)
-    points = _points(model, even)
-    found = _computed(tables, model, points, None)
-    return _weighted(tables, model, points, _log_priors(model, even), found)
+    even = Boxes.even(model, boxes)
+    return _weighted(tables, model, even, _computed(tables, model, even, None), None)
 
 
-def _even_cells(model: SiteModel, count: int) -> list[_Cell]:
-    edges = np.linspace(0.0, 1.0, count + 1).tolist()
-    return [
-        _Cell(number, low, high)
-        for number in range(len(model.structures))
-        for low, high in pairwise(edges)
-    ]
-
-
-def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
+def integrate(tables: SiteLikelihoods, model: SiteModel, *, asked: int | None = None) -> Grid:
     """What k sites say of each other's effects.
 
     Parameters
@@ -145,154 +174,151 @@ def integrate(tables: SiteLikelihoods, model: SiteModel) -> Grid:
         Their log-likelihoods.
     model
         Its units are those of the tables.
+    asked
+        Number of the site whose answer is wanted; `None`: all sites' are.
 
     """
-    cells = _even_cells(model, _CELLS)
-    found = _computed(tables, model, _points(model, cells), None)
+    boxes = Boxes.even(model, _BOXES)
+    return _refined(tables, model, boxes, _computed(tables, model, boxes, None), asked)
+
+
+def integrated_without(grid: Grid, site: int) -> Grid:
+    """The same without one site's data, from the same boxes on: the site stays, in silence."""
+    tables = grid.tables.silent(site)
+    boxes, chosen = grid.boxes.unknown(site)
+    start = grid.found.precisions[chosen], grid.found.shifts[chosen]
+    start[0][:, site], start[1][:, site] = 1.0 / tables.variances[site], 0.0
+    found = _computed(tables, grid.model, boxes, start)
+    return _refined(tables, grid.model, boxes, found, grid.asked)
+
+
+def _refined(
+    tables: SiteLikelihoods, model: SiteModel, boxes: Boxes, found: Propagated, asked: int | None
+) -> Grid:
+    """Boxes are split until what is shown stays where it is."""
     former: tuple[Floats, Floats, float] | None = None
-    for _ in range(_ROUNDS):
-        grid = _weighted(tables, model, _points(model, cells), _log_priors(model, cells), found)
-        masses = grid.masses
-        mean, sd = grid.means_and_sds()
+    room = int(np.clip(_WORK / len(tables) ** 3, _FEWEST_SPLIT, _MOST_BOXES))
+    rounds = 0
+    while True:
+        grid = _weighted(tables, model, boxes, found, asked)
+        seen = np.maximum.reduce(grid.shown_masses)
+        (odd, sites), error = _odd(grid, seen)
+        odd, sites = odd[:room], sites[:room]
+        mean, sd = grid.shown_moments()
         evidence = grid.log_bayes_factor or 0.0
-        heavy = np.flatnonzero(masses > _HEAVY).tolist()
-        if former is not None:
-            moved = np.abs(mean - former[0]) / sd
-            wider = np.abs(np.log(sd / former[1]))
-            still = max(float(moved.max()), float(wider.max())) < _STILL
-            if still and abs(evidence - former[2]) < _STILL_EVIDENCE and not heavy:
-                break
+        heavy = np.setdiff1d(np.flatnonzero(seen > _HEAVY), odd)
+        is_still = False
+        if not (heavy.size or odd.size):
+            if former is not None:
+                moved = np.abs(mean - former[0]) / sd
+                wider = np.abs(np.log(sd / former[1]))
+                is_still = max(float(moved.max()), float(wider.max())) < _STILL
+                is_still = is_still and abs(evidence - former[2]) < _STILL_EVIDENCE
+            # All that matter are split once, to see what moves.
+            heavy = np.flatnonzero(seen > _HEAVY / _LIGHTER)
+        if is_still or rounds == _ROUNDS or not (heavy.size or odd.size):
+            return replace(grid, error=error)
         former = mean, sd, evidence
-        # Where no cell is heavy any more, all that matter are split once, to see what moves.
-        split = heavy or np.flatnonzero(masses > _HEAVY / _LIGHTER).tolist()
-        if not split:
-            break
-        cells, found = _split(tables, model, cells, found, split)
-    return _weighted(tables, model, _points(model, cells), _log_priors(model, cells), found)
+        room, rounds = room - odd.size, rounds + 1
+        boxes, found = _split(grid, heavy, odd, sites)
+
+
+def _odd(grid: Grid, seen: Floats) -> tuple[tuple[Numbers, Numbers], float]:
+    """Boxes that are to be split along sites, the worst first; along which; and the error.
+
+    A site that may be in the tail makes what all say a mixture. Of its cumulants that a normal
+    replacement does not have, a part reaches the answer that falls as the third power of the
+    correlation between the two.
+    """
+    model, found = grid.model, grid.found
+    odd = np.where(grid.boxes.flags == EITHER, found.own.oddness, 0.0)
+    boxes = np.flatnonzero((seen > _SEEN) & (odd.max(axis=1) > _ODD * _ODD))
+    if len(model.tail) == 1 or not boxes.size:
+        return (boxes[:0], boxes[:0]), 0.0
+    odd = odd[boxes]
+    for some in _pieces(boxes.size, model.k):
+        odd[some] *= _influence(grid, boxes[some])
+    unsettled = ~found.is_settled[boxes, np.newaxis] & (found.own.oddness[boxes] > _ODD)
+    odd = np.where(
+        unsettled & (grid.boxes.flags[boxes] == EITHER), np.maximum(odd, _UNSETTLED), odd
+    )
+    # Different sites pull to different sides.
+    errors = seen[boxes] * np.sqrt((odd * odd).sum(axis=1))
+    worst = np.argsort(-errors, kind="stable")
+    total = float(errors.sum())
+    left = total - np.cumsum(errors[worst])
+    chosen = worst[left + errors[worst] > _ODD]
+    return (boxes[chosen], odd[chosen].argmax(axis=1)), total
+
+
+def _influence(grid: Grid, boxes: Numbers) -> Floats:
+    """Third powers of the correlations of each site's shared part with the answer.
+
+    Shape (boxes, k); if the answers of all sites are shown, with that which is nearest.
+    """
+    found, own = grid.found, grid.found.own
+    sites = np.arange(grid.model.k) if grid.asked is None else np.array([grid.asked])
+    precisions = found.precisions[boxes]
+    rows = posterior_rows(grid.boxes.of(boxes).covariances(grid.model), precisions, sites)
+    shared = 1.0 / (1.0 / found.variances[boxes] + precisions)
+    shares, means = own.shares[:, boxes], own.own_means[:, boxes]
+    mean = (shares * means).sum(axis=0)
+    effects = (shares * (own.own_variances[:, boxes] + (means - mean) ** 2)).sum(axis=0)
+    wide = np.maximum(shared, effects)[:, sites]
+    squares = rows * rows / (wide[:, :, np.newaxis] * shared[:, np.newaxis])
+    squares[:, np.arange(sites.size), sites] = 0.0  # its own likelihood is met exactly
+    return np.asarray(np.minimum(squares, 1.0).max(axis=1) ** 1.5)
 
 
 def _weighted(
-    tables: SiteLikelihoods,
-    model: SiteModel,
-    points: tuple[NDArray[np.intp], Floats],
-    log_priors: Floats,
-    found: Propagated,
+    tables: SiteLikelihoods, model: SiteModel, boxes: Boxes, found: Propagated, asked: int | None
 ) -> Grid:
-    logs = log_priors + found.log_evidence
+    logs = boxes.log_priors(model) + found.log_evidence
     total = _log_sum(logs)
     return Grid(
         model=model,
         tables=tables,
-        taus=points[1],
-        structures=points[0],
+        boxes=boxes,
         masses=np.exp(logs - total),
-        log_priors=log_priors,
         log_evidence=total,
         found=found,
+        asked=asked,
     )
 
 
-def _split(
-    tables: SiteLikelihoods,
-    model: SiteModel,
-    cells: list[_Cell],
-    found: Propagated,
-    chosen: list[int],
-) -> tuple[list[_Cell], Propagated]:
-    """Each chosen cell becomes three, of which the middle one's point is known already."""
-    cells, fresh, parents = list(cells), [], []
-    for number in chosen:
-        cell = cells[number]
-        third = (cell.high - cell.low) / 3.0
-        fresh.append(cell._replace(high=cell.low + third))
-        fresh.append(cell._replace(low=cell.high - third))
-        parents += [number, number]
-        cells[number] = cell._replace(low=cell.low + third, high=cell.high - third)
-    start = found.precisions[parents], found.shifts[parents]
-    added = _computed(tables, model, _points(model, fresh), start)
-    return [*cells, *fresh], joined([found, added])
-
-
-def _log_priors(model: SiteModel, cells: Sequence[_Cell]) -> Floats:
-    return np.array(
-        [model.structures[c.structure].log_prior + np.log(c.high - c.low) for c in cells]
-    )
+def _split(grid: Grid, heavy: Numbers, odd: Numbers, sites: Numbers) -> tuple[Boxes, Propagated]:
+    """Heavy boxes along tau, of which the middle third's point is known; odd ones along a site."""
+    tables, model, found = grid.tables, grid.model, grid.found
+    rest, outer = grid.boxes.thirds(heavy)
+    kept = np.setdiff1d(np.arange(len(rest)), odd)
+    components = range(len(model.tail))
+    fresh = Boxes.joined([outer, *(grid.boxes.by_site(odd, sites, each) for each in components)])
+    parents = np.concatenate((heavy, heavy, *(odd for _ in components)))
+    precisions, shifts = found.precisions[parents], found.shifts[parents]
+    # Of the site that is known now, nothing is like before.
+    at = np.arange(2 * heavy.size, parents.size), np.tile(sites, len(model.tail))
+    spread = tables.variances[at[1]] + fresh.own_variances(model)[0][at]
+    precisions[at], shifts[at] = 1.0 / spread, tables.middles[at[1]] / spread
+    added = _computed(tables, model, fresh, (precisions, shifts))
+    return Boxes.joined([rest.of(kept), fresh]), Propagated.joined([found.of(kept), added])
 
 
 def _computed(
-    tables: SiteLikelihoods,
-    model: SiteModel,
-    points: tuple[NDArray[np.intp], Floats],
-    start: tuple[Floats, Floats] | None,
+    tables: SiteLikelihoods, model: SiteModel, boxes: Boxes, start: tuple[Floats, Floats] | None
 ) -> Propagated:
-    structures, taus = points
     weights = tuple(weight for weight, _ in model.tail)
+    extra = boxes.own_variances(model)
     parts = []
-    for some in _pieces(len(taus), len(tables)):
-        pairs = list(zip(structures[some].tolist(), taus[some].tolist(), strict=True))
-        own = np.array([model.own_variances(model.structures[n], tau) for n, tau in pairs])
-        extra = tuple(own[:, number, np.newaxis] for number in range(len(weights)))
+    for some in _pieces(len(boxes), len(tables)):
         begin = None if start is None else (start[0][some], start[1][some])
-        covariance = _covariances(model, structures[some], taus[some])
-        parts.append(propagate(tables, covariance, extra, weights, begin))
-    return joined(parts)
+        covariance = boxes.of(some).covariances(model)
+        parts.append(propagate(tables, covariance, list(extra[:, some]), weights, begin))
+    return Propagated.joined(parts)
 
 
-def integrated_without(grid: Grid, site: int) -> Grid:
-    """The same without one site's data, at the same points."""
-    kept = np.flatnonzero(np.arange(len(grid.tables)) != site)
-    model = grid.model.of(kept)
-    # Fewer sites may all be alike; the points of the structures that are left go on.
-    known = {(each.share, each.power): n for n, each in enumerate(model.structures)}
-    former = [grid.model.structures[n] for n in grid.structures.tolist()]
-    chosen = np.array([(each.share, each.power) in known for each in former])
-    structures = np.array(
-        [known[each.share, each.power] for each in former if (each.share, each.power) in known],
-        dtype=np.intp,
-    )
-    tables = grid.tables.without(site)
-    start = grid.found.precisions[chosen][:, kept], grid.found.shifts[chosen][:, kept]
-    points = structures, grid.taus[chosen]
-    found = _computed(tables, model, points, start)
-    return _weighted(tables, model, points, grid.log_priors[chosen], found)
-
-
-def _points(model: SiteModel, cells: Sequence[_Cell]) -> tuple[NDArray[np.intp], Floats]:
-    """Structure and tau of each cell's middle."""
-    quantile = NormalDist().inv_cdf
-    taus = [model.tau_scale * quantile(0.5 + 0.5 * cell.middle) for cell in cells]
-    return np.array([cell.structure for cell in cells], dtype=np.intp), np.array(taus)
-
-
-def _covariances(model: SiteModel, structures: NDArray[np.intp], taus: Floats) -> Floats:
-    return np.array(
-        [
-            model.covariance(model.structures[number], tau)
-            for number, tau in zip(structures.tolist(), taus.tolist(), strict=True)
-        ]
-    )
-
-
-def _pieces(count: int, k: int) -> list[slice]:
+def _pieces(number: int, k: int) -> list[Numbers]:
     size = max(_NUMBERS_AT_ONCE // max(k * k, 1), 1)
-    return [slice(first, first + size) for first in range(0, count, size)]
-
-
-def joined(parts: Sequence[Propagated]) -> Propagated:
-    """What was found at some points and at others, as one."""
-
-    def all_of(read: Callable[[Propagated], Floats]) -> Floats:
-        return np.concatenate([read(part) for part in parts])
-
-    return Propagated(
-        log_evidence=all_of(lambda part: part.log_evidence),
-        precisions=all_of(lambda part: part.precisions),
-        shifts=all_of(lambda part: part.shifts),
-        means=all_of(lambda part: part.means),
-        variances=all_of(lambda part: part.variances),
-        own=Tilted.joined([part.own for part in parts]),
-        is_settled=np.concatenate([part.is_settled for part in parts]),
-    )
+    return [np.arange(first, min(first + size, number)) for first in range(0, number, size)]
 
 
 def _moments(masses: Floats, own: Tilted) -> tuple[Floats, Floats]:

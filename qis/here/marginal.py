@@ -42,12 +42,7 @@ def density_of(
     if masses is None:
         masses = grid.masses if with_own else grid.masses_without(site)
     own, model = grid.found.own, grid.model
-    extra = np.array(
-        [
-            model.own_variances(model.structures[number], tau)
-            for number, tau in zip(grid.structures.tolist(), grid.taus.tolist(), strict=True)
-        ]
-    )
+    extra = grid.own_variances[:, :, site].T
     means = grid.found.means[:, site]
     variances = grid.found.variances[:, site, np.newaxis] + extra
     weights = np.array([weight for weight, _ in model.tail])

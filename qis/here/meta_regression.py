@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis._gate import checked
-from qis._given import instance, point_in_time
-from qis.errors import EmbargoError, InputError
+from qis._given import instance
+from qis.errors import InputError
 from qis.evidence import Review, Roster
+from qis.here.evidence import gather_here
 from qis.here.moderators import codes_of
 from qis.here.regression import Fit, Regressed, fitted, fitted_at
 from qis.identity import Issuer
@@ -24,7 +25,6 @@ from qis.synthesis._quantiles import chi2_tail, normal_quantile
 from qis.synthesis._sites import check_choice, check_level
 from qis.synthesis.common_effect import common_effect
 from qis.synthesis.currency import Likelihood, is_informative
-from qis.synthesis.given import gather_given
 from qis.synthesis.profiles import tau_scale_of
 from qis.synthesis.tabled import Frame
 
@@ -231,16 +231,9 @@ def meta_regression(
     check_choice(chosen, "model", ("fixed", "random"))
     if not study.moderators:
         raise InputError("the study declares no moderators", field="study")
-    now = None if now is None else point_in_time(now, "now")
-    gathered = gather_given(
-        evidence, study=study, roster=roster, names=names, now=now, model="random"
+    gathered = gather_here(
+        evidence, study=study, roster=roster, names=names, now=now, monitor=monitor
     )
-    if not monitor and study.is_embargoed(gathered.now if now is None else now):
-        raise EmbargoError(
-            f"the study's numbers are hidden until {study.embargo_until} (Unix seconds)",
-            field="embargo_until",
-            limit=study.embargo_until,
-        )
     kept, codes, left_out = [], [], []
     for site in gathered.sites:
         said = [outcome for outcome in site.outcomes if is_informative(outcome)]

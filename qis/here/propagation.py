@@ -55,6 +55,31 @@ class Propagated:
     own: Tilted
     is_settled: NDArray[np.bool_]
 
+    def of(self, points: NDArray[np.intp]) -> "Propagated":
+        """The same at some of the points."""
+        return Propagated(
+            log_evidence=self.log_evidence[points],
+            precisions=self.precisions[points],
+            shifts=self.shifts[points],
+            means=self.means[points],
+            variances=self.variances[points],
+            own=self.own.of(points),
+            is_settled=self.is_settled[points],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence["Propagated"]) -> "Propagated":
+        """What was found at some points and at others, as one."""
+        return cls(
+            log_evidence=np.concatenate([part.log_evidence for part in parts]),
+            precisions=np.concatenate([part.precisions for part in parts]),
+            shifts=np.concatenate([part.shifts for part in parts]),
+            means=np.concatenate([part.means for part in parts]),
+            variances=np.concatenate([part.variances for part in parts]),
+            own=Tilted.joined([part.own for part in parts]),
+            is_settled=np.concatenate([part.is_settled for part in parts]),
+        )
+
 
 def propagate(
     tables: SiteLikelihoods,
@@ -72,7 +97,7 @@ def propagate(
     covariance
         Prior covariance of the shared part of the sites' effects, shape (g, k, k); the mean is 0.
     extra, weights
-        Variances of a site's own deviation, shape (g, 1) each, and how probable each is.
+        Variances of the sites' own deviations, shape (g, k) each, and how probable each is.
     start
         Precisions and shifts to start from, shape (g, k).
 
@@ -223,11 +248,11 @@ def _marginals(covariance: Floats, precisions: Floats, shifts: Floats) -> tuple[
     return mean, np.maximum(variance, _LEAST * prior)
 
 
-def posterior_row(covariance: Floats, precisions: Floats, site: int) -> Floats:
-    """Posterior covariances of one site's shared part with all sites', shape (g, k)."""
+def posterior_rows(covariance: Floats, precisions: Floats, sites: NDArray[np.intp]) -> Floats:
+    """Posterior covariances of s sites' shared parts with all sites', shape (g, s, k)."""
     turned, whole = _scaled(covariance, precisions)
-    solved = np.linalg.solve(whole, turned[:, :, site, np.newaxis])[:, :, 0]
-    found: Floats = covariance[:, site] - np.einsum("gij,gi->gj", turned, solved)
+    solved = np.linalg.solve(whole, turned[:, :, sites])
+    found: Floats = covariance[:, sites] - np.matmul(solved.transpose(0, 2, 1), turned)
     return found
 
 

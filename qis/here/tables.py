@@ -5,7 +5,7 @@ bends and ever farther apart away from there, and read by cubics through values 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Self
 
 import numpy as np
@@ -15,6 +15,8 @@ from qis.synthesis.currency import Likelihood
 
 Floats = NDArray[np.float64]
 
+SAYS_NOTHING: Final = 1e12
+"""The variance of a likelihood that stands for none: a standard error of a million."""
 KNOTS: Final = 256
 """Points of a table. Their distance is 0.05 of the way to the centre: the cubics' error, the fourth
 power of that over 384, is below 1e-6 wherever the likelihood is not negligible."""
@@ -82,19 +84,13 @@ class SiteLikelihoods:
     def __len__(self) -> int:
         return self.is_normal.size
 
-    def without(self, site: int) -> "SiteLikelihoods":
-        """The tables of all but one site."""
-        kept = np.arange(len(self)) != site
-        return SiteLikelihoods(
-            is_normal=self.is_normal[kept],
-            middles=self.middles[kept],
-            variances=self.variances[kept],
-            rows=self.rows[kept],
-            centres=self.centres,
-            scales=self.scales,
-            steps=self.steps,
-            cubics=self.cubics,
-        )
+    def silent(self, site: int) -> "SiteLikelihoods":
+        """The same, one site saying nothing."""
+        is_normal, rows = self.is_normal.copy(), self.rows.copy()
+        middles, variances = self.middles.copy(), self.variances.copy()
+        is_normal[site], rows[site] = True, -1
+        middles[site], variances[site] = 0.0, SAYS_NOTHING
+        return replace(self, is_normal=is_normal, rows=rows, middles=middles, variances=variances)
 
     def value(self, sites: NDArray[np.intp], theta: Floats) -> Floats:
         """Log-likelihoods of some sites at their own points.

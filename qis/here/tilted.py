@@ -38,6 +38,9 @@ class Tilted(NamedTuple):
     """Moments of the site's effect for each component of the mixture."""
     shares: Floats
     """How probable each component is, given the site's own data."""
+    oddness: Floats
+    """How far the components make the shared part differ from a normal one: about the error of its
+    quantiles in standard deviations if it is taken to be one. Shape (points, sites)."""
 
     def of(self, points: Any) -> "Tilted":
         """The same at some of the points, or in another order."""
@@ -67,8 +70,8 @@ def tilted(
     means, variances
         Shape (points, k): of the shared part of each site's effect, as the others say.
     extra
-        For each component of the mixture the variance of the site's own deviation, shape
-        (points, 1).
+        For each component of the mixture the variances of the sites' own deviations, shape
+        (points, k).
     weights
         Of the components.
     start
@@ -92,14 +95,25 @@ def tilted(
     total = sum(shares)
     shares = [each / total for each in shares]
     middle = sum(share * first for share, first in zip(shares, firsts, strict=True))
-    spread = sum(
-        share * (second + (first - middle) ** 2)
-        for share, first, second in zip(shares, firsts, seconds, strict=True)
+    spread = np.asarray(
+        sum(
+            share * (second + (first - middle) ** 2)
+            for share, first, second in zip(shares, firsts, seconds, strict=True)
+        )
     )
+    third, fourth = np.zeros_like(spread), np.zeros_like(spread)
+    for share, first, second in zip(shares, firsts, seconds, strict=True):
+        square = (first - middle) ** 2
+        third += share * (first - middle) * (square + 3.0 * second)
+        fourth += share * (square * (square + 6.0 * second) + 3.0 * second * second)
+    # The first terms of Cornish and Fisher's expansion; and what no normal likelihood can widen.
+    oddness = np.abs(third) / (6.0 * spread**1.5) + np.abs(fourth / spread**2 - 3.0) / 24.0
+    oddness += np.maximum(0.5 * np.log(spread / variances), 0.0)
     return Tilted(
         log_mass=top + np.log(total),
         mean=np.asarray(middle),
-        variance=np.asarray(spread),
+        variance=spread,
+        oddness=oddness,
         own_means=np.array(own_means),
         own_variances=np.array(own_variances),
         shares=np.array(shares),

@@ -1,5 +1,6 @@
 """What `qis.synthesise` may be given, and what it becomes: evidence with the names of its sites."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
@@ -22,8 +23,28 @@ def gather_given(
     names: Any,
     now: float | None,
     model: Literal["fixed", "random"],
+    field: str = "packets",
 ) -> Gathered:
-    """Gather whatever it is that `synthesise` was given."""
+    """Gather whatever it is that `synthesise` was given, or what another function calls `field`."""
+    try:
+        return _gather(packets, study=study, roster=roster, names=names, now=now, model=model)
+    except InputError as error:
+        if field != "packets" and error.field == "packets":
+            # Whoever reads it knows the parameter by the name it has there.
+            error.field = field
+            error.args = (re.sub(r"^packets\b", field, str(error)),)
+        raise
+
+
+def _gather(
+    packets: Any,
+    *,
+    study: Study | None,
+    roster: Roster | None,
+    names: Any,
+    now: float | None,
+    model: Literal["fixed", "random"],
+) -> Gathered:
     if roster is not None:
         instance(roster, "roster", Roster, "Roster.load(path)")
         if names is not None:
