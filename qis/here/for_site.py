@@ -122,7 +122,7 @@ def for_site(
     >>> own = qis.Effect(study=study, measure="OR", estimate=0.1, standard_error=0.8, n=30)
     >>> here = qis.for_site(table, own, study=study)
     >>> here
-    <SiteAnswer OR 0.7... [0.3..., 2.0...]: 'drug vs none | death'>
+    <SiteAnswer OR 0.68... [0.3..., 2.0...]: 'drug vs none | death'>
 
     """
     level = check_level(level)
