@@ -8,16 +8,17 @@ gives.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from _disclosure_sites import VARIANCE, Made
+from _disclosure_sites import VARIANCE, Made, one_by_formula
 from numpy.typing import NDArray
 
 from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, QuadraticLikelihood
 
 Floats = NDArray[np.float64]
+Fitting = Callable[[Effect, Floats], NDArray[np.bool_]]
 Z = 1.959963984540054
 _CHUNK = 1 << 17
 
@@ -49,15 +50,24 @@ def read(made: Made, limit: int) -> Read:
     if isinstance(outcome, Counts):
         return _of_counts(outcome, made.target, limit)
     if isinstance(outcome, Moments):
-        return _of_moments(outcome, made.target, limit)
+        return _of_moments(outcome, made.target, limit, made.public.get("codes"))
     if isinstance(outcome, LikelihoodProfile):
-        return _of_profile(outcome, made.target, limit)
+        attack = _parabola if made.public else _of_profile
+        return attack(outcome, made.target, limit)
     if isinstance(outcome, QuadraticLikelihood) and made.public:
         return _of_model(outcome, made.public, made.target, limit)
     return NOTHING
 
 
 def _of_effect(outcome: Effect, made: Made, limit: int) -> Read:
+    formula = made.public.get("formula", "")
+    if outcome.measure in ("PR", "PLO", "IRLN") and formula:
+        return _one_by_formula(outcome, formula, made.target, limit)
+    if formula in ("any", "peto", "cohen"):
+        is_peto = formula == "peto"
+        found = _peto(outcome) if is_peto else tables_that_fit([outcome], _OTHERWISE[formula])
+        proved = bool(((found > 0) & (found < limit)).any(axis=0).all()) and found.size > 0
+        return said(found[made.target], limit, proved=proved)
     if made.public and not made.others:
         return _with_knowledge(outcome, made.public, made.target, limit)
     return _of_effects([outcome, *(other for other, _ in made.others)], made.target, limit)
@@ -185,15 +195,86 @@ def _of_effects(effects: list[Effect], target: Any, limit: int) -> Read:
     return said(found[target], limit, proved=proved)
 
 
-def tables_that_fit(effects: list[Effect]) -> Floats:
+def _one_by_formula(effect: Effect, formula: str, target: int, limit: int) -> Read:
+    """Try each number of events, by a formula that the outsider knows."""
+    n = effect.n or 0
+    k = np.arange(1.0, n)
+    if formula == "left":
+        return said(n - k[np.abs(1 / np.sqrt(k) - effect.standard_error) < 1e-9], limit)
+    estimate, error = one_by_formula(k, n)[formula]
+    fits = np.abs(error - effect.standard_error) < 1e-9
+    if effect.measure != "IRLN":
+        fits &= np.abs(estimate - effect.estimate) < 1e-9
+    cells = np.stack([k, n - k])
+    if effect.measure == "IRLN":
+        cells = cells[:1]
+    found = cells[:, fits]
+    proved = bool(((found > 0) & (found < limit)).any(axis=0).all()) and found.size > 0
+    return said(found[target], limit, proved=proved)
+
+
+def _peto(effect: Effect) -> Floats:
+    """Sizes and events whose hypergeometric variance is 1/SE², and the cell that follows."""
+    n, variance = float(effect.n or 0), effect.standard_error**-2
+    sizes, events = np.meshgrid(np.arange(1.0, n), np.arange(1.0, n))
+    gives = sizes * (n - sizes) * events * (n - events) / (n * n * (n - 1))
+    fits = np.abs(gives / variance - 1) < 1e-10
+    sizes, events = sizes[fits], events[fits]
+    a = effect.estimate * variance + sizes * events / n
+    table = np.stack([a, sizes - a, events - a, n - sizes - events + a])
+    whole = np.rint(table)
+    is_table = (np.abs(table - whole) < 1e-6).all(axis=0) & (whole >= 0).all(axis=0)
+    return whole[:, is_table]
+
+
+def _parabola(curve: LikelihoodProfile, target: int, limit: int) -> Read:
+    """The peak is the estimate, and the curvature its standard error, in 32 bits."""
+    at = np.asarray(curve.points) - (curve.maximum or 0.0)
+    error = abs(float(at[0])) / math.sqrt(-2.0 * float(curve.values[0]))
+    effect = Effect(question="q", measure=curve.measure, estimate=curve.maximum or 0.0,
+                    standard_error=error, n=curve.n)  # fmt: skip
+    found = tables_that_fit([effect], _in_single_precision, width=1e-6)
+    proved = bool(((found > 0) & (found < limit)).any(axis=0).all()) and found.size > 0
+    return said(found[target], limit, proved=proved)
+
+
+def _in_single_precision(effect: Effect, table: Floats) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        estimate, error = _forward(effect.measure, *table)
+        near = np.abs(estimate - effect.estimate) <= 5e-7
+        return near & (np.abs(error - effect.standard_error) <= 2e-7)
+
+
+def _by_any_error(effect: Effect, table: Floats) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        estimate, error = _forward(effect.measure, *table)
+        ratio = effect.standard_error / error
+        return (np.abs(estimate - effect.estimate) <= 1e-11) & (ratio > 0.99) & (ratio < 1.3)
+
+
+def _without_correction(effect: Effect, table: Floats) -> NDArray[np.bool_]:
+    with np.errstate(all="ignore"):
+        n1, n0 = table[0] + table[1], table[2] + table[3]
+        squares = table[0] * table[1] / n1 + table[2] * table[3] / n0
+        d = (table[0] / n1 - table[2] / n0) / np.sqrt(squares / (n1 + n0 - 2))
+        error = np.sqrt(1 / n1 + 1 / n0 + d * d / (2 * (n1 + n0 - 2)))
+        near = np.abs(d - effect.estimate) <= 1e-10
+        return near & (np.abs(error - effect.standard_error) <= 1e-10)
+
+
+def tables_that_fit(
+    effects: list[Effect], fitting: Fitting | None = None, *, width: float | None = None
+) -> Floats:
     """Every table of two arms that gives all of these numbers, of shape (4, m).
 
     With more events in the other arm every measure falls, so that the bounds of the first
     estimate are looked for by halving.
     """
     head = effects[0]
-    n, width = head.n or 0, 2 * half(head.estimate)
-    if _is_printed_ratio(head):
+    n, width = head.n or 0, 2 * half(head.estimate) if width is None else width
+    if fitting is _without_correction:
+        width = abs(head.estimate) * 4.0 / n
+    elif fitting is None and _is_printed_ratio(head):
         width = 0.01 / math.exp(head.estimate)
     kept = [np.empty((4, 0))]
     for a, first in _arms(n):
@@ -208,9 +289,15 @@ def tables_that_fit(effects: list[Effect]) -> Floats:
         table = np.stack([events, size - events, other, n - size - other])
         fits = np.ones(table.shape[1], dtype=bool)
         for effect in effects:
-            fits &= _fits(effect, table)
+            fits &= (fitting or _fits)(effect, table)
         kept.append(table[:, fits])
     return np.concatenate(kept, axis=1)
+
+
+_OTHERWISE: dict[str, Fitting] = {
+    "any": _by_any_error,
+    "cohen": _without_correction,
+}
 
 
 def _fits(effect: Effect, table: Floats) -> NDArray[np.bool_]:
@@ -262,7 +349,9 @@ def _of_counts(outcome: Counts, target: Any, limit: int) -> Read:
     return said(np.array([cells[target]], dtype=float), limit)
 
 
-def _of_moments(outcome: Moments, target: Any, limit: int) -> Read:
+def _of_moments(
+    outcome: Moments, target: Any, limit: int, told: tuple[float, float] | None = None
+) -> Read:
     if target == "third":  # 0, 1 and 2: N1 + 2 N2 and N1 + 4 N2 are known
         total = outcome.total * outcome.mean
         squares = outcome.ss + outcome.total * outcome.mean**2
@@ -271,7 +360,7 @@ def _of_moments(outcome: Moments, target: Any, limit: int) -> Read:
     if outcome.control_total is not None:
         arms.append((outcome.control_total, outcome.control_mean or 0.0, outcome.control_ss or 0.0))
     n, mean, ss = arms[target // 2]
-    for zero, step in ((0.0, 1.0), (1.0, 1.0), (0.0, 100.0)):
+    for zero, step in (told,) if told else ((0.0, 1.0), (1.0, 1.0), (0.0, 100.0)):
         k = n * (mean - zero) / step
         if abs(k - round(k)) < 1e-6 and abs(k * (n - k) / n * step**2 - ss) < 1e-6 * max(1.0, ss):
             cells = round(k), n - round(k)

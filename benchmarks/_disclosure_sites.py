@@ -8,7 +8,7 @@ under three times the limit.
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -170,6 +170,7 @@ def of_two_arms(site: Site) -> Iterator[Made]:
         )
     for form, outcome in forms:
         yield Made(outcome=outcome, form=form, target=which, truth=truth)
+    yield from _by_other_formulas(cells, which)
     if site.limit == PRESETS["nhs"].minimum_cell and not site.is_small:
         yield Made(outcome=rounded_counts(whole, PRESETS["nhs"]), form="rounded_counts",
                    target=which, truth=truth)  # fmt: skip
@@ -210,6 +211,60 @@ def _other_readings(cells: list[int], which: int) -> Iterator[Made]:
                    public=public)  # fmt: skip
 
 
+def _by_other_formulas(cells: list[int], which: int) -> Iterator[Made]:
+    """Other intervals, Peto's odds ratio, Cohen's d, any two codes, a curve that is a parabola."""
+    a, b, c, d = cells
+    n1, n0, n, truth = a + b, c + d, sum(cells), cells[which]
+    wider = 1.0 + (n % 7) / 25.0
+    forms: list[tuple[str, Outcome, dict[str, Any]]] = []
+    for effect in itertools.islice(_effects(cells), 3):
+        is_simple = effect.measure != "RD" and _is_simple(effect.estimate)
+        if effect.estimate and not is_simple:
+            other = _like(effect, standard_error=wider * effect.standard_error)
+            forms.append((f"effect_{effect.measure}_other_error", other, {"formula": "any"}))
+    variance = n1 * n0 * (a + c) * (b + d) / (n * n * (n - 1.0))
+    log_ratio = (a - n1 * (a + c) / n) / variance
+    if log_ratio:
+        made = Effect(
+            question="q", measure="OR", estimate=log_ratio, standard_error=variance**-0.5, n=n
+        )
+        forms.append(("effect_OR_peto", made, {"formula": "peto"}))
+    zero, step = 3.2, 4.7
+    coded = [[zero + step] * yes + [zero] * no for yes, no in ((a, b), (c, d))]
+    moments = Moments.from_values(*coded, question="q")
+    codes = {"codes": (zero, step)}
+    forms.append(("moments_any_codes", Moments.from_body(moments.body()), codes))
+    forms.append(("effect_MD_any_codes", moments.effect("MD"), {"scale": step}))
+    difference = a / n1 - c / n0
+    if difference:
+        spread = math.sqrt((a * b / n1 + c * d / n0) / (n - 2))
+        error = math.sqrt(1 / n1 + 1 / n0 + (difference / spread) ** 2 / (2 * (n - 2)))
+        cohen = Effect(
+            question="q", measure="SMD", estimate=difference / spread, standard_error=error, n=n
+        )
+        forms.append(("effect_SMD_cohen", cohen, {"formula": "cohen"}))
+    odds = table(cells).effect("OR")
+    curve = LikelihoodProfile.from_function(
+        question="q",
+        measure="OR",
+        log_likelihood=lambda x: -((x - odds.estimate) ** 2) / (2 * odds.standard_error**2),
+        n=n,
+    )
+    forms.append(("profile_parabola", curve, {"formula": "parabola"}))
+    for form, outcome, public in forms:
+        yield Made(outcome=outcome, form=form, target=which, truth=truth, public=public)
+
+
+def _like(effect: Effect, **changed: Any) -> Effect:
+    return replace(effect, study=None, **changed)
+
+
+def _is_simple(log_ratio: float) -> bool:
+    """True for ratios that many tables have, of small whole numbers."""
+    ratio = math.exp(log_ratio)
+    return any(abs(ratio * whole - round(ratio * whole)) < 1e-9 for whole in range(1, 40))
+
+
 def of_one_arm(site: Site) -> Iterator[Made]:
     """Proportions, rates and means of one group."""
     cells, which = site.cells(2)
@@ -238,11 +293,48 @@ def of_one_arm(site: Site) -> Iterator[Made]:
         forms += [("effect_IRLN_3_decimals", printed_rate)] if printed_rate else []
     for form, outcome in forms:
         yield Made(outcome=outcome, form=form, target=which, truth=truth)
+    yield from _of_one_by_other_formulas(cells, which, time)
     # A third value that few people have.
     few = cells[which] if site.is_small else -(-3 * site.limit // site.base) * site.base
     rest = [0.0] * cells[1 - which] + [1.0] * cells[1 - which]
     yield Made(outcome=Moments.from_values([*rest, *[2.0] * few], question="q"),
                form="moments_three_values", target="third", truth=few)  # fmt: skip
+
+
+def _of_one_by_other_formulas(cells: list[int], which: int, time: float) -> Iterator[Made]:
+    """Agresti and Coull's proportion, widths of exact intervals, and few who have no event."""
+    k, others = cells
+    n, truth = k + others, cells[which]
+    forms: list[tuple[str, Effect]] = []
+    for formula, (estimate, error) in one_by_formula(float(k), float(n)).items():
+        measure = formula.partition("_")[0]
+        if measure == "IRLN" and which:
+            continue  # people without an event are not in a rate
+        told = float(estimate) - (math.log(time) if measure == "IRLN" else 0.0)
+        effect = Effect(
+            question="q", measure=measure, estimate=told, standard_error=float(error), n=n
+        )
+        forms.append((formula, effect))
+    for formula, effect in forms:
+        yield Made(outcome=effect, form=f"effect_{formula}", target=which, truth=truth,
+                   public={"formula": formula})  # fmt: skip
+    if which == 1:  # of an event that happens once, such as death
+        rate = Counts(question="q", events=k, total=n, person_time=time)
+        yield Made(outcome=rate, form="counts_rate_few_left", target=1, truth=truth)
+        yield Made(outcome=rate.effect("IRLN"), form="effect_IRLN_few_left", target=1,
+                   truth=truth, public={"formula": "left"})  # fmt: skip
+
+
+def one_by_formula(k: Any, n: float) -> dict[str, tuple[Any, Any]]:
+    """Estimate and standard error of k events of n people by formulas that programs use."""
+    share = (k + 2.0) / (n + 4.0)
+    low = k * (1 - 1 / (9 * k) - 1.96 / (3 * np.sqrt(k))) ** 3
+    high = (k + 1) * (1 - 1 / (9 * (k + 1)) + 1.96 / (3 * np.sqrt(k + 1))) ** 3
+    return {
+        "PR_agresti_coull": (share, np.sqrt(share * (1 - share) / (n + 4.0))),
+        "PLO_other_error": (np.log(k / (n - k)), 1.11 * np.sqrt(1 / k + 1 / (n - k))),
+        "IRLN_byar": (np.log(k), np.log(high / np.maximum(low, 1e-9)) / 3.92),
+    }
 
 
 def of_rates(site: Site) -> Iterator[Made]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.disclosure.arm_inversion import arm_tables
+from qis.disclosure.consistent import EXACT, System
 from qis.disclosure.inversion import systems
 from qis.disclosure.margins import LABEL
 from qis.disclosure.models import tables_of
@@ -39,6 +40,13 @@ NAMES: Final = {
     "total": ("events",),
 }
 """By form, what each of its numbers counts."""
+_FORM_OF: Final = {
+    "MN": "arm",
+    "PR": "arm",
+    "PLO": "arm",
+    "IRLN": "total",
+    "IRR": "events",
+}
 PROJECTIONS: Final[dict[str, Callable[[Floats], Floats]]] = {
     "table": lambda rows: rows,
     "arm": lambda rows: rows[:, :2] + rows[:, 2:],
@@ -137,14 +145,33 @@ def _of_effect(outcome: Effect, n: int, *, corrected: bool) -> dict[str, Floats]
     measure = outcome.measure
     if measure in MEASURES:
         numbers = measure, outcome.estimate, outcome.standard_error, n
-        return {"table": _tables(*numbers, corrected=corrected)}
-    if measure not in ("MN", "PR", "PLO", "IRLN"):
+        found = {"table": _tables(*numbers, corrected=corrected)}
+        if measure == "SMD" and not len(found["table"]):
+            arms = next(systems(outcome, limit=1), [])  # of any variable, measured ones too
+            found["sizes"] = _either_way(_rows_of(arms, 2))
+        return found
+    form = _FORM_OF.get(measure)
+    if form is None:
         return {}
     fitting = [table for system in systems(outcome, limit=1) for table in system]
-    rows = [[float(cell.people) for cell in table] for table in fitting]
-    form = "total" if measure == "IRLN" else "arm"
-    width = len(NAMES[form])
-    return {form: np.array([row for row in rows if len(row) == width]).reshape(-1, width)}
+    rows = _rows_of(fitting, len(NAMES[form]))
+    if measure == "IRR":  # of a rounded one not all pairs are listed
+        is_exact = np.abs(np.sqrt((1.0 / rows).sum(axis=1)) / outcome.standard_error - 1.0) < EXACT
+        is_long = not half_unit(outcome.standard_error)
+        rows = _either_way(rows[is_exact & is_long])
+    return {form: rows}
+
+
+def _rows_of(tables: System, width: int) -> Floats:
+    """The first numbers of each table that has so many."""
+    known = [table for table in tables if "about" not in table[0].cell]
+    rows = [[float(cell.people) for cell in table[:width]] for table in known]
+    return np.array([row for row in rows if len(row) == width]).reshape(-1, width)
+
+
+def _either_way(rows: Floats) -> Floats:
+    """Pairs of which it is not known which is of the treated arm."""
+    return np.unique(np.concatenate([rows, rows[:, ::-1]]), axis=0)
 
 
 def _of_model(outcome: QuadraticLikelihood) -> dict[str, Floats]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from qis import _canonical
 from qis.disclosure.answer_tables import NAMES, AnswerTables, answer_tables
+from qis.disclosure.any_formula import as_effect, with_people
 from qis.disclosure.ledger import Emission
 from qis.disclosure.model_answers import (
     RULE,
@@ -21,6 +22,7 @@ from qis.disclosure.model_answers import (
     check_models_apart,
     refuse_rest,
     told_together,
+    unsolved,
 )
 from qis.disclosure.presets import Preset
 from qis.disclosure.rates import few_events
@@ -28,9 +30,9 @@ from qis.disclosure.refusal import refuse
 from qis.disclosure.subtraction import less, small_in
 from qis.disclosure.together import Cut, cuts_of, cuts_of_arm, is_seed, small_together
 from qis.disclosure.two_by_two import CORRECTED
-from qis.disclosure.unions import Release, of_unions
+from qis.disclosure.unions import Release, of_unions, unsearched
 from qis.errors import QISError
-from qis.outcomes import Effect, Moments, Outcome, outcome_from_body
+from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome, outcome_from_body
 from qis.outcomes._base import knowing
 from qis.outcomes._data_summary import DataSummary
 
@@ -55,12 +57,8 @@ def check_answers(
         What left under the same study.
 
     """
-    every = [
-        (former, answer)
-        for former in formers
-        if former.digest != new.digest and former.body
-        if (answer := _read(former)) is not None
-    ]
+    outcome = _as_read(outcome, new)
+    every = _readable(new, formers)
     others = [(former, answer) for former, answer in every if _is_related(new, former)]
     same = [answer for former, answer in others if _is_same_rows(new, former)]
     check_budget(rules, outcome, same)
@@ -85,14 +83,38 @@ def _may_be_corrected(outcome: Outcome) -> bool:
 
 def told_by_answers(outcome: Outcome, new: Emission, formers: Sequence[Emission]) -> list[str]:
     """What a model's answer says together with the former ones about the same people, in words."""
-    same = [
-        answer
-        for former in formers
-        if former.digest != new.digest and former.body and _is_same_rows(new, former)
-        if (answer := _read(former)) is not None
-    ]
+    every = _readable(new, formers)
+    same = [answer for former, answer in every if _is_same_rows(new, former)]
     told = told_together(outcome, same)
     return [told] if told else []
+
+
+def not_searched_together(
+    outcome: Outcome, new: Emission, formers: Sequence[Emission]
+) -> tuple[str, ...]:
+    """What is not searched in an answer together with the former ones, in words without numbers."""
+    every = _readable(new, formers)
+    same = [answer for former, answer in every if _is_same_rows(new, former)]
+    together = _releases(outcome, new, every)
+    said = (unsolved(outcome, same), "" if together is None else unsearched(*together))
+    return tuple(each for each in said if each)
+
+
+def _readable(new: Emission, formers: Sequence[Emission]) -> list[tuple[Emission, Outcome]]:
+    """The former releases whose content is known, each with that."""
+    return [
+        (former, answer)
+        for former in formers
+        if former.digest != new.digest and former.body
+        if (answer := _read(former)) is not None
+    ]
+
+
+def _as_read(outcome: Outcome, emission: Emission) -> Outcome:
+    """The outcome as one reads it who knows its people; a curve that is a parabola is an effect."""
+    whole = with_people(outcome, emission.subjects)
+    curve = as_effect(whole) if isinstance(whole, LikelihoodProfile) else None
+    return whole if curve is None else curve
 
 
 def _is_same_rows(new: Emission, former: Emission) -> bool:
@@ -127,7 +149,7 @@ def _read(former: Emission) -> Outcome | None:
             own_intercept=bool(public["own_intercept"]),
         )
         knowing(outcome, summary)
-    return outcome
+    return _as_read(outcome, former)
 
 
 def _check_corrected(
@@ -165,20 +187,32 @@ def _check_unions(
     rules: Preset, outcome: Outcome, new: Emission, formers: Sequence[tuple[Emission, Outcome]]
 ) -> None:
     """Whatever group several releases show by sums and differences must pass itself."""
-    if new.subjects is None:
+    together = _releases(outcome, new, formers)
+    if together is None:
         return
+    for found in of_unions(*together):
+        small = small_in(found, limit=rules.minimum_cell)
+        if small is not None:
+            what = f"too few {small.cell} in a group that several releases show together"
+            refuse(rules, RULE, what, small.people)
+    said = unsearched(*together)
+    least = rules.people_per_coefficient * rules.minimum_cell
+    if said and len(new.subjects or ()) < least:
+        refuse(rules, "not_searched", said, len(new.subjects or ()), limit=least)
+
+
+def _releases(
+    outcome: Outcome, new: Emission, formers: Sequence[tuple[Emission, Outcome]]
+) -> tuple[Release, list[Release]] | None:
+    """A release and the former ones whose people are known; `None` if there is one of these."""
     known = [
         Release(former.subjects, answer_tables(answer))
         for former, answer in formers
         if former.subjects is not None
     ]
-    if len(known) < 2:
-        return
-    for found in of_unions(Release(new.subjects, answer_tables(outcome)), known):
-        small = small_in(found, limit=rules.minimum_cell)
-        if small is not None:
-            what = f"too few {small.cell} in a group that several releases show together"
-            refuse(rules, RULE, what, small.people)
+    if new.subjects is None or len(known) < 2:
+        return None
+    return Release(new.subjects, answer_tables(outcome)), known
 
 
 def _check_together(

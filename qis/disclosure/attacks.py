@@ -68,7 +68,7 @@ def _shown_counts(outcome: Counts, _below: int) -> Iterator[Finding]:
     for arm, events, total in arms:
         yield Finding("written", f"people in the {arm} arm", total)
         yield Finding("written", f"events in the {arm} arm", events)
-        if outcome.person_time is None:
+        if outcome.person_time is None or total > events:  # a rate may be of an event as death is
             yield Finding("by subtraction", f"without event in the {arm} arm", total - events)
 
 
@@ -125,6 +125,9 @@ def _of_hazard_ratio(outcome: Effect) -> Iterator[Finding]:
     """
     information = outcome.standard_error**-2
     few = max(math.floor(2.0 * information + TOLERANCE), 1)
+    rest = (outcome.n or 0) - math.ceil(4.0 * information - TOLERANCE)
+    if rest > 0:
+        yield Finding("from the standard error", "people without event, about or fewer", rest)
     yield Finding("from the standard error", "events in one of the arms, about or fewer", few)
     yield Finding("from the standard error", "events, about or more", math.ceil(4.0 * information))
 

@@ -9,7 +9,8 @@ from qis._gate import checked
 from qis.about import Interest
 from qis.account import Account
 from qis.disclosure.about_rules import check_people_behind, check_secret
-from qis.disclosure.answers import check_answers, told_by_answers
+from qis.disclosure.answers import check_answers, not_searched_together, told_by_answers
+from qis.disclosure.any_formula import with_people
 from qis.disclosure.budget import PrivacyBudget
 from qis.disclosure.dates import check_date, days_of
 from qis.disclosure.differences import check_differences, compared
@@ -338,21 +339,29 @@ class Disclosure:
         if self._is_paid(outcome):
             return Preview(refusal, learnt_from_noise(outcome))
         learns = sentences(outcome, self.identifiers)
-        learns += learnt_from(outcome, below=max(self.rules.minimum_cell, 11))
+        whole = with_people(outcome, subjects)
+        learns += learnt_from(whole, below=max(self.rules.minimum_cell, 11))
         new = Emission.of(outcome, subjects, at=0.0)
-        formers = self.ledger.of_study(outcome.study_id)
+        formers = self.ledger.of_question(new)
         learns += [*compared(new, formers), *told_by_answers(outcome, new, formers)]
+        untold = not_searched_together(outcome, new, formers)
+        learns += [f"not searched: {what}" for what in untold]
         return Preview(refusal, tuple(learns))
 
     @checked
-    def not_searched(self, outcome: Outcome) -> tuple[str, ...]:
+    def not_searched(
+        self, outcome: Outcome, *, subjects: Subjects | None = None
+    ) -> tuple[str, ...]:
         """Tell what the rules do not search in an outcome, for the audit log; as a rule nothing.
 
-        An outcome in which something was not searched passes if it is of many people only.
+        Neither in the outcome nor in what it says together with what left before. With something
+        not searched an outcome passes if it is of many people only.
         """
         if self.rules.is_off or isinstance(outcome, _WITHOUT_PATIENTS) or self._is_paid(outcome):
             return ()
-        return not_searched(outcome, limit=self.rules.minimum_cell)
+        new = Emission.of(outcome, subjects, at=0.0)
+        alone = not_searched(with_people(outcome, subjects), limit=self.rules.minimum_cell)
+        return (*alone, *not_searched_together(outcome, new, self.ledger.of_question(new)))
 
     def _is_paid(self, outcome: Outcome) -> bool:
         return self.budget is not None and self.budget.covers(outcome)

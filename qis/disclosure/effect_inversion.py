@@ -1,13 +1,21 @@
 """The tables behind an estimate and its standard error: of two arms, of one, or of rates."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.disclosure.any_formula import (
+    few_of_rate,
+    few_of_share,
+    few_of_standardised,
+    of_any_step,
+    of_other_standardised,
+    peto,
+)
 from qis.disclosure.arm_inversion import arm_systems
 from qis.disclosure.attacks import implied_cells
 from qis.disclosure.consistent import (
@@ -36,6 +44,12 @@ Floats = NDArray[np.float64]
 
 _OF_MODELS: Final = 0.98
 """1/a + 1/c is at least this part of a hazard ratio's SE², where nothing is adjusted for."""
+_OTHERWISE: Final[dict[str, tuple[Callable[[Effect, int], System], ...]]] = {
+    "OR": (peto,),
+    "MD": (of_any_step,),
+    "SMD": (of_other_standardised,),
+}
+"""By measure, what else may be behind numbers that no formula gives."""
 _KEPT: Final = 60
 """Most tables of one estimate that are written out; the others are counted."""
 
@@ -45,7 +59,8 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     estimate, error = outcome.estimate, outcome.standard_error
     of_estimate, of_error = precision_of(outcome)
     if outcome.measure == "SMD":
-        yield _arms_of_standardised(outcome, n, of_estimate, of_error)
+        arms = _arms_of_standardised(outcome, n, of_estimate, of_error)
+        yield arms or few_of_standardised(outcome, n)
     if outcome.measure in MEASURES:
         yield from _two_by_two(outcome, n, limit)
         return
@@ -57,11 +72,14 @@ def effect_systems(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     elif outcome.measure == "PR":
         yield from _of_proportion(outcome, n)
     elif outcome.measure == "PLO":
-        yield _of_log_odds(n, estimate, error, (of_estimate, of_error))
+        system = _of_log_odds(n, estimate, error, (of_estimate, of_error))
+        yield system or few_of_share(outcome, 1.0 / (1.0 + math.exp(-estimate)), n)
     elif outcome.measure == "IRLN":
-        yield _of_rate(error, EXACT * error) or _of_rate(error, of_error)
+        system = _of_rate(error, EXACT * error, n) or _of_rate(error, of_error, n)
+        yield system or few_of_rate(outcome)
     elif outcome.measure == "IRR":
-        yield _of_rate_ratio(error, EXACT * error) or _of_rate_ratio(error, of_error)
+        system = _of_rate_ratio(error, EXACT * error, n) or _of_rate_ratio(error, of_error, n)
+        yield system or few_of_rate(outcome)
     elif outcome.measure == "HR":
         yield _of_hazard_ratio(error, of_error, n)
     yield from exact_tables(outcome, n, limit)
@@ -72,7 +90,11 @@ def _of_mean(outcome: Effect, n: int) -> Iterator[System]:
     ss = error**2 * n * (n - 1)
     for _, of_error in roundings(outcome):
         part = of_error / error
-        yield from arm_systems("one arm", n, estimate, ss, ss * part * (2.0 + part))
+        of_ss = part * (2.0 + part)
+        yield from arm_systems("one arm", n, estimate, ss, ss * of_ss)
+        by_n = ss * n / (n - 1) if n > 1 else ss  # as the variance of a proportion is divided
+        for system in arm_systems("one arm", n, estimate, by_n, by_n * of_ss):
+            yield [table for table in system if len(table) > 1]
 
 
 def _of_proportion(outcome: Effect, n: int) -> Iterator[System]:
@@ -83,7 +105,8 @@ def _of_proportion(outcome: Effect, n: int) -> Iterator[System]:
         with_error = [
             k for k in counts if abs(math.sqrt(k * (n - k) / n**3) - error) <= of_error
         ]  # some standard errors are by other formulas, and then only the proportion tells
-        yield [_of_one_arm("PR", k, n - k) for k in with_error or counts]
+        system = [_of_one_arm("PR", k, n - k) for k in with_error or counts]
+        yield system or few_of_share(outcome, estimate, n)
 
 
 def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:
@@ -116,6 +139,7 @@ def _two_by_two(outcome: Effect, n: int, limit: int) -> Iterator[System]:
             break  # which of several formulas gave the very digits is not known
     if not exact_ones:
         yield from exact_tables(outcome, n, limit)
+        yield from (solve(outcome, n) for solve in _OTHERWISE.get(outcome.measure, ()))
 
 
 class _Search:
@@ -178,26 +202,39 @@ def _share(n: int, share: float, half: float, shift: float) -> Iterator[int]:
 
 def _of_log_odds(n: int, estimate: float, error: float, precision: tuple[float, float]) -> System:
     system: System = []
+    by_estimate: System = []  # some standard errors are by other formulas
     low, high = (1.0 / (1.0 + math.exp(-estimate - side * precision[0])) for side in (-1, 1))
     for shift in (0.0, 0.5):
         for k in _share(n, (low + high) / 2.0, (high - low) / 2.0 + EXACT, shift):
             if shift and 0 < k < n:
                 continue  # 0.5 is added where a cell is zero
             cells = k + shift, n - k + shift
+            by_estimate.append(_of_one_arm("PLO", k, n - k))
             if (
                 min(cells) > 0
                 and abs(math.sqrt(sum(1.0 / c for c in cells)) - error) <= precision[1]
             ):
                 system.append(_of_one_arm("PLO", k, n - k))
-    return system
+    return system or by_estimate
 
 
-def _of_rate(error: float, half: float) -> System:
+def _of_rate(error: float, half: float, n: int) -> System:
     low, high = (1.0 / (error + side * half) ** 2 for side in (1, -1))
-    return [(Finding("from IRLN and SE", "events", k),) for k in whole_numbers(low, high) if k > 0]
+    attack = "from IRLN and SE"
+    return [
+        (Finding(attack, "events", k), *_without_event(attack, n - k))
+        for k in whole_numbers(low, high)
+        if k > 0
+    ]
 
 
-def _of_rate_ratio(error: float, half: float) -> System:
+def _without_event(attack: str, people: int) -> Iterator[Finding]:
+    """Of an event that happens once, such as death; others happen several times."""
+    if people >= 0:
+        yield Finding(attack, "people without event, if it happens once", people)
+
+
+def _of_rate_ratio(error: float, half: float, n: int) -> System:
     """Pairs of events with 1/a + 1/c = SE²; the smaller is at most 2/SE²."""
     system: System = []
     low, high = (error - half) ** 2, (error + half) ** 2
@@ -207,9 +244,12 @@ def _of_rate_ratio(error: float, half: float) -> System:
         most = 1.0 / (low - 1.0 / one) if low > 1.0 / one else 1e9
         for other in islice(whole_numbers(1.0 / (high - 1.0 / one), most), 2):
             if other >= one:
+                attack = "from IRR and SE"
                 cells = ("events or others in one arm", one), ("in the other", other)
-                system.append(tuple(Finding("from IRR and SE", name, c) for name, c in cells))
-    return system
+                found = [Finding(attack, name, c) for name, c in cells]
+                system.append((*found, *_without_event(attack, n - one - other)))
+    # An event that happens once has no more events than people; only others have more.
+    return [table for table in system if len(table) > 2] or system
 
 
 def _of_hazard_ratio(error: float, half: float, n: int) -> System:

@@ -36,6 +36,12 @@ PATTERNS: Final[Patterns] = MappingProxyType(
         "a social security or health service number": re.compile(
             r"\b(?:\d{3}-\d{2}-\d{4}|\d{3} \d{3} \d{4}|[A-Z]{6}\d{2}[A-Z]\d{2}[A-Z]\d{3}[A-Z])\b"
         ),
+        "a number of few people": re.compile(
+            r"\bn ?= ?(?:\d|10)\b|\((?:\d|10)(?: of |/)\d+\)|"
+            r"(?<!least )(?<!most )(?<!than )(?<![\w.,<>=≥≤-])(?<![<>=≥≤] )(?:[1-9]|10) "
+            r"(?:patients?|people|persons?|cases?|deaths?|survivors?|women|men|children)\b",
+            re.IGNORECASE,
+        ),
         "an e-mail address": re.compile(r"[\w.+-]+@[\w-]+\.[\w.]+"),
     }
 )
@@ -64,7 +70,7 @@ def identifiers_in(text: str, patterns: Patterns = PATTERNS) -> list[str]:
         A question or a cohort.
     patterns
         What to look for; by default full dates, numbers of records, seven digits or more, social
-        security and health service numbers, and e-mail addresses.
+        security and health service numbers, numbers of up to ten people, and e-mail addresses.
 
     Returns
     -------

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from qis.disclosure.any_formula import of_two_values
 from qis.disclosure.arm_inversion import arm_systems
 from qis.disclosure.consistent import System, as_findings, most_likely
 from qis.disclosure.effect_inversion import effect_systems
@@ -75,6 +76,7 @@ def systems(outcome: Outcome, *, limit: int) -> Iterator[System]:
         if outcome.control_total is not None:
             mean, ss = outcome.control_mean or 0.0, outcome.control_ss or 0.0
             yield from arm_systems("control arm", outcome.control_total, mean, ss)
+            yield of_two_values(outcome)
     elif isinstance(outcome, Effect) and outcome.n is not None:
         yield from effect_systems(outcome, outcome.n, limit)
     elif isinstance(outcome, LikelihoodProfile):

@@ -12,15 +12,20 @@ import numpy as np
 
 from qis.disclosure.margins import Margins
 from qis.disclosure.models import read_at_anchor, smallest, tables_of
+from qis.disclosure.own_groups import own_groups
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.disclosure.solved_groups import solved
-from qis.disclosure.told_groups import told_groups
+from qis.disclosure.told_groups import ToldGroups, told_groups
 from qis.disclosure.triples import small_of_three
 from qis.errors import InputError
 from qis.outcomes import Outcome, QuadraticLikelihood
 
 RULE: Final = "answers"
+_UNSOLVED: Final = (
+    "groups by all columns, which several answers may tell together (an anchor moves a measured "
+    "column, there are more than ten yes/no columns, it is a Cox model, or the rows are not known)"
+)
 _FLOOR: Final = 1e-9
 """Least eigenvalue of a difference of matrices, as a share of the largest: they were rounded."""
 
@@ -57,6 +62,12 @@ def check_anchors(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> N
     """
     if not isinstance(outcome, QuadraticLikelihood):
         return
+    said = unsolved(outcome, same)
+    if said and (outcome.known is None or outcome.known.smallest_cell is None):
+        answered = 1 + sum(isinstance(answer, QuadraticLikelihood) for answer in same)
+        least = rules.people_per_coefficient * len(outcome.diagonal) * answered * rules.minimum_cell
+        if outcome.n < least:
+            refuse(rules, "not_searched", said, outcome.n, limit=least)
     models = _solvable(outcome, same)
     if not models:
         return
@@ -64,7 +75,8 @@ def check_anchors(rules: Preset, outcome: Outcome, same: Sequence[Outcome]) -> N
     if small:
         what = f"too few people in a group by all columns (from {len(models) + 1} answers together)"
         refuse(rules, RULE, what, min(small.values()))
-    if _knows_no_small(outcome, rules):
+    is_own = outcome.known is not None and outcome.known.own_intercept
+    if is_own or _knows_no_small(outcome, rules):
         return
     table = solved([outcome, *models])
     if table is None:
@@ -80,11 +92,39 @@ def newly_told(
     outcome: QuadraticLikelihood, models: Sequence[QuadraticLikelihood], *, limit: int
 ) -> dict[tuple[float, ...], int]:
     """Small groups by all yes/no columns that an answer tells together with former ones."""
-    now, before = told_groups([*models, outcome]), told_groups(models)
+    now, before = _told([*models, outcome], outcome), _told(models, outcome)
     if now is None:
         return {}
     known = {} if before is None else before.small(limit)
     return {group: size for group, size in now.small(limit).items() if group not in known}
+
+
+def _told(
+    answers: Sequence[QuadraticLikelihood], outcome: QuadraticLikelihood
+) -> ToldGroups | None:
+    """What answers tell of the groups of one whose rows are known; `None` if it is not known."""
+    known = outcome.known
+    if known is not None and known.own_intercept:
+        return own_groups(answers, known)
+    return told_groups(answers)
+
+
+def unsolved(outcome: Outcome, same: Sequence[Outcome]) -> str:
+    """Why answers of a model are not solved together, in words; empty if they are, or it is one.
+
+    A linear model says the same at each anchor.
+    """
+    if not isinstance(outcome, QuadraticLikelihood) or outcome.model == "linear":
+        return ""
+    others = [
+        answer
+        for answer in same
+        if isinstance(answer, QuadraticLikelihood) and answer.model == outcome.model
+    ]
+    models = _solvable(outcome, same)
+    if not others or (len(models) == len(others) and _told([*models, outcome], outcome)):
+        return ""
+    return _UNSOLVED
 
 
 def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
@@ -96,7 +136,7 @@ def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
     if number == 1:
         return ""
     head = f"answer {number} about the same people: with the first {number - 1} one could read"
-    now = told_groups([*models, outcome]) if models else None
+    now = _told([*models, outcome], outcome) if models else None
     if now is None:
         return f"{head} what the anchors move; groups by all columns cannot be solved for"
     groups = f"the sizes of {int(now.is_told.sum())} of {len(now.sizes)} groups"
@@ -106,7 +146,7 @@ def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
 
 def _solvable(outcome: QuadraticLikelihood, same: Sequence[Outcome]) -> list[QuadraticLikelihood]:
     """The former answers whose equations are those of the same groups."""
-    if outcome.known is None or outcome.known.own_intercept:
+    if outcome.known is None:
         return []
     return [
         answer
@@ -115,7 +155,7 @@ def _solvable(outcome: QuadraticLikelihood, same: Sequence[Outcome]) -> list[Qua
         and answer.known is not None
         and answer.model == outcome.model
         and len(answer.diagonal) == len(outcome.diagonal)
-        and not answer.known.own_intercept
+        and answer.known.own_intercept == outcome.known.own_intercept
     ]
 
 

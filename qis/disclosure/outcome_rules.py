@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Final
 
+from qis.disclosure.any_formula import as_effect, with_people
 from qis.disclosure.attacks import findings, is_known
 from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import proven, systems
@@ -12,7 +13,14 @@ from qis.disclosure.models import read
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
 from qis.errors import InputError
-from qis.outcomes import Effect, Moments, Outcome, QuadraticLikelihood, Record
+from qis.outcomes import (
+    Effect,
+    LikelihoodProfile,
+    Moments,
+    Outcome,
+    QuadraticLikelihood,
+    Record,
+)
 
 _PEOPLE: Final[dict[type[Outcome], tuple[str, ...]]] = {
     Effect: ("n",),
@@ -40,7 +48,11 @@ def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
 
     """
     _check_people(rules, outcome, subjects)
+    outcome = with_people(outcome, subjects)
     _check_cells(rules, outcome)
+    curve = as_effect(outcome) if isinstance(outcome, LikelihoodProfile) else None
+    if curve is not None:
+        _check_cells(rules, curve)
     _check_dominance(rules, outcome)
     _check_matrix(rules, outcome)
     _check_rounding(rules, outcome)

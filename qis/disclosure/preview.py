@@ -5,6 +5,7 @@ from typing import Final
 
 from blake3 import blake3
 
+from qis.disclosure.any_formula import as_effect
 from qis.disclosure.attacks import findings
 from qis.disclosure.finding import Finding
 from qis.disclosure.inversion import readable
@@ -81,6 +82,9 @@ def learnt_from(outcome: Outcome, *, below: int) -> list[str]:
 
     """
     found = dict.fromkeys([*findings(outcome, below=below), *readable(outcome, limit=below)])
+    curve = as_effect(outcome) if isinstance(outcome, LikelihoodProfile) else None
+    if curve is not None:
+        found |= dict.fromkeys([*findings(curve, below=below), *readable(curve, limit=below)])
     return [
         *(finding.sentence for finding in found),
         *(_of_model(outcome, below) if isinstance(outcome, QuadraticLikelihood) else ()),

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 
 MOST_COLUMNS: Final = 10
 """Most yes/no columns whose groups are searched."""
-_ERROR: Final = 3e-5
+ERROR: Final = 3e-5
 """Error of an entry of the information, relative to the largest."""
 _CERTAIN: Final = 0.75
 """People by which a size may be uncertain and is told all the same: it is a whole number."""
@@ -96,7 +96,7 @@ def _solved(
         mean = _mean(answer.model, eta)
         weight = mean * (1.0 - mean) if answer.model == "logistic" else mean
         information = answer.information
-        error = _ERROR * float(np.abs(information).max())
+        error = ERROR * float(np.abs(information).max())
         for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
             rows.append(weight * wide[:, one] * wide[:, other])
             values.append(float(information[order[one], order[other]]))
@@ -104,17 +104,38 @@ def _solved(
         if answer.log_likelihood is not None and answer.model == "logistic" and anchor.any():
             rows.append(mean * eta - np.logaddexp(0.0, eta))
             values.append(answer.log_likelihood - float(answer.score @ anchor))
-            errors.append(_ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor))))
+            errors.append(ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor))))
     # In units of their errors; that no group has more than everybody keeps what is open finite.
     scaled = np.array(rows) / np.array(errors)[:, np.newaxis]
     told = np.array(values) / np.array(errors)
-    prior = float(answers[0].n) ** -2
-    _, singular, basis = np.linalg.svd(scaled, full_matrices=True)
-    precision = np.full(len(wide), prior)
-    precision[: len(singular)] += singular**2
-    spread = np.sqrt((basis.T**2 / precision).sum(axis=1))
+    basis, precision = _precision(scaled, answers[0].n)
     sizes = basis.T @ ((basis @ (scaled.T @ told)) / precision)
-    return ToldGroups(order[1:], patterns, sizes, spread < _CERTAIN)
+    return ToldGroups(order[1:], patterns, sizes, are_told(scaled, answers[0].n))
+
+
+def are_told(scaled: Floats, n: int) -> NDArray[np.bool_]:
+    """True for the groups, shape (groups,), whose sizes the equations leave open by less than one.
+
+    Parameters
+    ----------
+    scaled
+        Coefficients of the groups' sizes in each equation, in units of its error.
+    n
+        Number of people.
+
+    """
+    basis, precision = _precision(scaled, n)
+    spread = np.sqrt((basis.T**2 / precision).sum(axis=1))
+    told: NDArray[np.bool_] = spread < _CERTAIN
+    return told
+
+
+def _precision(scaled: Floats, n: int) -> tuple[Floats, Floats]:
+    """Directions among the sizes, and how well each is known; none is known worse than to n."""
+    _, singular, basis = np.linalg.svd(scaled, full_matrices=True)
+    precision = np.full(scaled.shape[1], float(n) ** -2)
+    precision[: len(singular)] += singular**2
+    return basis, precision
 
 
 def _mean(model: str, eta: Floats) -> Floats:

@@ -29,6 +29,12 @@ _LEAST_ARM: Final = 20
 """An arm of rounded means is at least one in this many people."""
 _EXACT: Final = 1e-9
 """Relative error of numbers that were computed in float64 and not rounded."""
+_TO_THE_DIGIT: Final = 1e-11
+"""The same of an estimate that alone, whatever its standard error is, tells the table."""
+_TELLING: Final = ("OR", "RR", "RD", "MD")
+_NARROWER: Final = 0.7
+_WIDER: Final = 1.5
+"""Exact, score and adjusted intervals are so many times as wide as those by the formulas."""
 _FINE: Final = 0.6e-4
 """Half a unit of the last decimal that is fine enough for means: four decimals."""
 _WIDEST: Final = 40
@@ -69,7 +75,7 @@ def tables(outcome: Effect) -> Iterator[Fitting]:
     if n is None or n > LARGEST or outcome.measure not in MEASURES:
         return
     sizes = _sizes(outcome, n)
-    for shift in (0.0, 0.5) if outcome.measure in CORRECTED else (0.0,):
+    for shift in _shifts(outcome):
         for found in _candidates(outcome, sizes, shift):
             kept = found[(found >= 0).all(axis=1)]
             fits = _rounded(outcome, kept, shift)
@@ -100,23 +106,40 @@ def gives(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
     bool of shape (readings, m).
 
     """
-    fits = _rounded(outcome, found, 0.0)
-    return fits | _rounded(outcome, found, 0.5) if outcome.measure in CORRECTED else fits
+    ways = [_rounded(outcome, found, shift) for shift in _shifts(outcome)]
+    fits: NDArray[np.bool_] = np.logical_or.reduce(ways)
+    return fits
 
 
 def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
     """The same where a table gives both numbers to nine digits, so that they are not rounded."""
     exact = (_EXACT * max(1.0, abs(outcome.estimate)), _EXACT * outcome.standard_error)
-    fits = _within(outcome, found, 0.0, [exact])
-    if outcome.measure in CORRECTED:
-        fits |= _within(outcome, found, 0.5, [exact])
+    fits = np.logical_or.reduce(
+        [_within(outcome, found, shift, [exact]) for shift in _shifts(outcome)]
+    )
     repeated: NDArray[np.bool_] = np.repeat(fits, _number_of_ways(outcome), axis=0)
-    return repeated
+    of_estimate = np.zeros((int(_tells_alone(outcome)), len(found)), dtype=bool)
+    return np.concatenate([repeated, of_estimate])
 
 
 def number_of_readings(outcome: Effect) -> int:
     """How many readings of its two numbers are searched, each by itself."""
-    return number_of_formulas(outcome.measure) * _number_of_ways(outcome)
+    by_formula = number_of_formulas(outcome.measure) * _number_of_ways(outcome)
+    return by_formula + _tells_alone(outcome)
+
+
+def _shifts(outcome: Effect) -> tuple[float, ...]:
+    """What may have been added to each cell: 0.5 where one is zero, 1 by Agresti and Caffo."""
+    if outcome.measure not in CORRECTED:
+        return (0.0,)
+    return (0.0, 0.5, 1.0) if outcome.measure == "RD" else (0.0, 0.5)
+
+
+def _tells_alone(outcome: Effect) -> bool:
+    """True if the estimate was not rounded, so that it tells the table by itself."""
+    if outcome.measure not in _TELLING or printed(outcome):
+        return False
+    return bool(outcome.estimate) and not half_unit(outcome.estimate)
 
 
 def _number_of_ways(outcome: Effect) -> int:
@@ -137,10 +160,24 @@ def is_coarse(outcome: Effect) -> bool:
 def _rounded(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
     ways = printed(outcome)
     if not ways:
-        return _within(outcome, found, shift, roundings(outcome))
+        fits = _within(outcome, found, shift, roundings(outcome))
+        if not _tells_alone(outcome):
+            return fits
+        return np.concatenate([fits, _by_estimate(outcome, found, shift)])
     estimate, errors = estimates(outcome.measure, found + shift)
     with np.errstate(invalid="ignore"):
         return np.array([way.fits(estimate, error) for error in errors for way in ways])
+
+
+def _by_estimate(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
+    """Tables of this very estimate, whichever formula its standard error is by; shape (1, m)."""
+    estimate, errors = estimates(outcome.measure, found + shift)
+    least, most = (outcome.standard_error / factor for factor in (_WIDER, _NARROWER))
+    near = _TO_THE_DIGIT * max(1.0, abs(outcome.estimate))
+    with np.errstate(invalid="ignore"):
+        is_error = np.any([(error >= least) & (error <= most) for error in errors], axis=0)
+        fits: NDArray[np.bool_] = (np.abs(estimate - outcome.estimate) <= near) & is_error
+    return fits[np.newaxis]
 
 
 def _within(

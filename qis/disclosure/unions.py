@@ -20,16 +20,25 @@ from qis.disclosure.ledger import Subjects
 Floats = NDArray[np.float64]
 
 _ALL_UNIONS: Final = 10
-"""Atoms up to which every union is tried; of more, those of one, two and three atoms."""
-_TRIPLES: Final = 40
-"""Atoms up to which unions of three are tried."""
-_MOST_ATOMS: Final = 400
+"""Atoms that no sum gives alone, up to which all their unions are tried; of more, up to three."""
+_TRIPLES: Final = 60
+"""The same up to which unions of three are tried; of more, those of two."""
+_MOST_ATOMS: Final = 1_000
 _MOST_RELEASES: Final = 200
 """The newest releases that are looked at together."""
+_LATER: Final = "what is shown together with releases before the newest {most} of these people"
+_ATOMS: Final = (
+    "sums and differences of releases that divide their people into over {most:,} groups"
+)
+_UNIONS: Final = (
+    "unions of more than {size} groups that no sum or difference of releases shows alone"
+)
 _MOST_SUMS: Final = 100_000
 """Most sums of one union; with more nothing is said of it."""
 _NEAR: Final = 1e-6
 _WHOLE: Final = 1e-3
+_TOLD: Final = 1e-9
+"""Square of the part of a union that no sum of the releases gives."""
 _ARMS: Final = ("one arm", "two arms")
 """Forms of moments, beside those of `NAMES`."""
 
@@ -55,31 +64,84 @@ def of_unions(new: Release, formers: Sequence[Release]) -> Iterator[AnswerTables
 
     Where several tables fit a release, each is added to each of the others'.
     """
-    releases = [new, *list(formers)[::-1][:_MOST_RELEASES]]
-    where: Counter[bytes] = Counter()
-    for nth, release in enumerate(releases):
-        for subject in release.subjects:
-            where[subject] |= 1 << nth
-    masks = sorted(set(where.values()))
+    for form, rows, shown in _systems(new, formers):
+        for each in _weights(rows):
+            found = _sums(each, shown)
+            tables = None if found is None else _tables(form, found)
+            if tables is not None:
+                yield tables
+
+
+def _systems(
+    new: Release, formers: Sequence[Release]
+) -> Iterator[tuple[str, Floats, list[Floats]]]:
+    """By form: which atoms each release holds, the new one first, and what is known of each."""
+    releases = _together(new, formers)
+    masks = _atoms(releases)
     if len(masks) > _MOST_ATOMS:
-        return
+        return  # told by `unsearched`
     inside = np.array([[mask >> nth & 1 for mask in masks] for nth in range(len(releases))], float)
-    unions = _unions(len(masks))
     for form in [*NAMES, *_ARMS]:
         shown = [_numbers(release.tables, form) for release in releases]
         chosen = [nth for nth, numbers in enumerate(shown) if len(numbers)]
         if len(chosen) < 3 or chosen[0]:
             continue  # a pair is subtracted elsewhere; and the new one has to be among them
-        rows, first = np.unique(inside[chosen], axis=0, return_index=True)
-        weights = unions @ np.linalg.pinv(rows)
-        is_told = np.abs(weights @ rows - unions).max(axis=1) < _NEAR
-        if 0 in first:
-            is_told &= np.abs(weights[:, int(np.flatnonzero(first == 0)[0])]) > _NEAR
-        for each in weights[is_told]:
-            found = _sums(each, [shown[chosen[nth]] for nth in first])
-            tables = None if found is None else _tables(form, found)
-            if tables is not None:
-                yield tables
+        _, first = np.unique(inside[chosen], axis=0, return_index=True)
+        different = [chosen[nth] for nth in sorted(first)]
+        yield form, inside[different], [shown[nth] for nth in different]
+
+
+def unsearched(new: Release, formers: Sequence[Release]) -> str:
+    """What `of_unions` does not try, in words; empty if it tries everything."""
+    if len(formers) < 2:
+        return ""
+    if len(formers) > _MOST_RELEASES:
+        return _LATER.format(most=_MOST_RELEASES)
+    if len(_atoms(_together(new, formers))) > _MOST_ATOMS:
+        return _ATOMS.format(most=_MOST_ATOMS)
+    for _, rows, _ in _systems(new, formers):
+        _, missing = _projected(rows)
+        unknown = int((np.diag(missing) >= _TOLD).sum())
+        if _largest_union(unknown) < unknown:
+            return _UNIONS.format(size=_largest_union(unknown))
+    return ""
+
+
+def _together(new: Release, formers: Sequence[Release]) -> list[Release]:
+    return [new, *list(formers)[::-1][:_MOST_RELEASES]]
+
+
+def _atoms(releases: Sequence[Release]) -> list[int]:
+    """The groups that releases tell apart; bit k of a group is set if it is in release k."""
+    where: Counter[bytes] = Counter()
+    for nth, release in enumerate(releases):
+        for subject in release.subjects:
+            where[subject] |= 1 << nth
+    return sorted(set(where.values()))
+
+
+def _projected(rows: Floats) -> tuple[Floats, Floats]:
+    """What gives the atoms from the releases, and what of each atom no sum of releases gives."""
+    inverse = np.asarray(np.linalg.pinv(rows), dtype=np.float64)
+    return inverse, np.eye(rows.shape[1]) - inverse @ rows
+
+
+def _weights(rows: Floats) -> Iterator[Floats]:
+    """Coefficients of the releases that give a union, for each union that the first one tells.
+
+    A union of atoms is told if the releases' rows span its vector u of zeros and ones: with P the
+    projection on what they span, if u (I - P) u is zero, which is a sum of entries of I - P. Atoms
+    that are told alone need not be put into unions: these have no small cell that the rest has not.
+    """
+    inverse, missing = _projected(rows)
+    is_told = np.diag(missing) < _TOLD
+    for union in (np.flatnonzero(is_told)[:, np.newaxis], *_unions(np.flatnonzero(~is_told))):
+        gap = np.zeros(len(union))
+        for one, other in itertools.product(union.T, repeat=2):
+            gap += missing[one, other]
+        is_new = np.abs(inverse[union, 0].sum(axis=1)) > _NEAR
+        for each in union[(gap < _TOLD) & is_new]:
+            yield inverse[each].sum(axis=0)
 
 
 def _sums(weights: Floats, numbers: Sequence[Floats]) -> Floats | None:
@@ -93,16 +155,18 @@ def _sums(weights: Floats, numbers: Sequence[Floats]) -> Floats | None:
     return sums
 
 
-def _unions(atoms: int) -> Floats:
-    """Unions of atoms, one a row."""
-    most = atoms if atoms <= _ALL_UNIONS else 3 if atoms <= _TRIPLES else 2
-    chosen = [
-        union for size in range(1, most + 1) for union in itertools.combinations(range(atoms), size)
-    ]
-    found = np.zeros((len(chosen), atoms))
-    for nth, union in enumerate(chosen):
-        found[nth, list(union)] = 1.0
-    return found
+def _largest_union(atoms: int) -> int:
+    return atoms if atoms <= _ALL_UNIONS else 3 if atoms <= _TRIPLES else 2
+
+
+def _unions(atoms: NDArray[np.int64]) -> Iterator[NDArray[np.int64]]:
+    """Unions of two atoms or more, by their size, of shape (m, size)."""
+    for size in range(2, _largest_union(len(atoms)) + 1):
+        if size == 2:  # of many atoms these are many
+            yield atoms[np.column_stack(np.triu_indices(len(atoms), 1))]
+        else:
+            chosen = list(itertools.combinations(range(len(atoms)), size))
+            yield atoms[np.array(chosen, dtype=np.int64).reshape(-1, size)]
 
 
 def _numbers(tables: AnswerTables, form: str) -> Floats:

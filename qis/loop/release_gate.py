@@ -320,7 +320,7 @@ class ReleaseGate:
             self._journal.emitted(
                 retraction.packet, reason="its routing keys are of a former epoch"
             )
-        unsearched = self._disclosure.not_searched(draft.outcome)
+        unsearched = self._disclosure.not_searched(draft.outcome, subjects=draft.subjects)
         if pending is None:
             self._journal.emitted(packet, not_searched=unsearched)
         else:

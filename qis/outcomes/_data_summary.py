@@ -30,6 +30,10 @@ class DataSummary:
         the absolute values. `None`: not known.
     largest_two
         The share of the two largest together.
+    group_columns
+        Columns of two values of a model with an intercept of the site's own, at most ten.
+    groups
+        Each pattern of values in these columns that some people have, with their number.
     binds
         Digest of the numbers that it belongs to.
 
@@ -42,4 +46,6 @@ class DataSummary:
     smallest_of_three: int | None = None
     largest_share: float | None = None
     largest_two: float | None = None
+    group_columns: tuple[int, ...] = ()
+    groups: tuple[tuple[tuple[float, ...], int], ...] = ()
     binds: bytes = b""

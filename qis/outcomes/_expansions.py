@@ -20,7 +20,7 @@ from qis.outcomes._regression import (
     poisson,
     poisson_constant,
 )
-from qis.outcomes._row_groups import levels_of, shares_of, smallest_groups
+from qis.outcomes._row_groups import levels_of, patterns_of, shares_of, smallest_groups
 from qis.outcomes._strata import strata_of
 from qis.outcomes.anchor import ID_SIZE, Anchor, rounded
 
@@ -328,6 +328,7 @@ def _summary(
         contributions *= 1.0 if exposure is None else exposure
     cell, of_three = smallest_groups(columns)
     largest, largest_two = shares_of(contributions)
+    group_columns, groups = patterns_of(design.x) if own_intercept else ((), ())
     return DataSummary(
         anchor=tuple(design.at.tolist()),
         weight=weight,
@@ -336,6 +337,8 @@ def _summary(
         smallest_of_three=of_three,
         largest_share=largest,
         largest_two=largest_two,
+        group_columns=group_columns,
+        groups=groups,
     )
 
 

@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 
 _MOST_LEVELS: Final = 3
 """A column with more values than this is not a table's margin: its sums do not give the counts."""
+_MOST_PATTERNED: Final = 10
 _MOST_OF_THREE: Final = 50_000
 """Above this many people groups by three features are not counted; the work grows with n."""
 
@@ -55,6 +56,23 @@ def smallest_groups(columns: Sequence[Floats]) -> tuple[int, int | None]:
         for nth in range(len(owner))
     ]  # fmt: skip
     return smallest, min((cell for cell in of_three if cell), default=0)
+
+
+def patterns_of(
+    features: Floats,
+) -> tuple[tuple[int, ...], tuple[tuple[tuple[float, ...], int], ...]]:
+    """The columns of two values, and how many people have each pattern of values in them.
+
+    Nothing of more than ten such columns, whose patterns are too many to be solved for.
+    """
+    low, high = features.min(axis=0), features.max(axis=0)
+    is_two = ((features == low) | (features == high)).all(axis=0) & (low < high)
+    columns = np.flatnonzero(is_two)
+    if not 0 < len(columns) <= _MOST_PATTERNED:
+        return (), ()
+    patterns, people = np.unique(features[:, columns], axis=0, return_counts=True)
+    pairs = zip(patterns.tolist(), people.tolist(), strict=True)
+    return tuple(columns.tolist()), tuple((tuple(pattern), n) for pattern, n in pairs)
 
 
 def shares_of(contributions: Floats) -> tuple[float, float]:

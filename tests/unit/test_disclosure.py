@@ -18,6 +18,7 @@ from qis.disclosure import (
     implied_cells,
     subject_hashes,
 )
+from qis.disclosure.two_by_two import gives_exactly, tables
 from qis.errors import DisclosureError, InputError, StorageDamagedError
 from qis.fingerprint import VectorScheme
 from qis.outcomes import (
@@ -202,6 +203,11 @@ def test_means_of_a_yes_no_variable_are_its_counts(small, larger, other, coding,
         outcome = Moments.from_values(*arms, question=Q)
     if form in ("MN", "MD", "ROM", "SMD"):
         outcome = outcome.effect(form)
+    if form == "SMD" and rule_of(outcome) is None:  # rarely another table has the same numbers
+        rows = np.concatenate([part.rows for part in tables(outcome)])
+        exact = rows[gives_exactly(outcome, rows).any(axis=0)]
+        assert ((exact == 0) | (exact >= 11)).all(axis=1).any()
+        return
     assert rule_of(outcome) == "implied_cell"
     learns = Disclosure.preset("cms").preview(outcome).learns
     shown = [re.search(r": (\d+) \(from", line) for line in learns]
