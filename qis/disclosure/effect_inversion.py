@@ -229,7 +229,7 @@ def _of_rate(error: float, half: float, n: int) -> System:
 
 
 def _without_event(attack: str, people: int) -> Iterator[Finding]:
-    """Of an event that happens once, such as death; others happen several times."""
+    """The people left, if the event happens once, such as death; others happen several times."""
     if people >= 0:
         yield Finding(attack, "people without event, if it happens once", people)
 
