@@ -85,6 +85,38 @@ def mate_in_first(scores: Floats, relevant: Flags, delivered: Flags, count: int 
     return float(np.mean(found))
 
 
+class LetGo(NamedTuple):
+    """What an interest loses that holds only the best few, once some packets are withdrawn."""
+
+    missing: float
+    """Share of the list that is missing, mean over patients."""
+    mate_kept_all: float
+    """Share of patients with a mate on the list of an interest that holds all that came."""
+    mate_let_go: float
+    """The same of one that has let go of all but the best few of what had come."""
+
+
+def let_go(
+    scores: Floats,
+    relevant: Flags,
+    delivered: Flags,
+    count: int = 10,
+    withdrawn: float = 0.1,
+) -> LetGo:
+    """Order what was delivered to each patient, before and after some of all packets go."""
+    is_gone = np.random.default_rng(1).random(len(scores)) < withdrawn
+    missing, kept_all, few = [], [], []
+    for query in np.flatnonzero(relevant.any(axis=1)).tolist():
+        came = np.flatnonzero(delivered[query])
+        order = came[np.argsort(-scores[query, came], kind="stable")]
+        held = order[:count][~is_gone[order[:count]]]
+        first = order[~is_gone[order]][:count]
+        missing.append(1.0 - len(held) / max(len(first), 1))
+        kept_all.append(bool(relevant[query][first].any()))
+        few.append(bool(relevant[query][held].any()))
+    return LetGo(float(np.mean(missing)), float(np.mean(kept_all)), float(np.mean(few)))
+
+
 def interval(differences: NDArray[Any], diseases: NDArray[Any]) -> tuple[float, float]:
     """95 % interval of the mean over patients; whole diseases are drawn again (bootstrap)."""
     _, group = np.unique(diseases, return_inverse=True)

@@ -90,13 +90,13 @@ def identities(count: int) -> list[qis.Identity]:
     return [qis.Identity.from_seed(n.to_bytes(32)) for n in range(1, count + 1)]
 
 
-def packet_of(identity: qis.Identity, question: str) -> qis.Packet:
+def packet_of(identity: qis.Identity, question: str, *, at: int = NOW) -> qis.Packet:
     """A packet that is near to everybody's interest."""
     return qis.Packet.sign(
         identity,
         outcome=qis.Counts(question=question, events=30, total=200),
         fingerprint=SCHEME.fingerprint(NEAR),
-        issued_at=NOW,
+        issued_at=at,
         lifetime_s=86_400,
         routing_keys=SCHEME.routing_keys(NEAR),
     )
@@ -115,10 +115,15 @@ def recall(transports: Sequence[qis.MemoryTransport], packets: Sequence[qis.Pack
     return sum(len(kept(each) & wanted) for each in transports) / (len(wanted) * len(transports))
 
 
+def roster_of(keys: Sequence[qis.Identity]) -> qis.Roster:
+    """The roster of these members, closed."""
+    return qis.Roster(tuple(qis.Site.of(f"site {n}", k.issuer) for n, k in enumerate(keys)))
+
+
 async def opened(network: SmallNetwork, count: int) -> list[qis.MemoryTransport]:
     """All members, joined."""
     keys = identities(count)
-    roster = qis.Roster(tuple(qis.Site.of(f"site {n}", k.issuer) for n, k in enumerate(keys)))
+    roster = roster_of(keys)
     transports = []
     for key in keys:
         transports.append(qis.MemoryTransport(network, key, roster=roster))

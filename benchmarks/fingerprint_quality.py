@@ -33,6 +33,7 @@ from _ranking import (
     best_matches,
     calibration_slope,
     interval,
+    let_go,
     mate_in_first,
     ranking,
     relevances,
@@ -215,9 +216,13 @@ def _term_figures(cases: PublishedCases) -> tuple[dict[str, float], Floats]:
     keys = [scheme.routing_keys(terms) for terms in cases.terms]
     shares = cases.shares_key(keys)
     found = cases.routing(shares)
+    few = let_go(scores, cases.relevant, shares & cases.other_paper)
     results = {
         **_gains(cases, ceiling, relevance, scores),
         "mate_in_first_10": mate_in_first(scores, cases.relevant, shares & cases.other_paper),
+        "top_10_missing_after_withdrawals": few.missing,
+        "mate_in_first_10_after_withdrawals": few.mate_kept_all,
+        "mate_in_top_10_after_withdrawals": few.mate_let_go,
         "default_wire_touched": found.touched,
         "default_recall_delivered": found.by_query,
         "default_recall_by_disease": found.by_disease,

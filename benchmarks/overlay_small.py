@@ -1,13 +1,21 @@
 """Consortia of a few sites: what direct mode costs and what it brings; one JSON object.
 
 ``python benchmarks/overlay_small.py --json``. Real nodes over UDP on loopback under the encrypted
-channel, beside nats-py with a server of its own in the same run, which encrypts and verifies
-nothing; dead members, slow links, NATs and what insiders try in virtual time. Needs the extras
-[test] and [bench].
+channel, beside nats-py with a server of its own and a mesh of zenoh peers in the same run, which
+encrypt and verify nothing; dead members, slow links, NATs and what insiders try in virtual time.
+Needs the extras [test] and [bench].
 
-Bytes are those of all datagrams or messages sent, with 28 bytes of IP and UDP each; for NATS its
-protocol's text and 52 bytes of IP and TCP for each message, its acknowledgements not counted.
-A delivery is a packet that has come to one member: with either everybody gets everything.
+Bytes are those of all datagrams sent, with 28 bytes of IP and UDP each; of the others see
+`_small_engines`. A delivery is a packet that has come to one member: with each everybody gets
+everything. Its CPU time is that of publishing, sealing, sending, receiving, verifying, keeping and
+acknowledging it, at both ends, all members in one process. `receiver_over_verify` is that of a
+member in a process of its own that only receives, as fast as it acknowledges, per packet, over a
+bare verification there: all that the process spends. `receiver_alone_over_verify` is the same where
+the packets come one at a time, so that each wakes the process.
+
+`floor_over_verify` and `receiver_floor_over_verify` are what the same datagrams cost in Python with
+nothing but sealing, sending, reading, opening and the verification, at both ends and at the
+receiver's: nobody is found, nothing is read of the packet, kept, matched or counted.
 """
 
 import argparse
@@ -16,25 +24,33 @@ import contextlib
 import json
 import logging
 import os
-import resource
+import socket
 import statistics
-import tempfile
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
 
 import _insiders
 import _small_networks as small
-import nats
+from _processes import process, verification_s
 from _results import origin
+from _small_engines import nats_cost, zenoh_cost
+from _small_receiver import receiver
+from nacl import bindings
 
 import qis
-from qis.packet import verify_screened
-from qis.testing import NATSServer
+from qis._layout import ISSUER, SIGNATURE, signed_bytes
+from qis.identity import verify
 
 SITES = 24
 PACKETS = 8
-UDP_HEADS, TCP_HEADS = 28, 52
+BUSY, RARE = 640, 16
+"""Packets that a receiver in a process of its own gets of one site that has many, and of each of
+the others where each has one from time to time; a quarter of them to warm up."""
+RECEIVERS = 3
+FLOOR = 1_200
+UDP_HEADS = 28
+ROUTING_KEYS = small.SCHEME.routing_keys(small.NEAR)
 
 
 def packets_of(identity: qis.Identity, count: int) -> list[qis.Packet]:
@@ -46,7 +62,7 @@ def packets_of(identity: qis.Identity, count: int) -> list[qis.Packet]:
             fingerprint=small.SCHEME.fingerprint(small.NEAR),
             issued_at=int(time.time()),
             lifetime_s=3_600,
-            routing_keys=small.SCHEME.routing_keys(small.NEAR),
+            routing_keys=ROUTING_KEYS,
         )
         for number in range(count)
     ]
@@ -61,11 +77,11 @@ async def until(done: Callable[[], bool], within_s: float = 60.0) -> None:
 
 @contextlib.asynccontextmanager
 async def udp_network(
-    count: int,
+    count: int, *, of: int = 0
 ) -> AsyncIterator[tuple[list[qis.Identity], list[qis.UDPTransport]]]:
-    """So many members on loopback, joined."""
+    """So many members on loopback, joined, perhaps of a larger roster."""
     keys = small.identities(count)
-    roster = qis.Roster(tuple(qis.Site.of(f"site {n}", k.issuer) for n, k in enumerate(keys)))
+    roster = small.roster_of(small.identities(of or count))
     async with contextlib.AsyncExitStack() as stack:
         transports = []
         for key in keys:
@@ -90,7 +106,7 @@ async def udp_costs() -> tuple[float, float, float]:
         bytes_before, cpu_before = sent(transports), time.process_time()
         for number in range(PACKETS):
             for mine, transport in zip(signed, transports, strict=True):
-                await transport.publish(mine[number], small.SCHEME.routing_keys(small.NEAR))
+                await transport.publish(mine[number], ROUTING_KEYS)
             await until(
                 lambda goal=(number + 1) * (SITES - 1): all(
                     each.statistics.unmatched >= goal for each in transports
@@ -102,57 +118,93 @@ async def udp_costs() -> tuple[float, float, float]:
     async with udp_network(4) as (keys, transports):
         for key, transport in zip(keys, transports, strict=True):
             packet = packets_of(key, 1)[0]
-            await transport.publish(packet, small.SCHEME.routing_keys(small.NEAR))
+            await transport.publish(packet, ROUTING_KEYS)
         await until(lambda: all(each.statistics.unmatched >= 3 for each in transports))
         await asyncio.sleep(0.5)
         four_kb = sent(transports) / 4 / 1_000
     return size, cpu_s, four_kb
 
 
-async def nats_costs() -> tuple[float, float]:
-    """Bytes and CPU seconds a delivery where everybody takes all from a NATS server."""
-    with tempfile.TemporaryDirectory() as folder:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        with NATSServer(Path(folder), 'listen: "127.0.0.1:{port}"\n') as server:
-            clients = [await nats.connect(server.url) for _ in range(SITES)]
-            got = [0] * SITES
-            for number, client in enumerate(clients):
-
-                async def take(_message: object, number: int = number) -> None:
-                    got[number] += 1
-
-                await client.subscribe("packets", cb=take)
-                await client.flush()
-            signed = [
-                [bytes(packet) for packet in packets_of(key, PACKETS)]
-                for key in small.identities(SITES)
-            ]
-            cpu_before = time.process_time()
-            for number in range(PACKETS):
-                for mine, client in zip(signed, clients, strict=True):
-                    await client.publish("packets", mine[number])
-                await until(lambda goal=(number + 1) * SITES: min(got) >= goal)
-            own_cpu_s = time.process_time() - cpu_before
-            for client in clients:
-                await client.close()
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    deliveries = SITES * SITES * PACKETS  # each gets its own back too
-    server_cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    published = len("PUB packets 512\r\n") + 514 + TCP_HEADS
-    delivered = len("MSG packets 1 512\r\n") + 514 + TCP_HEADS
-    size = (SITES * PACKETS * published + deliveries * delivered) / (SITES * (SITES - 1) * PACKETS)
-    return size, (own_cpu_s + server_cpu_s) / deliveries
+async def receiver_cost(givers: int, each: int) -> tuple[float, float]:
+    """CPU seconds of a process that receives, per packet of the others; a verification's there."""
+    async with udp_network(givers, of=SITES) as (keys, transports):
+        with process(receiver, SITES, givers, transports[0].address) as pipe:
+            await asyncio.to_thread(pipe.recv)
+            signed = [packets_of(key, each) for key in keys]
+            await published(signed, transports, range(each // 4))  # to warm up
+            pipe.send(each // 4 * givers)
+            await asyncio.to_thread(pipe.recv)
+            pipe.send((each - each // 4) * givers)
+            await asyncio.to_thread(pipe.recv)
+            await published(signed, transports, range(each // 4, each))
+            found: tuple[float, float] = await asyncio.to_thread(pipe.recv)
+            pipe.send("stop")
+    return found
 
 
-def verification_s() -> float:
-    """Seconds that a bare verification takes here, the median of several rounds."""
-    packets = [bytes(packet) for packet in packets_of(small.identities(1)[0], 400)]
-    rounds = []
-    for _ in range(5):
-        begun = time.process_time()
-        verify_screened(packets)
-        rounds.append((time.process_time() - begun) / len(packets))
-    return statistics.median(rounds)
+async def published(
+    signed: Sequence[Sequence[qis.Packet]],
+    transports: Sequence[qis.UDPTransport],
+    numbers: range,
+) -> None:
+    """Publish some packets of each member, round by round."""
+    others = len(transports) - 1
+    for number in numbers:
+        for mine, transport in zip(signed, transports, strict=True):
+            await transport.publish(mine[number], ROUTING_KEYS)
+        await until(
+            lambda goal=(number + 1) * others: all(
+                each.statistics.unmatched >= goal for each in transports
+            )
+        )
+
+
+async def receiver_costs() -> dict[str, float]:
+    """A receiver that is kept busy, and one to which packets come one at a time."""
+    busy = [await receiver_cost(1, BUSY) for _ in range(RECEIVERS)]
+    busy.sort(key=lambda each: each[0] / each[1])
+    cpu_s, verify_s = busy[RECEIVERS // 2]  # where the system puts a process changes both
+    alone_s, alone_verify_s = await receiver_cost(SITES - 1, RARE)
+    return {
+        "receiver_over_verify": cpu_s / verify_s,
+        "receiver_us": cpu_s * 1e6,
+        "receiver_alone_over_verify": alone_s / alone_verify_s,
+    }
+
+
+def floors(verify_s: float) -> dict[str, float]:
+    """What a delivery costs in Python at least, over a verification; its acknowledgement is one.
+
+    In the batches of a round. The acknowledgement has a datagram of its own.
+    """
+    packets = [bytes(each) for each in packets_of(small.identities(1)[0], FLOOR)]
+    key, nonce, head = bytes(32), bytes(12), bytes(13)
+    seal = bindings.crypto_aead_chacha20poly1305_ietf_encrypt
+    unseal = bindings.crypto_aead_chacha20poly1305_ietf_decrypt
+    both, receiver_alone = [], []
+    with socket.socket(type=socket.SOCK_DGRAM) as here, socket.socket(type=socket.SOCK_DGRAM) as to:
+        for end in (here, to):
+            end.bind(("127.0.0.1", 0))
+        addresses = here.getsockname(), to.getsockname()
+        for start in range(0, FLOOR, SITES):
+            batch = packets[start : start + SITES]
+            began = time.process_time()
+            for packet in batch:
+                here.sendto(head + seal(bytes(12) + packet, head, nonce, key), addresses[1])
+            sent = time.process_time()
+            came = [unseal(to.recvfrom(2_048)[0][13:], head, nonce, key)[12:] for _ in batch]
+            for packet in came:
+                verify(packet[ISSUER], signed_bytes(packet), packet[SIGNATURE])
+                to.sendto(head + seal(bytes(15), head, nonce, key), addresses[0])
+            answered = time.process_time()
+            for _ in came:
+                unseal(here.recvfrom(2_048)[0][13:], head, nonce, key)
+            both.append((time.process_time() - began) / len(batch))
+            receiver_alone.append((answered - sent) / len(batch))
+    return {
+        "floor_over_verify": statistics.median(both) / verify_s,
+        "receiver_floor_over_verify": statistics.median(receiver_alone) / verify_s,
+    }
 
 
 async def join_under_replay() -> float:
@@ -199,25 +251,47 @@ async def join_under_replay() -> float:
     return took_s
 
 
+def real_silence() -> dict[str, float]:
+    """What comes both ways after ten real minutes behind real NATs, where they can be made."""
+    import _nat_silence  # noqa: PLC0415  Linux only
+
+    from tests.integration._namespaces import why_not  # noqa: PLC0415  found by the line above
+
+    if (reason := why_not()) is not None:
+        print(f"no nat_delivered_after_ten_real_minutes: {reason}", file=sys.stderr)
+        return {}
+    share = asyncio.run(_nat_silence.delivered_after_silence())
+    return {"nat_delivered_after_ten_real_minutes": share}
+
+
 def main() -> None:
     """Measure, and print."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--json", action="store_true", help="only the JSON object")
-    parser.add_argument("--full", action="store_true", help="128 members too; takes minutes")
+    parser.add_argument(
+        "--full",
+        action="store_true",
+        help="128 members too, and ten real minutes of silence behind real NATs (as root)",
+    )
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     verify_s = verification_s()
     size, cpu_s, four_kb = asyncio.run(udp_costs())
-    nats_size, nats_cpu_s = asyncio.run(nats_costs())
+    signed = [
+        [bytes(packet) for packet in packets_of(key, PACKETS)] for key in small.identities(SITES)
+    ]
+    others = {"nats": asyncio.run(nats_cost(signed)), "zenoh": zenoh_cost(signed)}
+    there = {name: cost for name, cost in others.items() if cost is not None}
     figures = {
         "bytes_per_delivery": size,
-        "nats_bytes_per_delivery": nats_size,
-        "small_bytes_vs_best": size / nats_size,
         "cpu_us_per_delivery": cpu_s * 1e6,
-        "nats_cpu_us_per_delivery": nats_cpu_s * 1e6,
         "verification_us": verify_s * 1e6,
-        "small_cpu_vs_best": cpu_s / (nats_cpu_s + verify_s),
-        "receiver_over_verify": cpu_s / verify_s,
+        **{f"{name}_bytes_per_delivery": cost.size for name, cost in there.items()},
+        **{f"{name}_cpu_us_per_delivery": cost.cpu_s * 1e6 for name, cost in there.items()},
+        "small_bytes_vs_best": size / min(cost.size for cost in there.values()),
+        "small_cpu_vs_best": cpu_s / (min(cost.cpu_s for cost in there.values()) + verify_s),
+        **asyncio.run(receiver_costs()),
+        **floors(verify_s),
         "four_sites_kb": four_kb,
         "newcomer_join_s_under_replay": asyncio.run(join_under_replay()),
     }
@@ -232,6 +306,8 @@ def main() -> None:
         "slow_link_recall": slow_recall,
         "nat_delivered_after_silence": small.run(small.behind_nats(600.0)),
     } | _insiders.figures()
+    if arguments.full:
+        figures |= real_silence()
     if not arguments.json:
         print(origin(), os.getloadavg())
     print(json.dumps({name: round(value, 4) for name, value in figures.items()}))

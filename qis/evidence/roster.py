@@ -306,7 +306,9 @@ class Roster:
         file = RosterFile(path, coordinators=coordinators, needed=needed, memory=memory)
         return file.roster
 
-    @checked
+    # These four are asked several times for every packet: they check what they are given
+    # themselves, which costs a fifth of what `checked` does.
+
     def accepts(self, issuer: Issuer) -> bool:
         """True if an issuer is on the roster and not revoked, and for everybody if it is open."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -315,7 +317,6 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return found is not None and not found[1].revoked
 
-    @checked
     def site_of(self, issuer: Issuer) -> Site | None:
         """The site that a key speaks for (an open roster makes one up), or `None`."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -324,7 +325,6 @@ class Roster:
         found = self._by_key.get(issuer.key)
         return None if found is None else self.sites[found[0]]
 
-    @checked
     def name_of(self, issuer: Issuer) -> str | None:
         """The name of the site that a key speaks for, or `None`."""
         instance(issuer, "issuer", Issuer, "packet.issuer")
@@ -333,7 +333,6 @@ class Roster:
         site = self.site_of(issuer)
         return None if site is None else site.name
 
-    @checked
     def key_of(self, issuer: Issuer) -> SiteKey | None:
         """The roster's entry for a key."""
         instance(issuer, "issuer", Issuer, "packet.issuer")

@@ -55,9 +55,10 @@ def distrust(data: bytes, roster: Roster) -> Reason | None:
         return Reason.UNTRUSTED
     if key.revoked:
         return Reason.REVOKED
-    if not site.enrolled_in(data[_layout.STUDY_ID]):
+    if site.studies is not None and not site.enrolled_in(data[_layout.STUDY_ID]):
         return Reason.NOT_ENROLLED
-    return None if key.covers(issued_at) else Reason.KEY_NOT_VALID
+    is_always_valid = key.valid_from is None and key.valid_until is None
+    return None if is_always_valid or key.covers(issued_at) else Reason.KEY_NOT_VALID
 
 
 def candidates(held: Versions, study_id: bytes) -> list[Head]:

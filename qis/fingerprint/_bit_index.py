@@ -1,11 +1,10 @@
 """Exact search among sketches that are compared field by field: one streaming pass in numpy.
 
-Sketches lie column by column, so that a block of one word each stays in the processor's cache and
-is compared by XOR and population count.
+Sketches lie word by word, in columns. Each word of a block is compared on its own, by XOR and
+population count in memory that is used again, so that all intermediate results stay in the
+processor's second cache and a search reads the sketches once and writes next to nothing.
 """
 
-from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,14 +13,15 @@ import numpy.typing as npt
 from qis.about import SKETCH_SIZE
 from qis.fingerprint.fields import SKETCH_BITS, FieldScheme
 
-_BLOCK = 32_768
-_FIRST_BLOCK = 1_024  # small, so that the others come with a bound on what is near
+_BLOCK = 32_768  # rows: 256 KiB for one word of each
+_FIRST = 4_096  # rows that say how near the others have to be
 _WORDS = SKETCH_SIZE // 8
 _ROW_BITS = 40  # distance (at most 256) and row share one int64, so that one sort orders both
 
 Sketches = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
+_NONE = np.empty(0, np.int64)
 
 
 class BitIndex:
@@ -57,12 +57,13 @@ class BitIndex:
     def nearest(self, sketch: bytes, k: int, gone: Flags | None = None) -> Found:
         """The k most similar rows and their similarities, best first, ties by row."""
         query = np.frombuffer(sketch, "<u8")
-        best = np.empty(0, np.int64)
+        differing = self._differing(query)
+        best = _NONE
         reach = self._farthest
-        for start, differing in self._blocks(query):
-            found = self._keys(query, start, differing, reach, gone)
+        for start, stop in ((0, _FIRST), (_FIRST, self._count)):
+            found = self._keys(query, start, differing[start:stop], reach, gone)
             best = np.concatenate([best, found])
-            if len(found) and len(best) >= k:
+            if len(best) >= k:
                 best = np.partition(best, k - 1)[:k]
                 reach = int(best[-1] >> _ROW_BITS) - 1  # later rows lose ties
                 if reach < 0:
@@ -73,31 +74,31 @@ class BitIndex:
         """All rows of at least this similarity, best first, ties by row."""
         query = np.frombuffer(sketch, "<u8")
         reach = int(np.count_nonzero(self._similarities >= min_similarity)) - 1
-        blocks = self._blocks(query) if reach >= 0 else ()
-        keys = [self._keys(query, start, differing, reach, gone) for start, differing in blocks]
-        return self._decode(np.concatenate([np.empty(0, np.int64), *keys]))
+        if reach < 0:
+            return self._decode(_NONE)
+        return self._decode(self._keys(query, 0, self._differing(query), reach, gone))
 
-    def _blocks(self, query: npt.NDArray[np.uint64]) -> Iterator[tuple[int, Sketches]]:
-        """Yield the first row of each block, and the differing fields of its rows modulo 256."""
-        block = min(_BLOCK, self._count)
-        groups = self._planes, _WORDS // self._planes
-        words = np.empty((*groups, block), np.uint64)
-        bits = np.empty((groups[1], block), np.uint8)
-        differing = np.empty(block, np.uint8)
-        starts = [0, *range(_FIRST_BLOCK, self._count, _BLOCK), self._count]
-        for start, stop in pairwise(starts):
-            columns = self._columns[:, start:stop]
+    def _differing(self, query: npt.NDArray[np.uint64]) -> Sketches:
+        """Count the fields of each row that differ, modulo 256."""
+        differing = np.empty(self._count, np.uint8)
+        size = min(_BLOCK, self._count)
+        words, plane, bits = (np.empty(size, kind) for kind in (np.uint64, np.uint64, np.uint8))
+        groups = _WORDS // self._planes  # words that hold one bit of each field in them
+        for start in range(0, self._count, _BLOCK):
+            columns = self._columns[:, start : min(start + _BLOCK, self._count)]
             part = slice(columns.shape[1])
-            np.bitwise_xor(
-                columns.reshape(*groups, columns.shape[1]),
-                query.reshape(*groups, 1),
-                out=words[..., part],
-            )
-            for plane in words[1:]:
-                np.bitwise_or(words[0, :, part], plane[:, part], out=words[0, :, part])
-            np.bitwise_count(words[0, :, part], out=bits[:, part])
-            np.add.reduce(bits[:, part], axis=0, dtype=np.uint8, out=differing[part])
-            yield start, differing[part]
+            here = differing[start : start + _BLOCK]
+            for group in range(groups):
+                np.bitwise_xor(columns[group], query[group], out=words[part])
+                for word in range(group + groups, _WORDS, groups):  # any bit of a field
+                    np.bitwise_xor(columns[word], query[word], out=plane[part])
+                    np.bitwise_or(words[part], plane[part], out=words[part])
+                if group:
+                    np.bitwise_count(words[part], out=bits[part])
+                    np.add(here, bits[part], out=here)
+                else:
+                    np.bitwise_count(words[part], out=here)
+        return differing
 
     def _keys(
         self,
@@ -107,13 +108,14 @@ class BitIndex:
         reach: int,
         gone: Flags | None,
     ) -> npt.NDArray[np.int64]:
-        """Return ``distance << 40 | row`` of the rows in a block that differ by up to `reach`."""
-        is_near = (
-            differing <= reach if reach < self._farthest else np.ones(len(differing), np.bool_)
-        )
+        """Return ``distance << 40 | row`` of the rows from `start` on that are within `reach`."""
+        if reach < self._farthest:
+            is_near = differing <= reach
+        else:
+            is_near = np.ones(len(differing), np.bool_)
         if gone is not None:
-            is_near = is_near & ~gone[start : start + len(differing)]
-        rows = np.flatnonzero(is_near)
+            is_near &= ~gone[start : start + len(differing)]
+        rows = _where(is_near)
         distances = differing[rows].astype(np.int64)
         # 256 differing fields wrap to 0 in uint8; the first word tells these from equal sketches.
         wrapped = (distances == 0) & (self._columns[0, start + rows] != query[0])
@@ -124,3 +126,11 @@ class BitIndex:
     def _decode(self, keys: npt.NDArray[np.int64]) -> Found:
         keys = np.sort(keys)
         return keys & ((1 << _ROW_BITS) - 1), self._similarities[keys >> _ROW_BITS]
+
+
+def _where(flags: Flags) -> npt.NDArray[np.int64]:
+    """Where flags are set, as `numpy.flatnonzero`, which takes as long for few as for many."""
+    whole = len(flags) // 8 * 8
+    eights = np.flatnonzero(flags[:whole].view(np.uint64))
+    rows = (eights[:, None] * 8 + np.arange(8)).ravel()
+    return np.concatenate([rows[flags[rows]], whole + np.flatnonzero(flags[whole:])])

@@ -7,9 +7,8 @@ what came after what, so that a refresh repeats nothing.
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import takewhile
-from typing import Final
+from typing import Final, NamedTuple
 
 from qis._guard import Guard
 from qis.overlay.shares import Shares
@@ -19,8 +18,7 @@ RETAINED_LIMIT: Final = 16_384
 holds, so that whoever comes late to a study of thousands of issuers gets them all at once."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Carried:
+class Carried(NamedTuple):
     """A verified packet with the keys that it travels under, and what it is about.
 
     Of packets with the same `topic`, unless empty, a higher `sequence` replaces a lower one.

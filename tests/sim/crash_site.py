@@ -369,22 +369,24 @@ async def look_at(files, date):
 
 
 def edges(files):
-    """A site that dies at each durable step of a version that begins in a new epoch."""
+    """A site that dies before each durable step of a version that begins in a new epoch.
+
+    Up to some steps after the one from which on the version is in force.
+    """
     found = []
-    for number in range(200):
+    for number in range(40):
         site = Files(files.folder / str(number))
         site.folder.mkdir()
         site.network.mkdir()
         asyncio.run(publish_at(site, FIRST_AT, 100))
         pid = os.fork()
         if pid == 0:
-            steps = number // 2 + 1, bool(number % 2)
-            asyncio.run(publish_at(site, SECOND_AT, 100 + STEP, steps))
+            asyncio.run(publish_at(site, SECOND_AT, 100 + STEP, (number + 1, False)))
             os._exit(0)
         _, status = os.waitpid(pid, 0)
         outcome = asyncio.run(look_at(site, SECOND_AT + 60))
         found.append(outcome | {"killed": os.WIFSIGNALED(status)})
-        if not found[-1]["killed"]:
+        if [each["in_force"] for each in found[-3:]] == 3 * [[100 + STEP]]:
             return found
     return found
 
