@@ -5,15 +5,17 @@ import itertools
 import json
 import math
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Self
 
 import qis
+import qis.blocking
 from benchmarks import _wrong_subjects as given
 from benchmarks._wrong_subjects import IDENTITY, INTEREST, ROSTER, SCHEME, Made, Q, X
 from qis.disclosure import PrivacyBudget
 from qis.evidence.rules import evidence_key
+from qis.simulation import Simulation
 
 _SITE = """
 [identity]
@@ -39,6 +41,7 @@ class Live:
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
+        self._threads = ExitStack()
         self._numbers = itertools.count()
 
     def __enter__(self) -> Self:
@@ -46,16 +49,19 @@ class Live:
         self._write()
         self.owners = given.owners()
         self.run(self._open())
+        self._open_blocking()
         self.special = self._special()
         self.new_owner = {
             "MemoryNetwork": qis.MemoryNetwork,
             "PrivacyBudget": lambda: PrivacyBudget(100.0),
+            "Simulation": _simulation,
         }
         return self
 
     def __exit__(self, *_: object) -> None:
         for name in ("SQLiteStore", "AuditLog", "Outbox"):
             self.owners[name].close()
+        self._threads.close()
         self.run(self._stack.aclose())
         self._runner.close()
 
@@ -107,6 +113,20 @@ class Live:
         Path("sandbox.json").write_text(json.dumps(graph), encoding="utf-8")
         Path("sandbox.obo").write_text(
             "format-version: 1.2\ndata-version: 1\n\n[Term]\nid: HP:1\nname: x\n", encoding="utf-8"
+        )
+
+    def _open_blocking(self) -> None:
+        """A loop in a thread of its own, which belongs to no event loop here."""
+        other, network = given.OTHER, qis.MemoryNetwork()
+        self.owners["blocking.SynthesisLoop"] = self._threads.enter_context(
+            qis.blocking.SynthesisLoop(
+                other,
+                qis.MemoryTransport(network, other),
+                SCHEME,
+                interest=INTEREST,
+                disclosure=qis.Disclosure.preset("none"),
+                distil=lambda _: None,
+            )
         )
 
     async def _open(self) -> None:
@@ -223,6 +243,13 @@ class Live:
             "MemoryTransport": {"network": Made(qis.MemoryNetwork)},
             "MemoryNetwork.partition": {"sides": []},
             "SynthesisLoop": {"transport": memory},
+            "blocking.SynthesisLoop": {"transport": memory, "interest": INTEREST},
+            "Simulation.at": {"args": 1}, "Simulation.subscribe": {"wanted": given.KEYS},
+            "Simulation.partition": {"sides": [0]},
+            **{
+                f"Simulation.{name}": {"packet_id": next(iter(_simulation().publications))}
+                for name in ("receivers", "delivered", "concerned")
+            },
             "SynthesisLoop.retract": {"force": True},
             "MemoryNetwork.kill": {"transport": memory},
             "SynthesisLoop.publish": {"outcome": cohorts},
@@ -309,6 +336,13 @@ _KEY = evidence_key(given.PACKET)
 _TABLES = {
     "events": [3, 4], "totals": [40, 50], "control_events": [5, 8], "control_totals": [41, 52],
 }  # fmt: skip
+
+
+def _simulation() -> Simulation:
+    """A network of two nodes, in which node 1 has published; always the same."""
+    network = Simulation.build([given.KEYS, given.KEYS], joins="tables")
+    network.publish(1)
+    return network
 
 
 def _fitted() -> Any:

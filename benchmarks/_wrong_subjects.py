@@ -77,14 +77,20 @@ SYNTHESIS = qis.synthesise([EFFECT, EFFECT], model="fixed", names=["Ulm", "Bern"
 PRESET = qis.Disclosure.preset("none").rules
 FRAME = {"arm": ["t", "c"] * 4, "died": [1, 0, 0, 1, 1, 1, 0, 0], "days": [3, 4, 5, 6, 7, 8, 2, 1]}
 
-ALWAYS_REFUSED = {"AuditReader.packets_of", "SynthesisLoop.reject", "SynthesisLoop.release"}
+ALWAYS_REFUSED = {
+    "AuditReader.packets_of", "SynthesisLoop.reject", "SynthesisLoop.release",
+    "blocking.SynthesisLoop.reject", "blocking.SynthesisLoop.release",
+}  # fmt: skip
 """Nothing waits for a release, and nothing was synthesised, here: every call is refused, and only
 foreign exceptions tell."""
 
 MODULES = (
     "qis", "qis.synthesis", "qis.outcomes", "qis.fingerprint", "qis.evidence", "qis.disclosure",
-    "qis.transport", "qis.loop", "qis.site", "qis.testing",
+    "qis.transport", "qis.loop", "qis.site", "qis.testing", "qis.packet", "qis.models",
+    "qis.simulation", "qis.blocking",
 )  # fmt: skip
+PREFIXES = {"qis.blocking": "blocking."}
+"""What distinguishes callables of a module whose names are those of another."""
 
 MADE_BY_THE_LIBRARY = {
     "AbsoluteEffect", "CombinedQuadratics", "Delivery", "DryRun", "EggerTest", "Entry",
@@ -93,7 +99,7 @@ MADE_BY_THE_LIBRARY = {
     "PooledCounts", "PooledProfiles", "Posterior", "Preview", "Reach", "Resolution", "Review",
     "Shrunken", "SiteInfluence", "SiteResult", "Statistics", "Synthesis", "Undelivered", "Measure",
     "Health", "Holding", "Heterogeneity", "TippingPoints", "QuadraticLikelihood",
-    "AuditHead", "StoreStatistics", "Cells", "Ranked", "SiteFinding",
+    "AuditHead", "StoreStatistics", "Report", "CommandResult", "Cells", "Ranked", "SiteFinding",
     "Quantiles", "Similarity", "SiteAnswer", "SiteWeight", "FittedModel",
 }  # fmt: skip
 """Results: their constructors are called by the library only, with what it has computed."""
@@ -110,6 +116,7 @@ NOT_CALLED = {
     "decode_carried": "as Reception",
     "encode_carried": "as Reception",
     "require_signed_keys": "as Reception",
+    "Progress": "is a type",
     "Transport": "is abstract; MemoryTransport, DirectoryTransport and UDPTransport are called",
     "SiteLoop": "is a SynthesisLoop; tests/unit/test_report.py gives wrong paths to the rest",
     "EvidenceStore": "is abstract; MemoryStore and SQLiteStore are called",
@@ -138,7 +145,7 @@ NOT_CALLED = {
 
 CALLBACKS = {
     "log_likelihood", "gradient", "evaluate", "value", "clock", "on_event", "distil", "approve",
-    "relevance", "accepts", "made_by", "keys_of_epoch",
+    "relevance", "accepts", "made_by", "keys_of_epoch", "progress", "action",
 }  # fmt: skip
 """Parameters that are functions of the application's. Anything that can be called is taken; what
 log-likelihoods raise is an `InputError`, what the others raise when they are called comes out, or
@@ -189,6 +196,8 @@ USUAL: dict[str, Any] = {
     "after": 0, "most": 64, "numbers": [0.1, 0.5], "tables": [], "preset": PRESET, "study_": STUDY,
     "graph": None, "decision": None, "deep": True, "input_features": None, "delivery": None,
     "unix_s": NOW, "base_keys": KEYS, "epoch": 3, "evidence": [EFFECT],
+    "wanted": [KEYS, KEYS], "nodes": [1], "node": 1, "publisher": 1,
+    "share": 0.5, "action": lambda: None, "sides": [0],
 }  # fmt: skip
 
 
@@ -237,28 +246,31 @@ def subjects(
     """
     seen: set[int] = set()
     for module in map(importlib.import_module, MODULES):
+        prefix = PREFIXES.get(module.__name__, "")
         for name in module.__all__:
             thing = getattr(module, name)
             if id(thing) in seen or not callable(thing) or name in NOT_CALLED:
                 continue
             seen.add(id(thing))
             if not inspect.isclass(thing):
-                found = [(name, thing)]
+                found = [(f"{prefix}{name}", thing)]
             elif issubclass(thing, (BaseException, Enum)):
                 continue
             else:
-                found = list(_of_class(name, thing, owners, new_owner))
+                found = list(_of_class(name, thing, prefix, owners, new_owner))
             for full, call in found:
                 parameters = parameters_of(call)
+                usual = special.get(full, special.get(full.removeprefix(prefix), {}))
                 if parameters:
-                    yield Subject(full, call, special.get(full, {}), parameters)
+                    yield Subject(full, call, usual, parameters)
 
 
 def _of_class(
-    name: str, cls: type, owners: dict[str, Any], new_owner: dict[str, Any]
+    name: str, cls: type, prefix: str, owners: dict[str, Any], new_owner: dict[str, Any]
 ) -> Iterator[tuple[str, Callable[..., Any]]]:
+    label = prefix + name
     if name not in MADE_BY_THE_LIBRARY and name != "Packet":
-        yield name, cls
+        yield label, cls
     for member in sorted(dir(cls)):
         static = inspect.getattr_static(cls, member)
         if (
@@ -273,11 +285,11 @@ def _of_class(
         if not [name for name in parameters_of(getattr(cls, member)) if name != "self"]:
             continue
         if isinstance(static, (classmethod, staticmethod)):
-            yield f"{name}.{member}", getattr(cls, member)
-        elif name in new_owner:
-            yield f"{name}.{member}", _fresh(cls, member, new_owner[name])
+            yield f"{label}.{member}", getattr(cls, member)
+        elif label in new_owner:
+            yield f"{label}.{member}", _fresh(cls, member, new_owner[label])
         else:
-            yield f"{name}.{member}", getattr(owners.get(name, cls), member)  # cls: is unusable
+            yield f"{label}.{member}", getattr(owners.get(label, cls), member)  # cls: is unusable
 
 
 def _fresh(cls: type, member: str, make: Callable[[], Any]) -> Callable[..., Any]:

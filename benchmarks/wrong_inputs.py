@@ -33,6 +33,7 @@ from typing import Any
 sys.path[:0] = [str(Path(__file__).parents[1])]
 
 import qis  # noqa: E402
+import qis.blocking  # noqa: E402
 from benchmarks._wrong_live import Live  # noqa: E402  found by the line above
 from benchmarks._wrong_subjects import (  # noqa: E402
     ALWAYS_REFUSED,
@@ -134,6 +135,9 @@ class Trials:
                 result = subject.call(*positional, **keywords)
                 if inspect.isawaitable(result) or hasattr(result, "__aenter__"):
                     result = self._live.run(_finished(result))
+                elif isinstance(result, qis.blocking.SynthesisLoop):
+                    with result:
+                        pass
         except qis.QISError as error:
             return "refused", error, None
         except (Exception, TooLong) as error:  # noqa: BLE001  to be counted

@@ -12,6 +12,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast
 
 from qis import loop
+from qis._gate import checked
+from qis._given import real_number
 from qis.about import Interest
 from qis.account import AccountFinding
 from qis.disclosure.ledger import Subjects
@@ -30,7 +32,10 @@ from qis.transport import Transport
 if TYPE_CHECKING:
     from qis.site import opening
 
+__all__ = ["SiteLoop", "SynthesisLoop", "open_site"]
 Result = TypeVar("Result")
+_LONGEST_S = 1e9
+"""Most seconds to wait that every system takes; some thirty years."""
 _HANDED_OVER_S = 0.05
 """How long it takes at most that what is ready in the loop's thread is here."""
 
@@ -338,25 +343,29 @@ class SynthesisLoop:
         """
         return self._ask(lambda inner: inner.latest(study))
 
+    @checked
     def syntheses(self, *, timeout_s: float | None = None) -> Iterator[Synthesis]:
         """Each new synthesis; ends when none has come for `timeout_s` seconds (`None`: never).
 
         It does not end while one is being computed, however long that takes.
         """
-        loop = self._require_open()
+        loop, timeout_s = self._require_open(), _limit(timeout_s)
         return self._following(aiter(loop), timeout_s, lambda: loop.is_synthesising)
 
+    @checked
     def models(self, *, timeout_s: float | None = None) -> Iterator[FittedModel]:
         """Each new model; ends when none has come for `timeout_s` seconds (`None`: never).
 
         It does not end while one is being fitted.
         """
-        loop = self._require_open()
+        loop, timeout_s = self._require_open(), _limit(timeout_s)
         return self._following(loop.models(), timeout_s, lambda: loop.is_synthesising)
 
+    @checked
     def matches(self, *, timeout_s: float | None = None) -> Iterator[Match]:
         """Each record that arrives; ends when none has come for `timeout_s` seconds."""
-        return self._following(self._require_open().matches(), timeout_s, lambda: False)
+        loop, timeout_s = self._require_open(), _limit(timeout_s)
+        return self._following(loop.matches(), timeout_s, lambda: False)
 
     def _following(
         self,
@@ -530,10 +539,18 @@ class SiteLoop(SynthesisLoop):
         self._ask(lambda inner: _site(inner).report(path))
 
 
+def _limit(timeout_s: float | None) -> float | None:
+    """A limit that threads can wait for; `None` is none."""
+    if timeout_s is None:
+        return None
+    return real_number(timeout_s, "timeout_s", 0.0, _LONGEST_S)
+
+
 def _site(inner: loop.SynthesisLoop) -> "opening.SiteLoop":
     return cast("opening.SiteLoop", inner)  # it was made by `open_site`
 
 
+@checked
 def open_site(path: str | PathLike[str], **options: Any) -> SiteLoop:
     """Open a site's file as `qis.open_site` does, for use in ``with``.
 

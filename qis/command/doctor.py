@@ -4,10 +4,12 @@ import argparse
 import asyncio
 
 from qis.command._adding import Commands, add
+from qis.command.progress import watched
 from qis.command.result import CommandResult
 from qis.site.doctor import examine
 from qis.site.doctor_network import examine_network
 from qis.site.exit_codes import ExitCode
+from qis.site.finding import SiteFinding
 
 
 def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
@@ -23,7 +25,7 @@ def doctor(options: argparse.Namespace) -> CommandResult:
     """Examine a site's files, key, roster, clock, account and network. Nothing is published."""
     findings = examine(options.site)
     if not options.files:
-        findings += asyncio.run(examine_network(options.site))
+        findings += asyncio.run(_network(options))
     wrong = [each for each in findings if each.is_wrong]
     lines = [str(each) for each in findings]
     lines.append(f"{len(wrong)} of {len(findings)} findings need somebody")
@@ -38,3 +40,8 @@ def doctor(options: argparse.Namespace) -> CommandResult:
         },
         code=next((each.exit_code for each in wrong), ExitCode.OK),
     )
+
+
+async def _network(options: argparse.Namespace) -> tuple[SiteFinding, ...]:
+    async with watched(lambda: "looking at the network, which takes up to half a minute"):
+        return await examine_network(options.site)

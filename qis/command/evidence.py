@@ -11,6 +11,7 @@ from typing import Any, get_args, get_type_hints
 from qis._paths import opening
 from qis.command._adding import Commands, add
 from qis.command.packets import SUFFIX, PacketFound, of_shared_file, packets_in
+from qis.command.progress import Progress, shown
 from qis.command.result import CommandResult
 from qis.errors import InputError, PeerError
 from qis.evidence import MemoryStore, Roster
@@ -49,14 +50,16 @@ def synthesise(options: argparse.Namespace) -> CommandResult:
     """
     now = time.time()
     roster = Roster.load(options.roster, memory=False) if options.roster else Roster.open()
-    found = list(_packets_of(Path(options.folder)))
-    packets = [each.packet for each in found if isinstance(each.packet, Packet)]
-    store = MemoryStore(roster=roster, capacity=max(1, len(packets)))
-    verdicts = Counter(verdict.value[0] for verdict in store.add_many(packets, now=now))
-    declared = _study_of(options.study)
-    chosen = declared.id if declared is not None else _only_study(store, options.study)
-    review = store.evidence(chosen, now=now)
-    synthesis = pool(review, study=declared, model=options.model)
+    with shown() as progress:
+        found = list(_packets_of(Path(options.folder), progress))
+        packets = [each.packet for each in found if isinstance(each.packet, Packet)]
+        store = MemoryStore(roster=roster, capacity=max(1, len(packets)))
+        verdicts = Counter(verdict.value[0] for verdict in store.add_many(packets, now=now))
+        declared = _study_of(options.study)
+        chosen = declared.id if declared is not None else _only_study(store, options.study)
+        review = store.evidence(chosen, now=now)
+        progress.say(f"pooling {len(review):,} packets")
+        synthesis = pool(review, study=declared, model=options.model)
     refused = [
         f"{each.where}: {each.packet}" for each in found if isinstance(each.packet, PeerError)
     ]
@@ -126,12 +129,15 @@ def _seconds(text: str) -> int:
     return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
 
 
-def _packets_of(folder: Path) -> list[PacketFound]:
+def _packets_of(folder: Path, progress: Progress) -> list[PacketFound]:
     if not folder.is_dir():
         return list(packets_in(str(folder)))
     with opening(folder, "read"):
         paths = sorted(path for path in folder.iterdir() if path.suffix == SUFFIX)
-    found = [of_shared_file(path) for path in paths]
+    found = []
+    for number, path in enumerate(paths):
+        progress(number, len(paths), "files read")
+        found.append(of_shared_file(path))
     if not found:
         raise InputError(
             f"{folder} holds no file whose name ends with {SUFFIX}, as DirectoryTransport writes "

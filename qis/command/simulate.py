@@ -1,24 +1,22 @@
 """`simulate`: a network of the real core in virtual time, hurt as one likes, and measured."""
 
 import argparse
-import sys
-from contextlib import nullcontext
 from typing import Final
 
 import numpy as np
 
 from qis.command._adding import Commands, add
+from qis.command.progress import Progress, shown
 from qis.command.result import CommandResult
 from qis.errors import InputError
 from qis.fingerprint import VectorScheme
-from qis.simulation import Progress, Simulation, progress_bar
-from qis.simulation.progress import no_progress
+from qis.simulation import Simulation
 
 _MOST_NODES: Final = 10_000
 _DIMENSIONS: Final = 16
 _ALIKE: Final = 20
 """Nodes whose patients are alike, on average."""
-_SECONDS: Final = 25.0
+_SECONDS: Final = 25
 """Virtual seconds after the publications."""
 
 
@@ -47,15 +45,17 @@ def simulate(options: argparse.Namespace) -> CommandResult:
     spread = rng.uniform(0.1, 0.8, size=(nodes, 1))
     noise = spread * rng.normal(size=(nodes, _DIMENSIONS))
     features = centres[rng.integers(len(centres), size=nodes)] + noise
-    with progress_bar() if sys.stderr.isatty() else nullcontext(no_progress) as progress:
+    with shown() as progress:
         network = _built(features, options.seed, progress)
-    network.loss = options.loss
-    network.kill(rng.choice(nodes, round(options.dead * nodes), replace=False).tolist())
-    network.reset()
-    packets = [network.publish(node) for node in network.alive()[: options.packets]]
-    for node in network.alive():
-        network.look_up(node)
-    network.run(_SECONDS)
+        network.loss = options.loss
+        network.kill(rng.choice(nodes, round(options.dead * nodes), replace=False).tolist())
+        network.reset()
+        packets = [network.publish(node) for node in network.alive()[: options.packets]]
+        for node in network.alive():
+            network.look_up(node)
+        for second in range(_SECONDS):
+            progress(second, _SECONDS, "virtual seconds")
+            network.run(1.0)
     due = sum(len(network.concerned(packet) - network.dead) for packet in packets)
     found = sum(len(network.delivered(packet) - network.dead) for packet in packets)
     report = network.report()

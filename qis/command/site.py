@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import sys
+from pathlib import Path
 from typing import Any, Final
 
 from qis.command import site_run
@@ -13,12 +14,17 @@ from qis.command._adding import Commands, add
 from qis.command._opened import opened
 from qis.command.result import CommandResult
 from qis.errors import InputError
+from qis.health import HealthState
 from qis.loop import Pending
 from qis.site import rounds
+from qis.site.answering import ask
 from qis.site.exit_codes import ExitCode
-from qis.site.opening import SiteLoop
+from qis.site.opening import FILE_KEYS, TABLES, SiteLoop
 from qis.site.schema import site_schema
+from qis.site.table import read
 
+_LEAST_S, _MOST_S = 0.05, 600.0
+"""Limits of --within."""
 _QUIET_S: Final = 0.5
 """Once nothing has come for so long, what the network had for the site is there."""
 
@@ -30,7 +36,7 @@ def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
     )
     inner = whole.add_subparsers(dest="action", metavar="ACTION", required=True)
     add(inner, common, "schema", schema)
-    for run in (check, waiting, approve, reject, report, metrics, site_run.run):
+    for run in (check, waiting, approve, reject, report, metrics, health, site_run.run):
         parser = add(inner, common, run.__name__, run)
         parser.add_argument("site", metavar="SITE.toml")
         if run in (approve, reject):
@@ -44,6 +50,11 @@ def add_to(commands: Commands, common: argparse.ArgumentParser) -> None:
             parser.add_argument("file", metavar="REPORT.html", help="or .txt; - prints the text")
         if run is metrics:
             parser.add_argument("file", metavar="FILE.prom", help="- prints them")
+        if run is health:
+            parser.add_argument(
+                "--within", type=float, default=5.0, metavar="S",
+                help="seconds that the site has for its answer (%(default)s)",
+            )  # fmt: skip
         if run is site_run.run:
             site_run.add_options(parser)
 
@@ -116,7 +127,7 @@ def approve(options: argparse.Namespace) -> CommandResult:
             code=ExitCode.OK if is_sent else ExitCode.LATER,
         )
 
-    return opened(options, act)
+    return opened(options, act, is_watched=False)
 
 
 def reject(options: argparse.Namespace) -> CommandResult:
@@ -153,6 +164,31 @@ def metrics(options: argparse.Namespace) -> CommandResult:
         return CommandResult(text=f"written: {options.file}", values={"metrics": options.file})
 
     return opened(options, act)
+
+
+def health(options: argparse.Namespace) -> CommandResult:
+    """Ask the process that has a site open how it is; 0 if it answers that it goes on.
+
+    For health checks of containers. The site's file says where: `[files] health = "health.sock"`.
+    """
+    if not _LEAST_S <= options.within <= _MOST_S:
+        raise InputError(
+            f"--within is {options.within:g}; it is from {_LEAST_S:g} to {_MOST_S:g} seconds",
+            field="within",
+        )
+    names = read(Path(options.site), TABLES).table("files", FILE_KEYS)
+    if "health" not in names:
+        raise names.complaint(
+            "health", 'is missing: say where the open site answers, as health = "health.sock"'
+        )
+    said = ask(names.path("health"), within_s=options.within)
+    texts = [str(each["text"]) for each in said["reasons"]]
+    goes_on = said["state"] in (HealthState.OK.value, HealthState.DEGRADED.value)
+    return CommandResult(
+        text="\n".join([f"health: {said['state']}", *texts]),
+        values=said,
+        code=ExitCode.OK if goes_on else ExitCode.LATER,
+    )
 
 
 def _pending(site: SiteLoop, name: str) -> Pending:

@@ -69,7 +69,7 @@ def run(options: argparse.Namespace) -> CommandResult:
         )
 
     with _logging(options):
-        return opened(options, act)
+        return opened(options, act, is_watched=not (options.serve or options.log))
 
 
 def _told() -> asyncio.Event:

@@ -245,7 +245,8 @@ def meta_regression(
             left_out.append(site.name)
     values = [study.decoded(own) for own in codes]
     columns = _Columns.of(study.moderators, values)
-    design = np.array([columns.row(row) for row in values]).reshape(len(kept), -1)
+    rows = [columns.row(row) for row in values]
+    design = np.array(rows).reshape(len(kept), len(columns.names))
     _require_enough(design, columns, left_out)
     sites = Regressed.of([Likelihood.of(said) for _, said in kept])
     if chosen == "fixed":

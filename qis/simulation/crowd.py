@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
+from qis._gate import checked
 from qis.overlay.addresses import pack_address
 from qis.overlay.bundles import messages_of
 from qis.overlay.delivering import Arrived
@@ -71,9 +72,10 @@ class Crowd(Wire):
         for each in wanted:
             self._add(each)
 
+    @checked
     def drop_at(self, nodes: Iterable[int]) -> None:
         """Let nodes acknowledge all packets and pass none on."""
-        self.droppers.update(nodes)
+        self.droppers.update(self._numbered(nodes, "nodes"))
 
     def _add(self, wants: Member) -> int:
         index = len(self.nodes)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from qis.about import Interest, canonical_routing_keys
+from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.subscription import Wanted, all_under, wanted_of
 from qis.simulation.letters import fingerprint_of, study_of
@@ -57,6 +58,15 @@ def member(wanted: Interest | Iterable[bytes], now: float = 0.0) -> Member:
 
 def members(wanted: Sequence[Any], scheme: Scheme[Any] | None) -> list[Member]:
     """One agent for each interest, each list of routing keys or, with a scheme, each features."""
-    if scheme is not None:
-        wanted = [scheme.interest(features) for features in wanted]
-    return [member(each) for each in wanted]
+    found = []
+    for number, each in enumerate(wanted):
+        try:
+            found.append(member(each if scheme is None else scheme.interest(each)))
+        except InputError as error:
+            raise InputError(
+                f"wanted[{number}]: {error}",
+                field="wanted",
+                actual=error.actual,
+                limit=error.limit,
+            ) from error
+    return found

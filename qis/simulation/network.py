@@ -4,7 +4,9 @@ from collections.abc import Iterable, Sequence
 from itertools import count
 from typing import Any, Final, Literal, Self
 
-from qis.about import Fingerprint, Interest, canonical_routing_keys
+from qis._gate import checked
+from qis._given import byte_string, real_number, whole_number
+from qis.about import ROUTING_KEY_SIZE, Fingerprint, Interest, canonical_routing_keys
 from qis.errors import InputError
 from qis.fingerprint.scheme import Scheme
 from qis.overlay.subscriber import HOLDERS, REFRESH_S
@@ -15,8 +17,10 @@ from qis.simulation.progress import Progress, no_progress
 from qis.simulation.publication import Publication
 from qis.simulation.report import Report, Totals, report_of
 from qis.simulation.tables import fill_tables, remember_closest
+from qis.simulation.wire import LONGEST_S
 
 Joins = Literal["messages", "tables", "placed"]
+_MOST_HOLDERS: Final = 64
 SETTLED_S: Final = 30.0
 """How long the last one to enter or to subscribe is given."""
 
@@ -49,6 +53,7 @@ class Simulation(Crowd):
 
     """
 
+    @checked
     def __init__(
         self,
         wanted: Sequence[Any],
@@ -63,7 +68,7 @@ class Simulation(Crowd):
     ) -> None:
         super().__init__(
             members(wanted, scheme),
-            holders=holders,
+            holders=whole_number(holders, "holders", 1, _MOST_HOLDERS),
             seed=seed,
             latency_s=latency_s,
             loss=loss,
@@ -74,6 +79,7 @@ class Simulation(Crowd):
         self._before = Totals()
 
     @classmethod
+    @checked
     def build(cls, wanted: Sequence[Any], *, joins: Joins = "messages", **options: Any) -> Self:
         """A network in which all have joined and subscribed.
 
@@ -94,9 +100,10 @@ class Simulation(Crowd):
 
     # --- what can be done -------------------------------------------------------------------
 
+    @checked
     def join_all(self, *, joins: Joins = "messages", apart_s: float = 0.05) -> None:
         """Let the nodes enter one after the other by a random earlier one, then subscribe."""
-        size = len(self.nodes)
+        size, apart_s = len(self.nodes), real_number(apart_s, "apart_s", 0.0, 3_600.0)
         if joins == "placed":
             self._make_placement()
             return
@@ -111,11 +118,14 @@ class Simulation(Crowd):
             self.at(i * min(apart_s, 60.0 / size), self._subscribe, i, size)
         self._run_until(self.now + min(size * apart_s, 60.0) + SETTLED_S)
 
+    @checked
     def subscribe(self, node: int, wanted: Interest | Iterable[bytes]) -> None:
         """Change what a node wants, to nothing with no keys."""
+        (node,) = self._numbered([node], "node")
         self.members[node] = member(wanted, self.now)
         self._subscribe(node)
 
+    @checked
     def publish(
         self,
         publisher: int,
@@ -139,6 +149,8 @@ class Simulation(Crowd):
             The id of its study, 8 bytes.
 
         """
+        (publisher,) = self._numbered([publisher], "publisher")
+        study = byte_string(study, "study", ROUTING_KEY_SIZE) if study else b""
         own = self.members[publisher]
         if keys is None:
             keys = own.keys
@@ -153,8 +165,10 @@ class Simulation(Crowd):
         self._flush(publisher)
         return carried.id
 
+    @checked
     def look_up(self, node: int) -> None:
         """Let a node look for a random id; the report counts the path and requests of these."""
+        (node,) = self._numbered([node], "node")
         target = self._rng.getrandbits(256)
         self._looked_for.add(target)
         self.nodes[node].lookup_driver.find(
@@ -162,6 +176,7 @@ class Simulation(Crowd):
         )
         self._flush(node)
 
+    @checked
     def churn(
         self, share: float, *, among: Iterable[int] | None = None, over_s: float = REFRESH_S
     ) -> list[int]:
@@ -187,10 +202,17 @@ class Simulation(Crowd):
         """
         if not 0.0 <= share <= 1.0:
             raise InputError(f"share is {share!r}; it is a share in [0, 1]", field="share")
+        over_s = real_number(over_s, "over_s", 0.0, LONGEST_S)
         alive = set(self.alive())
-        mortal = sorted(alive if among is None else alive.intersection(among))
+        chosen = alive if among is None else alive.intersection(self._numbered(among, "among"))
+        mortal = sorted(chosen)
         leaving = self._rng.sample(mortal, round(share * len(mortal)))
         staying = sorted(alive.difference(leaving))
+        if leaving and not staying:
+            raise InputError(
+                f"share is {share!r}, which leaves nobody by whom newcomers could enter",
+                field="share",
+            )
         newcomers = [self._add(self.members[gone]) for gone in leaving]
         self.kill(newcomers)  # not there yet
         for gone, newcomer in zip(leaving, newcomers, strict=True):
@@ -203,17 +225,20 @@ class Simulation(Crowd):
 
     # --- what can be seen -------------------------------------------------------------------
 
+    @checked
     def receivers(self, packet_id: bytes) -> set[int]:
         """The nodes that a packet has come to, whether or not their application took it."""
-        return set(self.publications[packet_id].copies)
+        return set(self._published(packet_id).copies)
 
+    @checked
     def delivered(self, packet_id: bytes) -> set[int]:
         """The nodes whose application a packet was given to."""
-        return self.publications[packet_id].delivered
+        return self._published(packet_id).delivered
 
+    @checked
     def concerned(self, packet_id: bytes) -> set[int]:
         """The nodes, not the publisher, that a packet is for, dead or alive, key shared or not."""
-        letter = self.publications[packet_id]
+        letter = self._published(packet_id)
         return {
             i
             for i, each in enumerate(self.members)
@@ -241,6 +266,15 @@ class Simulation(Crowd):
         self.publications.clear()
         self.lookups.clear()
         self._before = Totals.of(self)
+
+    def _published(self, packet_id: bytes) -> Publication:
+        if packet_id not in self.publications:
+            raise InputError(
+                f"packet_id {packet_id.hex()[:64]} is of no packet that was published here since "
+                "the last reset",
+                field="packet_id",
+            )
+        return self.publications[packet_id]
 
     # --- its nodes --------------------------------------------------------------------------
 

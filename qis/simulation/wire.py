@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from math import ceil
-from typing import Any
+from typing import Any, Final
 
+from qis._gate import checked
+from qis._given import real_number, whole_number
 from qis.errors import InputError
 from qis.overlay.bundles import BUNDLE_HEAD
 from qis.overlay.messages import MAGIC, Publish, Subscribe
@@ -18,6 +20,9 @@ from qis.simulation.progress import Progress
 Event = tuple[float, int, Callable[..., None], tuple[Any, ...]]
 _EPOCH = 1_000_000_000.0
 """Unix seconds when virtual time begins."""
+LONGEST_S: Final = 400 * 86_400.0
+"""Most virtual seconds of one call: as long as a packet may live."""
+_LATEST_S: Final = 3_600.0
 _KIND = len(MAGIC)
 _FOR_HOLDERS = (BUNDLE_HEAD[_KIND], Subscribe.KIND, Publish.KIND)
 
@@ -50,9 +55,10 @@ class Wire:
         for name, chance in (("loss", loss), ("duplicate", duplicate)):
             if not 0.0 <= chance <= 1.0:
                 raise InputError(f"{name} is {chance!r}; it is a probability", field=name)
-        if not 0.0 <= latency_s[0] <= latency_s[1]:
+        if not 0.0 <= latency_s[0] <= latency_s[1] <= _LATEST_S:
             raise InputError(
-                f"latency_s is {latency_s!r}; it is a range of seconds", field="latency_s"
+                f"latency_s is {latency_s!r}; it is a range of seconds, at most {_LATEST_S:g}",
+                field="latency_s",
             )
         self.now = _EPOCH
         self.loss = loss
@@ -70,12 +76,16 @@ class Wire:
         self._timer_at: dict[int, float] = {}
         self._index: dict[bytes, int] = {}
 
+    @checked
     def at(self, seconds: float, action: Callable[..., None], *args: object) -> None:
         """Do something that many seconds from now."""
+        seconds = real_number(seconds, "seconds", 0.0, LONGEST_S)
         self._schedule(self.now + seconds, action, *args)
 
+    @checked
     def run(self, seconds: float) -> None:
         """Let virtual time pass; progress is told after each minute of it."""
+        seconds = real_number(seconds, "seconds", 0.0, LONGEST_S)
         start, minutes = self.now, ceil(seconds / 60.0)
         for minute in range(1, minutes + 1):
             self._run_until(start + min(60.0 * minute, seconds))
@@ -89,20 +99,24 @@ class Wire:
                 action(*args)
         self.now = end
 
+    @checked
     def kill(self, nodes: Iterable[int]) -> None:
         """Let nodes die at once, without a word."""
-        self.dead.update(nodes)
+        self.dead.update(self._numbered(nodes, "nodes"))
 
+    @checked
     def leave(self, nodes: Iterable[int]) -> None:
         """Let nodes withdraw and say good-bye, once, and be gone."""
-        for node in nodes:
+        for node in self._numbered(nodes, "nodes"):
             self._ready(node).leave(self.now)
             self._flush(node)
             self.dead.add(node)
 
+    @checked
     def partition(self, *sides: Iterable[int]) -> None:
         """Lose everything between nodes of different sides, until `heal`."""
-        self._sides = {node: side for side, nodes in enumerate(sides) for node in nodes}
+        numbered = [self._numbered(nodes, "sides") for nodes in sides]
+        self._sides = {node: side for side, nodes in enumerate(numbered) for node in nodes}
 
     def heal(self) -> None:
         """End a partition."""
@@ -111,6 +125,10 @@ class Wire:
     def alive(self) -> list[int]:
         """The nodes that have not died, in order."""
         return [i for i in range(len(self.nodes)) if i not in self.dead]
+
+    def _numbered(self, nodes: Iterable[int], field: str) -> list[int]:
+        """The numbers of nodes that there are, refused if one is none."""
+        return [whole_number(node, field, 0, len(self.nodes) - 1) for node in nodes]
 
     def _schedule(self, when: float, action: Callable[..., None], *args: object) -> None:
         heapq.heappush(self._events, (when, next(self._order), action, args))

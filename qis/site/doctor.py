@@ -22,14 +22,17 @@ from qis.errors import QISError, StorageError
 from qis.evidence import AuditLog, Roster, RosterFile, SiteKey
 from qis.identity import Identity
 from qis.site import doctor_folder, parts
+from qis.site.answering import ask
 from qis.site.exit_codes import ExitCode
 from qis.site.finding import Examined, SiteFinding, date_of, failed, wrong
-from qis.site.opening import FILES, TABLES
+from qis.site.opening import FILE_KEYS, FILES, TABLES
 from qis.site.table import read
 
 _DAY_S: Final = 86_400
 _SOON_S: Final = 14 * _DAY_S
 """A key that ends within this time is told."""
+_ANSWER_S: Final = 5.0
+"""How long an open site has to say how it is; one that does not hangs, which is a finding."""
 _LEAST_ROOM: Final = 100_000_000
 """Bytes that have to be free where the site's files lie."""
 
@@ -142,7 +145,7 @@ def _package(_: Examined) -> Iterator[SiteFinding]:
 
 
 def _disk(site: Examined) -> Iterator[SiteFinding]:
-    names = site.table.table("files", (*FILES, "heads"))
+    names = site.table.table("files", FILE_KEYS)
     site.paths = {key: names.path(key, default) for key, default in FILES.items()}
     for folder in sorted({path.parent for path in site.paths.values()}):
         if not os.access(folder, os.W_OK | os.X_OK):
@@ -165,10 +168,17 @@ def _running(site: Examined) -> Iterator[SiteFinding]:
         with witness.held("it is open"):
             yield SiteFinding(code="running", text="no process has this site open")
     except StorageError as error:
+        names = site.table.table("files", FILE_KEYS)
+        said = "what it sees of the network `site.health` and its report tell"
+        if "health" in names:
+            answer = ask(names.path("health"), within_s=_ANSWER_S)
+            said = "it says: " + "; ".join(
+                [answer["state"], *(r["text"] for r in answer["reasons"])]
+            )
         yield SiteFinding(
             code="running",
-            text=f"a process has this site open, and a second one would be refused ({error}); what "
-            "it sees of the network `site.health` and its report tell",
+            text="a process has this site open, and a second one would be refused "
+            f"({error}); {said}",
         )
 
 

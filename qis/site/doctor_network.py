@@ -23,7 +23,7 @@ from qis.refusals import RefusalCode
 from qis.site import parts
 from qis.site.exit_codes import ExitCode
 from qis.site.finding import Examined, SiteFinding, failed, wrong
-from qis.site.opening import FILES, TABLES
+from qis.site.opening import FILE_KEYS, FILES, TABLES
 from qis.site.table import read
 from qis.transport import Transport
 from qis.transport._peer_names import parse_peer
@@ -101,7 +101,7 @@ async def examine_network(
 
 def _is_open(site: Examined) -> bool:
     """True if another process has the site open."""
-    outbox = site.table.table("files", (*FILES, "heads")).path("outbox", FILES["outbox"])
+    outbox = site.table.table("files", FILE_KEYS).path("outbox", FILES["outbox"])
     identity = site.identity
     witness = None if identity is None else key_witness(identity.issuer, identity.path, outbox)
     if witness is None or not witness.path.exists():

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -19,6 +20,7 @@ from qis.health import HealthState
 from qis.loop import Outbox, SynthesisLoop
 from qis.models import FittedModel
 from qis.site import parts
+from qis.site.answering import answering, listening
 from qis.site.document import Document
 from qis.site.metrics import metrics_of
 from qis.site.report import SiteFacts, report_of
@@ -35,6 +37,8 @@ FILES: Final = {
     "audit": "audit.jsonl",
     "releases": "releases.jsonl",
 }
+FILE_KEYS: Final = (*FILES, "heads", "health")
+"""Every key that `[files]` may have; the last two have no default."""
 _RELEASES: Final = "releases.db"
 """Default of a site that has no file of lines from a former version. It is taken over into the
 outbox, and then shows a later key where the record of releases is."""
@@ -113,8 +117,14 @@ def open_site(
     roster = parts.roster_of(site)
     with ExitStack() as files:
         arguments = _arguments(site, roster, transport, clock, files) | options
+        names = site.table("files", FILE_KEYS)
+        with names.located("health"):  # after the outbox, which one process alone can open
+            listener = (
+                files.enter_context(listening(names.path("health"))) if "health" in names else None
+            )
         return SiteLoop(
             roster=roster if isinstance(roster, RosterFile) else None,
+            listener=listener,
             files=files.pop_all(),
             arguments={"clock": clock, **arguments},
         )
@@ -135,7 +145,7 @@ def _arguments(
     believed = roster.roster if isinstance(roster, RosterFile) else roster
     if transport is None:
         transport = parts.transport_of(site, identity, believed)
-    names = site.table("files", (*FILES, "heads"))
+    names = site.table("files", FILE_KEYS)
     paths = {key: names.path(key, default) for key, default in FILES.items()}
     if "releases" not in names and not paths["releases"].exists():
         paths["releases"] = names.path("releases", _RELEASES)
@@ -191,6 +201,8 @@ class SiteLoop(SynthesisLoop):
         Closes the site's files; called when the loop closes.
     arguments
         The arguments of `qis.SynthesisLoop`.
+    listener
+        A bound socket on which to answer how the site is, if there is one.
 
     Examples
     --------
@@ -224,9 +236,16 @@ class SiteLoop(SynthesisLoop):
     """
 
     def __init__(
-        self, *, roster: RosterFile | None, files: ExitStack, arguments: dict[str, Any]
+        self,
+        *,
+        roster: RosterFile | None,
+        files: ExitStack,
+        arguments: dict[str, Any],
+        listener: socket.socket | None = None,
     ) -> None:
         self._files = files
+        self._listener = listener
+        self._server: asyncio.Server | None = None
         try:
             super().__init__(**arguments)
         except BaseException:
@@ -241,6 +260,8 @@ class SiteLoop(SynthesisLoop):
         except BaseException:
             self._files.close()
             raise
+        if self._listener is not None:
+            self._server = await answering(self._listener, lambda: self.health)
         if self._roster_file is not None:
             self._following = asyncio.create_task(self._follow(self._roster_file))
         return self
@@ -256,6 +277,8 @@ class SiteLoop(SynthesisLoop):
             with suppress(asyncio.CancelledError):
                 await self._following
             self._following = None
+        if self._server is not None:
+            self._server.close()
         with self._files:
             await super().__aexit__(kind, error, trace)
 

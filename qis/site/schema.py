@@ -91,6 +91,7 @@ _DISCLOSURE: Final[dict[str, Key]] = {
 _FILES: Final[dict[str, Key]] = {
     **{name: (_TEXT, f"Default: {default}.") for name, default in FILES.items()},
     "heads": (_TEXT, "Where the audit log's newest head is appended to, best elsewhere."),
+    "health": (_TEXT, "A Unix socket on which the open site says how it is: `site health`."),
 }
 _LOOP: Final[dict[str, Key]] = {
     "approval": ({"enum": sorted(APPROVALS)}, "manual (default): what is published waits."),

@@ -57,3 +57,48 @@ def test_every_page_can_be_reached_and_no_link_leads_nowhere(site):
         for link in re.findall(r'<a [^>]*href="([^"#:?]+\.html)(?:#[^"]*)?"', text):
             target = (site / here / link).resolve()
             assert target.is_file(), (page, link)
+
+
+def paragraphs_of(page):
+    """The paragraphs and list items of a page, each with the number of its first line."""
+    found, is_code = [], False
+    for number, line in enumerate(page.splitlines(), 1):
+        text = line.strip()
+        is_fence = text.startswith("```")
+        is_code ^= is_fence
+        if is_fence or is_code or not text or text.startswith(("|", "#", "<!--")):
+            found.append((number, ""))
+        elif re.match(r"([-*]|\d+\.) ", text):
+            found.append((number, text))
+        else:
+            start, former = found.pop() if found and found[-1][1] else (number, "")
+            found.append((start, f"{former} {text}"))
+    return [(number, text) for number, text in found if text]
+
+
+def shown(text):
+    """A paragraph as it is read: without addresses of links and marks of code."""
+    return re.sub(r"\]\([^)]*\)|[\[`*]", "", text)
+
+
+PAGES = sorted(set(ROOT.glob("docs/**/*.md")) - {ROOT / "docs" / "claims.md"})
+"""All but one that a benchmark writes."""
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_paragraph_is_longer_than_five_lines(page):
+    """Lines of 140 characters, as in the pages' sources."""
+    long = {
+        number: len(shown(text))
+        for number, text in paragraphs_of(page.read_text(encoding="utf-8"))
+        if len(shown(text)) > 5 * 140
+    }
+    assert long == {}
+
+
+def test_a_long_paragraph_is_seen():
+    page = "# A\n\n" + "word " * 50 + "\n\n```\n" + "word " * 500 + "\n```\n- " + "word\n" * 141
+    assert [(n, len(shown(text)) > 700) for n, text in paragraphs_of(page)] == [
+        (3, False),
+        (8, True),
+    ]

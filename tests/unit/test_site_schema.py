@@ -11,7 +11,7 @@ import qis
 from qis.command import main
 from qis.errors import ConfigurationError
 from qis.site import open_site, parts, site_schema
-from qis.site.opening import FILES, TABLES
+from qis.site.opening import FILE_KEYS, TABLES
 from tests._builders import SITE, site_folders
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -54,7 +54,7 @@ def keys_of(table):
 
 def test_it_has_the_keys_that_the_reader_knows():
     assert list(SCHEMA["properties"]) == list(TABLES)
-    assert keys_of("files") == {*FILES, "heads"}
+    assert keys_of("files") == set(FILE_KEYS)
     assert keys_of("transport") == set(parts.TRANSPORT_KEYS)
     assert keys_of("scheme") == {"kind", "secret_file", *parts.SCHEME_KEYS}
     assert keys_of("identity") == set(parts.IDENTITY_KEYS) - {"passphrase"}  # refused, and said why
