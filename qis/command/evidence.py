@@ -11,7 +11,7 @@ from typing import Any, get_args, get_type_hints
 from qis._paths import opening
 from qis.command._adding import Commands, add
 from qis.command.packets import SUFFIX, PacketFound, of_shared_file, packets_in
-from qis.command.progress import Progress, shown
+from qis.command.progress import ProgressLine, shown
 from qis.command.result import CommandResult
 from qis.errors import InputError, PeerError
 from qis.evidence import MemoryStore, Roster
@@ -129,7 +129,7 @@ def _seconds(text: str) -> int:
     return int(found.replace(tzinfo=found.tzinfo or UTC).timestamp())
 
 
-def _packets_of(folder: Path, progress: Progress) -> list[PacketFound]:
+def _packets_of(folder: Path, progress: ProgressLine) -> list[PacketFound]:
     if not folder.is_dir():
         return list(packets_in(str(folder)))
     with opening(folder, "read"):

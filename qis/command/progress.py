@@ -19,7 +19,7 @@ _CELLS: Final = 24
 _ERASE: Final = "\r\x1b[K"
 
 
-class Progress:
+class ProgressLine:
     """How far a command has come.
 
     Parameters
@@ -67,9 +67,9 @@ class Progress:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def shown() -> Iterator[ProgressLine]:
     """Show progress until the block is left."""
-    progress = Progress()
+    progress = ProgressLine()
     try:
         yield progress
     finally:
@@ -80,7 +80,7 @@ def shown() -> Iterator[Progress]:
 async def watched(text: Callable[[], str]) -> AsyncIterator[None]:
     """Show, until the block is left, what `text` says and since when."""
 
-    async def watch(progress: Progress) -> None:
+    async def watch(progress: ProgressLine) -> None:
         began_s = time.monotonic()
         while True:
             await asyncio.sleep(IN_TERMINAL_S)

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from qis.command._adding import Commands, add
-from qis.command.progress import Progress, shown
+from qis.command.progress import ProgressLine, shown
 from qis.command.result import CommandResult
 from qis.errors import InputError
 from qis.fingerprint import VectorScheme
@@ -66,7 +66,7 @@ def simulate(options: argparse.Namespace) -> CommandResult:
     )
 
 
-def _built(features: object, seed: int, progress: Progress) -> Simulation:
+def _built(features: object, seed: int, progress: ProgressLine) -> Simulation:
     scheme = VectorScheme(dimensions=_DIMENSIONS)
     return Simulation.build(features, scheme=scheme, joins="tables", seed=seed, progress=progress)  # type: ignore[arg-type]
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from qis.command import main, progress
-from qis.command.progress import BEGINS_S, IN_LOG_S, Progress
+from qis.command.progress import BEGINS_S, IN_LOG_S, ProgressLine
 from tests._builders import site_folders
 
 
@@ -25,7 +25,7 @@ class Clock:
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_what_is_quick_says_nothing(stream):
     stream, clock = stream(), Clock()
-    shown = Progress(stream, clock)
+    shown = ProgressLine(stream, clock)
     for done in range(100):
         clock.now = BEGINS_S * done / 101
         shown(done, 100, "files read")
@@ -35,7 +35,7 @@ def test_what_is_quick_says_nothing(stream):
 
 def test_a_log_gets_a_line_now_and_then():
     stream, clock = io.StringIO(), Clock()
-    shown = Progress(stream, clock)
+    shown = ProgressLine(stream, clock)
     for done in range(1_000):
         clock.now = done / 10
         shown(done, 1_000, "files read")
@@ -48,7 +48,7 @@ def test_a_log_gets_a_line_now_and_then():
 
 def test_a_terminal_gets_one_line_that_changes_and_is_left_empty():
     stream, clock = Terminal(), Clock()
-    shown = Progress(stream, clock)
+    shown = ProgressLine(stream, clock)
     for done in range(101):
         clock.now = done
         shown(done, 100, "nodes join")
@@ -61,7 +61,7 @@ def test_a_terminal_gets_one_line_that_changes_and_is_left_empty():
 
 def test_a_reader_that_has_gone_stops_nothing():
     stream, clock = io.StringIO(), Clock()
-    shown = Progress(stream, clock)
+    shown = ProgressLine(stream, clock)
     stream.close()
     clock.now = 2 * BEGINS_S
     shown(1, 2, "nodes join")
