@@ -11,6 +11,7 @@ from _adversarial_tables import counts_of, drawn
 
 from qis import Identity, MemoryStore, Packet, Roster, VectorScheme, synthesise
 from qis.evidence.store import Reviewer
+from qis.loop._in_thread import in_thread
 from qis.synthesis import KeptSites, Synthesis
 
 _ISSUED_AT = 1_800_000_000
@@ -84,7 +85,7 @@ def _cpu_ms(call: Callable[[], Synthesis]) -> float:
 async def _stalls(call: Callable[[], object]) -> list[float]:
     """By how much a task that sleeps 2 ms wakes late, while all sites are computed in a thread."""
     found = []
-    computing = asyncio.ensure_future(asyncio.to_thread(call))
+    computing = asyncio.ensure_future(in_thread(call))  # as a loop does
     while not computing.done():
         start = time.perf_counter()
         await asyncio.sleep(_TICK_S)

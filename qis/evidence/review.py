@@ -308,14 +308,14 @@ def judge(
     deciding: dict[tuple[str, str, int], tuple[str, Role, Head]] = {}
     is_open = roster.is_open
     for head in heads:
-        packet = head.packet
-        name = packet.issuer.key.hex() if is_open else roster.name_of(packet.issuer)
-        if name is None or head.refusal is not None:
-            excluded.append(Excluded(packet, head.refusal or Reason.UNTRUSTED, name))
+        packet, _, refusal = head
+        issuer, outcome = packet.issuer, packet.outcome
+        name = issuer.key.hex() if is_open else roster.name_of(issuer)
+        if name is None or refusal is not None:
+            excluded.append(Excluded(packet, refusal or Reason.UNTRUSTED, name))
             continue
-        outcome = packet.outcome
         role = role_of(outcome)
-        cohort_key, found = (name, outcome.cohort, role.value), (name, role, head)
+        cohort_key, found = (name, outcome.cohort, role), (name, role, head)
         if (former := deciding.get(cohort_key)) is not None:
             lesser, found = sorted(
                 (former, found), key=lambda each: _precedence(each[2].packet, roster)
@@ -336,14 +336,14 @@ def judge(
     evidence = _limit_cohorts(evidence, excluded)
     evidence = _drop_overlaps(evidence, roster, excluded)
     study_id = study_id_of(study)
-    by_id = {packet.id: (name, packet) for name, packet in evidence}
-    anchor_by_id = {packet.id: (name, packet) for name, packet in anchors}
+    by_id = {packet.id: packet for _, packet in evidence}
+    anchor_by_id = {packet.id: packet for _, packet in anchors}
     return Review(
         study_id=study_id,
-        evidence=tuple(by_id[packet_id][1] for packet_id in sorted(by_id)),
-        anchors=tuple(anchor_by_id[packet_id][1] for packet_id in sorted(anchor_by_id)),
+        evidence=tuple([by_id[packet_id] for packet_id in sorted(by_id)]),
+        anchors=tuple([anchor_by_id[packet_id] for packet_id in sorted(anchor_by_id)]),
         excluded=tuple(sorted(excluded, key=lambda left: left.packet.id)),
-        site_names={at: name for at, (name, _) in (by_id | anchor_by_id).items()},
+        site_names={packet.id: name for name, packet in (*evidence, *anchors)},
         enrolled=tuple(site.name for site in roster.enrolled(study_id)),
         roster_digest=roster.digest,
         now=now,
@@ -397,7 +397,7 @@ def _limit_cohorts(
     evidence: list[tuple[str, Packet]], excluded: list[Excluded]
 ) -> list[tuple[str, Packet]]:
     """Exclude all but the first `MAX_COHORTS` cohorts of each site, in the order of their names."""
-    count = Counter(name for name, _ in evidence)
+    count = Counter([name for name, _ in evidence])
     if not evidence or max(count.values()) <= MAX_COHORTS:
         return evidence
     kept: list[tuple[str, Packet]] = []

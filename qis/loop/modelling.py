@@ -17,6 +17,7 @@ from qis.disclosure.ledger import Subjects
 from qis.errors import AccountError, ClockError, DisclosureError, InputError, NoEstimateError
 from qis.evidence import EvidenceStore
 from qis.fingerprint import Scheme
+from qis.loop._in_thread import in_thread
 from qis.loop.approval import Draft, Pending, drafted
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
@@ -250,8 +251,8 @@ class Models:
         """Fit one study anew; returns whose answers would bring the model nearer to the fit."""
         now = self._clock()
         reviewer = self._store.reviewer(study, now=now)
-        review = await asyncio.to_thread(reviewer.review)
-        model = await asyncio.to_thread(partial(fit_model, review, study=study))
+        review = await in_thread(reviewer.review)
+        model = await in_thread(partial(fit_model, review, study=study))
         joined = [each for each in self._joined.values() if each.study.id == study.id]
         read = [(each, each.read()) for each in joined]
         if read and model.coefficients is not None:
@@ -287,7 +288,7 @@ class Models:
         if last is None:
             return
         own = _own(model, last[0])
-        anchor = await asyncio.to_thread(next_anchor, model, rows, last[1], own)
+        anchor = await in_thread(partial(next_anchor, model, rows, last[1], own))
         if anchor is None or self._was_refused(joined, model, anchor):
             return
         try:

@@ -12,6 +12,7 @@ from qis._guard import SetAside
 from qis.errors import QISError, StorageError
 from qis.evidence import EvidenceStore, with_derived
 from qis.evidence.store import Reviewer
+from qis.loop._in_thread import in_thread
 from qis.loop.events import Announcer
 from qis.loop.journal import Journal
 from qis.loop.newest import Newest
@@ -180,7 +181,7 @@ class Syntheses:
             self._kept.popitem(last=False)
         computed = partial(self._computed, reviewer, study=study, looks=looks, now=now, kept=kept)
         # In a thread: a long computation in the event loop would delay acknowledgements.
-        return computed() if _is_quick(reviewer) else await asyncio.to_thread(computed)
+        return computed() if _is_quick(reviewer) else await in_thread(computed)
 
     def _computed(
         self,

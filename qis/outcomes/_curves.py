@@ -110,6 +110,16 @@ class Curves:
                 values[:, columns] = np.where(beyond[:, columns], tail, values[:, columns])
         return values
 
+    def row(self, k: int) -> "Curves":
+        """One of the curves, which keeps no other in memory."""
+        return Curves(
+            points=self.points[k : k + 1].copy(),
+            values=self.values[k : k + 1].copy(),
+            gradients=self.gradients[k : k + 1].copy(),
+            below=self.below[k : k + 1].copy(),
+            above=self.above[k : k + 1].copy(),
+        )
+
     def _rows(self, which: slice) -> "Curves":
         return Curves(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
@@ -135,14 +145,16 @@ class Curves:
             found.append(excess * (outside + np.expm1(-outside)))
         return found[0], found[1]
 
-    def interpolation_error(self, theta: Floats) -> tuple[Floats, Floats]:
+    def interpolation_error(
+        self, theta: Floats, read: tuple[Floats, Floats, Floats] | None = None
+    ) -> tuple[Floats, Floats]:
         """About how much value and slope at `theta` are too small: two of shape (k, m).
 
         0 beyond the ends, and for values at the points. Values and slopes at the four equally
         spaced points nearest to `theta` give a polynomial of degree 7, whose error is of the eighth
         order in their distance; what it has more than the cubic is what the cubic loses. Errors of
         sites that are alike have one sign: they add up while the standard error of many sites
-        shrinks.
+        shrinks. `read` is `evaluate(theta)`, where that is known already.
         """
         even = self._evenly_spaced()
         start = self.points[:, :1]
@@ -164,7 +176,7 @@ class Curves:
             value *= where
             value += each
         slope /= spacing
-        cubic, gradient, _ = self.evaluate(theta)
+        cubic, gradient, _ = self.evaluate(theta) if read is None else read
         outside = (offset < 0.0) | (offset > intervals)
         return (
             np.where(outside, 0.0, value - cubic),

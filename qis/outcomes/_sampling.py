@@ -1,7 +1,7 @@
 """Choose nine points at which values and slopes describe a whole log-likelihood, and sample it."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,6 +71,22 @@ def points(lower: float, upper: float, maximum: float | None) -> NDArray[np.floa
     even = lower + (upper - lower) * np.arange(count) / (count - 1)
     even[-1] = upper
     return even if maximum is None else np.sort(np.append(even, maximum))
+
+
+def points_of_all(ranges: Sequence[tuple[float, float, float | None]]) -> NDArray[np.float64]:
+    """As `points` of each, to the bit: one a row, shape (k, 9)."""
+    if len(ranges) == 1:
+        return points(*ranges[0])[np.newaxis]
+    lower, upper = (np.array([each[end] for each in ranges])[:, np.newaxis] for end in (0, 1))
+    peaks = np.array([np.nan if peak is None else peak for _, _, peak in ranges])
+    found = np.empty((len(ranges), POINTS))
+    for rows, count in ((np.isnan(peaks), POINTS), (~np.isnan(peaks), POINTS - 1)):
+        even = lower[rows] + (upper[rows] - lower[rows]) * np.arange(count) / (count - 1)
+        even[:, -1:] = upper[rows]
+        if count < POINTS:
+            even = np.sort(np.column_stack((even, peaks[rows])), axis=1)
+        found[rows] = even
+    return found
 
 
 def well_apart(lower: float, upper: float, maximum: float) -> bool:

@@ -52,6 +52,7 @@ from qis.outcomes._sampling import (
     Sample,
     no_likelihood,
     points,
+    points_of_all,
     pointwise,
     sample,
     well_apart,
@@ -523,7 +524,7 @@ class LikelihoodProfile(Outcome):
 
 def curves_of(profiles: list[LikelihoodProfile]) -> Curves:
     """The curves of one or more profiles, one a row in the given order."""
-    points = np.array([p.points for p in profiles])
+    points = points_of_all([(p.lower, p.upper, p.maximum) for p in profiles])
     gradients = np.array([p.gradients for p in profiles])
     falls = np.abs(gradients[:, 1:] - gradients[:, :-1])
     sharpest = (falls / (points[:, 1:] - points[:, :-1])).max(axis=1)

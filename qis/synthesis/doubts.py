@@ -89,8 +89,9 @@ def _lost_of_mean(curves: Curves, theta: Floats, tau: float) -> float:
     Of a site that is precise beside tau its own effect is known by itself: what its curve says far
     from there moves the mean the less.
     """
-    values, slopes = curves.interpolation_error(theta)
-    known = 1.0 / (1.0 + np.maximum(-curves.evaluate(theta)[2], 0.0) * tau**2)
+    read = curves.evaluate(theta)
+    values, slopes = curves.interpolation_error(theta, read)
+    known = 1.0 / (1.0 + np.maximum(-read[2], 0.0) * tau**2)
     at_median = abs(float((slopes[:, 0] * known[:, 0]).sum()))
     ways = np.abs(theta[1:] - theta[0])
     rises = (values[:, 1:] - values[:, :1]) * np.maximum(known[:, 1:], known[:, :1])

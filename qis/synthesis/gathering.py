@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 from qis.errors import IncompatibleEvidenceError, InputError
 from qis.evidence import MemoryStore, Reason, Review, Roster
@@ -11,8 +11,10 @@ from qis.evidence.review import Excluded, study_id_of
 from qis.outcomes import (
     MEASURES,
     Anchor,
+    Counts,
     Derived,
     Effect,
+    LikelihoodProfile,
     Moments,
     Outcome,
     QuadraticLikelihood,
@@ -40,6 +42,10 @@ _OF_A_COMMON_EFFECT: Final = (
     "It is a synthesis, which says nothing of how sites differ: it counts under the fixed model "
     "only.",
 )
+
+
+_AS_IS: Final = (Effect, LikelihoodProfile, Counts)
+"""Kinds that always have a log-likelihood of one effect."""
 
 
 class LeftOut(NamedTuple):
@@ -184,33 +190,34 @@ def gather(
     ]
     question = question_of(review, study)
     poolable: list[tuple[Packet, Poolable]] = []
+    takes_any_scheme = study is None or not study.scheme
     for packet in review.evidence:
-        outcome = packet.outcome
-        if (why := not_as_declared(packet, question, study)) is not None:
-            pass
-        elif is_poolable(outcome) and not _lacks_likelihood(outcome):
-            poolable.append((packet, outcome))
-            continue
-        elif isinstance(outcome, Derived) and model == "fixed":
-            poolable.append((packet, _estimate_of(outcome)))
-            continue
+        found: Any = packet.outcome
+        # Nearly all packets are taken without a call, since a study may have thousands.
+        if not (isinstance(found, _AS_IS) and found.question == question and takes_any_scheme):
+            found = _pooled_of(packet, question, study, model)
+        if isinstance(found, tuple):
+            left_out.append(LeftOut(packet, review.site_names[packet.id], *found))
         else:
-            is_derived = isinstance(outcome, Derived)
-            why = _OF_A_COMMON_EFFECT if is_derived else _unpoolable(outcome)
-        left_out.append(LeftOut(packet, review.site_names[packet.id], *why))
+            poolable.append((packet, found))
     measure = _prevailing(study, [outcome for _, outcome in poolable])
     sites: dict[str, list[tuple[Packet, Poolable]]] = {}
-    for packet, outcome in poolable:
-        name = review.site_names[packet.id]
-        if measure_of(outcome) == measure:
-            sites.setdefault(name, []).append((packet, outcome))
+    names = review.site_names
+    for pair in poolable:
+        packet, outcome = pair
+        name = names[packet.id]
+        if outcome.measure == measure:
+            if name in sites:
+                sites[name].append(pair)
+            else:
+                sites[name] = [pair]
         else:
             left_out.append(LeftOut(packet, name, *_of_another_measure(outcome, measure)))
     return Gathered(
         study_id=review.study_id,
         question=question,
         measure=measure,
-        sites=tuple(_site(name, found) for name, found in sorted(sites.items())),
+        sites=tuple([_site(name, sites[name]) for name in sorted(sites)]),
         left_out=tuple(sorted(left_out, key=lambda left: left.packet.id)),
         silent=review.silent,
         enrolled=len(review.enrolled) or None,
@@ -219,10 +226,25 @@ def gather(
     )
 
 
+def _pooled_of(
+    packet: Packet, question: str, study: Study | None, model: Literal["fixed", "random"]
+) -> Poolable | tuple[str, str]:
+    """What of a packet is pooled, or why nothing is: the reason, and it in a sentence."""
+    outcome = packet.outcome
+    if (why := not_as_declared(packet, question, study)) is not None:
+        return why
+    if is_poolable(outcome) and not _lacks_likelihood(outcome):
+        return outcome
+    if isinstance(outcome, Derived):
+        return _estimate_of(outcome) if model == "fixed" else _OF_A_COMMON_EFFECT
+    return _unpoolable(outcome)
+
+
 def _site(name: str, found: list[tuple[Packet, Poolable]]) -> SiteEvidence:
     if len(found) == 1:
         packet, outcome = found[0]
-        return SiteEvidence(name, (packet,), (outcome,), _sites_behind(packet.outcome))
+        if packet.outcome is outcome:  # else it is the estimate in a derived packet
+            return SiteEvidence(name, (packet,), (outcome,))
     packets, outcomes = zip(*found, strict=True)
     return SiteEvidence(name, packets, outcomes, max(_sites_behind(p.outcome) for p in packets))
 
@@ -300,7 +322,7 @@ def question_of(review: Review, study: Study | None) -> str:
     """The study's question; if only the id is known, the one that has this id or most packets."""
     if study is not None:
         return study.question
-    found = Counter(packet.outcome.question for packet in review.evidence)
+    found = Counter([packet.outcome.question for packet in review.evidence])
     found.update(left.packet.outcome.question for left in review.excluded if not found)
     for question in sorted(found):
         if question and study_id_of(question) == review.study_id:
@@ -337,7 +359,7 @@ def _prevailing(study: Study | None, outcomes: list[Poolable]) -> str | None:
     """The study's measure; if it fixes none, what most packets have, of equals the lowest code."""
     if study is not None and study.measure is not None:
         return study.measure
-    found = Counter(measure_of(outcome) for outcome in outcomes)
+    found = Counter([outcome.measure for outcome in outcomes])
     return min(found, key=lambda name: (-found[name], MEASURES[name].code), default=None)
 
 

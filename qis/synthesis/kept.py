@@ -60,7 +60,7 @@ class KeptSites:
 
     def met(self, outcomes: Sequence[Poolable]) -> Met:
         """What is kept of the outcomes of one site."""
-        objects = tuple(map(id, outcomes))
+        objects = (id(outcomes[0]),) if len(outcomes) == 1 else tuple(map(id, outcomes))
         met = self._met.get(objects)
         if met is None:
             met = self._known.get(objects) or Met(tuple(outcomes), self._first(outcomes), {})
@@ -98,6 +98,8 @@ class KeptSites:
         self._sites, self._used = self._used, {}
         self._known, self._met, self._all = self._met, {}, None
         self._totals.settle()
+        if self._together is not None:
+            self._together.settle()
         left = _MOST_BYTES
         for said in self._sites.values():
             left -= said.size

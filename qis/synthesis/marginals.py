@@ -22,8 +22,9 @@ from qis.outcomes._curves import Curves
 from qis.outcomes._means import MeanDifferences, Means
 from qis.outcomes._poisson import PoissonRates
 from qis.synthesis._knots import Knots
-from qis.synthesis.currency import Exact, Likelihood, exact_rows, has_tails
+from qis.synthesis.currency import Exact, exact_rows, has_tails
 from qis.synthesis.lattice import NODES, Panel
+from qis.synthesis.said import Facts
 
 Floats = NDArray[np.float64]
 _Fast = Curves | Knots | PoissonRates | Means | MeanDifferences
@@ -80,20 +81,21 @@ class Marginals:
     Parameters
     ----------
     sites
-        One informative log-likelihood a site.
+        One informative log-likelihood a site, with what is known of it.
 
     """
 
-    def __init__(self, sites: Sequence[Likelihood]) -> None:
+    def __init__(self, sites: Sequence[Facts]) -> None:
         self._count = len(sites)
-        normal = [k for k, site in enumerate(sites) if site.is_parabola]
+        normal = [k for k, site in enumerate(sites) if site.kind == "normal"]
         self._normal = np.array(normal, dtype=np.intp)
-        self._centres = np.array([sites[k].centre for k in normal])[:, np.newaxis, np.newaxis]
-        precisions = np.array([sites[k].precision for k in normal])
+        parabolas = [sites[k].likelihood for k in normal]
+        self._centres = np.array([each.centre for each in parabolas])[:, np.newaxis, np.newaxis]
+        precisions = np.array([each.precision for each in parabolas])
         self._variances = (1.0 / precisions)[:, np.newaxis, np.newaxis]
         alike: dict[tuple[object, ...], list[int]] = {}
         for k, site in enumerate(sites):
-            if not site.is_parabola:
+            if site.kind != "normal":
                 alike.setdefault(_alike(site, k), []).append(k)
         self._groups: list[tuple[NDArray[np.intp], _Group]] = []
         for key in sorted(alike, key=repr):
@@ -136,27 +138,28 @@ def _rounded(values: Floats) -> Floats:
     return rounded
 
 
-def _alike(site: Likelihood, k: int) -> tuple[object, ...]:
+def _alike(site: Facts, k: int) -> tuple[object, ...]:
     """Sites of equal key are computed together."""
-    if has_tails(site.exact):
+    exact = site.likelihood.exact
+    if has_tails(exact):
         return ("tails", k)
     octave = _octave(site)
-    if site.exact is None:
+    if exact is None:
         return ("curves", octave)
-    low, high = site.exact.span
+    low, high = exact.span
     ends = math.floor(float(low.min()) / 4.0), math.ceil(float(high.max()) / 4.0)
-    return (type(site.exact).__name__, site.curves is not None, octave, ends)
+    return (type(exact).__name__, site.likelihood.curves is not None, octave, ends)
 
 
-def _octave(site: Likelihood) -> int:
+def _octave(site: Facts) -> int:
     """Its standard error, at its sharpest, is at least two to this power."""
     return math.frexp(site.finest)[1] - 1
 
 
-def _grouped(sites: list[Likelihood]) -> Iterator[tuple[NDArray[np.intp], "_Group"]]:
+def _grouped(sites: list[Facts]) -> Iterator[tuple[NDArray[np.intp], "_Group"]]:
     """Sites that can be integrated over the same points, and which of the given ones they are."""
     error = math.ldexp(1.0, _octave(sites[0]))
-    if has_tails(sites[0].exact):
+    if sites[0].kind == "mean":
         yield np.array([0]), _Group(sites, error, None)
         return
     for start in range(0, len(sites), _MANY):
@@ -164,7 +167,7 @@ def _grouped(sites: list[Likelihood]) -> Iterator[tuple[NDArray[np.intp], "_Grou
             yield rows + start, group
 
 
-def _by_range(sites: list[Likelihood], error: float) -> Iterator[tuple[NDArray[np.intp], "_Group"]]:
+def _by_range(sites: list[Facts], error: float) -> Iterator[tuple[NDArray[np.intp], "_Group"]]:
     if error >= _SHARP:
         yield np.arange(len(sites)), _Group(sites, error, None)
         return
@@ -187,8 +190,8 @@ class _Group:
 
     Parameters
     ----------
-    sites
-        Their log-likelihoods.
+    facts
+        Their log-likelihoods, with what is known of them.
     error
         Their standard errors are at least this and less than twice this.
     within
@@ -197,8 +200,9 @@ class _Group:
     """
 
     def __init__(
-        self, sites: list[Likelihood], error: float, within: tuple[float, float] | None
+        self, facts: list[Facts], error: float, within: tuple[float, float] | None
     ) -> None:
+        sites = [each.likelihood for each in facts]
         self._error = error if has_tails(sites[0].exact) else min(error, 1.0)
         self._within = within
         self._precisions = np.array([site.precision for site in sites])[:, np.newaxis]
@@ -216,7 +220,7 @@ class _Group:
             self._fast = self._exact
         self._exact_owners = _owners(exact)
         self._modes: tuple[float, float] | None = None
-        spans = [site.span for site in sites]
+        spans = [each.span for each in facts]
         self._span = min(low for low, _ in spans), max(high for _, high in spans)
         self._peaks = np.array([])
         if has_tails(self._exact):

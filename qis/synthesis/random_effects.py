@@ -242,7 +242,7 @@ def _second_differences(
     means, taus = np.array([middle - step, middle, middle + step]) / unit, np.array([tau / unit])
     finest = float(moved.finest.min())
     points = TauPoints.for_errors(tau / unit, finest)
-    bends, marginals = Bends(moved, finest), Marginals([row.likelihood for row in moved.rows])
+    bends, marginals = Bends(moved, finest), Marginals(moved.rows)
     panels = [bends.about(float(means[0]))]
     while panels[-1].ends[1] < means[2]:
         panels.append(bends.widest(panels[-1].ends[1], 1))

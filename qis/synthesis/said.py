@@ -1,12 +1,15 @@
 """What one site says, and what is always asked of it: computed once, kept under its content."""
 
+import math
 from collections.abc import Sequence
-from typing import Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.outcomes import LikelihoodProfile
 from qis.outcomes._poisson import PoissonRates
+from qis.outcomes.profile import curves_of
 from qis.synthesis.currency import Likelihood, Poolable, has_tails
 from qis.synthesis.lattice import Panel, TauPoints
 
@@ -14,6 +17,8 @@ Floats = NDArray[np.float64]
 
 Where = tuple[Panel, TauPoints | None, float]
 """Panel, values of tau (`None`: of 0 only, which is the log-likelihood itself), and unit."""
+_AT_ONCE: Final = 4
+"""Fewer profiles than this are asked one by one, which takes as long."""
 
 
 class Facts(NamedTuple):
@@ -87,6 +92,40 @@ class Said:
             self._facts[unit] = found = Facts.of(whole)
         return found
 
+    def is_one_profile(self) -> bool:
+        """True of a site that sent one profile, of which nothing was asked yet."""
+        return (
+            1.0 not in self._facts
+            and isinstance(self.outcomes[0], LikelihoodProfile)
+            and (len(self.outcomes) == 1)
+        )
+
+    def learn(self, facts: Facts) -> None:
+        """Keep what was found of it together with others."""
+        self._facts[1.0] = facts
+
     def likelihood(self, unit: float = 1.0) -> Likelihood:
         """Their log-likelihood, of the parameter in this unit."""
         return self.facts(unit).likelihood
+
+
+def ask_all(sites: Sequence[Said]) -> None:
+    """Ask `Said.facts` of all sites that sent one profile each at once; the same bits, sooner."""
+    asked = [said for said in sites if said.is_one_profile()]
+    if len(asked) < _AT_ONCE:
+        return
+    profiles = [said.outcomes[0] for said in asked]
+    curves = curves_of([each for each in profiles if isinstance(each, LikelihoodProfile)])
+    limits = (np.column_stack(curves.limits) + 0.0).tolist()  # no -0.0, as in a sum
+    spans = np.column_stack(curves.span).tolist()
+    sharpest = curves.sharpest.tolist()
+    for k, said in enumerate(asked):
+        said.learn(
+            Facts(
+                Likelihood(curves=curves.row(k)),
+                limits=(limits[k][0], limits[k][1]),
+                span=(spans[k][0], spans[k][1]),
+                finest=sharpest[k] ** -0.5 if sharpest[k] > 0.0 else math.inf,
+                kind="other",
+            )
+        )

@@ -334,7 +334,7 @@ def _digest(gathered: Gathered, asked: list[object]) -> bytes:
 
     The numbers themselves are not in it, since their last bits differ between machines.
     """
-    ids = sorted(packet.id for site in gathered.sites for packet in site.packets)
+    ids = sorted([packet.id for site in gathered.sites for packet in site.packets])
     rests_on = [ids, gathered.something_withdrawn]
     return blake3(
         encode([VERSION, gathered.study_id, asked, gathered.roster_digest, *rests_on])

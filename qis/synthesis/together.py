@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from qis.outcomes._curves import Curves
 from qis.synthesis.currency import Exact, Likelihood, exact_rows
-from qis.synthesis.said import Facts, Said
+from qis.synthesis.said import Facts, Said, ask_all
 from qis.synthesis.totals import Index, RunningTotals, SummedMarginals
 
 Floats = NDArray[np.float64]
@@ -32,7 +32,10 @@ class FactTable(NamedTuple):
     @classmethod
     def of(cls, rows: list[Facts]) -> "FactTable":
         """One table of them."""
-        numbers = np.array([(*row.limits, *row.span, row.finest) for row in rows])
+        return cls._of(rows, np.array([(*row.limits, *row.span, row.finest) for row in rows]))
+
+    @classmethod
+    def _of(cls, rows: list[Facts], numbers: Floats) -> "FactTable":
         return cls(
             rows,
             limits=numbers[:, :2],
@@ -40,6 +43,16 @@ class FactTable(NamedTuple):
             finest=numbers[:, 4],
             kinds={row.kind for row in rows},
         )
+
+    def chosen(self, which: Sequence[int], fresh: list[Facts]) -> "FactTable":
+        """Some of these rows and of further ones, which are numbered after them."""
+        numbers = np.column_stack((self.limits, self.spans, self.finest))
+        if fresh:
+            more = FactTable.of(fresh)
+            added = np.column_stack((more.limits, more.spans, more.finest))
+            numbers = np.concatenate((numbers, added))
+        rows = [*self.rows, *fresh]
+        return FactTable._of([rows[k] for k in which], numbers[np.array(which, dtype=np.intp)])
 
     @property
     def sums(self) -> tuple[float, float]:
@@ -76,6 +89,7 @@ class Together:
         self._former, self._totals = former, totals
         self._facts: dict[float, FactTable] = {}
         self._whole: Likelihood | None = None
+        self._marginals: dict[float, SummedMarginals] = {}
 
     def __len__(self) -> int:
         return len(self.said)
@@ -84,6 +98,8 @@ class Together:
         """What is always asked of each of their log-likelihoods, in this unit."""
         found = self._facts.get(unit)
         if found is None:
+            if unit == 1.0:
+                ask_all(self.said)
             found = self._facts[unit] = FactTable.of([each.facts(unit) for each in self.said])
         return found
 
@@ -99,7 +115,14 @@ class Together:
 
     def marginals(self, unit: float = 1.0) -> SummedMarginals:
         """Their log-marginals, summed."""
-        return SummedMarginals(self.index, unit, self._totals)
+        found = self._marginals.get(unit)
+        if found is None:
+            found = self._marginals[unit] = SummedMarginals(self.index, unit, self._totals)
+        return found
+
+    def settle(self) -> None:
+        """Forget what was made to compute log-marginals, and is large."""
+        self._marginals.clear()
 
     def _joined(self, former: "Together") -> Likelihood | None:
         """The sum from a former one, if both are of one row a site."""
@@ -117,7 +140,11 @@ class Together:
         if alike:
             kind: Any = type(rows)
             rows = kind.stacked([rows, *alike])
-        chosen = np.array([known[key] for key in self.index], dtype=np.intp)
+        which = [known[key] for key in self.index]
+        if 1.0 not in self._facts:
+            facts = [said.facts() for said in fresh.values()]
+            self._facts[1.0] = former.facts().chosen(which, facts)
+        chosen = np.array(which, dtype=np.intp)
         taken = {each.name: getattr(rows, each.name)[chosen] for each in fields(rows)}
         joined: Any = type(rows)(**taken)
         if isinstance(joined, Curves):

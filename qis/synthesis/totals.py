@@ -147,7 +147,7 @@ class SummedMarginals:
         keys = tuple(said.key for said in sites)
         marginals = self._fresh.get(keys)
         if marginals is None:
-            marginals = Marginals([said.likelihood(unit) for said in sites])
+            marginals = Marginals([said.facts(unit) for said in sites])
             self._fresh[keys] = marginals
         if points is None:
             yield from marginals.level(panel)[:, np.newaxis].copy()

@@ -10,8 +10,10 @@ from hypothesis import given, settings, strategies as st
 from qis.outcomes import Counts, Effect
 from qis.synthesis import pool_profiles
 from qis.synthesis.common_effect import MANY, common_effect, own_effect
+from qis.synthesis.currency import Likelihood
 from qis.synthesis.kept import KeptSites
 from qis.synthesis.profiles import pool_sites
+from qis.synthesis.said import Facts
 
 
 def counts(seed):
@@ -44,6 +46,48 @@ def test_sites_that_come_go_and_come_back_give_the_bits_of_a_fresh_synthesis(tur
             asked = {"measure": "OR", "tau_scale": scale}
             assert pool_sites(sites, kept=kept, **asked) == pool_sites(sites, **asked)
         kept.settle()
+
+
+@pytest.mark.parametrize("earlier", [0, 20])
+def test_what_is_asked_of_all_profiles_at_once_is_what_each_says_alone(earlier):
+    """To the bit: monotone profiles too, and beside sites of other kinds; all new, or a few."""
+    pool = [counts(seed).profile() for seed in range(30)]
+    pool += [table(0, 40, 7, 39).profile(), table(5, 20, 0, 90).profile(), POOL[-1], POOL[7]]
+    kept = KeptSites()
+    if earlier:
+        first = kept.together([kept.of([each]) for each in pool[:earlier] if informs(each)])
+        assert len(first.whole.curves) == len(first.facts().rows)
+    together = kept.together([kept.of([each]) for each in pool if informs(each)])
+    assert together.whole.rows
+    table_of_all = together.facts()
+    for at, said in enumerate(together.said):
+        alone = Facts.of(Likelihood.of(said.outcomes))
+        found = table_of_all.rows[at]
+        assert (found.limits, found.span, found.finest) == (alone.limits, alone.span, alone.finest)
+        assert found.kind == alone.kind
+        numbers = (*alone.limits, *alone.span, alone.finest)
+        of_table = (table_of_all.limits[at], table_of_all.spans[at], [table_of_all.finest[at]])
+        assert np.concatenate(of_table).tolist() == list(numbers)
+        if alone.likelihood.curves is not None:
+            for name in ("points", "values", "gradients", "below", "above"):
+                one, other = (
+                    getattr(each.likelihood.curves, name).tobytes() for each in (found, alone)
+                )
+                assert one == other
+
+
+def informs(outcome):
+    return isinstance(outcome, Effect) or outcome.is_informative
+
+
+def table(events, total, control_events, control_total):
+    return Counts(
+        question="q",
+        events=events,
+        total=total,
+        control_events=control_events,
+        control_total=control_total,
+    )
 
 
 def test_nothing_is_computed_again(monkeypatch):

@@ -11,6 +11,7 @@ from qis.synthesis._pooled_curve import maximum_of
 from qis.synthesis.currency import Likelihood
 from qis.synthesis.lattice import Panel, TauPoints, mean_matrix
 from qis.synthesis.marginals import Marginals
+from qis.synthesis.said import Facts
 
 
 def counts(events, total, control_events, control_total):
@@ -63,7 +64,7 @@ def test_between_its_points_it_is_the_integral(name):
     panels = [Panel(1, -1), Panel(1, 0)]
     if name == "mean":
         panels = [Panel(-1, k) for k in range(-4, 4)]
-    marginals = Marginals([site])
+    marginals = Marginals([Facts.of(site)])
     table = np.concatenate([marginals.on(p, points.taus)[0][0] for p in panels], axis=1)
     means = np.array([-1.3, -0.41, 0.02, 0.77, 1.9])
     taus = np.array([0.01, 0.043, 0.11, 0.29, 0.7, 1.9, 3.2])
@@ -88,7 +89,8 @@ def test_a_site_has_the_same_bits_alone_and_beside_others():
         Effect(question="q", measure="OR", estimate=float(y), standard_error=abs(float(y)) + 0.01)
         for y in rng.normal(size=5)
     ]
-    sites = [Likelihood.of([each]) for each in outcomes if each is not None and informs(each)]
+    informative = [each for each in outcomes if each is not None and informs(each)]
+    sites = [Facts.of(Likelihood.of([each])) for each in informative]
     taus = TauPoints.for_errors(0.5, min(site.finest for site in sites)).taus
     for panel in (Panel(1, 0), Panel(1, -2)):
         together = Marginals(sites).on(panel, taus)
