@@ -17,12 +17,15 @@ class Asked:
         Folder of what cannot be packaged (UCI heart disease, published cases), if it is there.
     said
         Called with each step.
+    flwr
+        The Python of an environment that has the framework, if there is one.
 
     """
 
     effort: int
     data: Path | None
     said: Callable[[str], None]
+    flwr: Path | None = None
 
     def of(self, quick: int, figures: int, record: int) -> int:
         """The value for this effort."""

@@ -4,17 +4,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from _case_claims import (
-    CLAIMS,
-    NOT,
-    PARTLY,
-    UNKNOWN,
-    VERDICTS,
-    figures,
-    percent,
-    signed,
-    three,
-)
+from _case_claim import NOT, PARTLY, UNKNOWN, VERDICTS, percent, signed, three
+from _case_claims import CLAIMS
+from _case_figures import figures
 from _case_record import FEDERATED, Record, auc_gaps, best_federated
 
 if TYPE_CHECKING:
@@ -419,10 +411,22 @@ def page(record: Record, content: dict[str, Any]) -> str:
         "WEIGHT": percent(weights["packet_information"]),
         "ORIGIN": origin(content),
         "LOSING": losing(record),
+        "FLWR": framework(record),
     }
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
     return text
+
+
+def framework(record: Record) -> str:
+    """How our averaging compares with that of a framework."""
+    part = record.parts["framework"]
+    if "not_run" in part:
+        return f"a framework was not run ({part['not_run']})"
+    return (
+        f"{part['framework']} gives the same after {part['rounds']} rounds of {part['steps']} "
+        f"steps on 847/612/11, to {part['largest_difference']:.0e}"
+    )
 
 
 def losing(record: Record) -> str:

@@ -7,8 +7,9 @@
     python -m benchmarks.claims --quick --check     # fails if it contradicts the record
 
 `--parts` chooses among the parts, `--data DIR` is the folder of what cannot be packaged (UCI
-heart disease, published cases; default: QIS_SHARED_DATA). A part that lacks its data says "not
-run", and what is recorded of it stands. `--figures DIR` draws the plots.
+heart disease, published cases; default: QIS_SHARED_DATA), `--flwr PYTHON` the interpreter of an
+environment with ``flwr[simulation]``. A part that lacks its data, or that, says "not run", and what
+is recorded of it stands. `--figures DIR` draws the plots.
 """
 
 import argparse
@@ -29,6 +30,8 @@ import _case_asked  # noqa: E402
 import _case_bandwidth  # noqa: E402
 import _case_claims  # noqa: E402
 import _case_draw  # noqa: E402
+import _case_figures  # noqa: E402
+import _case_framework  # noqa: E402
 import _case_inversion  # noqa: E402
 import _case_network  # noqa: E402
 import _case_page  # noqa: E402
@@ -45,6 +48,7 @@ PARTS: dict[str, Callable[[Asked], dict[str, Any]]] = {
     "hearts": _case_small.hearts,
     "small_sites": _case_small.part,
     "by_number": _case_small.by_number,
+    "framework": _case_framework.part,
     "inversion": _case_inversion.part,
     "thresholds": _case_inversion.thresholds,
     "pairs": _case_network.pairs,
@@ -88,7 +92,7 @@ def keep(content: dict[str, Any]) -> dict[str, Any]:
     parts = dict(former.get("parts", {}))
     for name, part in content["parts"].items():
         if "not_run" in part["found"] and name in parts:
-            print(f"{name} lacks its data: the record stands", file=sys.stderr)
+            print(f"{name} lacks what it needs: the record stands", file=sys.stderr)
             continue
         parts[name] = part
     ordered = {name: parts[name] for name in PARTS if name in parts}
@@ -140,6 +144,9 @@ def main() -> None:
     effort.add_argument("--full", action="store_true", help="as for the record")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--data", type=Path, help="folder of the data that are not packaged")
+    parser.add_argument(
+        "--flwr", type=Path, metavar="PYTHON", help="the Python of an environment with flwr"
+    )
     parser.add_argument("--json", action="store_true", help="figures as the last line")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="draw the plots there")
     parser.add_argument("--keep", action="store_true", help="keep the record and write the pages")
@@ -159,7 +166,8 @@ def main() -> None:
     if data is not None and not (data / "synthesis").is_dir():
         print(f"{data} has no folder synthesis: UCI heart disease is not run", file=sys.stderr)
         data = None
-    asked = Asked(0 if options.quick else 2 if options.full else 1, data, said)
+    effort = 0 if options.quick else 2 if options.full else 1
+    asked = Asked(effort, data, said, options.flwr)
     content = run(options.parts, asked)
     if options.keep:
         content = keep(content)
@@ -172,7 +180,7 @@ def main() -> None:
             print(f"{number:2} {claim.verdict(record) or 'not run':14} {claim.said(record)}")
     # What this run did not measure is no number, and JSON has no word for that.
     known = {
-        name: each for name, each in _case_claims.figures(record).items() if not math.isnan(each)
+        name: each for name, each in _case_figures.figures(record).items() if not math.isnan(each)
     }
     print(json.dumps(known))
     if options.check and (against := contradictions(content, _results.kept(NAME))):

@@ -11,8 +11,10 @@ from scipy import stats
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))
 
-import _case_claims  # noqa: E402  parts of a benchmark import each other by bare names
+import _case_claim  # noqa: E402  parts of a benchmark import each other by bare names
+import _case_claims  # noqa: E402
 import _case_data as data  # noqa: E402
+import _case_figures  # noqa: E402
 import _case_inversion as inversion  # noqa: E402
 import _case_models as models  # noqa: E402
 import _case_page  # noqa: E402
@@ -271,7 +273,7 @@ def test_the_pages_are_what_the_record_gives(recorded):
 
 
 def test_the_figures_of_the_record_are_complete_and_the_attack_is_strong_enough(recorded):
-    found = _case_claims.figures(_case_record.Record(recorded))
+    found = _case_figures.figures(_case_record.Record(recorded))
     assert found["claims_total"] == found["claims_with_verdict"] == 34
     assert found["scenarios"] == 7
     assert found["records_rebuilt_packet_n4_no_rules"] >= 0.7
@@ -283,7 +285,7 @@ def test_every_claim_that_does_not_hold_is_named_in_one_place(recorded):
     section = _case_page.contradicted(record)
     for number, claim in enumerate(_case_claims.CLAIMS, 1):
         is_named = f"- ({number}) " in section
-        assert is_named == (claim.verdict(record) == _case_claims.NOT)
+        assert is_named == (claim.verdict(record) == _case_claim.NOT)
     assert section.count("\n") > 3
 
 
@@ -314,5 +316,5 @@ def test_every_claim_has_a_figure_or_says_that_it_was_not_run():
         is_measured = bool(claim.part)
         assert claim.said(nothing).startswith("not run") == is_measured
         assert bool(claim.verdict(nothing)) != is_measured
-        if claim.judge == _case_claims.UNKNOWN:
+        if claim.judge == _case_claim.UNKNOWN:
             assert "ould decide" in claim.why
