@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from qis._gate import checked
-from qis.about import Interest
+from qis.about import Interest, routing_commitment
 from qis.errors import InputError
 from qis.evidence.roster import Roster
 from qis.health import Health, HealthState, Notices
@@ -357,10 +357,15 @@ def require_signed_keys(packet: Packet, routing_keys: Iterable[bytes]) -> tuple[
             actual=type(packet).__name__,
         )
     keys = tuple(sorted({*routing_keys, packet.outcome.study_id}))
-    if not packet.travels_under(keys):
+    if not is_signed_for(packet, keys):
         raise InputError(
             "the packet was signed for other routing keys: pass the same keys to Packet.sign "
             "and to publish",
             field="routing_keys",
         )
     return keys
+
+
+def is_signed_for(packet: Packet, keys: tuple[bytes, ...]) -> bool:
+    """As `Packet.travels_under`, of keys that are known to be bytes: each packet is asked twice."""
+    return routing_commitment((*keys, packet.outcome.study_id)) == packet.routing_commitment

@@ -13,6 +13,7 @@ from qis import _layout
 from qis._clock import SYSTEM, Clock
 from qis._guard import Guard
 from qis.about import Fingerprint, Interest, carried_fingerprint, next_change
+from qis.about.interest import is_match
 from qis.errors import (
     ExpiredError,
     NotYetValidError,
@@ -41,7 +42,7 @@ from qis.refusals import RefusalCode, Refusals
 from qis.transport._early import EarlyPackets
 from qis.transport._held import HeldPackets
 from qis.transport._receipts import Done, Receipts
-from qis.transport.base import Delivery, Statistics
+from qis.transport.base import Delivery, Statistics, is_signed_for
 from qis.transport.inbox import Inbox
 from qis.transport.site_clocks import SiteClocks
 
@@ -374,7 +375,7 @@ class Reception:
         _, keys, hops = arrived
         if keys is None:  # a packet of its study alone says so itself
             self.validator.remember(found)
-        elif not found.travels_under(keys):
+        elif not is_signed_for(found, keys):
             self.validator.remember(found)
             return self._refused(
                 RoutingKeysError("not the routing keys that the issuer signed", field="keys")
@@ -460,7 +461,7 @@ class Reception:
         keys: tuple[bytes, ...] | None,
     ) -> bool:
         try:
-            return interest.matches(about, study_id, keys)
+            return is_match(interest, about, study_id, keys)
         except SchemeMismatchError as error:
             if keys is not None:  # where everything comes to everybody, that is no error
                 self._statistics.refused[type(error).__name__] += 1
