@@ -10,6 +10,7 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 from pkgutil import walk_packages
+from unittest import mock
 
 import pytest
 
@@ -17,6 +18,7 @@ import qis
 from qis._clock import Clock
 from qis._guard import Guard
 from qis.channel import Channels
+from qis.direct.events import Received
 from qis.health import Condition, Notices
 from qis.overlay.addresses import pack_address
 from qis.overlay.delivering import Delivering
@@ -31,6 +33,7 @@ from qis.overlay.subscription import Subscription
 from qis.overlay.subscription_table import LIFETIME_S, SubscriptionTable
 from qis.overlay.timers import Timers
 from qis.testing import VirtualClock
+from qis.transport._direct import DirectMember, _Offered
 from qis.transport._held import HeldPackets
 from qis.transport._socket import DatagramSocket
 from qis.transport.base import Statistics
@@ -439,6 +442,27 @@ def backlog(told):
     return b""
 
 
+def offered(told):
+    """What waits in direct mode for the application, and on which the node fails."""
+    roster = qis.Roster(tuple(qis.Site.of(str(n), site(n).issuer) for n in (1, 2)))
+    reception = Reception(roster, Statistics())
+    member = DirectMember(
+        site(1),
+        pack_address("127.0.0.1", 1),
+        reception,
+        Statistics(),
+        guard=told.guard,
+        rng=random.Random(0),
+        clock=Clock(lambda: NOW, lambda: NOW),
+        now=NOW,
+    )
+    member._full.append(_Offered(Received(key(2), 1, bytes(packet(2)), 1)))
+    member._again_at = NOW
+    with mock.patch.object(reception, "receive", return_value=Verdict.FAULT):
+        member.handle_timer(NOW)
+    return key(2)
+
+
 DRIVEN = {
     "overlay.subscription_table.SUBSCRIBERS_LIMIT": (1, subscribers),
     "overlay.message_store.RETAINED_LIMIT": (2, message_store),
@@ -458,6 +482,7 @@ DRIVEN = {
     "transport._held.HELD_LIMIT": (4, held),
     "transport._held.KNOWN_LIMIT": (1, known),
     "transport.inbox.INBOX_LIMIT": (1, direct),
+    "transport._direct.OFFERS_LIMIT": (1, offered),
     "transport._carriers.RETAIN_LIMIT": (1, direct_retained),
     "transport._socket.ARRIVED_LIMIT": (0, arrived),
     "transport._socket.STRANGERS_LIMIT": (0, strangers),
