@@ -381,7 +381,7 @@ def _text(name: str, value: Any) -> str:
 def _chosen(name: str, value: Any) -> Any:
     if not isinstance(value, str) or value not in _CHOICES[name]:
         raise InputError(
-            f"{name} is {value!r:.60}; it is one of {', '.join(_CHOICES[name])}",
+            f"{name} is {value!r:.60}; it is one of {', '.join(filter(None, _CHOICES[name]))}",
             field=name,
             actual=value,
             limit=_CHOICES[name],

@@ -148,6 +148,7 @@ def test_every_field_is_read_from_toml_and_each_decides_the_id(tmp_path):
     [
         ('model = "random"', 'model = "bayes"', "fixed, random"),
         ('measure = "OR"', 'measure = "odds"', "measure"),
+        ('ties = "efron"', 'ties = "exact"', "one of efron, breslow"),
         ('adjustment = ["age", "SOFA at entry"]', 'adjustment = "age"', "list of texts"),
         ('scheme = "0123456789abcdef"', 'scheme = "vectors"', "16 hexadecimal"),
         ("valid_from = 2027-01-15", "valid_from = 2027-01-15T00:00:00", "no zone"),
