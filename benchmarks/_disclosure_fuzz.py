@@ -147,6 +147,7 @@ class Tally:
         self.passed: Counter[str] = Counter()
         self.proved: Counter[str] = Counter()
         self.gate_off = self.gate_off_read = self.told_read = 0
+        self.read_off: Counter[str] = Counter()
         self.kept: list[Made] = []
         named: defaultdict[str, list[tuple[int | None, int]]] = defaultdict(list)
         limit = PRESETS[preset].minimum_cell
@@ -164,6 +165,7 @@ class Tally:
                 said = read(made, limit)
                 self.gate_off += is_watched
                 self.gate_off_read += is_watched and said.guess == made.truth
+                self.read_off[self.kind_of[form]] += is_watched and said.guess == made.truth
                 if passed and is_told(made, preset):
                     self.told_read += said.proved
                 elif passed:
@@ -244,6 +246,8 @@ class OfPreset(NamedTuple):
         Cells that were read from what passed, by kind of outcome.
     attacked, was_read
         With the gate off.
+    read_off
+        What was read with the gate off, by kind of outcome.
     told
         Cells that were read where the preview says that this is not searched.
     harmless
@@ -258,6 +262,7 @@ class OfPreset(NamedTuple):
     recovered: Counter[str]
     attacked: int
     was_read: int
+    read_off: Counter[str]
     told: int
     harmless: dict[str, tuple[int, int]]
     former: tuple[int, int] | None
@@ -277,6 +282,7 @@ def of_preset(preset: str, sites: int, most_attacked: int, *, former: bool) -> O
         tally.by_kind(),
         tally.gate_off,
         tally.gate_off_read,
+        tally.read_off,
         tally.told_read,
         harmless_refused(preset, range(sites)),
         read_after_former_gate(tally) if former and is_watched else None,
@@ -301,6 +307,9 @@ def figures(sites: int, most_attacked: int, *, former: bool = True) -> dict[str,
             print(line, file=sys.stderr)
         for kind, count in one.recovered.items():
             kinds[kind] += count
+        for kind, count in one.read_off.items():
+            name = f"read_with_the_gate_off_{kind}"
+            found[name] = found.get(name, 0.0) + count
         for kind, (refused, made) in one.harmless.items():
             harmless[kind][0] += refused
             harmless[kind][1] += made

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qis.disclosure.attacks import SLOPE_TOLERANCE
 from qis.disclosure.consistent import System, as_findings
 from qis.disclosure.finding import Finding
+from qis.disclosure.formulas import hedges
 from qis.disclosure.ledger import Subjects
 from qis.disclosure.printed import half_unit
 from qis.outcomes import Effect, LikelihoodProfile, Moments, Outcome
@@ -95,11 +96,11 @@ def of_any_step(outcome: Effect, n: int) -> System:
 
 
 def of_other_standardised(outcome: Effect, n: int) -> System:
-    """Tables of a standardised mean difference without Hedges' correction, or another one."""
+    """Tables of a standardised mean difference with any correction of Hedges', or none."""
     given = outcome.estimate
-    corrections = 1.0, 1.0 - 3.0 / (4.0 * n - 9.0)
+    corrections = 1.0, 1.0 - 3.0 / (4.0 * n - 9.0), hedges(n - 2.0)
     ratios = [given / correction for correction in corrections] if n > 4 else [given]
-    attack = "from SMD and n, without Hedges' correction or by his first formula"
+    attack = "from SMD and n, whichever its error and correction"
     return _of_ratio(attack, outcome, n, ratios, _variances_of_values)
 
 

@@ -3,12 +3,11 @@
 from collections.abc import Iterable
 from datetime import date
 from os import PathLike
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from qis._gate import checked
-from qis.about import Interest
 from qis.account import Account
-from qis.disclosure.about_rules import check_people_behind, check_secret
+from qis.disclosure.about_gate import AboutGate
 from qis.disclosure.answers import check_answers, not_searched_together, told_by_answers
 from qis.disclosure.any_formula import with_people
 from qis.disclosure.budget import PrivacyBudget
@@ -28,14 +27,12 @@ from qis.disclosure.refusal import refuse
 from qis.disclosure.unsearched import not_searched
 from qis.errors import DisclosureError, InputError
 from qis.evidence.roster import Roster
-from qis.fingerprint.scheme import Scheme
-from qis.outcomes import Anchor, Derived, Outcome, Record, Retraction, Suppressed
+from qis.outcomes import Anchor, Derived, Outcome, Retraction, Suppressed
 
 _WITHOUT_PATIENTS: Final = (Anchor, Derived, Retraction, Suppressed)
-_OF_UNTOLD: Final = (Record, Suppressed)
 
 
-class Disclosure:
+class Disclosure(AboutGate):
     """Disclosure rules that every outcome must pass, with the record of what was released.
 
     Anonymity is not promised. The rules refuse what is known to reveal people; nobody can list all
@@ -83,9 +80,8 @@ class Disclosure:
         release_dates: Iterable[date] = (),
         identifiers: Patterns = PATTERNS,
     ) -> None:
-        self.rules = rules
+        super().__init__(rules, budget)
         self.ledger = EmissionLedger() if ledger is None else ledger
-        self.budget = budget
         self.agreement = agreement
         self.release_dates = days_of(release_dates)
         self.identifiers = identifiers
@@ -211,85 +207,6 @@ class Disclosure:
         check_answers(self.rules, outcome, new, formers)
 
     @checked
-    def check_about(
-        self,
-        outcome: Outcome,
-        scheme: Scheme[Any],
-        *,
-        people: int | None = None,
-        leaves_machine: bool,
-    ) -> None:
-        """Raise `DisclosureError` if the fingerprint of an outcome must not be released.
-
-        A fingerprint is about people as the outcome is, since it is made from their features. As a
-        rule they are the same people, and then `check` has counted them.
-
-        Parameters
-        ----------
-        outcome
-            The outcome that the fingerprint describes.
-        scheme
-            The scheme that made the fingerprint.
-        people
-            Number of people whose features it is made from; 0 if it describes the study or a
-            disease and nobody's features. By default the people of the outcome. It must be given
-            where those are too few or not known: with a `Suppressed`, a `Record`, or counts with
-            calibrated noise.
-        leaves_machine
-            True if the transport carries it beyond this machine.
-
-        Raises
-        ------
-        DisclosureError
-            If it is made from too few people, or without a scheme secret and would leave the
-            machine.
-
-        """
-        if self.rules.is_off:
-            return
-        if people is not None or isinstance(outcome, _OF_UNTOLD) or self._is_paid(outcome):
-            check_people_behind(self.rules, "fingerprint", people)
-        if leaves_machine:
-            check_secret(self.rules, "fingerprint", scheme)
-
-    @checked
-    def check_interest(
-        self,
-        interest: Interest,
-        scheme: Scheme[Any],
-        *,
-        people: int | None = None,
-        leaves_machine: bool,
-    ) -> None:
-        """Raise `DisclosureError` if an interest must not be registered at other nodes.
-
-        Parameters
-        ----------
-        interest
-            The interest. Its routing keys are registered, and its sketch if that is shared. An
-            interest in studies only says nothing about people.
-        scheme
-            The scheme that made its fingerprint.
-        people
-            Number of people whose features it is made from; 0 if it describes a study or a disease
-            and nobody's features.
-        leaves_machine
-            True if the transport goes beyond this machine; else nothing is registered elsewhere.
-
-        Raises
-        ------
-        DisclosureError
-            If it is made from too few people or their number is not given, or it is made without a
-            scheme secret.
-
-        """
-        silent = not interest.routing_keys and not interest.share_sketch
-        if self.rules.is_off or silent or not leaves_machine:
-            return
-        check_people_behind(self.rules, "interest", people)
-        check_secret(self.rules, "interest", scheme)
-
-    @checked
     def release(self, outcome: Outcome, *, now: float, subjects: Subjects | None = None) -> None:
         """Check an outcome, and write the release to the ledger before it is made.
 
@@ -362,9 +279,6 @@ class Disclosure:
         new = Emission.of(outcome, subjects, at=0.0)
         alone = not_searched(with_people(outcome, subjects), limit=self.rules.minimum_cell)
         return (*alone, *not_searched_together(outcome, new, self.ledger.of_question(new)))
-
-    def _is_paid(self, outcome: Outcome) -> bool:
-        return self.budget is not None and self.budget.covers(outcome)
 
     def __repr__(self) -> str:
         extras = [

@@ -64,7 +64,7 @@ def _standardised(a: Floats, b: Floats, c: Floats, d: Floats) -> tuple[Floats, t
     first, second = a + b, c + d
     freedom = first + second - 2
     spread = np.sqrt((a * b / first + c * d / second) / freedom)
-    g = _hedges(float(freedom[0]) if len(freedom) else 2.0) * (a / first - c / second) / spread
+    g = hedges(float(freedom[0]) if len(freedom) else 2.0) * (a / first - c / second) / spread
     return g, (np.sqrt(1 / first + 1 / second + g**2 / (2 * (first + second))),)
 
 
@@ -91,7 +91,7 @@ _FORMULAS: Final[dict[str, Callable[..., tuple[Floats, tuple[Floats, ...]]]]] = 
 }
 
 
-def _hedges(freedom: float) -> float:
+def hedges(freedom: float) -> float:
     """Hedges' exact correction of a standardised mean difference."""
     return math.exp(
         math.lgamma(freedom / 2) - 0.5 * math.log(freedom / 2) - math.lgamma((freedom - 1) / 2)

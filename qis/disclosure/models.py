@@ -27,6 +27,12 @@ _NOT_SEARCHED: Final = (
 )
 
 
+_NO_ROWS: Final = (
+    "groups by one, two and three columns: neither the rows nor the anchor are known, and whoever "
+    "knows the anchor can solve for them"
+)
+
+
 class GroupReading(NamedTuple):
     """What was found in score and information.
 
@@ -49,6 +55,8 @@ def tables_of(outcome: QuadraticLikelihood) -> list[Margins]:
     if known is not None and known.own_intercept:
         return with_own_intercept(outcome) if not any(known.anchor) else []
     found = list(margins_of(outcome)) if _may_weigh_alike(outcome) else []
+    if not found and known is None and outcome.model == "poisson":
+        found = with_own_intercept(outcome)
     if not found and known is not None and known.anchor:
         by_weights = solved([outcome])
         found = [by_weights] if by_weights is not None else []
@@ -118,7 +126,11 @@ def smallest(table: Margins, limit: int) -> Finding | None:
 
 def _of_three(outcome: QuadraticLikelihood, tables: list[Margins], limit: int) -> GroupReading:
     if not tables:
-        is_one = len(outcome.diagonal) == 1  # one column and the event are two
+        known = outcome.known
+        is_of_rows = known is not None and known.smallest_cell is not None
+        is_one = is_of_rows and len(outcome.diagonal) == 1  # one column and the event are two
+        if known is None and outcome.model in ("poisson", "linear"):
+            return GroupReading(None, _NO_ROWS)
         return GroupReading(None, "" if is_one else _NOT_SEARCHED)
     found = [small_of_three(table, limit=limit) for table in tables]
     if all(small is not None for small, _ in found):

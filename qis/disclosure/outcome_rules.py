@@ -12,6 +12,7 @@ from qis.disclosure.ledger import Subjects
 from qis.disclosure.models import read
 from qis.disclosure.presets import Preset
 from qis.disclosure.refusal import refuse
+from qis.disclosure.unsearched import not_searched
 from qis.errors import InputError
 from qis.outcomes import (
     Effect,
@@ -22,6 +23,9 @@ from qis.outcomes import (
     Record,
 )
 
+_WAYS_OUT_OF_SEARCH: Final = (
+    "the numbers unrounded, which can be searched; counts or moments in place of them; more people"
+)
 _PEOPLE: Final[dict[type[Outcome], tuple[str, ...]]] = {
     Effect: ("n",),
     Moments: ("total", "control_total"),
@@ -55,6 +59,7 @@ def check_outcome(rules: Preset, outcome: Outcome, subjects: Subjects | None) ->
         _check_cells(rules, curve)
     _check_dominance(rules, outcome)
     _check_matrix(rules, outcome)
+    _check_searched(rules, outcome)
     _check_rounding(rules, outcome)
 
 
@@ -124,7 +129,7 @@ def _unrounded(outcome: Outcome, base: int) -> Iterator[Outcome]:
 
 def _of_rows(outcome: Outcome, limit: int) -> Finding | None:
     """Return the smallest group of people with one value, if a variable of few values has one."""
-    known = outcome.known if isinstance(outcome, Moments) else None
+    known = outcome.known if isinstance(outcome, Moments | Effect) else None
     cell = (known.smallest_cell or 0) if known is not None else 0
     if not 0 < cell < limit:
         return None
@@ -133,7 +138,7 @@ def _of_rows(outcome: Outcome, limit: int) -> Finding | None:
 
 def _check_dominance(rules: Preset, outcome: Outcome) -> None:
     """Apply the p % rule and the (n, k) rule to a mean, whose sum others may know."""
-    known = outcome.known if isinstance(outcome, Moments) else None
+    known = outcome.known if isinstance(outcome, Moments | Effect) else None
     if known is None or not known.largest_share or known.largest_two is None:
         return
     if known.largest_two > rules.dominance_two:
@@ -160,6 +165,16 @@ def _check_model(rules: Preset, outcome: QuadraticLikelihood) -> None:
     if reading.not_searched and outcome.n < least:
         what = f"{reading.not_searched}; from {least} people on it would pass"
         refuse(rules, "not_searched", what, outcome.n, limit=least)
+
+
+def _check_searched(rules: Preset, outcome: Outcome) -> None:
+    """An estimate of few people must be searched whole; models have a rule of their own."""
+    if not isinstance(outcome, Effect) or outcome.n is None:
+        return
+    least = rules.people_per_coefficient * rules.minimum_cell
+    for said in not_searched(outcome, limit=rules.minimum_cell) if outcome.n < least else ():
+        refuse(rules, "not_searched", f"{said}; from {least} people on it would pass", outcome.n,
+               limit=least, ways_out=_WAYS_OUT_OF_SEARCH)  # fmt: skip
 
 
 def _check_matrix(rules: Preset, outcome: Outcome) -> None:

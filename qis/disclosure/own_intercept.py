@@ -64,11 +64,13 @@ def _put_together(
         row, column = order.index(one), order.index(other)
         table[row, column] = table[column, row] = count
     names = tuple(f"feature {column + 1}" for column in order)
-    if outcome.model != "logistic" or outcome.events is None:
+    if outcome.model not in ("logistic", "poisson") or outcome.events is None:
         return Margins(names, outcome.n, table[:size, :size])
     for nth, (column, having) in enumerate(chosen.items()):
         among = float(outcome.score[column]) + outcome.events * having / outcome.n
-        if not is_count(among, 0.3, min(having, outcome.events)):
+        # In a Poisson model somebody may have several events.
+        most = outcome.events if outcome.model == "poisson" else min(having, outcome.events)
+        if not is_count(among, 0.3, most):
             return None
         table[size, nth] = table[nth, size] = round(among)
     return Margins((*names, LABEL), outcome.n, table)

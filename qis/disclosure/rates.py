@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.disclosure.consistent import whole_numbers
+from qis.disclosure.consistent import EXACT, whole_numbers
 from qis.disclosure.finding import Finding
 from qis.disclosure.printed import precision_of
 from qis.outcomes import Counts, Effect, Outcome
@@ -43,11 +43,20 @@ def few_events(difference: Effect, answer: Outcome, *, is_arm: bool, limit: int)
     """
     # Who holds both knows whether the rate is of the treated arm or of the control arm.
     ways = [partial(_other_arm, sign) for sign in (-1.0, 1.0)] if is_arm else [_both_arms]
-    for solve in ways:
-        found = [events for rate in _rates(answer) for events in solve(difference, *rate)]
+    for solve, rates in itertools.product(ways, (list(_exact_rates(answer)), list(_rates(answer)))):
+        found = [events for rate in rates for events in solve(difference, *rate)]
         if found and all(0 < events < limit for events in found):
             return Finding(_ATTACK, "events in one of the arms", min(found))
     return None
+
+
+def _exact_rates(answer: Outcome) -> Iterator[tuple[int, float, float]]:
+    """The same of a rate whose error gives a whole number to nine digits: it is not rounded."""
+    if isinstance(answer, Effect) and answer.measure == "IRLN":
+        count = answer.standard_error**-2
+        if round(count) and abs(count / round(count) - 1.0) <= EXACT:
+            rate = math.exp(answer.estimate)
+            yield round(count), rate, EXACT * rate
 
 
 def _rates(answer: Outcome) -> Iterator[tuple[int, float, float]]:

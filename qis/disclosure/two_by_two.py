@@ -31,7 +31,7 @@ _EXACT: Final = 1e-9
 """Relative error of numbers that were computed in float64 and not rounded."""
 _TO_THE_DIGIT: Final = 1e-11
 """The same of an estimate that alone, whatever its standard error is, tells the table."""
-_TELLING: Final = ("OR", "RR", "RD", "MD")
+_TELLING: Final = ("OR", "RR", "RD", "MD", "ROM", "COR", "ZCOR")
 _NARROWER: Final = 0.7
 _WIDER: Final = 1.5
 """Exact, score and adjusted intervals are so many times as wide as those by the formulas."""

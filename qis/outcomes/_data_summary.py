@@ -22,7 +22,8 @@ class DataSummary:
         True if an intercept of the site's own was fitted.
     smallest_cell
         The smallest number of people above zero in a group by one column of at most three values,
-        or by two of them (features, label, arms); 0 if there is no such group. `None`: not known.
+        or by two of them (features, label, arms), or of those with another value than most; 0 if
+        there is no such group. `None`: not known.
     smallest_of_three
         The same for groups by three columns.
     largest_share

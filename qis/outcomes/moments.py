@@ -336,7 +336,7 @@ class Moments(Outcome):
         if measure == "ROM" and any(arm.mean <= 0.0 for arm in arms):
             raise NoEstimateError("a ratio of means needs positive means", field="mean")
         estimate, variance = _FORMULAS[measure](*arms)
-        return Effect(
+        effect = Effect(
             study_id=self.study_id,
             question=self.question,
             cohort=self.cohort,
@@ -345,6 +345,7 @@ class Moments(Outcome):
             standard_error=math.sqrt(variance),
             n=self.n,
         )
+        return effect if self.known is None else knowing(effect, self.known)
 
     def body(self) -> Body:
         """The body map as it travels."""
@@ -449,6 +450,7 @@ def _merged(arms: Sequence[_Arm]) -> _Arm:
 def _summary(arms: Sequence[NDArray[np.float64]]) -> DataSummary:
     """Smallest group of one value in an arm, if it has few values, and the largest shares."""
     cells = [int(level.sum()) for arm in arms for level in levels_of(arm)]
+    cells += [people for arm in arms if (people := _unlike_most(arm))]
     shares = [shares_of(np.abs(arm)) for arm in arms]
     return DataSummary(
         smallest_cell=min(cells, default=0),
@@ -456,6 +458,12 @@ def _summary(arms: Sequence[NDArray[np.float64]]) -> DataSummary:
         largest_share=max(largest for largest, _ in shares),
         largest_two=max(two for _, two in shares),
     )
+
+
+def _unlike_most(arm: NDArray[np.float64]) -> int:
+    """People who have another value than more than half of them: those with any cost, say."""
+    times = int(np.unique(arm, return_counts=True)[1].max())
+    return len(arm) - times if 2 * times > len(arm) else 0
 
 
 def _arm_of(values: NDArray[np.float64], field: str) -> _Arm:

@@ -13,7 +13,7 @@ import pytest
 from qis.disclosure import Disclosure, subject_hashes
 from qis.disclosure.identifiers import identifiers_in
 from qis.errors import DisclosureError
-from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments
+from qis.outcomes import Counts, Effect, LikelihoodProfile, Moments, QuadraticLikelihood
 
 Q = "a vs b | death"
 SMALL, LARGE = (5, 92, 60, 71), (35, 92, 60, 71)
@@ -98,7 +98,34 @@ def parabola(*cells):
     )
 
 
+def correlation(a, b, c, d):
+    """With the error that a t statistic is divided by."""
+    n = a + b + c + d
+    phi = (a * d - b * c) / math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    return effect("COR", phi, 1.07 * (1 - phi * phi) / math.sqrt(n - 2), n)
+
+
+def fishers_z(*cells):
+    phi = correlation(*cells)
+    return effect("ZCOR", math.atanh(phi.estimate), 1 / math.sqrt(phi.n - 2), phi.n)
+
+
+def jackknife(measure):
+    """The library's own estimate with an error that is none of any formula."""
+
+    def make(*cells):
+        whole = coded(0, 1, measure)(*cells)
+        return replace(whole, study=None, standard_error=1.21 * whole.standard_error)
+
+    return make
+
+
 FORMS = {
+    "a correlation": correlation,
+    "Fisher's z": fishers_z,
+    "a jackknife of SMD": jackknife("SMD"),
+    "a jackknife of ROM": jackknife("ROM"),
+    "a jackknife of MD": jackknife("MD"),
     "Newcombe's or a score interval": wider("RD"),
     "an exact interval": wider("OR"),
     "a profile interval of a risk ratio": wider("RR"),
@@ -179,6 +206,59 @@ def test_a_small_arm_behind_a_standardised_difference_of_measured_values(error):
     for arm, expected in ((7, "implied_cell"), (60, None)):
         root = error * math.sqrt(1 / arm + 1 / (200 - arm) + 0.31**2 / 400)
         assert rule_of(effect("SMD", 0.3123456789, root, 200)) == expected
+
+
+def test_a_rate_that_looks_rounded_and_is_not_tells_the_other_arm():
+    """60 events in 250 years are 0.24, and 1/SE² is 60."""
+    rates = Counts(
+        question=Q, events=4, total=100, control_events=60, control_total=100,
+        person_time=230.0, control_person_time=250.0,
+    )  # fmt: skip
+    one = Counts(question=Q, events=60, total=100, person_time=250.0).effect("IRLN")
+    everybody, arm = (
+        subject_hashes(map(str, people), key=bytes(32)) for people in (range(200), range(100))
+    )
+    gate = Disclosure.preset("cms")
+    gate.release(rates.effect("IRD"), now=0.0, subjects=everybody)
+    with pytest.raises(DisclosureError) as refusal:
+        gate.check(one, subjects=arm)
+    assert (refusal.value.field, refusal.value.actual) == ("answers", 4)
+
+
+@pytest.mark.parametrize("measure", [None, "MN"])
+def test_what_rows_show_is_not_lost_in_an_effect(measure):
+    """Few people with any cost, and one who has nearly all of it."""
+    few = [0.0] * 93 + [120.5, 133.2, 99.7, 150.1]
+    many = [0.0] * 60 + [100.0 + nth / 7.0 for nth in range(37)]
+    large = [50.0 + nth / 7.0 for nth in range(96)] + [5e4]
+    for values, rule in ((few, "implied_cell"), (many, None), (large, "dominance")):
+        outcome = Moments.from_values(values, question=Q)
+        assert rule_of(outcome.effect(measure) if measure else outcome) == rule
+
+
+def test_an_estimate_of_few_people_that_is_not_searched_is_refused():
+    """Under five times the limit; unrounded it is searched, and passes."""
+    for n, rule in ((40, "not_searched"), (60, None)):
+        assert rule_of(effect("MD", 1.25, 0.5, n)) == rule
+        assert rule_of(effect("IRD", 0.0123456789, 0.00456789123, n)) == rule
+        assert rule_of(effect("MD", 1.2512345678, 0.5123456789, n)) is None
+
+
+def test_a_model_without_rows_and_anchor_is_not_called_searched():
+    rows = np.repeat([[1.0], [0.0]], (97, 131), axis=0)
+    label = np.r_[np.ones(4), np.zeros(93), np.ones(60), np.zeros(71)]
+    own = QuadraticLikelihood.from_poisson(
+        question=Q, features=rows, events=label, anchor=[0.0], own_intercept=True
+    )
+    assert rule_of(QuadraticLikelihood.from_body(own.body())) == "implied_cell"
+    linear = QuadraticLikelihood.from_linear(
+        question=Q, features=rows, responses=label, anchor=[0.4], residual_variance=0.3,
+        own_intercept=True,
+    )  # fmt: skip
+    bare = QuadraticLikelihood.from_body(linear.body())
+    assert "neither the rows nor the anchor" in Disclosure.preset("cms").not_searched(bare)[0]
+    few = replace(bare, study=None, n=54)
+    assert rule_of(few) == "not_searched"
 
 
 def test_leaving_n_away_hides_nothing_where_the_people_are_told():
