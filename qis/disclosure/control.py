@@ -157,6 +157,10 @@ class Disclosure(AboutGate):
                 ways_out="a roster that lists the parties' keys, or the preset for the public",
             )
 
+    # Part of its public face, though they are in a file of their own.
+    check_about = AboutGate.check_about
+    check_interest = AboutGate.check_interest
+
     def close(self) -> None:
         """Close the files of ledger and budget; idempotent."""
         self.ledger.close()

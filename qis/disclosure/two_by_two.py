@@ -160,13 +160,26 @@ def is_coarse(outcome: Effect) -> bool:
 def _rounded(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
     ways = printed(outcome)
     if not ways:
-        fits = _within(outcome, found, shift, roundings(outcome))
+        fits = _within(outcome, found, shift, _precisions(outcome))
         if not _tells_alone(outcome):
             return fits
         return np.concatenate([fits, _by_estimate(outcome, found, shift)])
     estimate, errors = estimates(outcome.measure, found + shift)
     with np.errstate(invalid="ignore"):
         return np.array([way.fits(estimate, error) for error in errors for way in ways])
+
+
+def _precisions(outcome: Effect) -> tuple[tuple[float, float], ...]:
+    """How far tables may be off the numbers, by each reading of how these were rounded.
+
+    The error of a correlation follows from itself and n, so it tells no tables apart, and unless
+    the correlation is taken to its last digit tables fit those of measured values by chance.
+    """
+    ways = roundings(outcome)
+    if outcome.measure not in ("COR", "ZCOR") or half_unit(outcome.estimate):
+        return ways
+    exact = _EXACT * max(1.0, abs(outcome.estimate))
+    return tuple((exact, of_error) for _, of_error in ways)
 
 
 def _by_estimate(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:

@@ -27,6 +27,9 @@ _ATTACK: Final = "from {measure} and SE to the last digit, whatever n is"
 _PERCENT: Final = 100.0
 _MOST_PEOPLE: Final = 1.1
 """A table has at most so many times the people that are written beside it."""
+_OTHER_N: Final = 10
+"""Nobody writes a tenth of the people; far larger tables fit any numbers by chance."""
+_LARGEST_ARM: Final = 1_000
 _SIZES: Final = 256
 """Sizes of an arm that are tried at once."""
 _NEAR: Final = 1e-4
@@ -46,6 +49,7 @@ def exact_tables(outcome: Effect, n: int, limit: int) -> Iterator[System]:
     for measure, scale in _CODINGS.get(outcome.measure, ()) if estimate else ():
         numbers = measure, estimate / scale, error / scale
         rows = np.unique(_small(*numbers, n, limit), axis=0)
+        rows = rows[rows.sum(axis=1) <= _OTHER_N * n + _LARGEST_ARM]
         if len(rows):  # simple fractions agree by chance: a table without a small cell clears them
             rows = np.concatenate([rows, _harmless(*numbers, n, limit)])
         yield [as_findings(attack, row) for row in rows]

@@ -235,7 +235,7 @@ def test_means_of_measured_values_pass(seed, form):
     assert rule_of(moments if form == "Moments" else moments.effect(form)) is None
 
 
-@pytest.mark.parametrize("n", [40, 400, 1500, 5000])
+@pytest.mark.parametrize("n", [60, 400, 1500, 5000])
 @pytest.mark.parametrize(("estimate", "error"), [(-0.3, 0.2), (0.25, 0.11), (0.0, 0.1)])
 @pytest.mark.parametrize("measure", ["MD", "ROM"])
 def test_rounded_means_of_measured_values_pass(measure, estimate, error, n):

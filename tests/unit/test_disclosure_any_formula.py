@@ -261,6 +261,18 @@ def test_a_model_without_rows_and_anchor_is_not_called_searched():
     assert rule_of(few) == "not_searched"
 
 
+@pytest.mark.parametrize("n", [200, 2_000, 20_000])
+@pytest.mark.parametrize("measure", ["MD", "COR"])
+def test_measured_values_are_no_table_by_chance(measure, n):
+    """Of 20,000 people and fewer, nothing that was not rounded is the number of some table."""
+    rng = np.random.default_rng(n)
+    for _ in range(3):
+        estimate, error = rng.normal(0.0, 0.2), 2.0 * rng.uniform(1.0, 1.5) / math.sqrt(n)
+        if measure == "COR":
+            error = (1.0 - estimate**2) / math.sqrt(n - 1.0)
+        assert rule_of(effect(measure, estimate, error, n)) is None
+
+
 def test_leaving_n_away_hides_nothing_where_the_people_are_told():
     exact = counts(3, 17, 9, 12).effect("OR")
     assert rule_of(replace(exact, study=None, n=None), people=41) == "implied_cell"
