@@ -178,7 +178,7 @@ def _precisions(outcome: Effect) -> tuple[tuple[float, float], ...]:
     ways = roundings(outcome)
     if outcome.measure not in ("COR", "ZCOR") or half_unit(outcome.estimate):
         return ways
-    exact = _EXACT * max(1.0, abs(outcome.estimate))
+    exact = _TO_THE_DIGIT * max(1.0, abs(outcome.estimate))
     return tuple((exact, of_error) for _, of_error in ways)
 
 
