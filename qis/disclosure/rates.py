@@ -43,7 +43,8 @@ def few_events(difference: Effect, answer: Outcome, *, is_arm: bool, limit: int)
     """
     # Who holds both knows whether the rate is of the treated arm or of the control arm.
     ways = [partial(_other_arm, sign) for sign in (-1.0, 1.0)] if is_arm else [_both_arms]
-    for solve, rates in itertools.product(ways, (list(_exact_rates(answer)), list(_rates(answer)))):
+    readings = list(_exact_rates(answer)), list(_rates(answer))
+    for solve, rates in [(solve, rates) for solve in ways for rates in readings]:
         found = [events for rate in rates for events in solve(difference, *rate)]
         if found and all(0 < events < limit for events in found):
             return Finding(_ATTACK, "events in one of the arms", min(found))
