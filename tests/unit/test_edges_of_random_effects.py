@@ -136,7 +136,7 @@ def test_where_steps_do_not_settle_a_bracket_holds_the_quantile(probability):
 
 def test_how_wrong_slopes_may_be_beyond_the_samples_is_that_of_the_sampled_curves():
     curve, effect = (Likelihood.of([each]) for each in (COUNTS[0].profile(), EFFECT))
-    group = _Group([effect, curve], 0.3, None)
+    group = _Group([Facts.of(effect), Facts.of(curve)], 0.3, None)
     inside, beyond = np.array([-1.0, 0.0]), np.array([-9.0, 0.0, 9.0])
     assert group._slope_bound(inside) is None
     found = group._slope_bound(beyond)

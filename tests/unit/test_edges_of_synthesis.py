@@ -13,6 +13,7 @@ from qis.synthesis.absolute import _risk
 from qis.synthesis.asymmetry import egger_test
 from qis.synthesis.currency import Likelihood
 from qis.synthesis.marginals import _Group
+from qis.synthesis.said import Facts
 from qis.synthesis.scale import percent
 from tests._builders import signed
 
@@ -205,7 +206,7 @@ def test_a_group_of_likelihoods_bends_wherever_one_of_them_does():
         for a, c in tables
     ]  # fmt: skip
     spans = [part.span for part in parts]
-    group = _Group(parts, 0.3, None)
+    group = _Group([Facts.of(part) for part in parts], 0.3, None)
     assert group._span == (min(low for low, _ in spans), max(high for _, high in spans))
 
 
