@@ -4,21 +4,23 @@ A fixed grid of tau fails with many sites: between two of eight points the likel
 falls again, and Bayes factors of 985 were seen where 0.5 is right. So boxes that hold more than a
 small part of the mass are split until what is asked of the grid stays where it is.
 
-Whether a site is in the tail is not left to propagation where that would show: two precise sites in
-conflict make the posterior a mixture of "this one is the exception" and "that one is", which no
-normal replacement is. Such boxes are split along the site (`qis.here.boxes`).
+Two things are not left to propagation where they would show. Whether a site is in the tail: two
+precise sites in conflict make the posterior a mixture of "this one is the exception" and "that one
+is", which no normal replacement is. And the mean, where many likelihoods go on for ever to one
+side, as those of sites without events do, or fall off slowly: then what all say is lopsided. Such
+boxes are split along a site or along the mean (`qis.here.boxes`).
 """
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.here.boxes import EITHER, Boxes
+from qis.here.boxes import EITHER, MEAN_PARTS, Boxes
 from qis.here.model import SiteModel
-from qis.here.propagation import Propagated, posterior_rows, propagate
+from qis.here.propagation import Propagated, mean_of_all, posterior_rows, propagate
 from qis.here.tables import SiteLikelihoods
 from qis.here.tilted import Tilted
 
@@ -37,6 +39,8 @@ _STILL_EVIDENCE: Final = 0.02
 _ODD: Final = 0.001
 """Boxes are split along sites until these would move the answer by no more than this, in standard
 deviations."""
+_BENT: Final = 0.003
+"""The same of the parts of the mean, into which lopsided boxes are split."""
 _SEEN: Final = 1e-4
 """In boxes of less mass it is not looked for such sites."""
 _UNSETTLED: Final = 0.1
@@ -185,6 +189,9 @@ def integrate(tables: SiteLikelihoods, model: SiteModel, *, asked: int | None = 
 def integrated_without(grid: Grid, site: int) -> Grid:
     """The same without one site's data, from the same boxes on: the site stays, in silence."""
     tables = grid.tables.silent(site)
+    if (grid.boxes.spreads < grid.model.mean_scale).any():
+        # Parts of the mean that all data exclude are not there, and may be possible now.
+        return integrate(tables, grid.model, asked=grid.asked)
     boxes, chosen = grid.boxes.unknown(site)
     start = grid.found.precisions[chosen], grid.found.shifts[chosen]
     start[0][:, site], start[1][:, site] = 1.0 / tables.variances[site], 0.0
@@ -192,69 +199,108 @@ def integrated_without(grid: Grid, site: int) -> Grid:
     return _refined(tables, grid.model, boxes, found, grid.asked)
 
 
+class _Chosen(NamedTuple):
+    """Boxes that are to be split."""
+
+    heavy: Numbers
+    """Along tau."""
+    odd: Numbers
+    """Along a site each …"""
+    sites: Numbers
+    """… namely these."""
+    bent: Numbers
+    """Along the mean."""
+
+    @property
+    def number(self) -> int:
+        """How many."""
+        return self.heavy.size + self.odd.size + self.bent.size
+
+
 def _refined(
     tables: SiteLikelihoods, model: SiteModel, boxes: Boxes, found: Propagated, asked: int | None
 ) -> Grid:
     """Boxes are split until what is shown stays where it is."""
     former: tuple[Floats, Floats, float] | None = None
-    room = int(np.clip(_WORK / len(tables) ** 3, _FEWEST_SPLIT, _MOST_BOXES))
+    most = len(boxes) + int(np.clip(_WORK / len(tables) ** 3, _FEWEST_SPLIT, _MOST_BOXES))
     rounds = 0
     while True:
         grid = _weighted(tables, model, boxes, found, asked)
         seen = np.maximum.reduce(grid.shown_masses)
-        (odd, sites), error = _odd(grid, seen)
-        odd, sites = odd[:room], sites[:room]
+        chosen, error = _odd_and_bent(grid, seen, most - len(boxes))
+        # Boxes that differ in a site or the mean only are one, as far as tau is concerned.
+        together = boxes.summed_over_tau_range(seen)
+        heavy = np.flatnonzero((together > _HEAVY) & (seen > _SEEN))
+        split = np.concatenate((chosen.odd, chosen.bent))
+        chosen = chosen._replace(heavy=np.setdiff1d(heavy, split))
         mean, sd = grid.shown_moments()
         evidence = grid.log_bayes_factor or 0.0
-        heavy = np.setdiff1d(np.flatnonzero(seen > _HEAVY), odd)
         is_still = False
-        if not (heavy.size or odd.size):
+        if not chosen.number:
             if former is not None:
                 moved = np.abs(mean - former[0]) / sd
                 wider = np.abs(np.log(sd / former[1]))
                 is_still = max(float(moved.max()), float(wider.max())) < _STILL
                 is_still = is_still and abs(evidence - former[2]) < _STILL_EVIDENCE
             # All that matter are split once, to see what moves.
-            heavy = np.flatnonzero(seen > _HEAVY / _LIGHTER)
-        if is_still or rounds == _ROUNDS or not (heavy.size or odd.size):
+            light = np.flatnonzero((together > _HEAVY / _LIGHTER) & (seen > _SEEN))
+            chosen = chosen._replace(heavy=light)
+        if is_still or rounds == _ROUNDS or not chosen.number:
             return replace(grid, error=error)
-        former = mean, sd, evidence
-        room, rounds = room - odd.size, rounds + 1
-        boxes, found = _split(grid, heavy, odd, sites)
+        former, rounds = (mean, sd, evidence), rounds + 1
+        boxes, found = _split(grid, chosen)
 
 
-def _odd(grid: Grid, seen: Floats) -> tuple[tuple[Numbers, Numbers], float]:
-    """Boxes that are to be split along sites, the worst first; along which; and the error.
+def _odd_and_bent(grid: Grid, seen: Floats, room: int) -> tuple[_Chosen, float]:
+    """Boxes that are to be split along sites or the mean, the worst first; and the error if not.
 
-    A site that may be in the tail makes what all say a mixture. Of its cumulants that a normal
-    replacement does not have, a part reaches the answer that falls as the third power of the
-    correlation between the two.
+    A site that may be in the tail makes what all say a mixture, and a likelihood that goes on for
+    ever to one side makes it lopsided. Of the third cumulant, which no normal replacement has, a
+    part reaches the answer that falls as the third power of the correlation between the two.
     """
-    model, found = grid.model, grid.found
-    odd = np.where(grid.boxes.flags == EITHER, found.own.oddness, 0.0)
-    boxes = np.flatnonzero((seen > _SEEN) & (odd.max(axis=1) > _ODD * _ODD))
-    if len(model.tail) == 1 or not boxes.size:
-        return (boxes[:0], boxes[:0]), 0.0
-    odd = odd[boxes]
-    for some in _pieces(boxes.size, model.k):
-        odd[some] *= _influence(grid, boxes[some])
-    unsettled = ~found.is_settled[boxes, np.newaxis] & (found.own.oddness[boxes] > _ODD)
-    odd = np.where(
-        unsettled & (grid.boxes.flags[boxes] == EITHER), np.maximum(odd, _UNSETTLED), odd
-    )
+    own, none = grid.found.own, np.zeros(0, dtype=np.intp)
+    boxes = np.flatnonzero(seen > _SEEN)
+    odd = np.where(grid.boxes.flags == EITHER, own.oddness, 0.0)[boxes]
+    bent = np.zeros(boxes.size)
+    for some in _pieces(boxes.size, grid.model.k):
+        correlations = _correlations(grid, boxes[some])
+        cubes = correlations**3
+        odd[some] *= np.abs(cubes).max(axis=1)
+        thirds = cubes * own.third[boxes[some], np.newaxis]
+        # Sites that pull to different sides are lopsided together in all that follows.
+        third = np.maximum(np.abs(thirds.sum(axis=2)), np.sqrt((thirds * thirds).sum(axis=2)))
+        fourth = np.einsum("gsk,gk->gs", correlations**4, np.abs(own.fourth[boxes[some]]))
+        bent[some] = (third + fourth).max(axis=1)
+    unsettled = ~grid.found.is_settled[boxes, np.newaxis] & (own.oddness[boxes] > _ODD)
+    unsettled &= grid.boxes.flags[boxes] == EITHER
+    odd = np.where(unsettled, np.maximum(odd, _UNSETTLED), odd)
     # Different sites pull to different sides.
-    errors = seen[boxes] * np.sqrt((odd * odd).sum(axis=1))
-    worst = np.argsort(-errors, kind="stable")
-    total = float(errors.sum())
-    left = total - np.cumsum(errors[worst])
-    chosen = worst[left + errors[worst] > _ODD]
-    return (boxes[chosen], odd[chosen].argmax(axis=1)), total
+    odd_errors, bent_errors = seen[boxes] * np.sqrt((odd * odd).sum(axis=1)), seen[boxes] * bent
+    bent_first = _worst(bent_errors, _BENT)[: room // MEAN_PARTS]
+    odd_first = _worst(np.where(np.isin(np.arange(boxes.size), bent_first), 0.0, odd_errors), _ODD)
+    odd_first = odd_first[: max(room - MEAN_PARTS * bent_first.size, 0)]
+    return (
+        _Chosen(
+            heavy=none,
+            odd=boxes[odd_first],
+            sites=odd[odd_first].argmax(axis=1) if odd_first.size else none,
+            bent=boxes[bent_first],
+        ),
+        float(odd_errors.sum() + bent_errors.sum()),
+    )
 
 
-def _influence(grid: Grid, boxes: Numbers) -> Floats:
-    """Third powers of the correlations of each site's shared part with the answer.
+def _worst(errors: Floats, bearable: float) -> Numbers:
+    """The largest, until those that are left are bearable together."""
+    order = np.argsort(-errors, kind="stable")
+    left = errors.sum() - np.cumsum(errors[order])
+    return np.asarray(order[left + errors[order] > bearable])
 
-    Shape (boxes, k); if the answers of all sites are shown, with that which is nearest.
+
+def _correlations(grid: Grid, boxes: Numbers) -> Floats:
+    """Correlations of sites' effects with each site's shared part, shape (boxes, s, k).
+
+    Of the site that is asked; if the answers of all are shown, of all.
     """
     found, own = grid.found, grid.found.own
     sites = np.arange(grid.model.k) if grid.asked is None else np.array([grid.asked])
@@ -265,9 +311,9 @@ def _influence(grid: Grid, boxes: Numbers) -> Floats:
     mean = (shares * means).sum(axis=0)
     effects = (shares * (own.own_variances[:, boxes] + (means - mean) ** 2)).sum(axis=0)
     wide = np.maximum(shared, effects)[:, sites]
-    squares = rows * rows / (wide[:, :, np.newaxis] * shared[:, np.newaxis])
-    squares[:, np.arange(sites.size), sites] = 0.0  # its own likelihood is met exactly
-    return np.asarray(np.minimum(squares, 1.0).max(axis=1) ** 1.5)
+    rows = rows / np.sqrt(wide[:, :, np.newaxis] * shared[:, np.newaxis])
+    rows[:, np.arange(sites.size), sites] = 0.0  # its own likelihood is met exactly
+    return np.asarray(np.clip(rows, -1.0, 1.0))
 
 
 def _weighted(
@@ -286,21 +332,34 @@ def _weighted(
     )
 
 
-def _split(grid: Grid, heavy: Numbers, odd: Numbers, sites: Numbers) -> tuple[Boxes, Propagated]:
-    """Heavy boxes along tau, of which the middle third's point is known; odd ones along a site."""
+def _split(grid: Grid, chosen: _Chosen) -> tuple[Boxes, Propagated]:
+    """Heavy boxes along tau, of which the middle third's point is known; others as they are odd."""
     tables, model, found = grid.tables, grid.model, grid.found
+    heavy, odd, sites, bent = chosen
     rest, outer = grid.boxes.thirds(heavy)
-    kept = np.setdiff1d(np.arange(len(rest)), odd)
+    kept = np.setdiff1d(np.arange(len(rest)), np.concatenate((odd, bent)))
     components = range(len(model.tail))
-    fresh = Boxes.joined([outer, *(grid.boxes.by_site(odd, sites, each) for each in components)])
-    parents = np.concatenate((heavy, heavy, *(odd for _ in components)))
-    precisions, shifts = found.precisions[parents], found.shifts[parents]
+    fresh = [outer, *(grid.boxes.by_site(odd, sites, each) for each in components)]
+    parents = [heavy, heavy, *(odd for _ in components)]
+    if bent.size:
+        some = grid.boxes.of(bent)
+        means, sds = mean_of_all(
+            some.covariances(model),
+            (some.centres, some.spreads),
+            (found.precisions[bent], found.shifts[bent]),
+        )
+        narrower, whose = grid.boxes.by_mean(bent, means, sds)
+        fresh.append(narrower)
+        parents.append(whose)
+    new, former = Boxes.joined(fresh), np.concatenate(parents)
+    precisions, shifts = found.precisions[former], found.shifts[former]
     # Of the site that is known now, nothing is like before.
-    at = np.arange(2 * heavy.size, parents.size), np.tile(sites, len(model.tail))
-    spread = tables.variances[at[1]] + fresh.own_variances(model)[0][at]
+    first = 2 * heavy.size
+    at = np.arange(first, first + odd.size * len(model.tail)), np.tile(sites, len(model.tail))
+    spread = tables.variances[at[1]] + new.own_variances(model)[0][at]
     precisions[at], shifts[at] = 1.0 / spread, tables.middles[at[1]] / spread
-    added = _computed(tables, model, fresh, (precisions, shifts))
-    return Boxes.joined([rest.of(kept), fresh]), Propagated.joined([found.of(kept), added])
+    added = _computed(tables, model, new, (precisions, shifts))
+    return Boxes.joined([rest.of(kept), new]), Propagated.joined([found.of(kept), added])
 
 
 def _computed(
@@ -312,7 +371,9 @@ def _computed(
     for some in _pieces(len(boxes), len(tables)):
         begin = None if start is None else (start[0][some], start[1][some])
         covariance = boxes.of(some).covariances(model)
-        parts.append(propagate(tables, covariance, list(extra[:, some]), weights, begin))
+        centres = boxes.centres[some, np.newaxis]
+        own = list(extra[:, some])
+        parts.append(propagate(tables, covariance, own, weights, begin, centres=centres))
     return Propagated.joined(parts)
 
 

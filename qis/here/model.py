@@ -84,11 +84,10 @@ class SiteModel:
                 yield Structure(share, power, -float(np.log(len(self.shares) * len(powers))))
 
     @cached_property
-    def _mean_part(self) -> Floats:
-        covariance = np.full((self.k, self.k), self.mean_scale**2)
-        if self.features is not None:
-            covariance += self.slope_scale**2 * (self.features @ self.features.T)
-        return covariance
+    def _slope_part(self) -> Floats:
+        if self.features is None:
+            return np.zeros((self.k, self.k))
+        return np.asarray(self.slope_scale**2 * (self.features @ self.features.T))
 
     @cached_property
     def _kernels(self) -> dict[int, Floats]:
@@ -96,12 +95,16 @@ class SiteModel:
             return {}
         return {power: self.likeness.kernel(power) for power in POWERS}
 
-    def covariance(self, structure: Structure, tau: float) -> Floats:
-        """Prior covariance of the shared part of the sites' effects, shape (k, k)."""
-        if structure.share == 0.0:
-            return self._mean_part
-        shared = structure.share * tau * tau
-        found: Floats = self._mean_part + shared * self._kernels[structure.power]
+    def covariance(
+        self, structure: Structure, tau: float, mean_scale: float | None = None
+    ) -> Floats:
+        """Prior covariance of the shared part of the sites' effects, shape (k, k).
+
+        `mean_scale` if it is another than the model's.
+        """
+        found: Floats = self._slope_part + (mean_scale or self.mean_scale) ** 2
+        if structure.share > 0.0:
+            found += structure.share * tau * tau * self._kernels[structure.power]
         return found
 
     def of(self, chosen: NDArray[np.intp]) -> "SiteModel":

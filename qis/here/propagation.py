@@ -87,6 +87,8 @@ def propagate(
     extra: Sequence[Floats],
     weights: Sequence[float],
     start: tuple[Floats, Floats] | None = None,
+    *,
+    centres: Floats | None = None,
 ) -> Propagated:
     """What the sites say at each grid point.
 
@@ -95,13 +97,17 @@ def propagate(
     tables
         The log-likelihoods of k sites.
     covariance
-        Prior covariance of the shared part of the sites' effects, shape (g, k, k); the mean is 0.
+        Prior covariance of the shared part of the sites' effects, shape (g, k, k).
     extra, weights
         Variances of the sites' own deviations, shape (g, k) each, and how probable each is.
     start
         Precisions and shifts to start from, shape (g, k).
+    centres
+        Prior means, shape (g, 1); default: 0.
 
     """
+    if centres is None:
+        centres = np.zeros((len(covariance), 1))
     if start is None:
         spread = tables.variances + extra[0]
         start = 1.0 / spread, tables.middles / spread
@@ -112,7 +118,7 @@ def propagate(
         # Points that have settled are left alone: most do in three rounds, a few take ten.
         part = covariance if active.size == len(covariance) else covariance[active]
         some = [added[active] for added in extra]
-        is_still = state.look(part)
+        is_still = state.look(part, centres[active])
         own = tilted(
             tables,
             state.means,
@@ -129,7 +135,7 @@ def propagate(
             if not active.size:
                 break
         state.step(own)
-    return _gathered(covariance, done)
+    return _gathered(covariance, centres, done)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -178,9 +184,9 @@ class _State:
             guess=guess,
         )
 
-    def look(self, covariance: Floats) -> NDArray[np.bool_]:
+    def look(self, covariance: Floats, centres: Floats) -> NDArray[np.bool_]:
         """Compute what the others say of each site; true where that has settled."""
-        mean, variance = _marginals(covariance, self.precisions, self.shifts)
+        mean, variance = _marginals(covariance, centres, self.precisions, self.shifts)
         moved = (np.abs(mean - self.last) / np.sqrt(variance)).max(axis=1)
         # A point whose steps do not shrink overshoots: it makes shorter ones.
         shrinks = ~(moved > _SHRINKING * self.moved)
@@ -202,7 +208,9 @@ class _State:
 
 
 def _gathered(
-    covariance: Floats, done: list[tuple[NDArray[np.intp], "_State", Tilted]]
+    covariance: Floats,
+    centres: Floats,
+    done: list[tuple[NDArray[np.intp], "_State", Tilted]],
 ) -> Propagated:
     """What settled at different times, in the order of the points."""
     order = np.argsort(np.concatenate([points for points, _, _ in done]))
@@ -217,7 +225,9 @@ def _gathered(
     variances = sorted_of([state.variances for state in states])
     own = Tilted.joined([own for _, _, own in done]).of(order)
     return Propagated(
-        log_evidence=_evidence(covariance, (precisions, shifts), (means, variances), own.log_mass),
+        log_evidence=_evidence(
+            covariance, centres, (precisions, shifts), (means, variances), own.log_mass
+        ),
         precisions=precisions,
         shifts=shifts,
         means=means,
@@ -237,15 +247,18 @@ def _scaled(covariance: Floats, precisions: Floats) -> tuple[Floats, Floats]:
     return turned, whole
 
 
-def _marginals(covariance: Floats, precisions: Floats, shifts: Floats) -> tuple[Floats, Floats]:
+def _marginals(
+    covariance: Floats, centres: Floats, precisions: Floats, shifts: Floats
+) -> tuple[Floats, Floats]:
     """Means and variances of each site's shared part, given the normal likelihoods."""
+    shifts = shifts - precisions * centres  # about the prior mean
     turned, whole = _scaled(covariance, precisions)
     inner = np.linalg.inv(whole) @ turned
     prior = np.einsum("gii->gi", covariance)
     variance = prior - np.einsum("gij,gij->gj", turned, inner)
     straight = np.einsum("gij,gj->gi", covariance, shifts)
     mean = straight - np.einsum("gij,gi->gj", turned, np.einsum("gij,gj->gi", inner, shifts))
-    return mean, np.maximum(variance, _LEAST * prior)
+    return mean + centres, np.maximum(variance, _LEAST * prior)
 
 
 def posterior_rows(covariance: Floats, precisions: Floats, sites: NDArray[np.intp]) -> Floats:
@@ -256,8 +269,29 @@ def posterior_rows(covariance: Floats, precisions: Floats, sites: NDArray[np.int
     return found
 
 
+def mean_of_all(
+    covariance: Floats,
+    prior: tuple[Floats, Floats],
+    replacements: tuple[Floats, Floats],
+) -> tuple[Floats, Floats]:
+    """Posterior mean and standard deviation of the mean that all sites share, shape (g,) each.
+
+    `prior` has its prior mean and standard deviation; it is part of every site's shared part.
+    `replacements` are precisions and shifts.
+    """
+    (centres, spreads), (precisions, shifts) = prior, replacements
+    _, whole = _scaled(covariance, precisions)
+    roots = np.sqrt(precisions)
+    solved = np.linalg.solve(whole, roots[:, :, np.newaxis])[:, :, 0]
+    straight = (shifts - precisions * centres[:, np.newaxis]) / roots
+    told, pull = (roots * solved).sum(axis=1), (straight * solved).sum(axis=1)
+    left = np.maximum(1.0 - spreads**2 * told, _LEAST)
+    return centres + spreads**2 * pull, spreads * np.sqrt(left)
+
+
 def _evidence(
     covariance: Floats,
+    centres: Floats,
     replacements: tuple[Floats, Floats],
     cavities: tuple[Floats, Floats],
     log_mass: Floats,
@@ -269,8 +303,10 @@ def _evidence(
     (precisions, shifts), (means, variances) = replacements, cavities
     _, whole = _scaled(covariance, precisions)
     half_log_det = np.log(np.einsum("gii->gi", np.linalg.cholesky(whole))).sum(axis=1)
-    mean, _ = _marginals(covariance, precisions, shifts)
-    joint = 0.5 * (shifts * mean).sum(axis=1) - half_log_det
+    mean, _ = _marginals(covariance, centres, precisions, shifts)
+    straight = shifts - precisions * centres
+    joint = 0.5 * (straight * (mean - centres)).sum(axis=1) - half_log_det
+    joint += (centres * (shifts - 0.5 * precisions * centres)).sum(axis=1)
     # Integral of each replacement on what the others say.
     both = 1.0 / variances + precisions
     pull = means / variances + shifts

@@ -198,7 +198,7 @@ def _marginals(sites: Regressed, eta: Floats, tau: float) -> tuple[float, Floats
         # the moments of likelihood times that (Robbins 1956).
         spreads = np.full((1, eta.size), wide)
         found = product(tables, eta[np.newaxis], spreads, None)
-        log_mass, mean, variance = (part[0, large] for part in found)
+        log_mass, mean, variance = (part[0, large] for part in found[:3])
         # Tables are less their largest value, the exact ones less another constant.
         values[large] = log_mass + sites.tops[large]
         slopes[large] = (mean - eta[large]) / wide

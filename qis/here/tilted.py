@@ -41,6 +41,9 @@ class Tilted(NamedTuple):
     oddness: Floats
     """How far the components make the shared part differ from a normal one: about the error of its
     quantiles in standard deviations if it is taken to be one. Shape (points, sites)."""
+    third: Floats
+    fourth: Floats
+    """What the likelihood itself adds to that, by its third and fourth cumulant; with signs."""
 
     def of(self, points: Any) -> "Tilted":
         """The same at some of the points, or in another order."""
@@ -80,14 +83,17 @@ def tilted(
 
     """
     logs, firsts, seconds, own_means, own_variances = [], [], [], [], []
+    thirds, fourths = [], []
     for number, (added, weight) in enumerate(zip(extra, weights, strict=True)):
         wide = variances + added
         guess = None if start is None else (start[0][number], start[1][number])
-        log_mass, mean, variance = product(tables, means, wide, guess)
+        log_mass, mean, variance, third, fourth = product(tables, means, wide, guess)
         part = variances / wide
         logs.append(log_mass + np.log(weight))
         firsts.append(means + part * (mean - means))
         seconds.append(variances * (added / wide) + part * part * variance)
+        thirds.append(part**3 * third)
+        fourths.append(part**4 * fourth)
         own_means.append(mean)
         own_variances.append(variance)
     top = np.maximum.reduce(logs)
@@ -101,19 +107,23 @@ def tilted(
             for share, first, second in zip(shares, firsts, seconds, strict=True)
         )
     )
-    third, fourth = np.zeros_like(spread), np.zeros_like(spread)
+    skew, bulge = np.zeros_like(spread), np.zeros_like(spread)
     for share, first, second in zip(shares, firsts, seconds, strict=True):
         square = (first - middle) ** 2
-        third += share * (first - middle) * (square + 3.0 * second)
-        fourth += share * (square * (square + 6.0 * second) + 3.0 * second * second)
+        skew += share * (first - middle) * (square + 3.0 * second)
+        bulge += share * (square * (square + 6.0 * second) + 3.0 * second * second)
     # The first terms of Cornish and Fisher's expansion; and what no normal likelihood can widen.
-    oddness = np.abs(third) / (6.0 * spread**1.5) + np.abs(fourth / spread**2 - 3.0) / 24.0
+    oddness = np.abs(skew) / (6.0 * spread**1.5) + np.abs(bulge / spread**2 - 3.0) / 24.0
     oddness += np.maximum(0.5 * np.log(spread / variances), 0.0)
     return Tilted(
         log_mass=top + np.log(total),
         mean=np.asarray(middle),
         variance=spread,
         oddness=oddness,
+        third=sum(share * each for share, each in zip(shares, thirds, strict=True))
+        / (6.0 * spread**1.5),
+        fourth=sum(share * each for share, each in zip(shares, fourths, strict=True))
+        / (24.0 * spread**2),
         own_means=np.array(own_means),
         own_variances=np.array(own_variances),
         shares=np.array(shares),
@@ -122,20 +132,24 @@ def tilted(
 
 def product(
     tables: SiteLikelihoods, means: Floats, wide: Floats, guess: tuple[Floats, Floats] | None
-) -> tuple[Floats, Floats, Floats]:
-    """Log integral, mean and variance of likelihood times ``N(means, wide)``."""
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """Log integral, mean, variance, third and fourth cumulant of likelihood times a normal density.
+
+    The density is ``N(means, wide)``.
+    """
     both = wide + tables.variances
     mean = means + wide / both * (tables.middles - means)
     variance = wide * tables.variances / both
     log_mass = 0.5 * np.log(tables.variances / both) - 0.5 * (tables.middles - means) ** 2 / both
+    third, fourth = np.zeros_like(mean), np.zeros_like(mean)
     others = np.flatnonzero(~tables.is_normal)
     if others.size:
         first, second = (mean, variance) if guess is None else guess
         about = first[:, others], second[:, others]
         found = _integrated(tables, others, means[:, others], wide[:, others], about)
-        for whole, part in zip((log_mass, mean, variance), found, strict=True):
+        for whole, part in zip((log_mass, mean, variance, third, fourth), found, strict=True):
             whole[:, others] = part
-    return log_mass, mean, variance
+    return log_mass, mean, variance, third, fourth
 
 
 def _integrated(
@@ -144,7 +158,7 @@ def _integrated(
     means: Floats,
     wide: Floats,
     about: tuple[Floats, Floats],
-) -> tuple[Floats, Floats, Floats]:
+) -> tuple[Floats, Floats, Floats, Floats, Floats]:
     """The same by quadrature, for likelihoods that are not normal.
 
     The trapezoid rule in t of ``centre + scale * sinh(t)``: its points lie close where the product
@@ -165,7 +179,14 @@ def _integrated(
     heights *= np.cosh(at)
     total = heights.sum(axis=-1)
     mean = (heights * theta).sum(axis=-1) / total
-    spread = (heights * (theta - mean[..., np.newaxis]) ** 2).sum(axis=-1) / total
+    theta -= mean[..., np.newaxis]
+    heights *= theta
+    heights *= theta
+    spread = heights.sum(axis=-1) / total
+    heights *= theta
+    third = heights.sum(axis=-1) / total
+    heights *= theta
+    fourth = heights.sum(axis=-1) / total - 3.0 * spread * spread
     width = last * (2.0 / (_NODES - 1)) * scale
     log_mass = top[..., 0] + np.log(total * width) - 0.5 * np.log(2.0 * np.pi * wide)
-    return log_mass, mean, np.maximum(spread, _NARROWEST * wide)
+    return log_mass, mean, np.maximum(spread, _NARROWEST * wide), third, fourth

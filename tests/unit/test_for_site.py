@@ -340,3 +340,20 @@ def test_a_site_at_the_ends_of_what_may_travel_breaks_nothing():
     here = qis.for_site(sites, OWN, study=STUDY)
     numbers = (*here.answer.interval, *here.from_others.interval, here.answer.sd)
     assert all(math.isfinite(number) for number in numbers)
+
+
+@pytest.mark.parametrize("wrong", [3, None, [], [3], {"x": [1]}, [OWN, PACKETS[0]]])
+def test_refusals_name_the_parameter_as_it_is_called_here(wrong):
+    for ask_with in (qis.for_site, lambda it: qis.meta_regression(it, study=MODERATED)):
+        with pytest.raises(InputError) as refusal:
+            ask_with(wrong)
+        assert refusal.value.field in {"evidence", "study"}
+        assert not str(refusal.value).startswith("packets")
+
+
+MODERATED = qis.Study(
+    question="drug vs none | death",
+    measure="OR",
+    model="random",
+    moderators=(qis.Moderator(name="latitude", low=0.0, high=60.0),),
+)

@@ -1,4 +1,4 @@
-"""Precise sites in conflict, where one of them is the exception: against direct integration.
+"""What no normal replacement is, two answers at once or a lopsided one: against direct integration.
 
 The references share nothing with the library: no propagation, no grid that is refined, no choice of
 the sites for which it is summed whether they are in the tail. Everything is summed.
@@ -121,16 +121,33 @@ def test_sites_in_conflict(seed):
     "tables",
     [
         [(0, 24, 2, 25), (60, 400, 160, 400), (80, 400, 78, 400)],
-        [(3, 20, 4, 21), (0, 300, 20, 300), (90, 300, 60, 300)],
+        [(0, 11, 2, 12), (0, 30, 3, 30), (0, 50, 4, 51), (0, 200, 9, 200)],
+        [(2, 11, 0, 12), (0, 300, 25, 300), (30, 300, 0, 300)],
     ],
+    ids=["conflict", "no event in any", "none in the others"],
 )
-def test_counts_in_conflict(tables):
-    """Also where a site has no event, and its likelihood is far from normal."""
+def test_counts(tables):
+    """Where no site has an event in one arm, propagation alone was off by .33."""
     keys = ("events", "total", "control_events", "control_total")
     outcomes = [qis.Counts(study=STUDY, **dict(zip(keys, table, strict=True))) for table in tables]
     here = qis.for_site(outcomes[1:], outcomes[0], study=STUDY)
     own, *others = (np.exp(hypergeometric(*table)) for table in tables)
     assert_right(here, own, others, 0.5)
+
+
+def test_likelihoods_that_fall_off_slowly():
+    """Of two in conflict either may be wrong: propagation alone was off by .08."""
+
+    def heavy(centre, scale):
+        return lambda x: -2.0 * np.log1p(((x - centre) / scale) ** 2 / 3.0)
+
+    profiles = [
+        qis.LikelihoodProfile.from_function(study=STUDY, measure="OR", log_likelihood=each)
+        for each in (heavy(-0.7, 0.2), heavy(0.5, 0.2))
+    ]
+    said = [Likelihood.of([each]).value(AT) for each in profiles]  # nine points, not the function
+    here = qis.for_site(profiles, effect(0.1, 0.8), study=STUDY)
+    assert_right(here, bell(0.1, 0.8), [np.exp(each - each.max()) for each in said], 0.5)
 
 
 def hypergeometric(a, n1, c, n2):

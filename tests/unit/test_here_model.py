@@ -190,7 +190,9 @@ def index_likeness(k):
     return Likeness(above_chance=np.exp(-apart / 5.0), chance=0.0)
 
 
-@pytest.mark.parametrize("number", [0, 1], ids=["four sites without events", "an outlier"])
+@pytest.mark.parametrize(
+    "number", [0, 1, 2], ids=["four sites without events", "an outlier", "two in conflict"]
+)
 def test_long_markov_chains_of_ours_agree(number):
     """Made by benchmarks/_site_mcmc.py, which shares no code; with the tail of the deviations."""
     reference = json.loads((DATA / "here" / "mcmc.json").read_text())[number]
