@@ -122,9 +122,8 @@ def unsolved(outcome: Outcome, same: Sequence[Outcome]) -> str:
         if isinstance(answer, QuadraticLikelihood) and answer.model == outcome.model
     ]
     models = _solvable(outcome, same)
-    if not others or (len(models) == len(others) and _told([*models, outcome], outcome)):
-        return ""
-    return _UNSOLVED
+    found = _told([*models, outcome], outcome) if len(models) == len(others) else None
+    return "" if not others or (found is not None and found.is_solved) else _UNSOLVED
 
 
 def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
@@ -141,7 +140,8 @@ def told_together(outcome: Outcome, same: Sequence[Outcome]) -> str:
         return f"{head} what the anchors move; groups by all columns cannot be solved for"
     groups = f"the sizes of {int(now.is_told.sum())} of {len(now.sizes)} groups"
     columns = ", ".join(f"feature {column + 1}" for column in now.columns)
-    return f"{head} {groups} by all of {columns}"
+    hidden = "" if now.is_solved else ", the others hidden by how a measured column is moved"
+    return f"{head} {groups} by all of {columns}{hidden}"
 
 
 def _solvable(outcome: QuadraticLikelihood, same: Sequence[Outcome]) -> list[QuadraticLikelihood]:

@@ -4,7 +4,8 @@ At each anchor the intercept is the one that fits the site's events, and the inf
 the other coefficients given it. So the numbers are no linear equations of the groups' sizes, but
 whoever tries sizes knows the intercepts that these give, and can improve the sizes step by step.
 What such a search can find is seen from the equations' slopes at the true sizes, which the rows
-tell: a size is told if no other one near it gives the same numbers.
+tell: a size is told if no other one near it gives the same numbers. What an anchor moves beside
+yes/no columns makes the equations as uncertain as it spreads people of one group.
 """
 
 import itertools
@@ -38,8 +39,7 @@ def own_groups(answers: Sequence[QuadraticLikelihood], rows: DataSummary) -> Tol
     if answers[0].model not in ("logistic", "poisson"):
         return None
     anchors = [np.array(each.known.anchor) for each in answers if each.known is not None]
-    moving = {int(at) for anchor in anchors for at in np.flatnonzero(anchor)}
-    if not columns or len(anchors) < len(answers) or not moving <= set(columns):
+    if not columns or len(anchors) < len(answers):
         return None
     values = np.array([pattern for pattern, _ in rows.groups])
     ends = np.column_stack([values.min(axis=0), values.max(axis=0)])
@@ -47,15 +47,33 @@ def own_groups(answers: Sequence[QuadraticLikelihood], rows: DataSummary) -> Tol
     known = dict(rows.groups)
     sizes = np.array([known.get(tuple(pattern), 0) for pattern in patterns.tolist()], dtype=float)
     slopes, errors = [np.ones((1, len(sizes)))], [np.array([1e-6])]
+    drifts = []
     for answer, anchor in zip(answers, anchors, strict=True):
         found = _slopes(answer, patterns, sizes, anchor[list(columns)])
-        error = ERROR * float(np.abs(answer.information).max())
+        _, weight, _ = _at(answer, patterns @ anchor[list(columns)], sizes)
+        drift = _drift(answer, anchor, columns, float(weight @ sizes))
+        block = answer.information[np.ix_(columns, columns)]
+        drifts.append(drift)
         slopes.append(found)
-        errors.append(np.full(len(found), error))
+        errors.append(np.full(len(found), (ERROR + drift) * float(np.abs(block).max())))
         if answer.model == "logistic":
-            errors[-1][-1] = ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor)))
+            rounding = ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor)))
+            errors[-1][-1] = rounding + drift * answer.n
     scaled = np.concatenate(slopes) / np.concatenate(errors)[:, np.newaxis]
-    return ToldGroups(columns, patterns, sizes, are_told(scaled, answers[0].n))
+    is_told = are_told(scaled, answers[0].n)
+    return ToldGroups(columns, patterns, sizes, is_told, max(drifts))
+
+
+def _drift(
+    answer: QuadraticLikelihood, anchor: Floats, columns: Sequence[int], whole: float
+) -> float:
+    """Spread of what an anchor adds to linear predictors beside yes/no columns.
+
+    Its mean does not show, since the intercept takes it up.
+    """
+    others = [int(at) for at in np.flatnonzero(anchor) if at not in columns]
+    spreads = np.sqrt(np.maximum(answer.information[others, others], 0.0) / whole)
+    return float(np.abs(anchor[others]) @ spreads)
 
 
 def _slopes(answer: QuadraticLikelihood, patterns: Floats, sizes: Floats, anchor: Floats) -> Floats:

@@ -20,6 +20,8 @@ MOST_COLUMNS: Final = 10
 """Most yes/no columns whose groups are searched."""
 ERROR: Final = 3e-5
 """Error of an entry of the information, relative to the largest."""
+LEAST_DRIFT: Final = 1e-3
+"""Spread of linear predictors that is no more than the rounding of numbers of 16 bits."""
 _CERTAIN: Final = 0.75
 """People by which a size may be uncertain and is told all the same: it is a whole number."""
 _SAME: Final = 1e-3
@@ -39,6 +41,8 @@ class ToldGroups(NamedTuple):
         Their most likely numbers of people, shape (2**k,).
     is_told
         True where the answers leave no other number.
+    drift
+        The most by which an anchor spreads linear predictors of one group, of all answers.
 
     """
 
@@ -46,6 +50,12 @@ class ToldGroups(NamedTuple):
     patterns: Floats
     sizes: Floats
     is_told: NDArray[np.bool_]
+    drift: float
+
+    @property
+    def is_solved(self) -> bool:
+        """True unless the sizes are hidden, more or less, behind what the anchors move."""
+        return self.drift <= LEAST_DRIFT
 
     def small(self, limit: int) -> dict[tuple[float, ...], int]:
         """Size of each group of 1 to `limit` − 1 people that is told, by its pattern."""
@@ -61,7 +71,8 @@ def told_groups(answers: Sequence[QuadraticLikelihood]) -> ToldGroups | None:
     """Solve for the groups of answers about the same people; `None` where there is no system.
 
     The answers are of one logistic or Poisson model with a column of ones, and their anchors are
-    known and move nothing but yes/no columns.
+    known. What an anchor moves beside yes/no columns makes people of one group weigh differently,
+    and so the equations less certain; if it moves little, they are as good as exact.
     """
     first = answers[0]
     if first.model not in ("logistic", "poisson"):
@@ -69,12 +80,14 @@ def told_groups(answers: Sequence[QuadraticLikelihood]) -> ToldGroups | None:
     anchors = [np.array(each.known.anchor) for each in answers if each.known is not None]
     if len(anchors) < len(answers):
         return None
-    for constant in range(len(first.diagonal)):
-        columns = _yes_no(first, constant)
-        moving = {int(at) for anchor in anchors for at in np.flatnonzero(anchor)} - {constant}
-        if columns and len(columns) <= MOST_COLUMNS and moving <= set(columns):
-            return _solved(answers, anchors, (constant, *columns))
-    return None
+    # Of a column of ones every yes/no column is a part, of one of those only what is within it.
+    columns, constant = max(
+        ((_yes_no(first, at), -at) for at in range(len(first.diagonal))),
+        key=lambda found: (len(found[0]), found[1]),
+    )
+    if not columns or len(columns) > MOST_COLUMNS:
+        return None
+    return _solved(answers, anchors, (-constant, *columns))
 
 
 def _yes_no(answer: QuadraticLikelihood, constant: int) -> tuple[int, ...]:
@@ -91,12 +104,15 @@ def _solved(
     patterns = np.array(list(itertools.product((0.0, 1.0), repeat=len(order) - 1)))
     wide = np.column_stack((np.ones(len(patterns)), patterns))
     rows, values, errors = [np.ones(len(wide))], [float(answers[0].n)], [1e-6]
+    drifts = []
     for answer, anchor in zip(answers, anchors, strict=True):
-        eta = wide @ anchor[list(order)]
+        information = answer.information
+        moved, drift = _moved(information, anchor, order)
+        eta = wide @ anchor[list(order)] + moved
+        drifts.append(drift)
         mean = _mean(answer.model, eta)
         weight = mean * (1.0 - mean) if answer.model == "logistic" else mean
-        information = answer.information
-        error = ERROR * float(np.abs(information).max())
+        error = (ERROR + drift) * float(np.abs(information[np.ix_(order, order)]).max())
         for one, other in itertools.combinations_with_replacement(range(len(order)), 2):
             rows.append(weight * wide[:, one] * wide[:, other])
             values.append(float(information[order[one], order[other]]))
@@ -104,13 +120,15 @@ def _solved(
         if answer.log_likelihood is not None and answer.model == "logistic" and anchor.any():
             rows.append(mean * eta - np.logaddexp(0.0, eta))
             values.append(answer.log_likelihood - float(answer.score @ anchor))
-            errors.append(ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor))))
+            rounding = ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor)))
+            errors.append(rounding + drift * answers[0].n)
     # In units of their errors; that no group has more than everybody keeps what is open finite.
     scaled = np.array(rows) / np.array(errors)[:, np.newaxis]
     told = np.array(values) / np.array(errors)
     basis, precision = _precision(scaled, answers[0].n)
     sizes = basis.T @ ((basis @ (scaled.T @ told)) / precision)
-    return ToldGroups(order[1:], patterns, sizes, are_told(scaled, answers[0].n))
+    is_told = are_told(scaled, answers[0].n)
+    return ToldGroups(order[1:], patterns, sizes, is_told, max(drifts))
 
 
 def are_told(scaled: Floats, n: int) -> NDArray[np.bool_]:
@@ -136,6 +154,18 @@ def _precision(scaled: Floats, n: int) -> tuple[Floats, Floats]:
     precision = np.full(scaled.shape[1], float(n) ** -2)
     precision[: len(singular)] += singular**2
     return basis, precision
+
+
+def _moved(information: Floats, anchor: Floats, order: tuple[int, ...]) -> tuple[float, float]:
+    """Mean and spread of what an anchor adds to linear predictors beside yes/no columns.
+
+    Both of people as they weigh, which outsiders read from the information as well.
+    """
+    own = float(information[order[0], order[0]])
+    others = [int(at) for at in np.flatnonzero(anchor) if at not in order]
+    means = information[order[0], others] / own
+    spreads = np.sqrt(np.maximum(information[others, others] / own - means**2, 0.0))
+    return float(anchor[others] @ means), float(np.abs(anchor[others]) @ spreads)
 
 
 def _mean(model: str, eta: Floats) -> Floats:

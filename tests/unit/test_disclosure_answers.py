@@ -225,6 +225,40 @@ def test_steered_answers_tell_groups_by_all_columns_and_are_refused_before_they_
     assert refused > 4
 
 
+@pytest.mark.parametrize("slope", [1e-6, 5e-4, 1.0])
+def test_a_steered_anchor_does_not_hide_groups_behind_a_column_that_it_hardly_moves(slope):
+    """With a measured column the groups are told while its coefficient is near zero."""
+    told = refused = 0
+    for seed in range(4):
+        rng = np.random.default_rng(seed)
+        x = np.column_stack(
+            [np.ones(400), rng.normal(60.0, 10.0, 400), rng.random((400, 4)) < 0.5]
+        ).astype(float)
+        y = (rng.random(400) < 0.45).astype(float)
+        anchors = [np.zeros(6)]
+        anchors += [np.append([0.5, slope / 10.0], rng.normal(0, 1, 4)) for _ in range(3)]
+        anchors[1:] = [each - np.eye(6)[0] * 6.0 * slope for each in anchors[1:]]
+        answers = [
+            QuadraticLikelihood.from_logistic(question="q", features=x, labels=y, anchor=each)
+            for each in anchors
+        ]
+        groups = told_groups(answers)
+        true = [(x[:, 2:] == pattern).all(axis=1).sum() for pattern in groups.patterns]
+        assert (np.abs(groups.sizes - true) < 3)[groups.is_told].all()
+        told += groups.is_told.sum()
+        rules = replace(PRESETS["cms"], minimum_cell=min(true) + 1, people_per_coefficient=1)
+        gate, subjects = Disclosure(rules), people((0, 400))
+        for answer in answers:
+            if refusal(gate, answer, subjects) is None:
+                gate.release(answer, now=NOW, subjects=subjects)
+            else:
+                refused += 1
+        last = gate.preview(answers[-1], subjects=subjects)
+        hidden = "not searched: groups by all" in "\n".join(last.learns)
+        assert hidden == (slope > 0.5)
+    assert (told > 30) == (slope < 0.01) == (refused > 0)
+
+
 def test_the_preview_says_what_an_answer_tells_together_with_the_former_ones():
     _, answers, subjects = steered(1)
     gate = Disclosure.preset("none")

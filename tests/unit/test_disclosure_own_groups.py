@@ -76,6 +76,33 @@ def test_two_answers_tell_groups_that_one_does_not():
     assert (refusal.value.field, refusal.value.actual) == ("answers", 3)
 
 
+@pytest.mark.parametrize("slope", [1e-6, 1.0])
+def test_a_measured_column_hides_groups_only_where_an_anchor_moves_it(slope):
+    """It is in large units, and its coefficient near zero or not."""
+    ages = np.random.default_rng(1).normal(60.0, 10.0, len(ROWS))
+    labels = np.concatenate([np.arange(n) % 2 for n in SIZES])
+
+    def beside(anchor, slope):
+        return QuadraticLikelihood.from_logistic(
+            question="q",
+            features=np.column_stack((ROWS, ages)),
+            labels=labels,
+            anchor=[*anchor, slope],
+            own_intercept=True,
+        )
+
+    gate = Disclosure.preset("cms")
+    gate.release(beside(ANCHORS[0], 0.0), now=0.0, subjects=WHO)
+    second = beside(ANCHORS[1], slope / 10.0)
+    if slope < 0.5:
+        with pytest.raises(DisclosureError) as refusal:
+            gate.check(second, subjects=WHO)
+        assert (refusal.value.field, refusal.value.actual) == ("answers", 3)
+    else:
+        gate.check(second, subjects=WHO)
+        assert "groups by all columns" in " ".join(gate.not_searched(second, subjects=WHO))
+
+
 def test_answers_pass_if_no_group_is_small():
     """Then what they tell is harmless, however much it is."""
     rows = np.repeat(PATTERNS, np.maximum(SIZES, 25), axis=0)
