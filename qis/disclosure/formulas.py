@@ -37,8 +37,8 @@ def _ratio(
     first, second = a + b, c + d
     ratio = np.log(a / first) - np.log(c / second)
     of_counts = np.sqrt(1 / a - 1 / first + 1 / c - 1 / second)
-    if not of_means:  # Poisson regression without a robust variance has the second
-        return ratio, (of_counts, np.sqrt(1 / a + 1 / c))
+    if not of_means:
+        return ratio, (of_counts,)
     # A mean's variance is divided by n - 1, or by n as that of a proportion is.
     return ratio, (np.sqrt(b / (a * (first - 1)) + d / (c * (second - 1))), of_counts)
 
