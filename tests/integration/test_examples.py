@@ -180,6 +180,31 @@ def test_hospitals_say_on_screen_and_in_their_audit_logs_why_nothing_is_kept_bac
     )
 
 
+def test_a_rare_harm_is_watched_over_udp_while_registries_are_killed(tmp_path):
+    status, said, complaints = run("surveillance/watch.py", tmp_path, "left")
+    assert (status, complaints) == (0, "")
+    lines = [
+        "registry-5 is killed, it comes back; its trials still count",
+        "registry-3 is killed, for good; its trials still count",
+        "    41  1.52 [0.99, 2.40]   [0.76, 3.04]    1.17 [0.80, 1.70]",
+        "    42  1.43 [1.03, 1.98]   [0.86, 2.36]    1.22 [0.91, 1.65]",
+        "The board and 4 living registries: one digest.",
+        "After 42 trials the odds ratio is 1.43 [1.03, 1.98]: more infarctions.",
+        "has to use [0.86, 2.36]: no harm is shown yet.",
+        "With .5 in the cells it would be 1.22 [0.91, 1.65].",
+    ]
+    require_in_order(lines, said)
+    page = (EXAMPLES.parent / "docs" / "how-to" / "zero-events.md").read_text(encoding="utf-8")
+    shown = page.partition("```text\n")[2].partition("```")[0].splitlines()
+    require_in_order([line for line in shown if line], said)
+    report = (tmp_path / "left" / "report.html").read_text(encoding="utf-8")
+    assert "Of 42 trials 30 have an arm without any event, and 4 of these have none" in report
+    assert all(line in report for line in lines[2:4])
+    assert report.count("<svg") == 2
+    assert "<script" not in report
+    assert "http" not in report.replace("http://www.w3.org/2000/svg", "").replace("http-equiv", "")
+
+
 @pytest.mark.parametrize("transport", ["nats", "cloud", "folder"])
 def test_hospitals_come_to_the_same_over_a_server_a_bucket_and_a_folder(transport, tmp_path):
     status, said, complaints = run("hospital_network.py", tmp_path, "--transport", transport)
