@@ -32,8 +32,8 @@ _EXACT: Final = 1e-9
 _TO_THE_DIGIT: Final = 1e-11
 """The same of an estimate that alone, whatever its standard error is, tells the table."""
 _TELLING: Final = ("OR", "RR", "RD", "MD", "ROM", "COR", "ZCOR")
-_NARROWER: Final = 0.7
-_WIDER: Final = 1.5
+_NARROWER: Final = 0.9
+_WIDER: Final = 1.4
 """Exact, score and adjusted intervals are so many times as wide as those by the formulas."""
 _FINE: Final = 0.6e-4
 """Half a unit of the last decimal that is fine enough for means: four decimals."""
@@ -188,7 +188,7 @@ def _by_estimate(outcome: Effect, found: Floats, shift: float) -> NDArray[np.boo
     least, most = (outcome.standard_error / factor for factor in (_WIDER, _NARROWER))
     near = _TO_THE_DIGIT * max(1.0, abs(outcome.estimate))
     with np.errstate(invalid="ignore"):
-        is_error = np.any([(error >= least) & (error <= most) for error in errors], axis=0)
+        is_error = (errors[0] >= least) & (errors[0] <= most)  # the usual one, give or take
         fits: NDArray[np.bool_] = (np.abs(estimate - outcome.estimate) <= near) & is_error
     return fits[np.newaxis]
 
