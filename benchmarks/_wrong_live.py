@@ -297,7 +297,7 @@ class Live:
             "meta_regression": {"evidence": given.AT_LATITUDES, "study": given.MODERATED},
             "fit_model": {"evidence": {"Ulm": given.ANSWER}, "study": given.MODEL},
             "ModelRows.for_study": {"study": given.MODEL},
-            "FittedModel.forest": {"name": "age"}, "FittedModel.predict": {"features": [[0.4]]},
+            "FittedModel.forest_plot": {"name": "age"}, "FittedModel.predict": {"features": [[0.4]]},
             "Cells.load": {"path": "sandbox.cells"}, "Cells.save": {"path": self.fresh("cells")},
             "SetScheme.fingerprints": {"batch": [{"a"}]},
             "SetScheme.routing_keys": {"features": {"a"}},

@@ -86,8 +86,8 @@ foreign exceptions tell."""
 
 MODULES = (
     "qis", "qis.synthesis", "qis.outcomes", "qis.fingerprint", "qis.evidence", "qis.disclosure",
-    "qis.transport", "qis.loop", "qis.site", "qis.testing", "qis.packet", "qis.models",
-    "qis.simulation", "qis.blocking",
+    "qis.transport", "qis.loop", "qis.site", "qis.testing", "qis.simulation",
+    "qis.blocking",
 )  # fmt: skip
 PREFIXES = {"qis.blocking": "blocking."}
 """What distinguishes callables of a module whose names are those of another."""
