@@ -39,12 +39,14 @@ _STILL_EVIDENCE: Final = 0.02
 _ODD: Final = 0.001
 """Boxes are split along sites until these would move the answer by no more than this, in standard
 deviations."""
-_BENT: Final = 0.003
+_BENT: Final = 0.02
 """The same of the parts of the mean, into which lopsided boxes are split."""
 _SEEN: Final = 1e-4
 """In boxes of less mass it is not looked for such sites."""
 _UNSETTLED: Final = 0.1
 """The error is taken to be so large where propagation has not settled."""
+_PART: Final = 1e-3
+"""Boxes of less than this part of those with the same range of tau are not split along it."""
 _ROUNDS: Final = 16
 _MOST_BOXES: Final = 3_000
 """No more boxes than these; of more sites fewer, so that the time is at most about doubled …"""
@@ -230,9 +232,12 @@ def _refined(
         chosen, error = _odd_and_bent(grid, seen, most - len(boxes))
         # Boxes that differ in a site or the mean only are one, as far as tau is concerned.
         together = boxes.summed_over_tau_range(seen)
-        heavy = np.flatnonzero((together > _HEAVY) & (seen > _SEEN))
-        split = np.concatenate((chosen.odd, chosen.bent))
-        chosen = chosen._replace(heavy=np.setdiff1d(heavy, split))
+        matters = seen > _PART * together
+        heavy = np.flatnonzero((together > _HEAVY) & matters)
+        if heavy.size:
+            # First along tau: along the mean each box becomes many.
+            chosen = chosen._replace(bent=heavy[:0])
+        chosen = chosen._replace(heavy=np.setdiff1d(heavy, chosen.odd))
         mean, sd = grid.shown_moments()
         evidence = grid.log_bayes_factor or 0.0
         is_still = False
@@ -243,7 +248,7 @@ def _refined(
                 is_still = max(float(moved.max()), float(wider.max())) < _STILL
                 is_still = is_still and abs(evidence - former[2]) < _STILL_EVIDENCE
             # All that matter are split once, to see what moves.
-            light = np.flatnonzero((together > _HEAVY / _LIGHTER) & (seen > _SEEN))
+            light = np.flatnonzero((together > _HEAVY / _LIGHTER) & matters)
             chosen = chosen._replace(heavy=light)
         if is_still or rounds == _ROUNDS or not chosen.number:
             return replace(grid, error=error)
@@ -276,7 +281,10 @@ def _odd_and_bent(grid: Grid, seen: Floats, room: int) -> tuple[_Chosen, float]:
     odd = np.where(unsettled, np.maximum(odd, _UNSETTLED), odd)
     # Different sites pull to different sides.
     odd_errors, bent_errors = seen[boxes] * np.sqrt((odd * odd).sum(axis=1)), seen[boxes] * bent
-    bent_first = _worst(bent_errors, _BENT)[: room // MEAN_PARTS]
+    # All or none: where only some are split, errors of the evidence no longer cancel.
+    bent_first = np.argsort(-bent_errors, kind="stable")
+    if bent_errors.sum() < _BENT or bent_first.size * MEAN_PARTS > room:
+        bent_first = bent_first[:0]
     odd_first = _worst(np.where(np.isin(np.arange(boxes.size), bent_first), 0.0, odd_errors), _ODD)
     odd_first = odd_first[: max(room - MEAN_PARTS * bent_first.size, 0)]
     return (
