@@ -95,7 +95,7 @@ def newly_told(
     now, before = _told([*models, outcome], outcome), _told(models, outcome)
     if now is None:
         return {}
-    known = {} if before is None else before.small(limit)
+    known = {} if before is None else before.surely_small(limit)
     return {group: size for group, size in now.small(limit).items() if group not in known}
 
 

@@ -22,8 +22,16 @@ ERROR: Final = 3e-5
 """Error of an entry of the information, relative to the largest."""
 LEAST_DRIFT: Final = 1e-3
 """Spread of linear predictors that is no more than the rounding of numbers of 16 bits."""
-_CERTAIN: Final = 0.75
-"""People by which a size may be uncertain and is told all the same: it is a whole number."""
+CERTAIN: Final = 2.5
+"""People by which a size may be uncertain and is told all the same: it is a whole number.
+
+Errors are less than `ERROR` allows: of 2,336 sizes solved for, theirs was 0.27 of the uncertainty
+(root mean square; at most 0.96). So up to here the nearest whole number is more often right than
+not.
+"""
+_SURE: Final = 0.75
+"""People by which a size may be uncertain if its nearest whole number is right (99 of 100)."""
+_HALF: Final = 0.5
 _SAME: Final = 1e-3
 """A column is one of yes and no if its entry is that of the intercept's row, up to this."""
 
@@ -39,8 +47,8 @@ class ToldGroups(NamedTuple):
         No or yes in each column, shape (2**k, k).
     sizes
         Their most likely numbers of people, shape (2**k,).
-    is_told
-        True where the answers leave no other number.
+    spread
+        People by which each number is uncertain, shape (2**k,).
     drift
         The most by which an anchor spreads linear predictors of one group, of all answers.
 
@@ -49,8 +57,14 @@ class ToldGroups(NamedTuple):
     columns: tuple[int, ...]
     patterns: Floats
     sizes: Floats
-    is_told: NDArray[np.bool_]
+    spread: Floats
     drift: float
+
+    @property
+    def is_told(self) -> NDArray[np.bool_]:
+        """True where the answers leave so few whole numbers that one can be named."""
+        told: NDArray[np.bool_] = self.spread < CERTAIN
+        return told
 
     @property
     def is_solved(self) -> bool:
@@ -58,9 +72,21 @@ class ToldGroups(NamedTuple):
         return self.drift <= LEAST_DRIFT
 
     def small(self, limit: int) -> dict[tuple[float, ...], int]:
-        """Size of each group of 1 to `limit` − 1 people that is told, by its pattern."""
+        """Size of each group that is told and may have 1 to `limit` − 1 people, by its pattern.
+
+        A group is among them as well if no more is told than that it has so few.
+        """
+        least, most = self.sizes - self.spread, self.sizes + self.spread
+        may_be = self.is_told & (most >= _HALF) & (least < limit - _HALF)
+        return self._chosen(may_be | ((least > _HALF) & (most < limit - _HALF)), limit)
+
+    def surely_small(self, limit: int) -> dict[tuple[float, ...], int]:
+        """Size of each group of 1 to `limit` − 1 people that is told exactly, by its pattern."""
         whole = np.rint(self.sizes)
-        chosen = self.is_told & (whole > 0) & (whole < limit)
+        return self._chosen((self.spread < _SURE) & (whole > 0) & (whole < limit), limit)
+
+    def _chosen(self, chosen: NDArray[np.bool_], limit: int) -> dict[tuple[float, ...], int]:
+        whole = np.clip(np.rint(self.sizes), 1, limit - 1)
         return {
             tuple(pattern): int(people)
             for pattern, people in zip(self.patterns[chosen], whole[chosen], strict=True)
@@ -125,35 +151,47 @@ def _solved(
     # In units of their errors; that no group has more than everybody keeps what is open finite.
     scaled = np.array(rows) / np.array(errors)[:, np.newaxis]
     told = np.array(values) / np.array(errors)
-    basis, precision = _precision(scaled, answers[0].n)
-    sizes = basis.T @ ((basis @ (scaled.T @ told)) / precision)
-    is_told = are_told(scaled, answers[0].n)
-    return ToldGroups(order[1:], patterns, sizes, is_told, max(drifts))
+    sizes, spread = whole_sizes(scaled, told, answers[0].n)
+    return ToldGroups(order[1:], patterns, sizes, spread, max(drifts))
 
 
-def are_told(scaled: Floats, n: int) -> NDArray[np.bool_]:
-    """True for the groups, shape (groups,), whose sizes the equations leave open by less than one.
+def whole_sizes(scaled: Floats, told: Floats, n: int) -> tuple[Floats, Floats]:
+    """Sizes that solve the equations, and by how many people each is uncertain.
+
+    Sizes are whole, which leaves less open than the equations do: where these leave all sizes open
+    in one direction, the few that move least along it are told by rounding, and tell the rest. So
+    those that are sure count as known, and the others are solved for again until no more are sure
+    (integer bootstrapping: Teunissen 1998, *J Geodesy* 72:606).
 
     Parameters
     ----------
     scaled
-        Coefficients of the groups' sizes in each equation, in units of its error.
+        Coefficients of the groups' sizes in each equation, in units of its error, shape (equations,
+        groups).
+    told
+        What each equation says, in units of its error.
     n
         Number of people.
 
     """
-    basis, precision = _precision(scaled, n)
-    spread = np.sqrt((basis.T**2 / precision).sum(axis=1))
-    told: NDArray[np.bool_] = spread < _CERTAIN
-    return told
-
-
-def _precision(scaled: Floats, n: int) -> tuple[Floats, Floats]:
-    """Directions among the sizes, and how well each is known; none is known worse than to n."""
-    _, singular, basis = np.linalg.svd(scaled, full_matrices=True)
-    precision = np.full(scaled.shape[1], float(n) ** -2)
-    precision[: len(singular)] += singular**2
-    return basis, precision
+    sizes, spread = np.zeros(scaled.shape[1]), np.zeros(scaled.shape[1])
+    is_open = np.ones(scaled.shape[1], dtype=bool)
+    while is_open.any():
+        left = scaled[:, is_open]
+        turned, singular, basis = np.linalg.svd(left, full_matrices=True)
+        known = len(singular)
+        precision = np.full(left.shape[1], float(n) ** -2)  # no size is known worse than to n
+        precision[:known] += singular**2
+        rest = told - scaled[:, ~is_open] @ np.rint(sizes[~is_open])
+        # Not by the normal equations, which lose the digits of what is known badly.
+        along = (turned[:, :known].T @ rest) * singular / precision[:known]
+        sizes[is_open] = basis[:known].T @ along
+        spread[is_open] = np.sqrt((basis.T**2 / precision).sum(axis=1))
+        is_sure = is_open & (spread < _SURE)
+        if not is_sure.any():
+            break
+        is_open &= ~is_sure
+    return sizes, spread
 
 
 def _moved(information: Floats, anchor: Floats, order: tuple[int, ...]) -> tuple[float, float]:
