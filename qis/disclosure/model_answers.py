@@ -24,7 +24,7 @@ from qis.outcomes import Outcome, QuadraticLikelihood
 RULE: Final = "answers"
 _UNSOLVED: Final = (
     "groups by all columns, which several answers may tell together (an anchor moves a measured "
-    "column, there are more than ten yes/no columns, it is a Cox model, or the rows are not known)"
+    "column, there are more than five yes/no columns, it is a Cox model, or the rows are not known)"
 )
 _FLOOR: Final = 1e-9
 """Least eigenvalue of a difference of matrices, as a share of the largest: they were rounded."""

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from qis.disclosure.told_groups import CERTAIN, ERROR, ToldGroups, whole_sizes
+from qis.disclosure.told_groups import ERROR, ToldGroups, whole_sizes
 from qis.outcomes import QuadraticLikelihood
 from qis.outcomes._data_summary import DataSummary
 
@@ -60,9 +60,9 @@ def own_groups(answers: Sequence[QuadraticLikelihood], rows: DataSummary) -> Tol
             rounding = ERROR * (1.0 + float(np.abs(answer.score) @ np.abs(anchor)))
             errors[-1][-1] = rounding + drift * answer.n
     scaled = np.concatenate(slopes) / np.concatenate(errors)[:, np.newaxis]
-    _, spread = whole_sizes(scaled, scaled @ sizes, answers[0].n)
-    spread[spread < CERTAIN] = 0.0  # the sizes are those of the rows
-    return ToldGroups(columns, patterns, sizes, spread, max(drifts))
+    _, spread, is_told = whole_sizes(scaled, scaled @ sizes, answers[0].n)
+    spread[is_told] = 0.0  # the sizes are those of the rows
+    return ToldGroups(columns, patterns, sizes, spread, is_told, max(drifts))
 
 
 def _drift(

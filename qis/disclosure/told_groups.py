@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from qis.disclosure.whole_numbers import MOST_GROUPS, whole_numbers
 from qis.outcomes import QuadraticLikelihood
 
 Floats = NDArray[np.float64]
@@ -22,7 +23,7 @@ ERROR: Final = 3e-5
 """Error of an entry of the information, relative to the largest."""
 LEAST_DRIFT: Final = 1e-3
 """Spread of linear predictors that is no more than the rounding of numbers of 16 bits."""
-CERTAIN: Final = 2.5
+_CERTAIN: Final = 2.5
 """People by which a size may be uncertain and is told all the same: it is a whole number.
 
 Errors are less than `ERROR` allows: of 2,336 sizes solved for, theirs was 0.27 of the uncertainty
@@ -49,6 +50,8 @@ class ToldGroups(NamedTuple):
         Their most likely numbers of people, shape (2**k,).
     spread
         People by which each number is uncertain, shape (2**k,).
+    is_told
+        True where the answers leave no other whole number.
     drift
         The most by which an anchor spreads linear predictors of one group, of all answers.
 
@@ -58,18 +61,13 @@ class ToldGroups(NamedTuple):
     patterns: Floats
     sizes: Floats
     spread: Floats
+    is_told: NDArray[np.bool_]
     drift: float
 
     @property
-    def is_told(self) -> NDArray[np.bool_]:
-        """True where the answers leave so few whole numbers that one can be named."""
-        told: NDArray[np.bool_] = self.spread < CERTAIN
-        return told
-
-    @property
     def is_solved(self) -> bool:
-        """True unless the sizes are hidden, more or less, behind what the anchors move."""
-        return self.drift <= LEAST_DRIFT
+        """True unless the anchors move what hides the sizes, or there are too many to search."""
+        return self.drift <= LEAST_DRIFT and len(self.sizes) <= MOST_GROUPS
 
     def small(self, limit: int) -> dict[tuple[float, ...], int]:
         """Size of each group that is told and may have 1 to `limit` − 1 people, by its pattern.
@@ -151,12 +149,14 @@ def _solved(
     # In units of their errors; that no group has more than everybody keeps what is open finite.
     scaled = np.array(rows) / np.array(errors)[:, np.newaxis]
     told = np.array(values) / np.array(errors)
-    sizes, spread = whole_sizes(scaled, told, answers[0].n)
-    return ToldGroups(order[1:], patterns, sizes, spread, max(drifts))
+    found = whole_sizes(scaled, told, answers[0].n)
+    return ToldGroups(order[1:], patterns, *found, max(drifts))
 
 
-def whole_sizes(scaled: Floats, told: Floats, n: int) -> tuple[Floats, Floats]:
-    """Sizes that solve the equations, and by how many people each is uncertain.
+def whole_sizes(scaled: Floats, told: Floats, n: int) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    """Sizes that solve the equations, by how many people each is uncertain, and which are told.
+
+    All whole numbers are searched where there are at most 32 groups.
 
     Sizes are whole, which leaves less open than the equations do: where these leave all sizes open
     in one direction, the few that move least along it are told by rounding, and tell the rest. So
@@ -191,7 +191,13 @@ def whole_sizes(scaled: Floats, told: Floats, n: int) -> tuple[Floats, Floats]:
         if not is_sure.any():
             break
         is_open &= ~is_sure
-    return sizes, spread
+    is_told = spread < _CERTAIN
+    if scaled.shape[1] <= MOST_GROUPS and not is_told.all():
+        whole, unsure, is_only = whole_numbers(scaled, told, n)
+        more = is_only & ~is_told
+        sizes[more], spread[more] = whole[more], unsure[more]
+        is_told |= is_only
+    return sizes, spread, is_told
 
 
 def _moved(information: Floats, anchor: Floats, order: tuple[int, ...]) -> tuple[float, float]:

@@ -167,42 +167,22 @@ def test_groups_that_one_anchor_hides_follow_from_several(tmp_path):
 
 
 def test_the_log_likelihood_is_one_more_equation_for_the_sizes_of_groups():
-    """An answer leaves some group open without it and none with it, and what is told is right."""
+    """Sizes are less uncertain with it than without it, and those told are right."""
     more = 0
     for seed in range(6):
         rng = np.random.default_rng(seed)
         x = np.column_stack([np.ones(300), rng.random((300, 3)) < 0.4]).astype(float)
         y = (rng.random(300) < 0.4).astype(float)
-        told = [
-            QuadraticLikelihood.from_logistic(
-                question="q", features=x, labels=y, anchor=rng.normal(size=4)
-            )
-        ]
-        bare = [
-            knowing(replace(each, study_id=each.study_id, log_likelihood=None), each.known)
-            for each in told
-        ]
-        groups = told_groups(told)
-        more += int(groups.is_told.sum() > told_groups(bare).is_told.sum())
+        told = QuadraticLikelihood.from_logistic(
+            question="q", features=x, labels=y, anchor=rng.normal(size=4)
+        )
+        bare = knowing(replace(told, study_id=told.study_id, log_likelihood=None), told.known)
+        groups, fewer = told_groups([told]), told_groups([bare])
+        more += int(groups.spread.sum() < fewer.spread.sum())
         true = [(x[:, 1:] == pattern).all(axis=1).sum() for pattern in groups.patterns]
         # Of 16 bits, so some are off by one or two; the gate counts them as told.
         assert (np.abs(groups.sizes - true) < 3)[groups.is_told].all()
     assert more > 0
-
-
-def steered(seed, answers=4):
-    """Rows in four yes/no columns, and answers at anchors that somebody steers about."""
-    rng = np.random.default_rng(seed)
-    x = np.column_stack([np.ones(400), rng.random((400, 4)) < 0.5]).astype(float)
-    y = (rng.random(400) < 0.45).astype(float)
-    subjects = people((0, 400))
-    made = []
-    for number in range(answers):
-        anchor = np.zeros(5) if not number else np.append(-0.2, rng.normal(0, 1, 4))
-        made.append(
-            QuadraticLikelihood.from_logistic(question="q", features=x, labels=y, anchor=anchor)
-        )
-    return x, made, subjects
 
 
 @pytest.mark.parametrize("columns", [4, 5])
@@ -226,6 +206,23 @@ def test_whole_numbers_are_told_where_the_equations_leave_more_open(columns):
     assert exact > 0.9 * 12 * 2**columns
 
 
+def test_whole_numbers_are_told_where_no_size_alone_is_sure():
+    """One answer of 17 or 22 equations with uncertainties of many people tells all sizes."""
+    for columns in (4, 5):
+        rng = np.random.default_rng(columns)
+        x = np.column_stack([np.ones(300), rng.random((300, columns)) < 0.4]).astype(float)
+        answer = QuadraticLikelihood.from_logistic(
+            question="q",
+            features=x,
+            labels=(rng.random(300) < 0.4).astype(float),
+            anchor=rng.normal(size=columns + 1),
+        )
+        groups = told_groups([answer])
+        true = [(x[:, 1:] == pattern).all(axis=1).sum() for pattern in groups.patterns]
+        assert groups.is_told.all()
+        assert np.rint(groups.sizes).tolist() == true
+
+
 def test_eight_people_whom_two_answers_tell_by_whole_numbers_alone_stay_hidden():
     """Each size alone is uncertain by up to 0.95 people, and six that are less so tell the rest."""
     rng = np.random.default_rng(163)
@@ -246,6 +243,21 @@ def test_eight_people_whom_two_answers_tell_by_whole_numbers_alone_stay_hidden()
     gate.release(first, now=NOW, subjects=who)
     error = refusal(gate, second, who)
     assert (error.field, error.actual) == ("answers", 8)
+
+
+def steered(seed, answers=4):
+    """Rows in four yes/no columns, and answers at anchors that somebody steers about."""
+    rng = np.random.default_rng(seed)
+    x = np.column_stack([np.ones(400), rng.random((400, 4)) < 0.5]).astype(float)
+    y = (rng.random(400) < 0.45).astype(float)
+    subjects = people((0, 400))
+    made = []
+    for number in range(answers):
+        anchor = np.zeros(5) if not number else np.append(-0.2, rng.normal(0, 1, 4))
+        made.append(
+            QuadraticLikelihood.from_logistic(question="q", features=x, labels=y, anchor=anchor)
+        )
+    return x, made, subjects
 
 
 def test_steered_answers_tell_groups_by_all_columns_and_are_refused_before_they_do():
