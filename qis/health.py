@@ -85,6 +85,11 @@ class Health:
     def __str__(self) -> str:
         return "; ".join([self.state.value, *(reason.text for reason in self.reasons)])
 
+    def _repr_html_(self) -> str:
+        from qis.picture.html import paragraphs_of  # noqa: PLC0415  for people only
+
+        return paragraphs_of("\n".join([self.state.value, *(each.text for each in self.reasons)]))
+
 
 def together(*parts: Health) -> Health:
     """The health of a whole: the worst state, since when it holds, and the reasons of all."""

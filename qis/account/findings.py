@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
+from qis.picture.html import HasTable
+
 FINDINGS: Final = {
     "account_older": "the account is older than its witness: a copy from a backup, a cut file, or "
     "a log of last changes (-wal) that is missing",
@@ -22,7 +24,7 @@ FINDINGS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountFinding:
+class AccountFinding(HasTable):
     """Something about a site's account that a person has to look at; until then nothing leaves.
 
     Parameters

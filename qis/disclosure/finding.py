@@ -2,7 +2,10 @@
 
 from typing import NamedTuple
 
+from qis.picture.html import with_table
 
+
+@with_table
 class Finding(NamedTuple):
     """A count of people that an outcome shows or implies.
 

@@ -10,6 +10,7 @@ from blake3 import blake3
 
 from qis._gate import checked
 from qis.errors import InputError
+from qis.picture.html import HasTable
 
 Event = Literal["emitted", "received", "used", "refused", "approved", "configured", "recovered"]
 EVENTS: Final = (
@@ -39,7 +40,7 @@ class AuditNote(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class Entry(HasTable):
     """One line of the log.
 
     Parameters
@@ -90,7 +91,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class AuditHead:
+class AuditHead(HasTable):
     """How far a log had come: keep it elsewhere, to find a cut of the end later.
 
     Parameters

@@ -26,6 +26,7 @@ from qis.outcomes import Study
 from qis.outcomes.study import STUDY_ID_SIZE
 from qis.packet import Packet
 from qis.packet.columns import packet_columns
+from qis.picture.html import with_table
 
 
 class Reason(Enum):
@@ -85,6 +86,7 @@ class Reason(Enum):
         return self.label
 
 
+@with_table
 class Excluded(NamedTuple):
     """A packet that does not count, and why.
 

@@ -28,11 +28,13 @@ from qis.evidence.trust import candidates, decides, distrust
 from qis.identity import Issuer
 from qis.outcomes import Study
 from qis.packet import Packet, content_id
+from qis.picture.html import with_table
 
 _READ_AGAIN: Final = frozenset({Admission.ACCEPTED, Admission.DERIVED, Admission.SUPERSEDED})
 """Verdicts that depend on the roster too."""
 
 
+@with_table
 class Equivocation(NamedTuple):
     """Proof that an issuer signed two contents under one sequence; anyone can verify it.
 

@@ -18,12 +18,14 @@ from qis.fingerprint._term_index import TermIndex
 from qis.fingerprint.fields import FieldScheme
 from qis.fingerprint.scheme import Scheme
 from qis.fingerprint.terms import TermScheme
+from qis.picture.html import with_table
 
 Sketches = npt.NDArray[np.uint8]
 Flags = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]
 
 
+@with_table
 class Neighbour(NamedTuple):
     """One result of a search.
 

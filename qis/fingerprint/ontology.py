@@ -18,6 +18,7 @@ from qis._canonical import encode
 from qis._gate import checked
 from qis.errors import InputError
 from qis.fingerprint.term_ids import as_id, short_id
+from qis.picture.html import HasTable
 
 Value = TypeVar("Value")
 
@@ -30,7 +31,7 @@ _BRANCHES: Final = ("HP:0000118",)
 
 
 @dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(HasTable):
     """What became of the terms that were given.
 
     Parameters

@@ -25,6 +25,7 @@ from qis.about import (
     require_same_scheme,
 )
 from qis.errors import InputError
+from qis.picture.html import with_table
 
 SECRET_SIZE = 32
 Features = TypeVar("Features")
@@ -38,6 +39,7 @@ class HasFingerprint(Protocol):
         """As it travels: sealed, if its scheme has a secret."""
 
 
+@with_table
 class Ranked(NamedTuple):
     """One line of a reader's list.
 

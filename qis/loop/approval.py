@@ -13,6 +13,7 @@ from qis.disclosure.ledger import Subjects
 from qis.errors import InputError
 from qis.fingerprint import Scheme
 from qis.outcomes import Outcome
+from qis.picture.html import HasLines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +80,7 @@ def drafted(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pending:
+class Pending(HasLines):
     """An outcome that waits for approval, with what a person needs to decide.
 
     Features are not in it: what would leave is `outcome`, `fingerprint` and routing keys.

@@ -8,10 +8,11 @@ from qis.errors import DisclosureError
 from qis.fingerprint import Scheme
 from qis.loop.approval import Draft
 from qis.loop.signing import Signer
+from qis.picture.html import HasLines
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DryRun:
+class DryRun(HasLines):
     """The packet that would leave, and what an outsider could learn from it.
 
     Parameters

@@ -9,6 +9,7 @@ from typing import Final, Literal
 from qis._guard import Guard
 from qis.health import Notice, Notices
 from qis.packet import Packet
+from qis.picture.html import HasTable
 from qis.synthesis import Synthesis
 
 EventKind = Literal[
@@ -73,7 +74,7 @@ _log = logging.getLogger("qis.loop")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(HasTable):
     """Something that happened in a loop. Fields that do not belong to its kind are empty.
 
     Parameters
@@ -147,7 +148,7 @@ class Event:
 
 
 @dataclass(slots=True)
-class LoopStatistics:
+class LoopStatistics(HasTable):
     """What a loop has done since it was made.
 
     `admissions` counts the packets that arrived by the store's verdict; `refused` the outcomes

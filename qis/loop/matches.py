@@ -10,13 +10,14 @@ from qis._gate import checked
 from qis.health import Notices
 from qis.outcomes import Record
 from qis.packet import Packet
+from qis.picture.html import HasTable
 
 MAX_MATCHES: Final = 1_000
 """Most records that wait to be read; the oldest goes first, which is told as the event `limit`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Match:
+class Match(HasTable):
     """A record that another site published and that meets one of the loop's interests.
 
     Parameters

@@ -20,6 +20,7 @@ from qis.loop.events import Announcer, EventKind
 from qis.loop.journal import Journal
 from qis.loop.outbox import Outbox, Unsent
 from qis.packet import Packet
+from qis.picture.html import with_table
 from qis.transport import Holding, Transport
 
 FIRST_RETRY_S: Final = 0.5
@@ -44,6 +45,7 @@ LATE_S: Final = 600.0
 """A packet that nobody holds for so long makes the loop's health `DEGRADED`."""
 
 
+@with_table
 class Undelivered(NamedTuple):
     """A packet of this site that no other site is known to hold under every routing key.
 

@@ -20,7 +20,7 @@ from qis.models.prediction import predicted
 from qis.models.words import explained, summarised
 from qis.outcomes import Study
 from qis.picture import Picture
-from qis.picture.html import grid_of
+from qis.picture.html import grid_of, with_table
 from qis.synthesis import LeftOut
 from qis.synthesis._quantiles import normal_quantile
 
@@ -54,6 +54,7 @@ def gain_of(point: Floats, expansion: Expansion) -> float:
     return gain * _ROUNDING**2 if expansion.outcome.model == "linear" else gain
 
 
+@with_table
 class ModelSite(NamedTuple):
     """What one site has in a model."""
 

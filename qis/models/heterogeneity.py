@@ -7,11 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qis.models.expansion import Expansion
+from qis.picture.html import with_table
 from qis.synthesis.natural import summed
 
 Floats = NDArray[np.float64]
 
 
+@with_table
 class CoefficientQ(NamedTuple):
     """Cochran's Q of one coefficient, given the others."""
 
@@ -24,6 +26,7 @@ class CoefficientQ(NamedTuple):
     """P(chi-squared with `df` degrees of freedom ≥ `q`); `None` with one site."""
 
 
+@with_table
 class SiteCoefficient(NamedTuple):
     """What one site says of one coefficient, with the others as all sites together have them."""
 

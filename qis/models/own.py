@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from qis.models.prediction import is_recalibrated, without_intercept
 from qis.models.rows import StudyRows
 from qis.outcomes._regression import intercept_of
+from qis.picture.html import HasTable
 
 Floats = NDArray[np.float64]
 
@@ -17,7 +18,7 @@ _MOST_STEPS: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OwnFit:
+class OwnFit(HasTable):
     """A model beside the rows of one site. Its coefficients were fitted to these rows too.
 
     Parameters

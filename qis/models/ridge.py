@@ -10,6 +10,7 @@ from qis._columns import matrix, vector
 from qis._gate import checked
 from qis._given import whole_number
 from qis.errors import InputError
+from qis.picture.html import with_table
 
 Floats = NDArray[np.float64]
 
@@ -22,6 +23,7 @@ _FEWEST_INFORMED: Final = 1e-12
 """Of the largest eigenvalue: below this nothing is said in that direction."""
 
 
+@with_table
 class Ridge(NamedTuple):
     """Penalised coefficients, and the penalty that the data chose."""
 

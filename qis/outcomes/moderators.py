@@ -126,19 +126,26 @@ class Moderator:
         """
         if value is None:
             return MISSING
-        if self.categories:
-            name = normal_text(value, self.name, _NAME_SIZE) if type(value) is str else value
-            if name not in self.categories:
-                raise InputError(
-                    f"{self.name} is {shown(value)}; it is one of {', '.join(self.categories)}",
-                    field=self.name,
-                    actual=value,
-                    limit=self.categories,
-                )
-            return self.categories.index(name)
-        low, high = self._limits
-        number = real_number(value, self.name, low, high)
-        return math.floor((number - low) / (high - low) * STEPS + 0.5)
+        try:
+            return self._code(value, f"value of {self.name}")
+        except InputError as error:
+            error.field = "value"  # the parameter, where the message names the moderator too
+            raise
+
+    def _code(self, value: Any, what: str) -> int:
+        if self.is_number:
+            low, high = self._limits
+            number = real_number(value, what, low, high)
+            return math.floor((number - low) / (high - low) * STEPS + 0.5)
+        name = normal_text(value, what, _NAME_SIZE) if isinstance(value, str) else None
+        if name not in self.categories:
+            raise InputError(
+                f"{what} is {shown(value)}; it must be one of {', '.join(self.categories)}",
+                field=what,
+                actual=value,
+                limit=self.categories,
+            )
+        return self.categories.index(name)
 
     @checked
     def decoded(self, code: int) -> float | str | None:
@@ -147,8 +154,8 @@ class Moderator:
             return None
         if not 0 <= code < self.number_of_codes:
             raise InputError(
-                f"{code} is no code of {self.name}: those go to {self.number_of_codes - 1}",
-                field=self.name,
+                f"code {code} is none of {self.name}: those go to {self.number_of_codes - 1}",
+                field="code",
                 actual=code,
                 limit=self.number_of_codes - 1,
             )

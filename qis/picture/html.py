@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, TypeVar
+
+_T = TypeVar("_T")
 
 _MOST_ROWS: Final = 50
 _LONGEST: Final = 120
@@ -17,6 +19,26 @@ class HasTable:
 
     def _repr_html_(self) -> str:
         return table_of(_rows_of(self))
+
+
+def with_table(kind: type[_T]) -> type[_T]:
+    """Let notebooks show a named tuple as a table of its fields: it can have no other base."""
+    kind._repr_html_ = HasTable._repr_html_  # type: ignore[attr-defined]
+    return kind
+
+
+class HasLines:
+    """Something that notebooks show as its words, a paragraph for each line."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        return paragraphs_of(str(self))
+
+
+def paragraphs_of(text: str) -> str:
+    """A paragraph of HTML for each line of a text; all of it is escaped."""
+    return "".join(f"<p>{escape(line)}</p>" for line in text.splitlines() if line)
 
 
 def table_of(rows: Iterable[tuple[str, str]]) -> str:
@@ -59,7 +81,10 @@ def text_of(value: Any) -> str:
 
 def _rows_of(result: Any) -> Iterator[tuple[str, str]]:
     yield "", type(result).__name__
-    for field in fields(result):
-        if not field.name.startswith("_"):
-            text = text_of(getattr(result, field.name))
-            yield field.name.replace("_", " "), text or "none"
+    if hasattr(result, "_fields"):  # a named tuple
+        names = result._fields
+    else:
+        names = tuple(each.name for each in fields(result) if each.repr)
+    for name in names:
+        if not name.startswith("_"):
+            yield name.replace("_", " "), text_of(getattr(result, name)) or "none"

@@ -10,12 +10,13 @@ from qis.evidence import Roster
 from qis.fingerprint import Scheme
 from qis.identity import Identity
 from qis.outcomes import Study
+from qis.picture.html import HasTable
 from qis.site.exit_codes import ExitCode, exit_code_of
 from qis.site.table import TomlTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteFinding:
+class SiteFinding(HasTable):
     """What one check has found.
 
     Parameters

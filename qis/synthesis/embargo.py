@@ -7,12 +7,12 @@ an embargo among honest parties: each site holds the packets and could compute a
 from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from functools import partial
-from html import escape
 from typing import Any, ClassVar, cast
 
 from qis.errors import EmbargoError
 from qis.outcomes import Study
 from qis.outcomes._times import in_words
+from qis.picture.html import paragraphs_of
 from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 from qis.synthesis.gathering import Gathered, SiteEvidence
@@ -113,7 +113,7 @@ class EmbargoedSynthesis(_Hidden, Synthesis):
         )
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{escape(line)}</p>" for line in self.explain().splitlines())
+        return paragraphs_of(self.explain())
 
 
 def embargoed(

@@ -25,6 +25,7 @@ from qis.outcomes import (
 )
 from qis.outcomes.moments import NO_LIKELIHOOD
 from qis.packet import Packet
+from qis.picture.html import with_table
 from qis.synthesis.currency import Poolable, events_of, is_poolable, measure_of
 
 _UNPOOLABLE: Final = "not poolable"
@@ -48,6 +49,7 @@ _AS_IS: Final = (Effect, LikelihoodProfile, Counts)
 """Kinds that always have a log-likelihood of one effect."""
 
 
+@with_table
 class LeftOut(NamedTuple):
     """A packet that is not in the synthesis.
 

@@ -18,6 +18,7 @@ from blake3 import blake3
 
 from qis.errors import InputError
 from qis.outcomes import Moments, Outcome
+from qis.picture.html import HasTable
 from qis.synthesis._pooled_curve import maximum_of
 from qis.synthesis._quantiles import chi2_tail
 from qis.synthesis._simulated_q import DRAWS, arms_of, simulated_p
@@ -28,7 +29,7 @@ _FEWEST_PEOPLE: Final = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Heterogeneity:
+class Heterogeneity(HasTable):
     """How much the sites of a synthesis differ, beside what chance alone would do.
 
     Parameters

@@ -1,7 +1,6 @@
 """The answer for one site: what the evidence of all says of its own effect, and what moved it."""
 
 from dataclasses import dataclass
-from html import escape
 from math import exp, log
 from typing import Any, Final, NamedTuple
 
@@ -9,6 +8,7 @@ from qis._data_frame import data_frame
 from qis._gate import checked
 from qis._given import truth_value
 from qis.outcomes import measure_named
+from qis.picture.html import paragraphs_of, with_table
 from qis.synthesis.answers import Interval
 from qis.synthesis.scale import Scale
 
@@ -18,6 +18,7 @@ _STRONG: Final = 10.0
 _SOME: Final = 3.0
 
 
+@with_table
 class Quantiles(NamedTuple):
     """A posterior of the site's own effect, on the log scale for ratios.
 
@@ -39,6 +40,7 @@ class Quantiles(NamedTuple):
     """The quartiles."""
 
 
+@with_table
 class SiteWeight(NamedTuple):
     """How much another site counts in the answer.
 
@@ -58,6 +60,7 @@ class SiteWeight(NamedTuple):
     """Similarity to the site that asks, in [0, 1]; `None` if it is not known."""
 
 
+@with_table
 class Similarity(NamedTuple):
     """What the data of all sites say on whether like sites have like effects.
 
@@ -232,7 +235,7 @@ class SiteAnswer:
         return f"<SiteAnswer {self.measure} {numbers}: {self.question!r}>"
 
     def _repr_html_(self) -> str:
-        return "".join(f"<p>{escape(line)}</p>" for line in self.summary().splitlines())
+        return paragraphs_of(self.summary())
 
 
 def _row(what: str, found: Quantiles) -> tuple[str, float, float, float]:

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from qis.packet import Packet
+from qis.picture.html import HasTable, with_table
 from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Poolable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SiteResult:
+class SiteResult(HasTable):
     """One site in a synthesis.
 
     Parameters
@@ -48,6 +49,7 @@ class SiteResult:
     is_informative: bool
 
 
+@with_table
 class Reach(NamedTuple):
     """How many sites, and pairs of sites, a synthesis brings together.
 

@@ -18,6 +18,7 @@ from qis._given import whole_number
 from qis.errors import InputError, NoEstimateError
 from qis.evidence import Reason
 from qis.outcomes import Effect, measure_named
+from qis.picture.html import HasLines
 from qis.synthesis.answers import Interval
 from qis.synthesis.currency import Likelihood, is_informative
 from qis.synthesis.profiles import PooledProfiles, pool_sites
@@ -53,7 +54,7 @@ class TippingRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TippingPoints:
+class TippingPoints(HasLines):
     """What the answer would be, had the missing sites reported.
 
     Parameters

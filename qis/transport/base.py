@@ -21,11 +21,12 @@ from qis.errors import InputError
 from qis.evidence.roster import Roster
 from qis.health import Health, HealthState, Notices
 from qis.packet import Packet
+from qis.picture.html import HasTable, with_table
 from qis.transport.site_clocks import SiteClocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Delivery:
+class Delivery(HasTable):
     """A packet that matched an interest.
 
     Parameters
@@ -84,7 +85,7 @@ class Delivery:
 
 
 @dataclass(slots=True, kw_only=True)
-class Statistics:
+class Statistics(HasTable):
     """What a transport has done since it was opened.
 
     `refused` counts what was refused, by reason: for a packet the class of the error, such as
@@ -120,6 +121,7 @@ class Statistics:
         return f"{self.published} published, {self.delivered} delivered"
 
 
+@with_table
 class Holding(NamedTuple):
     """Whether the network keeps a packet that was published here.
 

@@ -1,5 +1,7 @@
 """Declared moderators: their codes, in the study and in packets, and what likeness they make."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -54,6 +56,15 @@ def test_codes_in_both_directions():
 def test_values_that_were_not_declared_are_refused(values, match):
     with pytest.raises(InputError, match=match):
         STUDY.coded(values)
+
+
+@pytest.mark.parametrize("value", [[44.0], "44", b"44", True, 61.0, math.nan, object(), "a\x00b"])
+@pytest.mark.parametrize("name", ["latitude", "setting"])
+def test_a_refused_value_is_named_as_the_parameter_and_by_its_moderator(name, value):
+    moderator = next(each for each in STUDY.moderators if each.name == name)
+    with pytest.raises(InputError, match=rf"^value of {name} ") as caught:
+        moderator.code(value)
+    assert caught.value.field == "value"
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,27 @@
 """What a prompt and a notebook show: no address in memory, and a table of what matters."""
 
+import asyncio
 import enum
 import importlib
 import inspect
 import pkgutil
+from html import escape
 from html.parser import HTMLParser
 
 import pytest
 
 import qis
+import qis.account
 import qis.blocking
+import qis.channel
+import qis.command
+import qis.direct
+import qis.relay
+import qis.simulation
+import qis.testing
+import qis.transport.nats
 from qis.disclosure import EmissionLedger, PrivacyBudget
+from qis.health import HealthReason
 from qis.picture.html import grid_of, text_of
 from qis.synthesis import (
     absolute_effect,
@@ -28,6 +39,9 @@ from qis.synthesis import (
 NOW = 1_800_000_000
 KEY = qis.Identity.from_seed(bytes(32))
 SCHEME = qis.VectorScheme(dimensions=2)
+REASON = HealthReason(
+    code="disk", state=qis.HealthState.DEGRADED, text="the <b>disk</b> is full", since=0.0
+)
 Y, SE = [0.1, 0.3, -0.2, 0.4], [0.1, 0.2, 0.15, 0.3]
 
 
@@ -59,6 +73,37 @@ def test_no_public_class_is_shown_by_its_address(name):
     thing = CLASSES[name]
     if not issubclass(thing, (BaseException, enum.Enum)):
         assert thing.__repr__ is not object.__repr__
+
+
+NOT_RESULTS = {
+    # values and settings that a user makes, which show as they are made
+    *(qis.Fingerprint, qis.Identity, qis.Interest, qis.Issuer, qis.Moderator, qis.Site),
+    *(qis.SiteKey, qis.Study, qis.Everything, qis.LoadBudget, qis.NearestCells, qis.ModelRows),
+    *(qis.Disclosure, qis.disclosure.Preset, qis.about.Near, qis.about.OfScheme),
+    *(qis.models.Expansion, qis.models.StudyRows, qis.outcomes.Measure, qis.RosterFile),
+    # schemes, indexes and transformers
+    *(qis.Ontology, qis.SetScheme, qis.TermScheme, qis.VectorScheme, qis.FingerprintIndex),
+    *(qis.fingerprint.Cells, qis.fingerprint.SketchTransformer),
+    qis.fingerprint.SimilarityTransformer,
+    # parts that run, write or keep something; their repr says how they are
+    *(qis.Account, qis.AuditLog, qis.MemoryNetwork, qis.Outbox, qis.account.Lines),
+    *(qis.channel.Channels, qis.direct.DirectNode, EmissionLedger, PrivacyBudget),
+    *(qis.evidence.AuditReader, qis.relay.Relays, qis.simulation.Simulation),
+    *(qis.synthesis.KeptSites, qis.testing.NATSServer, qis.testing.VirtualClock),
+    *(qis.transport.Inbox, qis.transport.Reception, qis.transport.nats.Names),
+    # what is on a picture, and what a command prints
+    *(qis.picture.Area, qis.picture.Axis, qis.picture.Dot, qis.picture.Line),
+    *(qis.picture.Words, qis.command.CommandResult),
+}
+"""Each new public class is one of these, or a result, which notebooks show."""
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_every_result_class_is_shown_by_notebooks(name):
+    thing = CLASSES[name]
+    is_apart = issubclass(thing, (BaseException, enum.Enum, qis.Transport)) or thing in NOT_RESULTS
+    is_shown = any(hasattr(thing, each) for each in ("_repr_html_", "_repr_svg_"))
+    assert is_shown != is_apart, f"{name}: give it HTML (qis.picture.html), or say what else it is"
 
 
 def store():
@@ -113,6 +158,28 @@ def things(path):
     yield absolute_effect(ratio, baseline_risk=0.1)
     effect = qis.Effect(question="q", measure="OR", estimate=0.1, standard_error=0.2)
     yield shrink(effect, [effect] * 3)
+    synthesis = qis.synthesise(review, model="random", tau_scale=0.5)
+    yield from (synthesis.heterogeneity, *synthesis.sites, synthesis.reach)
+    yield qis.synthesis.tipping_points(synthesis, missing=1)
+    yield from (transport.statistics, loop.statistics, loop.health)
+    yield qis.Health(state=qis.HealthState.DEGRADED, since=0.0, reasons=(REASON,))
+    yield qis.loop.Undelivered(review[0], since=0.0, reason="<i>no</i>\n<b>no</b>")
+    yield qis.evidence.Excluded(review[0], qis.evidence.Reason.UNTRUSTED, "<b>Ulm</b>")
+    yield qis.Holding(is_held=False, reason="<b>nobody</b>")
+    yield qis.loop.Match(packet=review[0], record=qis.Record(question="q", content={"<b>": "<i>"}))
+    limits = {"interval": (-1.96, 1.96), "middle_half": (-0.67, 0.67)}
+    yield qis.synthesis.Quantiles(mean=0.0, sd=1.0, median=0.0, **limits)
+    yield from asyncio.run(waiting())
+
+
+async def waiting():
+    transport = qis.MemoryTransport(qis.MemoryNetwork(), KEY)
+    async with qis.SynthesisLoop(
+        KEY, transport, SCHEME, interest=SCHEME.interest([1.0, 2.0]), approve="manual"
+    ) as loop:
+        large = qis.Counts(question="<b>q</b>", events=30, total=400)
+        await loop.publish(large, about=[1.0, 2.0])
+        return (*loop.waiting(), loop.dry_run(large, about=[1.0, 2.0]))
 
 
 class Texts(HTMLParser):
@@ -165,6 +232,20 @@ def test_stores_reviews_and_rosters_show_what_is_in_them():
     assert "Effect" in html
     assert ">2<" in store()._repr_html_()
     assert "&lt;i&gt;Ulm" in qis.Roster((qis.Site.of("<i>Ulm</i>", KEY.issuer),))._repr_html_()
+
+
+def test_what_waits_is_shown_whole_to_whoever_approves_it():
+    pending, dry = asyncio.run(waiting())
+    for thing, lines in ((pending, pending.preview), (dry, str(dry.preview))):
+        html = thing._repr_html_()
+        assert all(f"<p>{escape(line)}</p>" in html for line in lines.splitlines() if line)
+        assert all(escape(line) in html for line in thing.explain.splitlines())
+
+
+def test_reasons_of_a_state_are_shown_each_in_its_paragraph():
+    health = qis.Health(state=qis.HealthState.DEGRADED, since=0.0, reasons=(REASON,) * 2)
+    reason = "<p>the &lt;b&gt;disk&lt;/b&gt; is full</p>"
+    assert health._repr_html_() == f"<p>degraded</p>{reason}{reason}"
 
 
 def test_a_loop_shows_its_health():
