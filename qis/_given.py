@@ -28,6 +28,9 @@ END_OF_TIME_S: Final = 2**32
 _MISSING: Final = frozenset({"NAType", "NaTType", "MaskedConstant"})
 """Names of the classes of the missing values of pandas and numpy, neither of which is imported."""
 
+_DATES: Final = frozenset({"M", "m"})
+"""The kinds of numpy's types of dates and durations."""
+
 
 def whole_number(value: object, field: str, low: int, high: int) -> int:
     """Return a whole number in [low, high] as an `int`.
@@ -242,6 +245,8 @@ def scalar(value: Any) -> Any:
     """An array without dimensions as the scalar in it; everything else as it is."""
     if type(value).__name__ in _MISSING or getattr(value, "shape", None) != ():
         return value
+    if getattr(getattr(value, "dtype", None), "kind", "") in _DATES:
+        return None  # numpy gives those in nanoseconds as whole numbers, which they are not
     if getattr(value, "mask", False):
         return None  # what lies below a mask is not a value
     item = getattr(value, "item", None)
@@ -289,4 +294,6 @@ def hint(value: object) -> str:
         return " (a truth value is none)"
     if isinstance(value, str):
         return " (a text is not converted)"
+    if getattr(getattr(value, "dtype", None), "kind", "") in _DATES:
+        return " (dates and durations are not converted: give numbers, such as days)"
     return ""

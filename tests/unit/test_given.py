@@ -35,7 +35,9 @@ class Thing:
 NO_NUMBER = [
     None, True, False, np.True_, "5", b"5", np.str_("5"), [5], (5,), {5}, {5: 5},
     np.array([5]), np.array([[5]]), np.array("5"), 5j, np.complex128(5), float, Thing(),
-    np.datetime64("2027-01-01"), np.timedelta64(5, "s"), timedelta(5), np.ma.masked,
+    np.datetime64("2027-01-01"), np.datetime64("2027-01-01", "ns"), np.datetime64("NaT", "ns"),
+    np.timedelta64(5, "s"), np.timedelta64(5, "ns"), np.timedelta64(5),
+    np.array(5, dtype="m8[ns]"), np.array(5, dtype="M8[ns]"), timedelta(5), np.ma.masked,
     np.ma.array(5, mask=True), Decimal("sNaN"),
 ]  # fmt: skip
 NOT_FINITE = [float("nan"), float("inf"), np.float32("nan"), Decimal("NaN"), Decimal("-Infinity")]

@@ -103,6 +103,12 @@ REFUSED = {
         lambda: qis.FingerprintIndex(SCHEME).within(FINGERPRINT, "0.5"), "min_similarity is '0.5'",
     ),
     "negative survival times": (survival(times=[1, -2, 3, 4]), r"times\[1\] is -2"),
+    "survival times as dates": (
+        survival(times=np.array(["2024-01-0" + d for d in "1234"], "M8[ns]")), r"times\[0\].*dates",
+    ),
+    "survival times as durations": (
+        survival(times=np.array([1, 2, 3, 4], "m8[ns]")), r"times\[0\].*durations",
+    ),
     "a masked survival time": (survival(times=MASKED), r"times\[1\].*masked"),
     "a masked value": (moments(values=MASKED), r"values\[1\].*missing"),
     "a masked estimate": (
