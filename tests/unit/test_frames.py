@@ -213,6 +213,13 @@ def test_odd_cells_and_names_of_columns_are_refused():
     assert "must be texts" in refusal(profile, PATIENTS | {1: [1] * 5})
 
 
+@pytest.mark.parametrize(("kind", "words"), [("M8[ns]", "a date"), ("m8[ns]", "a duration")])
+@pytest.mark.parametrize("make", [dict, pd.DataFrame, pl.DataFrame])
+def test_dates_and_durations_of_any_library_are_no_numbers(make, kind, words):
+    odd = make(PATIENTS | {"days": np.array([1, 2, 3, 4, 5], kind)})
+    assert words in refusal(profile, odd)
+
+
 @pytest.mark.parametrize("frame", [None, 3, "file.csv", [1, 2], object(), pd.Series([1])])
 def test_what_is_no_table_is_refused(frame):
     assert "it must be a data frame" in refusal(profile, frame)
