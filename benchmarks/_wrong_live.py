@@ -291,6 +291,10 @@ class Live:
             },
             "SetScheme.fingerprint": {"features": {"a"}},
             "SetScheme.base_keys": {"features": {"a"}},
+            "heterogeneity_of": {"sites": [given.EFFECT]},
+            "tipping_points": {
+                "synthesis": qis.synthesise([given.COUNTS], model="fixed"), "missing": 1,
+            },
             "Study.coded": {"values": {"latitude": 44.0}}, "Study.decoded": {"codes": b"\x01"},
             "Moderator": {"name": "latitude", "low": 0.0, "high": 60.0},
             "Moderator.code": {"value": 44.0}, "Moderator.decoded": {"code": 127},

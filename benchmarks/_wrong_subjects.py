@@ -129,8 +129,6 @@ NOT_CALLED = {
     "move_to": "as Account",
     "settle": "is called with the verdict of a reconciliation",
     "KeptSites": "is made from likelihoods that the synthesis has computed",
-    "heterogeneity_of": "is called by a synthesis, with what it has gathered",
-    "tipping_points": "needs sites that are silent; tests/unit has them",
     "NATSServer": "starts a server",
     "Pending.of": "is called by the loop, with a draft of its own",
     "Pending.with_preview": "as Pending.of",
@@ -158,7 +156,7 @@ ANYTHING = {
     "content": "what can be a Record: text, numbers, lists, maps",
     "subjects": "keyed hashes, or records to hash",
     "result": "a fitted model of another library", "y": "ignored, as scikit-learn has it",
-    "ax": "an Axes of matplotlib",
+    "ax": "an Axes of matplotlib", "strata": "labels of any kind, as times of inclusion are",
 }  # fmt: skip
 """Parameters that are annotated `Any`, with what they take. Foreign exceptions count against them,
 what they take does not."""

@@ -38,6 +38,10 @@ class Rude:
         raise RuntimeError("no length")
 
 
+DATES = ("M8[s]", "m8[s]", "M8[ns]", "m8[ns]")
+"""Dates and durations of numpy; those in nanoseconds become whole numbers by its conversions."""
+
+
 async def coroutine() -> None:
     """Do nothing."""
 
@@ -49,8 +53,9 @@ def plain() -> Iterator[Any]:
     yield from (float("nan"), float("inf"), 3j, 1_800_000_000_000)
     yield from (Decimal("0.5"), Decimal("NaN"), Decimal("sNaN"), Fraction(1, 3), Level.LOW)
     yield from ([], [1, 2], ["a", "b"], [None], [[1, 2], [3]], (), (1,), {}, {"a": 1}, {1, 2})
-    for dtype in ("i8", "u1", "f4", "f8", "?", "c16", "U3", "S3", "O", "M8[s]", "m8[s]"):
+    for dtype in ("i8", "u1", "f4", "f8", "?", "c16", "U3", "S3", "O", *DATES):
         yield np.zeros(3, dtype=dtype)
+    yield from (np.datetime64(3, "ns"), np.timedelta64(3, "ns"))
     yield from (np.array(5), np.array(0.5), np.zeros((2, 2)), np.int64(3), np.float32(0.5))
     yield from (np.ma.masked, np.ma.array([1.0, 2.0], mask=[True, False]), np.True_, np.str_("a"))
     yield from (datetime(2027, 1, 1), datetime(2027, 1, 1, tzinfo=UTC), timedelta(1))  # noqa: DTZ001
@@ -87,6 +92,8 @@ def fits(value: Any, kind: Any) -> bool:  # noqa: C901, PLR0911, PLR0912  one li
     if origin is Literal:
         return isinstance(value, str) and value in parts
     kind = origin or kind
+    if getattr(getattr(value, "dtype", None), "kind", "") in {"m", "M"}:
+        return kind is np.ndarray  # no number, and no list of numbers
     if (
         isinstance(value, (np.ndarray, np.generic))
         and value.shape == ()

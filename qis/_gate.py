@@ -289,7 +289,9 @@ def _several(kind: Any, parts: tuple[Any, ...]) -> Check:
     kinds = tuple(part for part in parts if part is not Ellipsis)
     is_fixed = kind is tuple and Ellipsis not in parts and len(parts) > 0
     checks = [check_of(part) for part in kinds]
-    what = f"{len(kinds)} values" if is_fixed else f"a list of {_named_all(kinds[:1])}"
+    what = f"a list of {_named_all(kinds[:1])}"
+    if is_fixed:
+        what = f"{len(kinds)} values ({', '.join(map(_named, kinds))})"
     as_they_are = frozenset() if is_fixed else frozenset().union(*map(_as_they_are, kinds[:1]))
 
     def check(value: Any, field: str) -> Any:

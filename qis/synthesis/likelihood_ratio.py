@@ -16,6 +16,7 @@ from typing import Final, Literal
 import numpy as np
 from blake3 import blake3
 
+from qis._given import byte_string, several
 from qis.errors import InputError
 from qis.outcomes import Moments, Outcome
 from qis.picture.html import HasTable
@@ -116,8 +117,10 @@ def heterogeneity_of(
     (7.07, 2, 'chi-squared')
 
     """
+    seed = byte_string(seed, "seed")
     grouped: list[list[Poolable]] = [
-        [site] if isinstance(site, Outcome) else list(site) for site in sites
+        [site] if isinstance(site, Outcome) else several(site, "sites", "outcomes")
+        for site in several(sites, "sites", "outcomes, or of lists of them")
     ]
     outcomes = [outcome for site in grouped for outcome in site]
     check_poolable(outcomes)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from qis._given import whole_number
+from qis._given import instance, whole_number
 from qis.errors import InputError, NoEstimateError
 from qis.evidence import Reason
 from qis.outcomes import Effect, measure_named
@@ -130,8 +130,8 @@ def tipping_points(synthesis: "Synthesis", *, missing: int | None = None) -> Tip
     Raises
     ------
     InputError
-        If no site is missing and no number was given, or the measure has units and the synthesis no
-        scale for tau.
+        If it is no synthesis, no site is missing and no number was given, or the measure has units
+        and the synthesis no scale for tau.
     NoEstimateError
         If there is no finite estimate to shift.
 
@@ -144,6 +144,9 @@ def tipping_points(synthesis: "Synthesis", *, missing: int | None = None) -> Tip
     (1, 'OR')
 
     """
+    from qis.synthesis.result import Synthesis  # noqa: PLC0415  which imports this one's siblings
+
+    instance(synthesis, "synthesis", Synthesis, "qis.synthesise(…)")
     result, fixed = synthesis.chosen, synthesis.fixed
     names: tuple[str, ...] = ()
     if missing is None:

@@ -5,6 +5,7 @@ from contextlib import ExitStack, suppress
 from itertools import permutations
 from typing import Final
 
+from qis._gate import checked
 from qis.about import Fingerprint
 from qis.errors import InputError
 from qis.evidence import Admission, EvidenceStore, Reason, Roster, Site, SiteKey
@@ -21,6 +22,7 @@ _SITES: Final = tuple(Identity.from_seed(bytes([n]) * 32) for n in (1, 2, 3))
 _ABOUT: Final = Fingerprint(bytes(32), bytes(8))
 
 
+@checked
 def check_store(factory: StoreFactory) -> None:
     """Run every check of the contract, each on stores of its own, which are closed in any case.
 
@@ -31,6 +33,8 @@ def check_store(factory: StoreFactory) -> None:
 
     Raises
     ------
+    InputError
+        If `factory` is no function.
     AssertionError
         If a promise is broken; the message names it.
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 
+from qis._gate import checked
 from qis.identity import Identity
 from qis.testing import _transport_promises as promises
 from qis.transport import Transport
@@ -11,6 +12,7 @@ Network = Callable[[Sequence[Identity]], AbstractAsyncContextManager[Sequence[Tr
 """Builds a network with one open transport for each identity, and takes it down again."""
 
 
+@checked
 async def check_transport(network: Network) -> None:
     """Run every check of the contract, each on a network of its own.
 
@@ -22,6 +24,8 @@ async def check_transport(network: Network) -> None:
 
     Raises
     ------
+    InputError
+        If `network` is no function.
     AssertionError
         If a promise is broken, or what it promises does not come within 30 s; the message names it.
 

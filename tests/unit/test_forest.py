@@ -350,7 +350,7 @@ def test_subgroups_have_headings_and_subtotals_of_their_own():
         ({"labels": {"Ulm": 3}}, "labels['Ulm'] is 3"),
         ({"labels": ["x"]}, "it must be a mapping"),
         ({"subgroups": {"Ulm": "x"}}, "does not say where 'Bern' belongs"),
-        ({"favours": ("x",)}, "it must be 2 values"),
+        ({"favours": ("x",)}, "must be 2 values (a text, a text)"),
         ({"favours": "ab"}, "favours is 'ab'"),
         ({"unit": "kg"}, "has no unit"),
         ({"limits": (1.0, 0.5)}, "two ascending values"),
