@@ -11,7 +11,7 @@ finite one. Neither says how much sites differ: tau and the prediction interval 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from blake3 import blake3
@@ -118,11 +118,11 @@ def heterogeneity_of(
 
     """
     seed = byte_string(seed, "seed")
-    grouped: list[list[Poolable]] = [
+    grouped: list[list[Any]] = [
         [site] if isinstance(site, Outcome) else several(site, "sites", "outcomes")
         for site in several(sites, "sites", "outcomes, or of lists of them")
     ]
-    outcomes = [outcome for site in grouped for outcome in site]
+    outcomes: list[Poolable] = [outcome for site in grouped for outcome in site]
     check_poolable(outcomes)
     if any(not site for site in grouped):
         raise InputError("a site has no outcome", field="sites")
