@@ -245,12 +245,17 @@ def scalar(value: Any) -> Any:
     """An array without dimensions as the scalar in it; everything else as it is."""
     if type(value).__name__ in _MISSING or getattr(value, "shape", None) != ():
         return value
-    if getattr(getattr(value, "dtype", None), "kind", "") in _DATES:
+    if holds_dates(value):
         return None  # numpy gives those in nanoseconds as whole numbers, which they are not
     if getattr(value, "mask", False):
         return None  # what lies below a mask is not a value
     item = getattr(value, "item", None)
     return item() if callable(item) and not isinstance(value, type) else value
+
+
+def holds_dates(value: Any) -> bool:
+    """True of an array, a column or a scalar of numpy's dates or durations."""
+    return getattr(getattr(value, "dtype", None), "kind", "") in _DATES
 
 
 def as_int(value: Any) -> int | None:
@@ -294,6 +299,6 @@ def hint(value: object) -> str:
         return " (a truth value is none)"
     if isinstance(value, str):
         return " (a text is not converted)"
-    if getattr(getattr(value, "dtype", None), "kind", "") in _DATES:
+    if holds_dates(value):
         return " (dates and durations are not converted: give numbers, such as days)"
     return ""

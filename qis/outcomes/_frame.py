@@ -16,9 +16,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Any, Final, Literal, NoReturn
 
-import numpy as np
-
-from qis._given import shown
+from qis._given import holds_dates, shown
 from qis.errors import InputError, MissingExtraError
 from qis.outcomes._frame_notices import (
     check_ids,
@@ -279,10 +277,10 @@ def _nulls_as_none(series: Any) -> list[Any]:
 def _listed(values: Any, column: str) -> list[Any]:
     if isinstance(values, (str, bytes)) or not isinstance(values, Iterable):
         _refuse("frame", f"column {column!r} is a {type(values).__name__}; it must be a list")
-    if isinstance(values, np.ndarray) and values.dtype.kind in "mM":
-        values = values.astype(
-            f"{values.dtype.kind}8[us]"
-        )  # in nanoseconds a list has whole numbers
+    if hasattr(values, "__array_interface__") and holds_dates(values):  # an array of numpy's
+        dates: Any = values
+        # Those in nanoseconds would be listed as whole numbers.
+        values = dates.astype(f"{dates.dtype.kind}8[us]")
     to_list = getattr(values, "tolist", None)  # numpy's arrays give plain Python values, masks None
     return list(to_list() if callable(to_list) else values)
 
