@@ -32,6 +32,8 @@ _BOXES: Final = 8
 _HEAVY: Final = 0.03
 """A box that holds more of the whole mass is split along tau."""
 _LIGHTER: Final = 6.0
+_NARROWEST: Final = 1e-12
+"""Narrower ranges of tau's distribution function are not split: at 1 its numbers end."""
 _STILL: Final = 0.005
 """It is refined until no answer moves by more than this part of its standard deviation …"""
 _STILL_EVIDENCE: Final = 0.02
@@ -232,7 +234,7 @@ def _refined(
         chosen, error = _odd_and_bent(grid, seen, most - len(boxes))
         # Boxes that differ in a site or the mean only are one, as far as tau is concerned.
         together = boxes.summed_over_tau_range(seen)
-        matters = seen > _PART * together
+        matters = (seen > _PART * together) & (boxes.highs - boxes.lows > _NARROWEST)
         heavy = np.flatnonzero((together > _HEAVY) & matters)
         if heavy.size:
             # First along tau: along the mean each box becomes many.
