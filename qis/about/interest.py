@@ -190,22 +190,15 @@ class Interest:
             If it is not of a wanted study and its fingerprint is of another scheme.
 
         """
-        return is_match(self, fingerprint, study, routing_keys)
-
-
-def is_match(
-    interest: Interest, fingerprint: Fingerprint, study: bytes, routing_keys: Iterable[bytes] | None
-) -> bool:
-    """As `Interest.matches`, of arguments that are known to be right: every packet is asked."""
-    if study in interest.studies:
-        return True
-    require_same_scheme(interest.fingerprint, fingerprint)
-    if routing_keys is not None:
-        interest._require_date()  # noqa: SLF001  as its own methods do
-    if routing_keys is not None and not set(interest.routing_keys).intersection(routing_keys):
-        return False
-    if interest.relevance is not None:
-        relevance = interest.relevance(fingerprint)
-    else:
-        relevance = bit_agreement(interest.fingerprint, fingerprint)
-    return relevance >= interest.min_similarity and (routing_keys is not None or relevance > 0.0)
+        if study in self.studies:
+            return True
+        require_same_scheme(self.fingerprint, fingerprint)
+        if routing_keys is not None:
+            self._require_date()
+        if routing_keys is not None and not set(self.routing_keys).intersection(routing_keys):
+            return False
+        if self.relevance is not None:
+            relevance = self.relevance(fingerprint)
+        else:
+            relevance = bit_agreement(self.fingerprint, fingerprint)
+        return relevance >= self.min_similarity and (routing_keys is not None or relevance > 0.0)

@@ -13,7 +13,6 @@ from qis import _layout
 from qis._clock import SYSTEM, Clock
 from qis._guard import Guard
 from qis.about import Fingerprint, Interest, carried_fingerprint, next_change
-from qis.about.interest import is_match
 from qis.errors import (
     ExpiredError,
     NotYetValidError,
@@ -461,7 +460,7 @@ class Reception:
         keys: tuple[bytes, ...] | None,
     ) -> bool:
         try:
-            return is_match(interest, about, study_id, keys)
+            return interest.matches(about, study_id, keys)
         except SchemeMismatchError as error:
             if keys is not None:  # where everything comes to everybody, that is no error
                 self._statistics.refused[type(error).__name__] += 1

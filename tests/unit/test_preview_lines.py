@@ -68,6 +68,7 @@ SHOWN = {
     "one arm with time": {
         ("written", "people in the treated arm", 40),
         ("written", "events in the treated arm", 12),
+        ("by subtraction", "without event in the treated arm", 28),
     },
     "means of two arms": {
         ("written", "people in the treated arm", 30),
@@ -90,6 +91,7 @@ SHOWN = {
         ("written", "people", 400),
         ("from the standard error", "events in one of the arms, about or fewer", 31),
         ("from the standard error", "events, about or more", 64),
+        ("from the standard error", "people without event, about or fewer", 336),
     },
     "estimate without n": set(),
 }

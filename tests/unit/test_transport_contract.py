@@ -162,7 +162,7 @@ def test_what_this_node_has_published_does_not_come_back(tells):
 def test_all_transports_stand_on_one_gate():
     """Deliveries and inboxes are made in one module, and no transport verifies by itself."""
     gate = "qis/transport/reception.py"
-    made = {"Delivery": {gate}, "Inbox": {gate}, "HeldPackets": {gate}, "is_match": {gate}}
+    made = {"Delivery": {gate}, "Inbox": {gate}, "HeldPackets": {gate}, "matches": {gate}}
     made |= {"verify_screened": {gate}, "screen": {gate}}
     found = {name: set() for name in made}
     root = Path(qis.__file__).parent.parent

@@ -190,10 +190,10 @@ def test_what_the_own_store_fails_on_does_not_leave(error):
     class Store(qis.MemoryStore):
         is_broken = False
 
-        def add(self, packet, *, now):
+        def add_many(self, packets, *, now):
             if self.is_broken:
                 raise error
-            return super().add(packet, now=now)
+            return super().add_many(packets, now=now)
 
     async def scenario():
         store = Store(roster=qis.Roster.open())
