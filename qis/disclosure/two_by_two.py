@@ -32,9 +32,11 @@ _EXACT: Final = 1e-9
 _TO_THE_DIGIT: Final = 1e-11
 """The same of an estimate that alone, whatever its standard error is, tells the table."""
 _TELLING: Final = ("OR", "RR", "RD", "MD", "ROM", "COR", "ZCOR")
-_NARROWER: Final = 0.9
-_WIDER: Final = 1.4
-"""Exact, score and adjusted intervals are so many times as wide as those by the formulas."""
+_WIDTHS: Final = ((0.9, 1.4), (0.99, 1.4))
+"""Exact, score and adjusted intervals are so many times as wide as those by the formulas.
+
+An outsider may know nothing of the program, or that its intervals are never narrower.
+"""
 _FINE: Final = 0.6e-4
 """Half a unit of the last decimal that is fine enough for means: four decimals."""
 _WIDEST: Final = 40
@@ -118,14 +120,14 @@ def gives_exactly(outcome: Effect, found: Floats) -> NDArray[np.bool_]:
         [_within(outcome, found, shift, [exact]) for shift in _shifts(outcome)]
     )
     repeated: NDArray[np.bool_] = np.repeat(fits, _number_of_ways(outcome), axis=0)
-    of_estimate = np.zeros((int(_tells_alone(outcome)), len(found)), dtype=bool)
+    of_estimate = np.zeros((len(_WIDTHS) * _tells_alone(outcome), len(found)), dtype=bool)
     return np.concatenate([repeated, of_estimate])
 
 
 def number_of_readings(outcome: Effect) -> int:
     """How many readings of its two numbers are searched, each by itself."""
     by_formula = number_of_formulas(outcome.measure) * _number_of_ways(outcome)
-    return by_formula + _tells_alone(outcome)
+    return by_formula + len(_WIDTHS) * _tells_alone(outcome)
 
 
 def _shifts(outcome: Effect) -> tuple[float, ...]:
@@ -183,14 +185,19 @@ def _precisions(outcome: Effect) -> tuple[tuple[float, float], ...]:
 
 
 def _by_estimate(outcome: Effect, found: Floats, shift: float) -> NDArray[np.bool_]:
-    """Tables of this very estimate, whichever formula its standard error is by; shape (1, m)."""
+    """Tables of this very estimate, whichever formula its standard error is by; shape (2, m)."""
     estimate, errors = estimates(outcome.measure, found + shift)
-    least, most = (outcome.standard_error / factor for factor in (_WIDER, _NARROWER))
     near = _TO_THE_DIGIT * max(1.0, abs(outcome.estimate))
     with np.errstate(invalid="ignore"):
-        is_error = (errors[0] >= least) & (errors[0] <= most)  # the usual one, give or take
-        fits: NDArray[np.bool_] = (np.abs(estimate - outcome.estimate) <= near) & is_error
-    return fits[np.newaxis]
+        is_estimate = np.abs(estimate - outcome.estimate) <= near
+        return np.array(
+            [  # the usual error, give or take
+                is_estimate
+                & (errors[0] >= outcome.standard_error / most)
+                & (errors[0] <= outcome.standard_error / least)
+                for least, most in _WIDTHS
+            ]
+        )
 
 
 def _within(
