@@ -143,6 +143,22 @@ def verdict(interval: dict[str, float]) -> str:
     return "worse" if high < -MARGIN else "cannot tell"
 
 
+REGIONS: Final = {
+    "better": (MARGIN, math.inf),
+    "as good": (-MARGIN, MARGIN),
+    "not worse": (-MARGIN, math.inf),
+    "worse": (-math.inf, -MARGIN),
+    "cannot tell": (-math.inf, math.inf),
+}
+"""Where the true difference in AUC lies, by each verdict."""
+
+
+def excludes(interval: dict[str, float], said: str) -> bool:
+    """Whether no difference within a corrected interval is one of which this verdict is true."""
+    low, high = REGIONS[said]
+    return interval["high"] < low or interval["low"] > high
+
+
 def against(rows: Rows, ours: str, test_over_train: float) -> dict[str, Any]:
     """One of our methods minus each of the others, with both intervals and the verdict."""
     found = {}

@@ -38,6 +38,7 @@ import _case_page  # noqa: E402
 import _case_rarest  # noqa: E402
 import _case_record  # noqa: E402
 import _case_small  # noqa: E402
+import _case_table  # noqa: E402
 
 from benchmarks import _results  # noqa: E402
 
@@ -115,18 +116,17 @@ def write_pages(content: dict[str, Any]) -> None:
 
 
 def contradictions(content: dict[str, Any], recorded: dict[str, Any]) -> list[str]:
-    """Where this run excludes what is recorded: by corrected intervals, and by survival."""
+    """Where this run excludes a recorded verdict: by corrected intervals, and by survival."""
     ours, theirs = _case_record.Record(content), _case_record.Record(recorded)
     found = []
     for row in ours.table:
         former = theirs.scenario(row["data"], row["scenario"])
         for other, against in row["packet_against"].items():
-            mean = former["packet_against"][other]["auc"]["mean"]
-            auc = against["auc"]
-            if not auc["low"] <= mean <= auc["high"]:
+            said, auc = former["packet_against"][other]["verdict"], against["auc"]
+            if _case_table.excludes(auc, said):
                 found.append(
                     f"{row['data']}, {row['scenario']}: packet minus {other} is in "
-                    f"[{auc['low']:.4f}, {auc['high']:.4f}], recorded {mean:.4f}"
+                    f"[{auc['low']:.4f}, {auc['high']:.4f}], recorded: {said}"
                 )
     for name in ("aggregator",):
         if name in ours.parts:

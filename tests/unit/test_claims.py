@@ -293,7 +293,10 @@ def test_a_run_that_contradicts_the_record_is_found_out(recorded):
     assert claims.contradictions(recorded, recorded) == []
     other = copy.deepcopy(recorded)
     against = other["parts"]["small_sites"]["found"]["table"][0]["packet_against"]["local"]
-    against["auc"] |= {"low": against["auc"]["mean"] + 0.01, "high": 1.0}
+    assert against["verdict"] == "not worse"
+    against["auc"] |= {"low": -0.0101, "high": 1.0}
+    assert claims.contradictions(other, recorded) == []
+    against["auc"] |= {"low": -1.0, "high": -0.0101}
     assert "packet minus local" in claims.contradictions(other, recorded)[0]
     other["parts"]["aggregator"]["found"]["survives_any_node_loss"] = 0
     assert len(claims.contradictions(other, recorded)) == 2
